@@ -1,0 +1,3 @@
+"""chukei: a streaming relay between clients and Azure OpenAI."""
+
+__version__ = "0.1.0"
