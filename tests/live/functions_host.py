@@ -65,8 +65,7 @@ class FunctionsHost:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._settled.wait(self._deadline) or not self.base_url:
-            self._process.kill()
-            self._process.wait()
+            self.stop()
             raise RuntimeError(f"the functions host did not start:\n{self.logs}")
         return self.base_url
 

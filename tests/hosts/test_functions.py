@@ -1,0 +1,331 @@
+"""The Functions host: what Microsoft's worker code lets through of an ASGI application, on real sockets.
+
+Order and promptness are shown by handshakes: the application waits for a second request before it goes on, so that a
+buffer anywhere on the way would stop the test and not merely slow it.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import h11
+import pytest
+from tests.live.functions_front import Peer
+from tests.live.functions_host import DEFAULT_KEY, ROOT, FunctionsHost
+
+pytestmark = pytest.mark.anyio
+
+# Far above what anything here takes, so that only a hang meets it.
+DEADLINE = 30
+
+
+class Exchange:
+    """One request on a connection of its own, and its response part by part."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def send(self, event: h11.Event) -> None:
+        async with asyncio.timeout(DEADLINE):
+            await self._peer.send(event)
+
+    async def response(self) -> h11.Response:
+        event = await self._receive()
+        while isinstance(event, h11.InformationalResponse):
+            event = await self._receive()
+        assert isinstance(event, h11.Response)
+        return event
+
+    async def part(self) -> bytes | None:
+        """The next piece of the body, None at its clean end; RemoteProtocolError where it is cut."""
+        event = await self._receive()
+        return bytes(event.data) if isinstance(event, h11.Data) else None
+
+    async def rest(self) -> bytes:
+        whole = b""
+        while (part := await self.part()) is not None:
+            whole += part
+        return whole
+
+    def leave(self) -> None:
+        self._peer.writer.close()
+
+    async def _receive(self) -> object:
+        async with asyncio.timeout(DEADLINE):
+            return await self._peer.receive()
+
+
+@contextlib.asynccontextmanager
+async def request(
+    host: FunctionsHost,
+    method: str,
+    target: str,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    body: bytes | None = b"",
+    receive_buffer: int | None = None,
+) -> AsyncIterator[Exchange]:
+    """Sends a request; with `body=None` its head alone."""
+    address = urlsplit(host.base_url)
+    connection = socket.socket()
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, (address.hostname, address.port))
+    peer = Peer(h11.CLIENT, *await asyncio.open_connection(sock=connection, limit=4096))
+    exchange = Exchange(peer)
+    fields = [("host", address.netloc), *headers]
+    if body:
+        fields.append(("content-length", str(len(body))))
+    try:
+        await exchange.send(h11.Request(method=method, target=target, headers=fields))
+        if body:
+            await exchange.send(h11.Data(data=body))
+        if body is not None:
+            await exchange.send(h11.EndOfMessage())
+        yield exchange
+    finally:
+        peer.writer.close()
+
+
+async def call(host: FunctionsHost, target: str, method: str = "GET", **options: Any) -> tuple[int, Any]:
+    """A whole exchange: status and decoded JSON."""
+    async with request(host, method, target, **options) as exchange:
+        response = await exchange.response()
+        return response.status_code, json.loads(await exchange.rest() or b"null")
+
+
+def write_app(directory: Path, source: str, host_json: str | None = None) -> Path:
+    """A function app directory with this function_app.py, and the real host.json unless another is given."""
+    (directory / "function_app.py").write_text(source)
+    (directory / "host.json").write_text(host_json or (ROOT / "functions" / "host.json").read_text())
+    return directory
+
+
+def serving(application: str) -> str:
+    """The source of a function app around an application that can be imported as `module:name`."""
+    module, name = application.split(":")
+    return f"from chukei.hosts.functions import function_app\nfrom {module} import {name}\napp = function_app({name})\n"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionsHost]:
+    directory = write_app(tmp_path_factory.mktemp("probe"), serving("tests.live.functions_probe:application"))
+    with FunctionsHost(directory) as running:
+        yield running
+
+
+async def test_each_event_arrives_before_the_next_is_made(host: FunctionsHost) -> None:
+    async with request(host, "GET", "/paced/steps") as exchange:
+        response = await exchange.response()
+        assert response.status_code == 200
+        for number in range(5):
+            await call(host, "/step/steps")
+            assert await exchange.part() == b"data: %d\n\n" % number
+        assert await exchange.part() is None
+
+
+async def test_a_stalled_reader_stops_the_application(host: FunctionsHost) -> None:
+    async with request(host, "GET", "/flood/stalled", receive_buffer=4096) as exchange:
+        await exchange.response()
+        previous, unchanged = -1, 0
+        async with asyncio.timeout(DEADLINE):
+            while unchanged < 100:  # round trips in which the application had its turn and wrote nothing
+                _, written = await call(host, "/written/stalled")
+                unchanged = unchanged + 1 if written == previous else 0
+                previous = written
+        received = 0
+        while received <= previous:
+            part = await exchange.part()
+            assert part is not None
+            received += len(part)
+        exchange.leave()
+        assert await call(host, "/left/stalled") == (200, None)
+
+
+async def test_leaving_in_mid_stream_reaches_the_application(host: FunctionsHost) -> None:
+    async with request(host, "GET", "/idle/mid-stream") as exchange:
+        await exchange.response()
+        assert await exchange.part() == b"data: first\n\n"
+        exchange.leave()
+        assert await call(host, "/left/mid-stream") == (200, None)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"messages": []}'])
+async def test_leaving_before_the_response_reaches_the_application(host: FunctionsHost, body: bytes) -> None:
+    name = f"before-{len(body)}"
+    async with request(host, "POST", f"/headless/{name}", body=body) as exchange:
+        await call(host, f"/reached/{name}")
+        exchange.leave()
+        assert await call(host, f"/left/{name}") == (200, None)
+
+
+async def test_leaving_in_the_middle_of_the_body_reaches_the_application(host: FunctionsHost) -> None:
+    headers = [("content-length", "1000")]
+    async with request(host, "POST", "/headless/half", headers=headers, body=None) as exchange:
+        await exchange.send(h11.Data(data=b"only this"))
+        await call(host, "/reached/half")
+        exchange.leave()
+        assert await call(host, "/left/half") == (200, None)
+
+
+async def test_a_megabyte_of_request_body_arrives_unchanged(host: FunctionsHost) -> None:
+    body = bytes(range(256)) * 4096
+    status, seen = await call(host, "/echo/large", "POST", body=body)
+    assert (status, seen["size"], seen["sha256"]) == (200, len(body), hashlib.sha256(body).hexdigest())
+
+
+async def test_a_chunked_request_body_arrives_unchanged(host: FunctionsHost) -> None:
+    pieces = [b"{", b'"messages"', b": []}", bytes(70000)]
+    headers = [("transfer-encoding", "chunked")]
+    async with request(host, "POST", "/echo/chunked", headers=headers, body=None) as exchange:
+        for piece in pieces:
+            await exchange.send(h11.Data(data=piece))
+        await exchange.send(h11.EndOfMessage())
+        assert (await exchange.response()).status_code == 200
+        seen = json.loads(await exchange.rest())
+    assert seen["sha256"] == hashlib.sha256(b"".join(pieces)).hexdigest()
+
+
+async def test_a_client_that_waits_to_be_told_to_continue_is_told(host: FunctionsHost) -> None:
+    status, seen = await call(host, "/echo/expect", "POST", headers=[("expect", "100-continue")], body=b"abc")
+    assert (status, seen["size"]) == (200, 3)
+
+
+async def test_an_answer_before_the_body_was_read_arrives_whole(host: FunctionsHost) -> None:
+    assert await call(host, "/early/refused", "POST", body=bytes(1_000_000)) == (413, {"refused": True})
+
+
+async def test_head_gets_the_headers_of_get_and_no_body(host: FunctionsHost) -> None:
+    async with request(host, "HEAD", "/nothing") as exchange:
+        response = await exchange.response()
+        assert response.status_code == 404
+        assert dict(response.headers)[b"content-length"] == b"38"
+        assert await exchange.rest() == b""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_every_method_reaches_the_application(host: FunctionsHost, method: str) -> None:
+    assert await call(host, "/no/such/route", method) == (404, {"path": "/no/such/route", "method": method})
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/", "/"),
+        ("/v1/models/", "/v1/models/"),
+        ("/openai/deployments/gpt-4o/chat/completions?api-version=1", "/openai/deployments/gpt-4o/chat/completions"),
+        ("/a%20b", "/a b"),
+        ("/docs", "/docs"),
+        ("/docs/oauth2-redirect", "/docs/oauth2-redirect"),
+        ("/redoc", "/redoc"),
+        ("/openapi.json", "/openapi.json"),
+    ],
+)
+async def test_every_path_reaches_the_application(host: FunctionsHost, target: str, path: str) -> None:
+    """FastAPI's documentation pages among them: it must not answer in the application's place."""
+    assert await call(host, target) == (404, {"path": path, "method": "GET"})
+
+
+async def test_the_scope_is_that_of_asgi_alone(host: FunctionsHost) -> None:
+    _, seen = await call(host, "/echo/scope?api-version=1", headers=[("x-one", "1"), ("x-one", "2")])
+    scope = seen["scope"]
+    assert set(scope) <= {
+        *("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string"),
+        *("root_path", "headers", "client", "server", "extensions"),
+    }
+    assert (scope["root_path"], scope["raw_path"]) == ("''", "b'/echo/scope'")
+    assert scope["query_string"] == "b'api-version=1'"
+    assert [value for name, value in seen["headers"] if name == "x-one"] == ["1", "2"]
+
+
+@pytest.mark.parametrize("path", ["/fail-early", "/forget"])
+async def test_a_failure_before_the_response_is_an_error_that_clients_read(host: FunctionsHost, path: str) -> None:
+    status, answer = await call(host, path)
+    assert status == 500
+    assert answer["error"]["code"] == "internal_error"
+    assert answer["error"]["type"] == "server_error"
+    assert "planted" not in json.dumps(answer)
+    assert "RuntimeError: a planted secret" in host.logs or path == "/forget"
+
+
+async def test_a_failure_in_mid_stream_cuts_the_body(host: FunctionsHost) -> None:
+    async with request(host, "GET", "/fail-late") as exchange:
+        assert (await exchange.response()).status_code == 200
+        assert await exchange.part() == b"data: first\n\n"
+        with pytest.raises(h11.RemoteProtocolError):
+            await exchange.part()
+
+
+async def test_fifty_concurrent_streams_are_not_mixed_up(host: FunctionsHost) -> None:
+    async def stream(name: str) -> bytes:
+        async with request(host, "GET", f"/counted/{name}") as exchange:
+            await exchange.response()
+            return await exchange.rest()
+
+    names = [f"stream-{number}" for number in range(50)]
+    bodies = await asyncio.gather(*map(stream, names))
+    assert bodies == ["".join(f"{name}:{number}\n" for number in range(40)).encode() for name in names]
+
+
+async def test_function_keys_in_the_query_are_not_logged(host: FunctionsHost) -> None:
+    await call(host, "/nothing?code=a-key-that-must-not-be-logged")
+    await call(host, "/fail-early")  # something that is logged, after it
+    assert "a planted secret" in host.logs
+    assert "a-key-that-must-not-be-logged" not in host.logs
+
+
+async def test_an_open_stream_does_not_keep_the_process(tmp_path: Path) -> None:
+    host = FunctionsHost(write_app(tmp_path, serving("tests.live.functions_probe:application")))
+    host.start()
+    async with request(host, "GET", "/idle/open") as exchange:
+        await exchange.response()
+        assert await asyncio.to_thread(host.stop) == 0
+
+
+async def test_a_misconfigured_relay_says_so_to_every_request(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path, serving("chukei.hosts.functions:misconfigured"))) as host:
+        for target, method in (("/", "GET"), ("/v1/chat/completions", "POST")):
+            status, answer = await call(host, target, method)
+            assert (status, answer["error"]["code"]) == (500, "misconfigured")
+
+
+def test_the_extension_imports_without_warnings() -> None:
+    """It takes names from FastAPI that FastAPI has deprecated: a FastAPI that drops them must not get in unnoticed."""
+    command = [sys.executable, "-W", "error", "-c", "import azurefunctions.extensions.http.fastapi"]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
+
+
+KEYED_APP = """
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import JSONResponse, Request
+app = func.FunctionApp()
+
+@app.route(route="items/{id:int}/{rest?}", auth_level=func.AuthLevel.FUNCTION, methods=["GET"])
+async def item(req: Request) -> JSONResponse:
+    return JSONResponse(dict(req.path_params))
+"""
+
+
+async def test_the_test_host_guards_and_routes_as_the_platform_does(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path, KEYED_APP, '{"version": "2.0"}')) as host:
+        key = [("x-functions-key", DEFAULT_KEY)]
+        assert await call(host, "/api/items/7") == (401, None)
+        assert await call(host, "/api/items/7", headers=[("x-functions-key", "wrong")]) == (401, None)
+        assert await call(host, "/api/items/7", headers=key) == (200, {"id": "7"})
+        assert await call(host, f"/API/items/7/more?code={DEFAULT_KEY}") == (200, {"id": "7", "rest": "more"})
+        assert await call(host, "/api/items/7", "POST", headers=key) == (404, None)
+        assert await call(host, "/items/7", headers=key) == (404, None)
+
+
+def test_the_test_host_reports_an_app_that_does_not_load(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="No module named 'absent'"):
+        FunctionsHost(write_app(tmp_path, "import absent\n")).start()
