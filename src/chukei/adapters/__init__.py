@@ -1,0 +1,1 @@
+"""The outside world, one library to a file: HTTP, Azure identity, logs."""

@@ -1,0 +1,131 @@
+"""What authenticates the relay to Azure OpenAI: an API key, a fixed token, or an Entra ID token kept fresh.
+
+``azure-identity`` is imported only when an identity is configured; it costs hundreds of milliseconds.
+"""
+
+import asyncio
+import time
+from typing import Protocol
+
+from chukei.config import CredentialSettings, Secret
+from chukei.errors import UpstreamError
+from chukei.model import End
+from chukei.ports import Clock, Credential
+
+REFRESH_BEFORE = 600.0
+"""Seconds before a token expires when a new one is fetched; tokens live for an hour or longer."""
+
+RETRY_AFTER = 5.0
+"""Seconds between two attempts while tokens cannot be had."""
+
+
+class Token(Protocol):
+    """An access token as azure-identity returns it; ``expires_on`` is Unix time."""
+
+    @property
+    def token(self) -> str:
+        """The bearer token."""
+        ...
+
+    @property
+    def expires_on(self) -> int:
+        """When it expires, in seconds since 1970."""
+        ...
+
+
+class TokenSource(Protocol):
+    """The part of an azure-identity credential that is used."""
+
+    async def get_token(self, *scopes: str) -> Token:
+        """Fetch a token."""
+        ...
+
+    async def close(self) -> None:
+        """Close its connections."""
+        ...
+
+
+class FixedCredential:
+    """A header that never changes."""
+
+    def __init__(self, name: bytes, value: str) -> None:
+        self._header = (name, value.encode())
+
+    async def header(self) -> tuple[bytes, bytes]:
+        """See the Credential port."""
+        return self._header
+
+    async def close(self) -> None:
+        """See the Credential port."""
+
+
+class IdentityCredential:
+    """An Entra ID token, fetched once for all requests and refreshed in the background before it expires."""
+
+    def __init__(self, source: TokenSource, scope: str, *, wall: Clock = time.time) -> None:  # noqa: TID251
+        self._source = source
+        self._scope = scope
+        self._wall = wall
+        self._token: Token | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self._retry_at = 0.0
+
+    async def header(self) -> tuple[bytes, bytes]:
+        """See the Credential port. Waits only while there is no valid token at all."""
+        now = self._wall()
+        left = self._token.expires_on - now if self._token is not None else 0.0
+        if left < REFRESH_BEFORE and self._fetching is None and now >= self._retry_at:
+            self._fetching = asyncio.create_task(self._fetch())
+        if left <= 0 and self._fetching is not None:
+            await asyncio.shield(self._fetching)
+        if self._token is None or self._token.expires_on <= self._wall():
+            raise UpstreamError(
+                "upstream_identity_unavailable",
+                "The relay could not get an Entra ID token for the upstream. Its operator should check the managed "
+                "identity or the Azure login of the process.",
+                end=End.CONNECT_ERROR,
+            )
+        return b"authorization", b"Bearer " + self._token.token.encode()
+
+    async def _fetch(self) -> None:
+        try:
+            self._token = await self._source.get_token(self._scope)
+        except Exception:  # noqa: BLE001 - any of azure-identity's errors means the same: no token now
+            self._retry_at = self._wall() + RETRY_AFTER
+        finally:
+            self._fetching = None
+
+    async def close(self) -> None:
+        """See the Credential port."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+        await self._source.close()
+
+
+def azure_identity(client_id: str | None) -> TokenSource:
+    """Return the chain of workload identity, managed identity and developer logins.
+
+    ``client_id`` chooses a user-assigned identity.
+
+    Raises:
+        ImportError: the ``identity`` extra is not installed.
+    """
+    from azure.identity.aio import DefaultAzureCredential
+
+    extra = {"managed_identity_client_id": client_id, "workload_identity_client_id": client_id} if client_id else {}
+    source: TokenSource = DefaultAzureCredential(**extra)
+    return source
+
+
+def credential_for(settings: CredentialSettings) -> Credential:
+    """Return the credential that the settings describe.
+
+    Raises:
+        ImportError: an identity is configured and the ``identity`` extra is not installed.
+    """
+    if settings.scope is not None:
+        return IdentityCredential(azure_identity(settings.client_id), settings.scope)
+    if settings.api_key is not None:
+        return FixedCredential(b"api-key", settings.api_key.reveal())
+    token = settings.token or Secret("")
+    return FixedCredential(b"authorization", f"Bearer {token.reveal()}")

@@ -1,0 +1,7 @@
+"""An HTTP/1.1 client made for relaying: pooled connections, reads handed on as they come, nothing buffered beyond.
+
+client.py      the pool: which connection a request gets, and when one is given up
+dial.py        opening a connection: TCP, TLS, proxies
+connection.py  one connection and the answers that arrive on it
+proxies.py     which proxy an address needs
+"""

@@ -1,0 +1,122 @@
+"""The pool of connections, one list for each endpoint, most recently used first."""
+
+import asyncio
+import ssl
+from functools import cache, partial
+
+from chukei.adapters.http.connection import Connection, HttpAnswer
+from chukei.adapters.http.dial import Dialer, tls_context
+from chukei.config import UpstreamSettings
+from chukei.errors import UpstreamError
+from chukei.model import Headers
+
+
+class _Endpoint:
+    """The idle connections to one endpoint and the way to make more."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self.dialer = dialer
+        self.idle: dict[Connection, None] = {}
+
+
+class HttpClient:
+    """Implements the Upstream port over HTTP/1.1."""
+
+    def __init__(self, settings: UpstreamSettings) -> None:
+        self._settings = settings
+        self._endpoints: dict[str, _Endpoint] = {}
+        self._open: set[Connection] = set()
+        self._closed = False
+
+        @cache
+        def context() -> ssl.SSLContext:
+            return tls_context(settings.ca_file)
+
+        self._tls = context
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections exist, idle ones included."""
+        return len(self._open)
+
+    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes) -> HttpAnswer:
+        """See the Upstream port.
+
+        A reused connection that breaks before one byte of an answer had been closed by its server while the request
+        was on its way; then a new connection is used once (RFC 9112 §9.3.1).
+        """
+        place = self._endpoints.get(endpoint) or self._add(endpoint)
+        head = _head(place.dialer, target, headers, len(body))
+        while True:
+            connection = self._take(place)
+            reused = connection is not None
+            if connection is None:
+                connection = await self._dial(place)
+            answer = connection.send(head, body)
+            try:
+                await answer.head()
+            except UpstreamError as error:
+                answer.abort()
+                if reused and error.fresh:
+                    continue
+                raise
+            except BaseException:
+                answer.abort()
+                raise
+            return answer
+
+    def _add(self, endpoint: str) -> _Endpoint:
+        settings = self._settings
+        dialer = Dialer(endpoint, tls=self._tls, proxies=settings.proxies, seconds=settings.connect_seconds)
+        place = self._endpoints[endpoint] = _Endpoint(dialer)
+        return place
+
+    def _take(self, place: _Endpoint) -> Connection | None:
+        while place.idle:
+            connection, _ = place.idle.popitem()
+            if connection.expiry is not None:
+                connection.expiry.cancel()
+            if not connection.closed:
+                return connection
+        return None
+
+    async def _dial(self, place: _Endpoint) -> Connection:
+        factory = partial(Connection, partial(self._on_idle, place), partial(self._on_lost, place))
+        connection = await place.dialer.dial(factory)
+        self._open.add(connection)
+        if self._closed:
+            connection.abort()
+        return connection
+
+    def _on_idle(self, place: _Endpoint, connection: Connection) -> None:
+        if self._closed:
+            connection.abort()
+            return
+        place.idle[connection] = None
+        loop = asyncio.get_running_loop()
+        connection.expiry = loop.call_later(self._settings.keepalive_seconds, connection.abort)
+
+    def _on_lost(self, place: _Endpoint, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection.expiry is not None:
+            connection.expiry.cancel()
+        place.idle.pop(connection, None)
+
+    async def close(self) -> None:
+        """Close every connection and wait until the loop has seen it."""
+        self._closed = True
+        for connection in list(self._open):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    def __repr__(self) -> str:
+        idle = sum(len(place.idle) for place in self._endpoints.values())
+        return f"<HttpClient {len(self._open)} open, {idle} idle>"
+
+
+def _head(dialer: Dialer, target: str, headers: Headers, length: int) -> bytes:
+    first = f"POST {dialer.absolute}{dialer.prefix}{target} HTTP/1.1\r\nhost: ".encode()
+    fields = [name + b": " + value for name, value in (*headers, *dialer.headers)]
+    fields.append(b"accept-encoding: identity")
+    fields.append(b"content-length: %d\r\n\r\n" % length)
+    return first + dialer.authority + b"\r\n" + b"\r\n".join(fields)

@@ -1,0 +1,156 @@
+"""Opening a connection: TCP, then a proxy's CONNECT where one is configured, then TLS."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Callable, Mapping
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from chukei.adapters.http.connection import Connection
+from chukei.adapters.http.proxies import proxy_for
+from chukei.errors import UpstreamError
+from chukei.model import End, Headers
+
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds before the next address is tried beside a slow one (RFC 8305 §5)."""
+
+_MAX_PROXY_ANSWER = 16 * 1024
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context that verifies certificates against the system's authorities and those in ``ca_file``.
+
+    Raises:
+        OSError: the file cannot be read or holds no certificate (ssl.SSLError).
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Dialer:
+    """Opens connections to one endpoint."""
+
+    def __init__(
+        self, endpoint: str, *, tls: Callable[[], ssl.SSLContext], proxies: Mapping[str, str], seconds: float
+    ) -> None:
+        self._endpoint = urlsplit(endpoint)
+        self._tls = tls if self._endpoint.scheme == "https" else None
+        self._proxy = proxy_for(self._endpoint, proxies)
+        self._seconds = seconds
+        self.host = self._endpoint.hostname or ""
+        self.port = self._endpoint.port or (443 if self._tls else 80)
+        self.authority = self._endpoint.netloc.rpartition("@")[2].encode()
+        self.prefix = self._endpoint.path
+        # Over plain HTTP a proxy is not tunnelled through but asked for the whole address (RFC 9112 §3.2.2).
+        self.absolute = ""
+        self.headers: Headers = []
+        if self._proxy is not None and self._tls is None:
+            self.absolute = f"http://{self._endpoint.netloc}"
+            self.headers = _proxy_authorization(self._proxy)
+
+    async def dial(self, factory: Callable[[], Connection]) -> Connection:
+        """Open a connection.
+
+        Raises:
+            UpstreamError: 504 after the configured time, 502 for anything else.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await (self._direct(factory) if self._proxy is None else self._through(self._proxy, factory))
+        except TimeoutError:
+            raise UpstreamError(
+                "connect_timeout",
+                f"The upstream {self.host} could not be reached within {self._seconds:g} seconds.",
+                end=End.CONNECT_ERROR,
+                status=504,
+            ) from None
+        except ssl.SSLCertVerificationError:
+            raise UpstreamError(
+                "tls_error",
+                f"The certificate of {self.host} could not be verified. Behind a company's own certificate authority "
+                "the relay's operator can set upstream.ca_file.",
+                end=End.TLS_ERROR,
+            ) from None
+        except ssl.SSLError:
+            message = f"No secure connection to {self.host} could be made."
+            raise UpstreamError("tls_error", message, end=End.TLS_ERROR) from None
+        except OSError:
+            message = f"The upstream {self.host} could not be reached."
+            raise UpstreamError("connect_error", message, end=End.CONNECT_ERROR) from None
+
+    async def _direct(self, factory: Callable[[], Connection]) -> Connection:
+        loop = asyncio.get_running_loop()
+        context = self._tls() if self._tls is not None else None
+        _, connection = await loop.create_connection(
+            factory,
+            self.host,
+            self.port,
+            ssl=context,
+            server_hostname=self.host if context is not None else None,
+            happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
+        )
+        return connection
+
+    async def _through(self, proxy: SplitResult, factory: Callable[[], Connection]) -> Connection:
+        loop = asyncio.get_running_loop()
+        host, port = proxy.hostname or "", proxy.port or 80
+        if self._tls is None:
+            _, plain = await loop.create_connection(factory, host, port)
+            return plain
+        transport, tunnel = await loop.create_connection(_Tunnel, host, port)
+        try:
+            transport.write(_connect_request(f"{self.host}:{self.port}", proxy))
+            await tunnel.opened
+            connection = factory()
+            secure = await loop.start_tls(transport, connection, self._tls(), server_hostname=self.host)
+            if secure is None:
+                raise ConnectionError("the proxy closed the tunnel")
+            connection.connection_made(secure)
+            return connection
+        except BaseException:
+            transport.abort()
+            raise
+
+
+class _Tunnel(asyncio.Protocol):
+    """Waits for a proxy's answer to CONNECT (RFC 9110 §9.3.6)."""
+
+    def __init__(self) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answer = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the proxy's answer up to its blank line."""
+        self._answer += data
+        if self.opened.done():
+            return
+        head, blank, rest = self._answer.partition(b"\r\n\r\n")
+        if not blank and len(self._answer) <= _MAX_PROXY_ANSWER:
+            return
+        status = head.split(b" ", 2)[1:2]
+        if blank and not rest and status and status[0].startswith(b"2") and head.startswith(b"HTTP/1."):
+            self.opened.set_result(None)
+        else:
+            self.opened.set_exception(ConnectionError("the proxy refused the tunnel"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail a tunnel that is still waiting."""
+        if not self.opened.done():
+            self.opened.set_exception(exc or ConnectionError("the proxy closed the connection"))
+
+
+def _connect_request(authority: str, proxy: SplitResult) -> bytes:
+    host = authority.encode()
+    fields = [b"Host: " + host, *(name + b": " + value for name, value in _proxy_authorization(proxy))]
+    return b"\r\n".join([b"CONNECT " + host + b" HTTP/1.1", *fields, b"", b""])
+
+
+def _proxy_authorization(proxy: SplitResult) -> Headers:
+    """Return the field that authenticates to a proxy whose address holds a user name (RFC 7617)."""
+    if proxy.username is None:
+        return []
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return [(b"proxy-authorization", b"Basic " + base64.b64encode(pair.encode()))]

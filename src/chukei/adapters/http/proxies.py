@@ -1,0 +1,47 @@
+"""Which proxy an address needs, by the variables that curl, Python and Azure's tools share.
+
+There is no standard for NO_PROXY. Understood are: ``*``, a host, a domain with or without a leading dot (itself and
+all below it), either with a port, and an address block such as 10.0.0.0/8. Loopback never goes through a proxy.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def proxy_for(endpoint: SplitResult, proxies: Mapping[str, str]) -> SplitResult | None:
+    """Return the proxy to use for an endpoint, or None for a direct connection."""
+    given = proxies.get(endpoint.scheme)
+    host = endpoint.hostname or ""
+    port = endpoint.port or (443 if endpoint.scheme == "https" else 80)
+    if given is None or host in _LOOPBACK_NAMES or _bypassed(host, port, proxies.get("no", "")):
+        return None
+    return urlsplit(given if "://" in given else f"http://{given}")
+
+
+def _bypassed(host: str, port: int, patterns: str) -> bool:
+    return any(_matches(host, port, pattern.strip().lower()) for pattern in patterns.split(",") if pattern.strip())
+
+
+def _matches(host: str, port: int, pattern: str) -> bool:
+    if pattern == "*":
+        return True
+    if "/" in pattern:
+        return _in_block(host, pattern)
+    name, colon, wanted = pattern.rpartition(":")
+    if colon and wanted.isdigit() and "]" not in wanted and name.count(":") == 0:
+        if int(wanted) != port:
+            return False
+        pattern = name
+    pattern = pattern.removeprefix("*").strip("[]")
+    domain = pattern.lstrip(".")
+    return host == domain or host.endswith("." + domain)
+
+
+def _in_block(host: str, block: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(block, strict=False)
+    except ValueError:
+        return False

@@ -1,0 +1,28 @@
+"""Configuration: read once at the start from a TOML file and the environment, checked as a whole, then immutable."""
+
+from chukei.config.load import load
+from chukei.config.reader import ConfigError, Problem
+from chukei.config.settings import (
+    AuthSettings,
+    CredentialSettings,
+    LogSettings,
+    Secret,
+    ServerSettings,
+    Settings,
+    StreamSettings,
+    UpstreamSettings,
+)
+
+__all__ = [
+    "AuthSettings",
+    "ConfigError",
+    "CredentialSettings",
+    "LogSettings",
+    "Problem",
+    "Secret",
+    "ServerSettings",
+    "Settings",
+    "StreamSettings",
+    "UpstreamSettings",
+    "load",
+]

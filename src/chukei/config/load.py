@@ -1,0 +1,229 @@
+"""From a TOML file and the environment to checked Settings.
+
+Order of precedence: a ``CHUKEI_SECTION__KEY`` variable, the file, the default. With neither file nor
+``CHUKEI_…`` deployments, the variables that Azure OpenAI's own tools use describe one resource; without those the
+built-in simulator answers.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from chukei.config.reader import ConfigError, Document, Problem, Reader
+from chukei.config.settings import (
+    AuthSettings,
+    LogSettings,
+    ServerSettings,
+    Settings,
+    StreamSettings,
+    UpstreamSettings,
+)
+from chukei.config.upstreams import read_upstreams
+
+PREFIX = "CHUKEI_"
+# Variables with the prefix that are not overrides of a key.
+_OWN = frozenset({"CHUKEI_CONFIG", "CHUKEI_API_KEY"})
+_GIBIBYTE = 1024**3
+
+
+def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
+    """Read the configuration.
+
+    ``path`` is the file, or None for ``CHUKEI_CONFIG`` or no file at all.
+
+    Raises:
+        ConfigError: with every mistake that was found.
+    """
+    chosen = path or environment.get("CHUKEI_CONFIG") or None
+    document = Document(str(chosen or "configuration"), _parse(chosen) if chosen else {}, environment)
+    _overlay(document)
+    settings = _read(document)
+    document.raise_problems()
+    return settings
+
+
+def _parse(path: str | Path) -> dict[str, Any]:
+    try:
+        text = Path(path).read_bytes().decode()
+        return tomllib.loads(text)
+    except FileNotFoundError:
+        problem = "there is no such file; give another --config, or unset CHUKEI_CONFIG"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"is not valid TOML: {error}"
+    raise ConfigError([Problem(str(path), "", problem)])
+
+
+def _overlay(document: Document) -> None:
+    """Lay ``CHUKEI_SECTION__KEY`` variables over the file's tables."""
+    for variable, text in sorted(document.environment.items()):
+        if not variable.startswith(PREFIX) or variable in _OWN:
+            continue
+        parts = variable.removeprefix(PREFIX).lower().split("__")
+        if len(parts) < 2 or not all(parts):
+            document.problems.append(
+                Problem(
+                    variable,
+                    "",
+                    "is not a setting; settings are named CHUKEI_SECTION__KEY, such as CHUKEI_SERVER__PORT",
+                )
+            )
+            continue
+        _set(document, parts, _value(text), variable)
+
+
+def _set(document: Document, parts: list[str], value: object, variable: str) -> None:
+    table: dict[str, Any] = document.tables
+    path: tuple[str, ...] = ()
+    for part in parts[:-1]:
+        name = _existing(table, part)
+        path = (*path, name)
+        below = table.setdefault(name, {})
+        if not isinstance(below, dict):
+            document.problems.append(Problem(variable, "", f"{'.'.join(path)} is not a table in the file"))
+            return
+        table = below
+    name = _existing(table, parts[-1])
+    table[name] = value
+    document.origins[(*path, name)] = variable
+
+
+def _existing(table: dict[str, Any], part: str) -> str:
+    """Match a variable's part to a name in the file: variables know neither case nor dashes."""
+    for name in table:
+        if name.lower().replace("-", "_").replace(".", "_") == part:
+            return name
+    return part
+
+
+def _value(text: str) -> object:
+    """Read a variable's text as a TOML value where it is one, else as a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _read(document: Document) -> Settings:
+    root = document.root()
+    server = _server(root.table("server"))
+    stream = _stream(root.table("stream"))
+    upstream = _upstream(root.table("upstream"), document.environment)
+    auth = _auth(root.table("auth"), document)
+    log = _log(root.table("log"))
+    served = read_upstreams(root, document, plain_http=upstream.plain_http)
+    root.done()
+    return Settings(
+        server=server,
+        stream=stream,
+        upstream=upstream,
+        auth=auth,
+        log=log,
+        models=served.models,
+        credentials=served.credentials,
+        default_model=served.default_model,
+        open=served.open,
+        simulated=served.simulated,
+        notices=tuple(served.notices),
+    )
+
+
+def _server(table: Reader) -> ServerSettings:
+    plain = ServerSettings()
+    origins = table.strings("cors_origins")
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
+            table.problem(
+                "cors_origins", f"{origin!r} is not an origin; write scheme and host only: https://app.example.com"
+            )
+    settings = ServerSettings(
+        host=table.string("host") or plain.host,
+        port=table.integer("port", plain.port, low=0, high=65_535),
+        cors_origins=origins,
+        allowed_hosts=tuple(host.lower() for host in table.strings("allowed_hosts")),
+        max_body_bytes=table.integer("max_body_bytes", plain.max_body_bytes, low=1024, high=_GIBIBYTE),
+        max_header_bytes=table.integer("max_header_bytes", plain.max_header_bytes, low=4096, high=1024 * 1024),
+        header_seconds=table.seconds("header_seconds", plain.header_seconds),
+        body_seconds=table.seconds("body_seconds", plain.body_seconds),
+        keepalive_seconds=table.seconds("keepalive_seconds", plain.keepalive_seconds),
+        grace_seconds=table.seconds("grace_seconds", plain.grace_seconds, low=0.0, high=3600.0),
+    )
+    table.done()
+    return settings
+
+
+def _stream(table: Reader) -> StreamSettings:
+    plain = StreamSettings()
+    settings = StreamSettings(
+        heartbeat_seconds=table.seconds("heartbeat_seconds", plain.heartbeat_seconds),
+        first_token_seconds=table.seconds("first_token_seconds", plain.first_token_seconds),
+        idle_seconds=table.seconds("idle_seconds", plain.idle_seconds),
+        write_seconds=table.seconds("write_seconds", plain.write_seconds),
+        max_event_bytes=table.integer("max_event_bytes", plain.max_event_bytes, low=4096, high=_GIBIBYTE),
+    )
+    table.done()
+    return settings
+
+
+def _upstream(table: Reader, environment: Mapping[str, str]) -> UpstreamSettings:
+    plain = UpstreamSettings()
+    ca_file = table.string("ca_file")
+    if ca_file and not Path(ca_file).is_file():
+        table.problem("ca_file", f"{ca_file} is not a readable file; give a PEM file of extra certificate authorities")
+    settings = UpstreamSettings(
+        connect_seconds=table.seconds("connect_seconds", plain.connect_seconds),
+        answer_seconds=table.seconds("answer_seconds", plain.answer_seconds),
+        keepalive_seconds=table.seconds("keepalive_seconds", plain.keepalive_seconds),
+        ca_file=ca_file,
+        plain_http=table.boolean("plain_http", plain.plain_http),
+        proxies=_proxies(table, environment),
+    )
+    table.done()
+    return settings
+
+
+def _proxies(table: Reader, environment: Mapping[str, str]) -> dict[str, str]:
+    """Take HTTPS_PROXY, HTTP_PROXY and NO_PROXY in either case; HTTP_PROXY in capitals only outside CGI."""
+    found = {}
+    for scheme in ("http", "https", "no"):
+        name = f"{scheme}_proxy"
+        value = environment.get(name) or environment.get(name.upper())
+        if not value or (name == "http_proxy" and "REQUEST_METHOD" in environment and name not in environment):
+            continue
+        if scheme != "no":
+            parts = urlsplit(value if "://" in value else f"http://{value}")
+            if parts.scheme != "http" or not parts.hostname:
+                table.problem(
+                    name, f"the variable {name.upper()} must be an http:// address of a proxy that knows CONNECT"
+                )
+                continue
+        found[scheme] = value
+    return found
+
+
+def _auth(table: Reader, document: Document) -> AuthSettings:
+    key = table.secret("api_key")
+    if key is None and not table.has("api_key") and "CHUKEI_API_KEY" in document.environment:
+        document.tables.setdefault("auth", {})
+        extra = Reader(document, {"api_key": {"env": "CHUKEI_API_KEY"}}, ("auth",))
+        key = extra.secret("api_key")
+    anonymous = table.boolean("anonymous")
+    if anonymous and key is not None:
+        table.problem("anonymous", "is true although a key is set; drop one of them, so that it is clear who may call")
+    table.done()
+    return AuthSettings(anonymous=anonymous, api_key=key)
+
+
+def _log(table: Reader) -> LogSettings:
+    settings = LogSettings(
+        format=table.string("format", "auto", choices=("auto", "json", "text")) or "auto",
+        level=table.string("level", "info", choices=("debug", "info", "warning", "error")) or "info",
+    )
+    table.done()
+    return settings

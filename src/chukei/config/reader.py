@@ -1,0 +1,200 @@
+"""Reading a table key by key so that every problem is found, not only the first."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chukei.config.settings import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where it stands (a file or a variable), under which key, what is wrong and what helps."""
+
+    source: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.source}: {self.key}" if self.key else self.source
+        return f"{place}: {self.message}"
+
+
+class ConfigError(Exception):
+    """The configuration has mistakes; ``problems`` holds all of them."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        count = len(problems)
+        head = "the configuration has a problem:" if count == 1 else f"the configuration has {count} problems:"
+        super().__init__("\n".join([head, *(f"  - {problem}" for problem in problems)]))
+        self.problems = problems
+
+
+class Document:
+    """The merged configuration: the file's tables with the environment's values laid over them."""
+
+    def __init__(self, source: str, tables: dict[str, Any], environment: Mapping[str, str]) -> None:
+        self.source = source
+        self.tables = tables
+        self.environment = environment
+        self.origins: dict[tuple[str, ...], str] = {}
+        self.problems: list[Problem] = []
+
+    def root(self) -> "Reader":
+        """Return the reader of the top table."""
+        return Reader(self, self.tables, ())
+
+    def problem(self, path: tuple[str, ...], message: str) -> None:
+        """Note a mistake at ``path``."""
+        origin = self.origins.get(path)
+        self.problems.append(Problem(origin or self.source, "" if origin else ".".join(path), message))
+
+    def raise_problems(self) -> None:
+        """Raise ConfigError if anything was noted."""
+        if self.problems:
+            raise ConfigError(self.problems)
+
+
+class Reader:
+    """One table. Each method takes a key, checks its value and returns it, or the default after noting a problem."""
+
+    def __init__(self, document: Document, table: dict[str, Any], path: tuple[str, ...]) -> None:
+        self._document = document
+        self._table = table
+        self._path = path
+        self._known: set[str] = set()
+
+    def problem(self, key: str, message: str) -> None:
+        """Note a mistake in this table."""
+        self._document.problem((*self._path, key), message)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is set."""
+        return key in self._table
+
+    def _take(self, key: str, kind: type | tuple[type, ...], what: str) -> Any:
+        self._known.add(key)
+        value = self._table.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.problem(key, f"must be {what}, not {_kind(value)}")
+            return None
+        return value
+
+    def string(self, key: str, default: str | None = None, *, choices: tuple[str, ...] = ()) -> str | None:
+        """Take a string that is not empty."""
+        value = self._take(key, str, "a string")
+        if value is None:
+            return default
+        if not value.strip():
+            self.problem(key, "must not be empty; remove the key to leave it unset")
+            return default
+        if choices and value not in choices:
+            self.problem(key, f"must be one of {', '.join(choices)}")
+            return default
+        return str(value)
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        """Take true or false."""
+        value = self._take(key, bool, "true or false")
+        return default if value is None else bool(value)
+
+    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
+        """Take a whole number within bounds."""
+        value = self._take(key, int, "a whole number")
+        if value is None:
+            return default
+        if not low <= value <= high:
+            self.problem(key, f"must be between {low:_} and {high:_}, not {value:_}")
+            return default
+        return int(value)
+
+    def seconds(self, key: str, default: float, *, low: float = 0.01, high: float = 86_400.0) -> float:
+        """Take a duration in seconds."""
+        value = self._take(key, (int, float), "a number of seconds")
+        if value is None:
+            return default
+        if not low <= value <= high:
+            self.problem(key, f"must be between {low:g} and {high:g} seconds, not {value:g}")
+            return default
+        return float(value)
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Take a list of strings; a single string counts as a list of one, so that variables can set it."""
+        value = self._take(key, (list, str), "a list of strings")
+        if isinstance(value, str):
+            value = [item.strip() for item in value.split(",") if item.strip()]
+        if any(not isinstance(item, str) or not item for item in value or ()):
+            self.problem(key, "must hold strings only, none of them empty")
+            return ()
+        return tuple(value or ())
+
+    def secret(self, key: str) -> Secret | None:
+        """Take ``{ env = "NAME" }``. A literal is refused, unless a variable itself set it."""
+        self._known.add(key)
+        value = self._table.get(key)
+        if value is None:
+            return None
+        variable = self._document.origins.get((*self._path, key))
+        if variable is not None and not isinstance(value, dict):
+            return self._not_empty(key, self._document.environment[variable], "is set but empty")
+        if not isinstance(value, dict) or set(value) != {"env"} or not isinstance(value["env"], str):
+            self.problem(key, 'a secret does not belong in a file: write { env = "NAME" } and set that variable')
+            return None
+        name = value["env"]
+        if name not in self._document.environment:
+            self.problem(key, f"the environment variable {name} is not set")
+            return None
+        return self._not_empty(key, self._document.environment[name], f"the environment variable {name} is empty")
+
+    def _not_empty(self, key: str, value: str, message: str) -> Secret | None:
+        if not value.strip():
+            self.problem(key, message)
+            return None
+        if not (value.isascii() and value.isprintable()) or value != value.strip():
+            self.problem(key, "the secret holds spaces around it, control or non-ASCII characters; copy it again")
+            return None
+        return Secret(value)
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """Take an inline table of free form."""
+        return dict(self._take(key, dict, "a table") or {})
+
+    def table(self, key: str) -> "Reader":
+        """Take a sub-table, empty where it is missing."""
+        return Reader(self._document, self._take(key, dict, "a table") or {}, (*self._path, key))
+
+    def tables(self, key: str) -> Iterator[tuple[str, "Reader"]]:
+        """Take a table of named tables."""
+        for name, value in (self._take(key, dict, "a table of tables") or {}).items():
+            path = (*self._path, key, name)
+            if isinstance(value, dict):
+                yield name, Reader(self._document, value, path)
+            else:
+                self._document.problem(path, f"must be a table, [{'.'.join(path)}], not {_kind(value)}")
+
+    def done(self) -> None:
+        """Note every key that nobody asked for, with the nearest known one."""
+        for key in self._table:
+            if key not in self._known:
+                self.problem(key, f"is not a known key{_nearest(key, self._known)}")
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    import difflib  # only for a mistake, so not at every start
+
+    close = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(sorted(known))}"
+
+
+def _kind(value: object) -> str:
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "a table",
+    }
+    return names.get(type(value), "a date")

@@ -1,0 +1,114 @@
+"""What can be set. Durations are seconds, sizes bytes. Every key is explained in docs/configuration.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chukei.model import Deployment, Model
+
+MEBIBYTE = 1024 * 1024
+
+
+class Secret:
+    """A credential that does not show itself in a repr, a log or an error."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the credential itself, for the one place that sends or compares it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """``[server]``: the listening side."""
+
+    host: str = "127.0.0.1"
+    port: int = 7221
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    max_body_bytes: int = 16 * MEBIBYTE
+    max_header_bytes: int = 64 * 1024
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    keepalive_seconds: float = 75.0
+    grace_seconds: float = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """``[stream]``: the pace of a stream.
+
+    15 s of silence before a heartbeat stays far below the 230 s of Azure Functions' front end and the 60 s of common
+    reverse proxies.
+    """
+
+    heartbeat_seconds: float = 15.0
+    first_token_seconds: float = 60.0
+    idle_seconds: float = 120.0
+    write_seconds: float = 60.0
+    max_event_bytes: int = MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """``[upstream]``: the way to Azure OpenAI. ``proxies`` maps ``http``, ``https`` and ``no`` to their settings."""
+
+    connect_seconds: float = 5.0
+    answer_seconds: float = 600.0
+    keepalive_seconds: float = 30.0
+    ca_file: str | None = None
+    plain_http: bool = False
+    proxies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """``[auth]``: who may call."""
+
+    anonymous: bool = False
+    api_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal)."""
+
+    format: str = "auto"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSettings:
+    """How to authenticate to a deployment: an API key, a fixed token, or an Entra ID identity (``scope`` set)."""
+
+    api_key: Secret | None = None
+    token: Secret | None = None
+    scope: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration.
+
+    ``open`` is the resource that serves any model name as a deployment name; its own ``deployment`` is a template and
+    not used. ``simulated`` says that nothing was configured, so the built-in simulator answers.
+    """
+
+    server: ServerSettings
+    stream: StreamSettings
+    upstream: UpstreamSettings
+    auth: AuthSettings
+    log: LogSettings
+    models: Mapping[str, Model]
+    credentials: Mapping[str, CredentialSettings]
+    default_model: str | None = None
+    open: Deployment | None = None
+    simulated: bool = False
+    notices: tuple[str, ...] = ()

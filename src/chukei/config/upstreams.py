@@ -1,0 +1,228 @@
+"""The part of the configuration that says which models exist and which deployments serve them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from chukei.config.reader import Document, Problem, Reader
+from chukei.config.settings import CredentialSettings
+from chukei.model import Deployment, Model
+
+SCOPE = "https://cognitiveservices.azure.com/.default"
+"""The Entra ID scope that Azure OpenAI resources of every age accept (Microsoft: "How to configure Azure OpenAI with
+Microsoft Entra ID authentication"); newer documents name https://ai.azure.com/.default, which ``scope`` can set."""
+
+SIMULATED_MODELS = ("chat",)
+
+_VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?")
+_NAME = re.compile(r"[\w.:/@ -]{1,128}")
+_DEPLOYMENT = ("AZURE_OPENAI_DEPLOYMENT", "AZURE_OPENAI_DEPLOYMENT_NAME")
+_CHAT_DEPLOYMENT = ("AZURE_OPENAI_CHAT_DEPLOYMENT", "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME")
+_API_VERSION = ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(slots=True)
+class Served:
+    """What the configuration serves; see Settings for the fields."""
+
+    models: dict[str, Model] = field(default_factory=dict)
+    credentials: dict[str, CredentialSettings] = field(default_factory=dict)
+    default_model: str | None = None
+    open: Deployment | None = None
+    simulated: bool = False
+    notices: list[str] = field(default_factory=list)
+
+
+def read_upstreams(root: Reader, document: Document, *, plain_http: bool) -> Served:
+    """Read ``[deployments]``, ``[models]`` and ``[defaults]``, or the environment, or fall back to the simulator."""
+    served = Served()
+    defaults = root.table("defaults")
+    default_model = defaults.string("model")
+    defaults.done()
+    deployments = {}
+    for name, table in root.tables("deployments"):
+        deployment, credential = _deployment(name, table, plain_http=plain_http)
+        deployments[name] = deployment
+        served.credentials[name] = credential
+    for name, table in root.tables("models"):
+        if model := _model(name, table, deployments):
+            served.models[name] = model
+    if not deployments:
+        _read_environment(served, document, plain_http=plain_http)
+        served.default_model = default_model or served.default_model
+        return served
+    _check(served, root, default_model, deployments, document)
+    return served
+
+
+def _check(
+    served: Served, root: Reader, default_model: str | None, deployments: Mapping[str, Deployment], document: Document
+) -> None:
+    """Check what only the whole shows, and give every unused deployment its own name as a model."""
+    used = {deployment.name for model in served.models.values() for deployment in model.deployments}
+    if not served.models:
+        served.models = {name: Model(name, (deployment,)) for name, deployment in deployments.items()}
+    else:
+        served.notices += [f"deployment {name} serves no model" for name in deployments if name not in used]
+    for model in served.models.values():
+        if len(model.deployments) > 1:
+            served.notices.append(
+                f"model {model.name} has {len(model.deployments)} deployments; only {model.deployments[0].name} is used"
+            )
+    if default_model is not None and default_model not in served.models:
+        document.problem(
+            ("defaults", "model"),
+            f"names {default_model!r}, which is not one of the models: {', '.join(served.models)}",
+        )
+    served.default_model = default_model or (next(iter(served.models)) if len(served.models) == 1 else None)
+
+
+def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployment, CredentialSettings]:
+    given = table.string("endpoint")
+    if given is None and not table.has("endpoint"):
+        table.problem("endpoint", "is missing; write the resource's address, https://NAME.openai.azure.com")
+    endpoint, fault = clean_endpoint(given or "https://missing.invalid", plain_http=plain_http)
+    if fault:
+        table.problem("endpoint", fault)
+    version = table.string("api_version")
+    if version is not None and not _VERSION.fullmatch(version):
+        table.problem("api_version", f'{version!r} is not a version; write "v1", or a dated one such as "2024-10-21"')
+    credential = _credential(table)
+    deployment = Deployment(
+        name=name,
+        endpoint=endpoint,
+        deployment=table.string("deployment") or name,
+        api_version=version,
+        priority=table.integer("priority", 1, low=0, high=1000),
+        weight=table.integer("weight", 1, low=0, high=1_000_000),
+    )
+    table.done()
+    return deployment, credential
+
+
+def _credential(table: Reader) -> CredentialSettings:
+    key = table.secret("api_key")
+    identity = table.boolean("identity")
+    scope = table.string("scope")
+    client_id = table.string("client_id")
+    if identity and table.has("api_key"):
+        table.problem("identity", "is true although api_key is set; keep one of the two")
+    elif not identity and not table.has("api_key"):
+        table.problem("api_key", 'is missing; write api_key = { env = "NAME" }, or identity = true for Entra ID')
+    if not identity and (scope or client_id):
+        table.problem("scope" if scope else "client_id", "only means something together with identity = true")
+    return CredentialSettings(api_key=key, scope=(scope or SCOPE) if identity else None, client_id=client_id)
+
+
+def clean_endpoint(given: str, *, plain_http: bool) -> tuple[str, str | None]:
+    """Return an endpoint without a trailing slash or API path, and what is wrong with it, if anything is."""
+    try:
+        parts = urlsplit(given.strip())
+        _ = parts.port
+    except ValueError:
+        return given, "is not an address; write https://NAME.openai.azure.com"
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        return given, "is not an https:// address; write https://NAME.openai.azure.com"
+    if parts.username or parts.password:
+        return given, "must not hold a user name or password; use api_key"
+    if parts.query or parts.fragment:
+        return given, "must end before the ? or #; the relay adds api-version itself"
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not plain_http:
+        return given, "is plain http, which would show the key to the network; use https:// or set upstream.plain_http"
+    path = parts.path.rstrip("/")
+    if path in {"/openai", "/openai/v1"}:
+        path = ""
+    if "/openai/" in path or path.startswith("/api/projects"):
+        return given, f"must be the resource's address alone: {parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc}{path}", None
+
+
+def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> Model | None:
+    names = table.strings("deployments")
+    if not table.has("deployments"):
+        table.problem("deployments", 'is missing; write deployments = ["NAME"] with a name from [deployments.NAME]')
+    elif not names:
+        table.problem("deployments", "is empty, so that nothing serves this model")
+    for wanted in names:
+        if wanted not in deployments:
+            table.problem("deployments", f"names {wanted!r}, but there is no [deployments.{wanted}]")
+    if len(set(names)) != len(names):
+        table.problem("deployments", "names one deployment twice; use weight to give it more")
+    if not _NAME.fullmatch(name):
+        table.problem("deployments", "the model's name has characters that clients could not send in a path")
+    found = sorted((deployments[wanted] for wanted in names if wanted in deployments), key=lambda item: item.priority)
+    model = Model(
+        name=name,
+        deployments=tuple(found),
+        system=table.string("system"),
+        parameters=_parameters(table),
+        caps=_caps(table),
+    )
+    table.done()
+    return model if found else None
+
+
+def _parameters(table: Reader) -> dict[str, Any]:
+    parameters = table.mapping("parameters")
+    for key in {"model", "messages", "input", "prompt", "stream", "stream_options"} & set(parameters):
+        table.problem("parameters", f"must not hold {key}, which is the client's or the relay's to set")
+    return parameters
+
+
+def _caps(table: Reader) -> dict[str, int | float]:
+    caps = table.mapping("caps")
+    for key, value in caps.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            table.problem("caps", f"{key} must be a number that is not negative")
+    return caps
+
+
+def _read_environment(served: Served, document: Document, *, plain_http: bool) -> None:
+    """Describe the one resource that AZURE_OPENAI_… variables name, or choose the simulator."""
+    environment = document.environment
+    if served.models or "models" in document.tables:
+        document.problem(("models",), "are set without any deployment; add [deployments.NAME] tables for them")
+        return
+    given = environment.get("AZURE_OPENAI_ENDPOINT", "").strip()
+    if not given:
+        for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"):
+            if environment.get(name):
+                document.problems.append(Problem(name, "", "is set without AZURE_OPENAI_ENDPOINT; set that as well"))
+        served.simulated = True
+        served.default_model = SIMULATED_MODELS[0]
+        return
+    endpoint, fault = clean_endpoint(given, plain_http=plain_http)
+    if fault:
+        document.problems.append(Problem("AZURE_OPENAI_ENDPOINT", "", fault))
+    version = _first(environment, _API_VERSION)
+    if version is not None and not _VERSION.fullmatch(version):
+        document.problems.append(Problem(_API_VERSION[0], "", f"{version!r} is not a version such as 2024-10-21 or v1"))
+    default = _first(environment, _CHAT_DEPLOYMENT) or _first(environment, _DEPLOYMENT)
+    served.open = Deployment("azure", endpoint, default or "", api_version=version)
+    served.default_model = default
+    if default is not None:
+        served.models = {default: Model(default, (served.open,))}
+    served.credentials = {"azure": _environment_credential(document)}
+
+
+def _environment_credential(document: Document) -> CredentialSettings:
+    extra = {
+        key: {"env": name}
+        for key, name in (("api_key", "AZURE_OPENAI_API_KEY"), ("token", "AZURE_OPENAI_AD_TOKEN"))
+        if name in document.environment
+    }
+    reader = Reader(document, extra, ())
+    key, token = reader.secret("api_key"), reader.secret("token")
+    if extra:
+        return CredentialSettings(api_key=key, token=None if key else token)
+    return CredentialSettings(scope=SCOPE, client_id=document.environment.get("AZURE_CLIENT_ID"))
+
+
+def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        if value := environment.get(name, "").strip():
+            return value
+    return None

@@ -1,0 +1,106 @@
+"""Errors that a caller may see, first divided by whose fault they are.
+
+    RelayError
+    ├── CallerError      the request, key or route is wrong: 4xx
+    ├── Unavailable      this relay cannot serve now: 503
+    └── UpstreamError    Azure OpenAI, or the way to it: 502, 504, or the upstream's own status
+
+Each carries the HTTP status, and the fields of OpenAI's error shape
+(https://platform.openai.com/docs/guides/error-codes). Messages are for people: what is wrong and what helps. They
+never hold a credential, a prompt or a completion.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chukei.model import End, Headers
+
+
+class RelayError(Exception):
+    """A failure with the answer that it deserves."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        type: str,
+        end: End,
+        param: str | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.type = type
+        self.end = end
+        self.param = param
+        self.headers: Headers = list(headers)
+        self._body = body
+
+    @property
+    def error(self) -> dict[str, object]:
+        """The ``error`` object of OpenAI's error shape."""
+        return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+
+    @property
+    def body(self) -> bytes:
+        """The JSON body of an error answer: the upstream's own where it sent a usable one."""
+        return self._body if self._body is not None else msgspec.json.encode({"error": self.error})
+
+    @property
+    def error_json(self) -> bytes:
+        """The ``error`` object as JSON, for an error event inside a stream."""
+        if self._body is not None:
+            return bytes(msgspec.json.decode(self._body, type=dict[str, msgspec.Raw])["error"])
+        return msgspec.json.encode(self.error)
+
+
+class CallerError(RelayError):
+    """The request cannot be served as it is."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        type: str = "invalid_request_error",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(status, code, message, type=type, end=End.REFUSED, param=param, headers=headers)
+
+
+class Unavailable(RelayError):
+    """This relay is shutting down or broken; another try elsewhere or later may succeed."""
+
+    def __init__(self, code: str, message: str, *, status: int = 503, end: End = End.SERVER_SHUTDOWN) -> None:
+        super().__init__(status, code, message, type="server_error", end=end)
+
+
+class UpstreamError(RelayError):
+    """The upstream failed, broke off or answered something that must not be passed on.
+
+    ``fresh`` says that not one byte of an answer had arrived, which on a reused connection means that the upstream had
+    closed it before it saw the request: such a request may be sent once more (RFC 9112 §9.3.1).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        end: End,
+        status: int = 502,
+        type: str = "upstream_error",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes | None = None,
+        fresh: bool = False,
+    ) -> None:
+        super().__init__(status, code, message, type=type, end=end, headers=headers, body=body)
+        self.fresh = fresh

@@ -1,0 +1,116 @@
+"""What a client may leave out and the relay fills in: parameters, the system message, caps, the wish for usage.
+
+Everything is spliced into the client's own bytes; what it did send stays as it was, unless a cap lowers it.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from chukei.errors import CallerError
+from chukei.fields import Fields
+from chukei.model import Model, Operation
+from chukei.wire import CHAT, RESPONSES, has_stream_options
+
+# One limit under the three names that the APIs give it. The first of an operation's names is the one to add.
+_OUTPUT_LIMITS = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
+_ANY_LIMIT = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
+
+
+class _Role(msgspec.Struct):
+    role: str | None = None
+
+
+def check(fields: Fields, operation: Operation) -> None:
+    """Refuse what no deployment could answer, where the reason is plain to see.
+
+    Raises:
+        CallerError: 400.
+    """
+    if operation is not CHAT:
+        return
+    messages = fields.raw("messages")
+    if messages is None:
+        raise CallerError(400, "missing_messages", "'messages' is missing: send a list of messages.", param="messages")
+    if messages[:1] != b"[":
+        raise CallerError(400, "invalid_type", "'messages' must be a list of messages.", param="messages")
+    if not messages[1:-1].strip():
+        raise CallerError(400, "missing_messages", "'messages' is empty: send at least one message.", param="messages")
+
+
+def fill(fields: Fields, operation: Operation, model: Model) -> None:
+    """Add the model's parameters and system message, and hold its caps."""
+    if not operation.generates:
+        return
+    for name, value in (model.parameters or {}).items():
+        known_as = _spelling(name, operation)
+        if not any(fields.raw(other) is not None for other in _same(known_as, operation)):
+            fields.set(known_as, msgspec.json.encode(value))
+    if model.system is not None:
+        _add_system(fields, operation, model.system)
+    if model.caps:
+        _hold_caps(fields, operation, model.caps, model.parameters or {})
+
+
+def ask_for_usage(fields: Fields, operation: Operation, version: str) -> bool:
+    """Ask for a usage event where the API knows one; return whether the client must not see it.
+
+    A client that wants it has asked itself. "On your data" requests refuse ``stream_options``, so they are left alone.
+    """
+    if operation.name not in {"chat", "completions"} or not has_stream_options(version) or "data_sources" in fields:
+        return False
+    raw = fields.raw("stream_options")
+    options = Fields(raw or b"{}", param="stream_options")
+    if options.flag("include_usage"):
+        return False
+    options.set("include_usage", b"true")
+    fields.set("stream_options", options.bytes())
+    return True
+
+
+def _same(name: str, operation: Operation) -> tuple[str, ...]:
+    limits = _OUTPUT_LIMITS.get(operation.name, ())
+    return limits if name in limits else (name,)
+
+
+def _spelling(name: str, operation: Operation) -> str:
+    """Return the operation's own name for an output limit that was configured under any of them."""
+    limits = _OUTPUT_LIMITS.get(operation.name, ())
+    return limits[0] if name in _ANY_LIMIT and limits and name not in limits else name
+
+
+def _hold_caps(
+    fields: Fields, operation: Operation, caps: Mapping[str, int | float], parameters: Mapping[str, object]
+) -> None:
+    for configured, cap in caps.items():
+        name = _spelling(configured, operation)
+        sent = [other for other in _same(name, operation) if fields.raw(other) is not None]
+        for other in sent:
+            value = fields.number(other)
+            if value is not None and value > cap:
+                fields.set(other, msgspec.json.encode(cap))
+        default = parameters.get(configured)
+        if not sent and not (isinstance(default, (int, float)) and default <= cap):
+            fields.set(name, msgspec.json.encode(cap))
+
+
+def _add_system(fields: Fields, operation: Operation, system: str) -> None:
+    if operation is RESPONSES:
+        if fields.raw("instructions") is None:
+            fields.set("instructions", msgspec.json.encode(system))
+        return
+    messages = fields.raw("messages")
+    if operation is not CHAT or messages is None:
+        return
+    try:
+        roles = {message.role for message in msgspec.json.decode(messages, type=list[_Role])}
+    except (msgspec.DecodeError, RecursionError):
+        message = "Each of 'messages' must be an object with a 'role'."
+        raise CallerError(400, "invalid_type", message, param="messages") from None
+    if roles.isdisjoint({"system", "developer"}):
+        first = msgspec.json.encode({"role": "system", "content": system})
+        fields.set("messages", b"[" + first + b"," + messages[1:])

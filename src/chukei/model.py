@@ -1,0 +1,107 @@
+"""The nouns of a request that every stage shares: who asks, for what, of which deployment, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields in order of arrival, names in lower case, as ASGI and HTTP/1.1 parsers hand them over."""
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """Return the first value of ``name`` (lower case), or None."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+class Dialect(StrEnum):
+    """How a stream of server-sent events says that it is complete."""
+
+    CHAT = "chat"  # chat and text completions: `data: [DONE]`
+    RESPONSES = "responses"  # the terminal events response.completed, .failed, .incomplete
+    OPEN = "open"  # images and audio: the end of the HTTP body, whose framing is checked
+
+
+class Shape(StrEnum):
+    """What a request body is made of."""
+
+    JSON = "json"
+    MULTIPART = "multipart"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One upstream operation which the relay passes on.
+
+    ``path`` is what follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations whose answers
+    are generated text, so that parameters, caps and the system message apply. ``large_events`` marks those which put
+    whole images or sounds into one event.
+    """
+
+    name: str
+    path: str
+    dialect: Dialect
+    shapes: tuple[Shape, ...] = (Shape.JSON,)
+    generates: bool = False
+    large_events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. ``kind`` is ``anonymous``, ``local`` or ``key``; ``name`` may go into logs, a credential never does."""
+
+    name: str
+    kind: str
+
+
+class End(StrEnum):
+    """Why a request ended: the ``end`` field of its log line."""
+
+    COMPLETED = "completed"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+    REFUSED = "refused"  # by the relay: bad request, key, route
+    UPSTREAM_STATUS = "upstream_status"  # the upstream answered an error status
+    UPSTREAM_ERROR = "upstream_error"  # an error event inside a 200
+    CONNECT_ERROR = "connect_error"
+    TLS_ERROR = "tls_error"
+    UPSTREAM_LOST = "upstream_lost"  # broke after the request was sent, before output
+    UNEXPECTED_ANSWER = "unexpected_answer"  # HTML, a redirect, compression, broken framing before output
+    TRUNCATED = "truncated"
+    TRUNCATED_AFTER_FINISH = "truncated_after_finish"
+    EVENT_TOO_LARGE = "event_too_large"
+    TIMEOUT = "timeout"
+    CLIENT_ABORTED = "client_aborted"
+    CLIENT_STALLED = "client_stalled"
+    SERVER_SHUTDOWN = "server_shutdown"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment on one Azure OpenAI resource.
+
+    ``endpoint`` is scheme and authority only (``https://contoso.openai.azure.com``). ``deployment`` is its name on
+    that resource. ``api_version`` is a dated version for the classic API, ``"v1"``, or None: then the request's own
+    form decides (the client's ``api-version`` on the classic API, v1 without one).
+    """
+
+    name: str
+    endpoint: str
+    deployment: str
+    api_version: str | None = None
+    priority: int = 1
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name that clients use, what it fills in for them and which deployments serve it, best first."""
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    system: str | None = None
+    parameters: Mapping[str, object] | None = None
+    caps: Mapping[str, int | float] | None = None

@@ -1,0 +1,130 @@
+"""The contracts between the path of a request and the world: small protocols with many implementations.
+
+Adapters implement the upstream side, hosts the client's side, tests both.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from chukei.model import Headers
+from chukei.telemetry import RequestRecord
+
+Clock = Callable[[], float]
+"""Seconds on a clock that never jumps; only differences mean something."""
+
+
+class Answer(Protocol):
+    """An upstream's answer whose status and headers have arrived.
+
+    Whoever holds it must end it: ``finish`` when all that matters was read, ``abort`` otherwise. Both may be called
+    more than once.
+    """
+
+    status: int
+    headers: Headers
+
+    async def read(self) -> bytes | None:
+        """Return all bytes that have arrived, waiting for the first; ``b""`` at the end; None when woken.
+
+        Raises:
+            UpstreamError: the connection broke or its framing is wrong, after all bytes before that were returned.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Make a waiting ``read`` return None."""
+        ...
+
+    def finish(self) -> None:
+        """Give the connection back for reuse if the answer is complete, or ends within a second; else close it."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection at once, so that the upstream stops."""
+        ...
+
+
+class Upstream(Protocol):
+    """The way to Azure OpenAI."""
+
+    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes) -> Answer:
+        """Send a request and wait for the answer's headers. Cancelling closes what was opened.
+
+        Raises:
+            UpstreamError: nothing usable came back.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Credential(Protocol):
+    """What authenticates the relay to a deployment."""
+
+    async def header(self) -> tuple[bytes, bytes]:
+        """Return the header field to send.
+
+        Raises:
+            UpstreamError: no token can be had.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop refreshing."""
+        ...
+
+
+class Incoming(Protocol):
+    """A client's request as a host received it."""
+
+    method: str
+    raw_path: str
+    query: str
+    headers: Headers
+    local: bool
+    """Whether the client is on this machine and no proxy stands between."""
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            CallerError: 413 above ``limit`` bytes, 408 when nothing arrives for ``seconds``.
+            ClientGone: the client left before the body was complete.
+        """
+        ...
+
+
+class Reply(Protocol):
+    """The way back to the client. Each send waits while the client reads more slowly than the relay writes."""
+
+    started: bool
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the status line and headers."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send a part of the body at once."""
+        ...
+
+    async def finish(self, data: bytes = b"") -> None:
+        """Send the last part and end the answer."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection where the host can, so that the client sees a break."""
+        ...
+
+
+class Hook(Protocol):
+    """Hears of every finished request. It must be quick and must not raise."""
+
+    def __call__(self, record: RequestRecord) -> None:
+        """Take one record."""
+        ...
+
+
+class ClientGone(Exception):
+    """The client left; there is nobody to answer."""

@@ -1,0 +1,270 @@
+"""One stream on its way through: bytes from the upstream in, bytes for the client out. No I/O, no clock.
+
+A stream is in one of these states:
+
+    PREAMBLE ──▶ OUTPUT ──▶ FINISHED ──▶ DONE
+    held back    passed on   a finish     complete: [DONE] or the API's
+                             reason seen  own terminal event
+
+In PREAMBLE nothing leaves: content filter results and the assistant's role are held until the first output, so that a
+failure up to there can still become a proper HTTP error (or another deployment's answer). From OUTPUT on, reads pass
+through as they are; only the few events that carry a marker are looked into.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from chukei import sse
+from chukei.model import Dialect, End
+from chukei.usage import Usage, WireUsage
+
+# A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
+# never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
+_CHAT_MARKERS = (
+    b'"finish_reason":"',
+    b'"finish_reason": "',
+    b'"usage":{',
+    b'"usage": {',
+    b"[DONE]",
+    b'"error":',
+)
+_RESPONSES_MARKERS = (
+    b"response.completed",
+    b"response.incomplete",
+    b"response.failed",
+    b'"type":"error"',
+    b'"type": "error"',
+    b"event: error",
+)
+_OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', b'"error":{', b'"error": {')
+
+_RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
+_RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_SILENT = frozenset({b"null", b'""', b"[]", b"{}"})
+
+
+class State(IntEnum):
+    """Where a stream is; the order matters."""
+
+    PREAMBLE = 0
+    OUTPUT = 1
+    FINISHED = 2
+    DONE = 3
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: dict[str, msgspec.Raw] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: WireUsage | None = None
+    error: msgspec.Raw | None = None
+
+
+class _IncompleteDetails(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    usage: WireUsage | None = None
+    incomplete_details: _IncompleteDetails | None = None
+
+
+class _ResponseEvent(msgspec.Struct):
+    type: str = ""
+    response: _Response | None = None
+    error: msgspec.Raw | None = None
+    usage: WireUsage | None = None
+
+
+class Stream:
+    """The state of one stream.
+
+    ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
+    not. ``cap`` bounds one event, and all that is held back before the first output.
+
+    After each ``feed`` look at ``failure`` (the upstream's own error event) and ``complete``.
+    """
+
+    __slots__ = (
+        "_cap",
+        "_dialect",
+        "_framer",
+        "_held",
+        "_markers",
+        "_strip_usage",
+        "events",
+        "failure",
+        "finish_reasons",
+        "last",
+        "state",
+        "usage",
+    )
+
+    def __init__(self, dialect: Dialect, *, strip_usage: bool, cap: int) -> None:
+        self._dialect = dialect
+        self._strip_usage = strip_usage
+        self._cap = cap
+        self._framer = sse.Framer(cap)
+        self._held = bytearray()
+        self._markers = {
+            Dialect.CHAT: _CHAT_MARKERS,
+            Dialect.RESPONSES: _RESPONSES_MARKERS,
+            Dialect.OPEN: _OPEN_MARKERS,
+        }[dialect]
+        self.state = State.PREAMBLE
+        self.events = 0
+        self.finish_reasons: dict[int, str] = {}
+        self.usage: Usage | None = None
+        self.failure: bytes | None = None
+        self.last = b""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the upstream said that this is all."""
+        return self.state is State.DONE
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether an event, or the preamble, exceeded the cap."""
+        return self._framer.overflowed or len(self._held) > self._cap
+
+    def feed(self, data: bytes) -> bytes:
+        """Take one read and return what may leave now: whole events, unchanged, or ``b""``."""
+        return self._pass(self._framer.feed(data))
+
+    def finish(self) -> bytes:
+        """Take the end of the upstream's body; return what it completes. An unfinished event is dropped.
+
+        Afterwards ``complete`` tells whether this was an end or a break.
+        """
+        out = self._pass(self._framer.finish())
+        if self._dialect is Dialect.OPEN and self.failure is None:
+            out = bytes(self._held) + out
+            self._held.clear()
+            self.state = State.DONE
+        return out
+
+    def end(self) -> End:
+        """Return the reason for which a complete stream ended."""
+        reasons = self.finish_reasons.values()
+        if self.failure is not None:
+            return End.UPSTREAM_ERROR
+        if "content_filter" in reasons:
+            return End.CONTENT_FILTER
+        if "length" in reasons or "max_output_tokens" in reasons:
+            return End.LENGTH
+        return End.COMPLETED
+
+    def _pass(self, block: bytes) -> bytes:
+        if not block:
+            return block
+        if self.state is State.PREAMBLE:
+            return self._pass_preamble(block)
+        if self.state is State.DONE:
+            return b""
+        self.last = block
+        for marker in self._markers:
+            if marker in block:
+                return self._pass_marked(block)
+        self.events += block.count(b"\ndata:") + block.startswith(b"data:")
+        return block
+
+    def _pass_preamble(self, block: bytes) -> bytes:
+        """Hold events until one of them is output; then release all."""
+        start = 0
+        for event in sse.split(block):
+            if not self._is_preamble(event):
+                self.state = State.OUTPUT
+                held = bytes(self._held)
+                self._held.clear()
+                return held + self._pass(block[start:])
+            self._held += event
+            start += len(event)
+        return b""
+
+    def _pass_marked(self, block: bytes) -> bytes:
+        """Look into each event of a block in which some event matters."""
+        keep = []
+        for event in sse.split(block):
+            if self._note(event):
+                keep.append(event)
+            if self.state is State.DONE or (self.failure is not None and self._dialect is not Dialect.RESPONSES):
+                break
+        return b"".join(keep)
+
+    def _is_preamble(self, event: bytes) -> bool:
+        data = sse.data_of(event)
+        if not data:
+            return True
+        try:
+            if self._dialect is Dialect.CHAT:
+                return _is_chat_preamble(msgspec.json.decode(data, type=_Chunk))
+            if self._dialect is Dialect.RESPONSES:
+                return msgspec.json.decode(data, type=_ResponseEvent).type in _RESPONSES_PREAMBLE
+        except (msgspec.DecodeError, RecursionError):
+            return False  # not ours to judge: it passes as it is
+        return False
+
+    def _note(self, event: bytes) -> bool:
+        """Learn what an event says of the stream's state; return whether it may leave."""
+        data = sse.data_of(event)
+        if data == b"[DONE]":
+            self.state = State.DONE
+            return True
+        if data:
+            self.events += 1
+        try:
+            if self._dialect is Dialect.CHAT:
+                return self._note_chunk(msgspec.json.decode(data, type=_Chunk))
+            self._note_response(msgspec.json.decode(data, type=_ResponseEvent))
+        except (msgspec.DecodeError, RecursionError):
+            pass  # a comment, or bytes that are not ours to judge
+        return True
+
+    def _note_chunk(self, chunk: _Chunk) -> bool:
+        if chunk.error is not None:
+            self.failure = bytes(chunk.error)
+            return True
+        for choice in chunk.choices or ():
+            if choice.finish_reason:
+                self.finish_reasons[choice.index] = choice.finish_reason
+                self.state = State.FINISHED
+        if chunk.usage is not None:
+            self.usage = chunk.usage.counted()
+            if self._strip_usage and not chunk.choices:
+                return False
+        return True
+
+    def _note_response(self, event: _ResponseEvent) -> None:
+        if event.type == "error" or event.type == "response.failed" or event.error is not None:
+            self.failure = bytes(event.error) if event.error is not None else b"null"
+        response = event.response
+        usage = response.usage if response is not None else event.usage
+        if usage is not None:
+            self.usage = usage.counted()
+        if event.type not in _RESPONSES_TERMINAL:
+            return
+        self.state = State.DONE
+        reason = event.type.removeprefix("response.")
+        if response is not None and response.incomplete_details is not None:
+            reason = response.incomplete_details.reason or reason
+        self.finish_reasons[0] = reason
+
+
+def _is_chat_preamble(chunk: _Chunk) -> bool:
+    """Whether a chunk holds no output yet: filter results, the role, empty content."""
+    if chunk.usage is not None or chunk.error is not None or chunk.choices is None:
+        return False
+    for choice in chunk.choices:
+        if choice.finish_reason or choice.text:
+            return False
+        for key, value in (choice.delta or {}).items():
+            if key != "role" and bytes(value) not in _SILENT:
+                return False
+    return True

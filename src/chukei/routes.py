@@ -1,0 +1,135 @@
+"""What a method and a path mean: one table for the three ways in.
+
+/api/chat-stream                        the simple form
+/v1/…, /openai/v1/…                     as OpenAI's clients send it
+/openai/deployments/{model}/…, /openai/responses, with ?api-version=   as Azure's clients send it
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import parse_qsl, unquote
+
+from chukei.errors import CallerError
+from chukei.model import Operation
+from chukei.wire import CHAT, OPERATIONS, RESPONSES, is_api_version
+
+
+class Page(StrEnum):
+    """What the relay answers itself."""
+
+    CHAT_PAGE = "chat_page"
+    ASSET = "asset"
+    LIVE = "live"
+    READY = "ready"
+    TEST_STREAM = "test_stream"
+    MODELS = "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes. ``model`` is the name in the path; ``name`` what a page or a model look-up asks for."""
+
+    operation: Operation | None = None
+    page: Page | None = None
+    model: str | None = None
+    api_version: str | None = None
+    simple: bool = False
+    name: str = ""
+
+
+_PAGES = {
+    "/": Page.CHAT_PAGE,
+    "/health/live": Page.LIVE,
+    "/health/ready": Page.READY,
+    "/api/test-stream": Page.TEST_STREAM,
+    "/v1/models": Page.MODELS,
+    "/openai/v1/models": Page.MODELS,
+    "/openai/models": Page.MODELS,
+}
+_MODEL_PREFIXES = ("/v1/models/", "/openai/v1/models/", "/openai/models/")
+_V1_PREFIXES = ("/v1/", "/openai/v1/")
+_DEPLOYMENTS = "/openai/deployments/"
+
+
+def find(method: str, raw_path: str, query: str) -> Route:
+    """Return the route of a request.
+
+    ``raw_path`` is the path as sent, still percent-encoded, since a model's name may hold an encoded slash.
+
+    Raises:
+        CallerError: 404 for an unknown path, 405 (with ``allow``) for a wrong method, 400 for a nonsensical model
+            name or api-version.
+    """
+    path = raw_path if raw_path == "/" else raw_path.removesuffix("/")
+    page = _page(path)
+    if page is not None:
+        _allow(method, ("GET", "HEAD"), path)
+        return page
+    route = _operation(path, query)
+    if route is None:
+        raise CallerError(404, "unknown_route", f"There is no route {path!r}. {_hint(path)}")
+    _allow(method, ("POST",), path)
+    return route
+
+
+def _page(path: str) -> Route | None:
+    if path in _PAGES:
+        return Route(page=_PAGES[path])
+    if path.startswith("/web/"):
+        return Route(page=Page.ASSET, name=path.removeprefix("/web/"))
+    for prefix in _MODEL_PREFIXES:
+        if path.startswith(prefix):
+            return Route(page=Page.MODELS, name=unquote(path.removeprefix(prefix)))
+    return None
+
+
+def _operation(path: str, query: str) -> Route | None:
+    if path == "/api/chat-stream":
+        return Route(CHAT, simple=True)
+    for prefix in _V1_PREFIXES:
+        if path.startswith(prefix) and (operation := OPERATIONS.get(path.removeprefix(prefix))):
+            return Route(operation)
+    if path == "/openai/responses":
+        return Route(RESPONSES, api_version=_api_version(query))
+    if path.startswith(_DEPLOYMENTS):
+        name, _, rest = path.removeprefix(_DEPLOYMENTS).partition("/")
+        found = OPERATIONS.get(rest)
+        if found is not None and name:
+            return Route(found, model=_model(name), api_version=_api_version(query))
+    return None
+
+
+def _model(encoded: str) -> str:
+    try:
+        return unquote(encoded, errors="strict")
+    except UnicodeDecodeError:
+        raise CallerError(400, "invalid_model", "The deployment's name in the path is not UTF-8.") from None
+
+
+def _api_version(query: str) -> str | None:
+    versions = [value for key, value in parse_qsl(query, keep_blank_values=True) if key == "api-version"]
+    if not versions:
+        return None
+    if len(set(versions)) > 1 or not is_api_version(versions[0]):
+        message = "'api-version' must be one version, such as 2024-10-21."
+        raise CallerError(400, "invalid_api_version", message, param="api-version")
+    return versions[0]
+
+
+def _allow(method: str, allowed: tuple[str, ...], path: str) -> None:
+    if method not in allowed:
+        names = ", ".join((*allowed, "OPTIONS"))
+        raise CallerError(
+            405,
+            "method_not_allowed",
+            f"{path!r} takes {' or '.join(allowed)}, not {method}.",
+            headers=[(b"allow", names.encode())],
+        )
+
+
+def _hint(path: str) -> str:
+    last = path.rpartition("/")[2]
+    for known in OPERATIONS:
+        if last and known.endswith(last):
+            return f"Did you mean /v1/{known}?"
+    return "Chat is at /v1/chat/completions and /api/chat-stream; set the client's base URL to end in /v1."

@@ -1,0 +1,126 @@
+"""Server-sent events as bytes: finding where events end, reading one, writing one.
+
+Rules: WHATWG HTML §9.2 "Server-sent events". Lines end with LF, CRLF or CR; a blank line ends an event. Azure OpenAI
+writes LF only, so that case is the fast one. Nothing here does I/O or re-encodes what it passes on.
+"""
+
+import re
+from collections.abc import Iterator
+
+HEARTBEAT = b": keep-alive\n\n"
+"""A comment: the only thing that every OpenAI client ignores between events."""
+
+DONE = b"data: [DONE]\n\n"
+
+# A CR counts as a line end only when the byte after it is known, since it may be the first half of CRLF.
+_BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
+_BOUNDARY_AT_END = re.compile(rb"(?:\r\n|\n|\r)\r\Z")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Framer:
+    """Collects reads of any size and gives back whole events only.
+
+    ``cap`` bounds the bytes of an unfinished event; memory stays below the cap plus one read. ``overflowed`` turns
+    True when an event grew beyond it: the stream cannot go on. Feeding costs time linear in the bytes fed, however
+    they are split.
+    """
+
+    __slots__ = ("_cap", "_has_cr", "_pending", "overflowed")
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._has_cr = False
+        self._pending = bytearray()
+        self.overflowed = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take one read; return the events that it completes, byte for byte, or ``b""``."""
+        pending = self._pending
+        has_cr = b"\r" in data
+        if not pending and not has_cr:
+            end = data.rfind(b"\n\n")
+            if end == len(data) - 2 and end >= 0:
+                return data
+            end = end + 2 if end >= 0 else 0
+            pending += data[end:]
+            self._check()
+            return data[:end]
+        self._has_cr |= has_cr
+        scan_from = max(len(pending) - 3, 0)
+        pending += data
+        end = _boundary_with_cr(pending, scan_from) if self._has_cr else _boundary(pending, scan_from)
+        complete = bytes(pending[:end])
+        del pending[:end]
+        self._check()
+        return complete
+
+    def _check(self) -> None:
+        if len(self._pending) > self._cap:
+            self._pending.clear()
+            self.overflowed = True
+
+    def finish(self) -> bytes:
+        """Return what is complete now that no byte follows; drop and forget an unfinished rest.
+
+        Two endings need the knowledge that the stream is over: a last line end that is a lone CR, and a
+        ``data: [DONE]`` whose blank line never came (it says all there is to say, so it is completed).
+        """
+        rest = bytes(self._pending)
+        self._pending.clear()
+        if _BOUNDARY_AT_END.search(rest):
+            return rest
+        if rest.rstrip(b"\r\n") == b"data: [DONE]":
+            return DONE
+        return b""
+
+
+def _boundary(data: bytearray, scan_from: int) -> int:
+    """Return the index behind the last blank line at or after ``scan_from``, or 0; lines end with LF only."""
+    end = data.rfind(b"\n\n", scan_from)
+    return end + 2 if end >= 0 else 0
+
+
+def _boundary_with_cr(data: bytearray, scan_from: int) -> int:
+    """The same for any kind of line end."""
+    end = 0
+    for match in _BOUNDARY.finditer(data, scan_from):
+        end = match.end()
+    return end
+
+
+def split(block: bytes) -> Iterator[bytes]:
+    """Yield the single events of a block of whole events; joined they are the block again."""
+    if b"\r" not in block:
+        start = 0
+        while (end := block.find(b"\n\n", start)) >= 0:
+            yield block[start : end + 2]
+            start = end + 2
+    else:
+        start = 0
+        for match in _BOUNDARY.finditer(block):
+            yield block[start : match.end()]
+            start = match.end()
+    if start < len(block):
+        yield block[start:]
+
+
+def data_of(event: bytes) -> bytes:
+    """Return an event's data: its ``data`` lines joined by LF, one leading space of each removed."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and event.endswith(b"\n\n"):
+        return event[6:-2]
+    lines = []
+    for line in _LINE_END.split(event.removeprefix(_BOM)):
+        if line.startswith(b"data:"):
+            lines.append(line[5:].removeprefix(b" "))
+        elif line == b"data":
+            lines.append(b"")
+    return b"\n".join(lines)
+
+
+def write(data: str | bytes, event: str | None = None) -> bytes:
+    """Write one event. A line end in the data becomes another ``data`` line, so the reader gets LF for it."""
+    raw = data.encode() if isinstance(data, str) else data
+    head = b"event: " + event.encode() + b"\n" if event else b""
+    return head + b"".join(b"data: " + line + b"\n" for line in _LINE_END.split(raw)) + b"\n"

@@ -1,0 +1,97 @@
+"""What Azure OpenAI's two APIs look like: operations, addresses, capabilities, and the headers that may pass.
+
+The classic API names the deployment in the path and needs ``api-version``; v1 names it in the body's ``model`` and has
+no version (Microsoft: "Azure OpenAI in Azure AI Foundry Models API lifecycle").
+"""
+
+import re
+from urllib.parse import quote
+
+from chukei.model import Deployment, Dialect, Headers, Operation, Shape
+
+V1 = "v1"
+
+_BOTH = (Shape.JSON, Shape.MULTIPART)
+_MULTIPART = (Shape.MULTIPART,)
+
+CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True)
+RESPONSES = Operation("responses", "responses", Dialect.RESPONSES, generates=True, large_events=True)
+OPERATIONS: dict[str, Operation] = {
+    operation.path: operation
+    for operation in (
+        CHAT,
+        RESPONSES,
+        Operation("completions", "completions", Dialect.CHAT, generates=True),
+        Operation("embeddings", "embeddings", Dialect.OPEN),
+        Operation("image_generation", "images/generations", Dialect.OPEN, large_events=True),
+        Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True),
+        Operation("transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART),
+        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART),
+        Operation("speech", "audio/speech", Dialect.OPEN, large_events=True),
+    )
+}
+
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+_FIRST_WITH_STREAM_OPTIONS = "2024-09-01"
+
+# Fields of an answer that may reach the client. Everything else is the resource's own affair.
+_DOWN = frozenset(
+    {
+        b"content-type",
+        b"content-disposition",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"apim-request-id",
+        b"x-ms-region",
+        b"openai-processing-ms",
+        b"x-chukei-simulator",
+    }
+)
+_DOWN_PREFIX = b"x-ratelimit-"
+# Fields of a request that may reach the upstream besides those which the relay writes itself.
+_UP = frozenset({b"accept", b"content-type", b"openai-beta", b"x-ms-oai-image-generation-deployment"})
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def is_api_version(text: str) -> bool:
+    """Whether a client's ``api-version`` can be one, so that it may go into an address."""
+    return _DATED.fullmatch(text) is not None or text in {V1, "preview", "latest"}
+
+
+def version_for(deployment: Deployment, asked: str | None) -> str:
+    """Return the API version for a request: the deployment's own, else the client's, else v1."""
+    return deployment.api_version or (asked if asked and _DATED.fullmatch(asked) else V1)
+
+
+def target(deployment: Deployment, name: str, operation: Operation, version: str) -> str:
+    """Return the path and query of an operation on ``name``, the deployment's name on its resource."""
+    if version == V1:
+        return f"/openai/v1/{operation.path}"
+    if operation is RESPONSES:
+        return f"/openai/responses?api-version={version}"
+    return f"/openai/deployments/{quote(name, safe='')}/{operation.path}?api-version={version}"
+
+
+def names_model_in_body(operation: Operation, version: str) -> bool:
+    """Whether the body's ``model`` must be the deployment's name."""
+    return version == V1 or operation is RESPONSES
+
+
+def has_stream_options(version: str) -> bool:
+    """Whether ``stream_options`` is known: on v1, and on the classic API since 2024-09-01-preview."""
+    return version == V1 or version >= _FIRST_WITH_STREAM_OPTIONS
+
+
+def headers_down(headers: Headers) -> Headers:
+    """Return the fields of an upstream's answer that the client may see, without control characters."""
+    return [
+        (name, value)
+        for name, value in headers
+        if (name in _DOWN or name.startswith(_DOWN_PREFIX)) and not _CONTROL.search(value)
+    ]
+
+
+def headers_up(headers: Headers) -> Headers:
+    """Return the fields of a client's request that the upstream may see: never a credential, never an address."""
+    return [(name, value) for name, value in headers if name in _UP and not _CONTROL.search(value)]
