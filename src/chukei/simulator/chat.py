@@ -1,0 +1,400 @@
+"""Chat completions: from the request to the events of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from chukei.simulator.answers import Answer, Limits, compose
+from chukei.simulator.calls import Call, usage
+from chukei.simulator.errors import SAFE, UNDETECTED, ApiError, invalid_value, model_error, unknown_parameter
+from chukei.simulator.prompts import Choice, Prompt, Tool, conversation, find_tool
+from chukei.simulator.steps import DONE, Event, Kind, Reply, data_event, sorted_json, stream, whole
+
+# Older versions refuse stream_options (Azure OpenAI API version lifecycle).
+STREAM_OPTIONS_SINCE = "2024-09-01"
+MOST_CHOICES = 128  # the API's own limit of n
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+PROMPT_CATEGORIES: dict[str, Any] = {
+    "hate": SAFE,
+    "jailbreak": UNDETECTED,
+    "self_harm": SAFE,
+    "sexual": SAFE,
+    "violence": SAFE,
+}
+PROMPT_FILTER = [{"prompt_index": 0, "content_filter_results": PROMPT_CATEGORIES}]
+CATEGORIES: dict[str, Any] = dict.fromkeys(("hate", "self_harm", "sexual", "violence"), SAFE)
+FULL_RESULTS: dict[str, Any] = {
+    **CATEGORIES,
+    "protected_material_code": UNDETECTED,
+    "protected_material_text": UNDETECTED,
+}
+BLOCKED: dict[str, Any] = {**FULL_RESULTS, "violence": {"filtered": True, "severity": "medium"}}
+# Not sorted, unlike every other chunk: prompt_index comes before content_filter_results in the recordings.
+_FILTER_CHUNK: dict[str, Any] = {
+    "choices": [],
+    "created": 0,
+    "id": "",
+    "model": "",
+    "object": "",
+    "prompt_filter_results": PROMPT_FILTER,
+}
+FILTER_EVENT = b"data: " + msgspec.json.encode(_FILTER_CHUNK) + b"\n\n"
+
+
+class Message(msgspec.Struct):
+    """One message; only what the simulator looks at."""
+
+    role: str
+    content: str | list[Any] | None = None
+    tool_calls: list[Any] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    """``stream_options``."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatRequest(msgspec.Struct):
+    """The body of a chat request; fields that are not here are accepted and ignored."""
+
+    messages: list[Message]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+
+
+def chat(call: Call) -> Reply:
+    """Answer a chat request."""
+    request = call.read(ChatRequest)
+    _check(call, request)
+    prompt = _prompt(request)
+    stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    limits = Limits(request.max_completion_tokens or request.max_tokens, stops)
+    voice = call.voice(prompt.text, fixed=request.seed is not None or request.temperature == 0)
+    answers = [compose(call, prompt, limits, voice) for _ in range(request.n or 1)]
+    if request.stream:
+        return stream(ChatStream(call, request, prompt, answers).events(), prompt_tokens=prompt.tokens)
+    tokens = sum(answer.tokens for answer in answers)
+    return whole(
+        sorted_json(_completion(call, prompt, answers)),
+        wait=call.pace.total(max(answer.tokens for answer in answers)),
+        tokens=tokens,
+        prompt_tokens=prompt.tokens,
+    )
+
+
+def _check(call: Call, request: ChatRequest) -> None:
+    if not request.messages:
+        raise invalid_value("[] is too short - 'messages'", "messages", "empty_array")
+    for at, message in enumerate(request.messages):
+        if message.role not in ROLES:
+            what = f"Invalid value: '{message.role}'. Supported values are: {', '.join(sorted(ROLES))}."
+            raise invalid_value(what, f"messages[{at}].role")
+        if message.content is None and message.role in ("user", "system", "developer", "tool"):
+            where = f"messages[{at}].content"
+            raise invalid_value(f"Invalid value for '{where}': expected a string, got null.", where, "invalid_type")
+    if request.stream_options is not None:
+        if call.api_version is not None and call.api_version[:10] < STREAM_OPTIONS_SINCE:
+            raise unknown_parameter("stream_options")
+        if not request.stream:
+            what = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+            raise invalid_value(what, "stream_options")
+    if call.reasoning and request.max_tokens is not None:
+        what = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        raise model_error(400, what, param="max_tokens", code="unsupported_parameter")
+    _check_numbers(request)
+
+
+def _check_numbers(request: ChatRequest) -> None:
+    ranges: tuple[tuple[str, float | None, float, float], ...] = (
+        ("n", request.n, 1, MOST_CHOICES),
+        ("max_tokens", request.max_tokens, 1, 1_000_000),
+        ("max_completion_tokens", request.max_completion_tokens, 1, 1_000_000),
+        ("temperature", request.temperature, 0, 2),
+        ("top_p", request.top_p, 0, 1),
+    )
+    for name, value, low, high in ranges:
+        if value is not None and not low <= value <= high:
+            raise invalid_value(f"Invalid '{name}': expected a value from {low} to {high}, but got {value}.", name)
+    if isinstance(request.stop, list) and len(request.stop) > 4:
+        raise invalid_value(
+            "Invalid 'stop': array too long. Expected at most 4 items.", "stop", "array_above_max_length"
+        )
+
+
+def _prompt(request: ChatRequest) -> Prompt:
+    prompt = conversation((message.role, message.content) for message in request.messages)
+    tools = tuple(_tool(at, tool) for at, tool in enumerate(request.tools or []))
+    choice, named = read_choice(request.tool_choice, tools)
+    return replace(
+        prompt,
+        tools=tools,
+        tool_choice=choice,
+        tool_named=named,
+        parallel=request.parallel_tool_calls is not False,
+        schema=_schema(request),
+    )
+
+
+def _tool(at: int, tool: dict[str, Any]) -> Tool:
+    function = tool.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise _missing_in_tool(f"tools[{at}].function.name")
+    return read_function(function)
+
+
+def _missing_in_tool(param: str) -> ApiError:
+    return model_error(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+
+
+def read_function(function: dict[str, Any]) -> Tool:
+    """Read a function's definition, the same in both APIs."""
+    parameters = function.get("parameters")
+    return Tool(
+        name=function["name"],
+        description=str(function.get("description") or ""),
+        parameters=parameters if isinstance(parameters, dict) else {"type": "object"},
+    )
+
+
+def read_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[Choice, str | None]:
+    """Read ``tool_choice``: how freely the model may choose, and the function that it must call."""
+    if choice is None or choice in ("auto", "none", "required"):
+        if choice is not None and not tools:
+            raise invalid_value("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+        return choice or "auto", None
+    if isinstance(choice, dict):
+        name = (choice.get("function") or choice).get("name")
+        if isinstance(name, str) and find_tool(tools, name) is not None:
+            return "required", name
+        raise invalid_value(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+    what = f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'."
+    raise invalid_value(what, "tool_choice")
+
+
+def _schema(request: ChatRequest) -> dict[str, Any] | None:
+    wanted = request.response_format or {}
+    match wanted.get("type"):
+        case None | "text":
+            return None
+        case "json_object":
+            if (
+                "json"
+                not in b"".join(msgspec.json.encode(message.content) for message in request.messages).decode().lower()
+            ):
+                what = (
+                    "'messages' must contain the word 'json' in some form, to use 'response_format' of type"
+                    " 'json_object'."
+                )
+                raise invalid_value(what, "messages")
+            return JSON_OBJECT
+        case "json_schema":
+            schema = (wanted.get("json_schema") or {}).get("schema")
+            if not isinstance(schema, dict):
+                raise _missing_in_tool("response_format.json_schema.schema")
+            return schema
+        case other:
+            raise invalid_value(f"Invalid value: '{other}'.", "response_format.type")
+
+
+# What a model asked for "some JSON" answers.
+JSON_OBJECT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "answer": {"type": "string"},
+        "question": {"type": "string"},
+        "simulated": {"const": True},
+        "items": {"type": "array", "items": {"type": "integer"}},
+    },
+}
+
+
+def _completion(call: Call, prompt: Prompt, answers: list[Answer]) -> dict[str, Any]:
+    return {
+        "choices": [_choice(call, index, answer) for index, answer in enumerate(answers)],
+        "created": call.created,
+        "id": call.id("chatcmpl-"),
+        "model": call.model,
+        "object": "chat.completion",
+        "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": PROMPT_CATEGORIES}],
+        "system_fingerprint": call.fingerprint(),
+        "usage": _usage(prompt, answers),
+    }
+
+
+def _choice(call: Call, index: int, answer: Answer) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "annotations": [],
+        "content": None if answer.calls else answer.text,
+        "refusal": None,
+        "role": "assistant",
+    }
+    if answer.calls:
+        message["tool_calls"] = [
+            {
+                "function": {"arguments": made.arguments, "name": made.name},
+                "id": call.id("call_", 24),
+                "type": "function",
+            }
+            for made in answer.calls
+        ]
+    blocked = answer.finish_reason == "content_filter"
+    return {
+        "content_filter_results": {} if answer.calls else BLOCKED if blocked else FULL_RESULTS,
+        "finish_reason": answer.finish_reason,
+        "index": index,
+        "logprobs": None,
+        "message": message,
+    }
+
+
+def _usage(prompt: Prompt, answers: list[Answer]) -> dict[str, Any]:
+    thoughts = sum(answer.reasoning_tokens for answer in answers)
+    return usage(prompt.tokens, sum(answer.tokens for answer in answers), thoughts)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A change to one choice, before it is a chunk."""
+
+    delta: dict[str, Any]
+    kind: Kind
+    tokens: int = 0
+    length: int = 0  # characters of text, which the obfuscation pads
+
+
+class ChatStream:
+    """The events of a streamed answer, in Azure's order: filter, role, content, finish, usage, ``[DONE]``."""
+
+    def __init__(self, call: Call, request: ChatRequest, prompt: Prompt, answers: list[Answer]) -> None:
+        options = request.stream_options or StreamOptions()
+        self._call = call
+        self._prompt = prompt
+        self._answers = answers
+        self._usage = bool(options.include_usage)
+        self._obfuscation = call.obfuscation and options.include_obfuscation is not False
+        self._asynchronous = call.filter is not None and call.filter.how == "asynchronous"
+        # Recorded streams have six categories, four, or one; one stream keeps to its own.
+        self._results = call.dice.choice(
+            (FULL_RESULTS, FULL_RESULTS, CATEGORIES, {"protected_material_text": UNDETECTED})
+        )
+        self._head = {
+            "created": call.created,
+            "id": call.id("chatcmpl-"),
+            "model": call.model,
+            "object": "chat.completion.chunk",
+            "system_fingerprint": call.fingerprint(),
+        }
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events of the stream."""
+        pace = self._call.pace
+        yield Event(FILTER_EVENT, pace.prompt(), "filter")
+        for said, (index, part) in enumerate(self._interleaved()):
+            wait = pace.first() if said == 0 else pace.token() if part.kind == "token" else 0.0
+            yield self._event(index, part, wait)
+            if self._asynchronous and part.kind == "finish":
+                yield self._annotation(index, self._answers[index].text)
+        if self._usage:
+            chunk = {**self._head, "choices": [], "usage": _usage(self._prompt, self._answers)}
+            yield Event(data_event(self._padded(chunk, 0)), 0.0, "usage")
+        yield Event(DONE, 0.0, "done")
+
+    def _interleaved(self) -> Iterator[tuple[int, Delta]]:
+        """Yield the parts of all choices, each choice in its own order, mixed as several generations are."""
+        rows = {index: iter(self._parts(answer)) for index, answer in enumerate(self._answers)}
+        while rows:
+            index = self._call.dice.choice(sorted(rows)) if len(rows) > 1 else next(iter(rows))
+            part = next(rows[index], None)
+            if part is None:
+                del rows[index]
+            else:
+                yield index, part
+
+    def _parts(self, answer: Answer) -> Iterator[Delta]:
+        opening: dict[str, Any] = {"content": "", "refusal": None, "role": "assistant"}
+        for at, made in enumerate(answer.calls):
+            entry = {
+                "function": {"arguments": "", "name": made.name},
+                "id": self._call.id("call_", 24),
+                "index": at,
+                "type": "function",
+            }
+            if at == 0:
+                opening |= {"content": None, "tool_calls": [entry]}
+                yield Delta(opening, "role", 3 + answer.reasoning_tokens)
+            else:
+                yield Delta({"tool_calls": [entry]}, "token", 3)
+            for piece in made.pieces:
+                change = {"function": {"arguments": piece}, "index": at}
+                yield Delta({"tool_calls": [change]}, "token", 1, len(piece))
+        if not answer.calls:
+            yield Delta(opening, "role", answer.reasoning_tokens)
+        for piece in answer.pieces:
+            yield Delta({"content": piece}, "token", 1, len(piece))
+        yield Delta({}, "finish")
+
+    def _event(self, index: int, part: Delta, wait: float) -> Event:
+        answer = self._answers[index]
+        choice: dict[str, Any] = {
+            "content_filter_results": self._results if "content" in part.delta and part.kind == "token" else {},
+            "delta": part.delta,
+            "finish_reason": answer.finish_reason if part.kind == "finish" else None,
+            "index": index,
+            "logprobs": None,
+        }
+        if self._asynchronous:
+            del choice["content_filter_results"]
+        elif part.kind == "finish" and answer.finish_reason == "content_filter":
+            choice["content_filter_results"] = BLOCKED
+        elif part.kind == "finish" and answer.finish_reason == "stop" and self._results is FULL_RESULTS:
+            choice["content_filter_results"] = FULL_RESULTS
+        chunk = self._padded({**self._head, "choices": [choice]}, part.length)
+        return Event(data_event(chunk), wait, part.kind, part.tokens)
+
+    def _padded(self, chunk: dict[str, Any], length: int) -> dict[str, Any]:
+        if self._obfuscation:
+            chunk["obfuscation"] = self._call.obfuscated(length)
+        if self._usage:
+            chunk.setdefault("usage", None)
+        return chunk
+
+    def _annotation(self, index: int, text: str) -> Event:
+        """Return what the asynchronous filter says about the text, after the fact: no delta, nothing else filled."""
+        choice = {
+            "content_filter_offsets": {"check_offset": len(text), "end_offset": len(text), "start_offset": 0},
+            "content_filter_results": CATEGORIES,
+            "finish_reason": None,
+            "index": index,
+            "logprobs": None,
+        }
+        chunk = {"choices": [choice], "created": 0, "id": "", "model": "", "object": ""}
+        return Event(data_event(chunk), self._call.pace.token(), "annotation")
+
+
+def error_event(_events: int) -> bytes:
+    """Return an error in the middle of a chat stream."""
+    message = "The server had an error while processing your request. Sorry about that!"
+    error = {"message": message, "type": "server_error", "param": None, "code": None}
+    return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"
