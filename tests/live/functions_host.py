@@ -50,6 +50,7 @@ class FunctionsHost:
         self._deadline = deadline
         self._lines: list[str] = []
         self._settled = threading.Event()
+        self._changed = threading.Condition()
         self.base_url = ""
 
     def start(self) -> str:
@@ -93,6 +94,12 @@ class FunctionsHost:
         """Everything the process has written so far, standard output and standard error together."""
         return "".join(self._lines)
 
+    def wait_for_log(self, text: str) -> None:
+        """Returns when the process has written this text; TimeoutError when it does not."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: text in self.logs, self._deadline):
+                raise TimeoutError(f"{text!r} is not in the log:\n{self.logs}")
+
     def __enter__(self) -> FunctionsHost:
         self.start()
         return self
@@ -103,7 +110,9 @@ class FunctionsHost:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._lines.append(line)
+            with self._changed:
+                self._lines.append(line)
+                self._changed.notify_all()
             if line.startswith("READY "):
                 self.base_url = f"http://127.0.0.1:{int(line.split()[1])}"
                 self._settled.set()

@@ -142,7 +142,7 @@ async def counted(name: str, scope: Scope, receive: Receive, send: Send) -> None
 
 async def fail_early(name: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Raises before anything was sent."""
-    raise RuntimeError("a planted secret")
+    raise RuntimeError(f"a planted secret of {name}")
 
 
 async def fail_late(name: str, scope: Scope, receive: Receive, send: Send) -> None:
