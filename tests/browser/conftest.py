@@ -1,0 +1,139 @@
+"""A real Chromium for the chat page's tests, and a page that must stay free of errors."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+
+from tests.browser.scripted_server import ScriptedServer
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+# Everything that a screen reader would be told, in order, with the kind of region that says it.
+RECORD_ANNOUNCEMENTS = """
+window.announced = [];
+new MutationObserver((changes) => {
+  for (const { target, addedNodes } of changes) {
+    const regions = new Set();
+    const nearest = (node) => (node instanceof Element ? node : node.parentElement)
+      ?.closest('[aria-live], [role="status"], [role="alert"], [role="log"]');
+    for (const node of [target, ...addedNodes]) {
+      if (nearest(node)) regions.add(nearest(node));
+      if (node instanceof Element && node !== target) {
+        for (const inner of node.querySelectorAll('[aria-live], [role="status"], [role="alert"], [role="log"]')) {
+          regions.add(inner);
+        }
+      }
+    }
+    for (const region of regions) window.announced.push([region.getAttribute("role"), region.textContent]);
+  }
+}).observe(document, { childList: true, subtree: true, characterData: true });
+"""
+
+
+@dataclass
+class Watch:
+    """What must not happen on the page, collected while it is open."""
+
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    """Parts of messages that the test provokes, such as the browser's own note of a failed request."""
+
+    def unexpected(self) -> list[str]:
+        """The errors that no test asked for."""
+        return [error for error in self.errors if not any(part in error for part in self.expected)]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the system's browser; playwright's own downloads are not used."""
+    found = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no Chromium on PATH (looked for chromium, google-chrome, chromium-browser)")
+    return found
+
+
+@pytest.fixture(scope="module")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer().serving() as server:
+        yield server
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context(locale="en-GB", permissions=["clipboard-read", "clipboard-write"])
+    yield context
+    await context.close()
+
+
+@pytest.fixture
+async def watch(context: BrowserContext, server: ScriptedServer) -> AsyncIterator[Watch]:
+    """Fail any test in which the page logs an error, breaks its policy, asks another host or opens a dialog."""
+    watch = Watch()
+    watch_context(context, watch, server.url)
+    yield watch
+    assert watch.unexpected() == []
+    assert watch.foreign == []
+    assert watch.dialogs == []
+
+
+def watch_context(context: BrowserContext, watch: Watch, url: str) -> None:
+    """Collect from every page of the context."""
+    host = urlsplit(url).netloc
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            watch.errors.append(message.text)
+
+    def on_request(request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != host:
+            watch.foreign.append(request.url)
+
+    def on_page(page: Page) -> None:
+        page.on("pageerror", lambda error: watch.errors.append(f"uncaught: {error}"))
+
+    context.on("console", on_console)
+    context.on("request", on_request)
+    context.on("page", on_page)
+    context.on("dialog", lambda dialog: watch.dialogs.append(dialog.message))
+
+
+@pytest.fixture
+async def page(context: BrowserContext, watch: Watch, server: ScriptedServer) -> Page:
+    """The chat page, loaded, with its models."""
+    page = await context.new_page()
+    await page.add_init_script(RECORD_ANNOUNCEMENTS)
+    await open_chat(page, server.url)
+    return page
+
+
+async def open_chat(page: Page, url: str) -> None:
+    """Load the page and wait until it knows the models."""
+    async with page.expect_response("**/v1/models"):
+        await page.goto(url)

@@ -1,0 +1,190 @@
+"""A server for the chat page that does exactly what a test tells it, byte by byte.
+
+It serves the page's files with the headers that the relay sets, answers ``v1/models`` from a list, and
+hands each chat request to the test as an `Exchange`: the test decides which bytes leave and when, and
+sees when the browser goes away. One connection carries one request, so a cut is a cut.
+"""
+
+import asyncio
+import json
+import mimetypes
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, AsyncIterator
+
+WEB = Path(__file__).parents[2] / "src" / "chukei" / "web"
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8", "x-request-id": "req-test-1"}
+
+
+@dataclass
+class Exchange:
+    """One chat request and the connection that it came over."""
+
+    headers: dict[str, str]
+    body: dict[str, Any]
+    writer: asyncio.StreamWriter
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the browser has closed the connection."""
+
+    async def start(self, status: int = 200, headers: Mapping[str, str] = EVENT_STREAM) -> None:
+        """Send the status and the headers; the body then lasts until the connection closes."""
+        await self.write(_head(status, headers))
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes as they are, in a write of their own."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self, *texts: str, finish: str = "stop", model: str = "gpt-4o-2024-11-20") -> None:
+        """Send a whole stream with these deltas, ordered as Azure orders it."""
+        await self.start()
+        await self.write(b"".join(azure_stream(*texts, finish=finish, model=model)))
+
+    async def refuse(self, status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        """Send an OpenAI-shaped error instead of a stream."""
+        body = json.dumps({"error": dict(error)}).encode()
+        more = {"content-type": "application/json", "x-request-id": "req-test-1", **(headers or {})}
+        await self.start(status, {**more, "content-length": str(len(body))})
+        await self.write(body)
+
+
+Script = Callable[[Exchange], Awaitable[None]]
+
+
+def event(chunk: Mapping[str, Any]) -> bytes:
+    """One server-sent event, framed as Azure does."""
+    return b"data: " + json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def delta(finish: str | None = None, model: str = "gpt-4o-2024-11-20", **fields: Any) -> bytes:
+    """One chunk with a delta of the first choice."""
+    choice = {"content_filter_results": {}, "delta": fields, "finish_reason": finish, "index": 0, "logprobs": None}
+    return event({"choices": [choice], "created": 1, "id": "c1", "model": model, "usage": None})
+
+
+def azure_stream(*texts: str, finish: str = "stop", model: str = "gpt-4o-2024-11-20") -> list[bytes]:
+    """The events of a whole answer: filter results, role, contents, finish, usage, done."""
+    usage = {"prompt_tokens": 23, "completion_tokens": 42, "total_tokens": 65}
+    return [
+        event({"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": []}),
+        delta(role="assistant", content="", refusal=None, model=model),
+        *(delta(content=text, model=model) for text in texts),
+        delta(finish=finish, model=model),
+        event({"choices": [], "created": 1, "id": "c1", "model": model, "usage": usage}),
+        b"data: [DONE]\n\n",
+    ]
+
+
+async def small_talk(exchange: Exchange) -> None:
+    """What the server does when a test has nothing particular in mind."""
+    await exchange.answer("Hello", " from", " the", " server.")
+
+
+class ScriptedServer:
+    """Serves the page on a free port of the loopback."""
+
+    def __init__(self) -> None:
+        self.scripts: list[Script] = []
+        """One for each chat request to come; `small_talk` when there is none left."""
+        self.exchanges: list[Exchange] = []
+        self.models = ["chat", "reasoner"]
+        self.required_key = ""
+        self.simulator = False
+        self.failures: list[BaseException] = []
+        self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["ScriptedServer"]:
+        """Listen until the block ends; a script that failed fails the test."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = "http://127.0.0.1:{}/".format(server.sockets[0].getsockname()[1])
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert self.failures == []
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the browser left, which is its right
+        except Exception as error:
+            self.failures.append(error)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, target, _ = head[0].split(" ")
+        pairs = (line.split(":", 1) for line in head[1:] if line)
+        headers = {name.lower(): value.strip() for name, value in pairs}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        exchange = Exchange(headers, json.loads(body) if body else {}, writer)
+        watcher = asyncio.create_task(_watch(reader, exchange.gone))
+        try:
+            await self._route(method, target.split("?")[0], exchange)
+        finally:
+            watcher.cancel()
+
+    async def _route(self, method: str, path: str, exchange: Exchange) -> None:
+        if method == "GET" and not path.startswith("/v1/"):
+            await _send_file(exchange, path)
+        elif not self._allowed(exchange):
+            await exchange.refuse(401, {"message": "A key is needed.", "type": "authentication_error", "code": "401"})
+        elif path == "/v1/models":
+            await self._send_models(exchange)
+        else:
+            self.exchanges.append(exchange)
+            script = self.scripts.pop(0) if self.scripts else small_talk
+            await script(exchange)
+
+    def _allowed(self, exchange: Exchange) -> bool:
+        return self.required_key in ("", exchange.headers.get("authorization", "").removeprefix("Bearer "))
+
+    async def _send_models(self, exchange: Exchange) -> None:
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "chukei"} for name in self.models]
+        simulator = {"x-chukei-simulator": "true"} if self.simulator else {}
+        await exchange.start(headers={"content-type": "application/json", **simulator})
+        await exchange.write(json.dumps({"object": "list", "data": data}).encode())
+
+
+async def _watch(reader: asyncio.StreamReader, gone: asyncio.Event) -> None:
+    try:
+        await reader.read()
+    except ConnectionError:
+        pass
+    gone.set()
+
+
+async def _send_file(exchange: Exchange, path: str) -> None:
+    file = WEB / ("index.html" if path == "/" else path.removeprefix("/web/"))
+    if not file.is_file():
+        await exchange.refuse(404, {"message": f"no such file: {path}"})
+        return
+    kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0] or "text/plain"
+    headers = {"content-type": f"{kind}; charset=utf-8", "content-security-policy": POLICY}
+    await exchange.start(headers={**headers, "x-content-type-options": "nosniff", "cache-control": "no-store"})
+    await exchange.write(file.read_bytes())
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} -", "connection: close", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
