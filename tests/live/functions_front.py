@@ -222,9 +222,10 @@ async def run(app_dir: Path, key: str) -> None:
     loop = asyncio.get_running_loop()
     # The worker's uvicorn took the signal when it started; on the platform, too, it is the host that ends the worker.
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    await loop.connect_read_pipe(lambda: StandardInput(stop), sys.stdin)
+    standard_input, _ = await loop.connect_read_pipe(lambda: StandardInput(stop), sys.stdin)
     print(f"READY {server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - the program's interface
     await stop.wait()
+    standard_input.close()
     server.close()
 
 
