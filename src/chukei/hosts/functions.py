@@ -71,8 +71,8 @@ def create() -> func.FunctionApp:
 def function_app(application: ASGIApp) -> func.FunctionApp:
     """A v2-model function app whose only function passes every path and method to `application`.
 
-    The trigger's own level is anonymous: the relay authenticates its callers, and a function key may be required
-    in front of it by the platform's own means. host.json must set `routePrefix` to the empty string.
+    The trigger's own level is anonymous, because the relay authenticates its callers itself. host.json must set
+    `routePrefix` to the empty string.
     """
     _take_every_path()
     _silence_access_log()
