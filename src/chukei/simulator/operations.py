@@ -9,13 +9,28 @@ import msgspec
 
 from chukei.simulator.calls import Call
 from chukei.simulator.chat import chat
-from chukei.simulator.chat import error_event as chat_error_event
+from chukei.simulator.chat_stream import error_event as chat_error_event
+from chukei.simulator.completions import completions
+from chukei.simulator.embeddings import embeddings
 from chukei.simulator.errors import missing_parameter, model_error
+from chukei.simulator.media import image_edits, images, speech, transcription, translation
+from chukei.simulator.models import models
 from chukei.simulator.multipart import fields
+from chukei.simulator.response_stream import error_event as responses_error_event
+from chukei.simulator.responses import responses
 from chukei.simulator.steps import Reply
 
 OPERATIONS: dict[str, Callable[[Call], Reply]] = {
     "chat/completions": chat,
+    "completions": completions,
+    "responses": responses,
+    "embeddings": embeddings,
+    "images/generations": images,
+    "images/edits": image_edits,
+    "audio/transcriptions": transcription,
+    "audio/translations": translation,
+    "audio/speech": speech,
+    "models": models,
 }
 
 
@@ -42,4 +57,4 @@ def model_of(body: bytes, content_type: str) -> str:
 
 def error_event_of(operation: str) -> Callable[[int], bytes]:
     """Return how this operation's streams tell of an error."""
-    return chat_error_event
+    return responses_error_event if operation == "responses" else chat_error_event
