@@ -210,6 +210,25 @@ async def test_a_misconfigured_relay_says_so_to_every_request(tmp_path: Path) ->
             assert (status, answer["error"]["code"]) == (500, "misconfigured")
 
 
+LATE_PROBLEM_APP = """
+from chukei.config import ConfigError, Problem
+from chukei.hosts.functions import function_app
+
+async def application(scope, receive, send):
+    raise ConfigError([Problem("a-file.toml", "a.key", "needs a library that is not installed")])
+
+app = function_app(application)
+"""
+
+
+async def test_a_misconfiguration_found_at_the_first_request_is_one_too(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path, LATE_PROBLEM_APP)) as host:
+        status, answer = await call(host, "/v1/models")
+        assert (status, answer["error"]["code"]) == (500, "misconfigured")
+        assert "a.key" not in json.dumps(answer)
+        await asyncio.to_thread(host.wait_for_log, "needs a library that is not installed")
+
+
 KEYED_APP = """
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import JSONResponse, Request

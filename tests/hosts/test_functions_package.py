@@ -66,11 +66,18 @@ async def test_the_folder_serves_with_what_its_requirements_name(packaged: Funct
         assert (await exchange.rest()).endswith(b"data: [DONE]\n\n")
 
 
+async def test_the_line_for_a_request_reaches_the_log_with_its_fields(packaged: FunctionsHost) -> None:
+    """The platform keeps a record's message and nothing that is attached to it."""
+    await call(packaged, "/v1/models", headers=[("x-request-id", "for-the-log"), ("api-key", KEY["CHUKEI_API_KEY"])])
+    packaged.wait_for_log('"request_id":"for-the-log"')
+    assert KEY["CHUKEI_API_KEY"] not in packaged.logs
+
+
 async def test_the_host_beside_the_worker_is_not_taken_for_a_local_caller(packaged: FunctionsHost) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "Hello"}]}).encode()
     headers = [("content-type", "application/json")]
     status, answer = await call(packaged, "/v1/chat/completions", "POST", headers=headers, body=body)
-    assert (status, answer["error"]["type"]) == (401, "invalid_request_error")
+    assert (status, answer["error"]["type"]) == (401, "authentication_error")
 
 
 async def test_a_configuration_with_mistakes_is_told_to_the_log_and_not_to_callers() -> None:

@@ -12,17 +12,24 @@ shape clients read, and the problems themselves go to the log.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import WebApp
 from fastapi import FastAPI, Request, Response  # the very classes that the extension re-exports, but typed
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette import types as starlette
 
+from chukei.adapters import request_log
+from chukei.config import ConfigError
 from chukei.errors import RelayError, Unavailable
+from chukei.hosts.asgi import Receive, Scope, Send, from_environment
 
 __all__ = ["create", "function_app"]
 
 logger = logging.getLogger(__name__)
+
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -45,6 +52,7 @@ _SCOPE_KEYS = frozenset(
     }
 )
 
+UNUSABLE = "the relay's configuration cannot be used, every request is refused:\n%s"
 MISCONFIGURED = Unavailable(
     "misconfigured", "The relay is misconfigured. Its operator finds the reason in its log.", status=500
 )
@@ -57,18 +65,16 @@ def create() -> func.FunctionApp:
     Loopback peers are not trusted as local callers: on Functions every connection comes from the host beside the
     worker. An unusable configuration is logged in full and answered with `misconfigured` (HTTP 500).
     """
-    from chukei.config import ConfigError
-    from chukei.hosts.asgi import from_environment
-
     try:
-        application: ASGIApp = from_environment(behind_platform=True)
+        application: ASGIApplication = from_environment(behind_platform=True)
     except ConfigError as problems:
-        logger.critical("the relay's configuration cannot be used, every request is refused:\n%s", problems)
+        logger.critical(UNUSABLE, problems)
         application = misconfigured
+    _spell_out_request_lines()
     return function_app(application)
 
 
-def function_app(application: ASGIApp) -> func.FunctionApp:
+def function_app(application: ASGIApplication) -> func.FunctionApp:
     """A v2-model function app whose only function passes every path and method to `application`.
 
     The trigger's own level is anonymous, because the relay authenticates its callers itself. host.json must set
@@ -94,15 +100,16 @@ class ApplicationResponse(Response):
     so that a client cannot take it for a complete answer.
     """
 
-    def __init__(self, application: ASGIApp) -> None:
+    def __init__(self, application: ASGIApplication) -> None:
         super().__init__()
         self._application = application
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: starlette.Scope, receive: starlette.Receive, send: starlette.Send) -> None:
         """Runs the application with a scope that holds what ASGI defines and nothing of FastAPI's."""
         started = False
+        failure = FAILED
 
-        async def send_noting_start(message: Message) -> None:
+        async def send_noting_start(message: dict[str, Any]) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
@@ -110,11 +117,14 @@ class ApplicationResponse(Response):
         inner = {key: value for key, value in scope.items() if key in _SCOPE_KEYS}
         inner["root_path"] = ""
         try:
-            await self._application(inner, receive, send_noting_start)
+            await self._application(inner, cast(Receive, receive), send_noting_start)
+        except ConfigError as problems:  # what shows itself at the start only, such as a library that is not installed
+            logger.critical(UNUSABLE, problems)
+            failure = MISCONFIGURED
         except Exception:  # the last line of defence: whatever it is, the client must get an answer it can read
             logger.exception("the application failed %s its response had started", "after" if started else "before")
         if not started:
-            await _answer(send, FAILED)
+            await _answer(send, failure)
 
 
 async def misconfigured(scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,6 +155,17 @@ def _take_every_path() -> None:
         self.web_app = FastAPI(openapi_url=None)
 
     WebApp.__init__ = without_documentation
+
+
+def _spell_out_request_lines() -> None:
+    """Puts the fields of the relay's line for each request into its message: the platform keeps no more of a record."""
+    formatter = request_log.JsonFormatter()
+
+    def spell_out(record: logging.LogRecord) -> bool:
+        record.msg, record.args = formatter.format(record), ()
+        return True
+
+    request_log.logger.addFilter(spell_out)
 
 
 def _silence_access_log() -> None:
