@@ -17,19 +17,19 @@ _MAX_VALUE = 4096
 class Form:
     """The small text fields of one form."""
 
-    __slots__ = ("_delimiter", "_raw", "_spans")
+    __slots__ = ("_delimiter", "_spans", "raw")
 
     def __init__(self, raw: bytes, content_type: bytes) -> None:
         found = _BOUNDARY.search(content_type)
         if found is None:
             raise _invalid("the content type names no boundary")
-        self._raw = raw
+        self.raw = raw
         self._delimiter = b"--" + (found[1] or found[2])
         self._spans = self._index()
 
     def _index(self) -> dict[bytes, tuple[int, int]]:
         spans: dict[bytes, tuple[int, int]] = {}
-        raw, delimiter = self._raw, self._delimiter
+        raw, delimiter = self.raw, self._delimiter
         if not raw.startswith(delimiter):
             raise _invalid("it does not begin with its boundary")
         position = len(delimiter)
@@ -59,7 +59,7 @@ class Form:
         if span[1] - span[0] > _MAX_VALUE:
             raise CallerError(400, "invalid_type", f"'{name}' is too long.", param=name)
         try:
-            return self._raw[span[0] : span[1]].decode()
+            return self.raw[span[0] : span[1]].decode()
         except UnicodeDecodeError:
             raise CallerError(400, "invalid_type", f"'{name}' is not UTF-8 text.", param=name) from None
 
@@ -67,9 +67,9 @@ class Form:
         """Return the body with a field's text replaced, or with the field added in front."""
         span = self._spans.get(name.encode())
         if span is not None:
-            return self._raw[: span[0]] + value.encode() + self._raw[span[1] :]
+            return self.raw[: span[0]] + value.encode() + self.raw[span[1] :]
         head = b'\r\nContent-Disposition: form-data; name="' + name.encode() + b'"\r\n\r\n'
-        return self._delimiter + head + value.encode() + b"\r\n" + self._raw
+        return self._delimiter + head + value.encode() + b"\r\n" + self.raw
 
 
 def _invalid(why: str) -> CallerError:

@@ -77,14 +77,17 @@ class Credential(Protocol):
 
 
 class Incoming(Protocol):
-    """A client's request as a host received it."""
+    """A client's request as a host received it.
+
+    ``local`` says that the client's address is this machine's own.
+    """
 
     method: str
     raw_path: str
     query: str
+    http_version: str
     headers: Headers
     local: bool
-    """Whether the client is on this machine and no proxy stands between."""
 
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the whole body.
@@ -93,6 +96,14 @@ class Incoming(Protocol):
             CallerError: 413 above ``limit`` bytes, 408 when nothing arrives for ``seconds``.
             ClientGone: the client left before the body was complete.
         """
+        ...
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone`` once when the client leaves. Only after the body was read."""
+        ...
+
+    def unwatch(self) -> None:
+        """Stop watching."""
         ...
 
 

@@ -93,11 +93,12 @@ class Stream:
 
     __slots__ = (
         "_cap",
-        "_dialect",
         "_framer",
         "_held",
         "_markers",
+        "_over",
         "_strip_usage",
+        "dialect",
         "events",
         "failure",
         "finish_reasons",
@@ -107,7 +108,7 @@ class Stream:
     )
 
     def __init__(self, dialect: Dialect, *, strip_usage: bool, cap: int) -> None:
-        self._dialect = dialect
+        self.dialect = dialect
         self._strip_usage = strip_usage
         self._cap = cap
         self._framer = sse.Framer(cap)
@@ -118,6 +119,7 @@ class Stream:
             Dialect.OPEN: _OPEN_MARKERS,
         }[dialect]
         self.state = State.PREAMBLE
+        self._over = False
         self.events = 0
         self.finish_reasons: dict[int, str] = {}
         self.usage: Usage | None = None
@@ -128,6 +130,14 @@ class Stream:
     def complete(self) -> bool:
         """Whether the upstream said that this is all."""
         return self.state is State.DONE
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be passed on: complete, or ended by the upstream's own error event.
+
+        The Responses API follows its error event with a terminal one, so there the end is awaited.
+        """
+        return self.complete or (self.failure is not None and (self.dialect is not Dialect.RESPONSES or self._over))
 
     @property
     def overflowed(self) -> bool:
@@ -143,8 +153,9 @@ class Stream:
 
         Afterwards ``complete`` tells whether this was an end or a break.
         """
+        self._over = True
         out = self._pass(self._framer.finish())
-        if self._dialect is Dialect.OPEN and self.failure is None:
+        if self.dialect is Dialect.OPEN and self.failure is None:
             out = bytes(self._held) + out
             self._held.clear()
             self.state = State.DONE
@@ -194,7 +205,7 @@ class Stream:
         for event in sse.split(block):
             if self._note(event):
                 keep.append(event)
-            if self.state is State.DONE or (self.failure is not None and self._dialect is not Dialect.RESPONSES):
+            if self.state is State.DONE or (self.failure is not None and self.dialect is not Dialect.RESPONSES):
                 break
         return b"".join(keep)
 
@@ -203,9 +214,9 @@ class Stream:
         if not data:
             return True
         try:
-            if self._dialect is Dialect.CHAT:
+            if self.dialect is Dialect.CHAT:
                 return _is_chat_preamble(msgspec.json.decode(data, type=_Chunk))
-            if self._dialect is Dialect.RESPONSES:
+            if self.dialect is Dialect.RESPONSES:
                 return msgspec.json.decode(data, type=_ResponseEvent).type in _RESPONSES_PREAMBLE
         except (msgspec.DecodeError, RecursionError):
             return False  # not ours to judge: it passes as it is
@@ -220,7 +231,7 @@ class Stream:
         if data:
             self.events += 1
         try:
-            if self._dialect is Dialect.CHAT:
+            if self.dialect is Dialect.CHAT:
                 return self._note_chunk(msgspec.json.decode(data, type=_Chunk))
             self._note_response(msgspec.json.decode(data, type=_ResponseEvent))
         except (msgspec.DecodeError, RecursionError):

@@ -6,6 +6,7 @@ above a high-water mark the socket is not read, so that a slow client slows its 
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import httptools
 
@@ -66,8 +67,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; after a TLS upgrade it comes a second time."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses of it
 
     def data_received(self, data: bytes) -> None:
         """Parse one read. What stands before a framing error is kept."""

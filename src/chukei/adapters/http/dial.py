@@ -4,6 +4,7 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from chukei.adapters.http.connection import Connection
@@ -90,9 +91,15 @@ class Dialer:
             self.port,
             ssl=context,
             server_hostname=self.host if context is not None else None,
-            happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
+            **self._eyeballs(loop),
         )
         return connection
+
+    @staticmethod
+    def _eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+        """Race IPv6 against IPv4 where the loop can; uvloop tries one address after the other."""
+        known = isinstance(loop, asyncio.base_events.BaseEventLoop)
+        return {"happy_eyeballs_delay": HAPPY_EYEBALLS_DELAY} if known else {}
 
     async def _through(self, proxy: SplitResult, factory: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,98 @@
+"""The command line. Data goes to standard output, everything else to standard error.
+
+Exit codes: 0 well, 1 failure, 2 wrong usage, 3 wrong configuration, 130 interrupted.
+"""
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from chukei import __version__
+
+if TYPE_CHECKING:
+    from chukei.config import Settings
+
+EXIT_CONFIGURATION = 3
+
+_config_option = click.option(
+    "--config", "path", metavar="FILE", help="The TOML file; default: CHUKEI_CONFIG, or none."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chukei")
+def main() -> None:
+    """A streaming relay between clients and Azure OpenAI."""
+
+
+@main.command()
+@_config_option
+@click.option("--host", help="The address to listen on; default: server.host.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="The port to listen on, 0 for any; default: server.port.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes.")
+def serve(path: str | None, host: str | None, port: int | None, workers: int) -> None:
+    """Serve the relay; with nothing configured, on the built-in simulator."""
+    overrides = {}
+    if host is not None:
+        overrides["CHUKEI_SERVER__HOST"] = host
+    if port is not None:
+        overrides["CHUKEI_SERVER__PORT"] = str(port)
+    if path is not None:
+        overrides["CHUKEI_CONFIG"] = path
+    os.environ.update(overrides)  # the workers read their configuration from there
+    settings = _load(None)
+    from chukei.hosts.server import serve as run
+
+    for line in _announcements(settings):
+        click.echo(line, err=True)
+    run(settings, workers=workers, ready=partial(_announce, simulated=settings.simulated))
+
+
+@main.command()
+@_config_option
+def check(path: str | None) -> None:
+    """Check a configuration and name every problem in it."""
+    settings = _load(path)
+    for notice in settings.notices:
+        click.echo(f"note: {notice}", err=True)
+    if settings.simulated:
+        click.echo("The configuration is valid; it names no deployment, so the simulator would answer.")
+        return
+    for model in settings.models.values():
+        mark = " (default)" if model.name == settings.default_model else ""
+        click.echo(f"{model.name}{mark} -> {', '.join(f'{item.name} ({item.endpoint})' for item in model.deployments)}")
+    if settings.open is not None:
+        click.echo(f"any other name -> that deployment on {settings.open.endpoint}")
+    click.echo("The configuration is valid.")
+
+
+def _load(path: str | None) -> "Settings":
+    from chukei.config import ConfigError, load
+
+    try:
+        return load(path, os.environ)
+    except ConfigError as error:
+        click.echo(f"chukei: {error}", err=True)
+        raise SystemExit(EXIT_CONFIGURATION) from None
+
+
+def _announcements(settings: "Settings") -> list[str]:
+    """Return what an operator should know before the first request."""
+    lines = [f"chukei: note: {notice}" for notice in settings.notices]
+    loopback = settings.server.host in {"127.0.0.1", "localhost", "::1"}
+    if settings.auth.anonymous:
+        lines.append("chukei: warning: auth.anonymous is true: everybody who reaches this address is served")
+    elif settings.auth.api_key is None and not loopback:
+        lines.append("chukei: warning: no access key is set, so only callers on this machine are served")
+    if settings.simulated:
+        lines.append("chukei: no Azure OpenAI resource is configured: the built-in simulator answers")
+    return lines
+
+
+def _announce(url: str, *, simulated: bool) -> None:
+    shown = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - for showing only
+    what = "chat page (simulator)" if simulated else "chat page"
+    click.echo(f"chukei: listening on {url}", err=True)
+    click.echo(f"chukei: {what} {shown}/ · OpenAI base URL {shown}/v1", err=True)

@@ -1,0 +1,303 @@
+"""The path of one request: read ``Gateway.handle`` and ``Gateway._serve`` from top to bottom.
+
+authenticate ─▶ read ─▶ choose ─▶ connect ─▶ deliver ─▶ account
+who is it?      what?    which      until the   bytes      one log line
+                         deployment first event through
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+
+from chukei import call as calls
+from chukei import intake, routes, sse, usage, wire
+from chukei.auth import Gatekeeper
+from chukei.config import Settings
+from chukei.connect import Opened, connect
+from chukei.cors import Cors
+from chukei.deliver import Delivery
+from chukei.errors import CallerError, RelayError, Unavailable
+from chukei.exchange import Exchange
+from chukei.model import Dialect, End, Headers, Operation, header
+from chukei.pages import Pages
+from chukei.pool import Choice, Pool
+from chukei.ports import ClientGone, Clock, Credential, Hook, Incoming, Reply, Upstream
+from chukei.relay import Stream
+from chukei.routes import Route
+from chukei.telemetry import RequestRecord
+
+logger = logging.getLogger(__name__)
+
+GOODBYE_SECONDS = 1.0
+"""How long the last words to a client may take when the relay is shutting down."""
+
+_STREAM_HEADERS: Headers = [
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the gateway works with; the application wires it."""
+
+    pool: Pool
+    gatekeeper: Gatekeeper
+    pages: Pages
+    upstream: Upstream
+    credentials: Mapping[str, Credential]
+    hooks: Sequence[Hook]
+    clock: Clock
+
+
+class Gateway:
+    """Serves requests. ``drain`` and ``stop_all`` are for its host's shutdown."""
+
+    def __init__(self, settings: Settings, services: Services) -> None:
+        self._settings = settings
+        self._services = services
+        self._cors = Cors(settings.server.cors_origins)
+        self._live: set[Exchange] = set()
+        self.draining = False
+
+    @property
+    def live(self) -> int:
+        """How many requests are being served."""
+        return len(self._live)
+
+    def drain(self) -> None:
+        """Take no new requests for models; those that run go on."""
+        self.draining = True
+
+    def stop_all(self) -> None:
+        """End what still runs: streams get an error event, waiting clients a 503."""
+        for exchange in list(self._live):
+            exchange.stop(End.SERVER_SHUTDOWN)
+
+    async def handle(self, incoming: Incoming, reply: Reply) -> None:
+        """Serve one request, whatever happens: every way out answers the client and writes one record."""
+        record = RequestRecord(intake.request_id(incoming.headers), incoming.method, incoming.raw_path)
+        exchange = Exchange(record, self._services.clock)
+        self._live.add(exchange)
+        try:
+            await self._serve(exchange, incoming, reply)
+        except RelayError as error:
+            await self._refuse(exchange, error, reply, incoming)
+        except ClientGone:
+            record.end = End.CLIENT_ABORTED
+        except asyncio.CancelledError:
+            await self._stopped(exchange, reply, incoming)
+        except Exception:
+            logger.exception("request %s failed inside the relay", record.request_id)
+            fault = Unavailable("internal_error", "The relay failed.", status=500, end=End.INTERNAL_ERROR)
+            await self._refuse(exchange, fault, reply, incoming)
+        finally:
+            exchange.closed = True
+            incoming.unwatch()
+            self._live.discard(exchange)
+            self._account(exchange)
+
+    async def _serve(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> None:
+        server, services, record = self._settings.server, self._services, exchange.record
+        intake.check_head(
+            incoming.http_version,
+            incoming.headers,
+            max_bytes=server.max_header_bytes,
+            allowed_hosts=server.allowed_hosts,
+        )
+        if incoming.method == "OPTIONS":
+            await self._preflight(record, incoming, reply)
+            return
+        route = routes.find(incoming.method, incoming.raw_path, incoming.query)
+        if route.page is None or services.pages.needs_caller(route.page):
+            record.caller = services.gatekeeper.authenticate(incoming.headers, local=incoming.local).name
+        if route.operation is None:
+            incoming.watch(exchange.client_left)
+            record.operation = route.page
+            await services.pages.answer(route, reply, self._headers(record, incoming), record, draining=self.draining)
+            return
+        if self.draining:
+            raise Unavailable("server_shutdown", "This relay is shutting down; try again.")
+        await self._relay(exchange, route, route.operation, incoming, reply)
+
+    async def _relay(
+        self, exchange: Exchange, route: Route, operation: Operation, incoming: Incoming, reply: Reply
+    ) -> None:
+        """Read the call, choose a deployment, connect and deliver."""
+        server, services, record = self._settings.server, self._services, exchange.record
+        record.operation = operation.name
+        raw = await incoming.body(server.max_body_bytes, server.body_seconds)
+        incoming.watch(exchange.client_left)
+        record.request_bytes = len(raw)
+        call = calls.read(route, operation, incoming.headers, raw)
+        exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
+        choice = services.pool.choose(call.model)
+        record.stream, record.model, record.deployment = call.stream, choice.model.name, choice.deployment.name
+        attempt = self._attempt(record, call, choice)
+        headers = self._headers(record, incoming)
+        opened = await (self._await_first_event(attempt, reply, headers) if call.stream else attempt)
+        try:
+            await self._deliver(exchange, call, opened, reply, headers)
+        except BaseException:
+            opened.answer.abort()
+            raise
+
+    async def _attempt(self, record: RequestRecord, call: calls.Call, choice: Choice) -> Opened:
+        """Ask one deployment, up to its first output."""
+        credential = await self._services.credentials[choice.deployment.name].header()
+        opened = await connect(
+            self._services.upstream,
+            calls.write(call, choice, credential, record.request_id),
+            call.operation,
+            wants_stream=call.stream,
+            stream_settings=self._settings.stream,
+            upstream_settings=self._settings.upstream,
+        )
+        record.upstream_request_id = _text(header(opened.answer.headers, b"apim-request-id"))
+        record.region = _text(header(opened.answer.headers, b"x-ms-region"))
+        return opened
+
+    async def _await_first_event(
+        self, attempt: Coroutine[None, None, Opened], reply: Reply, headers: Headers
+    ) -> Opened:
+        """Wait for the first output; when that takes long, keep the connection alive with comments meanwhile."""
+        task = asyncio.create_task(attempt)
+        try:
+            while True:
+                await asyncio.wait({task}, timeout=self._settings.stream.heartbeat_seconds)
+                if task.done():
+                    return task.result()
+                if not reply.started:
+                    await reply.start(200, [_EVENT_STREAM, *_STREAM_HEADERS, *headers])
+                await reply.send(sse.HEARTBEAT)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+            elif not task.cancelled() and task.exception() is None:
+                task.result().answer.abort()
+            raise
+
+    async def _deliver(
+        self, exchange: Exchange, call: calls.Call, opened: Opened, reply: Reply, headers: Headers
+    ) -> None:
+        record, stream = exchange.record, opened.stream
+        if stream is None:
+            await self._deliver_whole(record, opened, reply, headers)
+            return
+        record.stream = True
+        record.first_token = exchange.elapsed
+        if not reply.started:
+            down = wire.headers_down(opened.answer.headers)
+            await reply.start(200, [*down, *_STREAM_HEADERS, *headers])
+        delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)
+        record.status = 200
+        try:
+            await delivery.run(opened.first)
+            record.end = stream.end()
+        finally:
+            record.finish_reasons = stream.finish_reasons
+            record.usage = stream.usage or _estimate(call, stream)
+
+    async def _deliver_whole(self, record: RequestRecord, opened: Opened, reply: Reply, headers: Headers) -> None:
+        """Pass on an answer that is no stream of events."""
+        answer, body = opened.answer, opened.first
+        down = wire.headers_down(answer.headers)
+        data = await answer.read()
+        if data == b"":  # it was read whole
+            record.usage = usage.of_answer(body) if body[:1] == b"{" else None
+            down.append((b"content-length", str(len(body)).encode()))
+        await reply.start(200, [*down, *headers])
+        record.status = 200
+        while data != b"":
+            record.answer_bytes += len(body)
+            await reply.send(body)
+            body = data or b""
+            data = await answer.read()
+        record.answer_bytes += len(body)
+        await reply.finish(body)
+        answer.finish()
+        record.end = End.COMPLETED
+
+    # Ways out other than success.
+
+    async def _refuse(self, exchange: Exchange, error: RelayError, reply: Reply, incoming: Incoming) -> None:
+        """Answer with an error: as a status while there is still a choice, else as an event, else by cutting."""
+        record = exchange.record
+        record.end, record.code = error.end, error.code
+        if not reply.started:
+            record.status = error.status
+            body = error.body
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                *error.headers,
+                *self._headers(record, incoming),
+            ]
+            await reply.start(error.status, headers)
+            await reply.finish(body)
+        elif record.stream:
+            await reply.finish(_error_event(error, named=exchange.named_errors))
+        else:
+            reply.abort()
+
+    async def _stopped(self, exchange: Exchange, reply: Reply, incoming: Incoming) -> None:
+        """End a request that was stopped from outside.
+
+        Raises:
+            asyncio.CancelledError: it was not ``exchange.stop`` but the host that cancelled.
+        """
+        reason, record = exchange.stopped, exchange.record
+        record.end = reason or End.SERVER_SHUTDOWN
+        if reason is None:
+            raise asyncio.CancelledError
+        exchange.resume()
+        if reason is End.SERVER_SHUTDOWN:
+            error = Unavailable("server_shutdown", "The relay is shutting down; try again.")
+            try:
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._refuse(exchange, error, reply, incoming)
+            except TimeoutError:
+                reply.abort()
+        else:
+            reply.abort()
+
+    async def _preflight(self, record: RequestRecord, incoming: Incoming, reply: Reply) -> None:
+        """Answer a browser's question whether another site may call (WHATWG Fetch, CORS preflight)."""
+        headers = self._cors.preflight(incoming.headers)
+        if headers is None:
+            message = (
+                "Pages of other sites may not use this relay; its operator can allow one with server.cors_origins."
+            )
+            raise CallerError(403, "origin_not_allowed", message)
+        record.status, record.end = 204, End.COMPLETED
+        await reply.start(204, [*headers, (b"x-request-id", record.request_id.encode())])
+        await reply.finish()
+
+    def _headers(self, record: RequestRecord, incoming: Incoming) -> Headers:
+        """Return the fields that every answer carries."""
+        return [(b"x-request-id", record.request_id.encode()), *self._cors.answer(incoming.headers)]
+
+    def _account(self, exchange: Exchange) -> None:
+        record = exchange.record
+        record.duration = exchange.elapsed
+        for hook in self._services.hooks:
+            try:
+                hook(record)
+            except Exception:
+                logger.exception("a hook failed for request %s", record.request_id)
+
+
+def _error_event(error: RelayError, *, named: bool) -> bytes:
+    return sse.write(b'{"error":' + error.error_json + b"}", "error" if named else None)
+
+
+def _estimate(call: calls.Call, stream: Stream) -> usage.Usage:
+    return usage.estimate(call.size, stream.events)
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None

@@ -1,0 +1,214 @@
+"""The relay as an ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html), bare for speed.
+
+It starts with the server's lifespan where there is one, else on the first request.
+"""
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from chukei.app import Relay, build, with_simulator
+from chukei.config import Settings, load
+from chukei.errors import CallerError
+from chukei.model import Headers
+from chukei.ports import ClientGone
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+ABORT = "chukei.abort"
+"""The scope extension by which the relay's own server lets a stalled connection be cut."""
+
+
+class Application:
+    """One relay for one event loop."""
+
+    def __init__(self, settings: Settings, *, behind_platform: bool = False) -> None:
+        self.settings = settings
+        self._behind_platform = behind_platform
+        self._relay: Relay | None = None
+        self._simulator: Any = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def relay(self) -> Relay | None:
+        """The running relay, for hosts that shut it down and for tests that look inside."""
+        return self._relay
+
+    @property
+    def simulator(self) -> Any:
+        """The built-in simulator while it runs."""
+        return self._simulator
+
+    async def start(self) -> Relay:
+        """Start the relay, and the simulator if nothing is configured. Once is enough."""
+        async with self._starting:
+            if self._relay is None:
+                self._relay = build(await self._with_simulator())
+            return self._relay
+
+    async def _with_simulator(self) -> Settings:
+        if not self.settings.simulated:
+            return self.settings
+        from chukei.simulator import Simulator, SimulatorSettings
+
+        self._simulator = Simulator(SimulatorSettings())
+        return with_simulator(self.settings, await self._simulator.start())
+
+    def drain(self) -> None:
+        """Take no new calls, and end what still runs when the grace period is over."""
+        relay = self._relay
+        if relay is not None and not relay.gateway.draining:
+            relay.gateway.drain()
+            asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
+
+    async def stop(self) -> None:
+        """Close everything that was opened."""
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            await relay.close()
+        if self._simulator is not None:
+            await self._simulator.stop()
+            self._simulator = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            relay = self._relay or await self.start()
+            await relay.gateway.handle(
+                AsgiRequest(scope, receive, trust_loopback=not self._behind_platform), AsgiReply(scope, send)
+            )
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise RuntimeError(f"the relay does not speak {scope['type']}")
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def from_environment(*, behind_platform: bool = False, environment: Mapping[str, str] | None = None) -> Application:
+    """Return the application that the environment configures.
+
+    ``behind_platform`` says that a loopback peer is the platform's front and not a local user.
+
+    Raises:
+        ConfigError: with every mistake in the configuration.
+    """
+    return Application(load(None, os.environ if environment is None else environment), behind_platform=behind_platform)
+
+
+class AsgiRequest:
+    """Implements the Incoming port."""
+
+    def __init__(self, scope: Scope, receive: Receive, *, trust_loopback: bool) -> None:
+        self.method: str = scope["method"]
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        self.raw_path = raw_path.partition(b"?")[0].decode("latin-1")
+        self.query: str = scope["query_string"].decode("latin-1")
+        self.http_version: str = scope["http_version"]
+        self.headers: Headers = scope["headers"]
+        self.local = trust_loopback and _is_loopback(scope.get("client"))
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """See the Incoming port."""
+        self._check_length(limit)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    message = await self._receive()
+            except TimeoutError:
+                text = f"The request's body stopped arriving for {seconds:g} seconds."
+                raise CallerError(408, "request_timeout", text, headers=_CLOSE) from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            if not message.get("more_body", False):
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
+
+    def _check_length(self, limit: int) -> None:
+        for name, value in self.headers:
+            if name == b"content-length" and int(value) > limit:
+                raise _too_large(limit)
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """See the Incoming port. ASGI's send does not tell that nobody listens; only receive does."""
+        self._watcher = asyncio.create_task(self._watch(gone))
+
+    async def _watch(self, gone: Callable[[], None]) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                gone()
+                return
+
+    def unwatch(self) -> None:
+        """See the Incoming port."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+
+class AsgiReply:
+    """Implements the Reply port."""
+
+    __slots__ = ("_abort", "_send", "started")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        extension = (scope.get("extensions") or {}).get(ABORT)
+        self._abort: Callable[[], None] | None = extension["abort"] if extension is not None else None
+        self.started = False
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """See the Reply port."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, data: bytes) -> None:
+        """See the Reply port."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes = b"") -> None:
+        """See the Reply port."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    def abort(self) -> None:
+        """See the Reply port. Elsewhere the server cuts a body that its application left unfinished."""
+        if self._abort is not None:
+            with suppress(RuntimeError):
+                self._abort()
+
+
+_CLOSE: Headers = [(b"connection", b"close")]
+
+
+def _too_large(limit: int) -> CallerError:
+    message = f"The request's body is larger than {limit} bytes, the limit of this relay (server.max_body_bytes)."
+    return CallerError(413, "request_too_large", message, headers=_CLOSE)
+
+
+def _is_loopback(client: tuple[str, int] | None) -> bool:
+    try:
+        return client is not None and ipaddress.ip_address(client[0].partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,131 @@
+"""The server's HTTP side, made strict: bounded heads, bounded waiting, errors that OpenAI's clients can read.
+
+uvicorn with httptools accepts megabytes of headers, waits for ever for the rest of them, and answers what it cannot
+parse in plain text. This protocol keeps its speed and adds what it lacks.
+"""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from chukei.errors import CallerError
+from chukei.hosts.asgi import ABORT, Application
+
+
+class StrictProtocol(HttpToolsProtocol):
+    """One client connection."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _in_head = True
+    _refused = False
+
+    @property
+    def _application(self) -> Application:
+        application = self.app
+        assert isinstance(application, Application)
+        return application
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the first request's head its time."""
+        super().connection_made(transport)
+        self.settings = self._application.settings.server
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._head_done()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to an unfinished head, and give a later request's head its time too."""
+        if self._refused:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_timer is None:
+                self._await_head()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self.settings.max_header_bytes and not self._refused:
+            limit = self.settings.max_header_bytes
+            self._refuse(CallerError(431, "headers_too_large", f"The request's headers exceed {limit} bytes."))
+
+    def on_message_begin(self) -> None:
+        """Let the application cut the connection."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"abort": self._abort}}
+
+    def on_headers_complete(self) -> None:
+        """Refuse a target whose host is not the Host that was sent (RFC 9112 §3.2.2), then start the request."""
+        self._head_done()
+        if self._refused:
+            return
+        if not self.url.startswith(b"/") and not self._same_host():
+            self._refuse(CallerError(400, "ambiguous_request", "The request's target and its Host header differ."))
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Drop what follows a refused head."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Expect the next head."""
+        self._in_head = True
+        self._head_bytes = 0
+        if not self._refused:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be parsed; in the middle of another answer only cutting is left."""
+        self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
+
+    def shutdown(self) -> None:
+        """Let the application drain: uvicorn calls this on each connection when it has been told to stop."""
+        self._application.drain()
+        super().shutdown()
+
+    def _same_host(self) -> bool:
+        if self.url == b"*":
+            return True
+        try:
+            target = urlsplit(self.url.decode("ascii"))
+        except ValueError:
+            return False
+        hosts = [value for name, value in self.headers if name == b"host"]
+        return target.scheme in ("http", "https") and hosts == [target.netloc.encode()]
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.settings.header_seconds, self._head_overdue)
+
+    def _head_done(self) -> None:
+        self._in_head = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        seconds = self.settings.header_seconds
+        if self._head_bytes:
+            text = f"The request's headers did not arrive within {seconds:g} seconds."
+            self._refuse(CallerError(408, "request_timeout", text))
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: CallerError) -> None:
+        self._refused = True
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
+            self.transport.abort()
+            return
+        body = error.body
+        lines = [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close", b"", body]
+        self.transport.write(STATUS_LINE[error.status] + b"\r\n".join(lines))
+        self.transport.close()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()

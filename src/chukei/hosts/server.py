@@ -1,0 +1,80 @@
+"""The relay as a server: uvicorn with our strict protocol, in one process or several that share a socket."""
+
+import socket
+import sys
+from collections.abc import Callable
+
+from uvicorn import Config, Server
+from uvicorn.supervisors import Multiprocess
+
+from chukei.adapters.request_log import configure_logging
+from chukei.config import Settings
+from chukei.hosts.asgi import Application, from_environment
+
+BACKLOG = 2048
+MARGIN_SECONDS = 2.0
+"""What a shutdown may take beyond the grace period: last events, settling, closing."""
+
+
+class _AnnouncedServer(Server):
+    """A server that says when it accepts connections."""
+
+    def __init__(self, config: Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def serve(settings: Settings, *, workers: int, ready: Callable[[str], None]) -> None:
+    """Serve until a signal comes. ``ready`` is told the address.
+
+    Each process builds its application from the environment, so what differs from it must have been put there.
+    """
+    config = _config(settings, workers)
+    listener = config.bind_socket()
+    url = _url(listener)
+    if workers == 1:
+        _AnnouncedServer(config, lambda: ready(url)).run(sockets=[listener])
+    else:
+        ready(url)
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _config(settings: Settings, workers: int) -> Config:
+    server = settings.server
+    return Config(
+        app="chukei.hosts.server:worker_application",
+        factory=True,
+        host=server.host,
+        port=server.port,
+        workers=workers,
+        http="chukei.hosts.protocol:StrictProtocol",
+        ws="none",
+        loop="auto",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=int(server.keepalive_seconds),
+        timeout_graceful_shutdown=int(server.grace_seconds + MARGIN_SECONDS),
+    )
+
+
+def worker_application() -> Application:
+    """Return a worker's application, in a process that may have just begun."""
+    application = from_environment()
+    log = application.settings.log
+    configure_logging(log.format, log.level, terminal=sys.stderr.isatty())
+    return application

@@ -1,0 +1,117 @@
+"""What the relay answers itself: the chat page, the list of models, health, and the buffering test."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from chukei import sse
+from chukei.errors import CallerError
+from chukei.model import End, Headers
+from chukei.pool import Pool
+from chukei.ports import Reply
+from chukei.routes import Page, Route
+from chukei.telemetry import RequestRecord
+
+CONTENT_SECURITY_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    b"font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    b"require-trusted-types-for 'script'; trusted-types 'none'"
+)
+TEST_TEXT = "chukei 中継 relays every character as it comes."
+TEST_SECONDS = 0.1
+
+_PAGE_HEADERS: Headers = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-cache"),
+]
+_JSON = (b"content-type", b"application/json")
+_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY})
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file of the chat page."""
+
+    content_type: str
+    content: bytes
+
+
+class Pages:
+    """Answers the pages. ``assets`` finds a file of the chat page by its name, ``""`` being the page itself."""
+
+    def __init__(self, pool: Pool, assets: Callable[[str], Asset | None], *, simulated: bool) -> None:
+        self._pool = pool
+        self._assets = assets
+        self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
+
+    def needs_caller(self, page: Page) -> bool:
+        """Whether only those who may use the models may see a page."""
+        return page not in _OPEN_PAGES
+
+    async def answer(
+        self, route: Route, reply: Reply, headers: Headers, record: RequestRecord, *, draining: bool
+    ) -> None:
+        """Answer a page's request.
+
+        Raises:
+            CallerError: 404 for a file or model that does not exist.
+        """
+        headers = [*headers, *self._mark]
+        record.status, record.end = 200, End.COMPLETED
+        match route.page:
+            case Page.CHAT_PAGE | Page.ASSET:
+                asset = self._asset(route.name)
+                content_type = (b"content-type", asset.content_type.encode())
+                await _send(reply, 200, [content_type, *_PAGE_HEADERS, *headers], asset.content)
+            case Page.MODELS:
+                await _send(reply, 200, [_JSON, *headers], msgspec.json.encode(self._models(route.name)))
+            case Page.LIVE:
+                await _send(reply, 200, [_JSON, *headers], b'{"status":"live"}')
+            case Page.READY:
+                ready = self._pool.ready and not draining
+                record.status = 200 if ready else 503
+                status = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
+                await _send(reply, record.status, [_JSON, *headers], status)
+            case Page.TEST_STREAM:
+                await _test_stream(reply, headers)
+
+    def _asset(self, name: str) -> Asset:
+        asset = self._assets(name)
+        if asset is None:
+            raise CallerError(404, "unknown_route", "There is no such file.")
+        return asset
+
+    def _models(self, name: str) -> object:
+        if not name:
+            return {"object": "list", "data": [_model(known) for known in self._pool.names]}
+        self._pool.choose(name)
+        return _model(name)
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "chukei"}
+
+
+async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> None:
+    await reply.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+    await reply.finish(body)
+
+
+async def _test_stream(reply: Reply, headers: Headers) -> None:
+    """Send one character at a time: whoever sees them arrive in one go has a buffer on the way."""
+    stream = [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"x-accel-buffering", b"no"),
+    ]
+    await reply.start(200, [*stream, *headers])
+    for character in TEST_TEXT:
+        await reply.send(sse.write(character))
+        await asyncio.sleep(TEST_SECONDS)
+    await reply.finish(sse.DONE)
