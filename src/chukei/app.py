@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from chukei.adapters.assets import asset
 from chukei.adapters.credentials import credential_for
 from chukei.adapters.http.client import HttpClient
-from chukei.adapters.request_log import log_request
 from chukei.auth import Gatekeeper
 from chukei.config import ConfigError, CredentialSettings, Problem, Secret, Settings
 from chukei.gateway import Gateway, Services
@@ -34,7 +33,7 @@ class Relay:
             await credential.close()
 
 
-def build(settings: Settings, hooks: Sequence[Hook] = (log_request,)) -> Relay:
+def build(settings: Settings, hooks: Sequence[Hook]) -> Relay:
     """Wire a relay.
 
     Raises:

@@ -6,15 +6,16 @@ It starts with the server's lifespan where there is one, else on the first reque
 import asyncio
 import ipaddress
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from chukei.adapters.request_log import log_request
 from chukei.app import Relay, build, with_simulator
 from chukei.config import Settings, load
 from chukei.errors import CallerError
 from chukei.model import Headers
-from chukei.ports import ClientGone
+from chukei.ports import ClientGone, Hook
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -25,10 +26,13 @@ ABORT = "chukei.abort"
 
 
 class Application:
-    """One relay for one event loop."""
+    """One relay for one event loop. ``hooks`` hear of every finished request."""
 
-    def __init__(self, settings: Settings, *, behind_platform: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, *, behind_platform: bool = False, hooks: Sequence[Hook] = (log_request,)
+    ) -> None:
         self.settings = settings
+        self._hooks = hooks
         self._behind_platform = behind_platform
         self._relay: Relay | None = None
         self._simulator: Any = None
@@ -48,7 +52,7 @@ class Application:
         """Start the relay, and the simulator if nothing is configured. Once is enough."""
         async with self._starting:
             if self._relay is None:
-                self._relay = build(await self._with_simulator())
+                self._relay = build(await self._with_simulator(), self._hooks)
             return self._relay
 
     async def _with_simulator(self) -> Settings:

@@ -1,0 +1,152 @@
+"""Relays for tests: one inside the test's own loop, to look into it; one as a process, as users run it."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from uvicorn import Config, Server
+
+from chukei.adapters.http.client import HttpClient
+from chukei.app import Relay
+from chukei.config import Settings, load
+from chukei.hosts.asgi import Application
+from chukei.telemetry import RequestRecord
+
+# Variables of the machine that would configure a relay under test.
+_OURS = re.compile(r"(CHUKEI_|AZURE_|OPENAI_|IDENTITY_|MSI_|(HTTPS?|NO|ALL)_PROXY$)", re.IGNORECASE)
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's environment without anything that configures a relay, and ``extra``."""
+    return {key: value for key, value in os.environ.items() if not _OURS.match(key)} | dict(extra or {})
+
+
+def settings_for(endpoint: str, extra: Mapping[str, str] | None = None, path: str | None = None) -> Settings:
+    """Return the settings of a relay to one resource, as the environment would give them."""
+    environment = {
+        "AZURE_OPENAI_ENDPOINT": endpoint,
+        "AZURE_OPENAI_API_KEY": "upstream-secret-key",
+        "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
+    }
+    return load(path, environment | dict(extra or {}))
+
+
+class InProcessRelay:
+    """A relay on a real socket, served by uvicorn in the running loop. ``records`` collects what hooks hear."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = replace(settings, server=replace(settings.server, port=0))
+        self.records: list[RequestRecord] = []
+        self.application = Application(self._settings, hooks=[self._record])
+        self.url = ""
+
+    def _record(self, record: RequestRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def relay(self) -> Relay:
+        """The running relay."""
+        assert self.application.relay is not None
+        return self.application.relay
+
+    @property
+    def upstream(self) -> HttpClient:
+        """Its client to the upstream."""
+        return self.relay.upstream
+
+    async def __aenter__(self) -> Self:
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        config = Config(
+            self.application,
+            http="chukei.hosts.protocol:StrictProtocol",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+        self.server = Server(config)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._serving = asyncio.create_task(self.server.serve(sockets=[listener]))
+        await eventually(lambda: self.server.started)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.should_exit = True
+        await self._serving
+
+    async def record(self, count: int = 1) -> RequestRecord:
+        """Wait until that many requests have ended and return the last of them."""
+        await eventually(lambda: len(self.records) >= count)
+        return self.records[count - 1]
+
+
+class RelayProcess:
+    """``python -m chukei serve`` in a process of its own. ``log`` holds the lines it wrote to standard error."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None, *arguments: str) -> None:
+        self._environment = clean_environment(environment)
+        self._arguments = arguments
+        self.log: list[str] = []
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "chukei", "serve", "--port", "0", *self._arguments]
+        self.process = subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, text=True)
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._listening.wait(30) or not self.url:
+            self.stop()
+            raise RuntimeError("the relay did not start:\n" + "\n".join(self.log))
+        return self
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line.rstrip("\n"))
+            found = re.match(r"chukei: listening on (\S+)", line)
+            if found:
+                self.url = found[1]
+                self._listening.set()
+        self._listening.set()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end and return the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            status = self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        self._reader.join(5)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        return status
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until a condition holds that no event tells of, looking often; fail when it does not come to hold."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.002)
