@@ -164,7 +164,7 @@ FAULTS: dict[str, Kind] = {
 _NAMES = "|".join(sorted(map(re.escape, FAULTS), key=len, reverse=True))
 _FAULT = re.compile(rf"(?P<name>{_NAMES})(?::(?P<args>.*?))?(?:\*(?P<times>\d+))?(?:%(?P<percent>[\d.]+))?", re.DOTALL)
 _IN_A_NAME = re.compile(
-    rf"(?P<name>{_NAMES})(?:-after)?(?:[-:](?P<args>.+?))?(?:(?:-times-|\*)(?P<times>\d+))?"
+    rf"(?P<name>{_NAMES})(?:-after)?(?:[-:](?P<args>.+?))??(?:(?:-times-|\*)(?P<times>\d+))?"
     r"(?:(?:-percent-|%)(?P<percent>[\d.]+))?"
 )
 
