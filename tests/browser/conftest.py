@@ -35,7 +35,9 @@ new MutationObserver((changes) => {
         }
       }
     }
-    for (const region of regions) window.announced.push([region.getAttribute("role"), region.textContent]);
+    for (const region of regions) {
+      if (region.textContent !== "") window.announced.push([region.getAttribute("role"), region.textContent]);
+    }
   }
 }).observe(document, { childList: true, subtree: true, characterData: true });
 """
@@ -76,6 +78,19 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         await browser.close()
+
+
+@pytest.fixture(scope="module")
+async def library(browser: Browser) -> AsyncIterator[Page]:
+    """A page for tests of single modules: loaded once, without the chat's own state."""
+    async with ScriptedServer().serving() as server:
+        page = await browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        await open_chat(page, server.url)
+        yield page
+        await page.close()
+    assert errors == []
 
 
 @pytest.fixture

@@ -105,11 +105,17 @@ export class Chat extends EventTarget {
     this.#running.get(this.current.id)?.abort();
   }
 
-  /** Saves half-written answers when the page goes away. */
-  saveRunning() {
-    for (const id of this.#running.keys()) {
+  /**
+   * The page goes away: what has arrived is kept, as stopped. The connections would break by themselves,
+   * but that would look like a failure of the relay.
+   */
+  stopAll() {
+    for (const [id, controller] of this.#running) {
       const conversation = this.#store.get(id);
+      const last = conversation?.messages.at(-1);
+      if (last?.role === "assistant") last.state = "stopped";
       if (conversation !== undefined) this.#store.save(conversation);
+      controller.abort();
     }
   }
 

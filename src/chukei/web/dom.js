@@ -54,13 +54,29 @@ const ICONS = {
  * @param {IconName} name
  */
 export function icon(name) {
+  return drawing("icon", { "": ICONS[name] });
+}
+
+/** The page's sign: 中, a box and the line that passes through it. */
+export function relayMark() {
+  return drawing("mark", { "mark-box": "M5 8h14v7H5z", "mark-line": "M12 3v18" });
+}
+
+/**
+ * @param {string} name
+ * @param {Record<string, string>} paths by class
+ */
+function drawing(name, paths) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("class", "icon");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
+  svg.setAttribute("class", name);
+  for (const [kind, outline] of Object.entries(paths)) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("class", kind);
+    path.setAttribute("d", outline);
+    svg.append(path);
+  }
   return svg;
 }
 

@@ -166,7 +166,7 @@ function listen() {
   onChat("head", showSimulator);
   onChat("access", () => access.ask(key.value !== ""));
   words.addEventListener("change", redraw);
-  window.addEventListener("pagehide", () => chat.saveRunning());
+  window.addEventListener("pagehide", () => chat.stopAll());
   document.addEventListener("keydown", onEscape);
 }
 

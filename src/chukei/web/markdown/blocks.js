@@ -8,6 +8,27 @@
  * what lets a stream be drawn block by block.
  */
 
+import {
+  FENCE,
+  HEADING,
+  MOST_NESTED,
+  QUOTE,
+  closesFence,
+  dedent,
+  expandTabs,
+  indentOf,
+  isBlank,
+  isRule,
+  readMarker,
+  skipBlank,
+  splitRow,
+  startsBlock,
+  tableAt,
+} from "./lines.js";
+
+/** @typedef {import("./lines.js").Align} Align */
+/** @typedef {import("./lines.js").Marker} Marker */
+
 /**
  * `line` is the number of the line, from 0, on which the block begins.
  * @typedef {{line: number} & (
@@ -20,18 +41,8 @@
  *   | {type: "rule"})} Block
  */
 /** @typedef {{blocks: Block[], checked: boolean | null}} ListItem */
-/** @typedef {"left" | "center" | "right" | ""} Align */
 /** @typedef {{block: Block, next: number}} Found the block, and the first line after it */
 /** @typedef {(lines: string[], at: number, depth: number) => Found | null} Reader */
-/** @typedef {{indent: number, content: number, ordered: boolean, kind: string, start: number, rest: string}} Marker */
-
-/** Deeper quotes and lists are text: the tree is drawn recursively. */
-const MOST_NESTED = 12;
-
-const FENCE = /^ {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)$/;
-const HEADING = /^ {0,3}(#{1,6})(?=[ \t]|$)/;
-const QUOTE = /^ {0,3}> ?/;
-const MARKER = /^( *)([-*+]|(\d{1,9})([.)]))( +|$)/;
 
 /** @type {Reader[]} */
 const READERS = [readFence, readHeading, readRule, readQuote, readList, readTable];
@@ -90,15 +101,6 @@ function readFence(lines, at) {
   return { block: { type: "code", line: at, language, text: body.join("\n") }, next: next + 1 };
 }
 
-/**
- * @param {string} line
- * @param {string} fence
- */
-function closesFence(line, fence) {
-  const trimmed = line.trim();
-  return indentOf(line) <= 3 && trimmed.length >= fence.length && isRunOf(trimmed, fence[0]);
-}
-
 /** @type {Reader} */
 function readHeading(lines, at) {
   const match = HEADING.exec(lines[at]);
@@ -117,12 +119,6 @@ function withoutClosingHashes(text) {
 /** @type {Reader} */
 function readRule(lines, at) {
   return isRule(lines[at]) ? { block: { type: "rule", line: at }, next: at + 1 } : null;
-}
-
-/** @param {string} line */
-function isRule(line) {
-  const marks = line.replaceAll(" ", "");
-  return indentOf(line) <= 3 && marks.length >= 3 && "-*_".includes(marks[0]) && isRunOf(marks, marks[0]);
 }
 
 /** @type {Reader} */
@@ -166,25 +162,6 @@ function readList(lines, at, depth) {
 function siblingMarker(lines, at, first) {
   const marker = at < lines.length && !isRule(lines[at]) ? readMarker(lines[at]) : null;
   return marker !== null && marker.kind === first.kind && marker.indent < first.indent + 2 ? marker : null;
-}
-
-/**
- * @param {string} line
- * @returns {Marker | null}
- */
-function readMarker(line) {
-  const match = MARKER.exec(line);
-  if (match === null) return null;
-  const [whole, spaces, mark, number, delimiter, gap] = match;
-  const padding = gap.length >= 1 && gap.length <= 4 ? gap.length : 1;
-  return {
-    indent: spaces.length,
-    content: spaces.length + mark.length + padding,
-    ordered: number !== undefined,
-    kind: delimiter ?? mark,
-    start: Number(number ?? 1),
-    rest: " ".repeat(Math.max(0, gap.length - padding)) + line.slice(whole.length),
-  };
 }
 
 /**
@@ -251,107 +228,10 @@ function readTable(lines, at) {
   return { block: { type: "table", line: at, aligns, head: splitRow(lines[at]), rows }, next };
 }
 
-/**
- * @param {string[]} lines
- * @param {number} at
- * @returns {Align[] | null} the alignment of each column when a table begins here
- */
-function tableAt(lines, at) {
-  const below = lines[at + 1];
-  if (below === undefined || !lines[at].includes("|") || !/^[\s|:-]+$/.test(below)) return null;
-  const cells = splitRow(below);
-  const valid = cells.length === splitRow(lines[at]).length && cells.every((cell) => /^:?-+:?$/.test(cell));
-  return valid ? cells.map(alignOf) : null;
-}
-
-/**
- * @param {string} cell
- * @returns {Align}
- */
-function alignOf(cell) {
-  const right = cell.endsWith(":");
-  if (cell.startsWith(":")) return right ? "center" : "left";
-  return right ? "right" : "";
-}
-
-/** @param {string} line */
-function splitRow(line) {
-  const row = line.trim().replace(/^\|/, "");
-  const cells = [""];
-  for (let at = 0; at < row.length; at += 1) {
-    if (row[at] === "\\" && row[at + 1] === "|") cells[cells.length - 1] += row[++at];
-    else if (row[at] === "|") cells.push("");
-    else cells[cells.length - 1] += row[at];
-  }
-  if (row.endsWith("|") && cells.at(-1) === "") cells.pop();
-  return cells.map((cell) => cell.trim());
-}
-
 /** @type {(lines: string[], at: number, depth: number) => Found} */
 function readParagraph(lines, at, depth) {
   let next = at + 1;
   while (next < lines.length && !isBlank(lines[next]) && !startsBlock(lines, next, depth)) next += 1;
   const text = lines.slice(at, next).map((line) => line.trimStart()).join("\n").trimEnd();
   return { block: { type: "paragraph", line: at, text }, next };
-}
-
-/**
- * Whether a line ends the paragraph above it. A number interrupts only when it is 1, so that a line
- * that happens to begin with a year stays text (CommonMark, 5.3).
- * @param {string[]} lines
- * @param {number} at
- * @param {number} [depth]
- */
-function startsBlock(lines, at, depth = 0) {
-  const line = lines[at];
-  if (FENCE.test(line) || HEADING.test(line) || isRule(line) || tableAt(lines, at) !== null) return true;
-  if (depth >= MOST_NESTED) return false;
-  const marker = readMarker(line);
-  const interrupts = marker !== null && marker.indent <= 3 && marker.rest.trim() !== "" && marker.start === 1;
-  return QUOTE.test(line) || interrupts;
-}
-
-/**
- * @param {string[]} lines
- * @param {number} at
- */
-function skipBlank(lines, at) {
-  let next = at;
-  while (next < lines.length && isBlank(lines[next])) next += 1;
-  return next;
-}
-
-/** @param {string} line */
-function isBlank(line) {
-  return line.trim() === "";
-}
-
-/** @param {string} line */
-function indentOf(line) {
-  return line.length - line.trimStart().length;
-}
-
-/**
- * @param {string} line
- * @param {number} columns
- */
-function dedent(line, columns) {
-  return line.slice(Math.min(columns, indentOf(line)));
-}
-
-/**
- * @param {string} text
- * @param {string} char
- */
-function isRunOf(text, char) {
-  for (const other of text) if (other !== char) return false;
-  return true;
-}
-
-/**
- * Leading tabs count as four columns.
- * @param {string} line
- */
-function expandTabs(line) {
-  return line.replace(/^[ \t]*\t/, (lead) => lead.replaceAll("\t", "    "));
 }

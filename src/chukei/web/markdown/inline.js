@@ -5,6 +5,9 @@
  * rules break `**「重要」**です`), and `<br>` is a line break.
  */
 
+import { charAt, charBefore, flanking, resolveEmphasis } from "./emphasis.js";
+import { readTarget, trimAddress } from "./targets.js";
+
 /**
  * @typedef {{type: "text", text: string}
  *   | {type: "code", text: string}
@@ -18,13 +21,6 @@
 /** @typedef {{type: "bracket", image: boolean}} Bracket */
 /** @typedef {Inline | Delimiter | Bracket} Part */
 
-/** Deeper emphasis is text: the tree is drawn recursively. */
-const MOST_NESTED = 32;
-/** Longer link targets are text: bounds the look-ahead at every `](`. */
-const LONGEST_TARGET = 2000;
-
-const PUNCTUATION = /[\p{P}\p{S}]/u;
-const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff00-\uffef]/u;
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
 
 const ADDRESS_IN_BRACKETS = /<((?:https?:\/\/|mailto:)[^\s<>]{1,2000})>/iy;
@@ -219,134 +215,6 @@ class InlineParser {
   }
 }
 
-/** @typedef {{opener: Delimiter | null, nodes: Inline[]}} Frame */
-
-/**
- * Pairs the delimiter runs: a stack of open runs, each with what has been read since.
- * @param {Part[]} parts
- * @returns {Inline[]}
- */
-function resolveEmphasis(parts) {
-  /** @type {Frame[]} */
-  const stack = [{ opener: null, nodes: [] }];
-  for (const part of parts) {
-    const top = /** @type {Frame} */ (stack.at(-1));
-    if (part.type === "delimiter") addDelimiter(stack, { ...part });
-    else if (part.type === "bracket") appendText(top.nodes, part.image ? "![" : "[");
-    else if (part.type === "text") appendText(top.nodes, part.text);
-    else top.nodes.push(part);
-  }
-  collapse(stack, 0);
-  return stack[0].nodes;
-}
-
-/**
- * @param {Frame[]} stack
- * @param {Delimiter} run
- */
-function addDelimiter(stack, run) {
-  while (run.closes && run.count > 0) {
-    const index = stack.findLastIndex(({ opener }) => opener?.mark === run.mark);
-    if (index < 0 || !closeFrame(stack, index, run)) break;
-  }
-  if (run.count === 0) return;
-  if (run.opens && stack.length < MOST_NESTED) stack.push({ opener: run, nodes: [] });
-  else appendText(/** @type {Frame} */ (stack.at(-1)).nodes, run.mark.repeat(run.count));
-}
-
-/**
- * @param {Frame[]} stack
- * @param {number} index
- * @param {Delimiter} run
- * @returns {boolean} whether a pair was made
- */
-function closeFrame(stack, index, run) {
-  const opener = /** @type {Delimiter} */ (stack[index].opener);
-  const used = opener.count >= 2 && run.count >= 2 ? 2 : 1;
-  if (run.mark === "~" && used === 1) return false;
-  collapse(stack, index);
-  const type = run.mark === "~" ? "deleted" : used === 2 ? "strong" : "emphasis";
-  /** @type {Inline} */
-  const node = { type, children: stack[index].nodes };
-  opener.count -= used;
-  run.count -= used;
-  if (opener.count > 0) stack[index].nodes = [node];
-  else {
-    stack.pop();
-    stack[index - 1].nodes.push(node);
-  }
-  return true;
-}
-
-/**
- * Turns the frames above `index` into text of the frame at `index`.
- * @param {Frame[]} stack
- * @param {number} index
- */
-function collapse(stack, index) {
-  const target = stack[index].nodes;
-  for (const { opener, nodes } of stack.splice(index + 1)) {
-    if (opener !== null) appendText(target, opener.mark.repeat(opener.count));
-    for (const node of nodes) {
-      if (node.type === "text") appendText(target, node.text);
-      else target.push(node);
-    }
-  }
-}
-
-/**
- * @param {Inline[]} nodes
- * @param {string} text
- */
-function appendText(nodes, text) {
-  const last = nodes.at(-1);
-  if (last?.type === "text") nodes[nodes.length - 1] = { type: "text", text: last.text + text };
-  else nodes.push({ type: "text", text });
-}
-
-/**
- * @param {string} before
- * @param {string} after
- * @param {string} mark
- */
-function flanking(before, after, mark) {
-  const left = !isSpace(after) && (!PUNCTUATION.test(after) || bounds(before));
-  const right = !isSpace(before) && (!PUNCTUATION.test(before) || bounds(after));
-  if (mark !== "_") return { opens: left, closes: right };
-  return {
-    opens: left && (!right || PUNCTUATION.test(before)),
-    closes: right && (!left || PUNCTUATION.test(after)),
-  };
-}
-
-/** @param {string} char */
-function bounds(char) {
-  return isSpace(char) || PUNCTUATION.test(char) || WIDE.test(char);
-}
-
-/** @param {string} char empty at either end of the text */
-function isSpace(char) {
-  return char === "" || /\s/.test(char);
-}
-
-/**
- * @param {string} text
- * @param {number} at
- */
-function charAt(text, at) {
-  const code = text.codePointAt(at);
-  return code === undefined ? "" : String.fromCodePoint(code);
-}
-
-/**
- * @param {string} text
- * @param {number} at
- */
-function charBefore(text, at) {
-  const isLowSurrogate = /[\udc00-\udfff]/.test(text[at - 1] ?? "");
-  return at === 0 ? "" : charAt(text, isLowSurrogate ? at - 2 : at - 1);
-}
-
 /**
  * @param {string} text
  * @param {number} at
@@ -368,67 +236,6 @@ function backtickRuns(text) {
     else positions.push(match.index);
   }
   return runs;
-}
-
-/**
- * Reads `(address "title")`.
- * @param {string} text
- * @param {number} at
- * @returns {{address: string, title: string, end: number} | null}
- */
-function readTarget(text, at) {
-  if (text[at] !== "(") return null;
-  const inside = text.slice(at + 1, at + 1 + LONGEST_TARGET);
-  const lead = inside.length - inside.trimStart().length;
-  const length = inside[lead] === "<" ? inside.indexOf(">", lead) + 1 - lead : addressLength(inside, lead);
-  if (length <= 0) return null;
-  const raw = inside.slice(lead, lead + length);
-  const rest = /^\s*(?:\s(?:"([^"]*)"|'([^']*)')\s*)?\)/.exec(inside.slice(lead + length));
-  if (rest === null) return null;
-  return {
-    address: raw.startsWith("<") ? raw.slice(1, -1) : raw.replace(/\\([!-/:-@[-`{-~])/g, "$1"),
-    title: rest[1] ?? rest[2] ?? "",
-    end: at + 1 + lead + length + rest[0].length,
-  };
-}
-
-/**
- * Up to white space or the parenthesis that closes more than the address opened.
- * @param {string} text
- * @param {number} from
- */
-function addressLength(text, from) {
-  let depth = 0;
-  let at = from;
-  for (; at < text.length && !/\s/.test(text[at]); at += 1) {
-    if (text[at] === "\\") at += 1;
-    else if (text[at] === "(") depth += 1;
-    else if (text[at] === ")" && --depth < 0) break;
-  }
-  return Math.min(at, text.length) - from;
-}
-
-/**
- * A bare address ends before the punctuation of the sentence around it.
- * @param {string} address
- */
-function trimAddress(address) {
-  let end = address.length;
-  while (end > 0) {
-    const char = address[end - 1];
-    if (char === ")" && count(address.slice(0, end), "(") >= count(address.slice(0, end), ")")) break;
-    if (!".,:;!?'*_~)".includes(char)) break;
-    end -= 1;
-  }
-  return address.slice(0, end);
-}
-
-/**
- * @param {string} text
- * @param {string} char
- */
-function count(text, char) {
-  return text.split(char).length - 1;
 }
 
 /** @param {RegExpExecArray} match */

@@ -3,7 +3,7 @@
  */
 
 import { isRunning } from "../answer.js";
-import { copyText, element, icon, iconButton } from "../dom.js";
+import { copyText, element, icon, iconButton, relayMark } from "../dom.js";
 import { MarkdownStream } from "../markdown/stream.js";
 import { renderFailure, sayFilters } from "./failure.js";
 import { Pacer } from "./pacing.js";
@@ -141,12 +141,6 @@ function regenerateButton(words, onRegenerate) {
   const button = iconButton("again", words.say("regenerate"), onRegenerate);
   button.classList.add("when-idle", "regenerate");
   return button;
-}
-
-/** The page's sign, which moves while an answer passes through. */
-function relayMark() {
-  const mark = document.querySelector(".brand .mark")?.cloneNode(true);
-  return mark ?? null;
 }
 
 /** @param {Words} words */

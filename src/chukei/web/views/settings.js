@@ -61,6 +61,8 @@ export class Settings {
       key.value = this.#key.value.trim();
       onKey();
     });
+    // Enter has fired "change" already; the form is there for password fields to be well-formed.
+    byId("settings-key-form", HTMLFormElement).addEventListener("submit", (event) => event.preventDefault());
     byId("forget-key", HTMLButtonElement).addEventListener("click", () => {
       key.value = "";
       this.#key.value = "";

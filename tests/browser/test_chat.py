@@ -1,0 +1,321 @@
+"""Talking: tokens arrive, stop, again, edit, and the list of conversations."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import open_chat
+from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event
+from tests.browser.steps import answers, ask, finished, settle
+
+pytestmark = pytest.mark.anyio
+
+
+class Held:
+    """An answer that goes on when the test says so."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+        self.go_on = asyncio.Event()
+        self.exchange: Exchange | None = None
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        events = azure_stream(*self.texts)
+        await exchange.start()
+        await exchange.write(b"".join(events[:3]))
+        waiters = {asyncio.create_task(self.go_on.wait()), asyncio.create_task(exchange.gone.wait())}
+        _, pending = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        if self.go_on.is_set():
+            await exchange.write(b"".join(events[3:]))
+
+
+async def test_tokens_appear_as_they_arrive(page: Page, server: ScriptedServer) -> None:
+    held = Held("The first", " and the *second*.")
+    server.scripts.append(held)
+    await ask(page, "Hello?")
+    await expect(answers(page)).to_have_text("The first")
+    await expect(page.locator(".answer")).to_have_attribute("aria-busy", "true")
+    held.go_on.set()
+    await finished(page)
+    await expect(answers(page)).to_have_text("The first and the second.")
+    await expect(answers(page).locator("em")).to_have_text("second")
+
+
+async def test_the_request_is_what_the_relay_expects(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "Hello?")
+    await finished(page)
+    await ask(page, "  And\nnow? ")
+    await finished(page, 2)
+    first, second = (exchange.body for exchange in server.exchanges)
+    assert first == {
+        "model": "chat",
+        "messages": [{"role": "user", "content": "Hello?"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    assert second["messages"] == [
+        {"role": "user", "content": "Hello?"},
+        {"role": "assistant", "content": "Hello from the server."},
+        {"role": "user", "content": "  And\nnow? "},
+    ]
+    assert "authorization" not in server.exchanges[0].headers
+
+
+async def test_model_system_message_and_temperature(page: Page, server: ScriptedServer) -> None:
+    await page.locator("#model").select_option("reasoner")
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_label("System message").fill("Be brief.")
+    await page.get_by_label("Temperature").fill("0.3")
+    await ask(page, "Hello?")
+    await finished(page)
+    body = server.exchanges[0].body
+    assert (body["model"], body["temperature"]) == ("reasoner", 0.3)
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    await page.reload()
+    await expect(page.locator("#model")).to_have_value("reasoner")
+
+
+async def test_the_figures_under_an_answer(page: Page, server: ScriptedServer) -> None:
+    async def slow(exchange: Exchange) -> None:
+        events = azure_stream("a", "b")
+        await exchange.start()
+        await exchange.write(b"".join(events[:3]))
+        await asyncio.sleep(0.1)  # the figure that is shown is a duration
+        await exchange.write(b"".join(events[3:]))
+
+    server.scripts.append(slow)
+    await ask(page, "Hello?")
+    await finished(page)
+    readout = page.locator(".readout")
+    await expect(readout.locator("[data-figure=tokens]")).to_have_text("Tokens23 in · 42 out")
+    await expect(readout.locator("[data-figure=finish]")).to_have_text("Finishstop")
+    await expect(readout.locator("[data-figure=model]")).to_have_text("Modelgpt-4o-2024-11-20")
+    first = await readout.locator("[data-figure=first] dd").inner_text()
+    speed = await readout.locator("[data-figure=speed] dd").inner_text()
+    assert 0 <= float(first.removesuffix(" s")) < 5
+    assert 0 < float(speed.removesuffix(" tokens/s").replace(",", "")) <= 41 / 0.05
+
+
+@pytest.mark.parametrize("way", ["button", "escape"])
+async def test_stop_closes_the_connection(page: Page, server: ScriptedServer, way: str) -> None:
+    held = Held("As far as this", " never")
+    server.scripts.append(held)
+    await ask(page, "Hello?")
+    await expect(answers(page)).to_have_text("As far as this")
+    if way == "button":
+        await page.get_by_role("button", name="Stop").click()
+    else:
+        await page.keyboard.press("Escape")
+    assert held.exchange is not None
+    async with asyncio.timeout(2):
+        await held.exchange.gone.wait()
+    await finished(page)
+    await expect(answers(page)).to_have_text("As far as this")
+    await expect(page.locator(".notice")).to_have_text("You stopped this answer.")
+    await expect(page.get_by_role("button", name="Send")).to_be_visible()
+    await expect(page.locator("#prompt")).to_be_focused()
+
+
+async def test_stop_before_the_first_byte(page: Page, server: ScriptedServer) -> None:
+    arrived = asyncio.Event()
+
+    async def silent(exchange: Exchange) -> None:
+        arrived.set()
+        await exchange.gone.wait()
+
+    server.scripts.append(silent)
+    await ask(page, "Hello?")
+    await arrived.wait()
+    await expect(page.locator(".waiting")).to_be_visible()
+    await page.keyboard.press("Escape")
+    async with asyncio.timeout(2):
+        await server.exchanges[0].gone.wait()
+    await expect(page.locator(".notice")).to_have_text("You stopped this answer.")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_regenerate_replaces_the_answer(page: Page, server: ScriptedServer) -> None:
+    server.scripts += [lambda exchange: exchange.answer("One"), lambda exchange: exchange.answer("Two")]
+    await ask(page, "Hello?")
+    await finished(page)
+    await page.get_by_role("button", name="Regenerate").click()
+    await expect(answers(page)).to_have_text("Two")
+    await finished(page)
+    assert server.exchanges[0].body == server.exchanges[1].body
+
+
+async def test_edit_and_send_again(page: Page, server: ScriptedServer) -> None:
+    server.scripts += [lambda exchange: exchange.answer(text) for text in ("One", "Two", "Three")]
+    for count, text in enumerate(("first", "second"), 1):
+        await ask(page, text)
+        await finished(page, count)
+    question = page.locator(".question").first
+    await question.hover()
+    await question.get_by_role("button", name="Edit").click()
+    field = page.get_by_label("Edit message")
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value("first")
+    await field.fill("better")
+    await page.get_by_role("button", name="Send again").click()
+    await expect(answers(page)).to_have_text(["Three"])
+    await expect(page.locator(".question-text")).to_have_text(["better"])
+    assert server.exchanges[2].body["messages"] == [{"role": "user", "content": "better"}]
+
+
+async def test_an_edit_can_be_dropped(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "first")
+    await finished(page)
+    await page.locator(".question").hover()
+    await page.get_by_role("button", name="Edit").click()
+    await page.get_by_label("Edit message").fill("other")
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".question-text")).to_have_text("first")
+    await expect(page.get_by_role("button", name="Edit")).to_be_focused()
+    assert len(server.exchanges) == 1
+
+
+async def test_conversations_are_kept_opened_deleted_and_cleared(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "first")
+    await finished(page)
+    await page.get_by_role("button", name="New chat").click()
+    await expect(page.locator("#welcome")).to_be_visible()
+    await ask(page, "second")
+    await finished(page)
+    await open_chat(page, server.url)
+    await expect(page.locator(".history-entry")).to_have_text(["second", "first"])
+    await page.get_by_role("button", name="first", exact=True).click()
+    await expect(page.locator(".question-text")).to_have_text("first")
+    await expect(answers(page)).to_have_text("Hello from the server.")
+    await page.locator("#history-list li").last.hover()
+    await page.get_by_role("button", name="Delete “first”").click()
+    await expect(page.locator(".history-entry")).to_have_text(["second"])
+    await expect(page.locator("#welcome")).to_be_visible()
+    await page.get_by_role("button", name="Clear history").click()
+    await page.get_by_role("button", name="Press again to clear").click()
+    await expect(page.locator(".history-entry")).to_have_count(0)
+    assert await page.evaluate("Object.keys(localStorage).filter((key) => key.includes('conversation'))") == []
+
+
+async def test_history_can_be_kept_out_of_the_browser(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "kept")
+    await finished(page)
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_label("Keep history in this browser").uncheck()
+    await ask(page, "secret")
+    await finished(page, 2)
+    stored = await page.evaluate("JSON.stringify(Object.entries(localStorage))")
+    assert "secret" not in stored
+    assert "kept" not in stored
+
+
+async def test_an_answer_goes_on_in_a_conversation_that_is_left(page: Page, server: ScriptedServer) -> None:
+    held = Held("Slowly", " but surely.")
+    server.scripts.append(held)
+    await ask(page, "first")
+    await expect(answers(page)).to_have_text("Slowly")
+    await page.get_by_role("button", name="New chat").click()
+    await ask(page, "second")
+    await finished(page)
+    await expect(answers(page)).to_have_text("Hello from the server.")
+    await page.get_by_role("button", name="first", exact=True).click()
+    await expect(answers(page)).to_have_text("Slowly")
+    await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    held.go_on.set()
+    await finished(page)
+    await expect(answers(page)).to_have_text("Slowly but surely.")
+
+
+async def test_leaving_the_page_keeps_what_has_arrived(page: Page, server: ScriptedServer) -> None:
+    server.scripts.append(Held("Half an answer", " never"))
+    await ask(page, "first")
+    await expect(answers(page)).to_have_text("Half an answer")
+    await open_chat(page, server.url)
+    await page.get_by_role("button", name="first", exact=True).click()
+    await expect(answers(page)).to_have_text("Half an answer")
+    await expect(page.locator(".notice")).to_have_text("You stopped this answer.")
+
+
+async def test_copying_a_message_and_a_code_block(page: Page, server: ScriptedServer) -> None:
+    text = "Look:\n\n```python\nx = 1\n```\n"
+    server.scripts.append(lambda exchange: exchange.answer(text))
+    await ask(page, "Hello?")
+    await finished(page)
+    await page.locator(".copy-code").click()
+    await expect(page.locator("#announcer")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == "x = 1"
+    await page.locator(".answer .message-foot").get_by_role("button", name="Copy").click()
+    await expect(page.locator(".answer .message-foot .icon path")).to_have_count(2)
+    await page.wait_for_function("(text) => navigator.clipboard.readText().then((copied) => copied === text)", arg=text)
+
+
+async def test_reasoning_refusal_and_tool_calls(page: Page, server: ScriptedServer) -> None:
+    async def script(exchange: Exchange) -> None:
+        call = {"index": 0, "id": "1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+        rest = [{"index": 0, "function": {"arguments": part}} for part in ('{"city"', ':"京都"}')]
+        await exchange.start()
+        await exchange.write(delta(reasoning_content="Let me ", role=None))
+        await exchange.write(delta(reasoning_content="think.") + delta(refusal="I would rather not."))
+        await exchange.write(delta(tool_calls=[call]) + b"".join(delta(tool_calls=[part]) for part in rest))
+        await exchange.write(delta(finish="tool_calls") + b"data: [DONE]\n\n")
+
+    server.scripts.append(script)
+    await ask(page, "Hello?")
+    await finished(page)
+    await expect(page.locator(".reasoning-text")).to_be_hidden()
+    await page.get_by_text("Reasoning").click()
+    await expect(page.locator(".reasoning-text")).to_have_text("Let me think.")
+    await expect(page.locator(".refusal")).to_contain_text("I would rather not.")
+    await expect(page.locator(".tool-call")).to_contain_text("weather")
+    await expect(page.locator(".tool-call pre")).to_have_text('{ "city": "京都" }')
+    await expect(page.locator(".notice").last).to_have_text("The model asks for a tool to be called.")
+
+
+async def test_annotations_and_heartbeats_add_nothing(page: Page, server: ScriptedServer) -> None:
+    """Azure's asynchronous filter sends choices without a delta, even after the finish."""
+
+    async def script(exchange: Exchange) -> None:
+        choice = {"index": 0, "finish_reason": None, "content_filter_offsets": {"check_offset": 1}}
+        note = event({"id": "", "model": "", "object": "", "choices": [choice]})
+        events = azure_stream("Hello", " there")
+        await exchange.start()
+        await exchange.write(b": waiting\n\n" + b"".join(events[:3]) + note + b":\n\n" + events[3] + events[4] + note)
+        await exchange.write(b"".join(events[5:]))
+
+    server.scripts.append(script)
+    await ask(page, "Hello?")
+    await finished(page)
+    await expect(answers(page)).to_have_text("Hello there")
+    await expect(page.locator("[data-figure=finish] dd")).to_have_text("stop")
+
+
+async def test_the_view_follows_until_the_reader_scrolls_up(page: Page, server: ScriptedServer) -> None:
+    held = Held("line\n\n" * 60, "line\n\n" * 60)
+    server.scripts.append(held)
+    await ask(page, "Hello?")
+    await expect(answers(page).locator("p")).to_have_count(60)
+    await settle(page)
+    bottom = "document.documentElement.scrollHeight - innerHeight - scrollY"
+    assert await page.evaluate(bottom) <= 1
+    await page.mouse.move(700, 300)
+    await page.mouse.wheel(0, -600)
+    await expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
+    place = await page.evaluate("scrollY")
+    held.go_on.set()
+    await finished(page)
+    assert await page.evaluate("scrollY") == place
+    await page.get_by_role("button", name="Jump to latest").click()
+    assert await page.evaluate(bottom) <= 1
+    await expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
+
+
+@pytest.mark.parametrize("simulator", [True, False])
+async def test_a_simulator_is_named(page: Page, server: ScriptedServer, simulator: bool) -> None:
+    server.simulator = simulator
+    await open_chat(page, server.url)
+    await expect(page.locator("#model option")).to_have_count(2)
+    await expect(page.locator("#simulator")).to_be_visible(visible=simulator)
+    await expect(page.locator("#simulator-note")).to_be_visible(visible=simulator)

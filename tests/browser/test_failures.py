@@ -1,0 +1,187 @@
+"""What goes wrong is said where it happened, with what helps: never a clean end that looks like success."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import Watch
+from tests.browser.scripted_server import EVENT_STREAM, Exchange, ScriptedServer, azure_stream, delta, event
+from tests.browser.steps import answers, ask, finished
+
+pytestmark = pytest.mark.anyio
+
+BUSY = {"message": "Please retry after 22 seconds.", "type": "too_many_requests", "code": "429"}
+
+BLOCKED = {
+    "message": "The response was filtered due to the prompt triggering the content management policy.",
+    "type": None,
+    "param": "prompt",
+    "code": "content_filter",
+    "status": 400,
+    "innererror": {
+        "code": "ResponsibleAIPolicyViolation",
+        "content_filter_result": {
+            "hate": {"filtered": True, "severity": "medium"},
+            "jailbreak": {"filtered": True, "detected": True},
+            "violence": {"filtered": False, "severity": "safe"},
+            "new_category": {"filtered": True},
+        },
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _failed_requests_are_expected(watch: Watch) -> None:
+    """The browser itself logs every answer with an error status, and every cut connection."""
+    watch.expected.append("Failed to load resource")
+
+
+async def test_an_error_before_the_stream(page: Page, server: ScriptedServer) -> None:
+    server.scripts.append(lambda exchange: exchange.refuse(429, BUSY, {"retry-after": "22"}))
+    await ask(page, "Hello?")
+    alert = page.get_by_role("alert").filter(has_text="Too many requests")
+    await expect(alert).to_contain_text("Please retry after 22 seconds.")
+    await expect(alert).to_contain_text("The service asks to wait 22 s.")
+    await expect(page.locator(".failure-detail")).to_have_text("HTTP 429 · Request req-test-1")
+    await expect(page.locator(".retry")).to_have_text("Try again (22 s)")
+    await page.locator(".retry").click()
+    await finished(page)
+    await expect(answers(page)).to_have_text("Hello from the server.")
+    await expect(page.locator(".failure")).to_have_count(0)
+    assert server.exchanges[0].body == server.exchanges[1].body
+
+
+async def test_retry_after_in_milliseconds_wins(page: Page, server: ScriptedServer) -> None:
+    headers = {"retry-after": "60", "retry-after-ms": "1200"}
+    server.scripts.append(lambda exchange: exchange.refuse(429, BUSY, headers))
+    await ask(page, "Hello?")
+    await expect(page.get_by_text("The service asks to wait 2 s.")).to_be_visible()
+    await expect(page.locator(".retry")).to_have_text("Try again", timeout=10_000)
+
+
+async def test_a_blocked_prompt_names_the_categories(page: Page, server: ScriptedServer) -> None:
+    server.scripts.append(lambda exchange: exchange.refuse(400, BLOCKED))
+    await ask(page, "Hello?")
+    alert = page.get_by_role("alert").filter(has_text="The content filter blocked this message.")
+    await expect(alert).to_contain_text("Found: hate (medium), attempt to bypass the rules, new_category")
+    await expect(page.locator(".failure-detail")).to_contain_text("content_filter")
+
+
+async def test_an_error_in_mid_stream(page: Page, server: ScriptedServer) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.start()
+        await exchange.write(b"".join(azure_stream("Half of", " it")[:4]))
+        error = {"message": "The server had an error.", "type": "server_error", "param": None, "code": None}
+        await exchange.write(event({"error": error}))
+
+    server.scripts.append(script)
+    await ask(page, "Hello?")
+    await finished(page)
+    await expect(answers(page)).to_have_text("Half of it")
+    alert = page.get_by_role("alert").filter(has_text="failed while answering")
+    await expect(alert).to_contain_text("The server had an error.")
+    await expect(page.locator(".failure-detail")).to_have_text("server_error · Request req-test-1")
+    await expect(page.locator("[data-figure=tokens]")).to_have_text("Tokens≈ 2 out")
+
+
+@pytest.mark.parametrize("events", [0, 1, 4, 5, 6])
+async def test_an_end_without_done_is_cut_short(page: Page, server: ScriptedServer, events: int) -> None:
+    """Even after the finish reason and the usage: only [DONE] says that all has arrived."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start()
+        await exchange.write(b"".join(azure_stream("Half of", " it")[:events]))
+
+    server.scripts.append(script)
+    await ask(page, "Hello?")
+    await expect(page.get_by_role("alert").filter(has_text="cut short")).to_be_visible()
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+async def test_a_reset_in_mid_stream_is_cut_short(page: Page, server: ScriptedServer, watch: Watch) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.start(headers={**EVENT_STREAM, "content-length": "100000"})
+        await exchange.write(delta(content="Half"))
+        await answers(page).filter(has_text="Half").wait_for()
+        exchange.writer.transport.abort()
+
+    server.scripts.append(script)
+    await ask(page, "Hello?")
+    await expect(page.get_by_role("alert").filter(has_text="cut short")).to_be_visible()
+    await expect(answers(page)).to_have_text("Half")
+
+
+async def test_nothing_answers(page: Page, server: ScriptedServer) -> None:
+    async def script(exchange: Exchange) -> None:
+        exchange.writer.transport.abort()
+
+    server.scripts += [script, script, script]  # a browser may itself repeat a request that got no byte
+    await ask(page, "Hello?")
+    await expect(page.get_by_role("alert").filter(has_text="The relay cannot be reached.")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<h1>Sign in</h1>"),
+        ("application/json", b'{"choices":[]}'),
+        ("text/event-stream", b"data: {not json\n\ndata: [DONE]\n\n"),
+    ],
+)
+async def test_an_answer_of_another_kind(page: Page, server: ScriptedServer, kind: str, body: bytes) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.start(headers={"content-type": kind})
+        await exchange.write(body)
+
+    server.scripts.append(script)
+    await ask(page, "Hello?")
+    await expect(page.get_by_role("alert").filter(has_text="could not be understood")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("reason", "notice"),
+    [
+        ("length", "The answer reached its length limit and ends here."),
+        ("content_filter", "The content filter stopped this answer."),
+        ("tool_calls", "The model asks for a tool to be called."),
+        ("function_call", "The model ended with “function_call”."),
+    ],
+)
+async def test_an_end_that_is_not_ordinary(page: Page, server: ScriptedServer, reason: str, notice: str) -> None:
+    server.scripts.append(lambda exchange: exchange.answer("Some text", finish=reason))
+    await ask(page, "Hello?")
+    await finished(page)
+    await expect(answers(page)).to_have_text("Some text")
+    await expect(page.locator(".notice")).to_have_text(notice)
+
+
+async def test_a_blocked_completion_names_the_category(page: Page, server: ScriptedServer) -> None:
+    async def script(exchange: Exchange) -> None:
+        results = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False, "severity": "safe"}}
+        choice = {"index": 0, "finish_reason": "content_filter", "content_filter_results": results}
+        await exchange.start()
+        await exchange.write(delta(content="Once") + event({"choices": [choice]}) + b"data: [DONE]\n\n")
+
+    server.scripts.append(script)
+    await ask(page, "Hello?")
+    expected = "The content filter stopped this answer. Found: violence (high)"
+    await expect(page.locator(".notice")).to_have_text(expected)
+
+
+async def test_an_answer_without_text_says_so(page: Page, server: ScriptedServer) -> None:
+    server.scripts.append(lambda exchange: exchange.answer())
+    await ask(page, "Hello?")
+    await expect(page.locator(".notice")).to_have_text("The model sent no text.")
+
+
+async def test_the_models_cannot_be_loaded(page: Page, server: ScriptedServer) -> None:
+    """The page still works: the relay fills in its default model."""
+    await page.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": {"message": "Starting."}}))
+    await page.reload()
+    await expect(page.get_by_role("alert").filter(has_text="Starting.")).to_be_visible()
+    await ask(page, "Hello?")
+    await finished(page)
+    assert "model" not in server.exchanges[0].body
+    await page.unroute("**/v1/models")
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator("#model option")).to_have_count(2)
+    await expect(page.locator("#page-failure > *")).to_have_count(0)

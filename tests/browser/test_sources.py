@@ -1,0 +1,44 @@
+"""What the page's files must not contain, whatever a test happens to exercise."""
+
+import re
+
+import pytest
+
+from tests.browser.scripted_server import WEB
+
+FILES = sorted(path for path in WEB.rglob("*") if path.is_file())
+CODE = [path for path in FILES if path.suffix in (".js", ".html", ".css")]
+
+FORBIDDEN = {
+    "a markup sink": r"innerHTML|outerHTML|insertAdjacentHTML|setHTML|document\.write|createContextualFragment|DOMParser|srcdoc",
+    "code from text": r"\beval\(|new Function|set(?:Timeout|Interval)\(\s*[\"'`]|javascript:[^`*]",
+    "an inline handler or style": r"<[^>]*\s(?:on[a-z]+|style)=|<style|<script(?![^>]*\ssrc=)",
+    "an address outside the relay": r"(?:https?:)?//(?!www\.w3\.org/2000/svg)[a-z0-9-]+\.[a-z]{2,}",
+    "an absolute path": r"(?:src|href)=\"/|fetch\(\s*[\"'`]/|url\(|@import",
+    "a key kept for good": r"localStorage\.setItem",
+}
+
+
+def test_the_page_is_there() -> None:
+    assert {"index.html", "main.js", "sse.js", "icon.svg"} <= {path.name for path in FILES}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_contains(what: str) -> None:
+    found = [
+        f"{path.name}: {match.group()}"
+        for path in CODE
+        for match in re.finditer(FORBIDDEN[what], without_comments(path.read_text()))
+    ]
+    assert found == []
+
+
+def test_every_file_that_is_named_exists() -> None:
+    names = re.findall(r"(?:src|href)=\"(web/[^\"]+)\"", (WEB / "index.html").read_text())
+    assert len(names) >= 6
+    assert [name for name in names if not (WEB.parent / name).is_file()] == []
+
+
+def without_comments(text: str) -> str:
+    """Comments may name what the code avoids."""
+    return re.sub(r"/\*.*?\*/|^\s*//.*$", "", text, flags=re.S | re.M)
