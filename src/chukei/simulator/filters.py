@@ -33,3 +33,22 @@ _FILTER_CHUNK: dict[str, Any] = {
     "prompt_filter_results": PROMPT_FILTER,
 }
 FILTER_EVENT = b"data: " + msgspec.json.encode(_FILTER_CHUNK) + b"\n\n"
+
+# The Responses API says the same in another order, as recorded in 2026.
+_DETECTED_LAST = {"filtered": False, "detected": False}
+RESPONSE_PROMPT: dict[str, Any] = {
+    "self_harm": SAFE,
+    "sexual": SAFE,
+    "violence": SAFE,
+    "jailbreak": _DETECTED_LAST,
+    "hate": SAFE,
+}
+RESPONSE_COMPLETION: dict[str, Any] = {
+    "hate": SAFE,
+    "sexual": SAFE,
+    "self_harm": SAFE,
+    "violence": SAFE,
+    "protected_material_text": _DETECTED_LAST,
+    "protected_material_code": _DETECTED_LAST,
+}
+RESPONSE_BLOCKED: dict[str, Any] = {**RESPONSE_COMPLETION, "violence": BLOCKED["violence"]}

@@ -11,7 +11,7 @@ import msgspec
 from chukei.simulator.answers import Answer, ToolCall
 from chukei.simulator.calls import Call
 from chukei.simulator.chat_stream import StreamOptions
-from chukei.simulator.filters import BLOCKED, FULL_RESULTS, PROMPT_CATEGORIES
+from chukei.simulator.filters import RESPONSE_BLOCKED, RESPONSE_COMPLETION, RESPONSE_PROMPT
 from chukei.simulator.prompts import Prompt
 from chukei.simulator.steps import Event, Kind
 
@@ -162,8 +162,8 @@ class Turn:
 def _content_filters(prompt: str, answer: Answer) -> list[dict[str, Any]]:
     blocked = answer.finish_reason == "content_filter"
     rows = (
-        ("prompt", False, PROMPT_CATEGORIES, len(prompt)),
-        ("completion", blocked, BLOCKED if blocked else FULL_RESULTS, len(answer.text)),
+        ("prompt", False, RESPONSE_PROMPT, len(prompt)),
+        ("completion", blocked, RESPONSE_BLOCKED if blocked else RESPONSE_COMPLETION, len(answer.text)),
     )
     return [
         {
