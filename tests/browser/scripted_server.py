@@ -34,10 +34,12 @@ class Exchange:
     writer: asyncio.StreamWriter
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the browser has closed the connection."""
+    extra: dict[str, str] = field(default_factory=dict)
+    """Headers that this server adds to every answer."""
 
     async def start(self, status: int = 200, headers: Mapping[str, str] = EVENT_STREAM) -> None:
         """Send the status and the headers; the body then lasts until the connection closes."""
-        await self.write(_head(status, headers))
+        await self.write(_head(status, {**headers, **self.extra}))
 
     async def write(self, data: bytes) -> None:
         """Send bytes as they are, in a write of their own."""
@@ -138,6 +140,8 @@ class ScriptedServer:
         headers = {name.lower(): value.strip() for name, value in pairs}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         exchange = Exchange(headers, json.loads(body) if body else {}, writer)
+        if self.simulator:
+            exchange.extra["x-chukei-simulator"] = "true"
         watcher = asyncio.create_task(_watch(reader, exchange.gone))
         try:
             await self._route(method, target.split("?")[0], exchange)
@@ -161,8 +165,7 @@ class ScriptedServer:
 
     async def _send_models(self, exchange: Exchange) -> None:
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "chukei"} for name in self.models]
-        simulator = {"x-chukei-simulator": "true"} if self.simulator else {}
-        await exchange.start(headers={"content-type": "application/json", **simulator})
+        await exchange.start(headers={"content-type": "application/json"})
         await exchange.write(json.dumps({"object": "list", "data": data}).encode())
 
 

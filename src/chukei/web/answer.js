@@ -136,6 +136,9 @@ export function isRunning(answer) {
   return answer.state === "waiting" || answer.state === "streaming";
 }
 
+/** A speed measured over less says more about the network's buffers than about the model. */
+const SHORTEST_SECONDS = 0.05;
+
 /**
  * The figures under an answer. Tokens per second count from the first token to the last, so that the
  * wait before the first one is reported once, not twice.
@@ -147,7 +150,7 @@ export function figures(answer) {
   const seconds = firstAt === null || lastAt === null ? 0 : (lastAt - firstAt) / 1000;
   return {
     firstTokenSeconds: firstAt === null ? null : (firstAt - startedAt) / 1000,
-    tokensPerSecond: seconds > 0 && output > 1 ? (output - 1) / seconds : null,
+    tokensPerSecond: seconds >= SHORTEST_SECONDS && output > 1 ? (output - 1) / seconds : null,
     inputTokens: usage?.input ?? null,
     outputTokens: output > 0 ? output : null,
     exact: usage !== null,

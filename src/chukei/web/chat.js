@@ -15,12 +15,16 @@ import { RelayError } from "./errors.js";
 /** @typedef {import("./storage.js").UserMessage} UserMessage */
 /** @typedef {import("./api.js").ChatMessage} ChatMessage */
 
+/** How long after the first sign of leaving a broken connection is the leaving itself, in milliseconds. */
+const LEAVING_MS = 3000;
+
 export class Chat extends EventTarget {
   #relay;
   #store;
   #preferences;
   /** One answer at a time in each conversation; leaving a conversation does not stop its answer. */
   #running = /** @type {Map<string, AbortController>} */ (new Map());
+  #leavingUntil = 0;
 
   /**
    * @param {import("./api.js").Relay} relay
@@ -105,10 +109,12 @@ export class Chat extends EventTarget {
     this.#running.get(this.current.id)?.abort();
   }
 
-  /**
-   * The page goes away: what has arrived is kept, as stopped. The connections would break by themselves,
-   * but that would look like a failure of the relay.
-   */
+  /** The reader may be leaving: browsers break connections before they say that the page is gone. */
+  expectToLeave() {
+    this.#leavingUntil = performance.now() + LEAVING_MS;
+  }
+
+  /** The page goes away: what has arrived is kept, as stopped. */
   stopAll() {
     for (const [id, controller] of this.#running) {
       const conversation = this.#store.get(id);
@@ -161,6 +167,10 @@ export class Chat extends EventTarget {
    */
   #fail(answer, error) {
     if (!(error instanceof RelayError)) throw error;
+    if (["cut", "network"].includes(error.failure.kind) && performance.now() < this.#leavingUntil) {
+      answer.state = "stopped";
+      return;
+    }
     answer.state = "failed";
     answer.failure = error.failure;
   }

@@ -166,6 +166,7 @@ function listen() {
   onChat("head", showSimulator);
   onChat("access", () => access.ask(key.value !== ""));
   words.addEventListener("change", redraw);
+  window.addEventListener("beforeunload", () => chat.expectToLeave());
   window.addEventListener("pagehide", () => chat.stopAll());
   document.addEventListener("keydown", onEscape);
 }

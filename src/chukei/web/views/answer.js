@@ -104,13 +104,13 @@ export class AnswerView {
 
   #foot() {
     const { words, onRegenerate } = this.#context;
-    const copyable = this.#answer.content !== "";
+    const { content, failure, pieces } = this.#answer;
     return element(
       "div",
       { class: "message-foot" },
-      copyable && iconButton("copy", words.say("copy"), (event) => void this.#copy(event.currentTarget, this.#answer.content)),
-      this.#answer.failure === undefined && regenerateButton(words, onRegenerate),
-      renderReadout(this.#answer, words),
+      content !== "" && iconButton("copy", words.say("copy"), (event) => void this.#copy(event.currentTarget, content)),
+      failure === undefined && regenerateButton(words, onRegenerate),
+      (failure === undefined || pieces > 0) && renderReadout(this.#answer, words),
     );
   }
 

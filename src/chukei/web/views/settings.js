@@ -17,6 +17,7 @@ export class Settings {
     this.#context = context;
     this.#button.append(icon("settings"));
     this.#button.addEventListener("click", () => this.#toggle(this.#panel.hidden));
+    document.addEventListener("pointerdown", (event) => this.#closeOutside(event.target));
     this.#bindPreferences(context.preferences);
     this.#bindKey();
   }
@@ -29,13 +30,18 @@ export class Settings {
     return true;
   }
 
+  /** @param {EventTarget | null} target */
+  #closeOutside(target) {
+    const inside = target instanceof Node && (this.#panel.contains(target) || this.#button.contains(target));
+    if (!inside && !this.#panel.hidden) this.#toggle(false);
+  }
+
   /** @param {boolean} open */
   #toggle(open) {
     this.#panel.hidden = !open;
     this.#button.setAttribute("aria-expanded", String(open));
     if (!open) return;
     this.#key.value = this.#context.key.value;
-    this.#panel.scrollIntoView({ block: "nearest" });
     byId("system", HTMLTextAreaElement).focus();
   }
 
