@@ -108,7 +108,12 @@ def split(block: bytes) -> Iterator[bytes]:
 
 def data_of(event: bytes) -> bytes:
     """Return an event's data: its ``data`` lines joined by LF, one leading space of each removed."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and event.endswith(b"\n\n"):
+    if (
+        event.startswith(b"data: ")
+        and event.endswith(b"\n\n")
+        and event.find(b"\n") == len(event) - 2
+        and b"\r" not in event
+    ):
         return event[6:-2]
     lines = []
     for line in _LINE_END.split(event.removeprefix(_BOM)):
