@@ -1,0 +1,220 @@
+"""Typed stand-ins for the world at the ports, for tests of the stages; and ways to cut bytes into reads."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from chukei.errors import CallerError, UpstreamError
+from chukei.model import Headers
+from chukei.ports import ClientGone
+from chukei.telemetry import RequestRecord
+
+EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+JSON: Headers = [(b"content-type", b"application/json")]
+
+
+class FakeClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeAnswer:
+    """An upstream's answer whose reads are given: bytes, ``b""`` for the end, or an error. Then silence."""
+
+    def __init__(
+        self, reads: Sequence[bytes | UpstreamError], *, status: int = 200, headers: Headers | None = None
+    ) -> None:
+        self.status = status
+        self.headers = EVENT_STREAM if headers is None else headers
+        self.finished = False
+        self.aborted = False
+        self.silent = asyncio.Event()  # set when a reader waits for what never comes
+        self._reads = list(reads)
+        self._woken = asyncio.Event()
+
+    def put(self, read: bytes | UpstreamError) -> None:
+        """Let one more read arrive."""
+        self._reads.append(read)
+        self._woken.set()
+
+    async def read(self) -> bytes | None:
+        if not self._reads:
+            self.silent.set()
+            await self._woken.wait()
+            self._woken.clear()
+            if not self._reads:
+                return None
+        read = self._reads.pop(0)
+        if isinstance(read, UpstreamError):
+            raise read
+        return read
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def finish(self) -> None:
+        self.finished = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class FakeUpstream:
+    """Hands out prepared answers, one for each request; with none left it never answers."""
+
+    def __init__(self, *answers: FakeAnswer | Exception) -> None:
+        self._answers = list(answers)
+        self.requests: list[tuple[str, str, Headers, bytes]] = []
+        self.asked = asyncio.Event()
+        self.cancelled = False
+        self.closed = False
+
+    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes) -> FakeAnswer:
+        self.requests.append((endpoint, target, headers, body))
+        self.asked.set()
+        if not self._answers:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeCredential:
+    """An API key, or the error that there is none."""
+
+    def __init__(self, key: bytes | UpstreamError = b"upstream-secret") -> None:
+        self._key = key
+
+    async def header(self) -> tuple[bytes, bytes]:
+        if isinstance(self._key, UpstreamError):
+            raise self._key
+        return b"api-key", self._key
+
+    async def close(self) -> None:
+        return None
+
+
+class FakeReply:
+    """Keeps what is sent to the client. ``reading`` can be cleared to be a client that stops reading."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.status: int | None = None
+        self.headers: Headers = []
+        self.sent: list[bytes] = []
+        self.finished = False
+        self.aborted = False
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self._arrived = asyncio.Condition()
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.sent)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        assert not self.started
+        self.started, self.status, self.headers = True, status, headers
+
+    async def send(self, data: bytes) -> None:
+        assert self.started
+        assert not self.finished
+        async with self._arrived:
+            self.sent.append(data)
+            self._arrived.notify_all()
+        await self.reading.wait()
+
+    async def finish(self, data: bytes = b"") -> None:
+        await self.send(data)
+        self.finished = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    async def until(self, condition: Callable[[bytes], bool]) -> None:
+        """Wait until what was sent so far fulfils a condition."""
+        async with asyncio.timeout(5), self._arrived:
+            await self._arrived.wait_for(lambda: condition(self.body))
+
+
+class FakeIncoming:
+    """A client's request. ``leave`` is the client going away."""
+
+    def __init__(
+        self,
+        body: bytes | CallerError | None = b"",
+        *,
+        method: str = "POST",
+        path: str = "/v1/chat/completions",
+        query: str = "",
+        headers: Headers | None = None,
+        http_version: str = "1.1",
+        local: bool = True,
+    ) -> None:
+        self.method = method
+        self.raw_path = path
+        self.query = query
+        self.http_version = http_version
+        plain = [(b"host", b"localhost:7221"), (b"content-type", b"application/json")]
+        self.headers: Headers = plain if headers is None else headers
+        self.local = local
+        self.limits: tuple[int, float] | None = None
+        self._body = body
+        self._gone: Callable[[], None] | None = None
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        self.limits = (limit, seconds)
+        if isinstance(self._body, CallerError):
+            raise self._body
+        if self._body is None:
+            raise ClientGone
+        return self._body
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        self._gone = gone
+
+    def unwatch(self) -> None:
+        self._gone = None
+
+    def leave(self) -> None:
+        assert self._gone is not None
+        self._gone()
+
+
+class FakeHook:
+    """Keeps every record, or fails on it."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.records: list[RequestRecord] = []
+        self._failure = failure
+
+    def __call__(self, record: RequestRecord) -> None:
+        self.records.append(record)
+        if self._failure is not None:
+            raise self._failure
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    """Cut into single bytes."""
+    return [data[index : index + 1] for index in range(len(data))]
+
+
+def every_split(data: bytes) -> Iterator[list[bytes]]:
+    """Cut in two at every place."""
+    for index in range(1, len(data)):
+        yield [data[:index], data[index:]]
