@@ -165,7 +165,7 @@ async def _error_body(answer: Answer) -> bytes:
 
 
 class _ErrorBody(msgspec.Struct):
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()  # `Raw | None` would take null alone
 
 
 class _Error(msgspec.Struct):
@@ -179,7 +179,7 @@ def _error_of(body: bytes) -> bytes | None:
         error = msgspec.json.decode(body, type=_ErrorBody).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    raw = bytes(error) if error is not None else b""
+    raw = bytes(error)
     return raw if raw.startswith(b"{") else None
 
 

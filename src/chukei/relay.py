@@ -63,7 +63,7 @@ class _Choice(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: WireUsage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class _IncompleteDetails(msgspec.Struct):
@@ -78,7 +78,7 @@ class _Response(msgspec.Struct):
 class _ResponseEvent(msgspec.Struct):
     type: str = ""
     response: _Response | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
     usage: WireUsage | None = None
 
 
@@ -239,7 +239,7 @@ class Stream:
         return True
 
     def _note_chunk(self, chunk: _Chunk) -> bool:
-        if chunk.error is not None:
+        if not _is_empty(chunk.error):
             self.failure = bytes(chunk.error)
             return True
         for choice in chunk.choices or ():
@@ -253,8 +253,8 @@ class Stream:
         return True
 
     def _note_response(self, event: _ResponseEvent) -> None:
-        if event.type == "error" or event.type == "response.failed" or event.error is not None:
-            self.failure = bytes(event.error) if event.error is not None else b"null"
+        if event.type == "error" or event.type == "response.failed" or not _is_empty(event.error):
+            self.failure = b"null" if _is_empty(event.error) else bytes(event.error)
         response = event.response
         usage = response.usage if response is not None else event.usage
         if usage is not None:
@@ -268,9 +268,14 @@ class Stream:
         self.finish_reasons[0] = reason
 
 
+def _is_empty(field: msgspec.Raw) -> bool:
+    """Whether a field was missing or null; ``Raw | None`` would take null alone."""
+    return bytes(field) in (b"", b"null")
+
+
 def _is_chat_preamble(chunk: _Chunk) -> bool:
     """Whether a chunk holds no output yet: filter results, the role, empty content."""
-    if chunk.usage is not None or chunk.error is not None or chunk.choices is None:
+    if chunk.usage is not None or not _is_empty(chunk.error) or chunk.choices is None:
         return False
     for choice in chunk.choices:
         if choice.finish_reason or choice.text:
