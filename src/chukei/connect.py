@@ -11,6 +11,7 @@ from chukei.errors import UpstreamError
 from chukei.model import Dialect, End, Headers, Operation, header
 from chukei.ports import Answer, Upstream
 from chukei.relay import Stream
+from chukei.wire import headers_down
 
 MAX_ERROR_BYTES = 64 * 1024
 """An error body is a few hundred bytes; more is not worth waiting for."""
@@ -134,7 +135,7 @@ async def _refuse_status(answer: Answer, content_type: bytes) -> None:
         raise _unexpected(
             "unexpected_redirect", f"The upstream answered with status {status}; redirects are not followed."
         )
-    keep = [(name, value) for name, value in answer.headers if name.startswith(b"retry-after")]
+    keep = [(name, value) for name, value in headers_down(answer.headers) if not name.startswith(b"content-")]
     body = await _error_body(answer)
     answer.finish()
     if status in (401, 403):
@@ -142,7 +143,7 @@ async def _refuse_status(answer: Answer, content_type: bytes) -> None:
             "upstream_unauthorized" if status == 401 else "upstream_forbidden",
             f"The deployment refused the relay's own credentials (status {status}). {_OPERATORS}",
             end=End.UPSTREAM_STATUS,
-            headers=[(b"x-should-retry", b"false")],
+            headers=[*(field for field in keep if field[0] != b"x-should-retry"), (b"x-should-retry", b"false")],
         )
     error = _error_of(body) if content_type != b"text/html" else None
     if error is not None:

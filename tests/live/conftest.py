@@ -1,0 +1,35 @@
+"""One simulator and, when they are asked for, relays of both kinds in front of it."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.live.both_hosts import KINDS, OPEN, Host, Hosts
+from tests.live.simulated import SimulatorThread, Upstream
+
+from chukei.simulator import SimulatorSettings
+
+
+@pytest.fixture(scope="session")
+def simulator_thread() -> Iterator[SimulatorThread]:
+    settings = SimulatorSettings(first_token_seconds=0, inter_token_seconds=0, exchanges_kept=20_000, record_sent=True)
+    with SimulatorThread(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hosts(simulator_thread: SimulatorThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    running = Hosts(simulator_thread.url, tmp_path_factory.mktemp("hosts"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(params=KINDS)
+def host(request: pytest.FixtureRequest, hosts: Hosts) -> Host:
+    """The relay that serves everybody, once on each host."""
+    return hosts.get(request.param, OPEN)
+
+
+@pytest.fixture
+def upstream(simulator_thread: SimulatorThread) -> Upstream:
+    """What reaches the simulator during the test."""
+    return Upstream(simulator_thread)

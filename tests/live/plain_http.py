@@ -1,0 +1,141 @@
+"""A plain HTTP client that sends what it is told to, and reads answers strictly: a body cut short is an error."""
+
+import asyncio
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+# Far above what anything here takes, so that only a hang meets it.
+DEADLINE = 20
+
+JSON = ("content-type", "application/json")
+CHAT = b'{"messages":[{"role":"user","content":"repeat: one two"}]}'
+STREAM = b'{"messages":[{"role":"user","content":"repeat: one two"}],"stream":true}'
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer; ``headers`` have lower-case names."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Return the one value of a field, or None; two are an error."""
+        values = [value for key, value in self.headers if key == name]
+        assert len(values) <= 1, (name, values)
+        return values[0] if values else None
+
+    @property
+    def names(self) -> set[str]:
+        """The names of its header fields."""
+        return {name for name, _ in self.headers}
+
+    def json(self) -> Any:
+        """Return the decoded body."""
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object, whose shape is checked: message, type, param, code, as OpenAI's clients read them."""
+        assert self.header("content-type") == "application/json"
+        body = self.json()
+        assert set(body) == {"error"}, body
+        error: dict[str, Any] = body["error"]
+        assert {"message", "type", "param", "code"} <= set(error), error
+        assert isinstance(error["message"], str)
+        assert error["message"]
+        return error
+
+
+class _Bytes:
+    """Stands in for the socket of which ``HTTPResponse`` wants a file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def parse(data: bytes, method: str = "GET") -> Answer:
+    """Read the first answer in these bytes; HTTPException where it is cut short or no HTTP."""
+    response = HTTPResponse(_Bytes(data), method=method)  # type: ignore[arg-type]
+    response.begin()
+    body = response.read()
+    return Answer(response.status, [(name.lower(), value) for name, value in response.getheaders()], body)
+
+
+def request(
+    url: str, method: str, target: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"", version: str = "1.1"
+) -> bytes:
+    """Write a request. Host, Content-Length and ``Connection: close`` are added where ``headers`` lack them."""
+    names = {name.lower() for name, _ in headers}
+    fields = list(headers)
+    if "host" not in names:
+        fields.insert(0, ("host", urlsplit(url).netloc))
+    if body and not names & {"content-length", "transfer-encoding"}:
+        fields.append(("content-length", str(len(body))))
+    if "connection" not in names:
+        fields.append(("connection", "close"))
+    lines = [f"{method} {target} HTTP/{version}", *(f"{name}: {value}" for name, value in fields), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection."""
+    address = urlsplit(url)
+    return await asyncio.open_connection(address.hostname, address.port, limit=1024 * 1024)
+
+
+async def raw(url: str, data: bytes, *, half_close: bool = False) -> bytes:
+    """Send bytes and return all that comes back until the connection closes; what a reset cut off is lost."""
+    reader, writer = await connect(url)
+    received = bytearray()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            try:
+                writer.write(data)
+                await writer.drain()
+                if half_close:
+                    writer.write_eof()
+            except ConnectionError:
+                pass  # refused early: the answer is what matters
+            try:
+                while part := await reader.read(65536):
+                    received += part
+            except ConnectionError:
+                pass
+    finally:
+        writer.close()
+    return bytes(received)
+
+
+async def ask(
+    url: str,
+    method: str,
+    target: str,
+    headers: Sequence[tuple[str, str]] = (),
+    body: bytes = b"",
+    version: str = "1.1",
+) -> Answer:
+    """Send one request on a connection of its own and return the answer."""
+    return parse(await raw(url, request(url, method, target, headers, body, version)), method)
+
+
+async def post(url: str, target: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> Answer:
+    """Post JSON."""
+    names = {name.lower() for name, _ in headers}
+    return await ask(url, "POST", target, headers if "content-type" in names else [*headers, JSON], body)
+
+
+async def assert_serves(url: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+    """Check that a relay still does its work."""
+    answer = await post(url, "/v1/chat/completions", CHAT, headers)
+    assert answer.status == 200, answer
+    assert answer.json()["choices"][0]["message"]["content"] == "one two"
