@@ -14,7 +14,7 @@ UPSTREAM_KEY = "upstream-key-that-must-not-come-down"
 CLIENT_KEY = "client-key-that-must-not-go-up"
 
 # Where a machine has proxies configured, they must not come between a relay and the simulator.
-_NO_PROXIES = {name: "" for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
+_NO_PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "")
 SECRET = {"TEST_UPSTREAM_KEY": UPSTREAM_KEY}
 
 

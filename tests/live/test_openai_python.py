@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
-from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam, ChatCompletionToolParam
 from tests.live.both_hosts import CLIENT_KEY, NAMED, UPSTREAM_KEY, Host, Hosts
 from tests.live.simulated import Upstream
 
@@ -348,34 +348,32 @@ class TestErrors:
     @pytest.mark.parametrize("fault", ["truncate-6", "truncate-clean-6", "reset-6", "mid-event-6", "badchunk-6"])
     @pytest.mark.parametrize("azure", [False, True])
     def test_a_broken_stream_never_ends_silently(self, host: Host, fault: str, azure: bool) -> None:
-        text = ""
+        chunks: list[ChatCompletionChunk] = []
         with make("azure" if azure else "openai", host) as client:
             stream = client.chat.completions.create(model=f"fault-{fault}", messages=MESSAGES, stream=True)
             with stream, pytest.raises(openai.APIError) as caught:
-                for chunk in stream:
-                    text += "".join(choice.delta.content or "" for choice in chunk.choices)
+                chunks.extend(stream)
+        text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
         assert caught.value.code == "stream_incomplete"
         assert text
         assert TEXT.startswith(text)
 
     def test_a_stream_that_finished_but_was_not_ended(self, host: Host) -> None:
-        reasons = []
+        chunks: list[ChatCompletionChunk] = []
         with make("openai", host) as client:
             stream = client.chat.completions.create(model="fault-no-done", messages=MESSAGES, stream=True)
             with stream, pytest.raises(openai.APIError) as caught:
-                for chunk in stream:
-                    reasons += [choice.finish_reason for choice in chunk.choices]
+                chunks.extend(stream)
         assert caught.value.code == "stream_incomplete"
-        assert reasons[-1] == "stop"
+        assert chunks[-1].choices[0].finish_reason == "stop"
 
     def test_an_error_event_in_a_chat_stream(self, host: Host) -> None:
-        chunks = 0
+        chunks: list[ChatCompletionChunk] = []
         with make("azure", host) as client:
             stream = client.chat.completions.create(model="fault-error-event-6", messages=MESSAGES, stream=True)
             with stream, pytest.raises(openai.APIError) as caught:
-                for _ in stream:
-                    chunks += 1
-        assert chunks == 6
+                chunks.extend(stream)
+        assert len(chunks) == 6
         assert "server had an error" in str(caught.value)
 
     @pytest.mark.parametrize("fault", ["truncate-6", "truncate-clean-6", "reset-6", "no-done", "error-event-6"])
