@@ -68,11 +68,31 @@ def check(path: str | None) -> None:
     click.echo("The configuration is valid.")
 
 
-def _load(path: str | None) -> "Settings":
-    from chukei.config import ConfigError, load
+@main.command()
+@_config_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=7222, show_default=True, help="The port, 0 for any.")
+@click.option("--replay", metavar="FILE.sse", help="Play a recorded stream instead of made-up answers.")
+def simulate(path: str | None, host: str, port: int, replay: str | None) -> None:
+    """Serve the Azure OpenAI simulator alone, for clients and relays to be tested against."""
+    if replay is not None:
+        os.environ["CHUKEI_SIMULATOR__REPLAY"] = replay
+    settings = _load(path)
+    from chukei.hosts.simulated import run
 
     try:
-        return load(path, os.environ)
+        run(settings.simulator, host, port, partial(click.echo, err=True))
+    except OSError as error:
+        click.echo(f"chukei: cannot listen on {host}:{port}: {error.strerror}", err=True)
+        raise SystemExit(1) from None
+
+
+def _load(path: str | None) -> "Settings":
+    from chukei.config import ConfigError
+    from chukei.hosts.asgi import checked_settings
+
+    try:
+        return checked_settings(path)
     except ConfigError as error:
         click.echo(f"chukei: {error}", err=True)
         raise SystemExit(EXIT_CONFIGURATION) from None

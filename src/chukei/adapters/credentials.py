@@ -5,6 +5,7 @@
 
 import asyncio
 import time
+from importlib.util import find_spec
 from typing import Protocol
 
 from chukei.config import CredentialSettings, Secret
@@ -102,13 +103,17 @@ class IdentityCredential:
         await self._source.close()
 
 
+def identity_installed() -> bool:
+    """Whether the ``identity`` extra is there."""
+    return (
+        find_spec("azure") is not None and find_spec("azure.identity") is not None and find_spec("aiohttp") is not None
+    )
+
+
 def azure_identity(client_id: str | None) -> TokenSource:
     """Return the chain of workload identity, managed identity and developer logins.
 
-    ``client_id`` chooses a user-assigned identity.
-
-    Raises:
-        ImportError: the ``identity`` extra is not installed.
+    ``client_id`` chooses a user-assigned identity. Needs the ``identity`` extra.
     """
     from azure.identity.aio import DefaultAzureCredential
 
@@ -118,11 +123,7 @@ def azure_identity(client_id: str | None) -> TokenSource:
 
 
 def credential_for(settings: CredentialSettings) -> Credential:
-    """Return the credential that the settings describe.
-
-    Raises:
-        ImportError: an identity is configured and the ``identity`` extra is not installed.
-    """
+    """Return the credential that the settings describe."""
     if settings.scope is not None:
         return IdentityCredential(azure_identity(settings.client_id), settings.scope)
     if settings.api_key is not None:

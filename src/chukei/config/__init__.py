@@ -9,11 +9,14 @@ from chukei.config.settings import (
     Secret,
     ServerSettings,
     Settings,
+    SimulatorSection,
     StreamSettings,
     UpstreamSettings,
 )
+from chukei.config.upstreams import SIMULATED_MODELS
 
 __all__ = [
+    "SIMULATED_MODELS",
     "AuthSettings",
     "ConfigError",
     "CredentialSettings",
@@ -22,6 +25,7 @@ __all__ = [
     "Secret",
     "ServerSettings",
     "Settings",
+    "SimulatorSection",
     "StreamSettings",
     "UpstreamSettings",
     "load",

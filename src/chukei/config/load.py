@@ -17,6 +17,7 @@ from chukei.config.settings import (
     LogSettings,
     ServerSettings,
     Settings,
+    SimulatorSection,
     StreamSettings,
     UpstreamSettings,
 )
@@ -116,6 +117,7 @@ def _read(document: Document) -> Settings:
     upstream = _upstream(root.table("upstream"), document.environment)
     auth = _auth(root.table("auth"), document)
     log = _log(root.table("log"))
+    simulator = _simulator(root.table("simulator"))
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     root.done()
     return Settings(
@@ -124,6 +126,7 @@ def _read(document: Document) -> Settings:
         upstream=upstream,
         auth=auth,
         log=log,
+        simulator=simulator,
         models=served.models,
         credentials=served.credentials,
         default_model=served.default_model,
@@ -224,6 +227,27 @@ def _log(table: Reader) -> LogSettings:
     settings = LogSettings(
         format=table.string("format", "auto", choices=("auto", "json", "text")) or "auto",
         level=table.string("level", "info", choices=("debug", "info", "warning", "error")) or "info",
+    )
+    table.done()
+    return settings
+
+
+def _simulator(table: Reader) -> SimulatorSection:
+    plain = SimulatorSection()
+    replay = table.string("replay")
+    if replay and not Path(replay).is_file():
+        table.problem("replay", f"{replay} is not a readable file; give a recorded stream (.sse)")
+    faults = table.mapping("faults")
+    if not all(isinstance(spec, str) for spec in faults.values()):
+        table.problem("faults", 'must map deployment names to fault specs, such as { slow-one = "slow:3" }')
+        faults = {}
+    settings = SimulatorSection(
+        seed=table.integer("seed", plain.seed, low=0, high=2**63 - 1),
+        first_token_seconds=table.seconds("first_token_seconds", plain.first_token_seconds, low=0.0),
+        inter_token_seconds=table.seconds("inter_token_seconds", plain.inter_token_seconds, low=0.0),
+        jitter=table.seconds("jitter", plain.jitter, low=0.0, high=10.0),
+        replay=replay,
+        faults=faults,
     )
     table.done()
     return settings

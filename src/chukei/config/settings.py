@@ -94,6 +94,18 @@ class CredentialSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SimulatorSection:
+    """``[simulator]``: the simulator, built in or by ``chukei simulate``. ``faults`` maps names to specs."""
+
+    seed: int = 0
+    first_token_seconds: float = 0.35
+    inter_token_seconds: float = 0.02
+    jitter: float = 0.4
+    replay: str | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration.
 
@@ -106,6 +118,7 @@ class Settings:
     upstream: UpstreamSettings
     auth: AuthSettings
     log: LogSettings
+    simulator: SimulatorSection
     models: Mapping[str, Model]
     credentials: Mapping[str, CredentialSettings]
     default_model: str | None = None

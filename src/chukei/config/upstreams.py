@@ -14,7 +14,8 @@ SCOPE = "https://cognitiveservices.azure.com/.default"
 """The Entra ID scope that Azure OpenAI resources of every age accept (Microsoft: "How to configure Azure OpenAI with
 Microsoft Entra ID authentication"); newer documents name https://ai.azure.com/.default, which ``scope`` can set."""
 
-SIMULATED_MODELS = ("chat",)
+SIMULATED_MODELS = ("chat", "chat--slow", "chat--burst", "chat--429", "chat--filter-completion", "chat--truncate")
+"""What the simulator offers; the names after the first show a fault each, in the simulator's own language."""
 
 _VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?")
 _NAME = re.compile(r"[\w.:/@ -]{1,128}")

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from chukei.adapters.request_log import log_request
-from chukei.app import Relay, build, with_simulator
-from chukei.config import Settings, load
+from chukei.app import Relay, build, verify, with_simulator
+from chukei.config import ConfigError, Settings, load
 from chukei.errors import CallerError
 from chukei.model import Headers
 from chukei.ports import ClientGone, Hook
@@ -58,9 +58,9 @@ class Application:
     async def _with_simulator(self) -> Settings:
         if not self.settings.simulated:
             return self.settings
-        from chukei.simulator import Simulator, SimulatorSettings
+        from chukei.hosts.simulated import simulator_for
 
-        self._simulator = Simulator(SimulatorSettings())
+        self._simulator = simulator_for(self.settings.simulator)
         return with_simulator(self.settings, await self._simulator.start())
 
     def drain(self) -> None:
@@ -111,7 +111,24 @@ def from_environment(*, behind_platform: bool = False, environment: Mapping[str,
     Raises:
         ConfigError: with every mistake in the configuration.
     """
-    return Application(load(None, os.environ if environment is None else environment), behind_platform=behind_platform)
+    return Application(checked_settings(None, environment), behind_platform=behind_platform)
+
+
+def checked_settings(path: str | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Load the configuration and try what can be tried without a network: certificates, libraries, simulated faults.
+
+    Raises:
+        ConfigError: with every mistake.
+    """
+    settings = load(path, os.environ if environment is None else environment)
+    problems = verify(settings)
+    if settings.simulated:
+        from chukei.hosts.simulated import problems_of
+
+        problems += problems_of(settings.simulator)
+    if problems:
+        raise ConfigError(problems)
+    return settings
 
 
 class AsgiRequest:
