@@ -85,6 +85,19 @@ async def test_one_call_at_a_time_if_the_client_wants_it(sim: Simulator) -> None
     assert len(message["tool_calls"]) == 1
 
 
+async def test_a_limit_cuts_the_arguments_of_a_call(sim: Simulator) -> None:
+    whole = (await asked(sim, "The weather in Paris and Tokyo?", tools=[TOOL], seed=1))["message"]["tool_calls"]
+    choice = await asked(sim, "The weather in Paris and Tokyo?", tools=[TOOL], seed=1, max_tokens=6)
+    none = await asked(sim, "The weather in Paris and Tokyo?", tools=[TOOL], seed=1, max_tokens=2)
+
+    (cut,) = choice["message"]["tool_calls"]
+    assert choice["finish_reason"] == "length"
+    assert choice["usage"]["completion_tokens"] == 6
+    assert whole[0]["function"]["arguments"].startswith(cut["function"]["arguments"])
+    assert 0 < len(cut["function"]["arguments"]) < len(whole[0]["function"]["arguments"])
+    assert (none["message"]["content"], none["finish_reason"]) == ("", "length")
+
+
 async def test_the_result_of_a_tool_is_answered_in_words(sim: Simulator) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
     messages = [

@@ -66,6 +66,16 @@ async def test_completions_take_tokens_and_lists(sim: Simulator, given: list[Any
     assert len(answer.json["choices"]) == (1 if given == [1, 2, 3] else 2)
 
 
+async def test_completions_refuse(sim: Simulator) -> None:
+    refused: list[dict[str, Any]] = [{"n": 0}, {"prompt": []}, {"prompt": {}}]
+    for fields in refused:
+        answer = await post(sim.url, V1 + "completions", {"model": "m", **fields})
+        assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error")
+    path = "/openai/deployments/m/completions?api-version=2024-02-01"
+    old = await post(sim.url, path, {"prompt": "x", "stream": True, "stream_options": {}})
+    assert old.json["error"]["code"] == "unknown_parameter"
+
+
 async def test_embeddings_say_the_same_in_both_encodings(sim: Simulator) -> None:
     body = {"model": "text-embedding-3-large", "input": "a cat", "dimensions": 8}
 

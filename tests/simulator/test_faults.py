@@ -135,6 +135,7 @@ async def test_a_blocked_prompt_says_which_category(sim: Simulator) -> None:
 async def test_html_and_redirect(simulate: Simulate) -> None:
     sim = await simulate(faults={"page": "html:502", "moved": "redirect:http://127.0.0.1:9/x,308"})
 
+    assert (await ask(sim.url, "fault-html-799")).status == 799
     page = await ask(sim.url, "page")
     assert (page.status, page.headers["content-type"]) == (502, "text/html")
     assert page.body.startswith(b"<!DOCTYPE html>")

@@ -169,7 +169,7 @@ async def test_an_error_inside_a_stream_is_raised(client: Client) -> None:
 async def test_retries_come_through_an_outage_at_the_start(sim: Simulator) -> None:
     async with AsyncOpenAI(base_url=f"{sim.url}/openai/v1", api_key="key", max_retries=2) as client:
         answer = await client.chat.completions.create(
-            model="gpt-4o--429-after-0-times-2", messages=[{"role": "user", "content": "repeat: made it"}]
+            model="gpt-4o--429-after-0.01-times-2", messages=[{"role": "user", "content": "repeat: made it"}]
         )
 
     assert answer.choices[0].message.content == "made it"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import Iterator
 
 import pytest
 import trustme
 from tests.simulator.conftest import Simulate
 from tests.simulator.wire import CHAT, Connection, ask, get, post, question
 
-from chukei.simulator import Simulator, SimulatorSettings
+from chukei.simulator import Exchange, Simulator, SimulatorSettings
+from chukei.simulator.heads import Head
+from chukei.simulator.steps import Event, Reply, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -207,6 +210,48 @@ async def test_an_upgrade_is_ignored(sim: Simulator) -> None:
     async with await Connection.open(sim.url) as connection:
         connection.send("GET", "/openai/v1/realtime", b"", connection="Upgrade", upgrade="websocket")
         assert (await connection.answer()).status == 404
+
+
+async def test_too_many_requests_at_once_end_the_connection(simulate: Simulate) -> None:
+    sim = await simulate(first_token_seconds=60, jitter=0)
+    async with await Connection.open(sim.url) as connection:
+        for _ in range(20):
+            connection.send("POST", PATH, BODY)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await connection.head()
+
+
+async def test_repeated_headers_are_joined(sim: Simulator) -> None:
+    async with await Connection.open(sim.url) as connection:
+        connection.writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nX-A: 1\r\nx-a: 2\r\n\r\n")
+        await connection.answer()
+    assert sim.exchanges[-1].headers["x-a"] == "1, 2"
+
+
+class Broken(Simulator):
+    """Has a mistake in it: before the answer, or in the middle of it."""
+
+    def _reply(self, head: Head, exchange: Exchange) -> Reply:
+        if head.path == "/before":
+            raise ZeroDivisionError("a mistake")
+
+        def steps() -> Iterator[Event]:
+            yield Event(b"data: 1\n\n")
+            raise ZeroDivisionError("a mistake")
+
+        return stream(steps(), prompt_tokens=0)
+
+
+async def test_a_mistake_of_its_own_is_no_traceback_for_the_client(caplog: pytest.LogCaptureFixture) -> None:
+    async with Broken() as sim:
+        answer = await get(sim.url, "/before")
+        assert (answer.status, answer.json["error"]["type"]) == (500, "server_error")
+        assert b"mistake" not in answer.body
+        cut = await get(sim.url, "/in-the-middle")
+        assert cut.end in ("cut", "reset")
+        assert [exchange.ended for exchange in sim.exchanges] == ["completed", "fault"]
+        assert sim.running == 0
+    assert caplog.text.count("ZeroDivisionError: a mistake") == 2
 
 
 async def test_many_clients_at_once(simulate: Simulate) -> None:

@@ -37,6 +37,14 @@ DEFAULT_MODEL = "gpt-4.1-mini-2025-04-14"
 REASONING = ("o1", "o3", "o4", "gpt-5")
 
 
+def served_model(deployment: str) -> str | None:
+    """Return the full name of the model that a deployment's name begins with; None if it does not say."""
+    for name, model in _MODELS.items():
+        if deployment == name or deployment.startswith(name + "-"):
+            return model
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What the content filter does to the completion: cut it after so many tokens, or comment on it afterwards."""
@@ -71,10 +79,8 @@ class Call:
     @property
     def model(self) -> str:
         """The model's full name, by the deployment's."""
-        for name, model in _MODELS.items():
-            if self.deployment == name or self.deployment.startswith(name + "-"):
-                return model
-        return self.deployment if self.deployment.startswith(REASONING) else DEFAULT_MODEL
+        named = served_model(self.deployment)
+        return named or (self.deployment if self.reasoning else DEFAULT_MODEL)
 
     @property
     def reasoning(self) -> bool:

@@ -12,7 +12,7 @@ from chukei.simulator.calls import Call
 from chukei.simulator.chat_stream import ChatStream, StreamOptions, total_usage
 from chukei.simulator.errors import ApiError, invalid_value, model_error, unknown_parameter
 from chukei.simulator.filters import BLOCKED, FULL_RESULTS, PROMPT_FILTER
-from chukei.simulator.prompts import Choice, Prompt, Tool, conversation, find_tool
+from chukei.simulator.prompts import Choice, Prompt, Tool, conversation, fields_of, find_tool, text_of
 from chukei.simulator.steps import Reply, sorted_json, stream, whole
 
 # Older versions refuse stream_options (Azure OpenAI API version lifecycle).
@@ -154,7 +154,7 @@ def read_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[Choice, str | Non
             raise invalid_value("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
         return choice or "auto", None
     if isinstance(choice, dict):
-        name = (choice.get("function") or choice).get("name")
+        name = (fields_of(choice.get("function")) or choice).get("name")
         if isinstance(name, str) and find_tool(tools, name) is not None:
             return "required", name
         raise invalid_value(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
@@ -168,18 +168,12 @@ def _schema(request: ChatRequest) -> dict[str, Any] | None:
         case None | "text":
             return None
         case "json_object":
-            if (
-                "json"
-                not in b"".join(msgspec.json.encode(message.content) for message in request.messages).decode().lower()
-            ):
-                what = (
-                    "'messages' must contain the word 'json' in some form, to use 'response_format' of type"
-                    " 'json_object'."
-                )
-                raise invalid_value(what, "messages")
+            if not any("json" in text_of(message.content).lower() for message in request.messages):
+                what = "'messages' must contain the word 'json' in some form, to use 'response_format' of type"
+                raise invalid_value(f"{what} 'json_object'.", "messages")
             return JSON_OBJECT
         case "json_schema":
-            schema = (wanted.get("json_schema") or {}).get("schema")
+            schema = fields_of(wanted.get("json_schema")).get("schema")
             if not isinstance(schema, dict):
                 raise _missing_in_tool("response_format.json_schema.schema")
             return schema

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from uuid import UUID
 
+from chukei.simulator.calls import served_model
 from chukei.simulator.exchanges import Exchange
 from chukei.simulator.settings import SimulatorSettings
 from chukei.simulator.steps import Reply
@@ -60,7 +61,7 @@ def _served(deployment: str, tokens: int, dice: random.Random) -> dict[str, str]
         "azureml-model-session": f"d20260330170902-{dice.getrandbits(48):012x}",
         "skip-error-remapping": "true",
         "x-ms-deployment-name": name,
-        "x-ms-served-model": name,
+        "x-ms-served-model": served_model(name) or name,
         "x-ms-is-spilled-over": "false",
         "x-ms-rai-invoked": "true",
         "x-ratelimit-abusepenalty-active": "False",

@@ -39,6 +39,11 @@ class Prompt:
     tokens: int = 0
 
 
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a JSON object, none if it is something else."""
+    return value if isinstance(value, dict) else {}
+
+
 def text_of(content: Any) -> str:
     """Return the text of a message's content: a string, or a list of parts."""
     if isinstance(content, str):

@@ -12,7 +12,7 @@ from chukei.simulator.calls import Call
 from chukei.simulator.chat import JSON_OBJECT, read_choice, read_function
 from chukei.simulator.chat_stream import StreamOptions
 from chukei.simulator.errors import gateway_error, invalid_value, missing_parameter
-from chukei.simulator.prompts import Prompt, conversation
+from chukei.simulator.prompts import Prompt, conversation, fields_of
 from chukei.simulator.response_stream import Turn
 from chukei.simulator.steps import Reply, stream, whole
 
@@ -105,7 +105,7 @@ def _message(at: int, item: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _schema(request: ResponsesRequest) -> dict[str, Any] | None:
-    wanted = (request.text or {}).get("format") or {}
+    wanted = fields_of((request.text or {}).get("format"))
     if wanted.get("type") == "json_object":
         return JSON_OBJECT
     if wanted.get("type") != "json_schema":

@@ -148,7 +148,8 @@ class Connection(asyncio.Protocol):
         self._queue((head, bytes(self._body)))
         self._begin()
         if len(self._requests) > MAX_PIPELINED:
-            raise model_error(400, "Too many requests at once on one connection.")
+            self._refused = True
+            self._transport.abort()
 
     def _refuse(self, error: ApiError) -> None:
         self._refused = True
