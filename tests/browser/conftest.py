@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
-
 from tests.browser.scripted_server import ScriptedServer
 
 FLAGS = [

@@ -8,11 +8,11 @@ sees when the browser goes away. One connection carries one request, so a cut is
 import asyncio
 import json
 import mimetypes
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any
 
 WEB = Path(__file__).parents[2] / "src" / "chukei" / "web"
 
@@ -86,6 +86,24 @@ def azure_stream(*texts: str, finish: str = "stop", model: str = "gpt-4o-2024-11
     ]
 
 
+def saying(*texts: str, finish: str = "stop") -> Script:
+    """A script that gives one whole answer."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(*texts, finish=finish)
+
+    return script
+
+
+def refusing(status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Script:
+    """A script that answers with an error."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.refuse(status, error, headers)
+
+    return script
+
+
 async def small_talk(exchange: Exchange) -> None:
     """What the server does when a test has nothing particular in mind."""
     await exchange.answer("Hello", " from", " the", " server.")
@@ -109,7 +127,7 @@ class ScriptedServer:
     async def serving(self) -> AsyncIterator["ScriptedServer"]:
         """Listen until the block ends; a script that failed fails the test."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{}/".format(server.sockets[0].getsockname()[1])
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         try:
             yield self
         finally:
@@ -170,10 +188,8 @@ class ScriptedServer:
 
 
 async def _watch(reader: asyncio.StreamReader, gone: asyncio.Event) -> None:
-    try:
+    with suppress(ConnectionError):
         await reader.read()
-    except ConnectionError:
-        pass
     gone.set()
 
 

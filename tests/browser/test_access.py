@@ -2,7 +2,6 @@
 
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
-
 from tests.browser.conftest import Watch
 from tests.browser.scripted_server import ScriptedServer
 from tests.browser.steps import answers, ask, finished

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
-
 from tests.browser.conftest import Watch, open_chat, watch_context
-from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta
+from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, refusing, saying
 from tests.browser.steps import answers, ask, finished
 from tests.browser.test_failures import BLOCKED, BUSY
 
@@ -59,7 +58,8 @@ def retry(call, attempts=5, base=0.5):
 JAPANESE = """\
 ## 中継とは
 
-**「中継」**は、モデルの言葉を*そのまま*届けることです。`data:` で始まる行が一つずつ流れ、読み手はそれを待たずに読めます。
+**「中継」**は、モデルの言葉を*そのまま*届けることです。`data:` で始まる行が一つずつ
+流れ、読み手はそれを待たずに読めます。
 
 1. クライアントが問いを送る
 2. 中継が認証し、割り当てを確かめる
@@ -72,9 +72,25 @@ JAPANESE = """\
 """
 
 WIDE_THINGS = (
-    "https://x.test/" + "long" * 60 + "\n\n" + "w" * 200 + "\n\n`" + "c" * 120 + "`\n\n```\n" + "x" * 300
-    + "\n```\n\n" + "|" + " a long heading |" * 9 + "\n|" + "-|" * 9 + "\n|" + " cell |" * 9
-    + "\n\n- - - - - deep\n\n> > > " + "q" * 90 + "\n\n# " + "H" * 80
+    "https://x.test/"
+    + "long" * 60
+    + "\n\n"
+    + "w" * 200
+    + "\n\n`"
+    + "c" * 120
+    + "`\n\n```\n"
+    + "x" * 300
+    + "\n```\n\n"
+    + "|"
+    + " a long heading |" * 9
+    + "\n|"
+    + "-|" * 9
+    + "\n|"
+    + " cell |" * 9
+    + "\n\n- - - - - deep\n\n> > > "
+    + "q" * 90
+    + "\n\n# "
+    + "H" * 80
 )
 
 
@@ -100,7 +116,9 @@ class Views:
         self.watch = watch
         self.contexts: list[BrowserContext] = []
 
-    async def open(self, scheme: Literal["light", "dark"] = "light", phone: bool = False, locale: str = "en-GB") -> Page:
+    async def open(
+        self, scheme: Literal["light", "dark"] = "light", phone: bool = False, locale: str = "en-GB"
+    ) -> Page:
         context = await self.browser.new_context(
             viewport=PHONE if phone else WIDE,  # type: ignore[arg-type]
             device_scale_factor=2 if phone else 1,
@@ -237,10 +255,10 @@ async def test_errors_and_notices(views: Views, scheme: Literal["light", "dark"]
 
     views.server.scripts += [
         half,
-        lambda exchange: exchange.refuse(400, BLOCKED),
+        refusing(400, BLOCKED),
         tool,
-        lambda exchange: exchange.answer("Once upon a time", finish="length"),
-        lambda exchange: exchange.refuse(429, BUSY, {"retry-after": "22"}),
+        saying("Once upon a time", finish="length"),
+        refusing(429, BUSY, {"retry-after": "22"}),
     ]
     for count, question in enumerate(("What is a relay?", "Something bad", "Weather?", "A story", "And now?"), 1):
         await ask(page, question)
@@ -308,7 +326,7 @@ async def test_nothing_is_wider_than_a_phone(views: Views) -> None:
     page = await views.open(phone=True)
     await views.say(page, "q" * 300, WIDE_THINGS)
     error = {"message": "e" * 300, "code": "c" * 100}
-    views.server.scripts.append(lambda exchange: exchange.refuse(429, error, {"x-request-id": "r" * 200}))
+    views.server.scripts.append(refusing(429, error, {"x-request-id": "r" * 200}))
     await page.locator("#prompt").fill("And now?")
     await page.locator("#send").click()
     await finished(page, 2)

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 from playwright.async_api import Page, expect
-
 from tests.browser.conftest import open_chat
-from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event
+from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event, saying
 from tests.browser.steps import answers, ask, finished, settle
 
 pytestmark = pytest.mark.anyio
@@ -139,7 +138,7 @@ async def test_stop_before_the_first_byte(page: Page, server: ScriptedServer) ->
 
 
 async def test_regenerate_replaces_the_answer(page: Page, server: ScriptedServer) -> None:
-    server.scripts += [lambda exchange: exchange.answer("One"), lambda exchange: exchange.answer("Two")]
+    server.scripts += [saying("One"), saying("Two")]
     await ask(page, "Hello?")
     await finished(page)
     await page.get_by_role("button", name="Regenerate").click()
@@ -149,7 +148,7 @@ async def test_regenerate_replaces_the_answer(page: Page, server: ScriptedServer
 
 
 async def test_edit_and_send_again(page: Page, server: ScriptedServer) -> None:
-    server.scripts += [lambda exchange: exchange.answer(text) for text in ("One", "Two", "Three")]
+    server.scripts += [saying(text) for text in ("One", "Two", "Three")]
     for count, text in enumerate(("first", "second"), 1):
         await ask(page, text)
         await finished(page, count)
@@ -241,7 +240,7 @@ async def test_leaving_the_page_keeps_what_has_arrived(page: Page, server: Scrip
 
 async def test_copying_a_message_and_a_code_block(page: Page, server: ScriptedServer) -> None:
     text = "Look:\n\n```python\nx = 1\n```\n"
-    server.scripts.append(lambda exchange: exchange.answer(text))
+    server.scripts.append(saying(text))
     await ask(page, "Hello?")
     await finished(page)
     await page.locator(".copy-code").click()

@@ -2,9 +2,17 @@
 
 import pytest
 from playwright.async_api import Page, expect
-
 from tests.browser.conftest import Watch
-from tests.browser.scripted_server import EVENT_STREAM, Exchange, ScriptedServer, azure_stream, delta, event
+from tests.browser.scripted_server import (
+    EVENT_STREAM,
+    Exchange,
+    ScriptedServer,
+    azure_stream,
+    delta,
+    event,
+    refusing,
+    saying,
+)
 from tests.browser.steps import answers, ask, finished
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +44,7 @@ def _failed_requests_are_expected(watch: Watch) -> None:
 
 
 async def test_an_error_before_the_stream(page: Page, server: ScriptedServer) -> None:
-    server.scripts.append(lambda exchange: exchange.refuse(429, BUSY, {"retry-after": "22"}))
+    server.scripts.append(refusing(429, BUSY, {"retry-after": "22"}))
     await ask(page, "Hello?")
     alert = page.get_by_role("alert").filter(has_text="Too many requests")
     await expect(alert).to_contain_text("Please retry after 22 seconds.")
@@ -52,14 +60,14 @@ async def test_an_error_before_the_stream(page: Page, server: ScriptedServer) ->
 
 async def test_retry_after_in_milliseconds_wins(page: Page, server: ScriptedServer) -> None:
     headers = {"retry-after": "60", "retry-after-ms": "1200"}
-    server.scripts.append(lambda exchange: exchange.refuse(429, BUSY, headers))
+    server.scripts.append(refusing(429, BUSY, headers))
     await ask(page, "Hello?")
     await expect(page.get_by_text("The service asks to wait 2 s.")).to_be_visible()
     await expect(page.locator(".retry")).to_have_text("Try again", timeout=10_000)
 
 
 async def test_a_blocked_prompt_names_the_categories(page: Page, server: ScriptedServer) -> None:
-    server.scripts.append(lambda exchange: exchange.refuse(400, BLOCKED))
+    server.scripts.append(refusing(400, BLOCKED))
     await ask(page, "Hello?")
     alert = page.get_by_role("alert").filter(has_text="The content filter blocked this message.")
     await expect(alert).to_contain_text("Found: hate (medium), attempt to bypass the rules, new_category")
@@ -147,7 +155,7 @@ async def test_an_answer_of_another_kind(page: Page, server: ScriptedServer, kin
     ],
 )
 async def test_an_end_that_is_not_ordinary(page: Page, server: ScriptedServer, reason: str, notice: str) -> None:
-    server.scripts.append(lambda exchange: exchange.answer("Some text", finish=reason))
+    server.scripts.append(saying("Some text", finish=reason))
     await ask(page, "Hello?")
     await finished(page)
     await expect(answers(page)).to_have_text("Some text")
@@ -168,7 +176,7 @@ async def test_a_blocked_completion_names_the_category(page: Page, server: Scrip
 
 
 async def test_an_answer_without_text_says_so(page: Page, server: ScriptedServer) -> None:
-    server.scripts.append(lambda exchange: exchange.answer())
+    server.scripts.append(saying())
     await ask(page, "Hello?")
     await expect(page.locator(".notice")).to_have_text("The model sent no text.")
 

@@ -4,12 +4,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from playwright.async_api import Page, expect
-
 from tests.browser.conftest import Watch
 from tests.browser.modules import run_module
 from tests.browser.payloads import ADDRESSES, BREAKOUTS, HANDLERS, all_payloads
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta
-from tests.browser.steps import ask, settle
+from tests.browser.steps import ask, finished, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +42,9 @@ DRAW = (
     }
     stream.finish();
     found.push(...findings(root));
-    for (const reached of root.querySelectorAll("*")) reached.dispatchEvent(new MouseEvent("mouseover", { bubbles: true }));
+    for (const reached of root.querySelectorAll("*")) {
+      reached.dispatchEvent(new MouseEvent("mouseover", { bubbles: true }));
+    }
     return [...new Set(found)];
   };
 """
@@ -124,6 +125,6 @@ async def test_what_is_not_markdown_is_only_text(
     await ask(page, HANDLERS[0])
     await expect(page.locator(".question-text")).to_have_text(HANDLERS[0])
     await expect(page.locator(".history-entry")).to_have_text(HANDLERS[0])
-    await expect(page.locator(".message-foot").last).to_be_visible()
+    await finished(page)
     assert await page.locator("#page img, script:not([src]), iframe").count() == 0
     await settle(page)

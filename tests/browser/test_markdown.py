@@ -2,7 +2,6 @@
 
 import pytest
 from playwright.async_api import Page
-
 from tests.browser.modules import run_module
 
 pytestmark = pytest.mark.anyio
@@ -28,22 +27,32 @@ CASES: list[tuple[str, str]] = [
     ("a<br>b", "<p>a<br>b</p>"),
     ("# A\n## B #\n###### C", "<h3>A</h3><h4>B</h4><h6>C</h6>"),
     ("#hashtag", "<p>#hashtag</p>"),
-    ("*a* _b_ **c** __d__ ***e*** ~~f~~", "<p><em>a</em> <em>b</em> <strong>c</strong> <strong>d</strong> "
-     "<em><strong>e</strong></em> <del>f</del></p>"),
+    (
+        "*a* _b_ **c** __d__ ***e*** ~~f~~",
+        "<p><em>a</em> <em>b</em> <strong>c</strong> <strong>d</strong> <em><strong>e</strong></em> <del>f</del></p>",
+    ),
     ("snake_case_name and 2*3*4", "<p>snake_case_name and 2<em>3</em>4</p>"),
     ("**unclosed *and* ~", "<p>**unclosed <em>and</em> ~</p>"),
-    ("これは**「重要」**です。**注意：**必ず", "<p>これは<strong>「重要」</strong>です。<strong>注意：</strong>必ず</p>"),
+    (
+        "これは**「重要」**です。**注意：**必ず",
+        "<p>これは<strong>「重要」</strong>です。<strong>注意：</strong>必ず</p>",
+    ),
     ("`a *b*` ``c ` d`` `open", "<p><code>a *b*</code> <code>c ` d</code> `open</p>"),
     (r"\*a\* \\ \q", "<p>*a* \\ \\q</p>"),
     ("&lt;b&gt; &amp; &#9731; &nope;", "<p>&lt;b&gt; &amp; ☃ &amp;nope;</p>"),
     ("<b>x</b>", "<p>&lt;b&gt;x&lt;/b&gt;</p>"),
-    ("[a](https://x.test/p?q=1 \"T\")", '<p><a href="https://x.test/p?q=1" title="T">a</a></p>'),
+    ('[a](https://x.test/p?q=1 "T")', '<p><a href="https://x.test/p?q=1" title="T">a</a></p>'),
     ("[**b** c](<https://x.test/a b>)", '<p><a href="https://x.test/a%20b"><strong>b</strong> c</a></p>'),
     ("[w](https://x.test/a_(b))", '<p><a href="https://x.test/a_(b)">w</a></p>'),
-    ("[a](mailto:a@b.test) <https://x.test/>", '<p><a href="mailto:a@b.test">a</a> '
-     '<a href="https://x.test/">https://x.test/</a></p>'),
-    ("See https://x.test/a). 次https://x.test/b。", '<p>See <a href="https://x.test/a">https://x.test/a</a>). 次'
-     '<a href="https://x.test/b">https://x.test/b</a>。</p>'),
+    (
+        "[a](mailto:a@b.test) <https://x.test/>",
+        '<p><a href="mailto:a@b.test">a</a> <a href="https://x.test/">https://x.test/</a></p>',
+    ),
+    (
+        "See https://x.test/a). 次https://x.test/b。",
+        '<p>See <a href="https://x.test/a">https://x.test/a</a>). 次'
+        '<a href="https://x.test/b">https://x.test/b</a>。</p>',
+    ),
     ("[a](javascript:alert(1)) [b](/v1/models) [c][d]", "<p>a b [c][d]</p>"),
     ("![alt](https://x.test/i.png)", '<p><a href="https://x.test/i.png">Image: alt</a></p>'),
     ("- a\n- b\n  - c\n    - d\n- e", "<ul><li>a</li><li>b<ul><li>c<ul><li>d</li></ul></li></ul></li><li>e</li></ul>"),
@@ -51,23 +60,34 @@ CASES: list[tuple[str, str]] = [
     ("3. a\n4. b", '<ol start="3"><li>a</li><li>b</li></ol>'),
     ("- a\n\n- b", "<ul><li><p>a</p></li><li><p>b</p></li></ul>"),
     ("- a\n\n  b\n- c", "<ul><li><p>a</p><p>b</p></li><li><p>c</p></li></ul>"),
-    ("- [ ] a\n- [x] b", '<ul><li><input type="checkbox" disabled="">a</li>'
-     '<li><input type="checkbox" disabled="" checked="">b</li></ul>'),
+    (
+        "- [ ] a\n- [x] b",
+        '<ul><li><input type="checkbox" disabled="">a</li>'
+        '<li><input type="checkbox" disabled="" checked="">b</li></ul>',
+    ),
     ("text\n- a\n\nafter", "<p>text</p><ul><li>a</li></ul><p>after</p>"),
     ("text\n2024. was a year\n-5 degrees", "<p>text\n2024. was a year\n-5 degrees</p>"),
-    ("1. a\n\n   ```py\n   x = 1\n   ```\n2. b", "<ol><li><p>a</p><div><pre><code>x = "
-     "<span>1</span></code></pre></div></li><li><p>b</p></li></ol>"),
+    (
+        "1. a\n\n   ```py\n   x = 1\n   ```\n2. b",
+        "<ol><li><p>a</p><div><pre><code>x = <span>1</span></code></pre></div></li><li><p>b</p></li></ol>",
+    ),
     ("```text\n<i>\n  *x*\n```\nz", "<div><pre><code>&lt;i&gt;\n  *x*</code></pre></div><p>z</p>"),
     ("~~~\n```\n~~~", "<div><pre><code>```</code></pre></div>"),
     ("````md\n```\n````", "<div><pre><code>```</code></pre></div>"),
     ("```text\nnot closed", "<div><pre><code>not closed</code></pre></div>"),
     ("> a\n> - b\n>\n> > c", "<blockquote><p>a</p><ul><li>b</li></ul><blockquote><p>c</p></blockquote></blockquote>"),
     ("a\n\n---\n\n* * *", "<p>a</p><hr><hr>"),
-    ("| a | b |\n|:--|--:|\n| `x` | **y** |\n| 1 |\n\nz", '<div><table><thead><tr><th scope="col">a</th>'
-     '<th scope="col">b</th></tr></thead><tbody><tr><td><code>x</code></td><td><strong>y</strong></td></tr>'
-     "<tr><td>1</td><td></td></tr></tbody></table></div><p>z</p>"),
-    (r"| a \| b |" "\n|---|\n| c |", '<div><table><thead><tr><th scope="col">a | b</th></tr></thead>'
-     "<tbody><tr><td>c</td></tr></tbody></table></div>"),
+    (
+        "| a | b |\n|:--|--:|\n| `x` | **y** |\n| 1 |\n\nz",
+        '<div><table><thead><tr><th scope="col">a</th>'
+        '<th scope="col">b</th></tr></thead><tbody><tr><td><code>x</code></td><td><strong>y</strong></td></tr>'
+        "<tr><td>1</td><td></td></tr></tbody></table></div><p>z</p>",
+    ),
+    (
+        r"| a \| b |" "\n|---|\n| c |",
+        '<div><table><thead><tr><th scope="col">a | b</th></tr></thead>'
+        "<tbody><tr><td>c</td></tr></tbody></table></div>",
+    ),
     ("a | b\nno table", "<p>a | b\nno table</p>"),
     ("a\r\n\r\nb\rc", "<p>a</p><p>b\nc</p>"),
 ]
@@ -104,7 +124,8 @@ async def test_blocks_that_cannot_change_are_left_alone(library: Page) -> None:
       const before = [...root.children].slice(0, -1);
       stream.append("The end");
       stream.append(" is near.");
-      return [before.length, before.filter((node, index) => root.children[index] !== node).length, root.children.length];
+      const changed = before.filter((node, index) => root.children[index] !== node);
+      return [before.length, changed.length, root.children.length];
     """
     assert await run_module(library, "markdown/stream.js", RENDER + body) == [599, 0, 601]
 
@@ -156,7 +177,20 @@ async def test_no_text_is_slow_to_draw(library: Page, text: str) -> None:
 
 
 async def test_only_web_and_mail_addresses_become_links(library: Page) -> None:
-    targets = ["https://a.test/", "HTTP://a.test", "mailto:a@b", "javascript:alert(1)", " java\tscript:alert(1)",
-               "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://a/x", "//a.test", "/v1", "#x", ""]
+    targets = [
+        "https://a.test/",
+        "HTTP://a.test",
+        "mailto:a@b",
+        "javascript:alert(1)",
+        " java\tscript:alert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "blob:https://a/x",
+        "//a.test",
+        "/v1",
+        "#x",
+        "",
+    ]
     safe = await run_module(library, "markdown/render.js", "return arg.map((target) => m.safeTarget(target));", targets)
     assert safe == ["https://a.test/", "http://a.test/", "mailto:a@b", *[None] * 10]

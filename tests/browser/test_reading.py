@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
-
 from tests.browser.conftest import Watch, open_chat, watch_context
 from tests.browser.modules import run_module
-from tests.browser.scripted_server import ScriptedServer
+from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, refusing, saying
 from tests.browser.steps import answers, ask, finished, settle
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +20,7 @@ async def announced(page: Page) -> list[Any]:
 
 async def test_a_screen_reader_hears_the_whole_answer_once(page: Page, server: ScriptedServer) -> None:
     words = ["# Title\n\n", "Some ", "**bold** ", "text.\n\n", "```py\n", "x = 1\n", "```\n\n", "- a\n- b"]
-    server.scripts.append(lambda exchange: exchange.answer(*words))
+    server.scripts.append(saying(*words))
     await ask(page, "Hello?")
     await finished(page)
     await settle(page)
@@ -35,7 +34,7 @@ async def test_a_failure_is_announced_once_and_not_again_when_shown_again(
     page: Page, server: ScriptedServer, watch: Watch
 ) -> None:
     watch.expected.append("Failed to load resource")
-    server.scripts.append(lambda exchange: exchange.refuse(500, {"message": "Sorry."}, {"retry-after": "3"}))
+    server.scripts.append(refusing(500, {"message": "Sorry."}, {"retry-after": "3"}))
     await ask(page, "Hello?")
     await expect(page.locator(".retry")).to_have_text("Try again", timeout=10_000)  # it has counted down
     alerts = [text for role, text in await announced(page) if role == "alert"]
@@ -102,7 +101,7 @@ async def test_enter_while_composing_in_any_browser(page: Page, server: Scripted
 
 
 async def test_escape_during_a_composition_stops_nothing(page: Page, server: ScriptedServer) -> None:
-    async def held(exchange: Any) -> None:
+    async def held(exchange: Exchange) -> None:
         await exchange.start()
         await exchange.gone.wait()
 
@@ -125,19 +124,33 @@ async def test_everything_can_be_reached_and_seen_with_the_keyboard(page: Page, 
     await page.keyboard.press("Shift+Tab")  # leaves the page: nothing comes before
     assert await page.evaluate("document.activeElement === document.body")
     await page.locator(".skip").focus()
-    reached = []
+    reached: list[str] = []
     describe = """() => {
       const at = document.activeElement;
       const ring = getComputedStyle(at.id === "prompt" ? at.closest(".composer") : at);
-      return [at.id || at.getAttribute("aria-label") || at.textContent, ring.outlineStyle !== "none" || ring.boxShadow !== "none"];
+      const seen = ring.outlineStyle !== "none" || ring.boxShadow !== "none";
+      return [at.id || at.getAttribute("aria-label") || at.textContent, seen];
     }"""
     while not reached or (reached[-1] != "send" and len(reached) < 30):
         name, seen = await page.evaluate(describe)
         reached.append(name)
         assert seen, f"no visible focus on {name}"
         await page.keyboard.press("Tab")
-    for name in ("new-chat", "Hello?", "Delete “Hello?”", "clear-history", "language", "theme", "model",
-                 "settings-button", "Edit", "Copy", "Regenerate", "prompt", "send"):
+    for name in (
+        "new-chat",
+        "Hello?",
+        "Delete “Hello?”",
+        "clear-history",
+        "language",
+        "theme",
+        "model",
+        "settings-button",
+        "Edit",
+        "Copy",
+        "Regenerate",
+        "prompt",
+        "send",
+    ):
         assert name in reached
 
 
@@ -174,9 +187,7 @@ async def test_the_language_is_the_readers(browser: Browser, server: ScriptedSer
 
 
 async def test_the_language_may_change_while_an_answer_streams(page: Page, server: ScriptedServer) -> None:
-    async def script(exchange: Any) -> None:
-        from tests.browser.scripted_server import azure_stream
-
+    async def script(exchange: Exchange) -> None:
         events = azure_stream("Before", " and after")
         await exchange.start()
         await exchange.write(b"".join(events[:3]))

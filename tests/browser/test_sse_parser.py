@@ -2,7 +2,6 @@
 
 import pytest
 from playwright.async_api import Page
-
 from tests.browser.modules import run_module
 from tests.browser.scripted_server import azure_stream
 

@@ -1,0 +1,116 @@
+"""The page as `chukei serve` serves it, talking to the built-in simulator."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+from tests.browser.conftest import Watch, open_chat, watch_context
+from tests.browser.steps import answers, ask, finished
+
+pytestmark = pytest.mark.anyio
+
+
+class Served:
+    """A relay in a process of its own, and what it logs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.url = ""
+
+    async def line(self) -> str:
+        assert self.process.stderr is not None
+        async with asyncio.timeout(30):
+            line = await self.process.stderr.readline()
+        assert line, "the server ended"
+        return line.decode()
+
+    async def listening(self) -> None:
+        while not self.url:
+            found = re.search(r"listening on (http://\S+)", await self.line())
+            self.url = f"{found[1]}/" if found else ""
+
+    async def logged(self, operation: str) -> dict[str, Any]:
+        """The next request of this kind, as the relay has logged it."""
+        while True:
+            line = await self.line()
+            entry: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+            if entry.get("operation") == operation:
+                return entry
+
+
+@pytest.fixture(scope="module")
+async def served() -> AsyncIterator[Served]:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "CHUKEI_", "OPENAI_"))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "chukei", "serve", "--port", "0", env=bare, stderr=asyncio.subprocess.PIPE
+    )
+    served = Served(process)
+    try:
+        await served.listening()
+        yield served
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.fixture
+async def chat(browser: Browser, served: Served) -> AsyncIterator[Page]:
+    context = await browser.new_context(locale="en-GB")
+    watch = Watch(expected=["Failed to load resource"])
+    watch_context(context, watch, served.url)
+    page = await context.new_page()
+    await open_chat(page, served.url)
+    yield page
+    await context.close()
+    assert watch.unexpected() == []
+    assert watch.foreign == []
+
+
+async def test_an_answer_streams_from_the_simulator(chat: Page, served: Served) -> None:
+    await expect(chat.locator("#simulator")).to_be_visible()
+    await chat.evaluate(
+        """() => {
+          window.lengths = new Set();
+          const note = () => window.lengths.add(document.querySelector(".answer-text")?.textContent.length ?? 0);
+          new MutationObserver(note).observe(document.body, { childList: true, subtree: true, characterData: true });
+        }"""
+    )
+    await ask(chat, "Explain server-sent events as you would to a colleague")
+    await expect(chat.locator(".answer .message-foot")).to_be_visible(timeout=60_000)
+    await finished(chat)
+    assert await chat.evaluate("window.lengths.size") > 10, "the tokens did not arrive one by one"
+    for figure in ("first", "speed", "tokens", "finish", "model"):
+        await expect(chat.locator(f"[data-figure={figure}] dd")).not_to_be_empty()
+    await expect(chat.locator("[data-figure=finish] dd")).to_have_text("stop")
+    await expect(chat.locator("#simulator")).to_be_visible()
+    assert (await served.logged("chat"))["end"] == "completed"
+
+
+async def test_stop_reaches_the_relay(chat: Page, served: Served) -> None:
+    await chat.locator("#model").select_option("chat--slow")
+    await ask(chat, "Explain server-sent events as you would to a colleague")
+    await expect(answers(chat)).not_to_be_empty(timeout=30_000)
+    await chat.keyboard.press("Escape")
+    await finished(chat)
+    assert (await served.logged("chat"))["end"] == "client_aborted"
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("chat--429", "Too many requests at the moment."),
+        ("chat--truncate", "failed while answering"),
+        ("chat--filter-completion", "The content filter stopped this answer."),
+    ],
+)
+async def test_faults_are_shown_in_place(chat: Page, model: str, text: str) -> None:
+    await chat.locator("#model").select_option(model)
+    await ask(chat, "Hello?")
+    await finished(chat)
+    await expect(chat.locator(".extras")).to_contain_text(text, timeout=30_000)
