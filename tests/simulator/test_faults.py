@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zlib
 from typing import Any
@@ -142,6 +143,13 @@ async def test_html_and_redirect(simulate: Simulate) -> None:
 
     moved = await ask(sim.url, "moved")
     assert (moved.status, moved.headers["location"]) == (308, "http://127.0.0.1:9/x")
+
+
+async def test_no_answer_at_all(sim: Simulator) -> None:
+    for how, failure in (("fin", asyncio.IncompleteReadError), ("reset", ConnectionResetError)):
+        with pytest.raises(failure):
+            await ask(sim.url, f"gpt-4o--drop-{how}")
+        assert (sim.exchanges[-1].ended, sim.exchanges[-1].status) == ("fault", None)
 
 
 async def test_a_blocked_completion_stops_with_its_reason(sim: Simulator) -> None:
@@ -340,7 +348,14 @@ async def test_breaks_of_an_answer_that_is_not_streamed(sim: Simulator) -> None:
     assert pieces.json["choices"][0]["message"]["content"] == "one two three"
 
 
-COVERED = {*(spec.split(":")[0] for spec in STATUS), "html", "redirect", "filter-completion", "filter-async"} | {
+COVERED = {
+    *(spec.split(":")[0] for spec in STATUS),
+    "html",
+    "redirect",
+    "drop",
+    "filter-completion",
+    "filter-async",
+} | {
     *("reset", "truncate", "badchunk", "truncate-clean", "no-done", "mid-event", "error-event", "error-first", "gzip"),
     *("stall-before-headers", "stall-before-first", "stall", "burst", "bytewise", "split", "giant", "invalid-utf8"),
     *("comments", "crlf", "slow"),

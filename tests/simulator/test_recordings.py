@@ -9,6 +9,8 @@ from tests.simulator.conftest import Simulate
 from tests.simulator.test_chat_stream import RECORDINGS
 from tests.simulator.wire import ask, post, question
 
+from chukei.simulator import SimulatorSettings
+
 pytestmark = pytest.mark.anyio
 
 OWN = b'data: {"choices":[{"delta":{"content":"\xe4\xb8\x96"},"index":0}]}\n\n: comment\n\ndata: [DONE]\n\n'
@@ -65,9 +67,9 @@ async def test_other_requests_are_told_or_answered(simulate: Simulate, tmp_path:
     assert (await post(sim.url, "/openai/v1/embeddings", {"model": "m", "input": "x"})).status == 200
 
 
-async def test_a_file_that_is_no_recording(simulate: Simulate, tmp_path: Path) -> None:
+def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
     path = tmp_path / "empty.sse"
     path.write_bytes(b"")
 
-    with pytest.raises(ValueError, match="is no recorded stream"):
-        await simulate(replay=path)
+    with pytest.raises(ValueError, match=r"^replay: .*empty.sse is no recorded stream"):
+        SimulatorSettings(replay=path)

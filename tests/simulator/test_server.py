@@ -228,6 +228,20 @@ async def test_repeated_headers_are_joined(sim: Simulator) -> None:
     assert sim.exchanges[-1].headers["x-a"] == "1, 2"
 
 
+async def test_a_head_has_no_body(sim: Simulator) -> None:
+    async with await Connection.open(sim.url) as connection:
+        connection.send("HEAD", "/", b"", connection="close")
+        assert int((await connection.head()).headers["content-length"]) > 0
+        assert await connection.reader.read() == b""
+
+
+async def test_a_name_cannot_smuggle_a_header(sim: Simulator) -> None:
+    answer = await ask(sim.url, "a%0d%0ax-evil:%201%00%E4%B8%96")
+
+    assert "x-evil" not in answer.headers
+    assert answer.headers["x-ms-deployment-name"] == "a  x-evil: 1 ?"
+
+
 class Broken(Simulator):
     """Has a mistake in it: before the answer, or in the middle of it."""
 

@@ -123,6 +123,11 @@ FAULTS: dict[str, Kind] = {
         "a redirect to the location",
         (Argument("location", str, "https://elsewhere.invalid/"), Argument("status", _count, 307)),
     ),
+    "drop": Kind(
+        "instead",
+        "no answer at all: the connection ends, by fin or reset",
+        (Argument("how", _one_of("fin", "reset"), "fin"),),
+    ),
     "filter-prompt": Kind("instead", "400, the content filter blocks the prompt"),
     "filter-completion": Kind(
         "answer", "finish_reason content_filter after so many tokens", (Argument("tokens", _count, 8),)

@@ -55,13 +55,11 @@ def answer_headers(
 
 
 def _served(deployment: str, tokens: int, dice: random.Random) -> dict[str, str]:
-    # A deployment's name may hold anything; a header must not.
-    name = deployment.encode("ascii", "replace").decode() if deployment.isprintable() else "?"
     return {
         "azureml-model-session": f"d20260330170902-{dice.getrandbits(48):012x}",
         "skip-error-remapping": "true",
-        "x-ms-deployment-name": name,
-        "x-ms-served-model": served_model(name) or name,
+        "x-ms-deployment-name": deployment,
+        "x-ms-served-model": served_model(deployment) or deployment,
         "x-ms-is-spilled-over": "false",
         "x-ms-rai-invoked": "true",
         "x-ratelimit-abusepenalty-active": "False",

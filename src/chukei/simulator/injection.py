@@ -60,6 +60,9 @@ def _instead(fault: Fault, operation: str, api_version: str | None) -> Reply:
     if fault.name == "redirect":
         location, status = fault.values
         return whole(b"", status=_int(status), headers={"location": str(location)})
+    if fault.name == "drop":
+        how: Literal["fin", "reset"] = "reset" if fault.values[0] == "reset" else "fin"
+        return Reply(status=0, steps=iter((Stall(SETTLE_SECONDS), Break(how))), headless=True)
     return _INSTEAD[fault.name]().reply()
 
 

@@ -14,6 +14,7 @@ from chukei.simulator.steps import Break, Event, Raw, Reply, Stall
 EVENTS_PER_TURN = 8  # when sending as fast as possible: how many before other connections get a turn
 DRAINED_EVERY_SECONDS = 0.002
 
+_NO_LINE_ENDS = dict.fromkeys(range(32), " ")
 _LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN
 
 
@@ -48,7 +49,7 @@ class Sender:
         if reply.length is None and not head.http_1_1:
             head.keep_alive = False  # HTTP/1.0 knows no chunks: the body ends with the connection
         self._due = asyncio.get_running_loop().time()
-        pending = self._head(reply, head)
+        pending = b"" if reply.headless else self._head(reply, head)
         for step in reply.steps:
             if isinstance(step, Event):
                 await self._wait(step.wait)
@@ -70,7 +71,9 @@ class Sender:
 
     def _head(self, reply: Reply, head: Head) -> bytes:
         lines = [b"HTTP/1.1 %d %s" % (reply.status, phrase(reply.status))]
-        lines += [f"{name}: {value}".encode("latin-1", "replace") for name, value in reply.headers.items()]
+        # A deployment's name may hold anything; a header must not.
+        fields = (f"{name}: {value}".translate(_NO_LINE_ENDS) for name, value in reply.headers.items())
+        lines += [field.encode("latin-1", "replace") for field in fields]
         if reply.length is not None:
             lines.append(b"content-length: %d" % reply.length)
         elif self._chunked:

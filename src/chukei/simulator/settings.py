@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chukei.simulator.faults import FaultSpecError, parse
+from chukei.simulator.recordings import Recording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +67,21 @@ class SimulatorSettings:
             problems.append("api_key must not be empty; leave it out to accept any key")
         if "" in self.deployments:
             problems.append("deployments must not contain an empty name")
-        if self.replay is not None and not self.replay.is_file():
-            problems.append(f"replay: there is no file {self.replay}")
+        if self.replay is not None:
+            problems += _problems_of_recording(self.replay)
         for deployment, spec in self.faults.items():
             try:
                 parse(spec)
             except FaultSpecError as error:
                 problems.append(f"faults[{deployment!r}]: {error}")
         return problems
+
+
+def _problems_of_recording(path: Path) -> list[str]:
+    if not path.is_file():
+        return [f"replay: there is no file {path}"]
+    try:
+        Recording.read(path)
+    except (OSError, ValueError) as error:
+        return [f"replay: {error}"]
+    return []

@@ -150,7 +150,9 @@ class Simulator:
         except Exception:  # noqa: BLE001 - a client sees an error of Azure's, never a traceback
             _log.exception("the simulator failed on %s %s", head.method, head.path)
             reply = server_error().reply()
-        exchange.status = reply.status
+        if head.method == "HEAD":
+            reply.steps = iter(())
+        exchange.status = reply.status or None
         exchange.streamed = reply.streamed
         exchange.prompt_tokens = reply.prompt_tokens
         reply.headers = answer_headers(self.settings, exchange, reply, dice) | reply.headers

@@ -69,6 +69,7 @@ class Reply:
     streamed: bool = False
     prompt_tokens: int = 0
     ending: Literal["completed", "fault"] = "completed"  # what to note once all of it was sent
+    headless: bool = False  # nothing is sent but what the steps send
     hold: float | None = 0.0  # seconds before the status line goes out; None: until the client leaves
 
 
