@@ -1,0 +1,178 @@
+"""OpenAI's npm package, of two generations, over both hosts. Skipped where there is no Node or no way to get it."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.live.both_hosts import CLIENT_KEY, UPSTREAM_KEY, Host
+from tests.live.functions_host import ROOT
+from tests.live.simulated import Upstream
+
+DIRECTORY = ROOT / "tests" / "node"
+TEXT = "Streams flow,\n 中継 \U0001f30a."
+
+
+class NodeProcess:
+    """One Node process with one generation of the package: a line in, a line out."""
+
+    def __init__(self, package: str) -> None:
+        self._process = subprocess.Popen(
+            ["node", "client.mjs", package], cwd=DIRECTORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, task: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(task) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def stop(self) -> None:
+        self._process.communicate(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def packages() -> None:
+    """Install the packages once, from the lock."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("there is no Node on this machine")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.lstrip("v").partition(".")[0]) < 20:
+        pytest.skip(f"Node {version.strip()} is too old for the package; 20 or later is needed")
+    installed = DIRECTORY / "node_modules" / ".package-lock.json"
+    lock = DIRECTORY / "package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    result = subprocess.run([npm, "ci", "--silent"], cwd=DIRECTORY, capture_output=True, text=True, timeout=180)
+    if result.returncode != 0:
+        pytest.skip(f"npm could not install the packages: {result.stderr.strip()[-300:]}")
+
+
+@pytest.fixture(scope="module", params=["openai-6", "openai-7"])
+def node(request: pytest.FixtureRequest, packages: None) -> Iterator[NodeProcess]:
+    process = NodeProcess(request.param)
+    yield process
+    process.stop()
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client of one class for one relay."""
+
+    node: NodeProcess
+    name: str
+    options: dict[str, Any]
+
+    def run(self, scenario: str, model: str = "gpt-4o", **more: Any) -> dict[str, Any]:
+        return self.node.run(
+            {"client": self.name, "options": self.options, "scenario": scenario, "model": model, **more}
+        )
+
+    def value(self, scenario: str, model: str = "gpt-4o", **more: Any) -> Any:
+        answer = self.run(scenario, model, **more)
+        assert "error" not in answer, answer
+        return answer["value"]
+
+    def error(self, scenario: str, model: str) -> dict[str, Any]:
+        error: dict[str, Any] = self.run(scenario, model)["error"]
+        return error
+
+
+@pytest.fixture(params=["OpenAI", "AzureOpenAI"])
+def client(request: pytest.FixtureRequest, node: NodeProcess, host: Host, upstream: Upstream) -> Iterator[Client]:
+    """A client; afterwards its key must not have gone up."""
+    options = {"apiKey": CLIENT_KEY, "baseURL": host.base_url}
+    if request.param == "AzureOpenAI":
+        options = {"apiKey": CLIENT_KEY, "endpoint": host.url, "apiVersion": "2025-04-01-preview"}
+    yield Client(node, request.param, options)
+    for exchange in upstream.exchanges:
+        assert CLIENT_KEY not in f"{exchange.headers} {exchange.path} {exchange.query}"
+        assert exchange.headers["api-key"] == UPSTREAM_KEY
+
+
+def test_chat(client: Client) -> None:
+    answer = client.value("chat")
+    assert answer["text"] == TEXT
+    assert answer["requestId"].startswith("req_")
+    assert answer["headers"]["x-ms-region"] == "East US 2"
+    assert answer["headers"]["x-ratelimit-limit-requests"] == "120"
+    assert UPSTREAM_KEY not in json.dumps(answer)
+
+
+def test_chat_stream(client: Client) -> None:
+    answer = client.value("stream")
+    assert answer["text"] == TEXT
+    assert answer["reasons"] == ["stop"]
+    assert answer["usages"] == 0
+    assert client.value("stream", usage=True)["usages"] == 1
+
+
+def test_responses_stream(client: Client) -> None:
+    answer = client.value("responses")
+    assert answer["text"] == TEXT
+    assert answer["types"][-1] == "response.completed"
+
+
+def test_embeddings(client: Client) -> None:
+    answer = client.value("embeddings", "text-embedding-3-small")
+    assert answer["packed"] == pytest.approx(answer["plain"], abs=1e-6)
+
+
+def test_transcription(client: Client) -> None:
+    assert "5,000 bytes" in client.value("transcription", "whisper")
+
+
+def test_models(client: Client) -> None:
+    assert client.value("models") == ["gpt-4o"]
+
+
+@pytest.mark.parametrize("scenario", ["chat", "stream"])
+@pytest.mark.parametrize(
+    ("fault", "kind", "status", "code"),
+    [
+        ("401", "InternalServerError", 502, "upstream_unauthorized"),
+        ("404", "NotFoundError", 404, "DeploymentNotFound"),
+        ("429-3", "RateLimitError", 429, "429"),
+        ("500", "InternalServerError", 500, None),
+        ("html", "InternalServerError", 502, "unexpected_content_type"),
+    ],
+)
+def test_errors_before_output(
+    client: Client, scenario: str, fault: str, kind: str, status: int, code: str | None
+) -> None:
+    answer = client.run(scenario, f"fault-{fault}")
+    error = answer.get("error") or answer["value"]["error"]
+    assert (error["class"], error["status"], error["code"]) == (kind, status, code)
+    assert error["requestId"].startswith("req_")
+
+
+def test_details_of_the_content_filter_arrive(client: Client) -> None:
+    error = client.error("chat", "fault-filter-prompt")
+    assert error["class"] == "BadRequestError"
+    assert error["inner"]["content_filter_result"]["jailbreak"] == {"filtered": True, "detected": True}
+
+
+@pytest.mark.parametrize("fault", ["error-event-6", "truncate-6", "truncate-clean-6", "reset-6", "no-done"])
+def test_a_broken_stream_never_ends_silently(client: Client, fault: str) -> None:
+    answer = client.value("stream", f"fault-{fault}")
+    assert answer["error"]["class"] == "APIError"
+    assert TEXT.startswith(answer["text"])
+    assert answer["text"]
+
+
+@pytest.mark.parametrize("fault", ["truncate-6", "no-done"])
+def test_a_broken_responses_stream(client: Client, fault: str) -> None:
+    answer = client.value("responses", f"fault-{fault}")
+    assert answer["error"]["class"] == "APIError"
+    assert "response.completed" not in answer["types"]
+
+
+def test_aborting_in_mid_stream_stops_the_upstream(client: Client, upstream: Upstream) -> None:
+    assert client.value("abort", "left--stall-6") is True
+    assert upstream.ending() == "client_left"
