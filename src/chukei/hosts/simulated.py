@@ -19,7 +19,7 @@ def problems_of(section: SimulatorSection) -> list[Problem]:
     try:
         _settings(section)
     except ValueError as error:
-        return [Problem("configuration", "simulator", part) for part in str(error).split("; ")]
+        return [Problem("configuration", "simulator", str(error))]
     return []
 
 
