@@ -46,14 +46,16 @@ def fill(fields: Fields, operation: Operation, model: Model) -> None:
     """Add the model's parameters and system message, and hold its caps."""
     if not operation.generates:
         return
+    filled: dict[str, object] = {}
     for name, value in (model.parameters or {}).items():
         known_as = _spelling(name, operation)
         if not any(fields.raw(other) is not None for other in _same(known_as, operation)):
+            filled[known_as] = value
             fields.set(known_as, msgspec.json.encode(value))
     if model.system is not None:
         _add_system(fields, operation, model.system)
     if model.caps:
-        _hold_caps(fields, operation, model.caps, model.parameters or {})
+        _hold_caps(fields, operation, model.caps, filled)
 
 
 def ask_for_usage(fields: Fields, operation: Operation, version: str) -> bool:
@@ -84,17 +86,23 @@ def _spelling(name: str, operation: Operation) -> str:
 
 
 def _hold_caps(
-    fields: Fields, operation: Operation, caps: Mapping[str, int | float], parameters: Mapping[str, object]
+    fields: Fields, operation: Operation, caps: Mapping[str, int | float], filled: Mapping[str, object]
 ) -> None:
+    """Lower what is above a cap; add a cap that neither the client nor ``filled`` sets under any of its names."""
     for configured, cap in caps.items():
         name = _spelling(configured, operation)
-        sent = [other for other in _same(name, operation) if fields.raw(other) is not None]
+        names = _same(name, operation)
+        sent = [other for other in names if fields.raw(other) is not None]
+        ours = [other for other in names if other in filled]
         for other in sent:
             value = fields.number(other)
             if value is not None and value > cap:
                 fields.set(other, msgspec.json.encode(cap))
-        default = parameters.get(configured)
-        if not sent and not (isinstance(default, (int, float)) and default <= cap):
+        for other in ours:
+            default = filled[other]
+            if not isinstance(default, (int, float)) or default > cap:
+                fields.set(other, msgspec.json.encode(cap))
+        if not sent and not ours:
             fields.set(name, msgspec.json.encode(cap))
 
 
