@@ -2,7 +2,7 @@
 
 Shapes: chat and text completions report ``prompt_tokens``/``completion_tokens``, the Responses API ``input_tokens``/
 ``output_tokens``; see Microsoft's "Azure OpenAI in Azure AI Foundry Models REST API reference". Unknown fields are
-skipped, a field that is missing or of another type counts as zero.
+skipped, a field that is missing or null counts as zero; counts that are not whole numbers are no report at all.
 """
 
 from dataclasses import dataclass
