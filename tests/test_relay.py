@@ -1,0 +1,367 @@
+"""One stream on its way through: what leaves, when, and what is known of it at the end."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import bytewise, every_split
+
+from chukei import sse
+from chukei.model import Dialect, End
+from chukei.relay import State, Stream
+from chukei.usage import Usage
+
+CAP = 1 << 16
+
+
+def chunk(**fields: object) -> bytes:
+    return b"data: " + json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode() + b"\n\n"
+
+
+def content(text: str, index: int = 0) -> bytes:
+    return chunk(choices=[{"delta": {"content": text}, "finish_reason": None, "index": index}], usage=None)
+
+
+def finish(reason: str, index: int = 0) -> bytes:
+    return chunk(choices=[{"delta": {}, "finish_reason": reason, "index": index}], usage=None)
+
+
+FILTER = chunk(choices=[], created=0, id="", prompt_filter_results=[{"prompt_index": 0}])
+ROLE = chunk(
+    choices=[{"delta": {"content": "", "refusal": None, "role": "assistant"}, "finish_reason": None, "index": 0}],
+    obfuscation="8A9QeP6E",
+    usage=None,
+)
+USAGE = chunk(choices=[], usage={"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "latency": {"x": 1}})
+ERROR = chunk(error={"message": "Sorry", "type": "server_error", "param": None, "code": None})
+PLAIN = [FILTER, ROLE, content("Hel"), content("lo 🌊"), finish("stop"), USAGE, sse.DONE]
+
+
+def stream(dialect: Dialect = Dialect.CHAT, *, strip_usage: bool = False, cap: int = CAP) -> Stream:
+    return Stream(dialect, strip_usage=strip_usage, cap=cap)
+
+
+def through(reads: list[bytes], dialect: Dialect = Dialect.CHAT, *, strip_usage: bool = False) -> tuple[bytes, Stream]:
+    passing = stream(dialect, strip_usage=strip_usage)
+    out = [passing.feed(read) for read in reads]
+    return b"".join([*out, passing.finish()]), passing
+
+
+def test_a_chat_stream_is_unchanged_at_every_split() -> None:
+    whole = b"".join(PLAIN)
+    for reads in ([whole], PLAIN, bytewise(whole), *every_split(whole)):
+        out, done = through(reads)
+        assert out == whole
+        assert done.complete
+        assert done.usage == Usage(input=9, output=3)
+        assert done.finish_reasons == {0: "stop"}
+        assert done.end() is End.COMPLETED
+        assert done.events == 4  # two of content, finish, usage; neither the preamble nor [DONE]
+
+
+def test_states_follow_the_events() -> None:
+    passing = stream()
+    seen = []
+    for event in PLAIN:
+        passing.feed(event)
+        seen.append(passing.state)
+    output, finished = State.OUTPUT, State.FINISHED
+    assert seen == [State.PREAMBLE, State.PREAMBLE, output, output, finished, finished, State.DONE]
+
+
+def test_the_preamble_is_held_until_output_and_then_leaves_whole() -> None:
+    passing = stream()
+    assert passing.feed(FILTER) == b""
+    assert passing.feed(b": azure says hello\n\n") == b""
+    assert passing.feed(ROLE) == b""
+    assert passing.feed(content("x")) == FILTER + b": azure says hello\n\n" + ROLE + content("x")
+
+
+OUTPUT = [
+    pytest.param({"delta": {"content": "x"}}, id="content"),
+    pytest.param({"delta": {"refusal": "no"}}, id="refusal"),
+    pytest.param({"delta": {"role": None, "reasoning_content": "hm"}}, id="DeepSeek's reasoning"),
+    pytest.param({"delta": {"tool_calls": [{"index": 0}]}}, id="tool call in the role chunk"),
+    pytest.param({"delta": {"role": "assistant", "context": {"citations": []}}}, id="on your data"),
+    pytest.param({"delta": {}, "finish_reason": "content_filter"}, id="blocked at once"),
+    pytest.param({"text": "x"}, id="text completion"),
+]
+
+
+@pytest.mark.parametrize("choice", OUTPUT)
+def test_every_kind_of_output_ends_the_preamble(choice: dict[str, object]) -> None:
+    passing = stream()
+    event = chunk(choices=[{"index": 0, **choice}])
+    assert passing.feed(FILTER + ROLE + event) == FILTER + ROLE + event
+    assert passing.state >= State.OUTPUT
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(b"data: not JSON\n\n", id="no JSON"),
+        pytest.param(b"data: [1,2]\n\n", id="a list"),
+        pytest.param(b'data: {"choices":"?"}\n\n', id="other types"),
+        pytest.param(b'data: {"other":1}\n\n', id="no choices"),
+        pytest.param(b"data: " + b"[" * 5000 + b"]" * 5000 + b"\n\n", id="deep"),
+    ],
+)
+def test_what_is_not_understood_passes_as_output(event: bytes) -> None:
+    passing = stream()
+    assert passing.feed(FILTER + event) == FILTER + event
+    assert not passing.failure
+
+
+HOSTILE = [
+    '"finish_reason":"stop"',
+    '{"error":{"message":"x"}}',
+    "data: [DONE]\n\n",
+    "[DONE]",
+    'event: error\ndata: {"error":1}',
+    "response.completed",
+    '"usage":{"prompt_tokens":1}',
+    '\\"finish_reason\\":\\"stop\\"',
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markers_inside_a_text_mean_nothing(text: str) -> None:
+    event = content(text)
+    passing = stream(strip_usage=True)
+    assert passing.feed(event) == event
+    assert passing.state is State.OUTPUT
+    assert passing.finish_reasons == {}
+    assert passing.usage is None
+    assert passing.failure is None
+
+
+@given(texts=st.lists(st.one_of(st.text(), st.sampled_from(HOSTILE)), min_size=1, max_size=5))
+def test_no_text_at_all_changes_what_passes(texts: list[str]) -> None:
+    events = [content(text) for text in texts]
+    whole = b"".join([FILTER, ROLE, *events, finish("stop"), sse.DONE])
+    out, done = through([whole], strip_usage=True)
+    assert out == whole
+    assert done.finish_reasons == {0: "stop"}
+    assert done.complete
+
+
+def test_usage_that_only_the_relay_wanted_is_removed_and_nothing_else() -> None:
+    whole = b"".join(PLAIN)
+    for reads in ([whole], PLAIN, bytewise(whole)):
+        out, done = through(reads, strip_usage=True)
+        assert out == whole.replace(USAGE, b"")
+        assert done.usage == Usage(input=9, output=3)
+
+
+def test_usage_beside_choices_stays() -> None:
+    """Some models report usage in the chunk that finishes: it cannot be removed without losing the reason."""
+    both = chunk(
+        choices=[{"delta": {"content": "", "role": None}, "finish_reason": "stop", "index": 0, "matched_stop": 1}],
+        usage={"prompt_tokens": 4, "completion_tokens": 5, "reasoning_tokens": 2},
+    )
+    out, done = through([content("x"), both, sse.DONE], strip_usage=True)
+    assert out == content("x") + both + sse.DONE
+    assert done.usage == Usage(input=4, output=5, reasoning=2)
+
+
+def test_null_usage_is_no_usage() -> None:
+    out, done = through([content("x"), finish("stop"), sse.DONE], strip_usage=True)
+    assert out == content("x") + finish("stop") + sse.DONE
+    assert done.usage is None
+
+
+def test_a_usage_event_with_spaces_after_colons_is_removed_too() -> None:
+    spaced = b'data: {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}\n\n'
+    out, done = through([content("x"), spaced, sse.DONE], strip_usage=True)
+    assert out == content("x") + sse.DONE
+    assert done.usage == Usage(input=1, output=2)
+
+
+def test_each_choice_has_its_reason() -> None:
+    events = [content("a"), content("b", 1), finish("length", 1), content("c"), finish("stop"), sse.DONE]
+    out, done = through(events)
+    assert out == b"".join(events)
+    assert done.finish_reasons == {0: "stop", 1: "length"}
+    assert done.end() is End.LENGTH
+
+
+def test_a_filtered_completion_ends_as_filtered() -> None:
+    _, done = through([content("a"), finish("content_filter"), sse.DONE])
+    assert done.end() is End.CONTENT_FILTER
+
+
+def test_annotations_after_the_finish_pass_and_leave_it_finished() -> None:
+    """The asynchronous content filter reports late, with blank ids and no delta."""
+    late = chunk(
+        choices=[{"content_filter_offsets": {"check_offset": 4}, "finish_reason": None, "index": 0}], id="", model=""
+    )
+    out, done = through([content("x"), finish("stop"), late, sse.DONE])
+    assert out == content("x") + finish("stop") + late + sse.DONE
+    assert done.finish_reasons == {0: "stop"}
+
+
+def test_an_error_event_ends_the_stream_and_is_the_last_thing_that_leaves() -> None:
+    passing = stream()
+    assert passing.feed(content("x")) == content("x")
+    assert passing.feed(content("y") + ERROR + content("z") + sse.DONE) == content("y") + ERROR
+    assert passing.failure is not None
+    assert json.loads(passing.failure)["message"] == "Sorry"
+    assert passing.ended
+    assert not passing.complete
+    assert passing.end() is End.UPSTREAM_ERROR
+
+
+def test_an_error_that_is_null_is_none() -> None:
+    event = b'data: {"choices":[{"delta":{"content":"x"},"index":0}],"error":null}\n\n'
+    passing = stream()
+    assert passing.feed(event) == event
+    assert passing.failure is None
+    assert not passing.ended
+
+
+@pytest.mark.parametrize("tail", [content("z"), b"data: more\n\n", sse.DONE, b": comment\n\n"])
+def test_nothing_leaves_after_done(tail: bytes) -> None:
+    passing = stream()
+    passing.feed(content("x"))
+    assert passing.feed(finish("stop") + sse.DONE + tail) == finish("stop") + sse.DONE
+    assert passing.feed(tail) == b""
+    assert passing.finish() == b""
+
+
+@pytest.mark.parametrize("seen", range(3, 7))
+def test_without_done_a_chat_stream_is_not_complete(seen: int) -> None:
+    out, done = through(PLAIN[:seen])
+    assert out == b"".join(PLAIN[:seen])
+    assert not done.complete
+    assert not done.ended
+
+
+def test_a_stream_of_preamble_alone_gives_nothing() -> None:
+    out, done = through([FILTER, ROLE])
+    assert out == b""
+    assert not done.complete
+
+
+def test_a_partial_event_at_a_break_is_dropped() -> None:
+    out, done = through([content("x"), content("y")[:-1]])
+    assert out == content("x")
+    assert not done.complete
+
+
+def test_a_preamble_beyond_the_cap_overflows() -> None:
+    passing = stream(cap=500)
+    while not passing.overflowed:
+        assert passing.feed(ROLE) == b""
+        assert len(passing._held) < 1500
+
+
+def test_an_event_beyond_the_cap_overflows_after_whole_events_left() -> None:
+    passing = stream(cap=500)
+    assert passing.feed(content("x") + b"data: " + b"y" * 600) == content("x")
+    assert passing.overflowed
+
+
+# The Responses API.
+
+
+def event(kind: str, **fields: object) -> bytes:
+    data = {"type": kind, **fields}
+    return b"event: " + kind.encode() + b"\ndata: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
+
+
+CREATED = event("response.created", response={"id": "r", "error": None, "usage": None})
+DELTA = event("response.output_text.delta", delta="response.completed [DONE]", sequence_number=4)
+TOKENS = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 2}}
+COMPLETED = event("response.completed", response={"usage": TOKENS, "incomplete_details": None})
+
+
+def test_a_responses_stream_is_unchanged_and_ends_with_its_terminal_event() -> None:
+    whole = CREATED + event("response.in_progress", response={}) + DELTA + COMPLETED
+    for reads in ([whole], bytewise(whole), *every_split(whole)):
+        out, done = through(reads, Dialect.RESPONSES)
+        assert out == whole
+        assert done.complete
+        assert done.usage == Usage(input=7, output=5, reasoning=2)
+        assert done.finish_reasons == {0: "completed"}
+        assert done.end() is End.COMPLETED
+
+
+def test_the_responses_preamble_is_held() -> None:
+    passing = stream(Dialect.RESPONSES)
+    assert passing.feed(CREATED) == b""
+    assert passing.feed(event("response.queued")) == b""
+    assert passing.feed(DELTA) == CREATED + event("response.queued") + DELTA
+    assert passing.state is State.OUTPUT
+
+
+@pytest.mark.parametrize(("reason", "end"), [("max_output_tokens", End.LENGTH), ("content_filter", End.CONTENT_FILTER)])
+def test_an_incomplete_response_says_why(reason: str, end: End) -> None:
+    last = event("response.incomplete", response={"incomplete_details": {"reason": reason}, "usage": TOKENS})
+    out, done = through([DELTA, last], Dialect.RESPONSES)
+    assert out == DELTA + last
+    assert done.complete
+    assert done.finish_reasons == {0: reason}
+    assert done.end() is end
+
+
+def test_an_error_in_a_responses_stream_waits_for_its_terminal_event() -> None:
+    error = event("error", sequence_number=2, error={"code": "server_error", "message": "x"})
+    failed = event("response.failed", response={"error": {"code": "server_error"}, "usage": None})
+    passing = stream(Dialect.RESPONSES)
+    assert passing.feed(CREATED + DELTA + error) == CREATED + DELTA + error
+    assert passing.failure is not None
+    assert not passing.ended
+    assert passing.feed(failed) == failed
+    assert passing.ended
+    assert passing.end() is End.UPSTREAM_ERROR
+
+
+def test_an_error_without_a_terminal_event_ends_with_the_body() -> None:
+    error = event("error", error={"code": "server_error"})
+    out, done = through([DELTA, error], Dialect.RESPONSES)
+    assert out == DELTA + error
+    assert done.ended
+    assert not done.complete
+
+
+def test_done_in_a_delta_does_not_end_a_responses_stream() -> None:
+    _, done = through([CREATED, DELTA], Dialect.RESPONSES)
+    assert not done.complete
+    assert not done.ended
+
+
+# Images and audio.
+
+
+def test_an_open_stream_is_complete_at_its_end() -> None:
+    part = event("image_generation.partial_image", b64_json="aGVsbG8=")
+    last = event("image_generation.completed", usage={"input_tokens": 1, "output_tokens": 2})
+    for reads in ([part + last], bytewise(part + last)):
+        out, done = through(reads, Dialect.OPEN)
+        assert out == part + last
+        assert done.complete
+        assert done.usage == Usage(input=1, output=2)
+
+
+def test_an_open_stream_with_an_error_ends_failed() -> None:
+    error = event("error", error={"message": "x"})
+    out, done = through([event("speech.audio.delta", audio="aa"), error], Dialect.OPEN)
+    assert out.endswith(error)
+    assert done.ended
+    assert not done.complete
+    assert done.end() is End.UPSTREAM_ERROR
+
+
+def test_an_open_stream_of_comments_alone_keeps_them() -> None:
+    out, done = through([b": nothing\n\n"], Dialect.OPEN)
+    assert out == b": nothing\n\n"
+    assert done.complete
+
+
+@given(raw=st.binary(max_size=200), dialect=st.sampled_from(list(Dialect)))
+def test_garbage_never_breaks_a_stream(raw: bytes, dialect: Dialect) -> None:
+    passing = stream(dialect)
+    passing.feed(content("x"))
+    out = passing.feed(raw) + passing.feed(b"\n\n")
+    assert (raw + b"\n\n").startswith(out) or passing.failure is not None
