@@ -93,6 +93,8 @@ class Sender:
         await self._write(framed)
 
     async def _write(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            await self._stall(None)  # the client has gone, and this is about to be cancelled
         self._transport.write(data)
         if not self._writable.is_set():
             await self._writable.wait()
