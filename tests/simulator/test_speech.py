@@ -77,6 +77,7 @@ def test_there_is_always_an_answer(text: str, seed: int) -> None:
         ("繰り返して: はい", r"^はい$"),
         ("who are you?", r"simulator[\s\S]*fault-429"),
         ("help", r"simulator"),
+        ("hello, show me a table", r"\| aspect \|"),
         ("あなたは誰ですか", r"シミュレーター"),
         ("count to 5", r"^1, 2, 3, 4, 5\.$"),
         ("count down from 3 to 1", r"^3, 2, 1\.$"),

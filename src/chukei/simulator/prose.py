@@ -40,7 +40,7 @@ _QUESTION = re.compile(r"(?:how|why|when|where|which|is|are|do|does|did|should|w
 
 _GREETING = re.compile(
     r"\W*(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening)|greetings"
-    r"|こんにちは|こんばんは|おはよう(?:ございます)?|やあ|もしもし|はじめまして)\b[^?？]{0,30}\W*",
+    r"|こんにちは|こんばんは|おはよう(?:ございます)?|やあ|もしもし|はじめまして)\b[^?？]{0,12}\W*",
     re.IGNORECASE,
 )
 
@@ -225,7 +225,6 @@ _PROGRAMMING = (
 _TOPICS: tuple[tuple[re.Pattern[str], Callable[[Prompt, random.Random], str | None]], ...] = (
     (_WORDS, _words),
     (_COUNT, _counting),
-    (_GREETING, _greeting),
     (_asked(r"\bsystem (?:message|prompt)\b|システムメッセージ"), _system),
     (_asked(_WHO), _pick("HELP")),
     (_asked(r"\bhow are you\b"), _pick("FEELINGS")),
@@ -239,4 +238,5 @@ _TOPICS: tuple[tuple[re.Pattern[str], Callable[[Prompt, random.Random], str | No
     (_asked(r"\bstory\b|\btale\b|物語|お話|昔話"), _pick("STORIES")),
     (_asked(r"\blist\b|\bsteps\b|\btips\b|\bideas\b|\bbullet|一覧|箇条書き|リスト|手順"), _list),
     (_asked(r"\d"), _sum),
+    (_GREETING, _greeting),
 )
