@@ -79,7 +79,7 @@ class Pages:
                 status = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
                 await _send(reply, record.status, [_JSON, *headers], status)
             case Page.TEST_STREAM:
-                await _test_stream(reply, headers)
+                await _test_stream(reply, headers, silent=record.method == "HEAD")
 
     def _asset(self, name: str) -> Asset:
         asset = self._assets(name)
@@ -103,15 +103,18 @@ async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> Non
     await reply.finish(body)
 
 
-async def _test_stream(reply: Reply, headers: Headers) -> None:
-    """Send one character at a time: whoever sees them arrive in one go has a buffer on the way."""
+async def _test_stream(reply: Reply, headers: Headers, *, silent: bool) -> None:
+    """Send one character at a time: whoever sees them arrive in one go has a buffer on the way.
+
+    ``silent`` is for HEAD, which must not wait for a body that it does not get.
+    """
     stream = [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache, no-transform"),
         (b"x-accel-buffering", b"no"),
     ]
     await reply.start(200, [*stream, *headers])
-    for character in TEST_TEXT:
+    for character in "" if silent else TEST_TEXT:
         await reply.send(sse.write(character))
         await asyncio.sleep(TEST_SECONDS)
     await reply.finish(sse.DONE)

@@ -50,6 +50,9 @@ _MODEL_PREFIXES = ("/v1/models/", "/openai/v1/models/", "/openai/models/")
 _V1_PREFIXES = ("/v1/", "/openai/v1/")
 _DEPLOYMENTS = "/openai/deployments/"
 
+MAX_SHOWN = 100
+"""How much of a path an error repeats."""
+
 
 def find(method: str, raw_path: str, query: str) -> Route:
     """Return the route of a request.
@@ -67,7 +70,7 @@ def find(method: str, raw_path: str, query: str) -> Route:
         return page
     route = _operation(path, query)
     if route is None:
-        raise CallerError(404, "unknown_route", f"There is no route {path!r}. {_hint(path)}")
+        raise CallerError(404, "unknown_route", f"There is no route {path[:MAX_SHOWN]!r}. {_hint(path)}")
     _allow(method, ("POST",), path)
     return route
 
@@ -122,7 +125,7 @@ def _allow(method: str, allowed: tuple[str, ...], path: str) -> None:
         raise CallerError(
             405,
             "method_not_allowed",
-            f"{path!r} takes {' or '.join(allowed)}, not {method}.",
+            f"{path[:MAX_SHOWN]!r} takes {' or '.join(allowed)}, not {method[:MAX_SHOWN]}.",
             headers=[(b"allow", names.encode())],
         )
 
