@@ -33,6 +33,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._answer: HttpAnswer | None = None
         self._spoiled = False
+        self._keep_alive = False
         self.closed = False
         self.expiry: asyncio.TimerHandle | None = None
 
@@ -58,7 +59,7 @@ class Connection(asyncio.Protocol):
     def release(self) -> None:
         """Give the connection back after a complete answer."""
         self._answer = None
-        if self.closed or self._spoiled or not self._parser.should_keep_alive():
+        if self.closed or self._spoiled or not self._keep_alive:
             self.abort()
         else:
             self._on_idle(self)
@@ -127,6 +128,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Note the end of the answer."""
+        self._keep_alive = self._parser.should_keep_alive()  # afterwards the parser has forgotten
         if self._answer is not None:
             self._answer.end()
 
