@@ -31,7 +31,7 @@ OPERATIONS: dict[str, Operation] = {
     )
 }
 
-_DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 _FIRST_WITH_STREAM_OPTIONS = "2024-09-01"
 
 # Fields of an answer that may reach the client. Everything else is the resource's own affair.

@@ -17,7 +17,7 @@ Microsoft Entra ID authentication"); newer documents name https://ai.azure.com/.
 SIMULATED_MODELS = ("chat", "chat--slow", "chat--burst", "chat--429", "chat--filter-completion", "chat--truncate")
 """What the simulator offers; the names after the first show a fault each, in the simulator's own language."""
 
-_VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?")
+_VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 _NAME = re.compile(r"[\w.:/@ -]{1,128}")
 _DEPLOYMENT = ("AZURE_OPENAI_DEPLOYMENT", "AZURE_OPENAI_DEPLOYMENT_NAME")
 _CHAT_DEPLOYMENT = ("AZURE_OPENAI_CHAT_DEPLOYMENT", "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME")
