@@ -18,6 +18,7 @@ _SINGLE = frozenset(
     {
         b"host",
         b"content-length",
+        b"transfer-encoding",
         b"content-type",
         b"authorization",
         b"api-key",
