@@ -1,0 +1,145 @@
+"""What a method and a path mean."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chukei.errors import CallerError
+from chukei.routes import Page, Route, find
+from chukei.wire import CHAT, OPERATIONS, RESPONSES
+
+DATED = "api-version=2024-10-21"
+POSTS = [
+    pytest.param("/api/chat-stream", "", Route(CHAT, simple=True), id="simple"),
+    pytest.param("/v1/chat/completions", "", Route(CHAT), id="OpenAI's"),
+    pytest.param("/v1/chat/completions/", "", Route(CHAT), id="a slash behind"),
+    pytest.param("/openai/v1/responses", DATED, Route(RESPONSES), id="v1 has no version"),
+    pytest.param("/openai/responses", DATED, Route(RESPONSES, api_version="2024-10-21"), id="Azure's responses"),
+    pytest.param(
+        "/openai/deployments/gpt-4o/chat/completions",
+        DATED,
+        Route(CHAT, model="gpt-4o", api_version="2024-10-21"),
+        id="Azure's",
+    ),
+    pytest.param(
+        "/openai/deployments/dep%2Fa%20b/embeddings", "", Route(OPERATIONS["embeddings"], model="dep/a b"), id="encoded"
+    ),
+    pytest.param(
+        "/openai/deployments/%E4%B8%AD/completions", "", Route(OPERATIONS["completions"], model="中"), id="utf-8"
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "query", "route"), POSTS)
+def test_calls(path: str, query: str, route: Route) -> None:
+    assert find("POST", path, query) == route
+
+
+@pytest.mark.parametrize("prefix", ["/v1/", "/openai/v1/", "/openai/deployments/m/"])
+@pytest.mark.parametrize("path", OPERATIONS)
+def test_every_operation_is_reached_three_ways(prefix: str, path: str) -> None:
+    assert find("POST", prefix + path, "").operation is OPERATIONS[path]
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/", Route(page=Page.CHAT_PAGE)),
+        ("/web/app.js", Route(page=Page.ASSET, name="app.js")),
+        ("/web/../../etc/passwd", Route(page=Page.ASSET, name="../../etc/passwd")),  # looked up, never opened
+        ("/health/live", Route(page=Page.LIVE)),
+        ("/health/ready", Route(page=Page.READY)),
+        ("/api/test-stream", Route(page=Page.TEST_STREAM)),
+        ("/v1/models", Route(page=Page.MODELS)),
+        ("/openai/models", Route(page=Page.MODELS)),
+        ("/v1/models/a%2Fb", Route(page=Page.MODELS, name="a/b")),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_pages(method: str, path: str, route: Route) -> None:
+    assert find(method, path, "") == route
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "*",
+        "/v1",
+        "/v1/",
+        "/v1/chat",
+        "/V1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/chat/completions//",
+        "/v1/chat%2Fcompletions",
+        "/v1/../v1/chat/completions",
+        "/openai/deployments//chat/completions",
+        "/openai/deployments/a/b/chat/completions",
+        "/openai/deployments/a",
+        "/admin",
+        "/health",
+        "http://evil/v1/models",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_unknown_paths(method: str, path: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        find(method, path, "")
+    assert (caught.value.status, caught.value.code) == (404, "unknown_route")
+
+
+def test_an_unknown_path_gets_a_hint() -> None:
+    with pytest.raises(CallerError, match="Did you mean /v1/embeddings"):
+        find("POST", "/embeddings", "")
+    with pytest.raises(CallerError, match="base URL"):
+        find("POST", "/nonsense", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/v1/chat/completions", b"POST, OPTIONS"),
+        ("PUT", "/api/chat-stream", b"POST, OPTIONS"),
+        ("POST", "/v1/models", b"GET, HEAD, OPTIONS"),
+        ("DELETE", "/", b"GET, HEAD, OPTIONS"),
+    ],
+)
+def test_wrong_methods_are_told_the_right_ones(method: str, path: str, allow: bytes) -> None:
+    with pytest.raises(CallerError) as caught:
+        find(method, path, "")
+    assert (caught.value.status, caught.value.headers) == (405, [(b"allow", allow)])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "api-version=",
+        "api-version=v9",
+        "api-version=2024-10-21%26x%3D1",
+        "api-version=2024-10-21%0d%0aHost:x",
+        "api-version=2024-10-21&api-version=2024-06-01",
+    ],
+)
+def test_a_nonsensical_version_is_refused(query: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        find("POST", "/openai/deployments/m/chat/completions", query)
+    assert (caught.value.status, caught.value.param) == (400, "api-version")
+
+
+def test_one_version_named_twice_is_one() -> None:
+    assert find("POST", "/openai/responses", f"{DATED}&{DATED}&other=1").api_version == "2024-10-21"
+
+
+def test_a_model_that_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(CallerError) as caught:
+        find("POST", "/openai/deployments/%ff/chat/completions", "")
+    assert caught.value.code == "invalid_model"
+
+
+@given(
+    path=st.text(max_size=40), query=st.text(max_size=40), prefix=st.sampled_from(["", "/v1/", "/openai/deployments/"])
+)
+def test_any_path_is_found_or_refused(path: str, query: str, prefix: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        find("BREW", prefix + path, query)
+    assert caught.value.status in (400, 404, 405)
