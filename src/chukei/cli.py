@@ -1,6 +1,7 @@
 """The command line. Data goes to standard output, everything else to standard error.
 
-Exit codes: 0 well, 1 failure, 2 wrong usage, 3 wrong configuration, 130 interrupted.
+Exit codes: 0 well, 1 failure, 2 wrong usage, 3 wrong configuration, 4 an upstream or relay that
+cannot be reached or refuses, 130 interrupted.
 """
 
 import os
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from chukei.config import Settings
 
 EXIT_CONFIGURATION = 3
+EXIT_UPSTREAM = 4
 
 _config_option = click.option(
     "--config", "path", metavar="FILE", help="The TOML file; default: CHUKEI_CONFIG, or none."
@@ -85,6 +87,47 @@ def simulate(path: str | None, host: str, port: int, replay: str | None) -> None
     except OSError as error:
         click.echo(f"chukei: cannot listen on {host}:{port}: {error.strerror}", err=True)
         raise SystemExit(1) from None
+
+
+@main.command()
+@click.argument("url", required=False)
+@_config_option
+def doctor(url: str | None, path: str | None) -> None:
+    """Ask every deployment for one token; or, given a relay's URL, find out whether anything on the way buffers.
+
+    The access key for URL is taken from CHUKEI_API_KEY.
+    """
+    if url is not None:
+        _watch(url)
+        return
+    settings = _load(path)
+    if settings.simulated:
+        click.echo("No deployment is configured; there is nothing to examine. Give the URL of a relay to watch it.")
+        return
+    import asyncio
+
+    from chukei.doctor import examine
+
+    findings = asyncio.run(examine(settings))
+    for finding in findings:
+        click.echo(str(finding))
+    if not findings:
+        click.echo("No model is configured by name; set AZURE_OPENAI_DEPLOYMENT to examine one.")
+    if any(finding.problem for finding in findings):
+        raise SystemExit(EXIT_UPSTREAM)
+
+
+def _watch(url: str) -> None:
+    from chukei.doctor import watch
+
+    try:
+        pace = watch(url, os.environ.get("CHUKEI_API_KEY"))
+    except (OSError, ValueError) as error:
+        click.echo(f"chukei: {error}", err=True)
+        raise SystemExit(EXIT_UPSTREAM) from None
+    click.echo(str(pace))
+    if pace.buffered:
+        raise SystemExit(1)
 
 
 def _load(path: str | None) -> "Settings":

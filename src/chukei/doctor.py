@@ -1,0 +1,155 @@
+"""What is wrong between here and a token: asks each deployment for one, or watches a relay's test stream arrive."""
+
+import http.client
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from chukei import call as calls
+from chukei.adapters.credentials import credential_for
+from chukei.adapters.http.client import HttpClient
+from chukei.config import Settings
+from chukei.connect import connect
+from chukei.errors import RelayError
+from chukei.model import Deployment, Model, header
+from chukei.pages import TEST_SECONDS, TEST_TEXT
+from chukei.pool import Choice
+from chukei.ports import Clock
+from chukei.routes import Route
+from chukei.wire import CHAT
+
+_QUESTION = b'{"messages":[{"role":"user","content":"Answer with the word ready."}],"stream":true}'
+_TELLING = ("server", "via", "content-encoding", "x-cache", "cf-ray", "x-azure-ref")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about one deployment. ``first_token`` is in seconds, None where none came."""
+
+    model: str
+    deployment: str
+    endpoint: str
+    first_token: float | None = None
+    region: str | None = None
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.model} -> {self.deployment} ({self.endpoint})"
+        if self.first_token is None:
+            return f"{place}: FAILED: {self.problem}"
+        where = f", {self.region}" if self.region else ""
+        return f"{place}: ok, first token after {self.first_token * 1000:.0f} ms{where}"
+
+
+async def examine(settings: Settings, clock: Clock = time.monotonic) -> list[Finding]:
+    """Ask every deployment of every model for a first token, one after the other. This costs a few tokens each."""
+    upstream = HttpClient(settings.upstream)
+    findings = []
+    try:
+        for model in settings.models.values():
+            for deployment in model.deployments:
+                findings.append(await _ask(settings, upstream, model, deployment, clock))  # noqa: PERF401 - reads better
+    finally:
+        await upstream.close()
+    return findings
+
+
+async def _ask(settings: Settings, upstream: HttpClient, model: Model, deployment: Deployment, clock: Clock) -> Finding:
+    credential = credential_for(settings.credentials[deployment.name])
+    headers = [(b"content-type", b"application/json")]
+    call = calls.read(Route(CHAT), CHAT, headers, _QUESTION)
+    started = clock()
+    try:
+        opened = await connect(
+            upstream,
+            calls.write(call, Choice(model, deployment), await credential.header(), "doctor"),
+            CHAT,
+            wants_stream=True,
+            stream_settings=settings.stream,
+            upstream_settings=settings.upstream,
+        )
+    except RelayError as error:
+        said = error.message or error.body.decode(errors="replace")
+        return Finding(model.name, deployment.name, deployment.endpoint, problem=f"{error.code}: {said}")
+    finally:
+        await credential.close()
+    opened.answer.abort()
+    region = header(opened.answer.headers, b"x-ms-region")
+    return Finding(
+        model.name,
+        deployment.name,
+        deployment.endpoint,
+        first_token=clock() - started,
+        region=region.decode("latin-1") if region is not None else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a relay's test stream arrived. Times are seconds since the request; one for each event."""
+
+    arrivals: list[float]
+    headers: dict[str, str]
+
+    @property
+    def buffered(self) -> bool:
+        """Whether events came in fewer, larger pieces than they were sent in."""
+        gaps = [later - earlier for earlier, later in zip(self.arrivals, self.arrivals[1:], strict=False)]
+        return not gaps or sum(gap < TEST_SECONDS / 4 for gap in gaps) > len(gaps) / 4
+
+    def __str__(self) -> str:
+        gaps = [later - earlier for earlier, later in zip(self.arrivals, self.arrivals[1:], strict=False)]
+        median = statistics.median(gaps) * 1000 if gaps else 0.0
+        first = self.arrivals[0] * 1000 if self.arrivals else 0.0
+        lines = [
+            f"{len(self.arrivals)} of {len(TEST_TEXT)} characters, sent {TEST_SECONDS * 1000:.0f} ms apart: "
+            f"first after {first:.0f} ms, then one every {median:.0f} ms (median)"
+        ]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines.append(
+            "Something on the way collects the stream before passing it on: look at the proxies in front of the relay."
+            if self.buffered
+            else "Nothing on the way buffers: every character came by itself."
+        )
+        return "\n".join(lines)
+
+
+def watch(url: str, key: str | None, clock: Clock = time.monotonic) -> Pace:
+    """Read the test stream of the relay at ``url`` and note when each character arrives.
+
+    Raises:
+        OSError: the relay cannot be reached.
+        ValueError: the address is none, or what answers is not a relay that serves this caller.
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}.get(parts.scheme)
+    if kind is None or not parts.hostname:
+        raise ValueError(f"{url} is not an http:// or https:// address")
+    connection = kind(parts.hostname, parts.port, timeout=30)
+    headers = {"accept": "text/event-stream"} | ({"authorization": f"Bearer {key}"} if key else {})
+    try:
+        started = clock()
+        connection.request("GET", parts.path.rstrip("/") + "/api/test-stream", headers=headers)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            advice = "; set CHUKEI_API_KEY to the relay's access key" if answer.status == 401 else ""
+            raise ValueError(f"{url} answered with status {answer.status}{advice}")
+        arrivals = [
+            clock() - started for line in _lines(answer) if line.startswith(b"data: ") and b"[DONE]" not in line
+        ]
+        telling = {name: value for name in _TELLING if (value := answer.getheader(name))}
+        return Pace(arrivals, telling)
+    except http.client.HTTPException as error:
+        raise ValueError(f"{url} does not speak HTTP as a relay does: {type(error).__name__}") from None
+    finally:
+        connection.close()
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield lines as they arrive; the response's own line reader would wait for more."""
+    rest = b""
+    while data := answer.read1(65536):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
