@@ -4,7 +4,10 @@
 """
 
 import asyncio
+import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -12,6 +15,8 @@ from chukei.config import CredentialSettings, Secret
 from chukei.errors import UpstreamError
 from chukei.model import End
 from chukei.ports import Clock, Credential
+
+logger = logging.getLogger(__name__)
 
 REFRESH_BEFORE = 600.0
 """Seconds before a token expires when a new one is fetched; tokens live for an hour or longer."""
@@ -56,15 +61,22 @@ class FixedCredential:
         """See the Credential port."""
         return self._header
 
+    def warm(self) -> None:
+        """See the Credential port."""
+
     async def close(self) -> None:
         """See the Credential port."""
 
 
 class IdentityCredential:
-    """An Entra ID token, fetched once for all requests and refreshed in the background before it expires."""
+    """An Entra ID token, fetched once for all requests and refreshed in the background before it expires.
 
-    def __init__(self, source: TokenSource, scope: str, *, wall: Clock = time.time) -> None:  # noqa: TID251
-        self._source = source
+    ``make`` builds the source of tokens; it runs in a thread, since importing Azure's library takes a while.
+    """
+
+    def __init__(self, make: Callable[[], TokenSource], scope: str, *, wall: Clock = time.time) -> None:  # noqa: TID251
+        self._make = make
+        self._source: TokenSource | None = None
         self._scope = scope
         self._wall = wall
         self._token: Token | None = None
@@ -73,13 +85,10 @@ class IdentityCredential:
 
     async def header(self) -> tuple[bytes, bytes]:
         """See the Credential port. Waits only while there is no valid token at all."""
-        now = self._wall()
-        left = self._token.expires_on - now if self._token is not None else 0.0
-        if left < REFRESH_BEFORE and self._fetching is None and now >= self._retry_at:
-            self._fetching = asyncio.create_task(self._fetch())
-        if left <= 0 and self._fetching is not None:
+        self.warm()
+        if self._left() <= 0 and self._fetching is not None:
             await asyncio.shield(self._fetching)
-        if self._token is None or self._token.expires_on <= self._wall():
+        if self._token is None or self._left() <= 0:
             raise UpstreamError(
                 "upstream_identity_unavailable",
                 "The relay could not get an Entra ID token for the upstream. Its operator should check the managed "
@@ -88,10 +97,22 @@ class IdentityCredential:
             )
         return b"authorization", b"Bearer " + self._token.token.encode()
 
+    def _left(self) -> float:
+        return self._token.expires_on - self._wall() if self._token is not None else 0.0
+
+    def warm(self) -> None:
+        """See the Credential port. One fetch at a time, and none right after a failed one."""
+        if self._left() < REFRESH_BEFORE and self._fetching is None and self._wall() >= self._retry_at:
+            self._fetching = asyncio.create_task(self._fetch())
+
     async def _fetch(self) -> None:
         try:
+            if self._source is None:
+                self._source = await asyncio.to_thread(self._make)
             self._token = await self._source.get_token(self._scope)
-        except Exception:  # noqa: BLE001 - any of azure-identity's errors means the same: no token now
+        except Exception as error:  # noqa: BLE001 - any of azure-identity's errors means the same: no token now
+            # Its messages name endpoints and tenants, which help the operator, and never hold a credential.
+            logger.warning("no Entra ID token: %s: %s", type(error).__name__, error)
             self._retry_at = self._wall() + RETRY_AFTER
         finally:
             self._fetching = None
@@ -100,7 +121,9 @@ class IdentityCredential:
         """See the Credential port."""
         if self._fetching is not None:
             self._fetching.cancel()
-        await self._source.close()
+            await asyncio.wait({self._fetching})
+        if self._source is not None:
+            await self._source.close()
 
 
 def identity_installed() -> bool:
@@ -125,7 +148,7 @@ def azure_identity(client_id: str | None) -> TokenSource:
 def credential_for(settings: CredentialSettings) -> Credential:
     """Return the credential that the settings describe."""
     if settings.scope is not None:
-        return IdentityCredential(azure_identity(settings.client_id), settings.scope)
+        return IdentityCredential(partial(azure_identity, settings.client_id), settings.scope)
     if settings.api_key is not None:
         return FixedCredential(b"api-key", settings.api_key.reveal())
     token = settings.token or Secret("")

@@ -24,6 +24,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 ABORT = "chukei.abort"
 """The scope extension by which the relay's own server lets a stalled connection be cut."""
 
+SLOWEST_UPLOAD = 16 * 1024
+"""Bytes per second that a body must arrive with after its first seconds; a poor mobile uplink is twice as fast."""
+
 
 class Application:
     """One relay for one event loop. ``hooks`` hear of every finished request."""
@@ -53,6 +56,8 @@ class Application:
         async with self._starting:
             if self._relay is None:
                 self._relay = build(await self._with_simulator(), self._hooks)
+                for credential in self._relay.credentials:
+                    credential.warm()
             return self._relay
 
     async def _with_simulator(self) -> Settings:
@@ -146,16 +151,17 @@ class AsgiRequest:
         self._watcher: asyncio.Task[None] | None = None
 
     async def body(self, limit: int, seconds: float) -> bytes:
-        """See the Incoming port."""
+        """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
         self._check_length(limit)
         parts: list[bytes] = []
         size = 0
+        deadline = asyncio.get_running_loop().time() + seconds
         while True:
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(deadline + size / SLOWEST_UPLOAD):
                     message = await self._receive()
             except TimeoutError:
-                text = f"The request's body stopped arriving for {seconds:g} seconds."
+                text = f"The request's body arrived too slowly: {size} bytes in {seconds:g} seconds and more."
                 raise CallerError(408, "request_timeout", text, headers=_CLOSE) from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
