@@ -76,8 +76,11 @@ class FakeUpstream:
         self.cancelled = False
         self.closed = False
 
-    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes) -> FakeAnswer:
+    async def post(
+        self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
+    ) -> FakeAnswer:
         self.requests.append((endpoint, target, headers, body))
+        sent()
         self.asked.set()
         if not self._answers:
             try:

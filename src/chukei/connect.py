@@ -1,6 +1,7 @@
 """From a request to the first event: nothing has been promised to the client yet, so every failure is a plain error."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -42,10 +43,13 @@ async def connect(
     wants_stream: bool,
     stream_settings: StreamSettings,
     upstream_settings: UpstreamSettings,
+    sent: Callable[[], None],
+    answered: Callable[[Headers], None],
 ) -> Opened:
     """Send the request and wait until the answer shows that it is one.
 
-    For a stream that is the first event with output in it. Cancelling closes the connection.
+    For a stream that is the first event with output in it. Cancelling closes the connection. ``sent`` and
+    ``answered`` hear how far it came: they are called when the request is on its way and when headers have arrived.
 
     Raises:
         UpstreamError: in whatever way the upstream failed; the connection is closed or back in its pool.
@@ -53,7 +57,8 @@ async def connect(
     seconds = stream_settings.first_token_seconds if wants_stream else upstream_settings.answer_seconds
     try:
         async with asyncio.timeout(seconds):
-            answer = await upstream.post(request.endpoint, request.target, request.headers, request.body)
+            answer = await upstream.post(request.endpoint, request.target, request.headers, request.body, sent)
+            answered(answer.headers)
             try:
                 return await _begin(answer, request, operation, wants_stream, stream_settings.max_event_bytes)
             except BaseException:

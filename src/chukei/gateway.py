@@ -17,7 +17,7 @@ from chukei.config import Settings
 from chukei.connect import Opened, connect
 from chukei.cors import Cors
 from chukei.deliver import Delivery
-from chukei.errors import CallerError, RelayError, Unavailable
+from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
 from chukei.exchange import Exchange
 from chukei.model import Dialect, End, Headers, Operation, header
 from chukei.pages import Pages
@@ -138,7 +138,7 @@ class Gateway:
         record.stream, record.model, record.deployment = call.stream, choice.model.name, choice.deployment.name
         attempt = self._attempt(record, call, choice)
         headers = self._headers(record, incoming)
-        opened = await (self._await_first_event(attempt, reply, headers) if call.stream else attempt)
+        opened = await (self._await_first_event(attempt, record, reply, headers) if call.stream else attempt)
         try:
             await self._deliver(exchange, call, opened, reply, headers)
         except BaseException:
@@ -147,21 +147,33 @@ class Gateway:
 
     async def _attempt(self, record: RequestRecord, call: calls.Call, choice: Choice) -> Opened:
         """Ask one deployment, up to its first output."""
+
+        def sent() -> None:
+            record.usage = usage.estimate(call.size, 0)
+
+        def answered(headers: Headers) -> None:
+            record.upstream_request_id = _text(header(headers, b"apim-request-id"))
+            record.region = _text(header(headers, b"x-ms-region"))
+
         credential = await self._services.credentials[choice.deployment.name].header()
-        opened = await connect(
-            self._services.upstream,
-            calls.write(call, choice, credential, record.request_id),
-            call.operation,
-            wants_stream=call.stream,
-            stream_settings=self._settings.stream,
-            upstream_settings=self._settings.upstream,
-        )
-        record.upstream_request_id = _text(header(opened.answer.headers, b"apim-request-id"))
-        record.region = _text(header(opened.answer.headers, b"x-ms-region"))
-        return opened
+        try:
+            return await connect(
+                self._services.upstream,
+                calls.write(call, choice, credential, record.request_id),
+                call.operation,
+                wants_stream=call.stream,
+                stream_settings=self._settings.stream,
+                upstream_settings=self._settings.upstream,
+                sent=sent,
+                answered=answered,
+            )
+        except UpstreamError as error:
+            if error.end is End.UPSTREAM_STATUS:
+                record.usage = None  # what is refused costs nothing
+            raise
 
     async def _await_first_event(
-        self, attempt: Coroutine[None, None, Opened], reply: Reply, headers: Headers
+        self, attempt: Coroutine[None, None, Opened], record: RequestRecord, reply: Reply, headers: Headers
     ) -> Opened:
         """Wait for the first output; when that takes long, keep the connection alive with comments meanwhile."""
         task = asyncio.create_task(attempt)
@@ -171,6 +183,7 @@ class Gateway:
                 if task.done():
                     return task.result()
                 if not reply.started:
+                    record.status = 200
                     await reply.start(200, [_EVENT_STREAM, *_STREAM_HEADERS, *headers])
                 await reply.send(sse.HEARTBEAT)
         except BaseException:
@@ -192,9 +205,9 @@ class Gateway:
         record.first_token = exchange.elapsed
         if not reply.started:
             down = wire.headers_down(opened.answer.headers)
+            record.status = 200
             await reply.start(200, [*down, *_STREAM_HEADERS, *headers])
         delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)
-        record.status = 200
         try:
             await delivery.run(opened.first)
             record.end = stream.end()
@@ -206,12 +219,13 @@ class Gateway:
         """Pass on an answer that is no stream of events."""
         answer, body = opened.answer, opened.first
         down = wire.headers_down(answer.headers)
+        record.usage = None
         data = await answer.read()
         if data == b"":  # it was read whole
             record.usage = usage.of_answer(body) if body[:1] == b"{" else None
             down.append((b"content-length", str(len(body)).encode()))
-        await reply.start(200, [*down, *headers])
         record.status = 200
+        await reply.start(200, [*down, *headers])
         while data != b"":
             record.answer_bytes += len(body)
             await reply.send(body)

@@ -47,8 +47,12 @@ class Answer(Protocol):
 class Upstream(Protocol):
     """The way to Azure OpenAI."""
 
-    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes) -> Answer:
+    async def post(
+        self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
+    ) -> Answer:
         """Send a request and wait for the answer's headers. Cancelling closes what was opened.
+
+        ``sent`` is called when the request is on its way: from then on it may cost something.
 
         Raises:
             UpstreamError: nothing usable came back.
@@ -69,6 +73,10 @@ class Credential(Protocol):
         Raises:
             UpstreamError: no token can be had.
         """
+        ...
+
+    def warm(self) -> None:
+        """Begin to fetch what the first request will need."""
         ...
 
     async def close(self) -> None:
@@ -93,7 +101,7 @@ class Incoming(Protocol):
         """Return the whole body.
 
         Raises:
-            CallerError: 413 above ``limit`` bytes, 408 when nothing arrives for ``seconds``.
+            CallerError: 413 above ``limit`` bytes, 408 when it comes too slowly; a small one may take ``seconds``.
             ClientGone: the client left before the body was complete.
         """
         ...

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from functools import cache, partial
 
 from chukei.adapters.http.connection import Connection, HttpAnswer
@@ -39,7 +40,9 @@ class HttpClient:
         """How many connections exist, idle ones included."""
         return len(self._open)
 
-    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes) -> HttpAnswer:
+    async def post(
+        self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
+    ) -> HttpAnswer:
         """See the Upstream port.
 
         A reused connection that breaks before one byte of an answer had been closed by its server while the request
@@ -53,6 +56,7 @@ class HttpClient:
             if connection is None:
                 connection = await self._dial(place)
             answer = connection.send(head, body)
+            sent()
             try:
                 await answer.head()
             except UpstreamError as error:
