@@ -102,14 +102,14 @@ class TextFormatter(logging.Formatter):
             tokens = f"{fields.get('input_tokens', 0)}+{fields.get('output_tokens', 0)} tokens"
             parts = [
                 str(fields.get("status", "-")),
-                str(fields["method"]),
-                ascii(fields["path"])[1:-1],
+                str(fields.get("method", record.getMessage())),
+                ascii(fields.get("path", ""))[1:-1],
                 str(fields.get("model", "")),
                 str(fields.get("end", "")),
                 str(fields.get("code", "")),
                 tokens if "input_tokens" in fields else "",
                 f"first {fields['first_token_ms']:.0f} ms" if "first_token_ms" in fields else "",
-                f"{fields['duration_ms']:.0f} ms",
+                f"{fields['duration_ms']:.0f} ms" if "duration_ms" in fields else "",
             ]
             text = "  ".join(part for part in parts if part)
         if record.exc_info:

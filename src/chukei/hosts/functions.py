@@ -24,6 +24,7 @@ from chukei.adapters import request_log
 from chukei.config import ConfigError
 from chukei.errors import RelayError, Unavailable
 from chukei.hosts.asgi import Receive, Scope, Send, from_environment
+from chukei.intake import request_id
 
 __all__ = ["create", "function_app"]
 
@@ -138,6 +139,7 @@ async def _answer(send: Send, error: RelayError) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(error.body)).encode()),
         (b"x-should-retry", b"false"),
+        (b"x-request-id", request_id([]).encode()),
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": error.body})

@@ -5,12 +5,16 @@ parse in plain text. This protocol keeps its speed and adds what it lacks.
 """
 
 import asyncio
+import logging
 from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from chukei.errors import CallerError
 from chukei.hosts.asgi import ABORT, Application
+from chukei.intake import request_id as request_id_of
+
+logger = logging.getLogger(__name__)
 
 
 class StrictProtocol(HttpToolsProtocol):
@@ -116,13 +120,23 @@ class StrictProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: CallerError) -> None:
+        """Answer and close. Where an earlier request's answer is still due, this one would be taken for it: cut."""
         self._refused = True
+        request_id = request_id_of([])
+        logger.info("refused", extra={"fields": {"request_id": request_id, "status": error.status, "code": error.code}})
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and cycle.response_started and not cycle.response_complete:
+        if cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
             self.transport.abort()
             return
         body = error.body
-        lines = [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close", b"", body]
+        lines = [
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+            b"x-request-id: " + request_id.encode(),
+            b"",
+            body,
+        ]
         self.transport.write(STATUS_LINE[error.status] + b"\r\n".join(lines))
         self.transport.close()
 
