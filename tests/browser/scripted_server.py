@@ -118,6 +118,8 @@ class ScriptedServer:
         self.exchanges: list[Exchange] = []
         self.models = ["chat", "reasoner"]
         self.required_key = ""
+        self.prefix = ""
+        """The path that the page is mounted under, such as ``/relay``."""
         self.simulator = False
         self.failures: list[BaseException] = []
         self.url = ""
@@ -167,6 +169,10 @@ class ScriptedServer:
             watcher.cancel()
 
     async def _route(self, method: str, path: str, exchange: Exchange) -> None:
+        if not path.startswith(self.prefix):
+            await exchange.refuse(404, {"message": f"outside the prefix: {path}"})
+            return
+        path = path.removeprefix(self.prefix)
         if method == "GET" and not path.startswith("/v1/"):
             await _send_file(exchange, path)
         elif not self._allowed(exchange):

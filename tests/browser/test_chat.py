@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Page, expect
-from tests.browser.conftest import open_chat
+from playwright.async_api import BrowserContext, Page, expect
+from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event, saying
 from tests.browser.steps import answers, ask, finished, settle
 
@@ -318,3 +318,60 @@ async def test_a_simulator_is_named(page: Page, server: ScriptedServer, simulato
     await expect(page.locator("#model option")).to_have_count(2)
     await expect(page.locator("#simulator")).to_be_visible(visible=simulator)
     await expect(page.locator("#simulator-note")).to_be_visible(visible=simulator)
+
+
+async def test_the_page_works_under_a_path_prefix(
+    context: BrowserContext, watch: Watch, server: ScriptedServer
+) -> None:
+    server.prefix = "/tools/relay"
+    page = await context.new_page()
+    await open_chat(page, f"{server.url}tools/relay/")
+    await expect(page.locator("#model option")).to_have_count(2)
+    await ask(page, "Hello?")
+    await finished(page)
+    await expect(answers(page)).to_have_text("Hello from the server.")
+
+
+BROKEN_STORAGE = {
+    "refused": """for (const name of ["localStorage", "sessionStorage"]) {
+      Object.defineProperty(window, name, { get() { throw new DOMException("no", "SecurityError"); } });
+    }""",
+    "full": """Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };""",
+}
+
+
+@pytest.mark.parametrize("script", BROKEN_STORAGE.values(), ids=BROKEN_STORAGE.keys())
+async def test_the_page_works_without_storage(page: Page, server: ScriptedServer, script: str) -> None:
+    await page.add_init_script(script)
+    await open_chat(page, server.url)
+    for count, text in enumerate(("first", "second"), 1):
+        await ask(page, text)
+        await finished(page, count)
+    await page.get_by_role("button", name="New chat").click()
+    await page.get_by_role("button", name="first", exact=True).click()
+    await expect(answers(page)).to_have_count(2)
+
+
+async def test_a_long_answer_leaves_the_page_responsive(page: Page, server: ScriptedServer) -> None:
+    """Half a megabyte in 8,000 deltas as fast as they come: no task of the page may block for long."""
+    text = "Some **bold** words, `code` and a [link](https://x.test/) again and again.\n\n- item\n\n"
+
+    async def flood(exchange: Exchange) -> None:
+        await exchange.start()
+        for piece in azure_stream(*[text] * 6000, *["one long paragraph "] * 2000):
+            await exchange.write(piece)
+
+    server.scripts.append(flood)
+    await page.evaluate(
+        """() => {
+          window.longest = 0;
+          new PerformanceObserver((list) => {
+            for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
+          }).observe({ type: "longtask" });
+        }"""
+    )
+    await ask(page, "Hello?")
+    await expect(answers(page).locator("ul")).to_have_count(6000, timeout=60_000)
+    await expect(page.locator(".message-foot .readout")).to_be_visible(timeout=60_000)
+    longest = await page.evaluate("window.longest")
+    assert longest < 1000

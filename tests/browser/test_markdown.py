@@ -89,6 +89,7 @@ CASES: list[tuple[str, str]] = [
         "<tbody><tr><td>c</td></tr></tbody></table></div>",
     ),
     ("a | b\nno table", "<p>a | b\nno table</p>"),
+    ("言葉が\n届く。\n日本 and\n中継", "<p>言葉が届く。日本 and\n中継</p>"),
     ("a\r\n\r\nb\rc", "<p>a</p><p>b\nc</p>"),
 ]
 

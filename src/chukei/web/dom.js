@@ -31,7 +31,7 @@ export function element(tag, properties = {}, ...children) {
 /** Outlines on a 24 × 24 grid. */
 const ICONS = {
   send: "M12 19V5M6 11l6-6 6 6",
-  stop: "M8 8h8v8H8z",
+  stop: "M7.5 7.5h9v9h-9z",
   copy: "M9 9h10v11H9zM15 9V4H5v11h4",
   done: "M5 12.5l4.5 4.5L19 7.5",
   again: "M19 12a7 7 0 1 1-2.2-5.1M19 3.5V8h-4.5",

@@ -16,6 +16,9 @@ const LONGEST_RUN = 6;
 const PUNCTUATION = /[\p{P}\p{S}]/u;
 const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff00-\uffef]/u;
 
+/** Scripts that are written without spaces between words. */
+const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303f\uff00-\uffef]/u;
+
 /** @typedef {{opener: Delimiter | null, nodes: Inline[]}} Frame */
 
 /**
@@ -115,6 +118,11 @@ export function flanking(before, after, mark) {
     opens: left && (!right || PUNCTUATION.test(before)),
     closes: right && (!left || PUNCTUATION.test(after)),
   };
+}
+
+/** @param {string} char */
+export function isUnspaced(char) {
+  return UNSPACED.test(char);
 }
 
 /** @param {string} char */

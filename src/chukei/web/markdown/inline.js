@@ -5,7 +5,7 @@
  * rules break `**「重要」**です`), and `<br>` is a line break.
  */
 
-import { charAt, charBefore, flanking, resolveEmphasis } from "./emphasis.js";
+import { charAt, charBefore, flanking, isUnspaced, resolveEmphasis } from "./emphasis.js";
 import { readTarget, trimAddress } from "./targets.js";
 
 /**
@@ -125,7 +125,10 @@ class InlineParser {
     if (last?.type !== "text") return this.#push("\n", 1);
     const hard = last.text.endsWith("  ");
     last.text = last.text.trimEnd();
-    return hard ? this.#break(1) : this.#push("\n", 1);
+    if (hard) return this.#break(1);
+    // A line end is drawn as a space, which Chinese and Japanese do not have between words.
+    const joins = isUnspaced(last.text.at(-1) ?? "") && isUnspaced(charAt(this.text, this.#at + 1));
+    return this.#push(joins ? "" : "\n", 1);
   }
 
   #code() {

@@ -40,6 +40,8 @@ export class Composer {
     const hadFocus = this.#stop === document.activeElement;
     this.#send.hidden = busy;
     this.#stop.hidden = !busy;
+    byId("hint-idle", HTMLElement).hidden = busy;
+    byId("hint-busy", HTMLElement).hidden = !busy;
     if (!busy && hadFocus) this.focus();
   }
 

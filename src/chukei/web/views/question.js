@@ -34,7 +34,7 @@ export class QuestionView {
       element("h2", { class: "visually-hidden" }, words.say("you")),
       // What the reader typed is shown as typed, not as markdown.
       element("div", { class: "question-text" }, this.#message.content),
-      element("div", { class: "message-foot" }, copy, edit),
+      element("div", { class: "message-foot" }, edit, copy),
     );
     return edit;
   }
