@@ -34,6 +34,7 @@ class Connection(asyncio.Protocol):
         self._answer: HttpAnswer | None = None
         self._spoiled = False
         self._keep_alive = False
+        self._head_bytes = 0
         self.closed = False
         self.expiry: asyncio.TimerHandle | None = None
 
@@ -42,6 +43,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         assert self._answer is None
         self._answer = HttpAnswer(self)
+        self._head_bytes = 0
         self._transport.writelines((head, body)) if body else self._transport.write(head)
         return self._answer
 
@@ -82,6 +84,11 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             answer.fail("The upstream's answer broke the rules of HTTP.", self.ending(End.UNEXPECTED_ANSWER))
             self.abort()
+        if not answer.status:  # the parser itself would collect an endless field
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEADER_BYTES:
+                answer.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
+                self.abort()
         answer.notify()
 
     def ending(self, before_output: End) -> End:
@@ -108,7 +115,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Notice a second answer to one request: such a connection is not reused."""
-        if self._answer is None or self._answer.complete:
+        if self._answer is None:
+            self.abort()  # it comes in the same read as the end of the first one, which has been let go
+        elif self._answer.complete:
             self._spoiled = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
