@@ -75,6 +75,7 @@ class FakeUpstream:
         self.asked = asyncio.Event()
         self.cancelled = False
         self.closed = False
+        self.connects = True
 
     async def post(
         self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]

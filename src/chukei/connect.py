@@ -95,7 +95,7 @@ async def _first_output(answer: Answer, stream: Stream) -> bytes:
         if data is None:
             continue
         first = stream.feed(data) if data else stream.finish()
-        if stream.failure is not None and stream.dialect is Dialect.CHAT and stream.events <= 1:
+        if stream.failure is not None and stream.failed_first and _is_telling(stream):
             raise _error_event(stream.failure)
         if first:
             return first
@@ -106,6 +106,11 @@ async def _first_output(answer: Answer, stream: Stream) -> bytes:
         if not data:
             message = "The upstream ended its answer before any output."
             raise UpstreamError("upstream_lost", message, end=End.UPSTREAM_LOST)
+
+
+def _is_telling(stream: Stream) -> bool:
+    """Whether an error event can become an error status without losing what the client would read in the event."""
+    return stream.dialect is Dialect.CHAT or (stream.failure or b"").startswith(b"{")
 
 
 async def _whole(answer: Answer) -> bytes:
@@ -151,7 +156,7 @@ async def _refuse_status(answer: Answer, content_type: bytes) -> None:
             headers=[*(field for field in keep if field[0] != b"x-should-retry"), (b"x-should-retry", b"false")],
         )
     error = _error_of(body) if content_type != b"text/html" else None
-    if error is not None:
+    if error is not None and status < 600:
         raise UpstreamError(f"upstream_{status}", "", end=End.UPSTREAM_STATUS, status=status, headers=keep, body=body)
     passed = status if status in (404, 408, 429, 500, 503) or 400 <= status < 404 else 502
     message = f"The upstream answered with status {status} and no explanation."
@@ -162,7 +167,10 @@ async def _error_body(answer: Answer) -> bytes:
     parts: list[bytes] = []
     size = 0
     while size <= MAX_ERROR_BYTES:
-        data = await answer.read()
+        try:
+            data = await answer.read()
+        except UpstreamError:
+            return b""  # the status has arrived and says more than the break
         if data == b"":
             return b"".join(parts)
         parts.append(data or b"")
@@ -202,8 +210,9 @@ def _error_event(error: bytes) -> UpstreamError:
         status = 400
     else:
         status = 502
-    body = b'{"error":' + (error if error.startswith(b"{") else b"{}") + b"}"
-    return UpstreamError(code or "upstream_error", "", end=End.UPSTREAM_ERROR, status=status, body=body)
+    body = b'{"error":' + error + b"}" if error.startswith(b"{") else None
+    message = "The upstream reported an error before any output."
+    return UpstreamError(code or "upstream_error", message, end=End.UPSTREAM_ERROR, status=status, body=body)
 
 
 def _content_type(headers: Headers) -> bytes:

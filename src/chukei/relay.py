@@ -88,7 +88,8 @@ class Stream:
     ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
     not. ``cap`` bounds one event, and all that is held back before the first output.
 
-    After each ``feed`` look at ``failure`` (the upstream's own error event) and ``complete``.
+    After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
+    before it) and ``complete``.
     """
 
     __slots__ = (
@@ -100,6 +101,7 @@ class Stream:
         "_strip_usage",
         "dialect",
         "events",
+        "failed_first",
         "failure",
         "finish_reasons",
         "last",
@@ -124,6 +126,7 @@ class Stream:
         self.finish_reasons: dict[int, str] = {}
         self.usage: Usage | None = None
         self.failure: bytes | None = None
+        self.failed_first = False
         self.last = b""
 
     @property
@@ -240,7 +243,7 @@ class Stream:
 
     def _note_chunk(self, chunk: _Chunk) -> bool:
         if not _is_empty(chunk.error):
-            self.failure = bytes(chunk.error)
+            self._fail(bytes(chunk.error))
             return True
         for choice in chunk.choices or ():
             if choice.finish_reason:
@@ -252,9 +255,15 @@ class Stream:
                 return False
         return True
 
+    def _fail(self, error: bytes) -> None:
+        """Keep the first error; whether output came before it decides what it can still become."""
+        if self.failure is None:
+            self.failure = error
+            self.failed_first = self.events <= 1
+
     def _note_response(self, event: _ResponseEvent) -> None:
         if event.type == "error" or event.type == "response.failed" or not _is_empty(event.error):
-            self.failure = b"null" if _is_empty(event.error) else bytes(event.error)
+            self._fail(b"null" if _is_empty(event.error) else bytes(event.error))
         response = event.response
         usage = response.usage if response is not None else event.usage
         if usage is not None:
