@@ -5,7 +5,6 @@ One extractor serves every carrier of a credential, and the answer to a wrong on
 
 import hashlib
 import hmac
-from urllib.parse import urlsplit
 
 from chukei.config import AuthSettings, ServerSettings
 from chukei.errors import CallerError
@@ -82,7 +81,7 @@ class Gatekeeper:
         if origin is None:
             return
         text = origin.decode("latin-1").lower()
-        own = urlsplit(text).netloc == (header(headers, b"host") or b"").decode("latin-1").lower()
+        own = text.partition("://")[2] == (header(headers, b"host") or b"").decode("latin-1").lower()
         if not own and text not in self._origins and "*" not in self._origins:
             message = (
                 "Pages of other sites may not use this relay; its operator can allow one with server.cors_origins."
