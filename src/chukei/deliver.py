@@ -11,7 +11,7 @@ from chukei.config import StreamSettings
 from chukei.connect import Opened
 from chukei.errors import UpstreamError
 from chukei.exchange import Exchange
-from chukei.model import End
+from chukei.model import Dialect, End
 from chukei.plaintext import PlainText
 from chukei.ports import Reply
 from chukei.relay import State, Stream
@@ -41,6 +41,7 @@ class Delivery:
         self._last_read = now
         self._last_sent = now
         self._sending_since: float | None = None
+        self._broke_open = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, first: bytes) -> None:
@@ -70,7 +71,7 @@ class Delivery:
                 continue
             self._last_read = self._loop.time()
             out = stream.feed(data) if data else stream.finish()
-            if not data and not stream.ended:
+            if not data and (self._broke_open or not stream.ended):
                 await self._send(out)
                 raise self._incomplete()
         await self._finish(out)
@@ -84,6 +85,7 @@ class Delivery:
         try:
             return await self._answer.read()
         except UpstreamError:
+            self._broke_open = self._stream.dialect is Dialect.OPEN  # there only a clean end of the body says it
             return b""
 
     def _incomplete(self) -> UpstreamError:
