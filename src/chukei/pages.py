@@ -43,10 +43,17 @@ class Asset:
 
 
 class Pages:
-    """Answers the pages. ``assets`` finds a file of the chat page by its name, ``""`` being the page itself."""
+    """Answers the pages.
 
-    def __init__(self, pool: Pool, assets: Callable[[str], Asset | None], *, simulated: bool) -> None:
+    ``assets`` finds a file of the chat page by its name, ``""`` being the page itself; ``pace`` is the seconds between
+    two characters of the buffering test.
+    """
+
+    def __init__(
+        self, pool: Pool, assets: Callable[[str], Asset | None], *, simulated: bool, pace: float = TEST_SECONDS
+    ) -> None:
         self._pool = pool
+        self._pace = pace
         self._assets = assets
         self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
 
@@ -79,7 +86,7 @@ class Pages:
                 status = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
                 await _send(reply, record.status, [_JSON, *headers], status)
             case Page.TEST_STREAM:
-                await _test_stream(reply, headers, silent=record.method == "HEAD")
+                await _test_stream(reply, headers, self._pace, silent=record.method == "HEAD")
 
     def _asset(self, name: str) -> Asset:
         asset = self._assets(name)
@@ -103,7 +110,7 @@ async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> Non
     await reply.finish(body)
 
 
-async def _test_stream(reply: Reply, headers: Headers, *, silent: bool) -> None:
+async def _test_stream(reply: Reply, headers: Headers, pace: float, *, silent: bool) -> None:
     """Send one character at a time: whoever sees them arrive in one go has a buffer on the way.
 
     ``silent`` is for HEAD, which must not wait for a body that it does not get.
@@ -116,5 +123,5 @@ async def _test_stream(reply: Reply, headers: Headers, *, silent: bool) -> None:
     await reply.start(200, [*stream, *headers])
     for character in "" if silent else TEST_TEXT:
         await reply.send(sse.write(character))
-        await asyncio.sleep(TEST_SECONDS)
+        await asyncio.sleep(pace)
     await reply.finish(sse.DONE)
