@@ -1,0 +1,381 @@
+"""The failure matrix: each phase of a stream × each fault, on real sockets.
+
+``matrix_cells`` holds the table; here each of its rows is played, and afterwards nothing may be left: no upstream
+connection, no task, no descriptor, no secret in a log line or an error, and the next request succeeds.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.live import matrix_forms as matrix
+from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Hold, Send, Visit, chunk, head
+from tests.live.loopback import black_hole, refusing_port
+from tests.live.matrix_cells import (
+    BEFORE_OUTPUT,
+    Broken,
+    Cell,
+    Fault,
+    Forwarded,
+    Left,
+    Phase,
+    Refused,
+    Tokens,
+    Whole,
+)
+from tests.live.matrix_forms import CHAT, COMPLETION, PROMPT, UPSTREAM_KEY, Form
+from tests.live.raw_client import RawClient
+from tests.live.relays import InProcessRelay, eventually
+
+from chukei.adapters.request_log import JsonFormatter, log_request
+from chukei.config import load
+from chukei.telemetry import RequestRecord
+from chukei.usage import Usage
+
+pytestmark = pytest.mark.anyio
+
+HEARTBEAT = b": keep-alive"
+LEAVES = (Fault.ABORT, Fault.HALF_CLOSE)
+SHORT = 0.3
+"""Seconds of the timeouts under test."""
+LONG = 30
+"""Seconds of the timeouts that must not strike."""
+
+CONFIG = """
+[stream]
+heartbeat_seconds = {heartbeat}
+first_token_seconds = {first}
+idle_seconds = {timeout}
+max_event_bytes = {max_event}
+[upstream]
+connect_seconds = {timeout}
+[defaults]
+model = "scripted"
+[deployments]
+scripted = {{ endpoint = "{scripted}", api_key = {{ env = "KEY" }} }}
+refusing = {{ endpoint = "{refusing}", api_key = {{ env = "KEY" }} }}
+black-hole = {{ endpoint = "{black_hole}", api_key = {{ env = "KEY" }} }}
+handshake = {{ endpoint = "{handshake}", api_key = {{ env = "KEY" }} }}
+untrusted = {{ endpoint = "{untrusted}", api_key = {{ env = "KEY" }} }}
+"""
+
+
+class _Lines(logging.Handler):
+    """Keeps everything that is logged, as it would be written."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(JsonFormatter())
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@dataclass
+class Bench:
+    """The upstreams of all cells, and relays in front of them that differ in their patience."""
+
+    scripted: FaultUpstream
+    handshake: FaultUpstream
+    config: Path
+    addresses: dict[str, str]
+    log: _Lines
+    relays: dict[tuple[bool, bool], InProcessRelay] = field(default_factory=dict)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def relay(self, cell: Cell) -> InProcessRelay:
+        """Return the relay for a cell: with short timeouts for stalls, with quick heartbeats to commit early."""
+        kind = (cell.fault is Fault.STALL, cell.committed)
+        if kind not in self.relays:
+            path = self.config / f"{kind[0]}-{kind[1]}.toml"
+            heartbeat = 0.02 if cell.committed else LONG
+            timeout = SHORT if kind[0] else LONG
+            path.write_text(
+                CONFIG.format(
+                    heartbeat=heartbeat,
+                    timeout=timeout,
+                    first=timeout * 1.2,
+                    max_event=matrix.MAX_EVENT,
+                    **self.addresses,
+                )
+            )
+            relay = InProcessRelay(load(path, {"KEY": UPSTREAM_KEY}))
+            self.relays[kind] = await self.stack.enter_async_context(relay)
+        return self.relays[kind]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    log = _Lines()
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(log)
+    root.setLevel(logging.DEBUG)
+    authority = trustme.CA()
+    context = _server_context(authority)
+    with black_hole() as hole:
+        async with FaultUpstream() as scripted, FaultUpstream() as handshake, FaultUpstream(tls=context) as untrusted:
+            addresses = {
+                "scripted": scripted.url,
+                "refusing": f"http://127.0.0.1:{refusing_port()}",
+                "black_hole": f"http://127.0.0.1:{hole}",
+                "handshake": f"https://127.0.0.1:{handshake.port}",
+                "untrusted": untrusted.url,
+            }
+            bench = Bench(scripted, handshake, tmp_path_factory.mktemp("matrix"), addresses, log)
+            async with bench.stack:
+                yield bench
+    root.setLevel(level)
+    root.removeHandler(log)
+
+
+def _server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+CASES = list(matrix.cases())
+
+
+@pytest.mark.parametrize(("form", "cell"), CASES, ids=[f"{form.name}-{cell}" for form, cell in CASES])
+async def test_a_cell_of_the_matrix(form: Form, cell: Cell, bench: Bench) -> None:
+    relay = await bench.relay(cell)
+    bench.log.lines.clear()
+    async with _nothing_left(relay, bench):
+        record, body = await _play(form, cell, relay, bench)
+    assert record.end is cell.end, record
+    assert record.status == _status(cell), record
+    assert record.code == (cell.sees.code if isinstance(cell.sees, Refused | Broken) else None)
+    _check_tokens(form, cell, record)
+    log_request(record)
+    written = "\n".join(bench.log.lines)
+    assert f'"end":"{cell.end}"' in written
+    for secret in (UPSTREAM_KEY, PROMPT, COMPLETION):
+        assert secret not in written + repr(record)
+    assert UPSTREAM_KEY.encode() not in body
+    assert PROMPT.encode() not in body
+
+
+async def _play(form: Form, cell: Cell, relay: InProcessRelay, bench: Bench) -> tuple[RequestRecord, bytes]:
+    """Bring the request to the cell's phase, let the fault strike, and check what the client sees."""
+    before = len(relay.records)
+    bench.scripted.script = matrix.script_of(form, cell)
+    bench.handshake.at_connect = bench.scripted.script
+    async with RawClient(relay.url) as client:
+        await client.post(form.path, _naming(form.request, cell))
+        visit = await _visit(cell, relay, bench)
+        if cell.committed:
+            await client.until(HEARTBEAT + b"\n\n")
+        shown = _shown(form, cell)
+        if shown:
+            await _until_seen(client, shown)
+        await _strike(cell, client, relay, visit)
+        if not isinstance(cell.sees, Left):
+            await client.rest()
+            _check_answer(form, cell, client, shown)
+        elif cell.fault is Fault.HALF_CLOSE:
+            assert await client.closed()
+        record = await relay.record(before + 1)
+        if visit is not None and cell.fault in LEAVES:
+            await visit.peer_left(1)
+    # The end of an answer is awaited for a second; a whole error of the Responses API leaves a good connection.
+    pooled = 1 if isinstance(cell.sees, Forwarded) and not form.has_finish else 0
+    await eventually(lambda: relay.upstream.open_connections == pooled, 1.5)
+    return record, client.body
+
+
+def _naming(request: bytes, cell: Cell) -> bytes:
+    """Add the model whose deployment fails in the way of an early phase."""
+    name = {
+        (Phase.CONNECTING, True): "refusing",
+        (Phase.CONNECTING, False): "black-hole",
+        (Phase.TLS, True): "handshake",
+        (Phase.TLS, False): "handshake",
+    }.get((cell.phase, cell.fault is Fault.RESET), "scripted")
+    name = "untrusted" if cell.fault is Fault.UNTRUSTED else name
+    return request[:-1] + f',"model":"{name}"}}'.encode()
+
+
+async def _visit(cell: Cell, relay: InProcessRelay, bench: Bench) -> Visit | None:
+    """Wait until the upstream holds at the cell's phase."""
+    if cell.fault is Fault.UNTRUSTED:
+        return None
+    if cell.phase is Phase.CONNECTING:
+        if cell.fault is not Fault.RESET:
+            await eventually(lambda: _request_count(relay) == 1)
+        return None
+    visit = await (bench.handshake if cell.phase is Phase.TLS else bench.scripted).visit()
+    await visit.holding()
+    return visit
+
+
+def _request_count(relay: InProcessRelay) -> int:
+    return relay.relay.gateway.live
+
+
+async def _strike(cell: Cell, client: RawClient, relay: InProcessRelay, visit: Visit | None) -> None:
+    match cell.fault:
+        case Fault.ABORT:
+            client.reset()
+        case Fault.HALF_CLOSE:
+            client.half_close()
+        case Fault.SHUTDOWN:
+            relay.relay.gateway.stop_all()
+        case _ if visit is not None:
+            visit.release()
+
+
+async def _until_seen(client: RawClient, shown: bytes) -> None:
+    while _without_heartbeats(client.body) != shown:
+        assert await client.part(), client.body
+
+
+def _without_heartbeats(body: bytes) -> bytes:
+    events = body.split(b"\n\n")
+    return b"\n\n".join(event for event in events if event != HEARTBEAT)
+
+
+def _shown(form: Form, cell: Cell) -> bytes:
+    """What the client has been shown before the fault strikes."""
+    count = {Phase.INSIDE: 2, Phase.BETWEEN: 2, Phase.FINISHED: 3, Phase.COUNTED: 3, Phase.DONE: 3}.get(cell.phase, 0)
+    shown = b"".join(form.shown[:count])
+    if form is not CHAT:
+        return shown + (form.shown_end if cell.phase is Phase.DONE else b"")
+    if count == 3:
+        shown += form.finish
+    if cell.phase in (Phase.COUNTED, Phase.DONE):
+        shown += form.usage
+    return shown + (form.terminal if cell.phase is Phase.DONE else b"")
+
+
+def _check_answer(form: Form, cell: Cell, client: RawClient, shown: bytes) -> None:
+    assert client.headers["x-request-id"]
+    if isinstance(cell.sees, Refused):
+        assert client.status == cell.sees.status
+        assert client.headers["content-type"] == "application/json"
+        _check_error(json.loads(client.body), cell.sees.code)
+        return
+    assert client.status == 200
+    assert client.headers["content-type"].startswith("text/event-stream")
+    body = _without_heartbeats(client.body)
+    if isinstance(cell.sees, Whole):
+        assert body == shown
+    elif isinstance(cell.sees, Forwarded):
+        assert body == shown + form.shown_error
+    else:
+        assert isinstance(cell.sees, Broken)
+        assert body.startswith(shown)
+        event = body.removeprefix(shown)
+        if form.named_errors:
+            assert event.startswith(b"event: error\n")
+            event = event.removeprefix(b"event: error\n")
+        assert event.startswith(b"data: ")
+        assert event.endswith(b"\n\n")
+        assert event.count(b"\n") == 2
+        _check_error(json.loads(event[6:]), cell.sees.code)
+
+
+def _check_error(body: dict[str, dict[str, object]], code: str) -> None:
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["code"] == code
+    assert body["error"]["message"]
+    assert COMPLETION not in str(body)
+
+
+def _status(cell: Cell) -> int | None:
+    if isinstance(cell.sees, Refused):
+        return cell.sees.status
+    if isinstance(cell.sees, Left) and cell.phase in BEFORE_OUTPUT and not cell.committed:
+        return None
+    return 200
+
+
+def _check_tokens(form: Form, cell: Cell, record: RequestRecord) -> None:
+    if cell.tokens is Tokens.NONE:
+        assert record.usage is None
+    elif cell.tokens is Tokens.EXACT:
+        assert record.usage == Usage(input=7, output=3)
+    else:
+        events = {Phase.INSIDE: 2, Phase.BETWEEN: 2, Phase.FINISHED: 4}.get(cell.phase, 0)
+        size = len(_naming(form.request, cell))
+        if cell.fault is Fault.ERROR_EVENT and cell.phase is not Phase.PREAMBLE:
+            events += form.error.count(b"data: ")
+        assert record.usage == Usage(input=size // 4, output=events, estimated=True)
+
+
+@asynccontextmanager
+async def _nothing_left(relay: InProcessRelay, bench: Bench) -> AsyncIterator[None]:
+    """Check that a cell leaves no connection, task or descriptor, and that the next request succeeds."""
+    await _quiet(relay, bench)
+    tasks, descriptors = _tasks(), _descriptors()
+    yield
+    bench.scripted.script = GOOD
+    async with RawClient(relay.url) as client:
+        await client.post(CHAT.path, CHAT.request)
+        assert await client.head() == 200
+        assert _without_heartbeats(await client.rest()) == ANSWER
+    await _quiet(relay, bench)
+    await eventually(lambda: _tasks() == tasks and _descriptors() == descriptors)
+
+
+async def _quiet(relay: InProcessRelay, bench: Bench) -> None:
+    await bench.scripted.drop()
+    await bench.handshake.drop()
+    await eventually(lambda: relay.upstream.open_connections == 0 and not relay.server.server_state.connections)
+
+
+def _tasks() -> set[asyncio.Task[object]]:
+    return {task for task in asyncio.all_tasks() if not task.done()}
+
+
+def _descriptors() -> dict[str, str]:
+    return dict(_open_descriptors())
+
+
+def _open_descriptors() -> Iterator[tuple[str, str]]:
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        try:
+            yield name, str(Path("/proc/self/fd", name).readlink())
+        except OSError:
+            continue  # the listing's own
+
+
+ANSWER = b"".join((*CHAT.preamble, *CHAT.outputs, CHAT.finish, CHAT.usage, CHAT.terminal))
+GOOD = [Send(head() + chunk(ANSWER) + LAST_CHUNK)]
+
+
+async def test_a_connection_that_went_stale_in_the_pool_is_replaced_once(bench: Bench) -> None:
+    """A server closes an idle connection just as the relay sends on it: nobody saw the request, so it is sent again."""
+    relay = await bench.relay(CASES[0][1])
+    await _quiet(relay, bench)
+    accepted = bench.scripted.accepted
+    bench.scripted.script = lambda visit: GOOD if bench.scripted.accepted > accepted + 1 or not stale else [Hold()]
+    stale: list[bool] = []
+    async with RawClient(relay.url) as client:
+        await client.post(CHAT.path, CHAT.request)
+        assert await client.rest() == ANSWER
+    stale.append(True)
+    async with RawClient(relay.url) as client:
+        await client.post(CHAT.path, CHAT.request)
+        visit = await bench.scripted.visit(2)
+        await visit.holding()
+        for connection in tuple(bench.scripted.connections):
+            connection.cut()
+        assert await client.rest() == ANSWER
+    assert bench.scripted.accepted == accepted + 2
