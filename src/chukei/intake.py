@@ -90,4 +90,5 @@ def request_id(headers: Headers) -> str:
 
 
 def _bad(message: str) -> CallerError:
-    return CallerError(400, "ambiguous_request", message)
+    # Nothing behind an ambiguous request can be trusted to be a request of its own (RFC 9112 §6.3).
+    return CallerError(400, "ambiguous_request", message, headers=[(b"connection", b"close")])

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from urllib.parse import urlsplit
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from chukei.errors import CallerError
@@ -21,9 +22,10 @@ class StrictProtocol(HttpToolsProtocol):
     """One client connection."""
 
     _head_timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _head_bytes = 0  # since the head, or the last part of a body, began: chunk framing counts as well
     _in_head = True
     _refused = False
+    _resuming = False
 
     @property
     def _application(self) -> Application:
@@ -43,40 +45,85 @@ class StrictProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to an unfinished head, and give a later request's head its time too."""
+        """Count what is not body, and give a later request's head its time too."""
         if self._refused:
             return
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_timer is None:
-                self._await_head()
-        super().data_received(data)
-        if self._in_head and self._head_bytes > self.settings.max_header_bytes and not self._refused:
+        self._unset_keepalive_if_required()
+        self._head_bytes += len(data)
+        if self._in_head and self._head_timer is None:
+            self._await_head()
+        self._parse(data)
+        if self._head_bytes > self.settings.max_header_bytes and not self._refused:
             limit = self.settings.max_header_bytes
             self._refuse(CallerError(431, "headers_too_large", f"The request's headers exceed {limit} bytes."))
 
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except HttpParserError:
+            self.send_400_response("")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read on in HTTP/1.1 after an offer to upgrade, as a server may (RFC 9110 §7.8).
+
+        Java's HttpClient makes the offer with every first request, and the parser stops there, in front of the body.
+        A new one is led to the same place.
+        """
+        self.parser = HttpRequestParser(self)
+        framing = (b"content-length", b"transfer-encoding")
+        fields = [name + b": " + value + b"\r\n" for name, value in self.headers if name in framing]
+        self._resuming = True
+        self._parse(b"POST / HTTP/1.1\r\n" + b"".join(fields) + b"\r\n")
+        self._resuming = False
+        if rest and not self._refused:
+            self._parse(rest)
+
     def on_message_begin(self) -> None:
         """Let the application cut the connection."""
+        if self._resuming:
+            return
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"abort": self._abort}}
 
+    def on_url(self, url: bytes) -> None:
+        """Take the target."""
+        if not self._resuming:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field without the white space around it. One behind the body must not pass for one of the head."""
+        if self._resuming or self._refused:
+            return
+        if self._in_head:
+            super().on_header(name, value.strip(b" \t"))
+        else:
+            self._refuse(CallerError(400, "ambiguous_request", "Fields behind a chunked body are not accepted."))
+
     def on_headers_complete(self) -> None:
-        """Refuse a target whose host is not the Host that was sent (RFC 9112 §3.2.2), then start the request."""
+        """Refuse what no HTTP/1.1 client sends, then start the request."""
+        if self._resuming:
+            return
         self._head_done()
         if self._refused:
             return
-        if not self.url.startswith(b"/") and not self._same_host():
-            self._refuse(CallerError(400, "ambiguous_request", "The request's target and its Host header differ."))
-            return
-        super().on_headers_complete()
+        fault = self._fault_of_the_request_line()
+        if fault is not None:
+            self._refuse(CallerError(400, "ambiguous_request", fault))
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Drop what follows a refused head."""
+        self._head_bytes = 0
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Expect the next head."""
+        """Expect the next head, unless the parser only believes that the rest is another protocol."""
+        if self.parser.should_upgrade():
+            return
         self._in_head = True
         self._head_bytes = 0
         if not self._refused:
@@ -90,6 +137,16 @@ class StrictProtocol(HttpToolsProtocol):
         """Let the application drain: uvicorn calls this on each connection when it has been told to stop."""
         self._application.drain()
         super().shutdown()
+
+    def _fault_of_the_request_line(self) -> str | None:
+        """Say what is wrong with the version or the target: RFC 9112 §2.3, §3.2 and, for two hosts, §3.2.2."""
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            return "The version of HTTP must be 1.1 or 1.0."
+        if b"#" in self.url:
+            return "The request's target must not hold a fragment."
+        if not self.url.startswith(b"/") and not self._same_host():
+            return "The request's target and its Host header differ."
+        return None
 
     def _same_host(self) -> bool:
         if self.url == b"*":
