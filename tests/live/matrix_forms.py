@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.live.fault_upstream import LAST_CHUNK, Close, Hold, Receive, Reset, Script, Send, Stall, Step, chunk, head
-from tests.live.matrix_cells import CELLS, Cell, F, P, after_heartbeat
+from tests.live.matrix_cells import CELLS, Cell, F, P, Phase, after_heartbeat
 
 PROMPT = "planted-prompt-secret"
 COMPLETION = "planted-completion-secret"
