@@ -1,0 +1,12 @@
+"""What the relay costs, beside nginx and beside no relay at all.
+
+upstream.py   stands for Azure OpenAI: streams numbered, time-stamped events
+load.py       the clients: counts what arrives, and how late
+relays.py     starts what stands between them
+process.py    CPU time and memory of a process and its children, from the operating system
+workloads.py  what is measured
+measure.py    one workload through one relay
+report.py     many rounds into one table
+
+Each of upstream, clients and relays is a process of its own. `scripts/bench` runs it all.
+"""

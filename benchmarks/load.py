@@ -1,0 +1,189 @@
+"""The clients: ``python -m benchmarks.load PORT CLIENTS REQUESTS EVENTS GAP RAMP`` (see workloads.Workload).
+
+Prints ``open`` when every client has received its first event, and a Tally as JSON at the end. Nothing is assumed of
+what comes: HTTP is parsed, and each event's stamp says which stream it belongs to, which it is, and when it was sent.
+"""
+
+import asyncio
+import sys
+import time
+from array import array
+from typing import cast
+
+import httptools
+import msgspec
+
+from benchmarks import events
+from benchmarks.process import new_loop
+
+KEY = "benchmark-key"
+TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+_PROMPT = "You measure the time between two words. " * 10
+
+
+class Tally(msgspec.Struct):
+    """What the clients saw. Times are milliseconds.
+
+    ``lost`` counts events that were missing, repeated, out of order or of another stream, ``failed`` answers with
+    another status or without their end. ``first`` is from a request's sending to its first content event.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    events: int = 0
+    lost: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+    delay: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    first: tuple[float, float] = (0.0, 0.0)
+
+
+class Load:
+    """All clients together."""
+
+    def __init__(self, clients: int, requests: int, count: int, gap: int) -> None:
+        self.clients = clients
+        self.requests = requests
+        self.count = count
+        self.gap = gap
+        self.tally = Tally()
+        self.delays = array("q")
+        self.firsts = array("q")
+        self._running = clients
+        self._silent = clients
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def opened(self) -> None:
+        """Count a client that has received its first event."""
+        self._silent -= 1
+        if self._silent == 0:
+            print("open", flush=True)
+
+    def ended(self) -> None:
+        """Count a client that has had all its answers."""
+        self._running -= 1
+        if self._running == 0:
+            self.done.set_result(None)
+
+    def result(self) -> Tally:
+        """Return the tally with its percentiles."""
+        self.tally.delay = (_share(self.delays, 0.5), _share(self.delays, 0.99), _share(self.delays, 1.0))
+        self.tally.first = (_share(self.firsts, 0.5), _share(self.firsts, 0.99))
+        return self.tally
+
+
+def _share(nanoseconds: "array[int]", share: float) -> float:
+    ordered = sorted(nanoseconds)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] / 1e6 if ordered else 0.0
+
+
+class Client(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, load: Load, stream: int) -> None:
+        self._load = load
+        self._stream = stream
+        self._left = load.requests
+        self._parser = httptools.HttpResponseParser(self)
+        self._seen_any = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._request = _request(self._stream, self._load.count, self._load.gap)
+        self._send()
+
+    def _send(self) -> None:
+        self._number = 0
+        self._rest = b""
+        self._complete = False
+        self._sent = time.monotonic_ns()
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came at this moment."""
+        self._now = time.monotonic_ns()
+        self._parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        """Look at the events that this completes."""
+        data = self._rest + body if self._rest else body
+        if not self._load.count:
+            self._complete = True
+            return
+        end = data.rfind(b"\n\n") + 2
+        if end < 2:
+            self._rest = data
+            return
+        self._rest = data[end:]
+        for match in events.STAMP.finditer(data, 0, end):
+            self._event(int(match[1]), int(match[2]), int(match[3]))
+        if data.find(events.DONE, 0, end) >= 0:
+            self._complete = self._number == self._load.count
+
+    def _event(self, stream: int, number: int, sent: int) -> None:
+        load = self._load
+        load.tally.events += 1
+        load.delays.append(self._now - sent)
+        if stream != self._stream or number != self._number:
+            load.tally.lost += 1
+        self._number = number + 1
+        if number == 0:
+            load.firsts.append(self._now - self._sent)
+            if not self._seen_any:
+                self._seen_any = True
+                load.opened()
+
+    def on_message_complete(self) -> None:
+        """Go on with the next request."""
+        load = self._load
+        load.tally.requests += 1
+        if self._parser.get_status_code() != 200 or not self._complete or self._rest:
+            load.tally.failed += 1
+            load.tally.lost += load.count - self._number
+        self._left -= 1
+        if self._left:
+            self._send()
+        else:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count answers that never came as failed."""
+        load = self._load
+        load.tally.failed += self._left
+        load.ended()
+
+
+def _request(stream: int, count: int, gap: int) -> bytes:
+    body = msgspec.json.encode(
+        {"messages": [{"role": "user", "content": f"{_PROMPT}bench:{stream}:{count}:{gap}"}], "stream": count > 0}
+    )
+    head = (
+        f"POST {TARGET} HTTP/1.1\r\nhost: 127.0.0.1\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n"
+        f"user-agent: benchmark\r\naccept: */*\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def main(port: int, load: Load, ramp: float) -> None:
+    """Run all clients to their end and print the tally."""
+    loop = asyncio.get_running_loop()
+    began, cpu = time.monotonic(), time.process_time()
+    for stream in range(load.clients):
+        await loop.create_connection(lambda stream=stream: Client(load, stream), "127.0.0.1", port)  # type: ignore[misc]
+        due = began + (stream + 1) * ramp
+        await asyncio.sleep(max(due - time.monotonic(), 0))
+    await load.done
+    load.tally.seconds = time.monotonic() - began
+    load.tally.cpu = time.process_time() - cpu
+    print(msgspec.json.encode(load.result()).decode(), flush=True)
+
+
+async def _run(arguments: list[str]) -> None:
+    port, clients, requests, count, gap = (int(text) for text in arguments[:5])
+    await main(port, Load(clients, requests, count, gap), float(arguments[5]) / 1000)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_run(sys.argv[1:]))
