@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 from tests.browser.scripted_server import ScriptedServer
+
+# What a test waits for comes at once or not at all; a busy machine may take its time.
+expect.set_options(timeout=15_000)
 
 FLAGS = [
     "--no-sandbox",
