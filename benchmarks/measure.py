@@ -43,7 +43,7 @@ class Result(msgspec.Struct):
 
 
 def measure(workload: Workload, relay: Server | None, upstream: Server) -> Result:
-    """Run a workload through a relay, or straight to the upstream. Memory is measured on a relay that has just started."""
+    """Run a workload through a relay, or straight to the upstream. A relay whose memory is asked for starts afresh."""
     if workload.still and relay is not None:
         relay.restart()
         measure(_WARM_UP, relay, upstream)
