@@ -69,6 +69,8 @@ async def _ask(settings: Settings, upstream: HttpClient, model: Model, deploymen
             wants_stream=True,
             stream_settings=settings.stream,
             upstream_settings=settings.upstream,
+            sent=lambda: None,
+            answered=lambda _: None,
         )
     except RelayError as error:
         said = error.message or error.body.decode(errors="replace")
