@@ -51,7 +51,10 @@ class FakeAnswer:
             self._woken.clear()
             if not self._reads:
                 return None
-        read = self._reads.pop(0)
+        # An end and a break stay: whoever reads again is told again.
+        read = (
+            self._reads[0] if self._reads[0] == b"" or isinstance(self._reads[0], UpstreamError) else self._reads.pop(0)
+        )
         if isinstance(read, UpstreamError):
             raise read
         return read
@@ -108,6 +111,9 @@ class FakeCredential:
         if isinstance(self._key, UpstreamError):
             raise self._key
         return b"api-key", self._key
+
+    def warm(self) -> None:
+        return None
 
     async def close(self) -> None:
         return None

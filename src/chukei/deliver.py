@@ -5,15 +5,16 @@ reached, looks at when something last happened, and sleeps again for what is lef
 """
 
 import asyncio
+from collections.abc import Coroutine
 
-from chukei import sse
+from chukei import sse, usage, wire
 from chukei.config import StreamSettings
 from chukei.connect import Opened
 from chukei.errors import UpstreamError
 from chukei.exchange import Exchange
-from chukei.model import Dialect, End
+from chukei.model import Dialect, End, Headers
 from chukei.plaintext import PlainText
-from chukei.ports import Reply
+from chukei.ports import Answer, Reply
 from chukei.relay import State, Stream
 
 
@@ -126,7 +127,8 @@ class Delivery:
         if self._sending_since is not None:
             return self._sending_since + self._settings.write_seconds
         idle = self._last_read + self._settings.idle_seconds
-        return min(idle, self._last_sent + self._settings.heartbeat_seconds)
+        soonest = self._loop.time() + self._settings.write_seconds  # if a send began now
+        return min(idle, self._last_sent + self._settings.heartbeat_seconds, soonest)
 
     def _tick(self) -> None:
         now = self._loop.time()
@@ -146,7 +148,58 @@ class Delivery:
         """
         now = self._loop.time()
         if now - self._last_read >= self._settings.idle_seconds:
-            message = f"The upstream fell silent for {self._settings.idle_seconds:g} seconds."
-            raise UpstreamError("upstream_timeout", message, end=End.TIMEOUT, status=504)
+            raise _silent(self._settings.idle_seconds)
         if now - self._last_sent >= self._settings.heartbeat_seconds:
             await self._write(sse.HEARTBEAT)
+
+
+async def deliver_whole(
+    exchange: Exchange, opened: Opened, reply: Reply, headers: Headers, settings: StreamSettings
+) -> None:
+    """Pass on an answer that is no stream of events.
+
+    Raises:
+        UpstreamError: the upstream broke or fell silent before the end.
+    """
+    record, answer, body = exchange.record, opened.answer, opened.first
+    down = wire.headers_down(answer.headers)
+    record.usage = None
+    data = await _next_part(answer, settings.idle_seconds)
+    if data == b"":  # it was read whole
+        record.usage = usage.of_answer(body) if body[:1] == b"{" else None
+        down.append((b"content-length", str(len(body)).encode()))
+    record.status = 200
+    await reply.start(200, [*down, *headers])
+    while data != b"":
+        record.answer_bytes += len(body)
+        await _in_time(exchange, reply.send(body), settings.write_seconds)
+        body = data or b""
+        data = await _next_part(answer, settings.idle_seconds)
+    record.answer_bytes += len(body)
+    await _in_time(exchange, reply.finish(body), settings.write_seconds)
+    answer.finish()
+    record.end = End.COMPLETED
+
+
+async def _next_part(answer: Answer, seconds: float) -> bytes | None:
+    """Read more of a long answer, for which the time that the whole may take is no measure."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer.read()
+    except TimeoutError:
+        raise _silent(seconds) from None
+
+
+async def _in_time(exchange: Exchange, sending: Coroutine[None, None, None], seconds: float) -> None:
+    """Give up a client that does not read what is sent."""
+    try:
+        async with asyncio.timeout(seconds):
+            await sending
+    except TimeoutError:
+        exchange.stop(End.CLIENT_STALLED)
+        await asyncio.sleep(0)  # the stop takes effect here
+
+
+def _silent(seconds: float) -> UpstreamError:
+    message = f"The upstream fell silent for {seconds:g} seconds."
+    return UpstreamError("upstream_timeout", message, end=End.TIMEOUT, status=504)

@@ -16,7 +16,7 @@ from chukei.auth import Gatekeeper
 from chukei.config import Settings
 from chukei.connect import Opened, connect
 from chukei.cors import Cors
-from chukei.deliver import Delivery
+from chukei.deliver import Delivery, deliver_whole
 from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
 from chukei.exchange import Exchange
 from chukei.model import Dialect, End, Headers, Operation, header
@@ -199,7 +199,7 @@ class Gateway:
     ) -> None:
         record, stream = exchange.record, opened.stream
         if stream is None:
-            await self._deliver_whole(record, opened, reply, headers)
+            await deliver_whole(exchange, opened, reply, headers, self._settings.stream)
             return
         record.stream = True
         record.first_token = exchange.elapsed
@@ -214,27 +214,6 @@ class Gateway:
         finally:
             record.finish_reasons = stream.finish_reasons
             record.usage = stream.usage or _estimate(call, stream)
-
-    async def _deliver_whole(self, record: RequestRecord, opened: Opened, reply: Reply, headers: Headers) -> None:
-        """Pass on an answer that is no stream of events."""
-        answer, body = opened.answer, opened.first
-        down = wire.headers_down(answer.headers)
-        record.usage = None
-        data = await answer.read()
-        if data == b"":  # it was read whole
-            record.usage = usage.of_answer(body) if body[:1] == b"{" else None
-            down.append((b"content-length", str(len(body)).encode()))
-        record.status = 200
-        await reply.start(200, [*down, *headers])
-        while data != b"":
-            record.answer_bytes += len(body)
-            await reply.send(body)
-            body = data or b""
-            data = await answer.read()
-        record.answer_bytes += len(body)
-        await reply.finish(body)
-        answer.finish()
-        record.end = End.COMPLETED
 
     # Ways out other than success.
 

@@ -1,0 +1,554 @@
+"""The path of one request, told as what goes in and what comes out."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+
+import pytest
+from tests.fakes import (
+    JSON,
+    FakeAnswer,
+    FakeClock,
+    FakeCredential,
+    FakeHook,
+    FakeIncoming,
+    FakeReply,
+    FakeUpstream,
+)
+
+from chukei import sse
+from chukei.auth import Gatekeeper
+from chukei.config import Settings, load
+from chukei.errors import CallerError, UpstreamError
+from chukei.gateway import Gateway, Services
+from chukei.model import End
+from chukei.pages import Asset, Pages
+from chukei.pool import Pool
+from chukei.ports import Credential
+from chukei.telemetry import RequestRecord
+from chukei.usage import Usage
+
+pytestmark = pytest.mark.anyio
+
+SECRET_PROMPT = "the-prompt-nobody-may-log"
+BODY = b'{"stream":true,"messages":[{"role":"user","content":"' + SECRET_PROMPT.encode() + b'"}]}'
+WHOLE = BODY.replace(b"true", b"false")
+ROLE = b'data: {"choices":[{"delta":{"role":"assistant"},"finish_reason":null,"index":0}]}\n\n'
+CONTENT = b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":null,"index":0}]}\n\n'
+FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop","index":0}]}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}\n\n'
+LOST = UpstreamError("upstream_lost", "Gone.", end=End.UPSTREAM_LOST)
+ENVIRONMENT = {
+    "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com",
+    "AZURE_OPENAI_API_KEY": "upstream-secret",
+    "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
+}
+
+
+class Bench:
+    """A gateway among fakes."""
+
+    def __init__(
+        self,
+        *answers: FakeAnswer | Exception,
+        hooks: Sequence[FakeHook] = (),
+        credential: FakeCredential | None = None,
+        **extra: str,
+    ) -> None:
+        environment = ENVIRONMENT | {key.upper(): value for key, value in extra.items()}
+        self.settings: Settings = load(None, environment)
+        self.upstream = FakeUpstream(*answers)
+        self.clock = FakeClock()
+        self.hook = FakeHook()
+        pool = Pool(self.settings.models, default=self.settings.default_model, open=self.settings.open)
+        credentials: dict[str, Credential] = {"azure": credential or FakeCredential()}
+        services = Services(
+            pool=pool,
+            gatekeeper=Gatekeeper(self.settings.auth, self.settings.server),
+            pages=Pages(
+                pool, lambda name: Asset("text/html", b"page") if not name else None, simulated=False, pace=0.01
+            ),
+            upstream=self.upstream,
+            credentials=credentials,
+            hooks=[*hooks, self.hook],
+            clock=self.clock,
+        )
+        self.gateway = Gateway(self.settings, services)
+
+    def start(self, incoming: FakeIncoming) -> tuple[FakeReply, asyncio.Task[None]]:
+        reply = FakeReply()
+        return reply, asyncio.create_task(self.gateway.handle(incoming, reply))
+
+    async def serve(self, incoming: FakeIncoming) -> tuple[FakeReply, RequestRecord]:
+        reply, task = self.start(incoming)
+        async with asyncio.timeout(5):
+            await task
+        return reply, self.record
+
+    @property
+    def record(self) -> RequestRecord:
+        """The one record that was written."""
+        assert len(self.hook.records) == 1
+        assert self.gateway.live == 0
+        return self.hook.records[0]
+
+
+async def test_a_stream_from_end_to_end() -> None:
+    answer = FakeAnswer([ROLE, CONTENT, FINISH, USAGE + sse.DONE])
+    answer.headers = [
+        *answer.headers,
+        (b"apim-request-id", b"apim"),
+        (b"x-ms-region", b"Sweden"),
+        (b"set-cookie", b"s"),
+    ]
+    bench = Bench(answer)
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert reply.status == 200
+    assert reply.body == ROLE + CONTENT + FINISH + sse.DONE
+    assert reply.finished
+    assert answer.finished
+    fields = dict(reply.headers)
+    assert fields[b"content-type"] == b"text/event-stream; charset=utf-8"
+    assert fields[b"x-accel-buffering"] == b"no"
+    assert fields[b"x-request-id"] == record.request_id.encode()
+    assert b"set-cookie" not in fields
+    [(endpoint, target, headers, body)] = bench.upstream.requests
+    assert (endpoint, target) == ("https://r.openai.azure.com", "/openai/v1/chat/completions")
+    assert (b"api-key", b"upstream-secret") in headers
+    assert json.loads(body)["model"] == "gpt-4o"
+    assert (record.end, record.status, record.code) == (End.COMPLETED, 200, None)
+    assert record.usage == Usage(9, 3)
+    assert record.finish_reasons == {0: "stop"}
+    assert (record.upstream_request_id, record.region, record.caller) == ("apim", "Sweden", "local")
+    assert record.request_bytes == len(BODY)
+    assert record.answer_bytes == len(reply.body)
+
+
+async def test_each_read_is_sent_by_itself() -> None:
+    reads = [ROLE + CONTENT, CONTENT, CONTENT + CONTENT, FINISH, sse.DONE]
+    reply, _ = await Bench(FakeAnswer(reads)).serve(FakeIncoming(BODY))
+    assert reply.sent == reads
+
+
+async def test_a_whole_answer() -> None:
+    body = b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}'
+    reply, record = await Bench(FakeAnswer([body, b""], headers=JSON)).serve(FakeIncoming(WHOLE))
+    assert (reply.status, reply.body, reply.finished) == (200, body, True)
+    assert dict(reply.headers)[b"content-length"] == str(len(body)).encode()
+    assert (record.end, record.stream, record.usage) == (End.COMPLETED, False, Usage(1, 2))
+
+
+async def test_a_large_whole_answer_flows() -> None:
+    parts = [bytes([65 + index]) * (1 << 20) for index in range(8)]
+    answer = FakeAnswer([*parts, b""], headers=[(b"content-type", b"audio/mpeg")])
+    reply, record = await Bench(answer).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    assert reply.body == b"".join(parts)
+    assert len(reply.sent) > 2
+    assert record.answer_bytes == 8 << 20
+
+
+async def test_a_large_whole_answer_that_breaks_is_cut_and_never_looks_complete() -> None:
+    answer = FakeAnswer([b"x" * (5 << 20), b"y", LOST], headers=[(b"content-type", b"audio/mpeg")])
+    reply, record = await Bench(answer).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    assert reply.aborted
+    assert not reply.finished
+    assert record.end is End.UPSTREAM_LOST
+    assert answer.aborted
+
+
+async def test_a_large_whole_answer_to_a_client_that_stops_reading_is_given_up() -> None:
+    answer = FakeAnswer([b"x" * (5 << 20), b"y", b""], headers=[(b"content-type", b"audio/mpeg")])
+    bench = Bench(answer, chukei_stream__write_seconds="0.02")
+    reply, task = bench.start(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    reply.reading.clear()
+    async with asyncio.timeout(5):
+        await task
+    assert bench.record.end is End.CLIENT_STALLED
+    assert reply.aborted
+    assert answer.aborted
+
+
+async def test_a_large_whole_answer_from_an_upstream_that_falls_silent_is_given_up() -> None:
+    answer = FakeAnswer([b"x" * (5 << 20), b"y"], headers=[(b"content-type", b"audio/mpeg")])
+    bench = Bench(answer, chukei_stream__idle_seconds="0.02")
+    reply, record = await bench.serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    assert record.end is End.TIMEOUT
+    assert reply.aborted
+    assert answer.aborted
+
+
+async def test_the_simple_form() -> None:
+    bench = Bench(FakeAnswer([ROLE + CONTENT, FINISH + USAGE + sse.DONE]))
+    reply, _ = await bench.serve(FakeIncoming(BODY.replace(b'"stream":true,', b""), path="/api/chat-stream"))
+    events = list(sse.split(reply.body))
+    assert events[0] == b"data: hi\n\n"
+    assert events[1].startswith(b"event: finish\n")
+    assert json.loads(sse.data_of(events[1]))["usage"]["total_tokens"] == 12
+    assert events[2] == sse.DONE
+
+
+# Refusals.
+
+
+REFUSALS = [
+    pytest.param(FakeIncoming(b"{"), 400, "invalid_json", id="no JSON"),
+    pytest.param(FakeIncoming(b"{}"), 400, "missing_messages", id="no messages"),
+    pytest.param(FakeIncoming(BODY, path="/nowhere"), 404, "unknown_route", id="route"),
+    pytest.param(FakeIncoming(method="GET"), 405, "method_not_allowed", id="method"),
+    pytest.param(FakeIncoming(BODY, local=False), 401, "invalid_api_key", id="key"),
+    pytest.param(FakeIncoming(BODY, headers=[]), 400, "ambiguous_request", id="head"),
+    pytest.param(FakeIncoming(BODY, headers=[(b"host", b"localhost")]), 415, "unsupported_media_type", id="type"),
+    pytest.param(FakeIncoming(CallerError(413, "request_too_large", "x")), 413, "request_too_large", id="size"),
+    pytest.param(FakeIncoming(method="OPTIONS"), 403, "origin_not_allowed", id="preflight"),
+    pytest.param(FakeIncoming(b'{"model":"../x",' + BODY[1:]), 400, "invalid_model", id="model"),
+]
+
+
+@pytest.mark.parametrize(("incoming", "status", "code"), REFUSALS)
+async def test_refusals_reach_nobody_else_and_are_one_record(incoming: FakeIncoming, status: int, code: str) -> None:
+    bench = Bench()
+    reply, record = await bench.serve(incoming)
+    assert reply.status == status
+    assert json.loads(reply.body)["error"]["code"] == code
+    fields = dict(reply.headers)
+    assert fields[b"content-length"] == str(len(reply.body)).encode()
+    assert fields[b"x-request-id"] == record.request_id.encode()
+    assert bench.upstream.requests == []
+    assert (record.end, record.status, record.code) == (End.REFUSED, status, code)
+
+
+async def test_a_stranger_is_turned_away_before_its_body_is_read() -> None:
+    incoming = FakeIncoming(BODY, local=False)
+    await Bench().serve(incoming)
+    assert incoming.limits is None
+
+
+async def test_the_bodys_limits_are_the_settings() -> None:
+    incoming = FakeIncoming(b"{")
+    await Bench(chukei_server__max_body_bytes="2048", chukei_server__body_seconds="7").serve(incoming)
+    assert incoming.limits == (2048, 7.0)
+
+
+async def test_a_preflight() -> None:
+    bench = Bench(chukei_server__cors_origins="https://app.example")
+    headers = [(b"host", b"localhost"), (b"origin", b"https://app.example")]
+    reply, record = await bench.serve(FakeIncoming(method="OPTIONS", headers=headers))
+    assert (reply.status, reply.body, record.status) == (204, b"", 204)
+    assert (b"access-control-allow-origin", b"https://app.example") in reply.headers
+
+
+async def test_without_a_token_nothing_is_sent() -> None:
+    bench = Bench(credential=FakeCredential(UpstreamError("upstream_identity_unavailable", "x", end=End.CONNECT_ERROR)))
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert (reply.status, record.end, record.usage) == (502, End.CONNECT_ERROR, None)
+    assert bench.upstream.requests == []
+
+
+# Breaks.
+
+
+async def test_a_break_before_output_is_a_status() -> None:
+    answer = FakeAnswer([ROLE, LOST])
+    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    assert (reply.status, record.status, record.end) == (502, 502, End.UPSTREAM_LOST)
+    assert record.usage is not None
+    assert record.usage.estimated
+    assert answer.aborted
+
+
+BREAKS = [
+    pytest.param([CONTENT, CONTENT[:9], LOST], CONTENT, End.TRUNCATED, id="inside an event"),
+    pytest.param([CONTENT, LOST], CONTENT, End.TRUNCATED, id="between events"),
+    pytest.param([CONTENT, b""], CONTENT, End.TRUNCATED, id="a clean end"),
+    pytest.param([CONTENT, FINISH, LOST], CONTENT + FINISH, End.TRUNCATED_AFTER_FINISH, id="after the finish"),
+    pytest.param([CONTENT, FINISH, b""], CONTENT + FINISH, End.TRUNCATED_AFTER_FINISH, id="no [DONE]"),
+]
+
+
+@pytest.mark.parametrize(("reads", "prefix", "end"), BREAKS)
+async def test_a_break_after_output_is_an_error_event_and_never_done(
+    reads: list[bytes | UpstreamError], prefix: bytes, end: End
+) -> None:
+    answer = FakeAnswer(reads)
+    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    assert reply.status == 200
+    assert reply.body.startswith(prefix)
+    [event] = sse.split(reply.body.removeprefix(prefix))
+    assert json.loads(sse.data_of(event))["error"]["code"] == "stream_incomplete"
+    assert not event.startswith(b"event:")
+    assert sse.DONE not in reply.body
+    assert reply.finished
+    assert answer.aborted
+    assert (record.end, record.code, record.status) == (end, "stream_incomplete", 200)
+    assert record.usage is not None
+    assert record.usage.estimated
+
+
+async def test_the_simple_form_and_other_apis_name_their_error_events() -> None:
+    simple = FakeIncoming(BODY, path="/api/chat-stream")
+    reply, _ = await Bench(FakeAnswer([CONTENT, LOST])).serve(simple)
+    assert reply.body.startswith(b"data: hi\n\nevent: error\ndata: {")
+    delta = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta"}\n\n'
+    responses = FakeIncoming(b'{"input":"x","stream":true}', path="/v1/responses")
+    reply, _ = await Bench(FakeAnswer([delta, LOST])).serve(responses)
+    assert reply.body.startswith(delta + b"event: error\ndata: {")
+
+
+async def test_the_upstreams_own_error_event_is_the_last_word() -> None:
+    error = b'data: {"error":{"message":"Sorry"}}\n\n'
+    answer = FakeAnswer([CONTENT, error + CONTENT, sse.DONE])
+    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    assert reply.body == CONTENT + error
+    assert record.end is End.UPSTREAM_ERROR
+    assert answer.aborted
+
+
+async def test_a_giant_event_ends_the_stream() -> None:
+    bench = Bench(FakeAnswer([CONTENT, b"data: " + b"x" * 5000]), chukei_stream__max_event_bytes="4096")
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert record.end is End.EVENT_TOO_LARGE
+    assert b'"code":"event_too_large"' in reply.body
+
+
+async def test_a_broken_image_stream_is_not_complete() -> None:
+    part = b'event: image_generation.partial_image\ndata: {"type":"image_generation.partial_image"}\n\n'
+    incoming = FakeIncoming(b'{"prompt":"x","stream":true}', path="/v1/images/generations")
+    reply, record = await Bench(FakeAnswer([part, LOST])).serve(incoming)
+    assert record.end is End.TRUNCATED
+    assert b"event: error" in reply.body
+    incoming = FakeIncoming(b'{"prompt":"x","stream":true}', path="/v1/images/generations")
+    reply, record = await Bench(FakeAnswer([part, b""])).serve(incoming)
+    assert (record.end, reply.body) == (End.COMPLETED, part)
+
+
+# The clock.
+
+
+async def test_comments_go_out_while_the_first_output_is_awaited_and_then_the_stream() -> None:
+    answer = FakeAnswer([ROLE])
+    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.01")
+    reply, task = bench.start(FakeIncoming(BODY))
+    await reply.until(lambda body: body.count(sse.HEARTBEAT) >= 2)
+    assert reply.body == sse.HEARTBEAT * len(reply.sent)
+    for read in (CONTENT, FINISH, sse.DONE):
+        answer.put(read)
+    await task
+    assert reply.body.replace(sse.HEARTBEAT, b"") == ROLE + CONTENT + FINISH + sse.DONE
+    assert (reply.status, bench.record.status) == (200, 200)
+
+
+async def test_an_error_after_comments_is_an_event() -> None:
+    answer = FakeAnswer([ROLE])
+    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.01")
+    reply, task = bench.start(FakeIncoming(BODY))
+    await reply.until(lambda body: sse.HEARTBEAT in body)
+    answer.put(LOST)
+    await task
+    assert b'data: {"error":' in reply.body
+    assert (reply.status, bench.record.status) == (200, 200)
+    assert bench.record.end is End.UPSTREAM_LOST
+
+
+async def test_comments_fill_a_pause_at_event_boundaries_only() -> None:
+    answer = FakeAnswer([CONTENT, CONTENT[:20]])
+    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.02")
+    reply, task = bench.start(FakeIncoming(BODY))
+    await reply.until(lambda body: body.count(sse.HEARTBEAT) >= 2)
+    answer.put(CONTENT[20:] + FINISH + sse.DONE)
+    await task
+    assert reply.body.replace(sse.HEARTBEAT, b"") == CONTENT * 2 + FINISH + sse.DONE
+    assert bench.record.end is End.COMPLETED
+
+
+async def test_silence_after_output_ends_the_stream() -> None:
+    answer = FakeAnswer([CONTENT])
+    bench = Bench(answer, chukei_stream__idle_seconds="0.03")
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert record.end is End.TIMEOUT
+    assert b'"code":"upstream_timeout"' in reply.body
+    assert answer.aborted
+
+
+async def test_no_output_in_time_is_a_504() -> None:
+    bench = Bench(chukei_stream__first_token_seconds="0.02")
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert (reply.status, record.end) == (504, End.TIMEOUT)
+    assert bench.upstream.cancelled
+
+
+async def test_a_client_that_stops_reading_is_given_up() -> None:
+    answer = FakeAnswer([CONTENT] * 10)
+    bench = Bench(answer, chukei_stream__write_seconds="0.02")
+    reply, task = bench.start(FakeIncoming(BODY))
+    reply.reading.clear()
+    await task
+    assert reply.aborted
+    assert answer.aborted
+    assert bench.record.end is End.CLIENT_STALLED
+
+
+# The client leaves.
+
+
+async def test_a_client_that_leaves_before_the_answer_stops_the_upstream() -> None:
+    incoming, bench = FakeIncoming(BODY), Bench()
+    reply, task = bench.start(incoming)
+    await bench.upstream.asked.wait()
+    incoming.leave()
+    await task
+    assert bench.upstream.cancelled
+    assert bench.record.end is End.CLIENT_ABORTED
+    assert not reply.started
+
+
+async def test_a_client_that_leaves_while_nothing_has_come_yet_stops_the_upstream() -> None:
+    answer = FakeAnswer([ROLE])
+    incoming, bench = FakeIncoming(BODY), Bench(answer)
+    _, task = bench.start(incoming)
+    await answer.silent.wait()
+    incoming.leave()
+    await task
+    assert answer.aborted
+    assert bench.record.end is End.CLIENT_ABORTED
+
+
+async def test_a_client_that_leaves_in_mid_stream_stops_the_upstream_and_is_charged_for_what_it_got() -> None:
+    answer = FakeAnswer([CONTENT, CONTENT, CONTENT])
+    incoming, bench = FakeIncoming(BODY), Bench(answer)
+    reply, task = bench.start(incoming)
+    await answer.silent.wait()
+    incoming.leave()
+    await task
+    assert answer.aborted
+    assert reply.aborted
+    assert bench.record.end is End.CLIENT_ABORTED
+    assert bench.record.usage == Usage(len(BODY) // 4, 3, estimated=True)
+
+
+async def test_a_client_that_leaves_during_a_whole_answer_stops_the_upstream() -> None:
+    answer = FakeAnswer([b"{"], headers=JSON)
+    incoming, bench = FakeIncoming(WHOLE), Bench(answer)
+    _, task = bench.start(incoming)
+    await answer.silent.wait()
+    incoming.leave()
+    await task
+    assert answer.aborted
+    assert bench.record.end is End.CLIENT_ABORTED
+
+
+async def test_a_client_that_leaves_before_its_body_is_complete() -> None:
+    reply, record = await Bench().serve(FakeIncoming(None))
+    assert record.end is End.CLIENT_ABORTED
+    assert not reply.started
+
+
+# Shutdown.
+
+
+async def test_a_draining_relay_takes_no_new_calls_but_shows_that_it_lives() -> None:
+    bench = Bench()
+    bench.gateway.drain()
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert (reply.status, record.end, record.code) == (503, End.SERVER_SHUTDOWN, "server_shutdown")
+    bench.hook.records.clear()
+    reply, _ = await bench.serve(FakeIncoming(method="GET", path="/health/live"))
+    assert reply.status == 200
+    bench.hook.records.clear()
+    reply, _ = await bench.serve(FakeIncoming(method="GET", path="/health/ready"))
+    assert reply.status == 503
+
+
+async def test_a_stream_that_is_stopped_gets_an_error_event() -> None:
+    answer = FakeAnswer([CONTENT])
+    bench = Bench(answer)
+    reply, task = bench.start(FakeIncoming(BODY))
+    await answer.silent.wait()
+    assert bench.gateway.live == 1
+    bench.gateway.stop_all()
+    await task
+    assert reply.body.startswith(CONTENT + b'data: {"error":')
+    assert reply.finished
+    assert sse.DONE not in reply.body
+    assert answer.aborted
+    assert bench.record.end is End.SERVER_SHUTDOWN
+
+
+async def test_a_waiting_client_that_is_stopped_gets_a_503() -> None:
+    bench = Bench()
+    reply, task = bench.start(FakeIncoming(BODY))
+    await bench.upstream.asked.wait()
+    bench.gateway.stop_all()
+    await task
+    assert reply.status == 503
+    assert bench.upstream.cancelled
+
+
+async def test_the_hosts_own_cancelling_is_passed_on() -> None:
+    answer = FakeAnswer([CONTENT])
+    bench = Bench(answer)
+    _, task = bench.start(FakeIncoming(BODY))
+    await answer.silent.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert answer.aborted
+    assert bench.record.end is End.SERVER_SHUTDOWN
+
+
+# Hooks and faults.
+
+
+async def test_a_hook_that_fails_breaks_nothing_and_no_other_hook(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(FakeAnswer([CONTENT, FINISH, sse.DONE]), hooks=[FakeHook(RuntimeError("a broken hook"))])
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert reply.finished
+    assert record.end is End.COMPLETED
+    assert "a hook failed" in caplog.text
+
+
+async def test_a_fault_of_our_own_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    reply, record = await Bench(ZeroDivisionError("inner detail")).serve(FakeIncoming(BODY))
+    assert (reply.status, record.end) == (500, End.INTERNAL_ERROR)
+    assert b"inner detail" not in reply.body
+    assert "inner detail" in caplog.text
+
+
+async def test_logs_hold_no_prompt_no_completion_and_no_key(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret_answer = CONTENT.replace(b"hi", b"the-completion")
+    endings: list[list[bytes | UpstreamError]] = [[secret_answer, FINISH, sse.DONE], [secret_answer, LOST], [LOST]]
+    for reads in endings:
+        bench = Bench(FakeAnswer(reads), chukei_api_key="relay-secret")
+        headers = [
+            (b"host", b"x"),
+            (b"content-type", b"application/json"),
+            (b"authorization", b"Bearer relay-secret"),
+        ]
+        _, record = await bench.serve(FakeIncoming(BODY, headers=headers))
+        seen = caplog.text + repr(record)
+        for secret in ("relay-secret", "upstream-secret", SECRET_PROMPT, "the-completion"):
+            assert secret not in seen
+
+
+async def test_durations_are_of_the_given_clock() -> None:
+    answer = FakeAnswer([ROLE])
+    bench = Bench(answer)
+    _, task = bench.start(FakeIncoming(BODY))
+    await answer.silent.wait()
+    bench.clock.advance(2.5)
+    answer.put(CONTENT)
+    while bench.gateway.live and not answer.silent.is_set():
+        await asyncio.sleep(0)
+    for read in (FINISH, sse.DONE):
+        answer.put(read)
+    await task
+    assert bench.record.first_token == 2.5
+    assert bench.record.duration == 2.5
+
+
+async def test_pages_are_served_to_all_and_lists_to_callers() -> None:
+    reply, record = await Bench().serve(FakeIncoming(method="GET", path="/", local=False))
+    assert (reply.status, reply.body, record.operation) == (200, b"page", "chat_page")
+    reply, _ = await Bench().serve(FakeIncoming(method="GET", path="/v1/models", local=False))
+    assert reply.status == 401
