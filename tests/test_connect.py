@@ -178,7 +178,13 @@ async def test_identity_and_chunked_are_no_compression() -> None:
     assert opened.first == CONTENT
 
 
-@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 304])
+@pytest.mark.parametrize("status", [201, 204, 206])
+async def test_a_success_other_than_200_is_no_answer(status: int) -> None:
+    error = await refused(FakeAnswer([b""], status=status))
+    assert (error.status, error.code, error.end) == (502, "unexpected_status", End.UNEXPECTED_ANSWER)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 304])
 async def test_redirects_are_not_followed(status: int) -> None:
     headers: Headers = [(b"location", b"https://elsewhere.example/secret")]
     error = await refused(FakeAnswer([b""], status=status, headers=headers))

@@ -141,10 +141,10 @@ def _refuse_encoding(headers: Headers) -> None:
 async def _refuse_status(answer: Answer, content_type: bytes) -> None:
     """Turn an answer with a status other than 200 into an error, with the upstream's own words where they help."""
     status = answer.status
-    if status < 400:
-        raise _unexpected(
-            "unexpected_redirect", f"The upstream answered with status {status}; redirects are not followed."
-        )
+    if 300 <= status < 400:
+        raise _unexpected("unexpected_redirect", f"The upstream redirects (status {status}), which is not followed.")
+    if status < 300:
+        raise _unexpected("unexpected_status", f"The upstream answered with status {status}, where only 200 is known.")
     keep = [(name, value) for name, value in headers_down(answer.headers) if not name.startswith(b"content-")]
     body = await _error_body(answer)
     answer.finish()

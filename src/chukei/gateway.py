@@ -23,7 +23,6 @@ from chukei.model import Dialect, End, Headers, Operation, header
 from chukei.pages import Pages
 from chukei.pool import Choice, Pool
 from chukei.ports import ClientGone, Clock, Credential, Hook, Incoming, Reply, Upstream
-from chukei.relay import Stream
 from chukei.routes import Route
 from chukei.telemetry import RequestRecord
 
@@ -83,22 +82,27 @@ class Gateway:
         exchange = Exchange(record, self._services.clock)
         self._live.add(exchange)
         try:
-            await self._serve(exchange, incoming, reply)
-        except RelayError as error:
-            await self._refuse(exchange, error, reply, incoming)
-        except ClientGone:
-            record.end = End.CLIENT_ABORTED
+            await self._serve_or_refuse(exchange, incoming, reply)
         except asyncio.CancelledError:
             await self._stopped(exchange, reply, incoming)
-        except Exception:
-            logger.exception("request %s failed inside the relay", record.request_id)
-            fault = Unavailable("internal_error", "The relay failed.", status=500, end=End.INTERNAL_ERROR)
-            await self._refuse(exchange, fault, reply, incoming)
         finally:
             exchange.closed = True
             incoming.unwatch()
             self._live.discard(exchange)
             self._account(exchange)
+
+    async def _serve_or_refuse(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> None:
+        record = exchange.record
+        try:
+            await self._serve(exchange, incoming, reply)
+        except RelayError as error:
+            await self._refuse(exchange, error, reply, incoming)
+        except ClientGone:
+            record.end = End.CLIENT_ABORTED
+        except Exception:
+            logger.exception("request %s failed inside the relay", record.request_id)
+            fault = Unavailable("internal_error", "The relay failed.", status=500, end=End.INTERNAL_ERROR)
+            await self._refuse(exchange, fault, reply, incoming)
 
     async def _serve(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> None:
         server, services, record = self._settings.server, self._services, exchange.record
@@ -213,7 +217,7 @@ class Gateway:
             record.end = stream.end()
         finally:
             record.finish_reasons = stream.finish_reasons
-            record.usage = stream.usage or _estimate(call, stream)
+            record.usage = stream.usage or usage.estimate(call.size, stream.events)
 
     # Ways out other than success.
 
@@ -286,10 +290,6 @@ class Gateway:
 
 def _error_event(error: RelayError, *, named: bool) -> bytes:
     return sse.write(b'{"error":' + error.error_json + b"}", "error" if named else None)
-
-
-def _estimate(call: calls.Call, stream: Stream) -> usage.Usage:
-    return usage.estimate(call.size, stream.events)
 
 
 def _text(value: bytes | None) -> str | None:
