@@ -154,6 +154,28 @@ async def test_everything_can_be_reached_and_seen_with_the_keyboard(page: Page, 
         assert name in reached
 
 
+async def test_the_focus_is_never_lost(page: Page, server: ScriptedServer) -> None:
+    """Buttons that vanish when they are pressed pass the focus on."""
+    prompt = page.locator("#prompt")
+    await page.locator("#starters button").first.press("Enter")
+    await expect(prompt).to_be_focused()
+    await finished(page)
+    await page.get_by_role("button", name="Regenerate").press("Enter")
+    await expect(prompt).to_be_focused()
+    await finished(page)
+    await page.get_by_role("button", name="Edit").press("Enter")
+    await page.get_by_role("button", name="Send again").press("Enter")
+    await expect(prompt).to_be_focused()
+    await finished(page)
+    await page.get_by_role("button", name="Delete").press("Enter")
+    await expect(page.get_by_role("button", name="New chat")).to_be_focused()
+    await ask(page, "Hello?")
+    await finished(page)
+    await page.get_by_role("button", name="Clear history").press("Enter")
+    await page.get_by_role("button", name="Press again to clear").press("Enter")
+    await expect(prompt).to_be_focused()
+
+
 async def test_landmarks_and_names(page: Page) -> None:
     for role in ("main", "navigation", "complementary", "banner"):
         await expect(page.get_by_role(role)).to_have_count(1)

@@ -40,11 +40,11 @@ const sidebar = new Sidebar(words, {
   onNew: startNew,
   onOpen: openConversation,
   onDelete: (id) => chat.delete(id),
-  onClear: () => chat.clearHistory(),
+  onClear: clearHistory,
 });
 const transcript = new Transcript(byId("transcript", HTMLElement), {
   words,
-  onEdit: (message, text) => chat.edit(message, text),
+  onEdit: edit,
   onRegenerate: regenerate,
   onCopied: () => announcer.say(words.say("copied")),
 });
@@ -56,9 +56,22 @@ function send(text) {
   return taken;
 }
 
+// What was pressed is gone after these: the keyboard must not be left nowhere.
+
+/** @param {import("./storage.js").UserMessage} message @param {string} text */
+function edit(message, text) {
+  chat.edit(message, text);
+  composer.focus();
+}
+
 function regenerate() {
   chat.regenerate();
-  composer.focus(); // the button that was pressed is gone
+  composer.focus();
+}
+
+function clearHistory() {
+  chat.clearHistory();
+  composer.focus();
 }
 
 function startNew() {
@@ -193,7 +206,10 @@ function fillLanguages() {
 function bindStarters() {
   byId("latest", HTMLButtonElement).querySelector(".icon-slot")?.append(icon("down"));
   for (const button of byId("starters", HTMLElement).querySelectorAll("button")) {
-    button.addEventListener("click", () => send(button.textContent ?? ""));
+    button.addEventListener("click", () => {
+      send(button.textContent ?? "");
+      composer.focus();
+    });
   }
 }
 

@@ -86,8 +86,14 @@ export class Sidebar {
       "li",
       {},
       element("button", { type: "button", class: "history-entry", "aria-current": current, title, onclick: open }, title),
-      iconButton("delete", this.#words.say("history.delete", { title }), () => this.#actions.onDelete(id)),
+      iconButton("delete", this.#words.say("history.delete", { title }), () => this.#delete(id)),
     );
+  }
+
+  /** The entry takes its button with it; the focus stays in the list's neighbourhood. @param {string} id */
+  #delete(id) {
+    this.#actions.onDelete(id);
+    byId("new-chat", HTMLButtonElement).focus();
   }
 
   /** @param {() => void} go */
