@@ -24,6 +24,7 @@ class RawClient:
         self._address = (address.hostname, address.port)
         self._socket = socket.socket()
         self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._http = h11.Connection(h11.CLIENT)
