@@ -1,3 +1,27 @@
-"""chukei: a streaming relay between clients and Azure OpenAI."""
+"""chukei (中継, "relay"): a streaming relay between clients and Azure OpenAI.
+
+Where things are, in the order in which a request meets them:
+
+    hosts/       a platform's request becomes an Incoming and a Reply: ASGI server, Azure Functions
+    gateway      the path of one request; read this first
+    intake       may this head be acted on at all?
+    routes       what do method and path mean?
+    auth, cors   who calls, and from which site?
+    call         what is asked: fields (JSON) or multipart, with fill adding what the client left out
+    pool         which deployment answers?
+    connect      until the first event: every failure is still a plain error
+    deliver      from the first event to the last: the clock that watches both sides
+    relay        the state of one stream, over sse (framing) and usage (tokens); plaintext for the simple form
+    pages        what the relay answers itself: the chat page in web/, models, health
+
+Around them:
+
+    model, errors, ports, telemetry, wire    the words that all of them share
+    adapters/    the outside world: HTTP client, credentials, request log, page files
+    config/      settings: read once, checked as a whole
+    app          the one place that wires
+    cli, doctor  the command line
+    simulator/   an Azure OpenAI resource on a laptop; imports nothing of the rest
+"""
 
 __version__ = "0.1.0"
