@@ -1,0 +1,253 @@
+"""The documentation holds what the code holds: settings, errors, routes, commands, log fields. Its links resolve."""
+
+import ast
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from tests import markdown
+from tests.markdown import Fence
+
+from chukei import __version__, config
+from chukei.adapters.request_log import fields_of
+from chukei.cli import main
+from chukei.config import ConfigError
+from chukei.model import End
+from chukei.routes import Page, find
+from chukei.simulator.faults import table
+from chukei.telemetry import RequestRecord
+from chukei.usage import Usage
+from chukei.wire import OPERATIONS
+
+SOURCES = sorted((markdown.ROOT / "src" / "chukei").rglob("*.py"))
+CONFIGURATION = markdown.read("docs/configuration.md")
+ERRORS = markdown.read("docs/errors.md")
+HTTP = markdown.read("docs/http.md")
+
+SECRETS = {"AOAI_EASTUS_KEY": "one", "AOAI_SWEDEN_KEY": "two", "RELAY_KEY": "three"}
+"""The variables that docs/configuration.md tells its readers to set."""
+
+SECTIONS = {
+    "server": "[server]\n{}",
+    "defaults": "[defaults]\n{}",
+    "models.NAME": "[models.x]\n{}",
+    "deployments.NAME": "[deployments.x]\n{}",
+    "stream": "[stream]\n{}",
+    "upstream": "[upstream]\n{}",
+    "auth": "[auth]\n{}",
+    "log": "[log]\n{}",
+    "simulator": "[simulator]\n{}",
+}
+
+
+def known_keys(folder: Path, section: str) -> set[str]:
+    """Ask the reader itself, which lists a table's keys when it meets one that it does not know."""
+    file = folder / "strange.toml"
+    file.write_text(SECTIONS[section].format("zzzzzzzz = 1\n"), "utf-8")
+    with pytest.raises(ConfigError) as raised:
+        config.load(file, {})
+    messages = [problem.message for problem in raised.value.problems if problem.key.endswith("zzzzzzzz")]
+    found = re.fullmatch(r"is not a known key; known here: (.+)", messages[0])
+    assert found is not None
+    return set(found[1].split(", "))
+
+
+def documented_keys(section: str) -> dict[str, list[str]]:
+    rows = markdown.rows(markdown.section(CONFIGURATION, f"`[{section}]`"))
+    return {row[0].strip("`"): row for row in rows if len(row) == 5}
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize("fence", markdown.fences("toml"), ids=str)
+    def test_every_sample_is_accepted(self, fence: Fence, tmp_path: Path) -> None:
+        file = tmp_path / "sample.toml"
+        file.write_text(fence.text, "utf-8")
+        settings = config.load(file, SECRETS)
+        assert settings.models
+        assert settings.notices == ()
+
+    @pytest.mark.parametrize("section", SECTIONS)
+    def test_every_key_is_explained_and_no_other(self, section: str, tmp_path: Path) -> None:
+        assert set(documented_keys(section)) == known_keys(tmp_path, section)
+
+    def test_every_section_is_explained(self, tmp_path: Path) -> None:
+        file = tmp_path / "strange.toml"
+        file.write_text("zzzzzzzz = 1\n", "utf-8")
+        with pytest.raises(ConfigError) as raised:
+            config.load(file, {})
+        known = raised.value.problems[0].message.partition("known here: ")[2].split(", ")
+        assert set(known) == {section.partition(".")[0] for section in SECTIONS}
+
+    @pytest.mark.parametrize("section", SECTIONS)
+    def test_every_variable_is_named_as_the_loader_reads_it(self, section: str) -> None:
+        prefix = "CHUKEI_" + section.upper().replace(".", "__")
+        for key, row in documented_keys(section).items():
+            assert markdown.codes(row[4])[0] == f"{prefix}__{key.upper()}"
+
+    @pytest.mark.parametrize("section", ["server", "stream", "upstream", "log", "simulator"])
+    def test_every_default_is_the_real_one(self, section: str) -> None:
+        settings = getattr(config.load(None, {}), section)
+        for key, row in documented_keys(section).items():
+            value = getattr(settings, key)
+            if row[2] == "none":
+                assert value is None, key
+            else:
+                shown = tomllib.loads(f"value = {row[2].strip('`')}")["value"]
+                assert shown == (list(value) if isinstance(value, tuple) else value), key
+
+    def test_every_variable_in_the_code_is_explained(self) -> None:
+        text = "".join(path.read_text("utf-8") for path in SOURCES if path.parent.name == "config")
+        names = set(re.findall(r'"((?:CHUKEI|AZURE|OPENAI)_[A-Z_]*[A-Z])"', text))
+        assert len(names) > 8
+        assert {name for name in names if f"`{name}`" not in CONFIGURATION} == set()
+
+
+def raised_codes() -> set[str]:
+    """Collect the error codes that the relay's source gives to its errors."""
+    found: set[str] = set()
+    for path in SOURCES:
+        if "simulator" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                place = {"CallerError": 1, "Unavailable": 0, "UpstreamError": 0, "_unexpected": 0}.get(node.func.id)
+                if place is not None:
+                    found |= _strings(node.args[place])
+    return found
+
+
+def _strings(node: ast.expr) -> set[str]:
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.JoinedStr():
+            return {"".join(str(part.value) if isinstance(part, ast.Constant) else "STATUS" for part in node.values)}
+        case ast.IfExp():
+            return _strings(node.body) | _strings(node.orelse)
+        case ast.BoolOp():
+            return set().union(*map(_strings, node.values))
+    return set()
+
+
+class TestErrors:
+    def test_every_code_is_explained_and_no_other(self) -> None:
+        tables = markdown.section(ERRORS, "Before the answer has begun: an HTTP status")
+        tables += markdown.section(ERRORS, "After the answer has begun: an event in the stream")
+        documented = {name for row in markdown.rows(tables) for name in markdown.codes(row[0]) if " " not in name}
+        documented.discard("/api/chat-stream")
+        # This one is named by its End where an answer breaks the rules of HTTP.
+        assert documented == raised_codes() | {End.UNEXPECTED_ANSWER.value}
+
+    def test_every_status_is_the_one_that_is_sent(self) -> None:
+        shown = {
+            row[0].strip("`"): row[1]
+            for row in markdown.rows(markdown.section(ERRORS, "The request"))
+            if row[1].isdigit()
+        }
+        text = "".join(path.read_text("utf-8") for path in SOURCES)
+        sent = re.findall(r'CallerError\(\s*(\d{3}),\s*"(\w+)"', text)
+        assert len(sent) > 20
+        assert {(shown[code], code) for _, code in sent} == set(sent)
+
+    def test_every_end_is_explained(self) -> None:
+        listed = markdown.section(ERRORS, "How a request ended: `end` in the log")
+        assert [row[0].strip("`") for row in markdown.rows(listed)] == [end.value for end in End]
+
+
+class TestRoutes:
+    def documented(self) -> list[tuple[str, str]]:
+        """Return method and path of what the table of routes lists, with names put in for placeholders."""
+        found = []
+        for row in markdown.rows(markdown.section(HTTP, "Routes")):
+            method = ""
+            for code in markdown.codes(row[0]):
+                method, _, path = code.rpartition(" ") if " " in code else (method, "", code)
+                path = path.partition("?")[0].replace("{model}", "gpt-4o").replace("{id}", "gpt-4o")
+                found.append((method, path.replace("…", "chat/completions")))
+        return found
+
+    def test_every_documented_route_exists(self) -> None:
+        documented = self.documented()
+        assert len(documented) > 15
+        for method, path in documented:
+            find(method, path, "")
+
+    def test_every_route_is_documented(self) -> None:
+        routes = [find(method, path, "") for method, path in self.documented()]
+        assert {route.operation.path for route in routes if route.operation} == set(OPERATIONS)
+        assert {route.page for route in routes if route.page} == set(Page) - {Page.ASSET}
+        assert "`/web/`" in HTTP
+
+    def test_every_header_that_comes_down_is_documented(self) -> None:
+        tree = ast.parse(Path(markdown.ROOT / "src/chukei/wire.py").read_text("utf-8"))
+        names = {
+            item.value.decode()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Set)
+            for item in node.elts
+            if isinstance(item, ast.Constant) and isinstance(item.value, bytes)
+        }
+        assert len(names) > 8
+        assert {name for name in names if f"`{name}`" not in HTTP} == set()
+
+
+class TestCommands:
+    @pytest.mark.parametrize("name", main.commands)
+    def test_every_command_and_option_is_explained(self, name: str) -> None:
+        text = markdown.read("docs/commands.md")
+        usages = [code for code in markdown.codes(text) if code.startswith(f"chukei {name}")]
+        assert usages
+        options = [option for option in main.commands[name].params if isinstance(option, click.Option)]
+        for option in options:
+            assert any(option.opts[0] in usage for usage in usages), option.opts
+
+    def test_every_script_is_explained(self) -> None:
+        text = markdown.read("docs/commands.md")
+        scripts = {path.name for path in (markdown.ROOT / "scripts").iterdir() if path.is_file()} - {"install"}
+        assert {name for name in scripts if f"`scripts/{name}`" not in text} == set()
+
+
+def test_every_field_of_the_log_line_is_explained() -> None:
+    values: dict[str, Any] = {"usage": Usage(), "finish_reasons": {0: "stop"}, "end": End.COMPLETED}
+    record = RequestRecord("id", "GET", "/")
+    for field in fields(RequestRecord):
+        if getattr(record, field.name) in (None, {}):
+            setattr(record, field.name, values.get(field.name, 1))
+    logged = fields_of(record)
+    text = markdown.section(markdown.read("docs/deploy-server.md"), "Logs")
+    documented = {name for row in markdown.rows(text) for name in markdown.codes(row[0])}
+    assert documented - {"time", "level", "logger", "event"} == set(logged)
+
+
+def test_the_faults_are_those_of_the_simulator() -> None:
+    assert table() in markdown.read("docs/simulator.md")
+
+
+def test_the_changelog_speaks_of_this_version() -> None:
+    assert re.search(rf"^## {re.escape(__version__)} ", markdown.read("CHANGELOG.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", markdown.pages(), ids=lambda page: str(page.relative_to(markdown.ROOT)))
+def test_every_relative_link_resolves(page: Path) -> None:
+    for link in markdown.links(page.read_text("utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in markdown.anchors(target.read_text("utf-8")), link
+
+
+def test_the_image_copies_what_exists_and_is_not_ignored() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", markdown.read("Dockerfile"), re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    assert sources
+    ignored = markdown.read(".dockerignore").split("\n")
+    for source in sources:
+        assert (markdown.ROOT / source).exists(), source
+        assert f"!{source.partition('/')[0]}" in ignored, source
