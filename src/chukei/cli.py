@@ -6,7 +6,7 @@ cannot be reached or refuses, 130 interrupted.
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -45,11 +45,16 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
         overrides["CHUKEI_CONFIG"] = path
     os.environ.update(overrides)  # the workers read their configuration from there
     settings = _load(None)
+    from chukei.hosts.server import listen
     from chukei.hosts.server import serve as run
 
     for line in _announcements(settings):
         click.echo(line, err=True)
-    run(settings, workers=workers, ready=partial(_announce, simulated=settings.simulated))
+    try:
+        listener = listen(settings.server.host, settings.server.port)
+    except OSError as error:
+        _cannot_listen(settings.server.host, settings.server.port, error)
+    run(settings, listener, workers=workers, ready=partial(_announce, simulated=settings.simulated))
 
 
 @main.command()
@@ -85,8 +90,16 @@ def simulate(path: str | None, host: str, port: int, replay: str | None) -> None
     try:
         run(settings.simulator, host, port, partial(click.echo, err=True))
     except OSError as error:
-        click.echo(f"chukei: cannot listen on {host}:{port}: {error.strerror}", err=True)
-        raise SystemExit(1) from None
+        _cannot_listen(host, port, error)
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> NoReturn:
+    known = (
+        error.errno is not None and error.errno > 0
+    )  # asyncio rewrites the text, a failed look-up has a code of its own
+    reason = os.strerror(error.errno) if known else error.strerror
+    click.echo(f"chukei: cannot listen on {host}:{port}: {reason}", err=True)
+    raise SystemExit(1) from None
 
 
 @main.command()

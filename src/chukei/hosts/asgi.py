@@ -12,7 +12,7 @@ from typing import Any
 
 from chukei.adapters.request_log import log_request
 from chukei.app import Relay, build, verify, with_simulator
-from chukei.config import ConfigError, Settings, load
+from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
 from chukei.model import Headers
 from chukei.ports import ClientGone, Hook
@@ -127,7 +127,7 @@ def checked_settings(path: str | None, environment: Mapping[str, str] | None = N
     """
     settings = load(path, os.environ if environment is None else environment)
     problems = verify(settings)
-    if settings.simulated:
+    if settings.simulated or settings.simulator != SimulatorSection():
         from chukei.hosts.simulated import problems_of
 
         problems += problems_of(settings.simulator)

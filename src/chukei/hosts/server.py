@@ -29,19 +29,35 @@ class _AnnouncedServer(Server):
             self._ready()
 
 
-def serve(settings: Settings, *, workers: int, ready: Callable[[str], None]) -> None:
-    """Serve until a signal comes. ``ready`` is told the address.
+def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: Callable[[str], None]) -> None:
+    """Serve on what ``listen`` returned until a signal comes. ``ready`` is told the address.
 
     Each process builds its application from the environment, so what differs from it must have been put there.
     """
     config = _config(settings, workers)
-    listener = config.bind_socket()
     url = _url(listener)
     if workers == 1:
         _AnnouncedServer(config, lambda: ready(url)).run(sockets=[listener])
     else:
         ready(url)
         Multiprocess(config, sockets=[listener]).run()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address. (uvicorn would end the process with the status of a wrong configuration.)
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    listener.set_inheritable(True)
+    return listener
 
 
 def _url(listener: socket.socket) -> str:
