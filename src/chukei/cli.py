@@ -94,10 +94,8 @@ def simulate(path: str | None, host: str, port: int, replay: str | None) -> None
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> NoReturn:
-    known = (
-        error.errno is not None and error.errno > 0
-    )  # asyncio rewrites the text, a failed look-up has a code of its own
-    reason = os.strerror(error.errno) if known else error.strerror
+    code = error.errno or 0  # asyncio rewrites the text; a failed look-up has a negative code and a text of its own
+    reason = os.strerror(code) if code > 0 else error.strerror
     click.echo(f"chukei: cannot listen on {host}:{port}: {reason}", err=True)
     raise SystemExit(1) from None
 
