@@ -64,6 +64,11 @@ def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Ca
 
 
 def _shape(operation: Operation, headers: Headers) -> Shape:
+    coding = header(headers, b"content-encoding")
+    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
+        message = "Compressed requests are not accepted; send the body as it is, without 'Content-Encoding'."
+        accept = (b"accept-encoding", b"identity")  # RFC 9110 §15.5.16
+        raise CallerError(415, "unsupported_content_encoding", message, headers=[accept])
     given = (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
     if given == b"application/json" and Shape.JSON in operation.shapes:
         return Shape.JSON

@@ -102,6 +102,8 @@ def _wrong_type(name: str, what: str) -> CallerError:
 def _decode(raw: bytes, param: str | None) -> dict[str, msgspec.Raw]:
     what = f"'{param}'" if param else "The request body"
     try:
+        if not raw.isascii():
+            raw.decode()  # the parser does not look into strings that it leaves as they are (RFC 8259 §8.1)
         return msgspec.json.decode(raw, type=_OBJECT)
     except msgspec.ValidationError:
         raise CallerError(400, "invalid_json", f"{what} must be a JSON object.", param=param) from None

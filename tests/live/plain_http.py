@@ -1,9 +1,11 @@
 """A plain HTTP client that sends what it is told to, and reads answers strictly: a body cut short is an error."""
 
 import asyncio
+import contextlib
 import io
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
@@ -87,33 +89,59 @@ def request(
     return "\r\n".join(lines).encode("latin-1") + body
 
 
-async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection."""
+@contextlib.asynccontextmanager
+async def connection(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection, and close it afterwards; TimeoutError when it is held for longer than anything should take."""
     address = urlsplit(url)
-    return await asyncio.open_connection(address.hostname, address.port, limit=1024 * 1024)
-
-
-async def raw(url: str, data: bytes, *, half_close: bool = False) -> bytes:
-    """Send bytes and return all that comes back until the connection closes; what a reset cut off is lost."""
-    reader, writer = await connect(url)
-    received = bytearray()
+    reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1024 * 1024)
     try:
         async with asyncio.timeout(DEADLINE):
-            try:
-                writer.write(data)
-                await writer.drain()
-                if half_close:
-                    writer.write_eof()
-            except ConnectionError:
-                pass  # refused early: the answer is what matters
-            try:
-                while part := await reader.read(65536):
-                    received += part
-            except ConnectionError:
-                pass
+            yield reader, writer
     finally:
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Send bytes; where they are refused halfway, the answer is what matters."""
+    with contextlib.suppress(ConnectionError):
+        writer.write(data)
+        await writer.drain()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """Read until the connection closes; what a reset cut off is lost."""
+    received = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while part := await reader.read(65536):
+            received += part
     return bytes(received)
+
+
+async def receive(reader: asyncio.StreamReader, method: str = "GET") -> bytes:
+    """Read one answer and no more, as its framing says (RFC 9112 §6.3); without framing, to the connection's end."""
+    received = await reader.readuntil(b"\r\n\r\n")
+    head = received.lower()
+    length = re.search(rb"\r\ncontent-length: (\d+)\r\n", head)
+    if method == "HEAD" or head.startswith((b"http/1.1 204", b"http/1.1 304")):
+        return received
+    if length is not None:
+        return received + await reader.readexactly(int(length[1]))
+    if b"\r\ntransfer-encoding: chunked\r\n" not in head:
+        return received + await rest(reader)
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        received += line + await reader.readexactly(int(line, 16) + 2)
+        if int(line, 16) == 0:
+            return received
+
+
+async def raw(url: str, data: bytes) -> bytes:
+    """Send bytes and return all that comes back until the connection closes."""
+    async with connection(url) as (reader, writer):
+        await send(writer, data)
+        return await rest(reader)
 
 
 async def ask(
@@ -125,7 +153,12 @@ async def ask(
     version: str = "1.1",
 ) -> Answer:
     """Send one request on a connection of its own and return the answer."""
-    return parse(await raw(url, request(url, method, target, headers, body, version)), method)
+    async with connection(url) as (reader, writer):
+        sending = asyncio.create_task(send(writer, request(url, method, target, headers, body, version)))
+        try:
+            return parse(await receive(reader, method), method)
+        finally:
+            sending.cancel()
 
 
 async def post(url: str, target: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> Answer:

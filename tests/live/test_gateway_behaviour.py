@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from tests.live.both_hosts import CLIENT_KEY, KINDS, NAMED, OPEN, UPSTREAM_KEY, Host, Hosts, Setup, resource
 from tests.live.functions_host import ROOT
-from tests.live.plain_http import CHAT, JSON, STREAM, Answer, ask, connect, parse, post, request
+from tests.live.plain_http import CHAT, JSON, STREAM, Answer, ask, connection, parse, post, receive, request
 from tests.live.simulated import Upstream
 
 pytestmark = pytest.mark.anyio
@@ -569,31 +569,21 @@ async def test_the_buffering_test(hosts: Hosts) -> None:
 
 
 async def watch_the_test_stream(host: Host) -> None:
-    reader, writer = await connect(host.url)
-    writer.write(request(host.url, "GET", "/api/test-stream"))
-    seen = bytearray()
-    async with asyncio.timeout(15):
+    seen = b""
+    async with connection(host.url) as (reader, writer):
+        writer.write(request(host.url, "GET", "/api/test-stream"))
         while part := await reader.read(65536):
             assert part.count(b"data: ") < 20, "half of it at once: something buffers"
             seen += part
-    writer.close()
-    events = re.findall(rb"data: (.*?)\n\n", parse(bytes(seen)).body)
+    events = re.findall(rb"data: (.*?)\n\n", parse(seen).body)
     assert b"".join(events[:-1]).decode() == "chukei 中継 relays every character as it comes."
     assert events[-1] == b"[DONE]"
 
 
 async def test_connections_are_kept(host: Host, upstream: Upstream) -> None:
-    reader, writer = await connect(host.url)
-    async with asyncio.timeout(10):
+    fields = [JSON, ("connection", "keep-alive")]
+    async with connection(host.url) as (reader, writer):
         for number in range(3):
-            writer.write(
-                request(
-                    host.url, "POST", "/v1/embeddings", [JSON, ("connection", "keep-alive")], b'{"input":"%d"}' % number
-                )
-            )
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"content-length: (\d+)", head)
-            assert length is not None
-            await reader.readexactly(int(length[1]))
-    writer.close()
+            writer.write(request(host.url, "POST", "/v1/embeddings", fields, b'{"input":"%d"}' % number))
+            assert parse(await receive(reader)).status == 200
     assert len(upstream.exchanges) == 3

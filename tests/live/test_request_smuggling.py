@@ -9,11 +9,10 @@ RFC 9110 §5.5 and §6.5, and the differences between parsers that the http-gard
 import asyncio
 import re
 from dataclasses import dataclass
-from http.client import HTTPException
 
 import pytest
 from tests.live.both_hosts import Host, Hosts, Setup, resource
-from tests.live.plain_http import CHAT, Answer, assert_serves, connect, parse, raw
+from tests.live.plain_http import CHAT, assert_serves, connection, parse, raw, receive, rest
 from tests.live.simulated import Upstream
 
 pytestmark = pytest.mark.anyio
@@ -257,29 +256,13 @@ ACCEPTED = {
 async def test_accepted(server: Host, upstream: Upstream, name: str) -> None:
     case = ACCEPTED[name]
     assert case.why
-    answer = await first_answer(server.url, case.sent)
+    async with connection(server.url) as (reader, writer):
+        writer.write(case.sent)
+        answer = parse(await receive(reader))
     assert answer.status == 200, answer
     assert upstream.only.body == CHAT.replace(b"{", b'{"model":"gpt-4o",', 1)
     assert "transfer-encoding" not in upstream.only.headers
     assert upstream.only.headers["content-length"] == str(len(upstream.only.body))
-
-
-async def first_answer(url: str, data: bytes) -> Answer:
-    """Send and read one answer, then leave."""
-    reader, writer = await connect(url)
-    received = bytearray()
-    try:
-        async with asyncio.timeout(10):
-            writer.write(data)
-            while part := await reader.read(65536):
-                received += part
-                try:
-                    return parse(bytes(received))
-                except HTTPException:
-                    continue
-    finally:
-        writer.close()
-    raise AssertionError(bytes(received))
 
 
 async def answers(url: str, data: bytes) -> list[int]:
@@ -328,15 +311,10 @@ class TestPipelining:
         offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
         look = b"GET /health/live HTTP/1.1\r\nHost: a\r\n" + offer + b"\r\n"
         last = SMUGGLED.replace(b"Host: a\r\n", b"Host: a\r\nConnection: close\r\n")
-        reader, writer = await connect(server.url)
-        for part in (look, post(offer + fields, body), last):
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0.01)
-        async with asyncio.timeout(10):
-            received = await reader.read(-1)
-        writer.close()
-        assert re.findall(rb"HTTP/1\.1 (\d{3}) ", received) == [b"200"] * 3
+        async with connection(server.url) as (reader, writer):
+            for part in (look, post(offer + fields, body), last):
+                writer.write(part)
+                assert parse(await receive(reader)).status == 200
         assert [exchange.operation for exchange in upstream.exchanges] == ["chat/completions", "embeddings"]
         assert await answers(server.url, look + post(offer + fields, body) + last) == [200, 200, 200]
 
@@ -359,30 +337,17 @@ class TestSlowness:
 
     async def drip(self, url: str, sent: bytes, more: bytes) -> tuple[float, bytes]:
         """Send, then one byte at a time; return the seconds until the server closed, and what it said."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        reader, writer = await connect(url)
-        writer.write(sent)
-        reading = asyncio.create_task(self.rest(reader))
-        for byte in more:
-            done, _ = await asyncio.wait({reading}, timeout=0.05)
-            if done:
-                break
-            writer.write(bytes([byte]))
-        async with asyncio.timeout(10):
+        started = asyncio.get_running_loop().time()
+        async with connection(url) as (reader, writer):
+            writer.write(sent)
+            reading = asyncio.create_task(rest(reader))
+            for byte in more:
+                done, _ = await asyncio.wait({reading}, timeout=0.05)
+                if done:
+                    break
+                writer.write(bytes([byte]))
             received = await reading
-        writer.close()
-        return loop.time() - started, received
-
-    @staticmethod
-    async def rest(reader: asyncio.StreamReader) -> bytes:
-        received = b""
-        try:
-            while part := await reader.read(65536):
-                received += part
-        except ConnectionError:
-            pass
-        return received
+        return asyncio.get_running_loop().time() - started, received
 
     @pytest.mark.parametrize("more", [b"", b"a" * 200], ids=["silent", "dripping"])
     async def test_a_head(self, server: Host, more: bytes) -> None:

@@ -146,17 +146,33 @@ async def _answer(send: Send, error: RelayError) -> None:
 
 
 def _take_every_path() -> None:
-    """Keeps FastAPI from answering /docs, /redoc and /openapi.json in the application's place.
+    """Keeps FastAPI from answering in the application's place: on /docs, and on paths that its pattern does not match.
 
     Such an answer never meets the invocation that arrived with its request: the worker would wait for the rest of
     its life, and the platform would count the invocation as running until `functionTimeout` ends the worker. The
     extension builds its FastAPI itself and offers no setting, so its constructor is replaced.
     """
 
-    def without_documentation(self: WebApp) -> None:
+    def matching_everything(self: WebApp) -> None:
         self.web_app = FastAPI(openapi_url=None)
+        self.web_app.add_middleware(_OneLine)
 
-    WebApp.__init__ = without_documentation
+    WebApp.__init__ = matching_everything
+
+
+class _OneLine:
+    """Hides line ends (`%0A`) from the worker's router, whose pattern `{path:path}` matches none.
+
+    The relay reads `raw_path`, which stays as it is.
+    """
+
+    def __init__(self, app: starlette.ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: starlette.Scope, receive: starlette.Receive, send: starlette.Send) -> None:
+        if "\n" in scope.get("path", ""):
+            scope = {**scope, "path": scope["path"].replace("\n", " ")}
+        await self._app(scope, receive, send)
 
 
 def _spell_out_request_lines() -> None:
