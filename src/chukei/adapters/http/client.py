@@ -50,8 +50,9 @@ class HttpClient:
         """
         place = self._endpoints.get(endpoint) or self._add(endpoint)
         head = _head(place.dialer, target, headers, len(body))
+        broken = False
         while True:
-            connection = self._take(place)
+            connection = self._take(place) if not broken else None
             reused = connection is not None
             if connection is None:
                 connection = await self._dial(place)
@@ -61,9 +62,10 @@ class HttpClient:
                 await answer.head()
             except UpstreamError as error:
                 answer.abort()
-                if reused and error.fresh:
-                    continue
-                raise
+                broken = reused and error.fresh
+                if not broken:
+                    raise
+                continue
             except BaseException:
                 answer.abort()
                 raise

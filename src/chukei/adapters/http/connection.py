@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         answer.received = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             answer.fail("The upstream's answer broke the rules of HTTP.", self.ending(End.UNEXPECTED_ANSWER))
             self.abort()
         if not answer.status:  # the parser itself would collect an endless field
@@ -297,7 +297,3 @@ class HttpAnswer:
     def __repr__(self) -> str:
         state = "complete" if self.complete else "broken" if self._error else "arriving"
         return f"<HttpAnswer {self.status or '-'} {state}>"
-
-    def __del__(self) -> None:
-        if self._connection is not None and not self._connection.closed:
-            self._connection.abort()

@@ -1,0 +1,260 @@
+"""Answers as they arrive: every framing, every break, and a socket that is read no faster than its reader reads."""
+
+import asyncio
+
+import pytest
+from tests.adapters.http.test_client import OK, client, post, whole
+from tests.adapters.servers import LocalServer, Peer, answers
+from tests.fakes import bytewise
+from tests.live.relays import eventually
+
+from chukei.adapters.http.connection import HIGH_WATER, MAX_HEADER_BYTES
+from chukei.errors import UpstreamError
+from chukei.model import End
+
+pytestmark = pytest.mark.anyio
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+GOOD = [
+    pytest.param(OK, b"hi", True, id="length"),
+    pytest.param(CHUNKED + b"2\r\nhi\r\n3\r\n yo\r\n0\r\n\r\n", b"hi yo", True, id="chunked"),
+    pytest.param(CHUNKED + b"2;ext=1\r\nhi\r\n0\r\nX-Trailer: t\r\n\r\n", b"hi", True, id="chunked with a trailer"),
+    pytest.param(HEAD + b"\r\nuntil the end", b"until the end", False, id="until the connection closes"),
+    pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", b"", True, id="no content"),
+    pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"hi", True, id="interim"),
+    pytest.param(
+        b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 102 P\r\n\r\n" + OK, b"hi", True, id="two interim"
+    ),
+    pytest.param(HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\nhi", b"hi", False, id="close announced"),
+    pytest.param(b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", b"hi", False, id="HTTP/1.0"),
+    pytest.param(HEAD + b"content-length: 0\r\n\r\n", b"", True, id="empty"),
+]
+
+
+@pytest.mark.parametrize(("raw", "body", "kept"), GOOD)
+@pytest.mark.parametrize("by_byte", [False, True], ids=["whole", "bytewise"])
+async def test_framings(raw: bytes, body: bytes, kept: bool, by_byte: bool) -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        for part in bytewise(raw) if by_byte else [raw]:
+            await peer.send(part)
+            if by_byte:
+                await asyncio.sleep(0)
+        if not kept:
+            return
+        await peer.request()
+        await peer.send(OK)
+
+    async with LocalServer(handle) as server:
+        http = client()
+        answer = await post(http, server)
+        assert answer.status in (200, 204)
+        assert b"link" not in dict(answer.headers)
+        assert await whole(answer) == body
+        await eventually(lambda: http.open_connections == kept)
+        if kept:
+            assert await whole(await post(http, server)) == b"hi"
+            assert len(server.peers) == 1
+        await http.close()
+
+
+async def test_names_are_lower_case_and_trailers_dropped() -> None:
+    raw = CHUNKED.replace(b"\r\n\r\n", b"\r\nX-Ratelimit-Remaining: 5\r\n\r\n") + b"0\r\nSecret: x\r\n\r\n"
+    async with LocalServer(answers(raw)) as server:
+        http = client()
+        answer = await post(http, server)
+        await whole(answer)
+        assert (b"x-ratelimit-remaining", b"5") in answer.headers
+        assert b"secret" not in dict(answer.headers)
+        await http.close()
+
+
+BROKEN = [
+    pytest.param(b"", b"", End.UPSTREAM_LOST, id="nothing"),
+    pytest.param(b"HTTP/1.1 200", b"", End.UPSTREAM_LOST, id="half a head"),
+    pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", b"", End.UNEXPECTED_ANSWER, id="another protocol"),
+    pytest.param(b"HTTP/1.1 abc\r\n\r\n", b"", End.UNEXPECTED_ANSWER, id="no status"),
+    pytest.param(b"HTTP/3.7 200 OK\r\n\r\n", b"", End.UNEXPECTED_ANSWER, id="another version"),
+    pytest.param(
+        b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", b"", End.UNEXPECTED_ANSWER, id="upgrade"
+    ),
+    pytest.param(HEAD + b"a b: c\r\n\r\n", b"", End.UNEXPECTED_ANSWER, id="a bad field"),
+    pytest.param(
+        HEAD + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n", b"", End.UNEXPECTED_ANSWER, id="two lengths"
+    ),
+    pytest.param(
+        HEAD + b"content-length: 1\r\ncontent-length: 2\r\n\r\n", b"", End.UNEXPECTED_ANSWER, id="lengths differ"
+    ),
+    pytest.param(HEAD + b"content-length: 10\r\n\r\nhal", b"hal", End.UPSTREAM_LOST, id="short of its length"),
+    pytest.param(CHUNKED + b"5\r\nhal", b"hal", End.UPSTREAM_LOST, id="inside a chunk"),
+    pytest.param(CHUNKED + b"2\r\nhi\r\n", b"hi", End.UPSTREAM_LOST, id="between chunks"),
+    pytest.param(CHUNKED + b"2\r\nhi\r\n0\r\n", b"hi", End.UPSTREAM_LOST, id="before the last line"),
+    pytest.param(CHUNKED + b"2\r\nhi\r\nzz\r\n", b"hi", End.UPSTREAM_LOST, id="a bad chunk"),
+    pytest.param(CHUNKED + b"2\r\nhi\r\n-1\r\n", b"hi", End.UPSTREAM_LOST, id="a negative chunk"),
+    pytest.param(CHUNKED + b"2\r\nhixx0\r\n\r\n", b"hi", End.UPSTREAM_LOST, id="no line end after a chunk"),
+]
+
+
+@pytest.mark.parametrize(("raw", "before", "end"), BROKEN)
+async def test_breaks_come_after_what_arrived_and_the_connection_is_not_kept(
+    raw: bytes, before: bytes, end: End
+) -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(raw)
+
+    got: list[bytes] = []
+
+    async def read() -> None:
+        answer = await post(http, server)
+        async with asyncio.timeout(5):
+            while (data := await answer.read()) != b"":
+                got.append(data or b"")
+
+    async with LocalServer(handle) as server:
+        http = client()
+        with pytest.raises(UpstreamError) as caught:
+            await read()
+        assert b"".join(got) == before
+        assert caught.value.end is end
+        assert caught.value.message.isprintable()
+        await http.close()
+        assert http.open_connections == 0
+
+
+@pytest.mark.parametrize("extra", [b"X", b"HTTP/1.1 200 OK\r\n\r\n", OK, b"\x00"])
+@pytest.mark.parametrize("later", [False, True], ids=["in the same read", "later"])
+async def test_bytes_after_an_answer_cost_the_connection(extra: bytes, later: bool) -> None:
+    """Otherwise they would be the next client's answer."""
+
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK + (b"" if later else extra))
+        if later:
+            await go.wait()
+            await peer.send(extra)
+        await peer.eof()
+
+    go = asyncio.Event()
+    async with LocalServer(handle) as server:
+        http = client()
+        answer = await post(http, server)
+        assert await whole(answer) == b"hi"
+        go.set()
+        async with asyncio.timeout(5):
+            await server.peers[0].closed.wait()
+        assert http.open_connections == 0
+
+
+async def test_an_endless_head_is_given_up() -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD)
+        for index in range(200):
+            await peer.send(b"x-%d: " % index + b"y" * 1024 + b"\r\n")
+        await peer.eof()
+
+    async with LocalServer(handle) as server:
+        http = client()
+        with pytest.raises(UpstreamError) as caught:
+            await post(http, server)
+        assert caught.value.end in (End.UNEXPECTED_ANSWER, End.UPSTREAM_LOST)
+        assert MAX_HEADER_BYTES < 200 * 1024
+        assert http.open_connections == 0
+
+
+async def test_a_reader_that_waits_stops_the_socket_and_loses_nothing() -> None:
+    total = 32 << 20
+    written = 0
+
+    async def handle(peer: Peer) -> None:
+        nonlocal written
+        await peer.request()
+        await peer.send(HEAD + b"content-length: %d\r\n\r\n" % total)
+        while written < total:
+            await peer.send(b"%07d\n" % (written // 8) * 8192)
+            written += 65536
+        await peer.eof()
+
+    async with LocalServer(handle) as server:
+        http = client()
+        answer = await post(http, server)
+        before = -1
+        while before != written:  # until nothing moves any more
+            before = written
+            await asyncio.sleep(0.05)
+        assert written < total / 2
+        assert answer._size < HIGH_WATER + 512 * 1024
+        body = await whole(answer)
+        assert len(body) == total
+        assert body[-8:] == b"%07d\n" % ((total - 65536) // 8)
+        await http.close()
+
+
+async def test_a_waiting_reader_can_be_woken() -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        await peer.eof()
+
+    async with LocalServer(handle) as server:
+        http = client()
+        answer = await post(http, server)
+        reading = asyncio.create_task(answer.read())
+        await asyncio.sleep(0)
+        answer.wake()
+        assert await reading is None
+        answer.wake()  # nobody waits: nothing happens
+        assert "arriving" in repr(answer)
+        answer.abort()
+        answer.abort()
+        async with asyncio.timeout(5):
+            await server.peers[0].closed.wait()
+        assert http.open_connections == 0
+
+
+async def lingering(rest: bytes) -> tuple[int, int]:
+    """Finish an answer before its end, send the rest, and return how many connections there are and were."""
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED + b"4\r\ndone\r\n")
+        await asked.wait()
+        await peer.send(rest)
+        told.set()
+        if rest.endswith(b"0\r\n\r\n"):
+            await peer.request()
+            await peer.send(OK)
+        await peer.eof()
+
+    async with LocalServer(handle) as server:
+        http = client()
+        answer = await post(http, server)
+        assert await answer.read() == b"done"
+        answer.finish()
+        answer.finish()
+        asked.set()
+        await told.wait()
+        if rest.endswith(b"0\r\n\r\n"):
+            async with asyncio.timeout(5):
+                while "1 idle" not in repr(http):
+                    await asyncio.sleep(0.001)
+            await whole(await post(http, server))
+        else:
+            async with asyncio.timeout(5):
+                await server.peers[0].closed.wait()
+        found = http.open_connections, len(server.peers)
+        await http.close()
+        return found
+
+
+async def test_an_answer_finished_early_keeps_its_connection_if_only_its_end_was_missing() -> None:
+    assert await lingering(b"0\r\n\r\n") == (1, 1)
+
+
+@pytest.mark.parametrize("rest", [b"4\r\nmore\r\n", b"zz\r\n", b""], ids=["more body", "bad framing", "silence"])
+async def test_an_answer_finished_early_costs_its_connection_otherwise(rest: bytes) -> None:
+    assert await lingering(rest) == (0, 1)
