@@ -8,17 +8,19 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-
 
 def proxy_for(endpoint: SplitResult, proxies: Mapping[str, str]) -> SplitResult | None:
     """Return the proxy to use for an endpoint, or None for a direct connection."""
     given = proxies.get(endpoint.scheme)
     host = endpoint.hostname or ""
     port = endpoint.port or (443 if endpoint.scheme == "https" else 80)
-    if given is None or host in _LOOPBACK_NAMES or _bypassed(host, port, proxies.get("no", "")):
+    if given is None or _is_loopback(host) or _bypassed(host, port, proxies.get("no", "")):
         return None
     return urlsplit(given if "://" in given else f"http://{given}")
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or _in_block(host, "127.0.0.0/8") or _in_block(host, "::1/128")
 
 
 def _bypassed(host: str, port: int, patterns: str) -> bool:
