@@ -52,6 +52,7 @@ class StrictProtocol(HttpToolsProtocol):
         if _NOTSENT_LOWAT is not None:
             connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
         self.settings = self._application.settings.server
+        self.timeout_keep_alive: float = self.settings.keepalive_seconds  # type: ignore[assignment]
         self._await_head()
 
     def eof_received(self) -> None:
@@ -153,6 +154,19 @@ class StrictProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed; in the middle of another answer only cutting is left."""
         self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
+
+    def on_response_complete(self) -> None:
+        """Give a client as long to read the rest of its last answer as it has for its next request."""
+        super().on_response_complete()
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, without waiting for a client that has not read its answer."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         """Let the application drain: uvicorn calls this on each connection when it has been told to stop."""
