@@ -237,8 +237,16 @@ class Gateway:
             await reply.start(error.status, headers)
             await reply.finish(body)
         elif record.stream:
-            await reply.finish(_error_event(error, named=exchange.named_errors))
+            await self._say_last(_error_event(error, named=exchange.named_errors), reply)
         else:
+            reply.abort()
+
+    async def _say_last(self, event: bytes, reply: Reply) -> None:
+        """Send an error event, to a client that may have stopped reading."""
+        try:
+            async with asyncio.timeout(self._settings.stream.write_seconds):
+                await reply.finish(event)
+        except TimeoutError:
             reply.abort()
 
     async def _stopped(self, exchange: Exchange, reply: Reply, incoming: Incoming) -> None:
@@ -248,7 +256,8 @@ class Gateway:
             asyncio.CancelledError: it was not ``exchange.stop`` but the host that cancelled.
         """
         reason, record = exchange.stopped, exchange.record
-        record.end = reason or End.SERVER_SHUTDOWN
+        if record.code is None:  # else it was being told how it ended
+            record.end = reason or End.SERVER_SHUTDOWN
         if reason is None:
             raise asyncio.CancelledError
         exchange.resume()
