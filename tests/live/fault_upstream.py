@@ -29,6 +29,15 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Flood:
+    """Write the same bytes so many times, as fast as the other side takes them; ``Visit.accepted`` counts."""
+
+    data: bytes
+    times: int
+    send_buffer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Receive:
     """Wait until the other side has sent something: a TLS greeting, say."""
 
@@ -53,7 +62,7 @@ class Stall:
     """Do nothing until the other side leaves."""
 
 
-Step = Send | Receive | Hold | Reset | Close | Stall
+Step = Send | Flood | Receive | Hold | Reset | Close | Stall
 Script = Sequence[Step]
 
 
@@ -86,6 +95,8 @@ class Visit:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     left: Literal["close", "reset"] | None = None
+    accepted: int = 0
+    """Bytes of a flood that the kernel has taken so far."""
     held: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -100,6 +111,14 @@ class Visit:
         """Let the script go on."""
         self.held.clear()
         self._released.set()
+
+    async def full(self) -> None:
+        """Wait until a flood has come to a halt: nothing more has been taken for a while."""
+        async with asyncio.timeout(DEADLINE):
+            before = -1
+            while self.accepted != before or not before:
+                before = self.accepted
+                await asyncio.sleep(0.25)
 
     async def hold(self) -> None:
         self._released.clear()
@@ -248,6 +267,8 @@ class _Connection:
                 case Send(data, each):
                     for start in range(0, len(data), each or len(data) or 1):
                         await self._send(data[start : start + (each or len(data))])
+                case Flood():
+                    await self._flood(step)
                 case Receive():
                     while not self._inbox and self._left is None:
                         self._news.clear()
@@ -271,8 +292,23 @@ class _Connection:
         if self._left is not None:
             raise ConnectionResetError
         self._writer.write(data)
+        turns = 0
         while self._untaken() and self._left is None:
-            await asyncio.sleep(0)
+            turns += 1
+            await asyncio.sleep(0 if turns < 100 else 0.001)  # a reader that has paused shall not cost a core
+
+    async def _flood(self, flood: Flood) -> None:
+        if flood.send_buffer is not None:
+            connection = self._writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, flood.send_buffer)
+        transport = self._writer.transport
+        transport.set_write_buffer_limits(0)
+        visit, before = self._visit, self._visit.accepted
+        for count in range(1, flood.times + 1):
+            self._writer.write(flood.data)
+            visit.accepted = before + count * len(flood.data) - transport.get_write_buffer_size()
+            await self._writer.drain()
+        visit.accepted = before + flood.times * len(flood.data)
 
     def _untaken(self) -> bool:
         """Whether some of what was written has not been read yet."""

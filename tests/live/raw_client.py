@@ -116,6 +116,10 @@ class RawClient:
             except ConnectionError:
                 return True
 
+    def widen(self) -> None:
+        """Read at full speed from now on, after a ``receive_buffer`` that was small."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+
     def half_close(self) -> None:
         """Say that nothing more will be sent, and go on listening."""
         self._socket.shutdown(socket.SHUT_WR)
