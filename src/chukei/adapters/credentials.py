@@ -24,6 +24,9 @@ REFRESH_BEFORE = 600.0
 RETRY_AFTER = 5.0
 """Seconds between two attempts while tokens cannot be had."""
 
+FETCH_SECONDS = 30.0
+"""How long one attempt may take: the chain tries several logins, of which the slowest start another program."""
+
 
 class Token(Protocol):
     """An access token as azure-identity returns it; ``expires_on`` is Unix time."""
@@ -74,7 +77,15 @@ class IdentityCredential:
     ``make`` builds the source of tokens; it runs in a thread, since importing Azure's library takes a while.
     """
 
-    def __init__(self, make: Callable[[], TokenSource], scope: str, *, wall: Clock = time.time) -> None:  # noqa: TID251
+    def __init__(
+        self,
+        make: Callable[[], TokenSource],
+        scope: str,
+        *,
+        wall: Clock = time.time,  # noqa: TID251 - a token's end is given in Unix time
+        seconds: float = FETCH_SECONDS,
+    ) -> None:
+        self._seconds = seconds
         self._make = make
         self._source: TokenSource | None = None
         self._scope = scope
@@ -109,7 +120,8 @@ class IdentityCredential:
         try:
             if self._source is None:
                 self._source = await asyncio.to_thread(self._make)
-            self._token = await self._source.get_token(self._scope)
+            async with asyncio.timeout(self._seconds):
+                self._token = await self._source.get_token(self._scope)
         except Exception as error:  # noqa: BLE001 - any of azure-identity's errors means the same: no token now
             # Its messages name endpoints and tenants, which help the operator, and never hold a credential.
             logger.warning("no Entra ID token: %s: %s", type(error).__name__, error)
