@@ -103,7 +103,7 @@ class TextFormatter(logging.Formatter):
             parts = [
                 str(fields.get("status", "-")),
                 str(fields.get("method", record.getMessage())),
-                ascii(fields.get("path", ""))[1:-1],
+                str(fields.get("path", "")),
                 str(fields.get("model", "")),
                 str(fields.get("end", "")),
                 str(fields.get("code", "")),
@@ -111,10 +111,15 @@ class TextFormatter(logging.Formatter):
                 f"first {fields['first_token_ms']:.0f} ms" if "first_token_ms" in fields else "",
                 f"{fields['duration_ms']:.0f} ms" if "duration_ms" in fields else "",
             ]
-            text = "  ".join(part for part in parts if part)
+            text = _printable("  ".join(part for part in parts if part))
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return f"{datetime.fromtimestamp(record.created).astimezone():%H:%M:%S} {record.levelname.lower():7} {text}"
+
+
+def _printable(text: str) -> str:
+    """Escape what is no printable ASCII: names and codes come from clients and upstreams."""
+    return ascii(text)[1:-1].replace("\\'", "'").replace("\\\\", "\\")
 
 
 def configure_logging(form: str, level: str, *, terminal: bool) -> None:
