@@ -118,6 +118,11 @@ def test_any_number_can_be_capped() -> None:
     assert filled({"n": 8, "temperature": 2}, caps={"n": 2, "temperature": 1}) == {"n": 2, "temperature": 1}
 
 
+def test_a_cap_on_what_has_a_limit_by_itself_is_not_added() -> None:
+    """n is 1 when nobody sets it: adding the cap would make four answers of one."""
+    assert filled({}, caps={"n": 4, "temperature": 1}) == {}
+
+
 @pytest.mark.parametrize("value", ["500", True, [500], {"x": 1}])
 def test_a_capped_field_of_another_type_is_refused(value: object) -> None:
     with pytest.raises(CallerError) as caught:

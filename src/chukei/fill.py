@@ -88,7 +88,7 @@ def _spelling(name: str, operation: Operation) -> str:
 def _hold_caps(
     fields: Fields, operation: Operation, caps: Mapping[str, int | float], filled: Mapping[str, object]
 ) -> None:
-    """Lower what is above a cap; add a cap that neither the client nor ``filled`` sets under any of its names."""
+    """Lower what is above a cap; add an output limit that neither the client nor ``filled`` sets under any name."""
     for configured, cap in caps.items():
         name = _spelling(configured, operation)
         names = _same(name, operation)
@@ -102,7 +102,8 @@ def _hold_caps(
             default = filled[other]
             if not isinstance(default, (int, float)) or default > cap:
                 fields.set(other, msgspec.json.encode(cap))
-        if not sent and not ours:
+        # Only output is without a limit when nobody sets one; adding n = 4 would raise what its default of 1 costs.
+        if not sent and not ours and name in _ANY_LIMIT:
             fields.set(name, msgspec.json.encode(cap))
 
 

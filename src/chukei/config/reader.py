@@ -84,6 +84,10 @@ class Reader:
 
     def string(self, key: str, default: str | None = None, *, choices: tuple[str, ...] = ()) -> str | None:
         """Take a string that is not empty."""
+        variable = self._document.origins.get((*self._path, key))
+        # A variable's text is a string here, even where it would read as a number.
+        if variable is not None and not isinstance(self._table.get(key), str):
+            self._table[key] = self._document.environment[variable]
         value = self._take(key, str, "a string")
         if value is None:
             return default
