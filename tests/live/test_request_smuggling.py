@@ -380,3 +380,22 @@ class TestSlowness:
         assert 0.3 < seconds < 3
         assert parse(received).status == 408
         assert upstream.exchanges == []
+
+    @pytest.mark.parametrize("more", [b"", b" " * 200], ids=["silent", "dripping"])
+    async def test_a_body_that_was_answered_already(self, server: Host, more: bytes) -> None:
+        """The rest is read for a moment, so that the answer arrives whole, and no longer."""
+        sent = post(b"Content-Length: 5000\r\n", CHAT[:10], line=b"POST /nowhere HTTP/1.1\r\n")
+        seconds, received = await self.drip(server.url, sent, more)
+        assert 1 < seconds < 5
+        assert parse(received).status == 404
+
+
+async def test_a_body_that_was_answered_already_does_not_end_the_connection(server: Host, upstream: Upstream) -> None:
+    async with connection(server.url) as (reader, writer):
+        writer.write(post(LENGTH, CHAT[:10], line=b"POST /nowhere HTTP/1.1\r\n"))
+        assert parse(await receive(reader)).status == 404
+        writer.write(CHAT[10:] + SMUGGLED)
+        assert parse(await receive(reader)).status == 200
+        writer.write(SMUGGLED)
+        assert parse(await receive(reader)).status == 200
+    assert len(upstream.exchanges) == 2

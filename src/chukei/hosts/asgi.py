@@ -230,8 +230,9 @@ _CLOSE: Headers = [(b"connection", b"close")]
 
 
 def _too_large(limit: int) -> CallerError:
+    # Without `connection: close`: the server would close with a reset, which can destroy this answer on its way.
     message = f"The request's body is larger than {limit} bytes, the limit of this relay (server.max_body_bytes)."
-    return CallerError(413, "request_too_large", message, headers=_CLOSE)
+    return CallerError(413, "request_too_large", message)
 
 
 def _is_loopback(client: tuple[str, int] | None) -> bool:

@@ -7,6 +7,7 @@ parse in plain text. This protocol keeps its speed and adds what it lacks.
 import asyncio
 import logging
 import socket
+from typing import Any
 from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -23,6 +24,26 @@ UNSENT_BYTES = 64 * 1024
 """How much the kernel may take for a client before it is sent; left alone it takes 4 MB for one that does not read."""
 
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS have it
+
+
+LINGER_SECONDS = 2.0
+"""How long the rest of a body that was answered early is read. Closing at once would send a reset, which can destroy
+the answer on its way (RFC 9112 §9.6)."""
+
+
+class CloseDelimitedCycle(RequestResponseCycle):
+    """An answer in HTTP/1.0, which knows no chunks: one without a length ends with its connection (RFC 9112 §6.3)."""
+
+    _measured = False
+
+    async def send(self, message: Any) -> None:
+        """Send without chunks, and promise uvicorn as many bytes as there are."""
+        if message["type"] == "http.response.start":
+            self._measured = any(name == b"content-length" for name, _ in message["headers"])
+            self.chunked_encoding = None if self._measured else False
+        elif not self._measured:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 class StrictProtocol(HttpToolsProtocol):
@@ -133,8 +154,10 @@ class StrictProtocol(HttpToolsProtocol):
         fault = self._fault_of_the_request_line()
         if fault is not None:
             self._refuse(CallerError(400, "ambiguous_request", fault))
-        else:
-            super().on_headers_complete()
+            return
+        super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            self.cycle.__class__ = CloseDelimitedCycle
 
     def on_body(self, body: bytes) -> None:
         """Drop what follows a refused head."""
@@ -146,6 +169,7 @@ class StrictProtocol(HttpToolsProtocol):
         """Expect the next head, unless the parser only believes that the rest is another protocol."""
         if self.parser.should_upgrade():
             return
+        self._head_done()
         self._in_head = True
         self._head_bytes = 0
         if not self._refused:
@@ -156,10 +180,17 @@ class StrictProtocol(HttpToolsProtocol):
         self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
 
     def on_response_complete(self) -> None:
-        """Give a client as long to read the rest of its last answer as it has for its next request."""
+        """Give a client as long to read the rest of its last answer as it has for its next request.
+
+        Where the answer came before the end of the request's body, there is a moment for the rest of that.
+        """
         super().on_response_complete()
-        if self.transport.is_closing() and self.transport.get_write_buffer_size():
-            self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
+        if self.transport.is_closing():
+            if self.transport.get_write_buffer_size():
+                self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
+        elif not self._in_head and self.cycle.response_complete:
+            self._head_done()
+            self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, without waiting for a client that has not read its answer."""
