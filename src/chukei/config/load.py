@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
@@ -21,7 +20,7 @@ from chukei.config.settings import (
     StreamSettings,
     UpstreamSettings,
 )
-from chukei.config.upstreams import read_upstreams
+from chukei.config.upstreams import read_upstreams, split_address
 
 PREFIX = "CHUKEI_"
 # Variables with the prefix that are not overrides of a key.
@@ -140,8 +139,8 @@ def _server(table: Reader) -> ServerSettings:
     plain = ServerSettings()
     origins = table.strings("cors_origins")
     for origin in origins:
-        parts = urlsplit(origin)
-        if origin != "*" and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
+        parts = split_address(origin)
+        if origin != "*" and (parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
             table.problem(
                 "cors_origins", f"{origin!r} is not an origin; write scheme and host only: https://app.example.com"
             )
@@ -200,8 +199,8 @@ def _proxies(table: Reader, environment: Mapping[str, str]) -> dict[str, str]:
         if not value or (name == "http_proxy" and "REQUEST_METHOD" in environment and name not in environment):
             continue
         if scheme != "no":
-            parts = urlsplit(value if "://" in value else f"http://{value}")
-            if parts.scheme != "http" or not parts.hostname:
+            parts = split_address(value if "://" in value else f"http://{value}")
+            if parts is None or parts.scheme != "http" or not parts.hostname:
                 table.problem(
                     name, f"the variable {name.upper()} must be an http:// address of a proxy that knows CONNECT"
                 )

@@ -64,7 +64,7 @@ class UpstreamSettings:
     keepalive_seconds: float = 30.0
     ca_file: str | None = None
     plain_http: bool = False
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # an address may hold a password
 
 
 @dataclass(frozen=True, slots=True)

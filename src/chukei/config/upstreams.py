@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from chukei.config.reader import Document, Problem, Reader
 from chukei.config.settings import CredentialSettings
@@ -118,12 +118,21 @@ def _credential(table: Reader) -> CredentialSettings:
     return CredentialSettings(api_key=key, scope=(scope or SCOPE) if identity else None, client_id=client_id)
 
 
+def split_address(given: str) -> SplitResult | None:
+    """Return the parts of an address, or None where its host or port cannot be one (RFC 1035 §2.3.4 for names)."""
+    try:
+        parts = urlsplit(given)
+        _ = parts.port
+        _ = (parts.hostname or "").removesuffix(".").encode("idna")
+    except ValueError:
+        return None
+    return None if any(character.isspace() for character in parts.netloc) else parts
+
+
 def clean_endpoint(given: str, *, plain_http: bool) -> tuple[str, str | None]:
     """Return an endpoint without a trailing slash or API path, and what is wrong with it, if anything is."""
-    try:
-        parts = urlsplit(given.strip())
-        _ = parts.port
-    except ValueError:
+    parts = split_address(given.strip())
+    if parts is None:
         return given, "is not an address; write https://NAME.openai.azure.com"
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         return given, "is not an https:// address; write https://NAME.openai.azure.com"
