@@ -123,6 +123,7 @@ class Gateway:
             record.operation = route.page
             await services.pages.answer(route, reply, self._headers(record, incoming), record, draining=self.draining)
             return
+        record.operation = route.operation.name
         if self.draining:
             raise Unavailable("server_shutdown", "This relay is shutting down; try again.")
         await self._relay(exchange, route, route.operation, incoming, reply)
@@ -132,7 +133,6 @@ class Gateway:
     ) -> None:
         """Read the call, choose a deployment, connect and deliver."""
         server, services, record = self._settings.server, self._services, exchange.record
-        record.operation = operation.name
         raw = await incoming.body(server.max_body_bytes, server.body_seconds)
         incoming.watch(exchange.client_left)
         record.request_bytes = len(raw)

@@ -34,7 +34,11 @@ class RawClient:
         self.headers: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
-        await self._loop.sock_connect(self._socket, self._address)
+        try:
+            await self._loop.sock_connect(self._socket, self._address)
+        except BaseException:
+            self._socket.close()
+            raise
         return self
 
     async def __aexit__(

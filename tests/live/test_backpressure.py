@@ -1,7 +1,7 @@
 """A client that stops reading pauses its upstream, loses nothing when it goes on, and is cut when it never does."""
 
 import pytest
-from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Flood, Hold, Reset, Send, Stall, chunk, head
+from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Flood, Hold, Reset, Send, Stall, Step, chunk, head
 from tests.live.raw_client import Cut, RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
 from tests.live.relays import InProcessRelay, eventually, settings_for
@@ -16,28 +16,27 @@ and what the kernel holds for it on both sides (about 260 KiB)."""
 
 EVENT = delta("x" * 400)
 EVENTS = 20_000  # 10 MB
-FLOOD = [Send(head()), Flood(chunk(EVENT), EVENTS, send_buffer=16 * 1024)]
+FLOOD: list[Step] = [Send(head()), Flood(chunk(EVENT), EVENTS, send_buffer=16 * 1024)]
 
 
 async def test_the_upstream_is_paused_and_nothing_is_lost() -> None:
-    async with FaultUpstream([*FLOOD, Send(chunk(DONE) + LAST_CHUNK)]) as upstream:
-        async with (
-            InProcessRelay(settings_for(upstream.url)) as relay,
-            RawClient(relay.url, receive_buffer=4096) as client,
-        ):
-            await client.post(CHAT, HARD.request)
-            visit = await upstream.visit()
-            await visit.full()
-            assert 0 < visit.accepted < BOUND
-            client.widen()
-            body = await client.rest()
-            record = await relay.record()
+    async with (
+        FaultUpstream([*FLOOD, Send(chunk(DONE) + LAST_CHUNK)]) as upstream,
+        InProcessRelay(settings_for(upstream.url)) as relay,
+        RawClient(relay.url, receive_buffer=4096) as client,
+    ):
+        await client.post(CHAT, HARD.request)
+        visit = await upstream.visit()
+        await visit.full()
+        assert 0 < visit.accepted < BOUND
+        client.widen()
+        body = await client.rest()
+        record = await relay.record()
     assert body == EVENT * EVENTS + DONE
     assert record.end is End.COMPLETED
 
 
 async def test_a_client_that_never_reads_on_is_cut() -> None:
-    settings = settings_for("http://127.0.0.1:1", {"CHUKEI_STREAM__WRITE_SECONDS": "0.3"})
     async with FaultUpstream([*FLOOD, Stall()]) as upstream:
         settings = settings_for(upstream.url, {"CHUKEI_STREAM__WRITE_SECONDS": "0.3"})
         async with (

@@ -40,6 +40,7 @@ class Application:
         self._relay: Relay | None = None
         self._simulator: Any = None
         self._starting = asyncio.Lock()
+        self._drained: list[Callable[[], None]] = []
 
     @property
     def relay(self) -> Relay | None:
@@ -75,6 +76,24 @@ class Application:
             relay.gateway.drain()
             asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
 
+    @property
+    def draining(self) -> bool:
+        """Whether no new calls are taken any more."""
+        return self._relay is not None and self._relay.gateway.draining
+
+    def when_drained(self, then: Callable[[], None]) -> None:
+        """Call back when nothing runs any more; at once if nothing does."""
+        if self._relay is None or not self._relay.gateway.live:
+            then()
+        else:
+            self._drained.append(then)
+
+    def _check_drained(self, relay: Relay) -> None:
+        if relay.gateway.draining and not relay.gateway.live:
+            waiting, self._drained = self._drained, []
+            for then in waiting:
+                then()
+
     async def stop(self) -> None:
         """Close everything that was opened."""
         relay, self._relay = self._relay, None
@@ -88,9 +107,12 @@ class Application:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
             relay = self._relay or await self.start()
-            await relay.gateway.handle(
-                AsgiRequest(scope, receive, trust_loopback=not self._behind_platform), AsgiReply(scope, send)
-            )
+            try:
+                await relay.gateway.handle(
+                    AsgiRequest(scope, receive, trust_loopback=not self._behind_platform), AsgiReply(scope, send)
+                )
+            finally:
+                self._check_drained(relay)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

@@ -158,6 +158,8 @@ class StrictProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = CloseDelimitedCycle
+        if self._application.draining:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Drop what follows a refused head."""
@@ -200,9 +202,17 @@ class StrictProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
-        """Let the application drain: uvicorn calls this on each connection when it has been told to stop."""
+        """Let the application drain: uvicorn calls this on each connection when it has been told to stop.
+
+        While answers are running elsewhere an idle connection stays open, so that a request which is on its way is
+        told to go elsewhere and does not meet a closed door.
+        """
         self._application.drain()
-        super().shutdown()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._application.when_drained(super().shutdown)
+        else:
+            super().shutdown()
 
     def _fault_of_the_request_line(self) -> str | None:
         """Say what is wrong with the version or the target: RFC 9112 §2.3, §3.2 and, for two hosts, §3.2.2."""

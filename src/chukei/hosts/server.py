@@ -1,5 +1,6 @@
 """The relay as a server: uvicorn with our strict protocol, in one process or several that share a socket."""
 
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from chukei.config import Settings
 from chukei.hosts.asgi import Application, from_environment
 
 BACKLOG = 2048
-MARGIN_SECONDS = 2.0
+MARGIN_SECONDS = 1.5
 """What a shutdown may take beyond the grace period: last events, settling, closing."""
 
 
@@ -36,6 +37,9 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
     """
     config = _config(settings, workers)
     url = _url(listener)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn shuts down in good order and then raises the signal again for whoever had been there before it.
+        signal.signal(number, lambda *_: None)
     if workers == 1:
         _AnnouncedServer(config, lambda: ready(url)).run(sockets=[listener])
     else:
@@ -84,7 +88,7 @@ def _config(settings: Settings, workers: int) -> Config:
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=int(server.keepalive_seconds),
-        timeout_graceful_shutdown=int(server.grace_seconds + MARGIN_SECONDS),
+        timeout_graceful_shutdown=server.grace_seconds + MARGIN_SECONDS,  # type: ignore[arg-type]
     )
 
 
