@@ -1,0 +1,141 @@
+"""The command line as a process: what it prints where, how it exits, and what it does not import."""
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.live.relays import clean_environment
+
+from chukei import __version__
+
+SECRET = "sk-very-secret-0123"
+
+
+def chukei(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "chukei", *arguments]
+    return subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=30)
+
+
+def imported_by(code: str, *arguments: str) -> set[str]:
+    """Return the modules that a fresh process has imported after running some code."""
+    program = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=clean_environment(), capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in done.stderr.split()} | set(done.stderr.split())
+
+
+def test_help_and_version() -> None:
+    found = chukei("--help")
+    assert found.returncode == 0
+    assert found.stderr == ""
+    for command in ("serve", "simulate", "check", "doctor"):
+        assert re.search(rf"^  {command}\b", found.stdout, re.MULTILINE)
+    version = chukei("--version")
+    assert version.stdout.strip().endswith(__version__)
+    assert (version.returncode, version.stderr) == (0, "")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    found = imported_by("from chukei.cli import main; main(['serve', '--help'])")
+    heavy = {"asyncio", "ssl", "uvicorn", "httptools", "uvloop", "msgspec", "chukei.hosts", "chukei.config", "azure"}
+    assert found & heavy == set()
+    assert "click" in found
+
+
+def test_the_serving_path_imports_no_toolkit() -> None:
+    found = imported_by("import chukei.hosts.asgi")
+    heavy = {
+        "starlette",
+        "fastapi",
+        "pydantic",
+        "aiohttp",
+        "azure",
+        "httpx",
+        "requests",
+        "uvicorn",
+        "prometheus_client",
+    }
+    assert found & heavy == set()
+    assert "chukei.simulator" not in found
+    assert {"chukei.gateway", "msgspec", "httptools"} <= found
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    found = imported_by("import chukei")
+    assert {name for name in found if name.startswith("chukei")} == {"chukei"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["serve", "--port", "99999"], ["serve", "--nonsense"], ["serve", "--workers", "0"]]
+)
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    found = chukei(*arguments)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert "Usage:" in found.stderr
+
+
+BROKEN = '[server]\nprot = 1\n[auth]\napi_key = "sk-very-secret-0123"\n'
+
+
+@pytest.mark.parametrize("command", ["check", "serve", "simulate", "doctor"])
+def test_a_wrong_configuration_exits_with_3_and_names_every_problem(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "chukei.toml"
+    path.write_text(BROKEN)
+    found = chukei(command, "--config", str(path))
+    assert found.returncode == 3
+    assert found.stdout == ""
+    assert "2 problems" in found.stderr
+    assert f"{path}: server.prot: is not a known key; did you mean port?" in found.stderr
+    assert f"{path}: auth.api_key: " in found.stderr
+    assert SECRET not in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_missing_file_exits_with_3(tmp_path: Path) -> None:
+    found = chukei("check", "--config", str(tmp_path / "none.toml"))
+    assert found.returncode == 3
+    assert "there is no such file" in found.stderr
+
+
+def test_check_says_what_would_be_served() -> None:
+    found = chukei("check")
+    assert found.returncode == 0
+    assert "simulator" in found.stdout
+    found = chukei(
+        "check",
+        AZURE_OPENAI_ENDPOINT="https://r.openai.azure.com",
+        AZURE_OPENAI_API_KEY=SECRET,
+        AZURE_OPENAI_DEPLOYMENT="gpt-4o",
+    )
+    assert found.returncode == 0
+    assert "gpt-4o (default) -> azure (https://r.openai.azure.com)" in found.stdout
+    assert found.stdout.endswith("The configuration is valid.\n")
+    assert SECRET not in found.stdout + found.stderr
+
+
+def test_check_reads_a_file_and_puts_notices_aside(tmp_path: Path) -> None:
+    path = tmp_path / "chukei.toml"
+    text = '[deployments.{0}]\nendpoint = "https://{0}.example"\napi_key = {{ env = "K" }}\n'
+    path.write_text(text.format("a") + text.format("b") + '[models.chat]\ndeployments = ["a"]\n')
+    found = chukei("check", CHUKEI_CONFIG=str(path), K=SECRET)
+    assert found.returncode == 0
+    assert "chat (default) -> a (https://a.example)" in found.stdout
+    assert "note: deployment b serves no model" in found.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "simulate"])
+def test_a_port_in_use_exits_with_1_and_says_so(command: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = chukei(command, "--port", str(port))
+    assert found.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in found.stderr
+    assert "Traceback" not in found.stderr

@@ -1,0 +1,200 @@
+"""The house itself: every module has its tests, every promise its page, and nothing points at one machine."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from chukei.config import AuthSettings, LogSettings, ServerSettings, StreamSettings, UpstreamSettings
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "chukei"
+DOCS = ROOT / "docs"
+MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+
+# Where a module's tests are, when not in the file that mirrors it; each with its reason.
+TESTED_ELSEWHERE = {
+    "__init__.py": "holds the version only; test_cli.py",
+    "__main__.py": "one call; test_cli.py runs it",
+    "app.py": "wires only; every test in live/ goes through it",
+    "deliver.py": "test_gateway.py tells streams from end to end, with the clock and both sides",
+    "doctor.py": "live/, against real relays",
+    "exchange.py": "test_gateway.py: stopping, leaving, draining",
+    "model.py": "nouns without behaviour",
+    "ports.py": "protocols without behaviour",
+    "telemetry.py": "a record without behaviour",
+    "adapters/__init__.py": "no code",
+    "adapters/http/__init__.py": "no code",
+    "config/__init__.py": "names only",
+    "config/reader.py": "config/test_load.py: every kind of mistake",
+    "config/settings.py": "config/test_load.py",
+    "config/upstreams.py": "config/test_load.py",
+}
+TESTED_BY_FOLDER = {
+    "hosts": "live/ and hosts/ drive both hosts on real sockets",
+    "simulator": "simulator/ tests what the simulator sends, by kind of answer",
+}
+
+LONG_MODULES: dict[str, str] = {}
+MAX_LINES = 320
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_module_has_its_tests(module: Path) -> None:
+    folder = ROOT / "tests" / module.parent
+    if str(module) in TESTED_ELSEWHERE:
+        return
+    if module.parts[0] in TESTED_BY_FOLDER:
+        assert any((ROOT / "tests" / module.parts[0]).glob("test_*.py"))
+        return
+    assert (folder / f"test_{module.name}").is_file()
+
+
+def test_the_exceptions_are_about_modules_that_exist() -> None:
+    names = {str(module) for module in MODULES}
+    assert set(TESTED_ELSEWHERE) <= names
+    assert set(LONG_MODULES) <= names
+    assert set(TESTED_BY_FOLDER) <= {module.parts[0] for module in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_modules_are_of_a_size_to_read(module: Path) -> None:
+    lines = len((SOURCE / module).read_text().splitlines())
+    assert lines <= MAX_LINES or str(module) in LONG_MODULES
+
+
+# Documentation.
+
+
+def text_of_docs() -> str:
+    pages = sorted(DOCS.rglob("*.md"))
+    if not pages:
+        pytest.skip("there is no documentation yet")
+    return "\n".join(page.read_text() for page in pages)
+
+
+def page(name: str) -> str:
+    path = DOCS / name
+    if not path.is_file():
+        pytest.skip(f"docs/{name} is not written yet")
+    return path.read_text()
+
+
+SECTIONS = {
+    "server": ServerSettings,
+    "stream": StreamSettings,
+    "upstream": UpstreamSettings,
+    "auth": AuthSettings,
+    "log": LogSettings,
+}
+NO_KEYS = {"proxies"}  # set by HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+
+
+def keys_that_are_read() -> set[str]:
+    """Return each key that the configuration's readers ask a table for, found in their code."""
+    readers = {"string", "boolean", "integer", "seconds", "strings", "secret", "mapping"}
+    found = set()
+    for path in (SOURCE / "config").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in readers:
+                first = node.args[0] if node.args else None
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    found.add(first.value)
+    return found
+
+
+def test_every_key_is_documented() -> None:
+    text = page("configuration.md")
+    keys = keys_that_are_read() | {field.name for kind in SECTIONS.values() for field in fields(kind)} - NO_KEYS
+    assert {"port", "endpoint", "caps", "ca_file"} <= keys
+    assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
+
+
+def test_every_variable_is_documented() -> None:
+    variables = set()
+    for path in (SOURCE / "config").glob("*.py"):
+        variables |= set(re.findall(r'"((?:AZURE|OPENAI|CHUKEI)_[A-Z_]*[A-Z])"', path.read_text()))
+    assert {"AZURE_OPENAI_ENDPOINT", "CHUKEI_API_KEY", "CHUKEI_CONFIG"} <= variables
+    text = page("configuration.md")
+    assert {name for name in variables | {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} if name not in text} == set()
+
+
+ERRORS = {"CallerError": 1, "Unavailable": 0, "UpstreamError": 0, "_unexpected": 0}
+
+
+def error_codes() -> set[str]:
+    """Return each literal code that an error is made with, found in the code."""
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        if "simulator" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
+                place = ERRORS[node.func.id]
+                code = node.args[place] if len(node.args) > place else None
+                for part in ast.walk(code) if code is not None else ():
+                    if (
+                        isinstance(part, ast.Constant)
+                        and isinstance(part.value, str)
+                        and re.fullmatch(r"[a-z_]+", part.value)
+                    ):
+                        found.add(part.value)
+    return found - {"upstream_"}  # the beginning of upstream_{status}
+
+
+def test_every_error_code_is_documented() -> None:
+    codes = error_codes()
+    assert {"invalid_api_key", "stream_incomplete", "tls_error", "unexpected_redirect"} <= codes
+    text = page("errors.md")
+    assert {code for code in codes if not re.search(rf"\b{code}\b", text)} == set()
+
+
+def test_every_command_is_documented() -> None:
+    from chukei.cli import main
+
+    text = text_of_docs()
+    assert set(main.commands) >= {"serve", "check"}
+    assert {name for name in main.commands if f"chukei {name}" not in text} == set()
+
+
+# Nothing of one machine.
+
+TEXTS = [
+    path
+    for folder in ("src", "tests", "docs", "functions", "scripts", "requirements", ".ci", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file() and "__pycache__" not in path.parts and "node_modules" not in path.parts
+]
+# /home/site is where Azure Functions puts an app, on every machine.
+MACHINE_PATH = re.compile(rb"(?<![\w.])/(?:work|home(?!/site/)|root|Users)/[\w.]|[A-Z]:\\\\Users")
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    named = {str(path.relative_to(ROOT)) for path in TEXTS if MACHINE_PATH.search(path.read_bytes())}
+    assert named == set()
+
+
+def test_requirements_name_no_registry() -> None:
+    for path in [*(ROOT / "requirements").glob("*.txt"), ROOT / "functions" / "requirements.txt"]:
+        text = path.read_text()
+        assert not re.search(r"^\s*--(?:index|extra-index|find-links|trusted)", text, re.MULTILINE), path
+        assert "://" not in re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE), path
+
+
+def test_locked_requirements_are_hashed() -> None:
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text()
+        pins = re.findall(r"^[\w.\[\]-]+==", text, re.MULTILINE)
+        assert pins
+        assert text.count("--hash=sha256:") >= len(pins), path
+
+
+def test_the_changelog_knows_the_version() -> None:
+    from chukei import __version__
+
+    changelog = ROOT / "CHANGELOG.md"
+    if not changelog.is_file():
+        pytest.skip("CHANGELOG.md is not written yet")
+    assert __version__ in changelog.read_text() or "Unreleased" in changelog.read_text()
