@@ -11,22 +11,23 @@ from chukei import call as calls
 from chukei.adapters.credentials import credential_for
 from chukei.adapters.http.client import HttpClient
 from chukei.config import Settings
-from chukei.connect import connect
+from chukei.connect import Opened, connect
 from chukei.errors import RelayError
-from chukei.model import Deployment, Model, header
+from chukei.model import Operation, header
 from chukei.pages import TEST_SECONDS, TEST_TEXT
 from chukei.pool import Choice
 from chukei.ports import Clock
 from chukei.routes import Route
-from chukei.wire import CHAT
+from chukei.wire import CHAT, OPERATIONS
 
 _QUESTION = b'{"messages":[{"role":"user","content":"Answer with the word ready."}],"stream":true}'
+_TEXT = b'{"input":"ready"}'
 _TELLING = ("server", "via", "content-encoding", "x-cache", "cf-ray", "x-azure-ref")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one deployment. ``first_token`` is in seconds, None where none came."""
+    """What was found out about one deployment. ``first_token`` is in seconds, None where no answer came."""
 
     model: str
     deployment: str
@@ -40,51 +41,63 @@ class Finding:
         if self.first_token is None:
             return f"{place}: FAILED: {self.problem}"
         where = f", {self.region}" if self.region else ""
-        return f"{place}: ok, first token after {self.first_token * 1000:.0f} ms{where}"
+        return f"{place}: ok, first output after {self.first_token * 1000:.0f} ms{where}"
 
 
 async def examine(settings: Settings, clock: Clock = time.monotonic) -> list[Finding]:
-    """Ask every deployment of every model for a first token, one after the other. This costs a few tokens each."""
+    """Ask every deployment of every model for a first token, one after the other. This costs a few tokens each.
+
+    A deployment that refuses to chat is asked for an embedding instead.
+    """
     upstream = HttpClient(settings.upstream)
-    findings = []
+    places = [(model, deployment) for model in settings.models.values() for deployment in model.deployments]
     try:
-        for model in settings.models.values():
-            for deployment in model.deployments:
-                findings.append(await _ask(settings, upstream, model, deployment, clock))  # noqa: PERF401 - reads better
+        return [await _examine_one(settings, upstream, Choice(*place), clock) for place in places]
     finally:
         await upstream.close()
-    return findings
 
 
-async def _ask(settings: Settings, upstream: HttpClient, model: Model, deployment: Deployment, clock: Clock) -> Finding:
+async def _examine_one(settings: Settings, upstream: HttpClient, choice: Choice, clock: Clock) -> Finding:
+    deployment = choice.deployment
+    place = (choice.model.name, deployment.name, deployment.endpoint)
     credential = credential_for(settings.credentials[deployment.name])
-    headers = [(b"content-type", b"application/json")]
-    call = calls.read(Route(CHAT), CHAT, headers, _QUESTION)
     started = clock()
     try:
-        opened = await connect(
-            upstream,
-            calls.write(call, Choice(model, deployment), await credential.header(), "doctor"),
-            CHAT,
-            wants_stream=True,
-            stream_settings=settings.stream,
-            upstream_settings=settings.upstream,
-            sent=lambda: None,
-            answered=lambda _: None,
-        )
+        header_field = await credential.header()
+        try:
+            opened = await _ask(settings, upstream, choice, header_field, CHAT, _QUESTION)
+        except RelayError as error:
+            if error.status != 400:
+                raise
+            opened = await _ask(settings, upstream, choice, header_field, OPERATIONS["embeddings"], _TEXT)
     except RelayError as error:
         said = error.message or error.body.decode(errors="replace")
-        return Finding(model.name, deployment.name, deployment.endpoint, problem=f"{error.code}: {said}")
+        return Finding(*place, problem=f"{error.code}: {said}")
     finally:
         await credential.close()
     opened.answer.abort()
     region = header(opened.answer.headers, b"x-ms-region")
-    return Finding(
-        model.name,
-        deployment.name,
-        deployment.endpoint,
-        first_token=clock() - started,
-        region=region.decode("latin-1") if region is not None else None,
+    return Finding(*place, clock() - started, region.decode("latin-1") if region is not None else None)
+
+
+async def _ask(
+    settings: Settings,
+    upstream: HttpClient,
+    choice: Choice,
+    credential: tuple[bytes, bytes],
+    operation: Operation,
+    question: bytes,
+) -> Opened:
+    call = calls.read(Route(operation), operation, [(b"content-type", b"application/json")], question)
+    return await connect(
+        upstream,
+        calls.write(call, choice, credential, "doctor"),
+        operation,
+        wants_stream=call.stream,
+        stream_settings=settings.stream,
+        upstream_settings=settings.upstream,
+        sent=lambda: None,
+        answered=lambda _: None,
     )
 
 
