@@ -221,6 +221,25 @@ class TestAsynchronous:
             await stream.close()
             assert upstream.ending() == "client_left"
 
+    @pytest.mark.parametrize(
+        ("stall", "stream"),
+        [
+            ("stall-before-headers", False),
+            ("stall-before-headers", True),
+            ("stall-before-first", False),
+            ("stall-before-first", True),
+            ("stall-role", True),
+        ],
+    )
+    async def test_leaving_before_any_output_stops_the_upstream(
+        self, host: Host, upstream: Upstream, stall: str, stream: bool
+    ) -> None:
+        patience = openai.Timeout(20, read=0.3)
+        async with AsyncOpenAI(base_url=host.base_url, api_key=CLIENT_KEY, max_retries=0, timeout=patience) as client:
+            with pytest.raises(openai.APITimeoutError):
+                await client.chat.completions.create(model=f"left--{stall}", messages=MESSAGES, stream=stream)
+        assert upstream.ending() == "client_left"
+
 
 class TestHeaders:
     def test_of_an_answer(self, client: OpenAI, host: Host) -> None:
