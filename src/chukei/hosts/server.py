@@ -24,6 +24,11 @@ class _AnnouncedServer(Server):
         super().__init__(config)
         self._ready = ready
 
+    def leave(self, *_: object) -> None:
+        """End at once before the start. uvicorn shuts down in good order and then raises the signal once more."""
+        if not self.started:
+            raise SystemExit(0)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
@@ -37,11 +42,11 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
     """
     config = _config(settings, workers)
     url = _url(listener)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn shuts down in good order and then raises the signal again for whoever had been there before it.
-        signal.signal(number, lambda *_: None)
     if workers == 1:
-        _AnnouncedServer(config, lambda: ready(url)).run(sockets=[listener])
+        server = _AnnouncedServer(config, lambda: ready(url))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, server.leave)
+        server.run(sockets=[listener])
     else:
         ready(url)
         Multiprocess(config, sockets=[listener]).run()
