@@ -496,6 +496,40 @@ async def test_the_hosts_own_cancelling_is_passed_on() -> None:
     assert bench.record.end is End.SERVER_SHUTDOWN
 
 
+async def test_a_stalled_client_gets_no_second_wait_when_the_upstream_breaks() -> None:
+    answer = FakeAnswer([CONTENT])
+    bench = Bench(answer, chukei_stream__write_seconds="0.02")
+    reply, task = bench.start(FakeIncoming(BODY))
+    await answer.silent.wait()
+    reply.reading.clear()
+    answer.put(LOST)
+    async with asyncio.timeout(5):
+        await task
+    assert reply.aborted
+    assert bench.record.end is End.TRUNCATED
+
+
+async def test_a_stalled_client_does_not_hold_up_a_shutdown() -> None:
+    answer = FakeAnswer([CONTENT])
+    bench = Bench(answer)
+    reply, task = bench.start(FakeIncoming(BODY))
+    await answer.silent.wait()
+    reply.reading.clear()
+    bench.gateway.stop_all()
+    async with asyncio.timeout(5):
+        await task
+    assert reply.aborted
+    assert answer.aborted
+    assert bench.record.end is End.SERVER_SHUTDOWN
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_what_the_upstream_refuses_costs_nothing(status: int) -> None:
+    answer = FakeAnswer([b'{"error":{"message":"no"}}', b""], status=status, headers=JSON)
+    _, record = await Bench(answer).serve(FakeIncoming(BODY))
+    assert (record.end, record.usage) == (End.UPSTREAM_STATUS, None)
+
+
 # Hooks and faults.
 
 

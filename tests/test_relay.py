@@ -191,6 +191,13 @@ def test_a_filtered_completion_ends_as_filtered() -> None:
     assert done.end() is End.CONTENT_FILTER
 
 
+def test_an_event_with_a_marker_that_is_not_understood_passes() -> None:
+    odd = b'data: {"choices":5,"finish_reason":"stop"}\n\n'
+    out, done = through([content("x"), odd, sse.DONE])
+    assert out == content("x") + odd + sse.DONE
+    assert done.finish_reasons == {}
+
+
 def test_annotations_after_the_finish_pass_and_leave_it_finished() -> None:
     """The asynchronous content filter reports late, with blank ids and no delta."""
     late = chunk(
@@ -311,9 +318,9 @@ def test_an_error_in_a_responses_stream_waits_for_its_terminal_event() -> None:
     passing = stream(Dialect.RESPONSES)
     assert passing.feed(CREATED + DELTA + error) == CREATED + DELTA + error
     assert passing.failure is not None
-    assert not passing.ended
+    before = passing.ended
     assert passing.feed(failed) == failed
-    assert passing.ended
+    assert (before, passing.ended) == (False, True)
     assert passing.end() is End.UPSTREAM_ERROR
 
 

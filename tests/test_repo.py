@@ -167,7 +167,7 @@ TEXTS = [
     for path in sorted((ROOT / folder).rglob("*"))
     if path.is_file() and "__pycache__" not in path.parts and "node_modules" not in path.parts
 ]
-# /home/site is where Azure Functions puts an app, on every machine.
+# The one folder below home that is meant is where Azure Functions puts every app.
 MACHINE_PATH = re.compile(rb"(?<![\w.])/(?:work|home(?!/site/)|root|Users)/[\w.]|[A-Z]:\\\\Users")
 
 

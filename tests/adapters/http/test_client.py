@@ -296,3 +296,20 @@ async def test_closing_ends_idle_and_busy_connections() -> None:
         async with asyncio.timeout(5):
             await server.peers[0].closed.wait()
         assert http.open_connections == 0
+
+
+async def test_a_request_during_closing_gets_no_connection_that_stays() -> None:
+    accepted = asyncio.Event()
+
+    async def handle(peer: Peer) -> None:
+        accepted.set()
+        await peer.eof()
+
+    async with LocalServer(handle) as server:
+        http = client()
+        task = asyncio.create_task(post(http, server))
+        await asyncio.sleep(0)
+        await http.close()
+        with pytest.raises(UpstreamError):
+            await task
+        await eventually(lambda: http.open_connections == 0)
