@@ -382,7 +382,8 @@ async def test_a_client_that_stops_reading_is_given_up() -> None:
     bench = Bench(answer, chukei_stream__write_seconds="0.02")
     reply, task = bench.start(FakeIncoming(BODY))
     reply.reading.clear()
-    await task
+    async with asyncio.timeout(5):
+        await task
     assert reply.aborted
     assert answer.aborted
     assert bench.record.end is End.CLIENT_STALLED

@@ -140,6 +140,8 @@ AMBIGUOUS = [
     pytest.param(b"name=a\rContent-Disposition: form-data; name=model", id="a bare CR"),
     pytest.param(b"name=a\r\nContent-Disposition: form-data; name=model", id="two dispositions"),
     pytest.param(b"name=a\r\nContent-Disposition : form-data; name=model", id="two, one with a space"),
+    pytest.param(b"name=a\r\nX: y\nContent-Disposition: form-data; name=model", id="a bare LF in another field"),
+    pytest.param(b"name=a\r\nX: y\rContent-Disposition: form-data; name=model", id="a bare CR in another field"),
 ]
 
 

@@ -105,6 +105,13 @@ def test_an_event_of_just_the_cap_passes() -> None:
     assert not framer.overflowed
 
 
+def test_an_unfinished_event_may_be_as_long_as_the_cap_and_no_longer() -> None:
+    _, framer = feed([b"x" * 60, b"x" * 40], cap=100)
+    assert not framer.overflowed
+    framer.feed(b"x")
+    assert framer.overflowed
+
+
 def test_small_events_never_overflow_together() -> None:
     _, framer = feed([b"data: x\n\n" * 1000 + b"data: y"], cap=100)
     assert not framer.overflowed
