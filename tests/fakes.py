@@ -62,6 +62,9 @@ class FakeAnswer:
     def wake(self) -> None:
         self._woken.set()
 
+    def divert(self, taker: Callable[[bytes], bool] | None) -> None:
+        return None
+
     def finish(self) -> None:
         self.finished = True
 
@@ -148,6 +151,9 @@ class FakeReply:
             self.sent.append(data)
             self._arrived.notify_all()
         await self.reading.wait()
+
+    def send_now(self, data: bytes) -> bool:
+        return False
 
     async def finish(self, data: bytes = b"") -> None:
         await self.send(data)

@@ -35,6 +35,14 @@ class Answer(Protocol):
         """Make a waiting ``read`` return None."""
         ...
 
+    def divert(self, taker: Callable[[bytes], bool] | None) -> None:
+        """Hand bytes that arrive while a ``read`` waits to ``taker`` instead, which says whether that settles it.
+
+        If not, the waiting ``read`` returns None. None ends this. An answer may leave it undone: all it does is save
+        the waking of a task.
+        """
+        ...
+
     def finish(self) -> None:
         """Give the connection back for reuse if the answer is complete, or ends within a second; else close it."""
         ...
@@ -126,6 +134,10 @@ class Reply(Protocol):
 
     async def send(self, data: bytes) -> None:
         """Send a part of the body at once."""
+        ...
+
+    def send_now(self, data: bytes) -> bool:
+        """Send a part of the body without waiting; False, with nothing sent, where that cannot be."""
         ...
 
     async def finish(self, data: bytes = b"") -> None:

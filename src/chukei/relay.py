@@ -38,6 +38,8 @@ _RESPONSES_MARKERS = (
     b"event: error",
 )
 _OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', b'"error":{', b'"error": {')
+_LONGEST_MARKER = max(map(len, _CHAT_MARKERS + _RESPONSES_MARKERS + _OPEN_MARKERS))
+_MAX_CLEAN = 1024
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -94,6 +96,8 @@ class Stream:
 
     __slots__ = (
         "_cap",
+        "_clean",
+        "_clean_until",
         "_framer",
         "_held",
         "_markers",
@@ -122,6 +126,10 @@ class Stream:
         }[dialect]
         self.state = State.PREAMBLE
         self._over = False
+        # How the last block without a marker began. One that begins alike, as chunks do up to their text, is only
+        # searched from there on.
+        self._clean = b""
+        self._clean_until = 0
         self.events = 0
         self.finish_reasons: dict[int, str] = {}
         self.usage: Usage | None = None
@@ -183,9 +191,13 @@ class Stream:
         if self.state is State.DONE:
             return b""
         self.last = block
+        begin = self._clean_until if block.startswith(self._clean) else 0
         for marker in self._markers:
-            if marker in block:
+            if block.find(marker, begin) >= 0:
                 return self._pass_marked(block)
+        if not begin:
+            self._clean = block[: block.find(b'"delta"', 0, _MAX_CLEAN) + 1]
+            self._clean_until = max(len(self._clean) - _LONGEST_MARKER, 0)
         self.events += block.count(b"\ndata:") + block.startswith(b"data:")
         return block
 

@@ -153,6 +153,7 @@ class HttpAnswer:
         "_lingering",
         "_paused",
         "_size",
+        "_taker",
         "_waiter",
         "complete",
         "headers",
@@ -168,6 +169,7 @@ class HttpAnswer:
         self._paused = False
         self._header_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: Callable[[bytes], bool] | None = None
         self._error: UpstreamError | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self.status = 0
@@ -187,11 +189,8 @@ class HttpAnswer:
         """See the Answer port."""
         if not self._chunks and not self.complete and self._error is None:
             await self._wait()
-        chunks = self._chunks
-        if chunks:
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
-            self._size = 0
+        if self._chunks:
+            data = self._take()
             if self._paused:
                 self._paused = False
                 self._connection_pause(False)
@@ -201,6 +200,13 @@ class HttpAnswer:
         if self._error is not None:
             raise self._error
         return None
+
+    def _take(self) -> bytes:
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size = 0
+        return data
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -213,10 +219,18 @@ class HttpAnswer:
         """See the Answer port."""
         self.notify()
 
+    def divert(self, taker: Callable[[bytes], bool] | None) -> None:
+        """See the Answer port."""
+        self._taker = taker
+
     def notify(self) -> None:
-        """Let a waiting reader look again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """Let a waiting reader look again, unless what has come is settled without it."""
+        if self._waiter is None or self._waiter.done():
+            return
+        plain = self._chunks and not self.complete and self._error is None and not self._paused
+        if plain and self._taker is not None and self._taker(self._take()):
+            return
+        self._waiter.set_result(None)
 
     def finish(self) -> None:
         """See the Answer port."""
