@@ -7,6 +7,7 @@ parse in plain text. This protocol keeps its speed and adds what it lacks.
 import asyncio
 import logging
 import socket
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from chukei.errors import CallerError
-from chukei.hosts.asgi import ABORT, Application
+from chukei.hosts.asgi import ABORT, SEND_NOW, Application
 from chukei.intake import request_id as request_id_of
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,14 @@ class CloseDelimitedCycle(RequestResponseCycle):
         elif not self._measured:
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
+
+
+def _send_now(cycle: RequestResponseCycle, data: bytes) -> bool:
+    """Write one chunk of an answer that has begun, if its client keeps up; the same as uvicorn's ``send`` would."""
+    if not cycle.chunked_encoding or cycle.flow.write_paused or cycle.disconnected or cycle.response_complete:
+        return False
+    cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    return True
 
 
 class StrictProtocol(HttpToolsProtocol):
@@ -158,6 +167,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = CloseDelimitedCycle
+        self.scope["extensions"][SEND_NOW] = {"send": partial(_send_now, self.cycle)}
         if self._application.draining:
             self.cycle.keep_alive = False
 
