@@ -1,7 +1,7 @@
 """The streams of the failure matrix: three ways to ask for one, and the scripts that break them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.live.fault_upstream import LAST_CHUNK, Close, Hold, Receive, Reset, Script, Send, Stall, Step, chunk, head
 from tests.live.matrix_cells import CELLS, Cell, F, P, Phase, after_heartbeat
@@ -69,6 +69,8 @@ CHAT = Form(
     shown_error=_data(f'{{"error":{_ERROR}}}'),
     named_errors=False,
 )
+SECURE = replace(CHAT, name="tls")
+"""The same over TLS."""
 SIMPLE = Form(
     name="simple",
     path="/api/chat-stream",
@@ -118,9 +120,12 @@ RESPONSES = Form(
 
 
 def cases() -> Iterator[tuple[Form, Cell]]:
-    """Every cell for chat; those of a running stream for the other forms too."""
+    """Every cell for chat; over TLS what TLS could change; those of a running stream for the other forms too."""
     for cell in (*CELLS, *after_heartbeat()):
         yield CHAT, cell
+    for cell in CELLS:
+        if cell.phase in (P.SENT, P.HEADERS, P.PREAMBLE, P.INSIDE, P.DONE):
+            yield SECURE, cell
     for form in (SIMPLE, RESPONSES):
         for cell in CELLS:
             running = cell.phase in (P.PREAMBLE, P.INSIDE, P.BETWEEN, P.FINISHED, P.COUNTED, P.DONE)
@@ -160,7 +165,7 @@ def _so_far(form: Form, phase: Phase) -> Iterator[Step]:
         return
     yield Send(chunk(first))
     yield Send(chunk(second))
-    if phase is P.INSIDE:
+    if phase is P.INSIDE and third:
         yield Send(chunk(third[: len(third) // 2]))
     if phase in (P.FINISHED, P.COUNTED, P.DONE):
         yield Send(chunk(third + form.finish))

@@ -11,7 +11,8 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,13 @@ from tests.live.matrix_cells import (
     Tokens,
     Whole,
 )
-from tests.live.matrix_forms import CHAT, COMPLETION, PROMPT, UPSTREAM_KEY, Form
+from tests.live.matrix_forms import CHAT, COMPLETION, PROMPT, SECURE, UPSTREAM_KEY, Form
 from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay, eventually
 
 from chukei.adapters.request_log import JsonFormatter, log_request
 from chukei.config import load
+from chukei.model import End
 from chukei.telemetry import RequestRecord
 from chukei.usage import Usage
 
@@ -57,10 +59,12 @@ idle_seconds = {timeout}
 max_event_bytes = {max_event}
 [upstream]
 connect_seconds = {timeout}
+ca_file = "{ca_file}"
 [defaults]
 model = "scripted"
 [deployments]
 scripted = {{ endpoint = "{scripted}", api_key = {{ env = "KEY" }} }}
+secure = {{ endpoint = "{secure}", api_key = {{ env = "KEY" }} }}
 refusing = {{ endpoint = "{refusing}", api_key = {{ env = "KEY" }} }}
 black-hole = {{ endpoint = "{black_hole}", api_key = {{ env = "KEY" }} }}
 handshake = {{ endpoint = "{handshake}", api_key = {{ env = "KEY" }} }}
@@ -85,12 +89,19 @@ class Bench:
     """The upstreams of all cells, and relays in front of them that differ in their patience."""
 
     scripted: FaultUpstream
+    secure: FaultUpstream
     handshake: FaultUpstream
     config: Path
     addresses: dict[str, str]
     log: _Lines
     relays: dict[tuple[bool, bool], InProcessRelay] = field(default_factory=dict)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def upstream(self, form: Form, cell: Cell) -> FaultUpstream:
+        """Return the upstream that a cell's request reaches, if it gets so far."""
+        if cell.phase is Phase.TLS:
+            return self.handshake
+        return self.secure if form is SECURE else self.scripted
 
     async def relay(self, cell: Cell) -> InProcessRelay:
         """Return the relay for a cell: with short timeouts for stalls, with quick heartbeats to commit early."""
@@ -113,9 +124,20 @@ class Bench:
         return self.relays[kind]
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
+        pytest.param(
+            ("asyncio", {"use_uvloop": True}),
+            id="uvloop",
+            marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed"),
+        ),
+    ],
+)
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    """The loop on Functions, and the one that the server takes where it is installed."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +147,27 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
     level = root.level
     root.addHandler(log)
     root.setLevel(logging.DEBUG)
+    directory = tmp_path_factory.mktemp("matrix")
     authority = trustme.CA()
-    context = _server_context(authority)
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    context, strange = _server_context(authority), _server_context(trustme.CA())
     with black_hole() as hole:
-        async with FaultUpstream() as scripted, FaultUpstream() as handshake, FaultUpstream(tls=context) as untrusted:
+        async with (
+            FaultUpstream() as scripted,
+            FaultUpstream(tls=context) as secure,
+            FaultUpstream() as handshake,
+            FaultUpstream(tls=strange) as untrusted,
+        ):
             addresses = {
                 "scripted": scripted.url,
+                "secure": secure.url,
+                "ca_file": str(directory / "ca.pem"),
                 "refusing": f"http://127.0.0.1:{refusing_port()}",
                 "black_hole": f"http://127.0.0.1:{hole}",
                 "handshake": f"https://127.0.0.1:{handshake.port}",
                 "untrusted": untrusted.url,
             }
-            bench = Bench(scripted, handshake, tmp_path_factory.mktemp("matrix"), addresses, log)
+            bench = Bench(scripted, secure, handshake, directory, addresses, log)
             async with bench.stack:
                 yield bench
     root.setLevel(level)
@@ -174,11 +205,15 @@ async def test_a_cell_of_the_matrix(form: Form, cell: Cell, bench: Bench) -> Non
 async def _play(form: Form, cell: Cell, relay: InProcessRelay, bench: Bench) -> tuple[RequestRecord, bytes]:
     """Bring the request to the cell's phase, let the fault strike, and check what the client sees."""
     before = len(relay.records)
-    bench.scripted.script = matrix.script_of(form, cell)
-    bench.handshake.at_connect = bench.scripted.script
+    upstream = bench.upstream(form, cell)
+    upstream.script, upstream.at_connect = (), None
+    if cell.phase is Phase.TLS:
+        upstream.at_connect = matrix.script_of(form, cell)
+    else:
+        upstream.script = matrix.script_of(form, cell)
     async with RawClient(relay.url) as client:
-        await client.post(form.path, _naming(form.request, cell))
-        visit = await _visit(cell, relay, bench)
+        await client.post(form.path, _request(form, cell))
+        visit = await _visit(cell, relay, upstream)
         if cell.committed:
             await client.until(HEARTBEAT + b"\n\n")
         shown = _shown(form, cell)
@@ -199,33 +234,29 @@ async def _play(form: Form, cell: Cell, relay: InProcessRelay, bench: Bench) -> 
     return record, client.body
 
 
-def _naming(request: bytes, cell: Cell) -> bytes:
-    """Add the model whose deployment fails in the way of an early phase."""
-    name = {
-        (Phase.CONNECTING, True): "refusing",
-        (Phase.CONNECTING, False): "black-hole",
-        (Phase.TLS, True): "handshake",
-        (Phase.TLS, False): "handshake",
-    }.get((cell.phase, cell.fault is Fault.RESET), "scripted")
-    name = "untrusted" if cell.fault is Fault.UNTRUSTED else name
-    return request[:-1] + f',"model":"{name}"}}'.encode()
+def _request(form: Form, cell: Cell) -> bytes:
+    """Name the model whose deployment is at the upstream that fails in this way."""
+    name = "scripted"
+    if cell.phase is Phase.CONNECTING:
+        name = "refusing" if cell.fault is Fault.RESET else "black-hole"
+    elif cell.phase is Phase.TLS:
+        name = "untrusted" if cell.fault is Fault.UNTRUSTED else "handshake"
+    elif form is SECURE:
+        name = "secure"
+    return form.request[:-1] + f',"model":"{name}"}}'.encode()
 
 
-async def _visit(cell: Cell, relay: InProcessRelay, bench: Bench) -> Visit | None:
+async def _visit(cell: Cell, relay: InProcessRelay, upstream: FaultUpstream) -> Visit | None:
     """Wait until the upstream holds at the cell's phase."""
     if cell.fault is Fault.UNTRUSTED:
         return None
     if cell.phase is Phase.CONNECTING:
         if cell.fault is not Fault.RESET:
-            await eventually(lambda: _request_count(relay) == 1)
+            await eventually(lambda: relay.relay.gateway.live == 1)
         return None
-    visit = await (bench.handshake if cell.phase is Phase.TLS else bench.scripted).visit()
+    visit = await upstream.visit()
     await visit.holding()
     return visit
-
-
-def _request_count(relay: InProcessRelay) -> int:
-    return relay.relay.gateway.live
 
 
 async def _strike(cell: Cell, client: RawClient, relay: InProcessRelay, visit: Visit | None) -> None:
@@ -254,7 +285,7 @@ def _shown(form: Form, cell: Cell) -> bytes:
     """What the client has been shown before the fault strikes."""
     count = {Phase.INSIDE: 2, Phase.BETWEEN: 2, Phase.FINISHED: 3, Phase.COUNTED: 3, Phase.DONE: 3}.get(cell.phase, 0)
     shown = b"".join(form.shown[:count])
-    if form is not CHAT:
+    if form not in (CHAT, SECURE):
         return shown + (form.shown_end if cell.phase is Phase.DONE else b"")
     if count == 3:
         shown += form.finish
@@ -313,7 +344,7 @@ def _check_tokens(form: Form, cell: Cell, record: RequestRecord) -> None:
         assert record.usage == Usage(input=7, output=3)
     else:
         events = {Phase.INSIDE: 2, Phase.BETWEEN: 2, Phase.FINISHED: 4}.get(cell.phase, 0)
-        size = len(_naming(form.request, cell))
+        size = len(_request(form, cell))
         if cell.fault is Fault.ERROR_EVENT and cell.phase is not Phase.PREAMBLE:
             events += form.error.count(b"data: ")
         assert record.usage == Usage(input=size // 4, output=events, estimated=True)
@@ -335,8 +366,8 @@ async def _nothing_left(relay: InProcessRelay, bench: Bench) -> AsyncIterator[No
 
 
 async def _quiet(relay: InProcessRelay, bench: Bench) -> None:
-    await bench.scripted.drop()
-    await bench.handshake.drop()
+    for upstream in (bench.scripted, bench.secure, bench.handshake):
+        await upstream.drop()
     await eventually(lambda: relay.upstream.open_connections == 0 and not relay.server.server_state.connections)
 
 
@@ -379,3 +410,52 @@ async def test_a_connection_that_went_stale_in_the_pool_is_replaced_once(bench: 
             connection.cut()
         assert await client.rest() == ANSWER
     assert bench.scripted.accepted == accepted + 2
+
+
+@pytest.mark.parametrize("form", [CHAT, SECURE, matrix.SIMPLE, matrix.RESPONSES], ids=lambda form: str(form.name))
+async def test_heartbeats_bridge_every_silence(form: Form, bench: Bench) -> None:
+    """Before the headers, before the first output, between two events and inside one; the answer stays whole."""
+    cell = Cell(Phase.SENT, Fault.CLEAN_END, Whole(), End.COMPLETED, Tokens.EXACT, committed=True)
+    relay = await bench.relay(cell)
+    await _quiet(relay, bench)
+    first, second, third = form.outputs
+    rest = third + form.finish + form.usage + form.terminal
+    whole = b"".join((*form.preamble, first, second, rest))
+    silences = [head(), chunk(whole[:-1][: len(form.preamble[0])]), b"".join(map(chunk, form.preamble[1:]))]
+    silences += [chunk(first), chunk(second + rest[:40]), chunk(rest[40:]) + LAST_CHUNK]
+    upstream = bench.upstream(form, cell)
+    upstream.script = [step for part in silences for step in (Hold(), Send(part))]
+    async with RawClient(relay.url) as client:
+        await client.post(form.path, _request(form, cell))
+        visit = await upstream.visit()
+        for _ in silences:
+            await visit.holding()
+            beats = client.body.count(HEARTBEAT)
+            while client.body.count(HEARTBEAT) < beats + 2:
+                assert await client.part()
+            visit.release()
+        body = _without_heartbeats(await client.rest())
+    shown = b"".join(form.shown)
+    if form in (CHAT, SECURE):
+        shown += form.finish + form.usage
+    assert body == shown + form.shown_end
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.CLOSE, Fault.STALL, Fault.BAD_CHUNK, Fault.CLEAN_END])
+async def test_a_stream_that_only_its_body_ends(fault: Fault, bench: Bench) -> None:
+    """Images and speech have no [DONE]: there a clean end of the body is the end, and nothing else is."""
+    sees: Broken | Whole = Broken("upstream_timeout" if fault is Fault.STALL else "stream_incomplete")
+    cell = Cell(Phase.INSIDE, fault, Whole() if fault is Fault.CLEAN_END else sees, End.TRUNCATED, Tokens.ESTIMATED)
+    relay = await bench.relay(cell)
+    await _quiet(relay, bench)
+    part = b'event: image_generation.partial_image\ndata: {"b64_json":"aGk="}\n\n'
+    whole = replace(matrix.RESPONSES, preamble=(), outputs=(part, part, b"" if fault is Fault.CLEAN_END else part))
+    bench.scripted.script = matrix.script_of(whole, cell)
+    async with RawClient(relay.url) as client:
+        await client.post("/v1/images/generations", b'{"prompt":"a river","stream":true}')
+        visit = await bench.scripted.visit()
+        await visit.holding()
+        await _until_seen(client, part * 2)
+        visit.release()
+        await client.rest()
+    _check_answer(whole, cell, client, part * 2)
