@@ -319,6 +319,18 @@ class TestPipelining:
         assert await answers(server.url, look + post(offer + fields, body) + last) == [200, 200, 200]
 
 
+async def test_a_refusal_arrives_although_the_rest_is_not_read(server: Host) -> None:
+    """Closing with unread bytes sends a reset, which can overtake the answer; so the rest is read for a moment."""
+    async with connection(server.url) as (reader, writer):
+        writer.write(post(LENGTH + b"X-A : b\r\n"))
+        received = await receive(reader)
+        for _ in range(20):
+            writer.write(b" " * 65536)
+            await writer.drain()  # a reset would raise here
+        received += await rest(reader)
+    assert parse(received).status == 400
+
+
 class TestTrailers:
     async def test_a_trailer_is_no_header(self, server: Host, upstream: Upstream) -> None:
         """RFC 9110 §6.5.1: a late field must not count as one that the head was judged by."""

@@ -28,7 +28,7 @@ _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux
 
 
 LINGER_SECONDS = 2.0
-"""How long the rest of a body that was answered early is read. Closing at once would send a reset, which can destroy
+"""How long the rest of a request that was answered early is read. Closing at once would send a reset, which can destroy
 the answer on its way (RFC 9112 §9.6)."""
 
 
@@ -281,7 +281,10 @@ class StrictProtocol(HttpToolsProtocol):
             body,
         ]
         self.transport.write(STATUS_LINE[error.status] + b"\r\n".join(lines))
-        self.transport.close()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _abort(self) -> None:
         if self.transport is not None:
