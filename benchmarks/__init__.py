@@ -1,6 +1,7 @@
 """What the relay costs, beside nginx and beside no relay at all.
 
 upstream.py   stands for Azure OpenAI: streams numbered, time-stamped events
+pacer.py      its clock
 load.py       the clients: counts what arrives, and how late
 relays.py     starts what stands between them
 process.py    CPU time and memory of a process and its children, from the operating system

@@ -6,12 +6,15 @@ is a chunk of its own and a write of its own, as Azure sends them; a flood's str
 """
 
 import asyncio
+import os
 import re
+import socket
 import sys
 import time
 from typing import cast
 
 from benchmarks import events
+from benchmarks.pacer import Pacer
 from benchmarks.process import new_loop
 
 _WANTED = re.compile(rb"bench:(\d+):(\d+):(\d+)")
@@ -32,12 +35,13 @@ _ENDING = (*(events.chunk(event) for event in events.ENDING), b"0\r\n\r\n")
 class Server(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pacer: Pacer) -> None:
         self._loop = loop
         self._received = b""
-        self._timer: asyncio.TimerHandle | None = None
+        self._pacer = pacer
         self._writable = True
         self._paused = False
+        self._gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -65,21 +69,24 @@ class Server(asyncio.Protocol):
             return
         for part in _BEGINNING:
             self._transport.write(part)
-        self._gap = gap
         if gap:
-            self._due = self._loop.time()
-            self._tick()
+            self._socket = cast(socket.socket, self._transport.get_extra_info("socket")).fileno()
+            self._pacer.add(gap, self._tick)
         else:
             self._flood()
 
-    def _tick(self) -> None:
-        """Send the next event, and plan the one after it on a grid that does not drift."""
-        self._transport.write(self._next())
-        if self._number == self._events:
-            self._finish()
-        else:
-            self._due += self._gap
-            self._timer = self._loop.call_at(self._due, self._tick)
+    def _tick(self) -> bool:
+        """Send the next event, on the pacer's thread; return whether there are more. The loop writes nothing then."""
+        if self._gone:
+            return False
+        event = self._next()
+        if os.write(self._socket, event) < len(event):
+            self._loop.call_soon_threadsafe(self._transport.abort)  # a relay that takes nothing loses this stream
+            return False
+        if self._number < self._events:
+            return True
+        self._loop.call_soon_threadsafe(self._finish)
+        return False
 
     def _flood(self) -> None:
         """Send one event in this turn of the loop and the next one in the next."""
@@ -115,14 +122,14 @@ class Server(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop sending."""
         self._writable = False
-        if self._timer is not None:
-            self._timer.cancel()
+        self._gone = True
 
 
 async def main(port: int) -> None:
     """Serve for ever."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Server(loop), "127.0.0.1", port, backlog=4096)
+    pacer = Pacer()
+    server = await loop.create_server(lambda: Server(loop, pacer), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
