@@ -8,6 +8,7 @@ import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from chukei.adapters.request_log import log_request
@@ -171,7 +172,8 @@ class AsgiRequest:
         self.query: str = scope["query_string"].decode("latin-1")
         self.http_version: str = scope["http_version"]
         self.headers: Headers = scope["headers"]
-        self.local = trust_loopback and _is_loopback(scope.get("client"))
+        client: tuple[str, int] | None = scope.get("client")
+        self.local = trust_loopback and client is not None and _is_loopback(client[0])
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
 
@@ -266,8 +268,9 @@ def _too_large(limit: int) -> CallerError:
     return CallerError(413, "request_too_large", message)
 
 
-def _is_loopback(client: tuple[str, int] | None) -> bool:
+@lru_cache(1024)
+def _is_loopback(host: str) -> bool:
     try:
-        return client is not None and ipaddress.ip_address(client[0].partition("%")[0]).is_loopback
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
