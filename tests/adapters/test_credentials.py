@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 import pytest
 from tests.adapters.servers import LocalServer, Peer
 from tests.fakes import FakeClock
-from tests.live.relays import clean_environment
+from tests.live.relays import clean_environment, eventually
 
 from chukei.adapters import credentials
 from chukei.adapters.credentials import FixedCredential, IdentityCredential, credential_for
@@ -101,6 +102,17 @@ async def test_a_token_is_renewed_in_the_background_before_it_ends() -> None:
     source.open.set()
     await settle()
     assert await credential.header() == (b"authorization", b"Bearer token-2")
+
+
+async def test_a_token_is_renewed_while_nobody_asks() -> None:
+    source = FakeSource(FakeClock(time.time()))
+    credential = IdentityCredential(lambda: source, "scope/.default", renew_before=3599.9, retry_after=0.01)
+    await credential.header()
+    await eventually(lambda: source.fetched >= 2)
+    source.failure = RuntimeError("away for a while")
+    fetched = source.fetched
+    await eventually(lambda: source.fetched >= fetched + 2)
+    await credential.close()
 
 
 async def test_a_failed_renewal_keeps_the_old_token_and_does_not_hammer() -> None:

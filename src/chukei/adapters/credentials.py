@@ -84,8 +84,13 @@ class IdentityCredential:
         *,
         wall: Clock = time.time,  # noqa: TID251 - a token's end is given in Unix time
         seconds: float = FETCH_SECONDS,
+        renew_before: float = REFRESH_BEFORE,
+        retry_after: float = RETRY_AFTER,
     ) -> None:
         self._seconds = seconds
+        self._renew_before = renew_before
+        self._retry_after = retry_after
+        self._timer: asyncio.TimerHandle | None = None
         self._make = make
         self._source: TokenSource | None = None
         self._scope = scope
@@ -113,7 +118,7 @@ class IdentityCredential:
 
     def warm(self) -> None:
         """See the Credential port. One fetch at a time, and none right after a failed one."""
-        if self._left() < REFRESH_BEFORE and self._fetching is None and self._wall() >= self._retry_at:
+        if self._left() <= self._renew_before and self._fetching is None and self._wall() >= self._retry_at:
             self._fetching = asyncio.create_task(self._fetch())
 
     async def _fetch(self) -> None:
@@ -125,15 +130,25 @@ class IdentityCredential:
         except Exception as error:  # noqa: BLE001 - any of azure-identity's errors means the same: no token now
             # Its messages name endpoints and tenants, which help the operator, and never hold a credential.
             logger.warning("no Entra ID token: %s: %s", type(error).__name__, error)
-            self._retry_at = self._wall() + RETRY_AFTER
+            self._retry_at = self._wall() + self._retry_after
         finally:
             self._fetching = None
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Come back in time for the next token, also while nobody asks; without any token only a request does."""
+        if self._left() > 0:
+            wait = max(self._left() - self._renew_before, self._retry_after)
+            self._timer = asyncio.get_running_loop().call_later(wait, self.warm)
 
     async def close(self) -> None:
         """See the Credential port."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait({self._fetching})
+        fetching = self._fetching
+        if fetching is not None:
+            fetching.cancel()
+            await asyncio.wait({fetching})
+        if self._timer is not None:
+            self._timer.cancel()
         if self._source is not None:
             await self._source.close()
 
