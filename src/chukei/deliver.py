@@ -44,7 +44,7 @@ class Delivery:
         self._sending_since: float | None = None
         self._broke_open = False
         self._timer: asyncio.TimerHandle | None = None
-        self._left_over: bytes | None = None
+        self._left_over = b""
 
     async def run(self, first: bytes) -> None:
         """Pass the stream through to its end.
@@ -70,13 +70,14 @@ class Delivery:
                 message = "The upstream sent an event beyond the cap."
                 raise UpstreamError("event_too_large", message, end=End.EVENT_TOO_LARGE)
             data = await self._read()
+            # What was left over came before what was read now: several reads may arrive before this task runs.
+            out, self._left_over = self._left_over, b""
             if data is None:
-                out, self._left_over = self._left_over or b"", None
                 if not out:
                     await self._wakened()
                 continue
             self._last_read = self._loop.time()
-            out = stream.feed(data) if data else stream.finish()
+            out += stream.feed(data) if data else stream.finish()
             if not data and (self._broke_open or not stream.ended):
                 await self._send(out)
                 raise self._incomplete()

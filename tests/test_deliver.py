@@ -1,0 +1,93 @@
+"""Delivery over a real connection object: reads that come faster than the waiting task runs keep their order."""
+
+import asyncio
+from typing import cast
+
+import pytest
+from tests.fakes import FakeReply
+
+from chukei.adapters.http.connection import Connection, HttpAnswer
+from chukei.config import StreamSettings
+from chukei.connect import Opened
+from chukei.deliver import Delivery
+from chukei.exchange import Exchange
+from chukei.model import Dialect
+from chukei.relay import Stream
+from chukei.telemetry import RequestRecord
+
+pytestmark = pytest.mark.anyio
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class FakeTransport:
+    """A socket that swallows what is written."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class BusyReply(FakeReply):
+    """A client to which some parts can be sent at once and others only by waiting. ``at_once`` lists which."""
+
+    def __init__(self, at_once: list[bool]) -> None:
+        super().__init__()
+        self.started = True
+        self._at_once = at_once
+
+    def send_now(self, data: bytes) -> bool:
+        if not (self._at_once.pop(0) if self._at_once else True):
+            return False
+        self.sent.append(data)
+        return True
+
+
+def event(number: int) -> bytes:
+    return b'data: {"choices":[{"delta":{"content":"%d "},"index":0}]}\n\n' % number
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def turn() -> None:
+    """Let every task that is ready run."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("at_once", [[True] * 9, [False] * 9, [False, True] * 9, [True, False, False] * 9])
+@pytest.mark.parametrize("together", [1, 2, 3, 7])
+async def test_reads_that_arrive_before_the_task_runs_keep_their_order(at_once: list[bool], together: int) -> None:
+    connection = Connection(lambda _: None, lambda _: None)
+    connection.connection_made(cast(asyncio.Transport, FakeTransport()))
+    answer: HttpAnswer = connection.send(b"POST / HTTP/1.1\r\n\r\n", b"")
+    connection.data_received(HEAD + chunk(event(0)))
+    stream = Stream(Dialect.CHAT, strip_usage=False, cap=1 << 20)
+    first = stream.feed(await answer.read() or b"")
+    reply = BusyReply(list(at_once))
+    exchange = Exchange(RequestRecord("r", "POST", "/"), asyncio.get_running_loop().time)
+    delivery = Delivery(exchange, Opened(answer, stream, first), stream, reply, StreamSettings(), simple=False)
+    running = asyncio.create_task(delivery.run(first))
+    await turn()
+    events = [event(number) for number in range(1, 22)]
+    for start in range(0, len(events), together):
+        for each in events[start : start + together]:  # several reads in one turn of the loop
+            connection.data_received(chunk(each))
+        await turn()
+    connection.data_received(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+    await running
+    assert reply.body == event(0) + b"".join(events) + b"data: [DONE]\n\n"
+    assert exchange.record.answer_bytes == len(reply.body)
