@@ -55,9 +55,7 @@ class Answer(Protocol):
 class Upstream(Protocol):
     """The way to Azure OpenAI."""
 
-    async def post(
-        self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
-    ) -> Answer:
+    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]) -> Answer:
         """Send a request and wait for the answer's headers. Cancelling closes what was opened.
 
         ``sent`` is called when the request is on its way: from then on it may cost something.
