@@ -68,26 +68,53 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
+class Case:
+    """A stream under way over a connection, whose task waits for more."""
+
+    def __init__(self, at_once: list[bool]) -> None:
+        self.connection = Connection(lambda _: None, lambda _: None)
+        self.connection.connection_made(cast(asyncio.Transport, FakeTransport()))
+        self.reply = BusyReply(list(at_once))
+        self.exchange = Exchange(RequestRecord("r", "POST", "/"), asyncio.get_running_loop().time)
+
+    async def start(self, dialect: Dialect = Dialect.CHAT) -> asyncio.Task[None]:
+        answer: HttpAnswer = self.connection.send(b"POST / HTTP/1.1\r\n\r\n", b"")
+        self.connection.data_received(HEAD + chunk(event(0)))
+        stream = Stream(dialect, strip_usage=False, cap=1 << 20)
+        first = stream.feed(await answer.read() or b"")
+        opened = Opened(answer, stream, first)
+        delivery = Delivery(self.exchange, opened, stream, self.reply, StreamSettings(), simple=False)
+        running = asyncio.create_task(delivery.run(first))
+        await turn()
+        return running
+
+
 @pytest.mark.parametrize("at_once", [[True] * 9, [False] * 9, [False, True] * 9, [True, False, False] * 9])
 @pytest.mark.parametrize("together", [1, 2, 3, 7])
 async def test_reads_that_arrive_before_the_task_runs_keep_their_order(at_once: list[bool], together: int) -> None:
-    connection = Connection(lambda _: None, lambda _: None)
-    connection.connection_made(cast(asyncio.Transport, FakeTransport()))
-    answer: HttpAnswer = connection.send(b"POST / HTTP/1.1\r\n\r\n", b"")
-    connection.data_received(HEAD + chunk(event(0)))
-    stream = Stream(Dialect.CHAT, strip_usage=False, cap=1 << 20)
-    first = stream.feed(await answer.read() or b"")
-    reply = BusyReply(list(at_once))
-    exchange = Exchange(RequestRecord("r", "POST", "/"), asyncio.get_running_loop().time)
-    delivery = Delivery(exchange, Opened(answer, stream, first), stream, reply, StreamSettings(), simple=False)
-    running = asyncio.create_task(delivery.run(first))
-    await turn()
+    case = Case(at_once)
+    running = await case.start()
     events = [event(number) for number in range(1, 22)]
     for start in range(0, len(events), together):
         for each in events[start : start + together]:  # several reads in one turn of the loop
-            connection.data_received(chunk(each))
+            case.connection.data_received(chunk(each))
         await turn()
-    connection.data_received(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+    case.connection.data_received(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
     await running
-    assert reply.body == event(0) + b"".join(events) + b"data: [DONE]\n\n"
-    assert exchange.record.answer_bytes == len(reply.body)
+    assert case.reply.body == event(0) + b"".join(events) + b"data: [DONE]\n\n"
+    assert case.exchange.record.answer_bytes == len(case.reply.body)
+
+
+@pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.OPEN])
+@pytest.mark.parametrize("then", ["more", "a break", "nothing"])
+async def test_nothing_counts_behind_an_error_event_however_soon_it_comes(dialect: Dialect, then: str) -> None:
+    case = Case([])
+    running = await case.start(dialect)
+    error = b'data: {"error":{"message":"overloaded"}}\n\n'
+    case.connection.data_received(chunk(error))
+    if then == "more":
+        case.connection.data_received(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+    elif then == "a break":
+        case.connection.connection_lost(ConnectionResetError())
+    await running
+    assert case.reply.body == event(0) + error
