@@ -46,7 +46,7 @@ pytestmark = pytest.mark.anyio
 
 HEARTBEAT = b": keep-alive"
 LEAVES = (Fault.ABORT, Fault.HALF_CLOSE)
-SHORT = 0.3
+SHORT = 0.4
 """Seconds of the timeouts under test."""
 LONG = 30
 """Seconds of the timeouts that must not strike."""
