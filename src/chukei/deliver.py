@@ -72,7 +72,7 @@ class Delivery:
             data = await self._read()
             # What was left over came before what was read now: several reads may arrive before this task runs.
             out, self._left_over = self._left_over, b""
-            if stream.ended:
+            if self._stream.ended:
                 break  # by what was left over; what came behind that does not count
             if data is None:
                 if not out:
