@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tests.live.fault_upstream import LAST_CHUNK, Close, Hold, Receive, Reset, Script, Send, Stall, Step, chunk, head
+from tests.live.fault_scripts import LAST_CHUNK, Close, Hold, Receive, Reset, Script, Send, Stall, Step, chunk, head
 from tests.live.matrix_cells import CELLS, Cell, F, P, Phase, after_heartbeat
 
 PROMPT = "planted-prompt-secret"

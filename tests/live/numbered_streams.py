@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
 
-from tests.live.fault_upstream import LAST_CHUNK, chunk, head
+from tests.live.fault_scripts import LAST_CHUNK, chunk, head
 from tests.live.plain_http import parse, request
 from tests.live.recordings import CHAT, DONE, delta
 

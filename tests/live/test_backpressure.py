@@ -1,7 +1,8 @@
 """A client that stops reading pauses its upstream, loses nothing when it goes on, and is cut when it never does."""
 
 import pytest
-from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Flood, Hold, Reset, Send, Stall, Step, chunk, head
+from tests.live.fault_scripts import LAST_CHUNK, Flood, Hold, Reset, Send, Stall, Step, chunk, head
+from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import Cut, RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
 from tests.live.relays import InProcessRelay, eventually, settings_for

@@ -4,7 +4,8 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Send, chunk, head
+from tests.live.fault_scripts import LAST_CHUNK, Send, chunk, head
+from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import RawClient
 from tests.live.recordings import DONE, FINISH, USAGE, delta
 from tests.live.relays import InProcessRelay, settings_for

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from tests.live.fault_upstream import FaultUpstream, Flood, Hold, Script, Send, Stall, chunk, head
+from tests.live.fault_scripts import Flood, Hold, Script, Send, Stall, chunk, head
+from tests.live.fault_upstream import FaultUpstream
 from tests.live.functions_host import ROOT, FunctionsHost
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, HARD, delta

@@ -4,22 +4,16 @@
 connection, no task, no descriptor, no secret in a log line or an error, and the next request succeeds.
 """
 
-import asyncio
 import json
-import logging
-import os
-import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-import trustme
 from tests.live import matrix_forms as matrix
-from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Hold, Send, Visit, chunk, head
-from tests.live.loopback import black_hole, refusing_port
+from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, chunk, head
+from tests.live.fault_upstream import FaultUpstream, Visit
+from tests.live.matrix_bench import ANSWER, GOOD, HEARTBEAT, Bench, nothing_left, open_bench, quiet, without_heartbeats
 from tests.live.matrix_cells import (
     BEFORE_OUTPUT,
     Broken,
@@ -36,92 +30,14 @@ from tests.live.matrix_forms import CHAT, COMPLETION, PROMPT, SECURE, UPSTREAM_K
 from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay, eventually
 
-from chukei.adapters.request_log import JsonFormatter, log_request
-from chukei.config import load
+from chukei.adapters.request_log import log_request
 from chukei.model import End
 from chukei.telemetry import RequestRecord
 from chukei.usage import Usage
 
 pytestmark = pytest.mark.anyio
 
-HEARTBEAT = b": keep-alive"
 LEAVES = (Fault.ABORT, Fault.HALF_CLOSE)
-SHORT = 0.4
-"""Seconds of the timeouts under test."""
-LONG = 30
-"""Seconds of the timeouts that must not strike."""
-
-CONFIG = """
-[stream]
-heartbeat_seconds = {heartbeat}
-first_token_seconds = {first}
-idle_seconds = {timeout}
-max_event_bytes = {max_event}
-[upstream]
-connect_seconds = {timeout}
-ca_file = "{ca_file}"
-[defaults]
-model = "scripted"
-[deployments]
-scripted = {{ endpoint = "{scripted}", api_key = {{ env = "KEY" }} }}
-secure = {{ endpoint = "{secure}", api_key = {{ env = "KEY" }} }}
-refusing = {{ endpoint = "{refusing}", api_key = {{ env = "KEY" }} }}
-black-hole = {{ endpoint = "{black_hole}", api_key = {{ env = "KEY" }} }}
-handshake = {{ endpoint = "{handshake}", api_key = {{ env = "KEY" }} }}
-untrusted = {{ endpoint = "{untrusted}", api_key = {{ env = "KEY" }} }}
-"""
-
-
-class _Lines(logging.Handler):
-    """Keeps everything that is logged, as it would be written."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.setFormatter(JsonFormatter())
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
-
-
-@dataclass
-class Bench:
-    """The upstreams of all cells, and relays in front of them that differ in their patience."""
-
-    scripted: FaultUpstream
-    secure: FaultUpstream
-    handshake: FaultUpstream
-    config: Path
-    addresses: dict[str, str]
-    log: _Lines
-    relays: dict[tuple[bool, bool], InProcessRelay] = field(default_factory=dict)
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-
-    def upstream(self, form: Form, cell: Cell) -> FaultUpstream:
-        """Return the upstream that a cell's request reaches, if it gets so far."""
-        if cell.phase is Phase.TLS:
-            return self.handshake
-        return self.secure if form is SECURE else self.scripted
-
-    async def relay(self, cell: Cell) -> InProcessRelay:
-        """Return the relay for a cell: with short timeouts for stalls, with quick heartbeats to commit early."""
-        kind = (cell.fault is Fault.STALL, cell.committed)
-        if kind not in self.relays:
-            path = self.config / f"{kind[0]}-{kind[1]}.toml"
-            heartbeat = 0.02 if cell.committed else LONG
-            timeout = SHORT if kind[0] else LONG
-            path.write_text(
-                CONFIG.format(
-                    heartbeat=heartbeat,
-                    timeout=timeout,
-                    first=timeout * 1.2,
-                    max_event=matrix.MAX_EVENT,
-                    **self.addresses,
-                )
-            )
-            relay = InProcessRelay(load(path, {"KEY": UPSTREAM_KEY}))
-            self.relays[kind] = await self.stack.enter_async_context(relay)
-        return self.relays[kind]
 
 
 @pytest.fixture(
@@ -142,42 +58,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
 
 @pytest.fixture(scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    log = _Lines()
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(log)
-    root.setLevel(logging.DEBUG)
-    directory = tmp_path_factory.mktemp("matrix")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
-    context, strange = _server_context(authority), _server_context(trustme.CA())
-    with black_hole() as hole:
-        async with (
-            FaultUpstream() as scripted,
-            FaultUpstream(tls=context) as secure,
-            FaultUpstream() as handshake,
-            FaultUpstream(tls=strange) as untrusted,
-        ):
-            addresses = {
-                "scripted": scripted.url,
-                "secure": secure.url,
-                "ca_file": str(directory / "ca.pem"),
-                "refusing": f"http://127.0.0.1:{refusing_port()}",
-                "black_hole": f"http://127.0.0.1:{hole}",
-                "handshake": f"https://127.0.0.1:{handshake.port}",
-                "untrusted": untrusted.url,
-            }
-            bench = Bench(scripted, secure, handshake, directory, addresses, log)
-            async with bench.stack:
-                yield bench
-    root.setLevel(level)
-    root.removeHandler(log)
-
-
-def _server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
+    async with open_bench(tmp_path_factory.mktemp("matrix")) as bench:
+        yield bench
 
 
 CASES = list(matrix.cases())
@@ -187,7 +69,7 @@ CASES = list(matrix.cases())
 async def test_a_cell_of_the_matrix(form: Form, cell: Cell, bench: Bench) -> None:
     relay = await bench.relay(cell)
     bench.log.lines.clear()
-    async with _nothing_left(relay, bench):
+    async with nothing_left(relay, bench):
         record, body = await _play(form, cell, relay, bench)
     assert record.end is cell.end, record
     assert record.status == _status(cell), record
@@ -272,13 +154,8 @@ async def _strike(cell: Cell, client: RawClient, relay: InProcessRelay, visit: V
 
 
 async def _until_seen(client: RawClient, shown: bytes) -> None:
-    while _without_heartbeats(client.body) != shown:
+    while without_heartbeats(client.body) != shown:
         assert await client.part(), client.body
-
-
-def _without_heartbeats(body: bytes) -> bytes:
-    events = body.split(b"\n\n")
-    return b"\n\n".join(event for event in events if event != HEARTBEAT)
 
 
 def _shown(form: Form, cell: Cell) -> bytes:
@@ -303,7 +180,7 @@ def _check_answer(form: Form, cell: Cell, client: RawClient, shown: bytes) -> No
         return
     assert client.status == 200
     assert client.headers["content-type"].startswith("text/event-stream")
-    body = _without_heartbeats(client.body)
+    body = without_heartbeats(client.body)
     if isinstance(cell.sees, Whole):
         assert body == shown
     elif isinstance(cell.sees, Forwarded):
@@ -350,51 +227,10 @@ def _check_tokens(form: Form, cell: Cell, record: RequestRecord) -> None:
         assert record.usage == Usage(input=size // 4, output=events, estimated=True)
 
 
-@asynccontextmanager
-async def _nothing_left(relay: InProcessRelay, bench: Bench) -> AsyncIterator[None]:
-    """Check that a cell leaves no connection, task or descriptor, and that the next request succeeds."""
-    await _quiet(relay, bench)
-    tasks, descriptors = _tasks(), _descriptors()
-    yield
-    bench.scripted.script = GOOD
-    async with RawClient(relay.url) as client:
-        await client.post(CHAT.path, CHAT.request)
-        assert await client.head() == 200
-        assert _without_heartbeats(await client.rest()) == ANSWER
-    await _quiet(relay, bench)
-    await eventually(lambda: _tasks() == tasks and _descriptors() == descriptors)
-
-
-async def _quiet(relay: InProcessRelay, bench: Bench) -> None:
-    for upstream in (bench.scripted, bench.secure, bench.handshake):
-        await upstream.drop()
-    await eventually(lambda: relay.upstream.open_connections == 0 and not relay.server.server_state.connections)
-
-
-def _tasks() -> set[asyncio.Task[object]]:
-    return {task for task in asyncio.all_tasks() if not task.done()}
-
-
-def _descriptors() -> dict[str, str]:
-    return dict(_open_descriptors())
-
-
-def _open_descriptors() -> Iterator[tuple[str, str]]:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        try:
-            yield name, str(Path("/proc/self/fd", name).readlink())
-        except OSError:
-            continue  # the listing's own
-
-
-ANSWER = b"".join((*CHAT.preamble, *CHAT.outputs, CHAT.finish, CHAT.usage, CHAT.terminal))
-GOOD = [Send(head() + chunk(ANSWER) + LAST_CHUNK)]
-
-
 async def test_a_connection_that_went_stale_in_the_pool_is_replaced_once(bench: Bench) -> None:
     """A server closes an idle connection just as the relay sends on it: nobody saw the request, so it is sent again."""
     relay = await bench.relay(CASES[0][1])
-    await _quiet(relay, bench)
+    await quiet(relay, bench)
     accepted = bench.scripted.accepted
     bench.scripted.script = lambda visit: GOOD if bench.scripted.accepted > accepted + 1 or not stale else [Hold()]
     stale: list[bool] = []
@@ -417,7 +253,7 @@ async def test_heartbeats_bridge_every_silence(form: Form, bench: Bench) -> None
     """Before the headers, before the first output, between two events and inside one; the answer stays whole."""
     cell = Cell(Phase.SENT, Fault.CLEAN_END, Whole(), End.COMPLETED, Tokens.EXACT, committed=True)
     relay = await bench.relay(cell)
-    await _quiet(relay, bench)
+    await quiet(relay, bench)
     first, second, third = form.outputs
     rest = third + form.finish + form.usage + form.terminal
     whole = b"".join((*form.preamble, first, second, rest))
@@ -434,7 +270,7 @@ async def test_heartbeats_bridge_every_silence(form: Form, bench: Bench) -> None
             while client.body.count(HEARTBEAT) < beats + 2:
                 assert await client.part()
             visit.release()
-        body = _without_heartbeats(await client.rest())
+        body = without_heartbeats(await client.rest())
     shown = b"".join(form.shown)
     if form in (CHAT, SECURE):
         shown += form.finish + form.usage
@@ -447,7 +283,7 @@ async def test_a_stream_that_only_its_body_ends(fault: Fault, bench: Bench) -> N
     sees: Broken | Whole = Broken("upstream_timeout" if fault is Fault.STALL else "stream_incomplete")
     cell = Cell(Phase.INSIDE, fault, Whole() if fault is Fault.CLEAN_END else sees, End.TRUNCATED, Tokens.ESTIMATED)
     relay = await bench.relay(cell)
-    await _quiet(relay, bench)
+    await quiet(relay, bench)
     part = b'event: image_generation.partial_image\ndata: {"b64_json":"aGk="}\n\n'
     whole = replace(matrix.RESPONSES, preamble=(), outputs=(part, part, b"" if fault is Fault.CLEAN_END else part))
     bench.scripted.script = matrix.script_of(whole, cell)

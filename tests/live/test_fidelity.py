@@ -4,7 +4,8 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Script, Send, chunk, head
+from tests.live.fault_scripts import LAST_CHUNK, Script, Send, chunk, head
+from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, FINISH, HARD, USAGE, Recording, delta, parameters
 from tests.live.relays import InProcessRelay, settings_for

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from tests.fakes import FakeReply
-from tests.live.fault_upstream import LAST_CHUNK, chunk, head
+from tests.live.fault_scripts import LAST_CHUNK, chunk, head
 from tests.live.recordings import DONE, delta
 
 from chukei.adapters.http.connection import Connection

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.live.fault_upstream import LAST_CHUNK, FaultUpstream, Flood, Hold, Send, Stall, Step, chunk, head
+from tests.live.fault_scripts import LAST_CHUNK, Flood, Hold, Send, Stall, Step, chunk, head
+from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import Cut, RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
 from tests.live.relays import RelayProcess, eventually
