@@ -158,7 +158,8 @@ async def nothing_left(relay: InProcessRelay, bench: Bench) -> AsyncIterator[Non
         assert await client.head() == 200
         assert without_heartbeats(await client.rest()) == ANSWER
     await quiet(relay, bench)
-    await eventually(lambda: _tasks() == tasks and _descriptors() == descriptors)
+    # What was there before may go meanwhile: it belongs to other tests' simulators in this process.
+    await eventually(lambda: _tasks() <= tasks and _descriptors().items() <= descriptors.items())
 
 
 async def quiet(relay: InProcessRelay, bench: Bench) -> None:

@@ -139,7 +139,11 @@ class IdentityCredential:
         """Come back in time for the next token, also while nobody asks; without any token only a request does."""
         if self._left() > 0:
             wait = max(self._left() - self._renew_before, self._retry_after)
-            self._timer = asyncio.get_running_loop().call_later(wait, self.warm)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._renew)
+
+    def _renew(self) -> None:
+        self._retry_at = 0.0  # the wait is over, whatever the other clock says
+        self.warm()
 
     async def close(self) -> None:
         """See the Credential port."""
