@@ -92,13 +92,13 @@ def _start_tables(upstream: Server, folder: Path, times: int) -> str:
         rows.append(["nginx", f"{started.seconds:.2f}", f"{started.idle / 2**20:.0f}"])
     head = ["relay", "seconds to the first connection", "MB resident, idle"]
     rows_of_imports = [
-        [what, f"{cost.milliseconds:.0f}", str(cost.modules)]
+        [what, f"{cost.milliseconds:.0f}", f"{cost.cpu_milliseconds:.0f}", str(cost.modules)]
         for what, cost in (
             ("the server", measure.imports(_SERVING, times)),
             ("the relay without a server", measure.imports(_CORE, times)),
         )
     ]
-    imports = report.table(["imports of", "ms", "modules"], rows_of_imports)
+    imports = report.table(["imports of", "ms", "ms CPU", "modules"], rows_of_imports)
     return f"### Start\n\n{report.table(head, rows)}\n\n{imports}"
 
 
