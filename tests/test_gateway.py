@@ -200,7 +200,12 @@ REFUSALS = [
     pytest.param(FakeIncoming(BODY, headers=[]), 400, "ambiguous_request", id="head"),
     pytest.param(FakeIncoming(BODY, headers=[(b"host", b"localhost")]), 415, "unsupported_media_type", id="type"),
     pytest.param(FakeIncoming(CallerError(413, "request_too_large", "x")), 413, "request_too_large", id="size"),
-    pytest.param(FakeIncoming(method="OPTIONS"), 403, "origin_not_allowed", id="preflight"),
+    pytest.param(
+        FakeIncoming(method="OPTIONS", headers=[(b"host", b"localhost"), (b"origin", b"https://other.example")]),
+        403,
+        "origin_not_allowed",
+        id="preflight",
+    ),
     pytest.param(FakeIncoming(b'{"model":"../x",' + BODY[1:]), 400, "invalid_model", id="model"),
 ]
 
@@ -228,6 +233,12 @@ async def test_the_bodys_limits_are_the_settings() -> None:
     incoming = FakeIncoming(b"{")
     await Bench(chukei_server__max_body_bytes="2048", chukei_server__body_seconds="7").serve(incoming)
     assert incoming.limits == (2048, 7.0)
+
+
+async def test_options_that_no_page_asks_for() -> None:
+    reply, record = await Bench().serve(FakeIncoming(method="OPTIONS"))
+    assert (reply.status, record.end) == (204, End.COMPLETED)
+    assert (b"allow", b"GET, HEAD, POST, OPTIONS") in reply.headers
 
 
 async def test_a_preflight() -> None:

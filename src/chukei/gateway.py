@@ -274,6 +274,8 @@ class Gateway:
     async def _preflight(self, record: RequestRecord, incoming: Incoming, reply: Reply) -> None:
         """Answer a browser's question whether another site may call (WHATWG Fetch, CORS preflight)."""
         headers = self._cors.preflight(incoming.headers)
+        if header(incoming.headers, b"origin") is None:
+            headers = [(b"allow", b"GET, HEAD, POST, OPTIONS")]  # no page asks, so this is no preflight
         if headers is None:
             message = (
                 "Pages of other sites may not use this relay; its operator can allow one with server.cors_origins."

@@ -209,6 +209,20 @@ def test_variables_come_before_the_file_and_the_file_before_defaults(tmp_path: P
     assert (settings.server.port, settings.server.body_seconds, settings.server.header_seconds) == (2000, 5.0, 10.0)
 
 
+def test_the_shared_key_of_the_environment_wins_over_the_files(tmp_path: Path) -> None:
+    path = written(tmp_path, '[auth]\napi_key = { env = "FILES" }\n')
+    environment = {"FILES": "from-the-file", "CHUKEI_API_KEY": "from-the-environment"}
+    for extra, wanted in (({}, "from-the-environment"), ({"CHUKEI_AUTH__API_KEY": "from-the-setting"}, "from-the-setting")):
+        key = load(path, environment | extra).auth.api_key
+        assert key is not None
+        assert key.reveal() == wanted
+
+
+def test_origins_know_no_capitals() -> None:
+    settings = load(None, {"CHUKEI_SERVER__CORS_ORIGINS": "https://App.Example"})
+    assert settings.server.cors_origins == ("https://app.example",)
+
+
 def test_a_variables_text_is_a_string_where_one_is_wanted() -> None:
     environment = {
         "CHUKEI_DEPLOYMENTS__A__ENDPOINT": "https://x.openai.azure.com",

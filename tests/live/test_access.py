@@ -1,5 +1,6 @@
 """Who is served: pages of other sites, callers on this machine, the shared key, names of hosts; over both hosts."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -72,6 +73,16 @@ class TestOnThisMachineOnly:
 
     async def test_a_local_caller_is_served(self, hosts: Hosts) -> None:
         assert (await self.call(hosts, "server")).status == 200
+
+    async def test_a_caller_of_http_1_0_may_be_a_proxy(self, hosts: Hosts) -> None:
+        """nginx's own default; it sends the address it connects to as Host and adds no field of its own."""
+        host, port = hosts.get("server", LOOPBACK).url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /v1/chat/completions HTTP/1.0\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
+        writer.write(head.encode() + b"content-length: %d\r\n\r\n" % len(CHAT) + CHAT)
+        assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+        await writer.wait_closed()
 
     @pytest.mark.parametrize("name", ["localhost:{port}", "LOCALHOST", "127.0.0.1", "[::1]:{port}"])
     async def test_by_any_of_its_names(self, hosts: Hosts, name: str) -> None:

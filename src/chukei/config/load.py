@@ -147,7 +147,7 @@ def _server(table: Reader) -> ServerSettings:
     settings = ServerSettings(
         host=table.string("host") or plain.host,
         port=table.integer("port", plain.port, low=0, high=65_535),
-        cors_origins=origins,
+        cors_origins=tuple(origin.lower() for origin in origins),
         allowed_hosts=tuple(host.lower() for host in table.strings("allowed_hosts")),
         max_body_bytes=table.integer("max_body_bytes", plain.max_body_bytes, low=1024, high=_GIBIBYTE),
         max_header_bytes=table.integer("max_header_bytes", plain.max_header_bytes, low=4096, high=1024 * 1024),
@@ -211,10 +211,8 @@ def _proxies(table: Reader, environment: Mapping[str, str]) -> dict[str, str]:
 
 def _auth(table: Reader, document: Document) -> AuthSettings:
     key = table.secret("api_key")
-    if key is None and not table.has("api_key") and "CHUKEI_API_KEY" in document.environment:
-        document.tables.setdefault("auth", {})
-        extra = Reader(document, {"api_key": {"env": "CHUKEI_API_KEY"}}, ("auth",))
-        key = extra.secret("api_key")
+    if "CHUKEI_API_KEY" in document.environment and ("auth", "api_key") not in document.origins:
+        key = Reader(document, {"api_key": {"env": "CHUKEI_API_KEY"}}, ("auth",)).secret("api_key")
     anonymous = table.boolean("anonymous")
     if anonymous and key is not None:
         table.problem("anonymous", "is true although a key is set; drop one of them, so that it is clear who may call")

@@ -173,7 +173,9 @@ class AsgiRequest:
         self.http_version: str = scope["http_version"]
         self.headers: Headers = scope["headers"]
         client: tuple[str, int] | None = scope.get("client")
-        self.local = trust_loopback and client is not None and _is_loopback(client[0])
+        # nginx speaks HTTP/1.0 to what it stands in front of unless told otherwise; a client on this machine does not.
+        direct = trust_loopback and self.http_version != "1.0"
+        self.local = direct and client is not None and _is_loopback(client[0])
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
 
