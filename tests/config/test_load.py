@@ -212,7 +212,8 @@ def test_variables_come_before_the_file_and_the_file_before_defaults(tmp_path: P
 def test_the_shared_key_of_the_environment_wins_over_the_files(tmp_path: Path) -> None:
     path = written(tmp_path, '[auth]\napi_key = { env = "FILES" }\n')
     environment = {"FILES": "from-the-file", "CHUKEI_API_KEY": "from-the-environment"}
-    for extra, wanted in (({}, "from-the-environment"), ({"CHUKEI_AUTH__API_KEY": "from-the-setting"}, "from-the-setting")):
+    setting = {"CHUKEI_AUTH__API_KEY": "from-the-setting"}
+    for extra, wanted in (({}, "from-the-environment"), (setting, "from-the-setting")):
         key = load(path, environment | extra).auth.api_key
         assert key is not None
         assert key.reveal() == wanted
