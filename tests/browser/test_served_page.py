@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import Watch, open_chat, watch_context
 from tests.browser.steps import answers, ask, finished
+from tests.live.relays import RelayProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -114,3 +115,23 @@ async def test_faults_are_shown_in_place(chat: Page, model: str, text: str) -> N
     await ask(chat, "Hello?")
     await finished(chat)
     await expect(chat.locator(".extras")).to_contain_text(text, timeout=30_000)
+
+
+async def test_a_relay_that_wants_a_key(browser: Browser) -> None:
+    with RelayProcess({"CHUKEI_API_KEY": "ck_test_5f2b9c"}) as relay:
+        context = await browser.new_context(locale="en-GB")
+        page = await context.new_page()
+        await page.goto(relay.url)
+        field = page.locator("#access").get_by_label("Access key")
+        await expect(field).to_be_focused()
+        for key in ("not-the-key", "ck_test_5f2b9c"):
+            await field.fill(key)
+            await field.press("Enter")
+            if key == "not-the-key":
+                await expect(page.get_by_role("alert").filter(has_text="did not accept")).to_be_visible()
+        await expect(page.locator("#access")).to_be_hidden()
+        await ask(page, "repeat: it is me")
+        await finished(page)
+        await expect(answers(page)).to_have_text("it is me")
+        await context.close()
+    assert not any("ck_test_5f2b9c" in line for line in relay.log)
