@@ -28,11 +28,15 @@ _OPERATORS = "This is for the relay's operator to mend; callers cannot."
 
 @dataclass(slots=True)
 class Opened:
-    """An answer that has begun well. ``stream`` is None for one that is no stream; ``first`` is what can leave now."""
+    """An answer that has begun well. ``stream`` is None for one that is no stream; ``first`` is what can leave now.
+
+    ``whole`` says that ``first`` is all there is.
+    """
 
     answer: Answer
     stream: Stream | None
     first: bytes
+    whole: bool = False
 
 
 async def connect(
@@ -85,7 +89,7 @@ async def _begin(
         raise _unexpected(
             "unexpected_content_type", f"The upstream answered {_shown(content_type)}, not what was asked for."
         )
-    return Opened(answer, None, await _whole(answer))
+    return await _whole(answer)
 
 
 async def _first_output(answer: Answer, stream: Stream) -> bytes:
@@ -113,14 +117,14 @@ def _is_telling(stream: Stream) -> bool:
     return stream.dialect is Dialect.CHAT or (stream.failure or b"").startswith(b"{")
 
 
-async def _whole(answer: Answer) -> bytes:
+async def _whole(answer: Answer) -> Opened:
     """Read an answer that is no stream, up to a size beyond which it flows through instead."""
     parts: list[bytes] = []
     size = 0
-    while size <= MAX_WHOLE_BYTES:
+    ended = False
+    while not ended and size <= MAX_WHOLE_BYTES:
         data = await answer.read()
-        if data == b"":
-            break
+        ended = data == b""
         parts.append(data or b"")
         size += len(data or b"")
     body = b"".join(parts)
@@ -128,7 +132,7 @@ async def _whole(answer: Answer) -> bytes:
         error = _error_of(body)
         if error is not None:
             raise _error_event(error)
-    return body
+    return Opened(answer, None, body, whole=ended)
 
 
 def _refuse_encoding(headers: Headers) -> None:

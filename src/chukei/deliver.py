@@ -191,8 +191,8 @@ async def deliver_whole(
     record, answer, body = exchange.record, opened.answer, opened.first
     down = wire.headers_down(answer.headers)
     record.usage = None
-    data = await _next_part(answer, settings.idle_seconds)
-    if data == b"":  # it was read whole
+    data = b"" if opened.whole else await _next_part(answer, settings.idle_seconds)
+    if data == b"":
         record.usage = usage.of_answer(body) if body[:1] == b"{" else None
         down.append((b"content-length", str(len(body)).encode()))
     record.status = 200
