@@ -54,6 +54,22 @@ async def test_an_unknown_authority_is_refused_without_detail(authority: trustme
         assert detail not in error.body.decode()
 
 
+async def test_where_and_why_is_told_to_the_operator_only(
+    authority: trustme.CA, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with LocalServer(answers(OK), server_context(authority.issue_cert("localhost"))) as server:
+        errors = [await refused(HttpClient(UpstreamSettings()), server.url)]
+    for url in ("http://no-such-host.invalid", "http://localhost:1"):
+        errors.append(await refused(HttpClient(UpstreamSettings()), url))
+    logged = [record.getMessage() for record in caplog.records]
+    assert "certificate" in logged[0]
+    assert logged[1].startswith("cannot connect to no-such-host.invalid:80: ")
+    assert "refused" in logged[2] or "failed" in logged[2]
+    for error in errors:
+        assert "localhost" not in error.message
+        assert ".invalid" not in error.message
+
+
 async def test_another_hosts_certificate_is_refused(authority: trustme.CA, ca_file: str) -> None:
     async with LocalServer(answers(OK), server_context(authority.issue_cert("other.example"))) as server:
         error = await refused(HttpClient(UpstreamSettings(ca_file=ca_file)), server.url)

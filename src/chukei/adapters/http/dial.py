@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from chukei.adapters.http.connection import Connection
 from chukei.adapters.http.proxies import proxy_for
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers
+
+logger = logging.getLogger(__name__)
 
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds before the next address is tried beside a slow one (RFC 8305 §5)."""
@@ -67,25 +70,25 @@ class Dialer:
             async with asyncio.timeout(self._seconds):
                 return await (self._direct(factory) if self._proxy is None else self._through(self._proxy, factory))
         except TimeoutError:
-            raise UpstreamError(
-                "connect_timeout",
-                f"The upstream {self.host} could not be reached within {self._seconds:g} seconds.",
-                end=End.CONNECT_ERROR,
-                status=504,
-            ) from None
-        except ssl.SSLCertVerificationError:
-            raise UpstreamError(
-                "tls_error",
-                f"The certificate of {self.host} could not be verified. Behind a company's own certificate authority "
-                "the relay's operator can set upstream.ca_file.",
-                end=End.TLS_ERROR,
-            ) from None
-        except ssl.SSLError:
-            message = f"No secure connection to {self.host} could be made."
-            raise UpstreamError("tls_error", message, end=End.TLS_ERROR) from None
-        except (OSError, UnicodeError):  # a name with an empty or overlong part fails to encode (RFC 1035 §2.3.4)
-            message = f"The upstream {self.host} could not be reached."
-            raise UpstreamError("connect_error", message, end=End.CONNECT_ERROR) from None
+            message = f"The upstream could not be reached within {self._seconds:g} seconds."
+            raise self._failed("connect_timeout", message, End.CONNECT_ERROR, "no answer", status=504) from None
+        except ssl.SSLCertVerificationError as error:
+            message = (
+                "The upstream's certificate could not be verified. Behind a company's own certificate authority the "
+                "relay's operator can set upstream.ca_file."
+            )
+            raise self._failed("tls_error", message, End.TLS_ERROR, error.verify_message) from None
+        except ssl.SSLError as error:
+            message = "No secure connection to the upstream could be made."
+            raise self._failed("tls_error", message, End.TLS_ERROR, error.reason) from None
+        except (OSError, UnicodeError) as error:  # a name with an overlong part fails to encode (RFC 1035 §2.3.4)
+            message = "The upstream could not be reached."
+            raise self._failed("connect_error", message, End.CONNECT_ERROR, error) from None
+
+    def _failed(self, code: str, message: str, end: End, why: object, *, status: int = 502) -> UpstreamError:
+        """Tell the operator where and why, and the caller only what: addresses are the operator's affair."""
+        logger.warning("cannot connect to %s:%d: %s", self.host, self.port, why)
+        return UpstreamError(code, message, end=end, status=status)
 
     async def _direct(self, factory: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()
