@@ -1,9 +1,11 @@
 """One simulator and, when they are asked for, relays of both kinds in front of it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tests.live.both_hosts import KINDS, OPEN, Host, Hosts
+from tests.live.fault_upstream import FaultUpstream
+from tests.live.relays import InProcessRelay, settings_for
 from tests.live.simulated import SimulatorThread, Upstream
 
 from chukei.simulator import SimulatorSettings
@@ -33,3 +35,25 @@ def host(request: pytest.FixtureRequest, hosts: Hosts) -> Host:
 def upstream(simulator_thread: SimulatorThread) -> Upstream:
     """What reaches the simulator during the test."""
     return Upstream(simulator_thread)
+
+
+# For tests that play a script of their own as the upstream; those that ask for another event loop define theirs.
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def scripted() -> AsyncIterator[FaultUpstream]:
+    """An upstream whose script the test sets."""
+    async with FaultUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+async def relay(scripted: FaultUpstream) -> AsyncIterator[InProcessRelay]:
+    """A relay in the test's own loop, in front of it."""
+    async with InProcessRelay(settings_for(scripted.url)) as relay:
+        yield relay

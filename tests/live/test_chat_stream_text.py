@@ -1,14 +1,13 @@
 """/api/chat-stream: the text that a simple client reads is the text that the model wrote."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Send, chunk, head
 from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import RawClient
 from tests.live.recordings import DONE, FINISH, USAGE, delta
-from tests.live.relays import InProcessRelay, settings_for
+from tests.live.relays import InProcessRelay
 
 pytestmark = pytest.mark.anyio
 
@@ -25,23 +24,6 @@ TOKENS = {
     "quotes-and-escapes": ['"', "\\", "\\n", "</script>", "\x00", "\x7f"],
 }
 TOKENS["everything"] = [token for tokens in list(TOKENS.values()) for token in tokens]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def scripted() -> AsyncIterator[FaultUpstream]:
-    async with FaultUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-async def relay(scripted: FaultUpstream) -> AsyncIterator[InProcessRelay]:
-    async with InProcessRelay(settings_for(scripted.url)) as relay:
-        yield relay
 
 
 async def stream_of(tokens: list[str], together: bool, relay: InProcessRelay, scripted: FaultUpstream) -> bytes:

@@ -1,7 +1,7 @@
 """A client that leaves stops the upstream within a second, wherever its request is; see also the failure matrix."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.live.fault_scripts import Flood, Hold, Script, Send, Stall, chunk, head
@@ -9,7 +9,7 @@ from tests.live.fault_upstream import FaultUpstream
 from tests.live.functions_host import ROOT, FunctionsHost
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, HARD, delta
-from tests.live.relays import InProcessRelay, eventually, settings_for
+from tests.live.relays import InProcessRelay, eventually
 from tests.live.simulated import SimulatorThread, Upstream
 
 from chukei.model import End
@@ -23,23 +23,6 @@ WITHIN = 1.0
 
 Leave = Callable[[RawClient], None]
 LEAVES: dict[str, Leave] = {"reset": RawClient.reset, "close": RawClient.close, "half-close": RawClient.half_close}
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def scripted() -> AsyncIterator[FaultUpstream]:
-    async with FaultUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-async def relay(scripted: FaultUpstream) -> AsyncIterator[InProcessRelay]:
-    async with InProcessRelay(settings_for(scripted.url)) as relay:
-        yield relay
 
 
 @pytest.fixture(params=LEAVES)

@@ -18,23 +18,6 @@ HEAD = head()
 UNASKED = b'{"messages":[{"role":"user"}],"stream":true}'
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def scripted() -> AsyncIterator[FaultUpstream]:
-    async with FaultUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-async def relay(scripted: FaultUpstream) -> AsyncIterator[InProcessRelay]:
-    async with InProcessRelay(settings_for(scripted.url)) as relay:
-        yield relay
-
-
 @pytest.fixture
 async def client(relay: InProcessRelay) -> AsyncIterator[RawClient]:
     async with RawClient(relay.url) as client:

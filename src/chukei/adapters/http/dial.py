@@ -70,25 +70,28 @@ class Dialer:
             async with asyncio.timeout(self._seconds):
                 return await (self._direct(factory) if self._proxy is None else self._through(self._proxy, factory))
         except TimeoutError:
+            self._tell("no answer")
             message = f"The upstream could not be reached within {self._seconds:g} seconds."
-            raise self._failed("connect_timeout", message, End.CONNECT_ERROR, "no answer", status=504) from None
+            raise UpstreamError("connect_timeout", message, end=End.CONNECT_ERROR, status=504) from None
         except ssl.SSLCertVerificationError as error:
+            self._tell(error.verify_message)
             message = (
                 "The upstream's certificate could not be verified. Behind a company's own certificate authority the "
                 "relay's operator can set upstream.ca_file."
             )
-            raise self._failed("tls_error", message, End.TLS_ERROR, error.verify_message) from None
+            raise UpstreamError("tls_error", message, end=End.TLS_ERROR) from None
         except ssl.SSLError as error:
+            self._tell(error.reason)
             message = "No secure connection to the upstream could be made."
-            raise self._failed("tls_error", message, End.TLS_ERROR, error.reason) from None
+            raise UpstreamError("tls_error", message, end=End.TLS_ERROR) from None
         except (OSError, UnicodeError) as error:  # a name with an overlong part fails to encode (RFC 1035 §2.3.4)
+            self._tell(error)
             message = "The upstream could not be reached."
-            raise self._failed("connect_error", message, End.CONNECT_ERROR, error) from None
+            raise UpstreamError("connect_error", message, end=End.CONNECT_ERROR) from None
 
-    def _failed(self, code: str, message: str, end: End, why: object, *, status: int = 502) -> UpstreamError:
-        """Tell the operator where and why, and the caller only what: addresses are the operator's affair."""
+    def _tell(self, why: object) -> None:
+        """Tell the operator where and why. The caller hears neither: addresses are the operator's affair."""
         logger.warning("cannot connect to %s:%d: %s", self.host, self.port, why)
-        return UpstreamError(code, message, end=end, status=status)
 
     async def _direct(self, factory: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()
