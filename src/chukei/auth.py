@@ -7,7 +7,7 @@ import hashlib
 import hmac
 
 from chukei.config import AuthSettings, ServerSettings
-from chukei.errors import CallerError
+from chukei.errors import CallerError, origin_not_allowed
 from chukei.model import Caller, Headers, header
 
 ANONYMOUS = Caller("anonymous", "anonymous")
@@ -83,10 +83,7 @@ class Gatekeeper:
         text = origin.decode("latin-1").lower()
         own = text.partition("://")[2] == (header(headers, b"host") or b"").decode("latin-1").lower()
         if not own and text not in self._origins and "*" not in self._origins:
-            message = (
-                "Pages of other sites may not use this relay; its operator can allow one with server.cors_origins."
-            )
-            raise CallerError(403, "origin_not_allowed", message)
+            raise origin_not_allowed()
 
 
 def _is_direct(headers: Headers) -> bool:

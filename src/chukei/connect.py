@@ -8,7 +8,7 @@ import msgspec
 
 from chukei.call import UpstreamRequest
 from chukei.config import StreamSettings, UpstreamSettings
-from chukei.errors import UpstreamError
+from chukei.errors import UpstreamError, event_too_large
 from chukei.model import Dialect, End, Headers, Operation, header
 from chukei.ports import Answer, Upstream
 from chukei.relay import Stream
@@ -104,9 +104,7 @@ async def _first_output(answer: Answer, stream: Stream) -> bytes:
         if first:
             return first
         if stream.overflowed:
-            raise UpstreamError(
-                "event_too_large", "The upstream sent an event beyond the cap.", end=End.EVENT_TOO_LARGE
-            )
+            raise event_too_large()
         if not data:
             message = "The upstream ended its answer before any output."
             raise UpstreamError("upstream_lost", message, end=End.UPSTREAM_LOST)

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from chukei import sse, usage, wire
 from chukei.config import StreamSettings
 from chukei.connect import Opened
-from chukei.errors import UpstreamError
+from chukei.errors import UpstreamError, event_too_large
 from chukei.exchange import Exchange
 from chukei.model import Dialect, End, Headers
 from chukei.plaintext import PlainText
@@ -67,8 +67,7 @@ class Delivery:
             if out:
                 await self._send(out)
             if stream.overflowed:
-                message = "The upstream sent an event beyond the cap."
-                raise UpstreamError("event_too_large", message, end=End.EVENT_TOO_LARGE)
+                raise event_too_large()
             data = await self._read()
             # What was left over came before what was read now: several reads may arrive before this task runs.
             out, self._left_over = self._left_over, b""

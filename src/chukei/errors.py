@@ -104,3 +104,19 @@ class UpstreamError(RelayError):
     ) -> None:
         super().__init__(status, code, message, type=type, end=end, headers=headers, body=body)
         self.fresh = fresh
+
+
+def origin_not_allowed() -> CallerError:
+    """Refuse a page of another site."""
+    message = "Pages of other sites may not use this relay; its operator can allow one with server.cors_origins."
+    return CallerError(403, "origin_not_allowed", message)
+
+
+def shutting_down() -> Unavailable:
+    """Send a caller elsewhere."""
+    return Unavailable("server_shutdown", "This relay is shutting down; try again.")
+
+
+def event_too_large() -> UpstreamError:
+    """Give up a stream of which one event exceeds the cap."""
+    return UpstreamError("event_too_large", "The upstream sent an event beyond the cap.", end=End.EVENT_TOO_LARGE)

@@ -17,7 +17,7 @@ from chukei.config import Settings
 from chukei.connect import Opened, connect
 from chukei.cors import Cors
 from chukei.deliver import Delivery, deliver_whole
-from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
+from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
 from chukei.exchange import Exchange
 from chukei.model import Dialect, End, Headers, Operation, header
 from chukei.pages import Pages
@@ -31,12 +31,7 @@ logger = logging.getLogger(__name__)
 GOODBYE_SECONDS = 1.0
 """How long the last words to a client may take when the relay is shutting down."""
 
-_STREAM_HEADERS: Headers = [
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-    (b"x-content-type-options", b"nosniff"),
-]
-_EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+_STREAM_HEADERS: Headers = [*wire.UNBUFFERED, (b"x-content-type-options", b"nosniff")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +120,7 @@ class Gateway:
             return
         record.operation = route.operation.name
         if self.draining:
-            raise Unavailable("server_shutdown", "This relay is shutting down; try again.")
+            raise shutting_down()
         await self._relay(exchange, route, route.operation, incoming, reply)
 
     async def _relay(
@@ -188,7 +183,7 @@ class Gateway:
                     return task.result()
                 if not reply.started:
                     record.status = 200
-                    await reply.start(200, [_EVENT_STREAM, *_STREAM_HEADERS, *headers])
+                    await reply.start(200, [wire.EVENT_STREAM, *_STREAM_HEADERS, *headers])
                 await reply.send(sse.HEARTBEAT)
         except BaseException:
             if not task.done():
@@ -262,7 +257,7 @@ class Gateway:
             raise asyncio.CancelledError
         exchange.resume()
         if reason is End.SERVER_SHUTDOWN:
-            error = Unavailable("server_shutdown", "The relay is shutting down; try again.")
+            error = shutting_down()
             try:
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await self._refuse(exchange, error, reply, incoming)
@@ -277,10 +272,7 @@ class Gateway:
         if header(incoming.headers, b"origin") is None:
             headers = [(b"allow", b"GET, HEAD, POST, OPTIONS")]  # no page asks, so this is no preflight
         if headers is None:
-            message = (
-                "Pages of other sites may not use this relay; its operator can allow one with server.cors_origins."
-            )
-            raise CallerError(403, "origin_not_allowed", message)
+            raise origin_not_allowed()
         record.status, record.end = 204, End.COMPLETED
         await reply.start(204, [*headers, (b"x-request-id", record.request_id.encode())])
         await reply.finish()

@@ -13,6 +13,7 @@ from chukei.pool import Pool
 from chukei.ports import Reply
 from chukei.routes import Page, Route
 from chukei.telemetry import RequestRecord
+from chukei.wire import EVENT_STREAM, UNBUFFERED
 
 CONTENT_SECURITY_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -115,12 +116,7 @@ async def _test_stream(reply: Reply, headers: Headers, pace: float, *, silent: b
 
     ``silent`` is for HEAD, which must not wait for a body that it does not get.
     """
-    stream = [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
-        (b"cache-control", b"no-cache, no-transform"),
-        (b"x-accel-buffering", b"no"),
-    ]
-    await reply.start(200, [*stream, *headers])
+    await reply.start(200, [EVENT_STREAM, *UNBUFFERED, *headers])
     for character in "" if silent else TEST_TEXT:
         await reply.send(sse.write(character))
         await asyncio.sleep(pace)

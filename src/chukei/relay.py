@@ -108,7 +108,6 @@ class Stream:
         "failed_first",
         "failure",
         "finish_reasons",
-        "last",
         "state",
         "usage",
     )
@@ -135,7 +134,6 @@ class Stream:
         self.usage: Usage | None = None
         self.failure: bytes | None = None
         self.failed_first = False
-        self.last = b""
 
     @property
     def complete(self) -> bool:
@@ -190,7 +188,6 @@ class Stream:
             return self._pass_preamble(block)
         if self.state is State.DONE:
             return b""
-        self.last = block
         begin = self._clean_until if block.startswith(self._clean) else 0
         for marker in self._markers:
             if block.find(marker, begin) >= 0:

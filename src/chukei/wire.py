@@ -51,6 +51,10 @@ _DOWN = frozenset(
 _DOWN_PREFIX = b"x-ratelimit-"
 # Fields of a request that may reach the upstream besides those which the relay writes itself.
 _UP = frozenset({b"accept", b"content-type", b"openai-beta", b"x-ms-oai-image-generation-deployment"})
+EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+UNBUFFERED: Headers = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+"""What asks caches and nginx to pass a stream on as it comes."""
+
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
