@@ -86,6 +86,10 @@ class Deployment:
     ``endpoint`` is scheme and authority only (``https://contoso.openai.azure.com``). ``deployment`` is its name on
     that resource. ``api_version`` is a dated version for the classic API, ``"v1"``, or None: then the request's own
     form decides (the client's ``api-version`` on the classic API, v1 without one).
+
+    ``priority`` is the tier, lower first; ``weight`` the share inside it. ``max_concurrent`` caps the requests in
+    flight. Deployments with one ``quota_group`` share one Azure quota, so they cool down together. ``spillover`` is
+    the deployment on the same resource to which a provisioned one may spill.
     """
 
     name: str
@@ -94,6 +98,41 @@ class Deployment:
     api_version: str | None = None
     priority: int = 1
     weight: int = 1
+    max_concurrent: int | None = None
+    quota_group: str | None = None
+    spillover: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other deployment, on every replica: where it is."""
+        return f"{self.endpoint}/{self.deployment}"
+
+    @property
+    def quota(self) -> str:
+        """What tells its quota from every other."""
+        return f"group:{self.quota_group}" if self.quota_group is not None else self.identity
+
+
+class Condition(StrEnum):
+    """What can become of a deployment."""
+
+    COOLING = "cooling"  # Azure said 429: its whole quota is left alone for a time
+    OPEN = "open"  # its circuit breaker is open: it fails, or is misconfigured
+    CLOSED = "closed"  # its circuit breaker has closed: it answers again
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became known of a deployment: its ``condition`` for the next ``seconds``, and the error's code as ``why``.
+
+    ``subject`` is the ``quota`` of what cools, else the deployment's ``identity``. No clock is in it, since replicas
+    have different ones.
+    """
+
+    condition: Condition
+    subject: str
+    seconds: float
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

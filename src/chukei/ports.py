@@ -6,7 +6,7 @@ Adapters implement the upstream side, hosts the client's side, tests both.
 from collections.abc import Callable
 from typing import Protocol
 
-from chukei.model import Headers
+from chukei.model import Change, Headers
 from chukei.telemetry import RequestRecord
 
 Clock = Callable[[], float]
@@ -144,6 +144,31 @@ class Reply(Protocol):
 
     def abort(self) -> None:
         """Cut the connection where the host can, so that the client sees a break."""
+        ...
+
+
+class Board(Protocol):
+    """Where replicas tell each other what became known of deployments. Without it, or when it is away, each learns
+    for itself; nothing on a request's path waits for it but ``home``, and that not for long."""
+
+    def publish(self, change: Change) -> None:
+        """Tell the other replicas, at some time soon; never raises, never waits."""
+        ...
+
+    def remember(self, made: str, deployment: str) -> None:
+        """Tell that a stateful id was made by the deployment of that ``identity``; never raises, never waits."""
+        ...
+
+    async def home(self, made: str) -> str | None:
+        """Return the ``identity`` of the deployment that made a stateful id; None where that cannot be told soon."""
+        ...
+
+    def start(self) -> None:
+        """Begin to hear of changes."""
+        ...
+
+    async def close(self) -> None:
+        """Stop, after what was published has left or a second has passed."""
         ...
 
 
