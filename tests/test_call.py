@@ -5,10 +5,11 @@ import json
 import pytest
 
 from chukei import call as calls
+from chukei.capabilities import documented
 from chukei.errors import CallerError
 from chukei.model import Deployment, Headers, Model
-from chukei.pool import Choice
 from chukei.routes import Route, find
+from chukei.wire import version_for
 
 JSON: Headers = [(b"content-type", b"application/json; charset=utf-8")]
 FORM: Headers = [(b"content-type", b"multipart/form-data; boundary=cut")]
@@ -24,7 +25,8 @@ def read(raw: bytes, path: str = "/v1/chat/completions", headers: Headers = JSON
 
 def written(call: calls.Call, version: str | None = None, name: str = "gpt-4o") -> calls.UpstreamRequest:
     deployment = Deployment("east", "https://east.openai.azure.com", name, api_version=version)
-    return calls.write(call, Choice(Model("chat", (deployment,)), deployment), CREDENTIAL, "req_1")
+    known = documented(call.operation, version_for(deployment, call.api_version))
+    return calls.write(call, Model("chat", (deployment,)), deployment, known, CREDENTIAL, "req_1")
 
 
 def test_a_plain_call() -> None:

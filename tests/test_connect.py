@@ -16,7 +16,7 @@ from chukei.wire import CHAT, OPERATIONS, RESPONSES
 
 pytestmark = pytest.mark.anyio
 
-REQUEST = UpstreamRequest("https://e.example", "/openai/v1/chat/completions", [(b"a", b"b")], b"{}", True)
+REQUEST = UpstreamRequest("https://e.example", "/openai/v1/chat/completions", "v1", [(b"a", b"b")], b"{}", True)
 PREAMBLE = b'data: {"choices":[],"prompt_filter_results":[]}\n\n'
 CONTENT = b'data: {"choices":[{"delta":{"content":"hi"},"index":0}]}\n\n'
 ERROR = b'{"message":"Sorry","type":"server_error","param":null,"code":null}'

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from chukei.capabilities import documented
 from chukei.errors import CallerError
 from chukei.fields import Fields
 from chukei.fill import ask_for_usage, check, fill
@@ -155,7 +156,7 @@ def test_a_parameter_does_not_stand_beside_the_clients_other_name_for_it() -> No
 
 def asked(body: Mapping[str, object], operation: Operation = CHAT, version: str = "v1") -> tuple[bool, object]:
     fields = Fields(json.dumps(body).encode())
-    hide = ask_for_usage(fields, operation, version)
+    hide = ask_for_usage(fields, operation, documented(operation, version))
     return hide, json.loads(fields.bytes())
 
 

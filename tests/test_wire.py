@@ -1,4 +1,4 @@
-"""Azure's two APIs: addresses, capabilities, and which headers may pass."""
+"""Azure's two APIs: addresses, and which headers may pass."""
 
 import pytest
 
@@ -8,7 +8,6 @@ from chukei.wire import (
     OPERATIONS,
     RESPONSES,
     V1,
-    has_stream_options,
     headers_down,
     headers_up,
     is_api_version,
@@ -68,11 +67,6 @@ def test_responses_have_no_deployment_in_their_path() -> None:
     assert names_model_in_body(RESPONSES, "2025-04-01-preview")
     assert not names_model_in_body(CHAT, "2024-10-21")
     assert names_model_in_body(CHAT, V1)
-
-
-def test_stream_options_by_version() -> None:
-    known = {version: has_stream_options(version) for version in ("2024-08-01-preview", "2024-09-01-preview", V1)}
-    assert known == {"2024-08-01-preview": False, "2024-09-01-preview": True, V1: True}
 
 
 def test_every_operation_is_found_by_its_path() -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import msgspec
 
 from chukei import wire
+from chukei.capabilities import Capabilities
 from chukei.errors import CallerError
 from chukei.fields import Fields
 from chukei.fill import ask_for_usage, check, fill
-from chukei.model import Headers, Operation, Shape, header
+from chukei.model import Deployment, Headers, Model, Operation, Shape, header
 from chukei.multipart import Form
-from chukei.pool import Choice
 from chukei.routes import Route
 
 
@@ -30,10 +30,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What goes to a deployment. ``strip_usage`` says that the usage event was the relay's wish, not the client's."""
+    """What goes to a deployment, in which ``version`` of its API.
+
+    ``strip_usage`` says that the usage event was the relay's wish, not the client's.
+    """
 
     endpoint: str
     target: str
+    version: str
     headers: Headers
     body: bytes
     strip_usage: bool
@@ -89,18 +93,28 @@ def _make_simple(body: Fields) -> bool:
     return True
 
 
-def write(call: Call, choice: Choice, credential: tuple[bytes, bytes], request_id: str) -> UpstreamRequest:
-    """Write the request for the chosen deployment, from the client's bytes with what is missing filled in."""
-    deployment, name = choice.deployment, choice.deployment_name
+def write(
+    call: Call,
+    model: Model,
+    deployment: Deployment,
+    capabilities: Capabilities,
+    credential: tuple[bytes, bytes],
+    request_id: str,
+) -> UpstreamRequest:
+    """Write the request for a deployment, from the client's bytes with what is missing filled in.
+
+    The call stays as it was read, so that it can be written for several deployments.
+    """
+    name = deployment.deployment
     version = wire.version_for(deployment, call.api_version)
     strip_usage = False
     if isinstance(call.body, Fields):
-        body = call.body
-        fill(body, call.operation, choice.model)
+        body = call.body.copy()
+        fill(body, call.operation, model)
         if wire.names_model_in_body(call.operation, version) and body.text("model") != name:
             body.set("model", msgspec.json.encode(name))
         if call.stream:
-            strip_usage = ask_for_usage(body, call.operation, version)
+            strip_usage = ask_for_usage(body, call.operation, capabilities)
         raw = body.bytes()
     elif wire.names_model_in_body(call.operation, version) and call.body.text("model") != name:
         raw = call.body.with_text("model", name)
@@ -109,4 +123,4 @@ def write(call: Call, choice: Choice, credential: tuple[bytes, bytes], request_i
     headers = wire.headers_up(call.headers)
     headers += [credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
     target = wire.target(deployment, name, call.operation, version)
-    return UpstreamRequest(deployment.endpoint, target, headers, raw, strip_usage)
+    return UpstreamRequest(deployment.endpoint, target, version, headers, raw, strip_usage)

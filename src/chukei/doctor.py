@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from chukei import call as calls
 from chukei.adapters.credentials import credential_for
 from chukei.adapters.http.client import HttpClient
+from chukei.capabilities import documented
 from chukei.config import Settings
 from chukei.connect import Opened, connect
 from chukei.errors import RelayError
@@ -18,7 +19,7 @@ from chukei.pages import TEST_SECONDS, TEST_TEXT
 from chukei.pool import Choice
 from chukei.ports import Clock
 from chukei.routes import Route
-from chukei.wire import CHAT, OPERATIONS
+from chukei.wire import CHAT, OPERATIONS, version_for
 
 _QUESTION = b'{"messages":[{"role":"user","content":"Answer with the word ready."}],"stream":true}'
 _TEXT = b'{"input":"ready"}'
@@ -89,9 +90,10 @@ async def _ask(
     question: bytes,
 ) -> Opened:
     call = calls.read(Route(operation), operation, [(b"content-type", b"application/json")], question)
+    known = documented(operation, version_for(choice.deployment, call.api_version))
     return await connect(
         upstream,
-        calls.write(call, choice, credential, "doctor"),
+        calls.write(call, choice.model, choice.deployment, known, credential, "doctor"),
         operation,
         wants_stream=call.stream,
         stream_settings=settings.stream,

@@ -33,6 +33,13 @@ class Fields:
         self._open, self._spans = _index(raw, self._values)
         self._changed: dict[str, bytes] = {}
 
+    def copy(self) -> "Fields":
+        """Return the same object with its own changes: those made so far, and none that either makes later."""
+        other = Fields.__new__(Fields)
+        other._raw, other._values, other._open, other._spans = self._raw, self._values, self._open, self._spans
+        other._changed = dict(self._changed)
+        return other
+
     def __contains__(self, name: str) -> bool:
         return name in self._values
 

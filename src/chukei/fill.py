@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from chukei.capabilities import Capabilities
 from chukei.errors import CallerError
 from chukei.fields import Fields
 from chukei.model import Model, Operation
-from chukei.wire import CHAT, RESPONSES, has_stream_options
+from chukei.wire import CHAT, RESPONSES
 
 # One limit under the three names that the APIs give it. The first of an operation's names is the one to add.
 _OUTPUT_LIMITS = {
@@ -58,12 +59,12 @@ def fill(fields: Fields, operation: Operation, model: Model) -> None:
         _hold_caps(fields, operation, model.caps, filled)
 
 
-def ask_for_usage(fields: Fields, operation: Operation, version: str) -> bool:
+def ask_for_usage(fields: Fields, operation: Operation, capabilities: Capabilities) -> bool:
     """Ask for a usage event where the API knows one; return whether the client must not see it.
 
     A client that wants it has asked itself. "On your data" requests refuse ``stream_options``, so they are left alone.
     """
-    if operation.name not in {"chat", "completions"} or not has_stream_options(version) or "data_sources" in fields:
+    if operation.name not in {"chat", "completions"} or not capabilities.stream_options or "data_sources" in fields:
         return False
     raw = fields.raw("stream_options")
     options = Fields(raw or b"{}", param="stream_options")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
 from chukei.auth import Gatekeeper
+from chukei.capabilities import documented
 from chukei.config import Settings
 from chukei.connect import Opened, connect
 from chukei.cors import Cors
@@ -154,11 +155,12 @@ class Gateway:
             record.upstream_request_id = _text(header(headers, b"apim-request-id"))
             record.region = _text(header(headers, b"x-ms-region"))
 
+        known = documented(call.operation, wire.version_for(choice.deployment, call.api_version))
         credential = await self._services.credentials[choice.deployment.name].header()
         try:
             return await connect(
                 self._services.upstream,
-                calls.write(call, choice, credential, record.request_id),
+                calls.write(call, choice.model, choice.deployment, known, credential, record.request_id),
                 call.operation,
                 wants_stream=call.stream,
                 stream_settings=self._settings.stream,

@@ -1,4 +1,4 @@
-"""What Azure OpenAI's two APIs look like: operations, addresses, capabilities, and the headers that may pass.
+"""What Azure OpenAI's two APIs look like: operations, addresses, and the headers that may pass.
 
 The classic API names the deployment in the path and needs ``api-version``; v1 names it in the body's ``model`` and has
 no version (Microsoft: "Azure OpenAI in Azure AI Foundry Models API lifecycle").
@@ -32,7 +32,6 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
-_FIRST_WITH_STREAM_OPTIONS = "2024-09-01"
 
 # Fields of an answer that may reach the client. Everything else is the resource's own affair.
 _DOWN = frozenset(
@@ -80,11 +79,6 @@ def target(deployment: Deployment, name: str, operation: Operation, version: str
 def names_model_in_body(operation: Operation, version: str) -> bool:
     """Whether the body's ``model`` must be the deployment's name."""
     return version == V1 or operation is RESPONSES
-
-
-def has_stream_options(version: str) -> bool:
-    """Whether ``stream_options`` is known: on v1, and on the classic API since 2024-09-01-preview."""
-    return version == V1 or version >= _FIRST_WITH_STREAM_OPTIONS
 
 
 def headers_down(headers: Headers) -> Headers:
