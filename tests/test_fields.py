@@ -206,3 +206,173 @@ def test_a_null_field_is_replaced_in_its_place() -> None:
     fields = Fields(b'{"a":1,"model" : null ,"b":2}')
     fields.set("model", b'"gpt-4o"')
     assert fields.bytes() == b'{"a":1,"model" : "gpt-4o" ,"b":2}'
+
+
+# Renaming and removing.
+
+EDIT = st.one_of(
+    st.tuples(st.just("set"), st.integers(0, 7), JSON),
+    st.tuples(st.just("rename"), st.integers(0, 7), st.integers(0, 7)),
+    st.tuples(st.just("remove"), st.integers(0, 7), st.none()),
+)
+
+
+def apply(edit: tuple[str, int, object], names: list[str], fields: Fields, model: dict[str, object]) -> None:
+    """Make one edit to the fields, and the same to a plain dictionary."""
+    kind, index, other = edit
+    name = names[index % len(names)]
+    if kind == "set":
+        fields.set(name, json.dumps(other).encode())
+        model[name] = other
+    elif kind == "remove":
+        fields.remove(name)
+        model.pop(name, None)
+    else:
+        assert isinstance(other, int)
+        new = names[other % len(names)]
+        fields.rename(name, new)
+        if name in model and new != name:
+            value = model.pop(name)
+            if model.get(new) is None:
+                model[new] = value
+
+
+@given(drawn=spelt_object(), more=st.lists(NAME, min_size=1, max_size=3), edits=st.lists(EDIT, max_size=8))
+def test_any_edits_read_as_the_same_edits_of_the_decoded_object(
+    drawn: tuple[dict[str, object], dict[str, bytes], bytes],
+    more: list[str],
+    edits: list[tuple[str, int, object]],
+) -> None:
+    original, _, raw = drawn
+    names = [*original, *more]
+    fields, model = Fields(raw), dict(original)
+    for edit in edits:
+        apply(edit, names, fields, model)
+    edited = fields.bytes()
+    read = Fields(edited)  # refuses a field that is there twice
+    assert json.loads(edited) == model
+    assert set(read.names) == set(model)
+    touched = {names[index % len(names)] for _, index, _ in edits}
+    touched |= {names[other % len(names)] for kind, _, other in edits if kind == "rename" and isinstance(other, int)}
+    for name in original.keys() - touched:
+        key, _, end = Fields(raw)._places[name]
+        key_now, _, end_now = read._places[name]
+        assert edited[key_now:end_now] == raw[key:end]
+
+
+@given(drawn=spelt_object(), data=st.data())
+def test_what_is_cut_is_each_field_and_its_comma(
+    drawn: tuple[dict[str, object], dict[str, bytes], bytes], data: st.DataObject
+) -> None:
+    original, _, raw = drawn
+    gone = data.draw(st.sets(st.sampled_from(sorted(original)))) if original else set()
+    fields = Fields(raw)
+    for name in gone:
+        fields.remove(name)
+    edited = fields.bytes()
+    commas = max(len(original) - 1, 0) - max(len(original) - len(gone) - 1, 0)
+    cut = sum(end - key for key, _, end in (fields._places[name] for name in gone))
+    assert len(edited) == len(raw) - cut - commas
+    assert json.loads(edited) == {name: value for name, value in original.items() if name not in gone}
+
+
+@given(drawn=spelt_object(), new=NAME)
+def test_a_renamed_field_differs_in_its_name_alone(
+    drawn: tuple[dict[str, object], dict[str, bytes], bytes], new: str
+) -> None:
+    original, _, raw = drawn
+    assume(new not in original)
+    for old in original:
+        fields = Fields(raw)
+        fields.rename(old, new)
+        edited = fields.bytes()
+        key, value, _ = fields._places[old]
+        colon = key + len(raw[key:value].rstrip()) - 1
+        space = raw[key:colon][len(raw[key:colon].rstrip()) :]
+        assert edited == raw[:key] + json.dumps(new, ensure_ascii=False).encode() + space + raw[colon:]
+        fields.rename(new, old)
+        assert fields.bytes() == raw
+
+
+SPACED = b' { "a" : 1 , "mo\\u0064el" : "x" ,"z":{"a":2} } \n'
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("a", b' {   "mo\\u0064el" : "x" ,"z":{"a":2} } \n'),
+        ("model", b' { "a" : 1 ,  "z":{"a":2} } \n'),
+        ("z", b' { "a" : 1 , "mo\\u0064el" : "x"  } \n'),
+        ("missing", SPACED),
+    ],
+)
+def test_a_field_is_cut_with_one_comma(name: str, left: bytes) -> None:
+    fields = Fields(SPACED)
+    fields.remove(name)
+    assert fields.bytes() == left
+
+
+def test_the_only_field_can_be_cut_and_another_added() -> None:
+    fields = Fields(b'{ "a" : 1 }')
+    fields.remove("a")
+    assert fields.bytes() == b"{  }"
+    fields.set("a", b"2")
+    assert fields.bytes() == b'{"a":2  }'
+
+
+def test_a_name_with_escapes_is_renamed_and_the_value_keeps_its_bytes() -> None:
+    fields = Fields(SPACED)
+    fields.rename("model", 'a "name"')
+    assert fields.bytes() == SPACED.replace(b'"mo\\u0064el"', b'"a \\"name\\""')
+
+
+def test_a_changed_and_an_added_field_can_be_renamed() -> None:
+    fields = Fields(b'{"a":1, "b":2}')
+    fields.set("a", b"10")
+    fields.set("c", b"30")
+    fields.set("d", b"40")
+    fields.rename("a", "e")
+    fields.rename("c", "f")
+    assert fields.bytes() == b'{"f":30,"d":40,"e":10, "b":2}'
+    fields.set("e", b"11")
+    assert fields.bytes() == b'{"f":30,"d":40,"e":11, "b":2}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "left"),
+    [
+        (b'{"old":1,"new":2}', b'{"new":2}'),
+        (b'{"new":2,"old":1}', b'{"new":2}'),
+        (b'{"new":null,"old":1}', b'{"new":1}'),
+        (b'{"old":null,"new":2}', b'{"new":2}'),
+        (b'{"old":null}', b'{"new":null}'),
+        (b'{"new":null}', b'{"new":null}'),
+    ],
+)
+def test_a_name_that_is_taken_stays_unless_it_is_null(raw: bytes, left: bytes) -> None:
+    fields = Fields(raw)
+    fields.rename("old", "new")
+    assert fields.bytes() == left
+
+
+def test_what_is_read_is_what_was_sent() -> None:
+    fields = Fields(b'{"a":1,"b":2}')
+    fields.rename("a", "c")
+    fields.remove("b")
+    assert [fields.number("a"), fields.number("b"), fields.number("c")] == [1, 2, None]
+    assert "b" in fields
+    assert list(fields.names) == ["a", "b"]
+
+
+def test_a_copy_and_its_original_change_apart() -> None:
+    raw = b'{"a":1,"b":2,"c":3}'
+    fields = Fields(raw)
+    fields.set("a", b"10")
+    copy = fields.copy()
+    copy.rename("a", "d")
+    copy.remove("b")
+    copy.set("e", b"5")
+    fields.remove("c")
+    assert fields.bytes() == b'{"a":10,"b":2}'
+    assert copy.bytes() == b'{"e":5,"d":10,"c":3}'
+    assert Fields(raw).copy().bytes() is raw

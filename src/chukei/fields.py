@@ -1,10 +1,11 @@
 """The top-level fields of a client's JSON object, found and changed without re-encoding the rest of it.
 
-A body is validated and indexed in one pass of a compiled parser; each change replaces or inserts the bytes of one
-field. Two fields of one name are refused, because two readers could then see two requests (RFC 8259 §4).
+A body is validated and indexed in one pass of a compiled parser; each change replaces, inserts or cuts the bytes of
+one field. Two fields of one name are refused, because two readers could then see two requests (RFC 8259 §4).
 """
 
 import re
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -13,6 +14,8 @@ from chukei.errors import CallerError
 _SPACE = re.compile(rb"[ \t\n\r]*")
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
 _OBJECT = dict[str, msgspec.Raw]
+_Place = tuple[int, int, int]
+"""Where a field's name, its value, and what is behind them begin."""
 
 MAX_FIELDS = 256
 """No API has a tenth as many; the bound keeps a hostile object from costing time for each of millions of fields."""
@@ -21,27 +24,38 @@ MAX_FIELDS = 256
 class Fields:
     """One JSON object and the changes to it.
 
+    What is read is what the client sent, whatever was changed since; ``bytes`` is what has become of it.
+
     Raises:
         CallerError: 400, where the bytes are not a JSON object, or name a field twice.
     """
 
-    __slots__ = ("_changed", "_open", "_raw", "_spans", "_values")
+    __slots__ = ("_added", "_changed", "_moved", "_open", "_places", "_raw", "_renamed", "_values")
 
     def __init__(self, raw: bytes, *, param: str | None = None) -> None:
         self._raw = raw
         self._values = _decode(raw, param)
-        self._open, self._spans = _index(raw, self._values)
-        self._changed: dict[str, bytes] = {}
+        self._open, self._places = _index(raw, self._values)
+        self._changed: dict[str, bytes] = {}  # the client's fields, by the names it gave them
+        self._added: dict[str, bytes] = {}
+        self._renamed: dict[str, str] = {}  # the client's name for a field, by the one it has now
+        self._moved: set[str] = set()  # the names that the client's removed and renamed fields had
 
     def copy(self) -> "Fields":
         """Return the same object with its own changes: those made so far, and none that either makes later."""
         other = Fields.__new__(Fields)
-        other._raw, other._values, other._open, other._spans = self._raw, self._values, self._open, self._spans
-        other._changed = dict(self._changed)
+        other._raw, other._values, other._open, other._places = self._raw, self._values, self._open, self._places
+        other._changed, other._added = dict(self._changed), dict(self._added)
+        other._renamed, other._moved = dict(self._renamed), set(self._moved)
         return other
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of the client's fields."""
+        return self._places
 
     def raw(self, name: str) -> bytes | None:
         """Return a field's JSON as it came, or None where it is missing or null."""
@@ -83,21 +97,93 @@ class Fields:
 
     def set(self, name: str, value: bytes) -> None:
         """Replace a field's value, or add the field, with JSON given as bytes."""
-        self._changed[name] = value
+        sent_as = self._sent_as(name)
+        if sent_as is None:
+            self._added[name] = value
+        else:
+            self._changed[sent_as] = value
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a field another name, in its place and with its value.
+
+        Without ``old`` nothing happens. Where ``new`` is there already it stays, and ``old`` is removed; only a null
+        gives way, since it counts as missing.
+        """
+        value = self._now(old)
+        if value is None or old == new:
+            return
+        there = self._now(new)
+        if there is not None and there != b"null":
+            self.remove(old)
+            return
+        self.remove(new)
+        if old in self._added:
+            self._added = {new if name == old else name: value for name, value in self._added.items()}
+            return
+        sent_as = self._sent_as(old)
+        assert sent_as is not None
+        self._renamed.pop(old, None)
+        self._renamed[new] = sent_as
+        self._moved.add(sent_as)
+
+    def remove(self, name: str) -> None:
+        """Cut a field and the one comma that is then too many. Without the field nothing happens."""
+        self._added.pop(name, None)
+        sent_as = self._sent_as(name)
+        if sent_as is not None:
+            self._renamed.pop(name, None)
+            self._changed.pop(sent_as, None)
+            self._moved.add(sent_as)
+
+    def _sent_as(self, name: str) -> str | None:
+        """Return the client's name for the field that is ``name`` now; None for one that is added or missing."""
+        sent_as = self._renamed.get(name)
+        return sent_as if sent_as is not None or name not in self._values or name in self._moved else name
+
+    def _now(self, name: str) -> bytes | None:
+        sent_as = self._sent_as(name)
+        if sent_as is None:
+            return self._added.get(name)
+        return self._changed.get(sent_as) or bytes(self._values[sent_as])
+
+    def _edits(self, named: dict[str, str], kept: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield what to replace in the client's bytes, in their order: from, to, and by what.
+
+        ``named`` has the new names of renamed fields, ``kept`` is how many of the client's fields stay.
+        """
+        for name, (key, value, end) in self._places.items():
+            if name in self._moved and name not in named:
+                yield key, end, b""
+                yield from self._comma(end)
+                continue
+            kept -= 1
+            if named.get(name, name) != name:
+                yield key, _name_end(self._raw, key), msgspec.json.encode(named[name])
+            if name in self._changed:
+                yield value, end, self._changed[name]
+            if kept == 0 and self._moved:
+                yield from self._comma(end)
+
+    def _comma(self, position: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the cut of the comma at ``position`` and behind spaces, if one is there."""
+        comma = _skip(self._raw, position)
+        if self._raw[comma : comma + 1] == b",":
+            yield comma, comma + 1, b""
 
     def bytes(self) -> bytes:
         """Return the object with the changes made; without any, the very bytes that came."""
-        if not self._changed:
+        if not self._changed and not self._added and not self._moved:
             return self._raw
-        added = [msgspec.json.encode(name) + b":" + value for name, value in self._changed.items() if name not in self]
-        parts: list[bytes] = [self._raw[: self._open], b",".join(added)]
-        if added and self._spans:
+        named = {sent_as: name for name, sent_as in self._renamed.items()}
+        kept = len(self._places) - len(self._moved) + len(named)
+        added = [msgspec.json.encode(name) + b":" + value for name, value in self._added.items()]
+        parts = [self._raw[: self._open], b",".join(added)]
+        if added and kept:
             parts.append(b",")
         position = self._open
-        for name, (start, end) in self._spans.items():
-            if name in self._changed:
-                parts += [self._raw[position:start], self._changed[name]]
-                position = end
+        for start, end, new in self._edits(named, kept):
+            parts += (self._raw[position:start], new)
+            position = end
         parts.append(self._raw[position:])
         return b"".join(parts)
 
@@ -121,13 +207,13 @@ def _decode(raw: bytes, param: str | None) -> dict[str, msgspec.Raw]:
         raise CallerError(400, "invalid_json", f"{what} is nested too deeply.", param=param) from None
 
 
-def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, tuple[int, int]]]:
-    """Return the index behind the opening brace, and each field's span; the parser found the object valid."""
+def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _Place]]:
+    """Return the index behind the opening brace, and each field's place; the parser found the object valid."""
     if len(values) > MAX_FIELDS:
         raise CallerError(400, "too_many_fields", f"The object has more than {MAX_FIELDS} fields.")
     start = _skip(raw, 0) + 1
     position = _skip(raw, start)
-    spans: dict[str, tuple[int, int]] = {}
+    places: dict[str, _Place] = {}
     while raw[position : position + 1] == b'"':
         key = _KEY.match(raw, position)
         assert key is not None
@@ -135,15 +221,22 @@ def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, t
         value = bytes(values[name])
         end = key.end() + len(value)
         # The parser keeps the last of two fields of one name; then the first one's bytes differ, or the name returns.
-        if name in spans or not raw.startswith(value, key.end()):
+        if name in places or not raw.startswith(value, key.end()):
             raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
-        spans[name] = (key.end(), end)
+        places[name] = (position, key.end(), end)
         position = _skip(raw, end)
         if raw[position : position + 1] not in (b",", b"}"):
             raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
         if raw[position : position + 1] == b",":
             position = _skip(raw, position + 1)
-    return start, spans
+    return start, places
+
+
+def _name_end(raw: bytes, start: int) -> int:
+    """Return the index behind the name whose quotation mark is at ``start``."""
+    key = _KEY.match(raw, start)
+    assert key is not None
+    return key.end(1) + 1
 
 
 def _skip(raw: bytes, position: int) -> int:
