@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from chukei import wire
-from chukei.capabilities import Capabilities
+from chukei.capabilities import Capabilities, fit
 from chukei.errors import CallerError
 from chukei.fields import Fields
 from chukei.fill import ask_for_usage, check, fill
@@ -111,6 +111,7 @@ def write(
     if isinstance(call.body, Fields):
         body = call.body.copy()
         fill(body, call.operation, model)
+        fit(body, call.operation, capabilities)
         if wire.names_model_in_body(call.operation, version) and body.text("model") != name:
             body.set("model", msgspec.json.encode(name))
         if call.stream:

@@ -1,51 +1,146 @@
 """What a deployment's API knows: one table by operation and api-version, corrected by the deployment's answers. Pure.
 
-Source of the table: Microsoft's specification of each api-version (Azure/azure-rest-api-specs, AzureOpenAI/inference)
-and its page "Azure OpenAI in Azure AI Foundry Models API lifecycle".
+Source of the table: Microsoft's "Azure OpenAI in Azure AI Foundry Models API lifecycle", which names 2024-09-01-preview
+as the first version with ``stream_options`` and ``max_completion_tokens``. The specification of the GA version
+2024-10-21 (Azure/azure-rest-api-specs) lists neither; what a deployment then really knows, its answers tell.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
+import msgspec
+
+from chukei.fields import Fields
 from chukei.model import Deployment, Operation
 from chukei.wire import V1
+
+OUTPUT_LIMITS = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
+"""One limit under the names that each operation gives it. The first is the one to add."""
+
+MAX_LEARNT = 1024
+"""How many corrections are kept; where clients may name any deployment, they must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What one operation of a deployment knows.
 
-    ``output_limit`` is the one name under which a chat may limit its output, None where both are known.
+    ``output_limit`` is the one name under which a chat may limit its output; None where both are known.
     """
 
     stream_options: bool = True
     output_limit: str | None = None
 
 
-_EVERYTHING = Capabilities()
+_ALL = Capabilities()
 _BEFORE = {
-    # operation: the first version that knows everything, and what those before it know
+    # operation: the first version that knows all, whose "-preview" sorts behind it; what the versions before it know
     "chat": ("2024-09-01", Capabilities(stream_options=False, output_limit="max_tokens")),
     "completions": ("2024-09-01", Capabilities(stream_options=False)),
 }
 
 
 def documented(operation: Operation, version: str) -> Capabilities:
-    """Return what Microsoft's documentation says of an operation in an api-version, dated or ``v1``."""
-    first, before = _BEFORE.get(operation.name, ("", _EVERYTHING))
-    return _EVERYTHING if version == V1 or version >= first else before
+    """Return what Microsoft documents of an operation in an api-version, dated or ``v1``."""
+    first, before = _BEFORE.get(operation.name, ("", _ALL))
+    return _ALL if version == V1 or version >= first else before
+
+
+def fit(fields: Fields, operation: Operation, capabilities: Capabilities) -> None:
+    """Take away what the deployment does not know, and name the output limit as it does.
+
+    A client whose ``stream_options`` are taken away gets no usage event: the deployment has none to give.
+    """
+    if not capabilities.stream_options:
+        fields.remove("stream_options")
+    if capabilities.output_limit is not None:
+        for name in OUTPUT_LIMITS.get(operation.name, ()):
+            fields.rename(name, capabilities.output_limit)
+
+
+class _Error(msgspec.Struct):
+    message: object = None
+    param: object = None
+    code: object = None
+
+
+class _Refusal(msgspec.Struct):
+    error: _Error
+
+
+# With "Unknown parameter: 'stream_options'." and with "Unsupported parameter: 'max_tokens' is not supported with this
+# model. Use 'max_completion_tokens' instead." come a code and ``param``. Older versions, and models of other vendors,
+# have no more than a text: "Unrecognized request argument supplied: stream_options".
+_CODES = ("unknown_parameter", "unsupported_parameter")
+_NAME = r"'?(\w+(?:\.\w+)*(?:, \w+(?:\.\w+)*)*)'?"
+_TEXT = re.compile(r"(?:Unrecognized request arguments? supplied|Un(?:known|supported) parameter): " + _NAME)
+
+
+def refused(error_body: bytes) -> list[str]:
+    """Return the names of the parameters that a deployment's 400 says it does not know; none for any other error."""
+    try:
+        error = msgspec.json.decode(error_body, type=_Refusal).error
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    if error.code in _CODES and isinstance(error.param, str) and error.param:
+        return [error.param]
+    found = _TEXT.match(error.message) if isinstance(error.message, str) else None
+    return found[1].split(", ") if found is not None else []
 
 
 class Known:
-    """What is known of each deployment: the table, and what its answers have corrected."""
+    """What is known of each deployment: the table, and what its answers have corrected since the start.
+
+    Each of an entry's two facts is corrected once at most, so a deployment that contradicts itself is not believed for
+    ever. After a refusal, a request is worth writing anew where ``of`` says something else than it was written with:
+    that also holds for a request that was under way when another one taught the relay.
+    """
 
     def __init__(self) -> None:
         self._learnt: dict[tuple[str, str, str], Capabilities] = {}
 
     def of(self, deployment: Deployment, operation: Operation, version: str) -> Capabilities:
-        """Return what the deployment knows."""
+        """Return what an operation of a deployment knows in an api-version."""
         learnt = self._learnt.get((deployment.identity, operation.name, version))
         return learnt if learnt is not None else documented(operation, version)
 
-    def learn(self, deployment: Deployment, operation: Operation, version: str, error_body: bytes) -> bool:
-        """Learn from a 400; return whether a request written anew would now differ."""
-        return False
+    def learn(
+        self,
+        deployment: Deployment,
+        operation: Operation,
+        version: str,
+        error_body: bytes,
+        names: Collection[str] = (),
+    ) -> bool:
+        """Learn from the body of a deployment's 400; return whether it taught anything.
+
+        ``names`` are the fields that the client sent. One whose name merely contains a parameter's could make an
+        answer look as if it were about that parameter, so it teaches nothing.
+        """
+        before = self.of(deployment, operation, version)
+        after = before
+        for name in refused(error_body):
+            if not any(name in other and name != other for other in names):
+                after = _corrected(after, documented(operation, version), operation, name)
+        if after == before:
+            return False
+        key = (deployment.identity, operation.name, version)
+        if key not in self._learnt and len(self._learnt) >= MAX_LEARNT:
+            del self._learnt[next(iter(self._learnt))]
+        self._learnt[key] = after
+        return True
+
+
+def _corrected(known: Capabilities, table: Capabilities, operation: Operation, name: str) -> Capabilities:
+    """Return what is known once the parameter was refused; what differs from the table was corrected already."""
+    if name == "stream_options" and operation.name in _BEFORE:
+        return replace(known, stream_options=False)
+    limits = OUTPUT_LIMITS["chat"]
+    if operation.name == "chat" and name in limits and known.output_limit == table.output_limit:
+        return replace(known, output_limit=limits[1] if name == limits[0] else limits[0])
+    return known

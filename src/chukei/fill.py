@@ -7,19 +7,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chukei.capabilities import Capabilities
+from chukei.capabilities import OUTPUT_LIMITS, Capabilities
 from chukei.errors import CallerError
 from chukei.fields import Fields
 from chukei.model import Model, Operation
 from chukei.wire import CHAT, RESPONSES
 
-# One limit under the three names that the APIs give it. The first of an operation's names is the one to add.
-_OUTPUT_LIMITS = {
-    "chat": ("max_completion_tokens", "max_tokens"),
-    "completions": ("max_tokens",),
-    "responses": ("max_output_tokens",),
-}
-_ANY_LIMIT = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
+_ANY_LIMIT = frozenset().union(*OUTPUT_LIMITS.values())
 
 
 class _Role(msgspec.Struct):
@@ -76,13 +70,13 @@ def ask_for_usage(fields: Fields, operation: Operation, capabilities: Capabiliti
 
 
 def _same(name: str, operation: Operation) -> tuple[str, ...]:
-    limits = _OUTPUT_LIMITS.get(operation.name, ())
+    limits = OUTPUT_LIMITS.get(operation.name, ())
     return limits if name in limits else (name,)
 
 
 def _spelling(name: str, operation: Operation) -> str:
     """Return the operation's own name for an output limit that was configured under any of them."""
-    limits = _OUTPUT_LIMITS.get(operation.name, ())
+    limits = OUTPUT_LIMITS.get(operation.name, ())
     return limits[0] if name in _ANY_LIMIT and limits and name not in limits else name
 
 
