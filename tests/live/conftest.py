@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from tests.live.both_hosts import KINDS, OPEN, Host, Hosts
 from tests.live.fault_upstream import FaultUpstream
+from tests.live.redis_server import RedisServer
 from tests.live.relays import InProcessRelay, settings_for
 from tests.live.simulated import SimulatorThread, Upstream
 
@@ -57,3 +58,10 @@ async def relay(scripted: FaultUpstream) -> AsyncIterator[InProcessRelay]:
     """A relay in the test's own loop, in front of it."""
     async with InProcessRelay(settings_for(scripted.url)) as relay:
         yield relay
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of this module's own."""
+    with RedisServer() as server:
+        yield server

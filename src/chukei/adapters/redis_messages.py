@@ -1,0 +1,173 @@
+"""What replicas write to Redis: keys, messages, and what still waits to be sent. No connection is in here."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Generic, TypeVar
+
+import msgspec
+
+from chukei.model import Change, Condition
+from chukei.ports import Clock
+
+KEPT = 1000
+"""How many changes, and how many ids, wait to be sent; beyond that the oldest are forgotten."""
+
+BATCH = 100
+"""How many of each go into one round trip."""
+
+LONGEST = 86_400.0
+"""Seconds for which a change may hold at most."""
+
+RECOVERY_SECONDS = 60.0
+"""For how long it is worth telling that a deployment answers again."""
+
+MADE_SECONDS = 30 * 86_400
+"""How long Azure keeps a stored response (https://learn.microsoft.com/azure/ai-services/openai/how-to/responses)."""
+
+MAX_BYTES = 4096
+"""How long a message or a value may be; only a stranger's is longer."""
+
+MAX_WHY = 100
+"""How many characters of a reason are passed on."""
+
+Command = tuple[str | bytes | int, ...]
+
+V = TypeVar("V")
+
+
+class _Message(msgspec.Struct, frozen=True):
+    """A change on its way, as JSON. ``origin`` tells a board its own."""
+
+    origin: str
+    condition: Condition
+    subject: str
+    seconds: float
+    why: str
+
+
+_decoder = msgspec.json.Decoder(_Message)
+
+
+class Words:
+    """Keys and messages of one board among those that share a ``namespace``; ``origin`` is its own name."""
+
+    def __init__(self, namespace: str, origin: str) -> None:
+        self._namespace = namespace
+        self._origin = origin
+        self.channel = f"{namespace}:pool"
+
+    def key(self, condition: Condition, subject: str) -> str:
+        """Return where a change is kept while it holds."""
+        return f"{self.channel}:{condition}:{_digest(subject)}"
+
+    def made_key(self, made: str) -> str:
+        """Return where it is kept which deployment made a stateful id. The id itself stays in the process."""
+        return f"{self._namespace}:made:{_digest(made)}"
+
+    def commands(self, change: Change, left: float) -> tuple[Command, Command]:
+        """Return what keeps a change for the ``left`` seconds, and what publishes it."""
+        closed = change.condition is Condition.CLOSED
+        seconds, why = 0.0 if closed else left, _clean(change.why[:MAX_WHY])
+        data = msgspec.json.encode(_Message(self._origin, change.condition, _clean(change.subject), seconds, why))
+        publish = ("PUBLISH", self.channel, data)
+        if closed:
+            return ("DEL", self.key(Condition.OPEN, change.subject)), publish
+        return ("SET", self.key(change.condition, change.subject), data, "PX", int(left * 1000)), publish
+
+    def made_command(self, key: str, deployment: str) -> Command:
+        """Return what keeps the deployment that made a stateful id."""
+        return "SET", key, _clean(deployment), "EX", MADE_SECONDS
+
+    def heard(self, data: object, left: float | None = None) -> Change | None:
+        """Return another board's change; None for a stranger's words and for this board's own.
+
+        ``left`` is for how many seconds it still holds, where Redis knows better than the message.
+        """
+        if not isinstance(data, bytes) or len(data) > MAX_BYTES:
+            return None
+        try:
+            message = _decoder.decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        if message.origin == self._origin:
+            return None
+        seconds = min(max(message.seconds if left is None else left, 0.0), LONGEST)
+        return Change(message.condition, message.subject, seconds, message.why[:MAX_WHY])
+
+
+class Waiting(Generic[V]):
+    """The last value for each key until it is sent. Of too many the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[str, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, key: str, value: V) -> None:
+        """Add a value as the newest."""
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > KEPT:
+            self._values.popitem(last=False)
+
+    def take(self) -> dict[str, V]:
+        """Remove and return the oldest."""
+        return dict(self._values.popitem(last=False) for _ in range(min(BATCH, len(self._values))))
+
+    def put_back(self, values: dict[str, V]) -> None:
+        """Undo ``take``, but for what was replaced meanwhile or no longer fits."""
+        for key, value in reversed(values.items()):
+            if key not in self._values and len(self._values) < KEPT:
+                self._values[key] = value
+                self._values.move_to_end(key, last=False)
+
+
+class Outbox:
+    """What a board has to say: the last change for each subject until it expires, and where ids were made."""
+
+    def __init__(self, words: Words, clock: Clock) -> None:
+        self._words = words
+        self._clock = clock
+        self._changes: Waiting[tuple[Change, float]] = Waiting()
+        self._made: Waiting[str] = Waiting()
+
+    def __len__(self) -> int:
+        return len(self._changes) + len(self._made)
+
+    def add(self, change: Change) -> None:
+        """Add a change, in place of what was known of its subject before."""
+        seconds = RECOVERY_SECONDS if change.condition is Condition.CLOSED else min(change.seconds, LONGEST)
+        if seconds > 0:  # "not a number" is not
+            kind = "quota" if change.condition is Condition.COOLING else "breaker"
+            self._changes.put(f"{kind} {change.subject}", (change, self._clock() + seconds))
+
+    def add_made(self, made: str, deployment: str) -> None:
+        """Add the deployment that made a stateful id."""
+        self._made.put(self._words.made_key(made), deployment)
+
+    def batch(self) -> tuple[list[Command], Callable[[], None]]:
+        """Remove the oldest and return what says them, and what puts them back."""
+        changes, made = self._changes.take(), self._made.take()
+        commands: list[Command] = []
+        for change, until in changes.values():
+            left = until - self._clock()
+            if left >= 0.001:  # the shortest that Redis knows
+                commands += self._words.commands(change, left)
+        commands += [self._words.made_command(key, deployment) for key, deployment in made.items()]
+
+        def put_back() -> None:
+            self._changes.put_back(changes)
+            self._made.put_back(made)
+
+        return commands, put_back
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _clean(text: str) -> str:
+    """Replace lone surrogates, which JSON can carry into a string and UTF-8 cannot carry out."""
+    return text.encode("utf-8", "replace").decode()
