@@ -97,8 +97,7 @@ class Known:
     """What is known of each deployment: the table, and what its answers have corrected since the start.
 
     Each of an entry's two facts is corrected once at most, so a deployment that contradicts itself is not believed for
-    ever. After a refusal, a request is worth writing anew where ``of`` says something else than it was written with:
-    that also holds for a request that was under way when another one taught the relay.
+    ever, and a request that is written anew after each lesson is written three times at most.
     """
 
     def __init__(self) -> None:
@@ -115,25 +114,29 @@ class Known:
         operation: Operation,
         version: str,
         error_body: bytes,
+        *,
+        used: Capabilities | None = None,
         names: Collection[str] = (),
     ) -> bool:
-        """Learn from the body of a deployment's 400; return whether it taught anything.
+        """Learn from the body of a deployment's 400; return whether the request is worth writing anew.
 
+        ``used`` is what it was written with: it is worth it, too, when another request has taught the same meanwhile.
         ``names`` are the fields that the client sent. One whose name merely contains a parameter's could make an
         answer look as if it were about that parameter, so it teaches nothing.
         """
-        before = self.of(deployment, operation, version)
-        after = before
-        for name in refused(error_body):
-            if not any(name in other and name != other for other in names):
-                after = _corrected(after, documented(operation, version), operation, name)
-        if after == before:
-            return False
-        key = (deployment.identity, operation.name, version)
+        before = after = self.of(deployment, operation, version)
+        parameters = refused(error_body)
+        for parameter in parameters:
+            if not any(parameter in name and parameter != name for name in names):
+                after = _corrected(after, documented(operation, version), operation, parameter)
+        if after != before:
+            self._keep((deployment.identity, operation.name, version), after)
+        return bool(parameters) and after != (used or before)
+
+    def _keep(self, key: tuple[str, str, str], capabilities: Capabilities) -> None:
         if key not in self._learnt and len(self._learnt) >= MAX_LEARNT:
             del self._learnt[next(iter(self._learnt))]
-        self._learnt[key] = after
-        return True
+        self._learnt[key] = capabilities
 
 
 def _corrected(known: Capabilities, table: Capabilities, operation: Operation, name: str) -> Capabilities:
