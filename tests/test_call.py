@@ -1,11 +1,12 @@
 """A call read from a client's bytes, and written for a deployment."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
 from chukei import call as calls
-from chukei.capabilities import documented
+from chukei.capabilities import Capabilities, documented
 from chukei.errors import CallerError
 from chukei.model import Deployment, Headers, Model
 from chukei.routes import Route, find
@@ -23,10 +24,17 @@ def read(raw: bytes, path: str = "/v1/chat/completions", headers: Headers = JSON
     return calls.read(route, route.operation, headers, raw)
 
 
-def written(call: calls.Call, version: str | None = None, name: str = "gpt-4o") -> calls.UpstreamRequest:
+def written(
+    call: calls.Call,
+    version: str | None = None,
+    name: str = "gpt-4o",
+    *,
+    known: Capabilities | None = None,
+    caps: Mapping[str, int | float] | None = None,
+) -> calls.UpstreamRequest:
     deployment = Deployment("east", "https://east.openai.azure.com", name, api_version=version)
-    known = documented(call.operation, version_for(deployment, call.api_version))
-    return calls.write(call, Model("chat", (deployment,)), deployment, known, CREDENTIAL, "req_1")
+    known = known or documented(call.operation, version_for(deployment, call.api_version))
+    return calls.write(call, Model("chat", (deployment,), caps=caps), deployment, known, CREDENTIAL, "req_1")
 
 
 def test_a_plain_call() -> None:
@@ -153,6 +161,53 @@ def test_the_clients_version_is_used_where_the_deployment_has_none() -> None:
     path = "/openai/deployments/m/chat/completions"
     call = read(b"{" + MESSAGES + b"}", path, query="api-version=2024-06-01")
     assert written(call).target.endswith("?api-version=2024-06-01")
+
+
+def test_the_request_says_its_version() -> None:
+    path = "/openai/deployments/m/chat/completions"
+    assert written(read(b"{" + MESSAGES + b"}")).version == "v1"
+    assert written(read(b"{" + MESSAGES + b"}", path, query="api-version=2024-06-01")).version == "2024-06-01"
+    assert written(read(b"{" + MESSAGES + b"}", path, query="api-version=2024-06-01"), "v1").version == "v1"
+
+
+def test_one_call_is_written_for_deployments_of_different_versions() -> None:
+    """Whatever the order: each request is what it would have been alone."""
+    raw = b'{ "stream":true, "max_completion_tokens" : 9 , "model":"chat", ' + MESSAGES + b" }"
+    wanted = {
+        ("v1", "a"): b'{"stream_options":{"include_usage":true}, "stream":true, "max_completion_tokens" : 9 ,'
+        b' "model":"a", ' + MESSAGES + b" }",
+        ("2024-06-01", "b"): raw.replace(b"max_completion_tokens", b"max_tokens"),
+        ("2024-10-21", "c"): b'{"stream_options":{"include_usage":true},' + raw[1:],
+    }
+    for order in (list(wanted), list(reversed(wanted))):
+        call = read(raw)
+        for version, name in (*order, *order):
+            request = written(call, version, name)
+            assert request.body == wanted[version, name]
+            assert request.strip_usage is (version != "2024-06-01")
+
+
+def test_a_client_gets_no_usage_where_the_deployment_has_none() -> None:
+    raw = b'{"stream":true,"stream_options":{"include_usage":true},' + MESSAGES + b"}"
+    request = written(read(raw), "2024-06-01")
+    assert request.body == b'{"stream":true,' + MESSAGES + b"}"
+    assert not request.strip_usage
+    learnt = written(read(raw), "2024-10-21", known=Capabilities(stream_options=False))
+    assert learnt.body == request.body
+
+
+@pytest.mark.parametrize("sent", [b"", b'"max_tokens":50,', b'"max_completion_tokens":50,', b'"max_tokens":null,'])
+@pytest.mark.parametrize("known_as", ["max_tokens", "max_completion_tokens"])
+def test_a_cap_goes_up_under_the_name_that_the_deployment_knows(sent: bytes, known_as: str) -> None:
+    call = read(b"{" + sent + MESSAGES + b"}")
+    body = json.loads(written(call, "v1", known=Capabilities(output_limit=known_as), caps={"max_tokens": 20}).body)
+    assert body == {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], known_as: 20}
+
+
+def test_without_limits_and_stream_options_nothing_is_edited() -> None:
+    raw = b'{ "temperature":0.50, ' + MESSAGES + b" }"
+    for version in ("2024-06-01", "2024-10-21"):
+        assert written(read(raw), version, known=Capabilities(False, "max_tokens")).body is raw
 
 
 def test_headers_carry_the_relays_credential_and_never_the_clients() -> None:
