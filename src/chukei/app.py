@@ -1,20 +1,24 @@
 """The one place that wires: settings in, a gateway with its adapters out."""
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from chukei.adapters.assets import asset
+from chukei.adapters.change_log import log_change
 from chukei.adapters.credentials import credential_for, identity_installed
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
 from chukei.auth import Gatekeeper
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
+from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
 from chukei.model import Deployment, Model
 from chukei.pages import Pages
 from chukei.pool import Pool
-from chukei.ports import Credential, Hook
+from chukei.ports import Board, Clock, Credential, Hook
 
 SIMULATED_KEY = "simulated"
 
@@ -24,12 +28,23 @@ class Relay:
     """A gateway and what must be closed after it."""
 
     gateway: Gateway
+    pool: Pool
     upstream: HttpClient
     credentials: Sequence[Credential]
+    board: Board | None = None
+
+    def start(self) -> None:
+        """Begin what goes on beside requests: fetching tokens, hearing of other replicas."""
+        for credential in self.credentials:
+            credential.warm()
+        if self.board is not None:
+            self.board.start()
 
     async def close(self) -> None:
-        """Close connections and stop refreshing tokens."""
+        """Close connections, stop refreshing tokens and hearing."""
         await self.upstream.close()
+        if self.board is not None:
+            await self.board.close()
         for credential in self.credentials:
             await credential.close()
 
@@ -41,6 +56,9 @@ def verify(settings: Settings) -> list[Problem]:
         if wanted.scope is not None and not identity_installed():
             message = "Entra ID needs more packages: pip install 'chukei[identity]'"
             problems.append(Problem("configuration", f"deployments.{name}.identity", message))
+    if settings.stores.quota is not None and find_spec("redis") is None:
+        message = "Redis needs one more package: pip install 'chukei[redis]'"
+        problems.append(Problem("configuration", "stores.quota", message))
     try:
         if settings.upstream.ca_file is not None:
             tls_context(settings.upstream.ca_file)
@@ -54,17 +72,28 @@ def build(settings: Settings, hooks: Sequence[Hook]) -> Relay:
     """Wire a relay from settings without problems."""
     credentials = {name: credential_for(wanted) for name, wanted in settings.credentials.items()}
     upstream = HttpClient(settings.upstream)
-    pool = Pool(settings.models, default=settings.default_model, open=settings.open)
+    clock = time.monotonic
+    draw = random.SystemRandom().random
+    pool = Pool(settings.models, settings.pool, default=settings.default_model, open=settings.open, draw=draw)
+    pool.listen(log_change)
+    board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
     services = Services(
-        pool=pool,
         gatekeeper=Gatekeeper(settings.auth, settings.server),
-        pages=Pages(pool, asset, simulated=settings.simulated),
-        upstream=upstream,
-        credentials=credentials,
+        pages=Pages(pool, asset, clock, simulated=settings.simulated),
+        failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=hooks,
-        clock=time.monotonic,
+        clock=clock,
     )
-    return Relay(Gateway(settings, services), upstream, tuple(credentials.values()))
+    return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), board)
+
+
+def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
+    """Return the board on a Redis, with the pool listening and telling."""
+    from chukei.adapters.redis_board import RedisBoard  # 50 to 100 ms, so only where it is configured
+
+    board = RedisBoard(address.reveal(), pool.subjects, lambda change: pool.hear(change, clock()), clock=clock)
+    pool.listen(lambda _, change: board.publish(change))
+    return board
 
 
 def with_simulator(settings: Settings, url: str) -> Settings:

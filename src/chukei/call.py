@@ -123,5 +123,7 @@ def write(
         raw = call.body.raw
     headers = wire.headers_up(call.headers)
     headers += [credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
+    if deployment.spillover is not None:
+        headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))
     target = wire.target(deployment, name, call.operation, version)
     return UpstreamRequest(deployment.endpoint, target, version, headers, raw, strip_usage)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import msgspec
 
 from chukei.call import UpstreamRequest
-from chukei.config import StreamSettings, UpstreamSettings
 from chukei.errors import UpstreamError, event_too_large
 from chukei.model import Dialect, End, Headers, Operation, header
+from chukei.pool import retry_after
 from chukei.ports import Answer, Upstream
 from chukei.relay import Stream
 from chukei.wire import headers_down
@@ -45,26 +45,26 @@ async def connect(
     operation: Operation,
     *,
     wants_stream: bool,
-    stream_settings: StreamSettings,
-    upstream_settings: UpstreamSettings,
+    seconds: float,
+    cap: int,
     sent: Callable[[], None],
     answered: Callable[[Headers], None],
 ) -> Opened:
     """Send the request and wait until the answer shows that it is one.
 
-    For a stream that is the first event with output in it. Cancelling closes the connection. ``sent`` and
-    ``answered`` hear how far it came: they are called when the request is on its way and when headers have arrived.
+    For a stream that is the first event with output in it, which may take ``seconds``; ``cap`` bounds an event in
+    bytes. Cancelling closes the connection. ``sent`` and ``answered`` hear how far it came: they are called when the
+    request is on its way and when headers have arrived.
 
     Raises:
         UpstreamError: in whatever way the upstream failed; the connection is closed or back in its pool.
     """
-    seconds = stream_settings.first_token_seconds if wants_stream else upstream_settings.answer_seconds
     try:
         async with asyncio.timeout(seconds):
             answer = await upstream.post(request.endpoint, request.target, request.headers, request.body, sent)
             answered(answer.headers)
             try:
-                return await _begin(answer, request, operation, wants_stream, stream_settings.max_event_bytes)
+                return await _begin(answer, request, operation, wants_stream, cap)
             except BaseException:
                 answer.abort()
                 raise
@@ -85,11 +85,21 @@ async def _begin(
             cap = max(cap, LARGE_EVENT_BYTES)
         stream = Stream(operation.dialect, strip_usage=request.strip_usage, cap=cap)
         return Opened(answer, stream, await _first_output(answer, stream))
+    if wants_stream and content_type == b"application/json":
+        raise await _not_a_stream(answer)
     if wants_stream or content_type in (b"text/html", b"application/xhtml+xml"):
         raise _unexpected(
             "unexpected_content_type", f"The upstream answered {_shown(content_type)}, not what was asked for."
         )
     return await _whole(answer)
+
+
+async def _not_a_stream(answer: Answer) -> UpstreamError:
+    """Return what a plain JSON answer to a request for a stream means: an error in a 200, or that there is no stream."""
+    opened = await _whole(answer)
+    opened.answer.abort()
+    message = "The upstream answered as a whole; this model or operation does not stream."
+    return UpstreamError("not_a_stream", message, end=End.UNEXPECTED_ANSWER)
 
 
 async def _first_output(answer: Answer, stream: Stream) -> bytes:
@@ -100,7 +110,7 @@ async def _first_output(answer: Answer, stream: Stream) -> bytes:
             continue
         first = stream.feed(data) if data else stream.finish()
         if stream.failure is not None and stream.failed_first and _is_telling(stream):
-            raise _error_event(stream.failure)
+            raise error_of_event(stream.failure)
         if first:
             return first
         if stream.overflowed:
@@ -129,7 +139,7 @@ async def _whole(answer: Answer) -> Opened:
     if body.lstrip()[:8] == b'{"error"':
         error = _error_of(body)
         if error is not None:
-            raise _error_event(error)
+            raise error_of_event(error)
     return Opened(answer, None, body, whole=ended)
 
 
@@ -147,6 +157,7 @@ async def _refuse_status(answer: Answer, content_type: bytes) -> None:
         raise _unexpected("unexpected_redirect", f"The upstream redirects (status {status}), which is not followed.")
     if status < 300:
         raise _unexpected("unexpected_status", f"The upstream answered with status {status}, where only 200 is known.")
+    asked = retry_after(answer.headers)
     keep = [(name, value) for name, value in headers_down(answer.headers) if not name.startswith(b"content-")]
     body = await _error_body(answer)
     answer.finish()
@@ -159,10 +170,20 @@ async def _refuse_status(answer: Answer, content_type: bytes) -> None:
         )
     error = _error_of(body) if content_type != b"text/html" else None
     if error is not None and status < 600:
-        raise UpstreamError(f"upstream_{status}", "", end=End.UPSTREAM_STATUS, status=status, headers=keep, body=body)
+        raise UpstreamError(
+            f"upstream_{status}",
+            "",
+            end=End.UPSTREAM_STATUS,
+            status=status,
+            headers=keep,
+            body=body,
+            retry_after=asked,
+        )
     passed = status if status in (404, 408, 429, 500, 503) or 400 <= status < 404 else 502
     message = f"The upstream answered with status {status} and no explanation."
-    raise UpstreamError(f"upstream_{status}", message, end=End.UPSTREAM_STATUS, status=passed, headers=keep)
+    raise UpstreamError(
+        f"upstream_{status}", message, end=End.UPSTREAM_STATUS, status=passed, headers=keep, retry_after=asked
+    )
 
 
 async def _error_body(answer: Answer) -> bytes:
@@ -199,8 +220,8 @@ def _error_of(body: bytes) -> bytes | None:
     return raw if raw.startswith(b"{") else None
 
 
-def _error_event(error: bytes) -> UpstreamError:
-    """Return the HTTP error that an error event before any output stands for."""
+def error_of_event(error: bytes) -> UpstreamError:
+    """Return the HTTP error that the ``error`` object of an error event before any output stands for."""
     try:
         known = msgspec.json.decode(error, type=_Error)
     except msgspec.DecodeError:
@@ -208,7 +229,7 @@ def _error_event(error: bytes) -> UpstreamError:
     code, kind = str(known.code or ""), known.type or ""
     if code == "429" or "rate_limit" in code + kind or kind == "too_many_requests":
         status = 429
-    elif code == "content_filter" or kind == "invalid_request_error":
+    elif code == "content_filter" or kind == "invalid_request_error" or code.startswith("invalid_"):
         status = 400
     else:
         status = 502

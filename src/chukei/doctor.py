@@ -14,9 +14,8 @@ from chukei.capabilities import documented
 from chukei.config import Settings
 from chukei.connect import Opened, connect
 from chukei.errors import RelayError
-from chukei.model import Operation, header
+from chukei.model import Deployment, Model, Operation, header
 from chukei.pages import TEST_SECONDS, TEST_TEXT
-from chukei.pool import Choice
 from chukei.ports import Clock
 from chukei.routes import Route
 from chukei.wire import CHAT, OPERATIONS, version_for
@@ -53,24 +52,25 @@ async def examine(settings: Settings, clock: Clock = time.monotonic) -> list[Fin
     upstream = HttpClient(settings.upstream)
     places = [(model, deployment) for model in settings.models.values() for deployment in model.deployments]
     try:
-        return [await _examine_one(settings, upstream, Choice(*place), clock) for place in places]
+        return [await _examine_one(settings, upstream, *place, clock) for place in places]
     finally:
         await upstream.close()
 
 
-async def _examine_one(settings: Settings, upstream: HttpClient, choice: Choice, clock: Clock) -> Finding:
-    deployment = choice.deployment
-    place = (choice.model.name, deployment.name, deployment.endpoint)
+async def _examine_one(
+    settings: Settings, upstream: HttpClient, model: Model, deployment: Deployment, clock: Clock
+) -> Finding:
+    place = (model.name, deployment.name, deployment.endpoint)
     credential = credential_for(settings.credentials[deployment.name])
     started = clock()
     try:
         header_field = await credential.header()
         try:
-            opened = await _ask(settings, upstream, choice, header_field, CHAT, _QUESTION)
+            opened = await _ask(settings, upstream, model, deployment, header_field, CHAT, _QUESTION)
         except RelayError as error:
             if error.status != 400:
                 raise
-            opened = await _ask(settings, upstream, choice, header_field, OPERATIONS["embeddings"], _TEXT)
+            opened = await _ask(settings, upstream, model, deployment, header_field, OPERATIONS["embeddings"], _TEXT)
     except RelayError as error:
         said = error.message or error.body.decode(errors="replace")
         return Finding(*place, problem=f"{error.code}: {said}")
@@ -84,20 +84,21 @@ async def _examine_one(settings: Settings, upstream: HttpClient, choice: Choice,
 async def _ask(
     settings: Settings,
     upstream: HttpClient,
-    choice: Choice,
+    model: Model,
+    deployment: Deployment,
     credential: tuple[bytes, bytes],
     operation: Operation,
     question: bytes,
 ) -> Opened:
     call = calls.read(Route(operation), operation, [(b"content-type", b"application/json")], question)
-    known = documented(operation, version_for(choice.deployment, call.api_version))
+    known = documented(operation, version_for(deployment, call.api_version))
     return await connect(
         upstream,
-        calls.write(call, choice.model, choice.deployment, known, credential, "doctor"),
+        calls.write(call, model, deployment, known, credential, "doctor"),
         operation,
         wants_stream=call.stream,
-        stream_settings=settings.stream,
-        upstream_settings=settings.upstream,
+        seconds=settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds,
+        cap=settings.stream.max_event_bytes,
         sent=lambda: None,
         answered=lambda _: None,
     )

@@ -77,17 +77,27 @@ class CallerError(RelayError):
 
 
 class Unavailable(RelayError):
-    """This relay is shutting down or broken; another try elsewhere or later may succeed."""
+    """This relay is shutting down or broken, or has no deployment to ask; a try elsewhere or later may succeed."""
 
-    def __init__(self, code: str, message: str, *, status: int = 503, end: End = End.SERVER_SHUTDOWN) -> None:
-        super().__init__(status, code, message, type="server_error", end=end)
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int = 503,
+        type: str = "server_error",
+        end: End = End.SERVER_SHUTDOWN,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(status, code, message, type=type, end=end, headers=headers)
 
 
 class UpstreamError(RelayError):
     """The upstream failed, broke off or answered something that must not be passed on.
 
     ``fresh`` says that not one byte of an answer had arrived, which on a reused connection means that the upstream had
-    closed it before it saw the request: such a request may be sent once more (RFC 9112 §9.3.1).
+    closed it before it saw the request: such a request may be sent once more (RFC 9112 §9.3.1). ``retry_after`` is for
+    how many seconds it asked to be left alone.
     """
 
     def __init__(
@@ -101,9 +111,11 @@ class UpstreamError(RelayError):
         headers: Sequence[tuple[bytes, bytes]] = (),
         body: bytes | None = None,
         fresh: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(status, code, message, type=type, end=end, headers=headers, body=body)
         self.fresh = fresh
+        self.retry_after = retry_after
 
 
 def origin_not_allowed() -> CallerError:

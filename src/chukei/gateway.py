@@ -3,27 +3,28 @@
 authenticate ─▶ read ─▶ choose ─▶ connect ─▶ deliver ─▶ account
 who is it?      what?    which      until the   bytes      one log line
                          deployment first event through
+                           ▲           │
+                           └ failover ─┘
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
 from chukei.auth import Gatekeeper
-from chukei.capabilities import documented
 from chukei.config import Settings
-from chukei.connect import Opened, connect
+from chukei.connect import Opened, error_of_event
 from chukei.cors import Cors
 from chukei.deliver import Delivery, deliver_whole
 from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
 from chukei.exchange import Exchange
+from chukei.failover import Begun, Failover
 from chukei.model import Dialect, End, Headers, Operation, header
 from chukei.pages import Pages
-from chukei.pool import Choice, Pool
-from chukei.ports import ClientGone, Clock, Credential, Hook, Incoming, Reply, Upstream
+from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
 from chukei.routes import Route
 from chukei.telemetry import RequestRecord
 
@@ -39,11 +40,9 @@ _STREAM_HEADERS: Headers = [*wire.UNBUFFERED, (b"x-content-type-options", b"nosn
 class Services:
     """What the gateway works with; the application wires it."""
 
-    pool: Pool
     gatekeeper: Gatekeeper
     pages: Pages
-    upstream: Upstream
-    credentials: Mapping[str, Credential]
+    failover: Failover
     hooks: Sequence[Hook]
     clock: Clock
 
@@ -127,57 +126,34 @@ class Gateway:
     async def _relay(
         self, exchange: Exchange, route: Route, operation: Operation, incoming: Incoming, reply: Reply
     ) -> None:
-        """Read the call, choose a deployment, connect and deliver."""
+        """Read the call, have a deployment begin to answer it, and deliver."""
         server, services, record = self._settings.server, self._services, exchange.record
         raw = await incoming.body(server.max_body_bytes, server.body_seconds)
         incoming.watch(exchange.client_left)
         record.request_bytes = len(raw)
         call = calls.read(route, operation, incoming.headers, raw)
         exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
-        choice = services.pool.choose(call.model)
-        record.stream, record.model, record.deployment = call.stream, choice.model.name, choice.deployment.name
-        attempt = self._attempt(record, call, choice)
+        record.stream = call.stream
         headers = self._headers(record, incoming)
-        opened = await (self._await_first_event(attempt, record, reply, headers) if call.stream else attempt)
+        opening = services.failover.open(call, record)
+        begun = await (self._await_first_event(opening, record, reply, headers) if call.stream else opening)
+        if self._settings.pool.deployment_header:
+            headers.append((b"x-chukei-deployment", begun.lease.deployment.name.encode("ascii", "replace")))
         try:
-            await self._deliver(exchange, call, opened, reply, headers)
-        except BaseException:
-            opened.answer.abort()
-            raise
-
-    async def _attempt(self, record: RequestRecord, call: calls.Call, choice: Choice) -> Opened:
-        """Ask one deployment, up to its first output."""
-
-        def sent() -> None:
-            record.usage = usage.estimate(call.size, 0)
-
-        def answered(headers: Headers) -> None:
-            record.upstream_request_id = _text(header(headers, b"apim-request-id"))
-            record.region = _text(header(headers, b"x-ms-region"))
-
-        known = documented(call.operation, wire.version_for(choice.deployment, call.api_version))
-        credential = await self._services.credentials[choice.deployment.name].header()
-        try:
-            return await connect(
-                self._services.upstream,
-                calls.write(call, choice.model, choice.deployment, known, credential, record.request_id),
-                call.operation,
-                wants_stream=call.stream,
-                stream_settings=self._settings.stream,
-                upstream_settings=self._settings.upstream,
-                sent=sent,
-                answered=answered,
-            )
+            await self._deliver(exchange, call, begun.opened, reply, headers)
+            if begun.opened.stream is not None and begun.opened.stream.failure is not None:
+                begun.broke(error_of_event(begun.opened.stream.failure))
         except UpstreamError as error:
-            if error.end is End.UPSTREAM_STATUS:
-                record.usage = None  # what is refused costs nothing
+            begun.broke(error)
             raise
+        finally:
+            begun.close()
 
     async def _await_first_event(
-        self, attempt: Coroutine[None, None, Opened], record: RequestRecord, reply: Reply, headers: Headers
-    ) -> Opened:
+        self, opening: Coroutine[None, None, Begun], record: RequestRecord, reply: Reply, headers: Headers
+    ) -> Begun:
         """Wait for the first output; when that takes long, keep the connection alive with comments meanwhile."""
-        task = asyncio.create_task(attempt)
+        task = asyncio.create_task(opening)
         try:
             while True:
                 await asyncio.wait({task}, timeout=self._settings.stream.heartbeat_seconds)
@@ -192,7 +168,7 @@ class Gateway:
                 task.cancel()
                 await asyncio.wait({task})
             elif not task.cancelled() and task.exception() is None:
-                task.result().answer.abort()
+                task.result().close()
             raise
 
     async def _deliver(
@@ -295,7 +271,3 @@ class Gateway:
 
 def _error_event(error: RelayError, *, named: bool) -> bytes:
     return sse.write(b'{"error":' + error.error_json + b"}", "error" if named else None)
-
-
-def _text(value: bytes | None) -> str | None:
-    return value.decode("latin-1") if value is not None else None

@@ -63,6 +63,7 @@ class End(StrEnum):
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
     REFUSED = "refused"  # by the relay: bad request, key, route
+    NO_DEPLOYMENT = "no_deployment"  # all were cooling, full or failing
     UPSTREAM_STATUS = "upstream_status"  # the upstream answered an error status
     UPSTREAM_ERROR = "upstream_error"  # an error event inside a 200
     CONNECT_ERROR = "connect_error"

@@ -10,7 +10,7 @@ from chukei import sse
 from chukei.errors import CallerError
 from chukei.model import End, Headers
 from chukei.pool import Pool
-from chukei.ports import Reply
+from chukei.ports import Clock, Reply
 from chukei.routes import Page, Route
 from chukei.telemetry import RequestRecord
 from chukei.wire import EVENT_STREAM, UNBUFFERED
@@ -32,6 +32,7 @@ _PAGE_HEADERS: Headers = [
     (b"cache-control", b"no-cache"),
 ]
 _JSON = (b"content-type", b"application/json")
+_FRESH: Headers = [(b"cache-control", b"no-store")]
 _OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY})
 
 
@@ -51,9 +52,16 @@ class Pages:
     """
 
     def __init__(
-        self, pool: Pool, assets: Callable[[str], Asset | None], *, simulated: bool, pace: float = TEST_SECONDS
+        self,
+        pool: Pool,
+        assets: Callable[[str], Asset | None],
+        clock: Clock,
+        *,
+        simulated: bool,
+        pace: float = TEST_SECONDS,
     ) -> None:
         self._pool = pool
+        self._clock = clock
         self._pace = pace
         self._assets = assets
         self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
@@ -82,10 +90,12 @@ class Pages:
             case Page.LIVE:
                 await _send(reply, 200, [_JSON, *headers], b'{"status":"live"}')
             case Page.READY:
-                ready = self._pool.ready and not draining
+                ready = self._pool.ready(self._clock()) and not draining
                 record.status = 200 if ready else 503
                 status = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
                 await _send(reply, record.status, [_JSON, *headers], status)
+            case Page.DEPLOYMENTS:
+                await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(self._deployments()))
             case Page.TEST_STREAM:
                 await _test_stream(reply, headers, self._pace, silent=record.method == "HEAD")
 
@@ -98,8 +108,11 @@ class Pages:
     def _models(self, name: str) -> object:
         if not name:
             return {"object": "list", "data": [_model(known) for known in self._pool.names]}
-        self._pool.choose(name)
+        self._pool.model(name)
         return _model(name)
+
+    def _deployments(self) -> object:
+        return {"models": self._pool.status(self._clock())}
 
 
 def _model(name: str) -> dict[str, object]:

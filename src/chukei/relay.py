@@ -73,12 +73,15 @@ class _IncompleteDetails(msgspec.Struct):
 
 
 class _Response(msgspec.Struct):
+    id: str | None = None
+    error: msgspec.Raw = msgspec.Raw()
     usage: WireUsage | None = None
     incomplete_details: _IncompleteDetails | None = None
 
 
 class _ResponseEvent(msgspec.Struct):
     type: str = ""
+    code: str | None = None
     response: _Response | None = None
     error: msgspec.Raw = msgspec.Raw()
     usage: WireUsage | None = None
@@ -91,7 +94,8 @@ class Stream:
     not. ``cap`` bounds one event, and all that is held back before the first output.
 
     After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
-    before it) and ``complete``.
+    before it) and ``complete``. ``response_id`` is what the Responses API calls the answer; ``cause`` is
+    its error as an object, wherever that stood.
     """
 
     __slots__ = (
@@ -103,11 +107,13 @@ class Stream:
         "_markers",
         "_over",
         "_strip_usage",
+        "cause",
         "dialect",
         "events",
         "failed_first",
         "failure",
         "finish_reasons",
+        "response_id",
         "state",
         "usage",
     )
@@ -134,6 +140,8 @@ class Stream:
         self.usage: Usage | None = None
         self.failure: bytes | None = None
         self.failed_first = False
+        self.cause = b""
+        self.response_id: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -229,7 +237,10 @@ class Stream:
             if self.dialect is Dialect.CHAT:
                 return _is_chat_preamble(msgspec.json.decode(data, type=_Chunk))
             if self.dialect is Dialect.RESPONSES:
-                return msgspec.json.decode(data, type=_ResponseEvent).type in _RESPONSES_PREAMBLE
+                said = msgspec.json.decode(data, type=_ResponseEvent)
+                if said.response is not None and said.response.id is not None:
+                    self.response_id = said.response.id
+                return said.type in _RESPONSES_PREAMBLE
         except (msgspec.DecodeError, RecursionError):
             return False  # not ours to judge: it passes as it is
         return False
@@ -271,9 +282,10 @@ class Stream:
             self.failed_first = self.events <= 1
 
     def _note_response(self, event: _ResponseEvent) -> None:
+        response = event.response
         if event.type == "error" or event.type == "response.failed" or not _is_empty(event.error):
             self._fail(b"null" if _is_empty(event.error) else bytes(event.error))
-        response = event.response
+            self.cause = self.cause or _cause(event)
         usage = response.usage if response is not None else event.usage
         if usage is not None:
             self.usage = usage.counted()
@@ -284,6 +296,15 @@ class Stream:
         if response is not None and response.incomplete_details is not None:
             reason = response.incomplete_details.reason or reason
         self.finish_reasons[0] = reason
+
+
+def _cause(event: _ResponseEvent) -> bytes:
+    """Return the error of an event: its own field, that of its response, or the event itself where it is flat."""
+    inner = event.response.error if event.response is not None else msgspec.Raw()
+    for error in (event.error, inner):
+        if bytes(error).startswith(b"{"):
+            return bytes(error)
+    return msgspec.json.encode({"code": event.code})
 
 
 def _is_empty(field: msgspec.Raw) -> bool:

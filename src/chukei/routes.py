@@ -21,6 +21,7 @@ class Page(StrEnum):
     ASSET = "asset"
     LIVE = "live"
     READY = "ready"
+    DEPLOYMENTS = "deployments"
     TEST_STREAM = "test_stream"
     MODELS = "models"
 
@@ -41,6 +42,7 @@ _PAGES = {
     "/": Page.CHAT_PAGE,
     "/health/live": Page.LIVE,
     "/health/ready": Page.READY,
+    "/health/deployments": Page.DEPLOYMENTS,
     "/api/test-stream": Page.TEST_STREAM,
     "/v1/models": Page.MODELS,
     "/openai/v1/models": Page.MODELS,

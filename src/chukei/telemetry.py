@@ -7,8 +7,29 @@ from chukei.usage import Usage
 
 
 @dataclass(slots=True)
+class Try:
+    """One deployment that was asked. ``code`` says why it did not answer; None means that it did.
+
+    ``usage`` is what it may have cost all the same, or None where nothing was sent or it refused.
+    """
+
+    deployment: str
+    hedge: bool = False
+    code: str | None = None
+    seconds: float = 0.0
+    usage: Usage | None = None
+    upstream_request_id: str | None = None
+    region: str | None = None
+    spilled: bool = False
+
+
+@dataclass(slots=True)
 class RequestRecord:
-    """One request, filled in along its path. Durations are seconds since the request's head had arrived."""
+    """One request, filled in along its path. Durations are seconds since the request's head had arrived.
+
+    ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
+    holds every one in order.
+    """
 
     request_id: str
     method: str
@@ -29,3 +50,5 @@ class RequestRecord:
     answer_bytes: int = 0
     upstream_request_id: str | None = None
     region: str | None = None
+    spilled: bool = False
+    tries: list[Try] = field(default_factory=list)

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 import msgspec
 
 from chukei.model import End
-from chukei.telemetry import RequestRecord
+from chukei.telemetry import RequestRecord, Try
 
 logger = logging.getLogger("chukei.request")
 
 _QUIET = frozenset({"live", "ready", "asset"})
 _WARN = frozenset(
     {
+        End.NO_DEPLOYMENT,
         End.UPSTREAM_STATUS,
         End.UPSTREAM_ERROR,
         End.CONNECT_ERROR,
@@ -69,6 +70,19 @@ def fields_of(record: RequestRecord) -> dict[str, object]:
         "duration_ms": round(record.duration * 1000, 1),
         "request_bytes": record.request_bytes,
         "answer_bytes": record.answer_bytes,
+        "spilled_over": record.spilled or None,
+        "tries": [_fields_of_try(attempt) for attempt in record.tries] if len(record.tries) > 1 else None,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _fields_of_try(attempt: Try) -> dict[str, object]:
+    fields: dict[str, object | None] = {
+        "deployment": attempt.deployment,
+        "code": attempt.code or "answered",
+        "duration_ms": round(attempt.seconds * 1000, 1),
+        "hedge": attempt.hedge or None,
+        "input_tokens": attempt.usage.input if attempt.usage and attempt.code else None,
     }
     return {key: value for key, value in fields.items() if value is not None}
 
@@ -105,6 +119,7 @@ class TextFormatter(logging.Formatter):
                 str(fields.get("method", record.getMessage())),
                 str(fields.get("path", "")),
                 str(fields.get("model", "")),
+                f"{len(tries)} tries" if isinstance(tries := fields.get("tries"), list) else "",
                 str(fields.get("end", "")),
                 str(fields.get("code", "")),
                 tokens if "input_tokens" in fields else "",

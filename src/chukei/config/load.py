@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chukei.config.pool import read_pool, read_stores
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
     AuthSettings,
@@ -114,6 +115,8 @@ def _read(document: Document) -> Settings:
     server = _server(root.table("server"))
     stream = _stream(root.table("stream"))
     upstream = _upstream(root.table("upstream"), document.environment)
+    pool = read_pool(root.table("pool"))
+    stores = read_stores(root.table("stores"))
     auth = _auth(root.table("auth"), document)
     log = _log(root.table("log"))
     simulator = _simulator(root.table("simulator"))
@@ -123,6 +126,8 @@ def _read(document: Document) -> Settings:
         server=server,
         stream=stream,
         upstream=upstream,
+        pool=pool,
+        stores=stores,
         auth=auth,
         log=log,
         simulator=simulator,

@@ -124,6 +124,16 @@ class Reader:
             return default
         return float(value)
 
+    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+        """Take a number within bounds."""
+        value = self._take(key, (int, float), "a number")
+        if value is None:
+            return default
+        if not low <= value <= high:
+            self.problem(key, f"must be between {low:g} and {high:g}, not {value:g}")
+            return default
+        return float(value)
+
     def strings(self, key: str) -> tuple[str, ...]:
         """Take a list of strings; a single string counts as a list of one, so that variables can set it."""
         value = self._take(key, (list, str), "a list of strings")
@@ -151,6 +161,14 @@ class Reader:
             self.problem(key, f"the environment variable {name} is not set")
             return None
         return self._not_empty(key, self._document.environment[name], f"the environment variable {name} is empty")
+
+    def address(self, key: str) -> Secret | None:
+        """Take an address as text where it holds no password, else as a secret."""
+        value = self._table.get(key)
+        if not isinstance(value, str) or (*self._path, key) in self._document.origins or "@" in value:
+            return self.secret(key)
+        self._known.add(key)
+        return self._not_empty(key, value, "must not be empty; remove the key to leave it unset")
 
     def _not_empty(self, key: str, value: str, message: str) -> Secret | None:
         if not value.strip():

@@ -68,6 +68,33 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """``[pool]``: how a deployment is chosen, and what follows when one is busy, broken or slow."""
+
+    attempts: int = 3
+    deadline_seconds: float = 120.0
+    retry_share: float = 0.2
+    cooldown_seconds: float = 10.0
+    max_cooldown_seconds: float = 300.0
+    breaker_failures: int = 3
+    breaker_seconds: float = 5.0
+    max_breaker_seconds: float = 60.0
+    misconfigured_seconds: float = 60.0
+    affinity: tuple[str, ...] = ("prompt_cache_key", "session", "user", "prompt")
+    session_header: str = "x-session-id"
+    affinity_load: float = 1.25
+    hedge_share: float = 0.0
+    deployment_header: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """``[stores]``: what replicas share. ``quota`` is the address of a Redis, or None for this process's memory."""
+
+    quota: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AuthSettings:
     """``[auth]``: who may call."""
 
@@ -116,6 +143,8 @@ class Settings:
     server: ServerSettings
     stream: StreamSettings
     upstream: UpstreamSettings
+    pool: PoolSettings
+    stores: StoreSettings
     auth: AuthSettings
     log: LogSettings
     simulator: SimulatorSection

@@ -18,6 +18,7 @@ SIMULATED_MODELS = ("chat", "chat--slow", "chat--burst", "chat--429", "chat--fil
 """What the simulator offers; the names after the first show a fault each, in the simulator's own language."""
 
 _VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
+_DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _NAME = re.compile(r"[\w.:/@ -]{1,128}")
 _DEPLOYMENT = ("AZURE_OPENAI_DEPLOYMENT", "AZURE_OPENAI_DEPLOYMENT_NAME")
 _CHAT_DEPLOYMENT = ("AZURE_OPENAI_CHAT_DEPLOYMENT", "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME")
@@ -69,16 +70,27 @@ def _check(
     else:
         served.notices += [f"deployment {name} serves no model" for name in deployments if name not in used]
     for model in served.models.values():
-        if len(model.deployments) > 1:
-            served.notices.append(
-                f"model {model.name} has {len(model.deployments)} deployments; only {model.deployments[0].name} is used"
+        if not any(deployment.weight for deployment in model.deployments):
+            document.problem(
+                ("models", model.name, "deployments"), "have weight 0, all of them, so that none is chosen"
             )
+    _check_groups(deployments, document)
     if default_model is not None and default_model not in served.models:
         document.problem(
             ("defaults", "model"),
             f"names {default_model!r}, which is not one of the models: {', '.join(served.models)}",
         )
     served.default_model = default_model or (next(iter(served.models)) if len(served.models) == 1 else None)
+
+
+def _check_groups(deployments: Mapping[str, Deployment], document: Document) -> None:
+    """Refuse two deployments that are the same one but claim different quotas."""
+    quotas: dict[str, Deployment] = {}
+    for name, deployment in deployments.items():
+        other = quotas.setdefault(deployment.identity, deployment)
+        if other.quota_group != deployment.quota_group:
+            message = f"differs from that of {other.name}, which is the same deployment on the same resource"
+            document.problem(("deployments", name, "quota_group"), message)
 
 
 def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployment, CredentialSettings]:
@@ -92,6 +104,7 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
     if version is not None and not _VERSION.fullmatch(version):
         table.problem("api_version", f'{version!r} is not a version; write "v1", or a dated one such as "2024-10-21"')
     credential = _credential(table)
+    limited = table.has("max_concurrent")
     deployment = Deployment(
         name=name,
         endpoint=endpoint,
@@ -99,9 +112,19 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
         api_version=version,
         priority=table.integer("priority", 1, low=0, high=1000),
         weight=table.integer("weight", 1, low=0, high=1_000_000),
+        max_concurrent=table.integer("max_concurrent", 1, low=1, high=1_000_000) if limited else None,
+        quota_group=table.string("quota_group"),
+        spillover=_spillover(table),
     )
     table.done()
     return deployment, credential
+
+
+def _spillover(table: Reader) -> str | None:
+    name = table.string("spillover")
+    if name is not None and not _DEPLOYMENT_NAME.fullmatch(name):
+        table.problem("spillover", f"{name!r} is not the name of a deployment on the same resource")
+    return name
 
 
 def _credential(table: Reader) -> CredentialSettings:

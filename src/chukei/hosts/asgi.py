@@ -61,8 +61,7 @@ class Application:
         async with self._starting:
             if self._relay is None:
                 self._relay = build(await self._with_simulator(), self._hooks)
-                for credential in self._relay.credentials:
-                    credential.warm()
+                self._relay.start()
             return self._relay
 
     async def _with_simulator(self) -> Settings:

@@ -79,7 +79,7 @@ class Dialer:
                 "The upstream's certificate could not be verified. Behind a company's own certificate authority the "
                 "relay's operator can set upstream.ca_file."
             )
-            raise UpstreamError("tls_error", message, end=End.TLS_ERROR) from None
+            raise UpstreamError("tls_unverified", message, end=End.TLS_ERROR) from None
         except ssl.SSLError as error:
             self._tell(error.reason)
             message = "No secure connection to the upstream could be made."

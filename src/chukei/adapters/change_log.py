@@ -1,0 +1,23 @@
+"""What becomes of deployments, for the operator: one line for each change, not for each request."""
+
+import logging
+
+from chukei.model import Change, Condition, Deployment
+
+logger = logging.getLogger("chukei.pool")
+
+# What does not pass by itself: somebody has to mend it.
+_TO_MEND = ("upstream_unauthorized", "upstream_forbidden", "deployment_not_found", "tls_unverified", "unexpected_")
+
+
+def log_change(deployment: Deployment, change: Change) -> None:
+    """Write what this relay found out of a deployment."""
+    name, seconds = deployment.name, change.seconds
+    if change.condition is Condition.CLOSED:
+        logger.info("deployment %s answers again", name)
+    elif change.condition is Condition.COOLING:
+        logger.info("deployment %s is busy (%s) and left alone for %.1f s", name, change.why, seconds)
+    elif change.why.startswith(_TO_MEND):
+        logger.error("deployment %s is misconfigured (%s) and taken out for %.0f s", name, change.why, seconds)
+    else:
+        logger.warning("deployment %s fails (%s) and is left alone for %.1f s", name, change.why, seconds)

@@ -1,0 +1,339 @@
+"""From a call to an answer that has begun: choose a deployment, connect, and turn to another while nothing was sent.
+
+Nothing has been promised to the client yet, but perhaps a comment to keep its connection alive. So whatever goes wrong
+here can be tried elsewhere without its knowing, within bounds: a number of attempts, a deadline, and a budget for all
+requests together. Every deployment that was asked is on the record with what it may have cost.
+"""
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+
+from chukei import affinity, usage
+from chukei import call as calls
+from chukei.affinity import Homes
+from chukei.budget import Budget
+from chukei.capabilities import Known
+from chukei.config import Settings
+from chukei.connect import Opened, connect, error_of_event
+from chukei.errors import RelayError, Unavailable, UpstreamError
+from chukei.fields import Fields
+from chukei.hedge import first_to_speak
+from chukei.model import Deployment, End, Headers, Model, header
+from chukei.pool import Fault, Lease, Pool, judge
+from chukei.ports import Board, Clock, Credential, Upstream
+from chukei.telemetry import RequestRecord, Try
+from chukei.wire import RESPONSES, version_for
+
+RETRY_RESERVE = 100
+"""So many retries may be saved up: when a deployment dies, all that it was working on move at once."""
+
+HEDGE_RESERVE = 10
+"""So many hedged requests may be saved up."""
+
+USUAL_OUTPUT = 500
+"""Tokens that an answer may have when the request sets no limit; only to compare how busy deployments are."""
+
+CANCELLED = "cancelled"
+"""The code of a try that was ended from outside: the client left, or another deployment was quicker."""
+
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@dataclass(slots=True)
+class Begun:
+    """An answer that has begun, and the place at the deployment which it occupies until ``close``."""
+
+    opened: Opened
+    lease: Lease
+    attempt: Try
+    clock: Clock
+
+    def broke(self, error: UpstreamError) -> None:
+        """Note that the answer failed after it had begun."""
+        self.lease.failed(self.clock(), judge(error))
+
+    def close(self) -> None:
+        """Give the place back, and close the connection unless the answer was read to its end."""
+        self.opened.answer.abort()
+        self.lease.release(self.clock())
+
+
+class Failover:
+    """Opens answers. It keeps what is learnt from one request for the next."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        upstream: Upstream,
+        credentials: Mapping[str, Credential],
+        clock: Clock,
+        board: Board | None = None,
+    ) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.upstream = upstream
+        self.credentials = credentials
+        self.clock = clock
+        self.known = Known()
+        self.homes = Homes(board)
+        self.session_header = settings.pool.session_header.encode()
+        share = settings.pool.retry_share
+        self.retries = Budget(share, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
+        self.hedges = Budget(settings.pool.hedge_share, reserve=HEDGE_RESERVE)
+
+    async def open(self, call: calls.Call, record: RequestRecord) -> Begun:
+        """Return an answer that has begun.
+
+        Raises:
+            CallerError: no deployment could answer this request, or there is no such model.
+            Unavailable: none can take it now.
+            UpstreamError: those that could were asked, and failed.
+        """
+        model = self.pool.model(call.model)
+        record.model = model.name
+        self.retries.earn()
+        self.hedges.earn()
+        search = _Search(self, call, record, model)
+        try:
+            return await search.run()
+        finally:
+            search.settle()
+
+
+class _Search:
+    """One request's way through the deployments."""
+
+    def __init__(self, failover: Failover, call: calls.Call, record: RequestRecord, model: Model) -> None:
+        self._failover = failover
+        self._call = call
+        self._record = record
+        self._several = len(model.deployments) > 1
+        self._cost = _cost(call)
+        self._key: int | None = None
+        self._continued: list[str] = []
+        self._at_home = False
+        self._asked: list[tuple[Lease, Try]] = []
+        self._counted = 0
+        self._held: Begun | None = None
+        self._won: Begun | None = None
+        settings = failover.settings
+        self._limit = settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds
+        whole = max(self._limit, settings.pool.deadline_seconds) if call.stream else self._limit
+        self._deadline = failover.clock() + whole
+
+    async def run(self) -> Begun:
+        """Ask one deployment after the other."""
+        lease = await self._first()
+        while True:
+            try:
+                self._won = await self._ask(lease)
+                self._learn_home(self._won)
+                return self._won
+            except UpstreamError as error:
+                try:
+                    lease = self._next(error)
+                except RelayError:
+                    if self._held is None:
+                        raise
+                    self._won = self._held
+                    return self._won
+
+    def settle(self) -> None:
+        """Let go of what is not delivered, and put on the record whose answer this is."""
+        if self._held is not None and self._held is not self._won:
+            self._held.close()
+        record = self._record
+        if record.tries:
+            shown = self._won.attempt if self._won is not None else record.tries[-1]
+            record.deployment, record.usage = shown.deployment, shown.usage
+            record.upstream_request_id, record.region = shown.upstream_request_id, shown.region
+            record.spilled = shown.spilled
+
+    # Choosing.
+
+    async def _first(self) -> Lease:
+        failover, call = self._failover, self._call
+        pool, settings = failover.pool, failover.settings.pool
+        if self._several:
+            self._continued = affinity.continued(call)
+            if self._continued:
+                identity = await failover.homes.find(self._continued)
+                if identity is not None:
+                    lease = pool.choose_home(call.model, identity, failover.clock(), cost=self._cost)
+                    if lease is not None:
+                        self._at_home = True
+                        return lease
+            self._key = affinity.key_of(call, settings.affinity, failover.session_header)
+        return self._choose()
+
+    def _choose(self) -> Lease:
+        failover = self._failover
+        tried = [lease.member for lease, _ in self._asked]
+        return failover.pool.choose(self._call.model, failover.clock(), cost=self._cost, tried=tried, key=self._key)
+
+    def _next(self, error: UpstreamError) -> Lease:
+        """Choose who is asked after a failure.
+
+        Raises:
+            RelayError: nobody is: what the client is told.
+        """
+        fault = judge(error).fault
+        now, settings = self._failover.clock(), self._failover.settings.pool
+        if fault is Fault.CALLER or self._at_home or now >= self._deadline:
+            raise self._final(error, fault)
+        if fault in (Fault.FAILED, Fault.MISCONFIGURED):
+            self._counted += 1
+            if self._counted >= settings.attempts or not self._failover.retries.spend(now):
+                raise self._final(error, fault)
+        try:
+            return self._choose()
+        except Unavailable:
+            raise self._final(error, fault) from None
+
+    def _final(self, error: UpstreamError, fault: Fault) -> RelayError:
+        """Return what the client is told when nobody else is asked."""
+        if not self._several or fault is Fault.CALLER or self._at_home:
+            return error
+        refusal = self._failover.pool.refusal(self._call.model, self._failover.clock())
+        if refusal is not None and fault is not Fault.MISPLACED:
+            return refusal
+        if len(self._record.tries) > 1 and fault is not Fault.MISPLACED:
+            # OpenAI's clients would try again at once, and all of this would begin anew.
+            error.headers[:] = [field for field in error.headers if field[0] != b"x-should-retry"]
+            error.headers.append((b"x-should-retry", b"false"))
+        return error
+
+    # Asking.
+
+    async def _ask(self, lease: Lease) -> Begun:
+        after = self._hedge_after(lease)
+        if after is None:
+            return await self._try(lease)
+        begun = await first_to_speak(self._try(lease), after, self._second)
+        for other, attempt in self._asked:
+            if attempt is not begun.attempt and attempt.code in (None, CANCELLED):
+                attempt.code = "hedge_lost"
+                other.member.spoke(attempt.seconds)  # it would have taken longer still
+        return begun
+
+    def _hedge_after(self, lease: Lease) -> float | None:
+        """Return after how many seconds of silence a second deployment is asked, or None where none will be."""
+        settings, call = self._failover.settings.pool, self._call
+        if not (settings.hedge_share and self._several and call.stream and call.operation.generates):
+            return None
+        return None if self._at_home else lease.member.percentile(0.95)
+
+    def _second(self) -> Coroutine[None, None, Begun] | None:
+        """Ask a second deployment beside the first, if the budget and the pool have room."""
+        if not self._failover.hedges.spend(self._failover.clock()):
+            return None
+        try:
+            return self._try(self._choose(), hedge=True)
+        except Unavailable:
+            return None
+
+    async def _try(self, lease: Lease, *, hedge: bool = False) -> Begun:
+        """Ask one deployment, up to its first output."""
+        clock = self._failover.clock
+        attempt = Try(lease.deployment.name, hedge=hedge)
+        self._asked.append((lease, attempt))
+        self._record.tries.append(attempt)
+        started = clock()
+        try:
+            opened = await self._connect(lease.deployment, lease.model, attempt)
+        except UpstreamError as error:
+            attempt.code = error.code
+            if error.end is End.UPSTREAM_STATUS:
+                attempt.usage = None  # what is refused costs nothing
+            lease.failed(clock(), judge(error))
+            lease.release(clock())
+            raise
+        except BaseException:
+            attempt.code = CANCELLED
+            lease.release(clock())
+            raise
+        finally:
+            attempt.seconds = clock() - started
+        begun = Begun(opened, lease, attempt, clock)
+        self._refuse_failure(begun)
+        lease.answered(clock(), attempt.seconds if self._call.stream else None, opened.answer.headers)
+        return begun
+
+    async def _connect(self, deployment: Deployment, model: Model, attempt: Try) -> Opened:
+        """Send the call; once more where the answer teaches how this deployment wants it written."""
+        failover, call = self._failover, self._call
+
+        def sent() -> None:
+            attempt.usage = usage.estimate(call.size, 0)
+
+        def answered(headers: Headers) -> None:
+            attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
+            attempt.region = _text(header(headers, b"x-ms-region"))
+            attempt.spilled = header(headers, b"x-ms-is-spilled-over") == b"true"
+
+        version = version_for(deployment, call.api_version)
+        while True:
+            known = failover.known.of(deployment, call.operation, version)
+            credential = await failover.credentials[deployment.name].header()
+            try:
+                return await connect(
+                    failover.upstream,
+                    calls.write(call, model, deployment, known, credential, self._record.request_id),
+                    call.operation,
+                    wants_stream=call.stream,
+                    seconds=max(min(self._limit, self._deadline - failover.clock()), 0.0),
+                    cap=failover.settings.stream.max_event_bytes,
+                    sent=sent,
+                    answered=answered,
+                )
+            except UpstreamError as error:
+                if error.status != 400 or not failover.known.learn(deployment, call.operation, version, error.body):
+                    raise
+
+    def _refuse_failure(self, begun: Begun) -> None:
+        """Count a stream that begins with the upstream's own error event as a failure, but keep it.
+
+        On the Responses API such a stream tells more than an error status could, so it is what the client gets if
+        no other deployment does better.
+
+        Raises:
+            UpstreamError: what the event says, where another deployment might do better.
+        """
+        stream = begun.opened.stream
+        if not self._several or stream is None or stream.failure is None or not stream.failed_first:
+            return
+        error = error_of_event(stream.cause or stream.failure)
+        if judge(error).fault is Fault.CALLER:
+            return
+        begun.attempt.code = error.code
+        begun.broke(error)
+        if self._held is not None:
+            self._held.close()
+        self._held = begun
+        raise error
+
+    def _learn_home(self, begun: Begun) -> None:
+        """Remember who made what a later request may continue."""
+        opened, call = begun.opened, self._call
+        if not self._several or call.operation is not RESPONSES:
+            return
+        made = opened.stream.response_id if opened.stream is not None else affinity.made(opened.first)
+        for known in (*self._continued, *([made] if made else [])):
+            self._failover.homes.remember(known, begun.lease.deployment.identity)
+
+
+def _cost(call: calls.Call) -> int:
+    """Return the tokens that a request may take: its prompt's, and what its answer may have."""
+    output = USUAL_OUTPUT
+    if isinstance(call.body, Fields):
+        for name in _LIMITS:
+            raw = call.body.raw(name)
+            if raw is not None and raw.isdigit() and len(raw) < 10:
+                output = int(raw)
+                break
+    return call.size // usage.BYTES_PER_TOKEN + output
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None

@@ -1,0 +1,166 @@
+"""What an upstream's failure says of its deployment, and what its headers say of the time to come. Pure.
+
+The table in docs/balancing.md says the same in words.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+import msgspec
+
+from chukei.errors import UpstreamError
+from chukei.model import Headers, header
+
+SHORTEST = 0.1
+"""Seconds for which a deployment is left alone after a 429 whose time is nothing at all."""
+
+PRESSED = 0.95
+"""From this share of a limit on, a deployment counts as close to it."""
+
+_MISCONFIGURED = frozenset(
+    {
+        "upstream_unauthorized",
+        "upstream_forbidden",
+        "tls_unverified",
+        "unexpected_content_type",
+        "unexpected_encoding",
+        "unexpected_redirect",
+        "unexpected_status",
+    }
+)
+_FAILED = frozenset(
+    {
+        "connect_error",
+        "connect_timeout",
+        "tls_error",
+        "unexpected_answer",
+        "upstream_lost",
+        "upstream_timeout",
+        "upstream_identity_unavailable",
+        "stream_incomplete",
+    }
+)
+# The name in the request is the relay's own, so it is not the client who got it wrong.
+_NO_SUCH_DEPLOYMENT = frozenset({"deploymentnotfound", "model_not_found"})
+# What one deployment keeps or has encrypted, another has never heard of.
+_ELSEWHERE = frozenset({"previous_response_not_found", "conversation_not_found", "invalid_encrypted_content"})
+
+
+class Fault(StrEnum):
+    """Whose affair a failure is, and so what follows."""
+
+    BUSY = "busy"  # the quota: it cools down
+    FAILED = "failed"  # the deployment or the way to it: the breaker counts it
+    MISCONFIGURED = "misconfigured"  # the operator: it is taken out, loudly
+    MISPLACED = "misplaced"  # nobody: another deployment has what is asked for
+    CALLER = "caller"  # the request: no other deployment would answer it better
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to follow: ``why`` is an error code, ``seconds`` how long the upstream asked to be left alone."""
+
+    fault: Fault
+    why: str
+    seconds: float | None = None
+
+
+class _Error(msgspec.Struct):
+    code: str | int | None = None
+    type: str | None = None
+
+
+class _Body(msgspec.Struct):
+    error: _Error = msgspec.field(default_factory=_Error)
+
+
+def judge(error: UpstreamError) -> Verdict:
+    """Return whose affair a failure is."""
+    code = error.code
+    if code in _MISCONFIGURED:
+        return Verdict(Fault.MISCONFIGURED, code)
+    if code in _FAILED:
+        return Verdict(Fault.FAILED, code)
+    said = _said(error)
+    if error.status == 429:
+        return Verdict(Fault.BUSY, code, error.retry_after)
+    if error.status in (400, 404) and said in _ELSEWHERE:
+        return Verdict(Fault.MISPLACED, said)
+    if error.status == 404 and said in _NO_SUCH_DEPLOYMENT:
+        return Verdict(Fault.MISCONFIGURED, "deployment_not_found")
+    if error.status == 408 or (error.status >= 500 and code != "event_too_large"):
+        return Verdict(Fault.FAILED, code, error.retry_after)
+    return Verdict(Fault.CALLER, code)
+
+
+def _said(error: UpstreamError) -> str:
+    """Return the code that the upstream's own words hold, in lower case."""
+    try:
+        return str(msgspec.json.decode(error.body, type=_Body).error.code or "").lower()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def retry_after(headers: Headers) -> float | None:
+    """Return for how many seconds an upstream asks to be left alone; None where it says nothing that makes sense.
+
+    ``retry-after-ms`` is Azure's own and finer; ``retry-after`` is seconds or a date (RFC 9110 §10.2.3). A date is
+    measured against the answer's own ``date``, so no clock of this machine matters.
+    """
+    fine = _number(header(headers, b"retry-after-ms"))
+    if fine is not None:
+        return max(fine / 1000, SHORTEST)
+    given = header(headers, b"retry-after")
+    seconds = _number(given)
+    if seconds is None:
+        then, now = _date(given), _date(header(headers, b"date"))
+        if then is None or now is None:
+            return None
+        seconds = (then - now).total_seconds()
+    return max(seconds, SHORTEST)
+
+
+def _number(value: bytes | None) -> float | None:
+    """Return a number that is neither negative nor infinite."""
+    try:
+        number = float(value or b"")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _date(value: bytes | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime((value or b"").decode("ascii"))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+def is_pressed(headers: Headers) -> bool:
+    """Whether an answer hints that its deployment is close to a limit.
+
+    Of ``x-ratelimit-remaining-*`` only a number beside a known limit says anything: 0 and -1 stand for "unknown" too.
+    A provisioned deployment tells its utilisation in percent.
+    """
+    found = {name: value for name, value in headers if name in _HINTS}
+    if not found:
+        return False
+    used = _number(found.get(b"azure-openai-deployment-utilization", b"").rstrip(b" %"))
+    if used is not None and used >= 100 * PRESSED:
+        return True
+    for limit, remaining in _LIMITS:
+        most, left = _number(found.get(limit)), _number(found.get(remaining))
+        if most and left is not None and left <= most * (1 - PRESSED):
+            return True
+    return False
+
+
+_LIMITS = (
+    (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens"),
+    (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests"),
+)
+_HINTS = frozenset({b"azure-openai-deployment-utilization", *(name for pair in _LIMITS for name in pair)})
