@@ -95,7 +95,7 @@ async def _begin(
 
 
 async def _not_a_stream(answer: Answer) -> UpstreamError:
-    """Return what a plain JSON answer to a request for a stream means: an error in a 200, or that there is no stream."""
+    """Return what a plain JSON answer to a call for a stream means: an error in a 200, or that there is no stream."""
     opened = await _whole(answer)
     opened.answer.abort()
     message = "The upstream answered as a whole; this model or operation does not stream."

@@ -6,23 +6,22 @@ requests together. Every deployment that was asked is on the record with what it
 """
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 
 from chukei import affinity, usage
 from chukei import call as calls
 from chukei.affinity import Homes
+from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
-from chukei.capabilities import Known
 from chukei.config import Settings
-from chukei.connect import Opened, connect, error_of_event
+from chukei.connect import error_of_event
 from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.fields import Fields
 from chukei.hedge import first_to_speak
-from chukei.model import Deployment, End, Headers, Model, header
+from chukei.model import Model
 from chukei.pool import Fault, Lease, Pool, judge
 from chukei.ports import Board, Clock, Credential, Upstream
 from chukei.telemetry import RequestRecord, Try
-from chukei.wire import RESPONSES, version_for
+from chukei.wire import RESPONSES
 
 RETRY_RESERVE = 100
 """So many retries may be saved up: when a deployment dies, all that it was working on move at once."""
@@ -33,29 +32,7 @@ HEDGE_RESERVE = 10
 USUAL_OUTPUT = 500
 """Tokens that an answer may have when the request sets no limit; only to compare how busy deployments are."""
 
-CANCELLED = "cancelled"
-"""The code of a try that was ended from outside: the client left, or another deployment was quicker."""
-
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-
-
-@dataclass(slots=True)
-class Begun:
-    """An answer that has begun, and the place at the deployment which it occupies until ``close``."""
-
-    opened: Opened
-    lease: Lease
-    attempt: Try
-    clock: Clock
-
-    def broke(self, error: UpstreamError) -> None:
-        """Note that the answer failed after it had begun."""
-        self.lease.failed(self.clock(), judge(error))
-
-    def close(self) -> None:
-        """Give the place back, and close the connection unless the answer was read to its end."""
-        self.opened.answer.abort()
-        self.lease.release(self.clock())
 
 
 class Failover:
@@ -72,10 +49,8 @@ class Failover:
     ) -> None:
         self.settings = settings
         self.pool = pool
-        self.upstream = upstream
-        self.credentials = credentials
         self.clock = clock
-        self.known = Known()
+        self.asking = Asking(upstream, credentials, settings.stream, clock)
         self.homes = Homes(board)
         self.session_header = settings.pool.session_header.encode()
         share = settings.pool.retry_share
@@ -235,61 +210,15 @@ class _Search:
 
     async def _try(self, lease: Lease, *, hedge: bool = False) -> Begun:
         """Ask one deployment, up to its first output."""
-        clock = self._failover.clock
+        failover, call, record = self._failover, self._call, self._record
         attempt = Try(lease.deployment.name, hedge=hedge)
         self._asked.append((lease, attempt))
-        self._record.tries.append(attempt)
-        started = clock()
-        try:
-            opened = await self._connect(lease.deployment, lease.model, attempt)
-        except UpstreamError as error:
-            attempt.code = error.code
-            if error.end is End.UPSTREAM_STATUS:
-                attempt.usage = None  # what is refused costs nothing
-            lease.failed(clock(), judge(error))
-            lease.release(clock())
-            raise
-        except BaseException:
-            attempt.code = CANCELLED
-            lease.release(clock())
-            raise
-        finally:
-            attempt.seconds = clock() - started
-        begun = Begun(opened, lease, attempt, clock)
+        record.tries.append(attempt)
+        seconds = min(self._limit, self._deadline - failover.clock())
+        begun = await failover.asking.ask(lease, call, record.request_id, attempt, seconds)
         self._refuse_failure(begun)
-        lease.answered(clock(), attempt.seconds if self._call.stream else None, opened.answer.headers)
+        lease.answered(failover.clock(), attempt.seconds if call.stream else None, begun.opened.answer.headers)
         return begun
-
-    async def _connect(self, deployment: Deployment, model: Model, attempt: Try) -> Opened:
-        """Send the call; once more where the answer teaches how this deployment wants it written."""
-        failover, call = self._failover, self._call
-
-        def sent() -> None:
-            attempt.usage = usage.estimate(call.size, 0)
-
-        def answered(headers: Headers) -> None:
-            attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
-            attempt.region = _text(header(headers, b"x-ms-region"))
-            attempt.spilled = header(headers, b"x-ms-is-spilled-over") == b"true"
-
-        version = version_for(deployment, call.api_version)
-        while True:
-            known = failover.known.of(deployment, call.operation, version)
-            credential = await failover.credentials[deployment.name].header()
-            try:
-                return await connect(
-                    failover.upstream,
-                    calls.write(call, model, deployment, known, credential, self._record.request_id),
-                    call.operation,
-                    wants_stream=call.stream,
-                    seconds=max(min(self._limit, self._deadline - failover.clock()), 0.0),
-                    cap=failover.settings.stream.max_event_bytes,
-                    sent=sent,
-                    answered=answered,
-                )
-            except UpstreamError as error:
-                if error.status != 400 or not failover.known.learn(deployment, call.operation, version, error.body):
-                    raise
 
     def _refuse_failure(self, begun: Begun) -> None:
         """Count a stream that begins with the upstream's own error event as a failure, but keep it.
@@ -333,7 +262,3 @@ def _cost(call: calls.Call) -> int:
                 output = int(raw)
                 break
     return call.size // usage.BYTES_PER_TOKEN + output
-
-
-def _text(value: bytes | None) -> str | None:
-    return value.decode("latin-1") if value is not None else None

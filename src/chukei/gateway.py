@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
+from chukei.attempt import Begun
 from chukei.auth import Gatekeeper
 from chukei.config import Settings
 from chukei.connect import Opened, error_of_event
@@ -21,7 +22,7 @@ from chukei.cors import Cors
 from chukei.deliver import Delivery, deliver_whole
 from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
 from chukei.exchange import Exchange
-from chukei.failover import Begun, Failover
+from chukei.failover import Failover
 from chukei.model import Dialect, End, Headers, Operation, header
 from chukei.pages import Pages
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply

@@ -16,8 +16,9 @@ from enum import IntEnum
 import msgspec
 
 from chukei import sse
+from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty
 from chukei.model import Dialect, End
-from chukei.usage import Usage, WireUsage
+from chukei.usage import Usage
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
@@ -43,7 +44,6 @@ _MAX_CLEAN = 1024
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_SILENT = frozenset({b"null", b'""', b"[]", b"{}"})
 
 
 class State(IntEnum):
@@ -53,38 +53,6 @@ class State(IntEnum):
     OUTPUT = 1
     FINISHED = 2
     DONE = 3
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    delta: dict[str, msgspec.Raw] | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: WireUsage | None = None
-    error: msgspec.Raw = msgspec.Raw()
-
-
-class _IncompleteDetails(msgspec.Struct):
-    reason: str | None = None
-
-
-class _Response(msgspec.Struct):
-    id: str | None = None
-    error: msgspec.Raw = msgspec.Raw()
-    usage: WireUsage | None = None
-    incomplete_details: _IncompleteDetails | None = None
-
-
-class _ResponseEvent(msgspec.Struct):
-    type: str = ""
-    code: str | None = None
-    response: _Response | None = None
-    error: msgspec.Raw = msgspec.Raw()
-    usage: WireUsage | None = None
 
 
 class Stream:
@@ -235,9 +203,9 @@ class Stream:
             return True
         try:
             if self.dialect is Dialect.CHAT:
-                return _is_chat_preamble(msgspec.json.decode(data, type=_Chunk))
+                return is_chat_preamble(msgspec.json.decode(data, type=Chunk))
             if self.dialect is Dialect.RESPONSES:
-                said = msgspec.json.decode(data, type=_ResponseEvent)
+                said = msgspec.json.decode(data, type=ResponseEvent)
                 if said.response is not None and said.response.id is not None:
                     self.response_id = said.response.id
                 return said.type in _RESPONSES_PREAMBLE
@@ -255,14 +223,14 @@ class Stream:
             self.events += 1
         try:
             if self.dialect is Dialect.CHAT:
-                return self._note_chunk(msgspec.json.decode(data, type=_Chunk))
-            self._note_response(msgspec.json.decode(data, type=_ResponseEvent))
+                return self._note_chunk(msgspec.json.decode(data, type=Chunk))
+            self._note_response(msgspec.json.decode(data, type=ResponseEvent))
         except (msgspec.DecodeError, RecursionError):
             pass  # a comment, or bytes that are not ours to judge
         return True
 
-    def _note_chunk(self, chunk: _Chunk) -> bool:
-        if not _is_empty(chunk.error):
+    def _note_chunk(self, chunk: Chunk) -> bool:
+        if not is_empty(chunk.error):
             self._fail(bytes(chunk.error))
             return True
         for choice in chunk.choices or ():
@@ -281,11 +249,11 @@ class Stream:
             self.failure = error
             self.failed_first = self.events <= 1
 
-    def _note_response(self, event: _ResponseEvent) -> None:
+    def _note_response(self, event: ResponseEvent) -> None:
         response = event.response
-        if event.type == "error" or event.type == "response.failed" or not _is_empty(event.error):
-            self._fail(b"null" if _is_empty(event.error) else bytes(event.error))
-            self.cause = self.cause or _cause(event)
+        if event.type == "error" or event.type == "response.failed" or not is_empty(event.error):
+            self._fail(b"null" if is_empty(event.error) else bytes(event.error))
+            self.cause = self.cause or cause_of(event)
         usage = response.usage if response is not None else event.usage
         if usage is not None:
             self.usage = usage.counted()
@@ -296,30 +264,3 @@ class Stream:
         if response is not None and response.incomplete_details is not None:
             reason = response.incomplete_details.reason or reason
         self.finish_reasons[0] = reason
-
-
-def _cause(event: _ResponseEvent) -> bytes:
-    """Return the error of an event: its own field, that of its response, or the event itself where it is flat."""
-    inner = event.response.error if event.response is not None else msgspec.Raw()
-    for error in (event.error, inner):
-        if bytes(error).startswith(b"{"):
-            return bytes(error)
-    return msgspec.json.encode({"code": event.code})
-
-
-def _is_empty(field: msgspec.Raw) -> bool:
-    """Whether a field was missing or null; ``Raw | None`` would take null alone."""
-    return bytes(field) in (b"", b"null")
-
-
-def _is_chat_preamble(chunk: _Chunk) -> bool:
-    """Whether a chunk holds no output yet: filter results, the role, empty content."""
-    if chunk.usage is not None or not _is_empty(chunk.error) or chunk.choices is None:
-        return False
-    for choice in chunk.choices:
-        if choice.finish_reason or choice.text:
-            return False
-        for key, value in (choice.delta or {}).items():
-            if key != "role" and bytes(value) not in _SILENT:
-                return False
-    return True

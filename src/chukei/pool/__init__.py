@@ -1,14 +1,17 @@
 """Which deployment answers: choosing among many, and remembering how each is doing.
 
-pool      names to models, choosing, what became of a request; the public face
-balance   who is next among deployments of one priority; ring keeps what belongs together together
+pool      choosing, and a Lease for each request; the public face
+models    names to models with their deployments in tiers
+balance   who is next among deployments of one priority; ring sends what belongs together to one of them
+health    how all of them are doing, from what became of requests and what other replicas say
 member    one deployment: its breaker, the cool-down of its quota, its work, its pace
 signals   whose affair a failure is, and when to come back
-busy      what a caller hears when there is none
+busy      what a caller hears when there is none; status what an operator sees
 """
 
-from chukei.pool.pool import DeploymentStatus, Lease, Pool
+from chukei.pool.pool import Lease, Pool
 from chukei.pool.ring import digest
 from chukei.pool.signals import Fault, Verdict, judge, retry_after
+from chukei.pool.status import DeploymentStatus
 
 __all__ = ["DeploymentStatus", "Fault", "Lease", "Pool", "Verdict", "digest", "judge", "retry_after"]

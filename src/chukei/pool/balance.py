@@ -86,8 +86,7 @@ class Group:
 class Tier:
     """The deployments of one priority that serve one model."""
 
-    def __init__(self, priority: int, members: list[Member], draw: Callable[[], float]) -> None:
-        self.priority = priority
+    def __init__(self, members: list[Member], draw: Callable[[], float]) -> None:
         self.available = 0
         self._turns = count()
         self._tokens = 0

@@ -1,0 +1,114 @@
+"""One deployment asked: the call written as it wants it, sent with its credential, up to the first output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chukei import call as calls
+from chukei import usage
+from chukei.capabilities import Known
+from chukei.config import StreamSettings
+from chukei.connect import Opened, connect
+from chukei.errors import UpstreamError
+from chukei.model import End, Headers, header
+from chukei.pool import Lease, judge
+from chukei.ports import Clock, Credential, Upstream
+from chukei.telemetry import Try
+from chukei.wire import version_for
+
+CANCELLED = "cancelled"
+"""The code of a try that was ended from outside: the client left, or another deployment was quicker."""
+
+
+@dataclass(slots=True)
+class Begun:
+    """An answer that has begun, and the place at its deployment, which it occupies until ``close``."""
+
+    opened: Opened
+    lease: Lease
+    attempt: Try
+    clock: Clock
+
+    def broke(self, error: UpstreamError) -> None:
+        """Note that the answer failed after it had begun."""
+        self.lease.failed(self.clock(), judge(error))
+
+    def close(self) -> None:
+        """Give the place back, and close the connection unless the answer was read to its end."""
+        self.opened.answer.abort()
+        self.lease.release(self.clock())
+
+
+class Asking:
+    """Asks deployments. It keeps what is learnt of one for the next request."""
+
+    def __init__(
+        self, upstream: Upstream, credentials: Mapping[str, Credential], settings: StreamSettings, clock: Clock
+    ) -> None:
+        self._upstream = upstream
+        self._credentials = credentials
+        self._cap = settings.max_event_bytes
+        self._clock = clock
+        self._known = Known()
+
+    async def ask(self, lease: Lease, call: calls.Call, request_id: str, attempt: Try, seconds: float) -> Begun:
+        """Return the answer once it has begun, which may take so many seconds.
+
+        Otherwise the place is given back, and the pool told what happened. ``attempt`` is filled in either way.
+
+        Raises:
+            UpstreamError: the deployment failed.
+            CallerError: the call cannot be written for it.
+        """
+        clock = self._clock
+        started = clock()
+        try:
+            opened = await self._send(lease, call, request_id, attempt, started + seconds)
+        except UpstreamError as error:
+            attempt.code = error.code
+            if error.end is End.UPSTREAM_STATUS:
+                attempt.usage = None  # what is refused costs nothing
+            lease.failed(clock(), judge(error))
+            lease.release(clock())
+            raise
+        except BaseException:
+            attempt.code = CANCELLED
+            lease.release(clock())
+            raise
+        finally:
+            attempt.seconds = clock() - started
+        return Begun(opened, lease, attempt, clock)
+
+    async def _send(self, lease: Lease, call: calls.Call, request_id: str, attempt: Try, deadline: float) -> Opened:
+        """Send the call; once more where the answer teaches how this deployment wants it written."""
+        deployment = lease.deployment
+
+        def sent() -> None:
+            attempt.usage = usage.estimate(call.size, 0)
+
+        def answered(headers: Headers) -> None:
+            attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
+            attempt.region = _text(header(headers, b"x-ms-region"))
+            attempt.spilled = header(headers, b"x-ms-is-spilled-over") == b"true"
+
+        version = version_for(deployment, call.api_version)
+        while True:
+            known = self._known.of(deployment, call.operation, version)
+            credential = await self._credentials[deployment.name].header()
+            try:
+                return await connect(
+                    self._upstream,
+                    calls.write(call, lease.model, deployment, known, credential, request_id),
+                    call.operation,
+                    wants_stream=call.stream,
+                    seconds=max(deadline - self._clock(), 0.0),
+                    cap=self._cap,
+                    sent=sent,
+                    answered=answered,
+                )
+            except UpstreamError as error:
+                if error.status != 400 or not self._known.learn(deployment, call.operation, version, error.body):
+                    raise
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None

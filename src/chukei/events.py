@@ -1,0 +1,70 @@
+"""The few fields of the upstream's events that matter to the relay; the parser skips all others. Pure."""
+
+import msgspec
+
+from chukei.usage import WireUsage
+
+_SILENT = frozenset({b"null", b'""', b"[]", b"{}"})
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: dict[str, msgspec.Raw] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class Chunk(msgspec.Struct):
+    """One event of a chat or a text completion."""
+
+    choices: list[_Choice] | None = None
+    usage: WireUsage | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _IncompleteDetails(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    id: str | None = None
+    error: msgspec.Raw = msgspec.Raw()
+    usage: WireUsage | None = None
+    incomplete_details: _IncompleteDetails | None = None
+
+
+class ResponseEvent(msgspec.Struct):
+    """One event of the Responses API. ``code`` is that of an error which is not nested."""
+
+    type: str = ""
+    code: str | None = None
+    response: _Response | None = None
+    error: msgspec.Raw = msgspec.Raw()
+    usage: WireUsage | None = None
+
+
+def cause_of(event: ResponseEvent) -> bytes:
+    """Return the error of an event: its own field, that of its response, or the event itself where it is flat."""
+    inner = event.response.error if event.response is not None else msgspec.Raw()
+    for error in (event.error, inner):
+        if bytes(error).startswith(b"{"):
+            return bytes(error)
+    return msgspec.json.encode({"code": event.code})
+
+
+def is_empty(field: msgspec.Raw) -> bool:
+    """Whether a field was missing or null; ``Raw | None`` would take null alone."""
+    return bytes(field) in (b"", b"null")
+
+
+def is_chat_preamble(chunk: Chunk) -> bool:
+    """Whether a chunk holds no output yet: filter results, the role, empty content."""
+    if chunk.usage is not None or not is_empty(chunk.error) or chunk.choices is None:
+        return False
+    for choice in chunk.choices:
+        if choice.finish_reason or choice.text:
+            return False
+        for key, value in (choice.delta or {}).items():
+            if key != "role" and bytes(value) not in _SILENT:
+                return False
+    return True

@@ -1,0 +1,160 @@
+"""How every deployment is doing: what requests and other replicas say of them, and when those left alone come back."""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+
+from chukei.config import PoolSettings
+from chukei.model import Change, Condition, Deployment, Headers
+from chukei.pool.member import PRESSED_SECONDS, Member, Quota
+from chukei.pool.signals import Fault, Verdict, is_pressed
+
+NEWS_SECONDS = 0.1
+"""A cool-down that grows by less than this is no news."""
+
+
+class Health:
+    """Keeps the members, and their places in the tiers, up to date."""
+
+    def __init__(self, settings: PoolSettings, draw: Callable[[], float]) -> None:
+        self._settings = settings
+        self._draw = draw
+        self._quotas: dict[str, Quota] = {}
+        self._members: dict[Deployment, Member] = {}
+        self._by_identity: dict[str, list[Member]] = {}
+        self._wakes: list[tuple[float, int, Member]] = []
+        self._turns = count()
+        self._listeners: list[Callable[[Deployment, Change], None]] = []
+        self.now = 0.0  # the latest time that was told
+
+    def member(self, deployment: Deployment) -> Member:
+        """Return what is known of a deployment of the configuration."""
+        member = self._members.get(deployment)
+        if member is None:
+            quota = self._quotas.setdefault(deployment.quota, Quota())
+            member = Member(deployment, quota, self._settings, self._draw, named=True)
+            self._members[deployment] = member
+            self._by_identity.setdefault(deployment.identity, []).append(member)
+        return member
+
+    def made_up(self, deployment: Deployment) -> Member:
+        """Return a member for a deployment that a client named; nothing of it is kept here."""
+        return Member(deployment, Quota(), self._settings, self._draw, named=False)
+
+    @property
+    def subjects(self) -> list[str]:
+        """What changes of other replicas can be about: every quota, and every deployment of the configuration."""
+        return [*self._quotas, *(identity for identity in self._by_identity if identity not in self._quotas)]
+
+    def listen(self, listener: Callable[[Deployment, Change], None]) -> None:
+        """Have ``listener`` hear what this relay finds out itself, not what it is told with ``hear``."""
+        self._listeners.append(listener)
+
+    def _tell(self, member: Member, change: Change) -> None:
+        for listener in self._listeners:
+            listener(member.deployment, change)
+
+    # Time.
+
+    def wake(self, now: float) -> None:
+        """Take back those whose time is over."""
+        self.now = now
+        while self._wakes and self._wakes[0][0] <= now:
+            self._place(heappop(self._wakes)[2], now)
+
+    def _wake_at(self, member: Member, until: float) -> None:
+        heappush(self._wakes, (until, next(self._turns), member))
+
+    def _place(self, member: Member, now: float) -> None:
+        available, pressed = member.available(now), now < member.pressed_until
+        for slot in member.slots:
+            slot.place(available=available, pressed=pressed)
+
+    # What becomes of a request.
+
+    def entered(self, member: Member, now: float, cost: int) -> bool:
+        """Note a request that is being sent; return whether it is its breaker's trial."""
+        trial = member.breaker.enter()
+        member.outstanding += 1
+        member.tokens += cost
+        self._place(member, now)
+        return trial
+
+    def left(self, member: Member, now: float, cost: int, *, trial: bool) -> None:
+        """Note that a request has ended, however it did."""
+        member.outstanding -= 1
+        member.tokens -= cost
+        member.breaker.leave(trial=trial)
+        self._place(member, now)
+
+    def answered(self, member: Member, now: float, first_token: float | None, headers: Headers, *, trial: bool) -> None:
+        """Note that a request's output has begun."""
+        member.answered += 1
+        member.quota.served()
+        if first_token is not None:
+            member.spoke(first_token)
+        if member.breaker.succeeded(trial=trial):
+            self._tell(member, Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered"))
+        if now >= member.pressed_until and is_pressed(headers):
+            member.pressed_until = now + PRESSED_SECONDS
+            self._wake_at(member, member.pressed_until)
+        self._place(member, now)
+
+    def failed(self, member: Member, now: float, verdict: Verdict, *, trial: bool) -> None:
+        """Note that a request failed."""
+        member.failed += 1
+        member.last_error = verdict.why
+        if verdict.fault is Fault.BUSY:
+            if trial:
+                member.breaker.close()  # it is well, only busy
+            self._cool(member, now, verdict)
+        elif verdict.fault is Fault.FAILED:
+            self._count(member, now, verdict, trial=trial)
+        elif verdict.fault is Fault.MISCONFIGURED and self._settings.misconfigured_seconds and member.named:
+            # What only a client names may well not exist.
+            self._opened(member, member.breaker.trip(now, verdict.why, self._settings.misconfigured_seconds), verdict)
+        self._place(member, now)
+
+    def _cool(self, member: Member, now: float, verdict: Verdict) -> None:
+        if not self._settings.max_cooldown_seconds:
+            return
+        before = member.quota.until
+        seconds = member.quota.cool(now, verdict.seconds, verdict.why, self._settings)
+        self._cooled(member.quota, now)
+        if member.quota.until >= before + NEWS_SECONDS:  # else it is one of many that were refused together
+            self._tell(member, Change(Condition.COOLING, member.deployment.quota, seconds, verdict.why))
+
+    def _cooled(self, quota: Quota, now: float) -> None:
+        for member in quota.members:
+            self._wake_at(member, quota.until)
+            self._place(member, now)
+
+    def _count(self, member: Member, now: float, verdict: Verdict, *, trial: bool) -> None:
+        breaker, settings = member.breaker, self._settings
+        opened = breaker.failed(now, verdict.why, trial=trial)
+        asked = min(verdict.seconds or 0.0, settings.max_cooldown_seconds)
+        if asked and settings.breaker_failures:
+            opened = breaker.trip(now, verdict.why, asked)
+        if opened is not None:
+            self._opened(member, opened, verdict)
+
+    def _opened(self, member: Member, seconds: float, verdict: Verdict) -> None:
+        self._wake_at(member, member.breaker.until)
+        self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why))
+
+    def hear(self, change: Change, now: float) -> None:
+        """Take up what another replica found out."""
+        if change.condition is Condition.COOLING:
+            quota = self._quotas.get(change.subject)
+            if quota is not None and self._settings.max_cooldown_seconds:
+                quota.cool(now, change.seconds, change.why, self._settings)
+                self._cooled(quota, now)
+            return
+        for member in self._by_identity.get(change.subject, ()):
+            breaker = member.breaker
+            if change.condition is Condition.CLOSED:
+                breaker.close()
+            elif self._settings.breaker_failures and now + change.seconds > breaker.until:
+                breaker.trip(now, change.why, change.seconds)
+                self._wake_at(member, breaker.until)
+            self._place(member, now)

@@ -1,0 +1,111 @@
+"""The models that clients may ask for, each with its deployments by tiers."""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from chukei.errors import CallerError
+from chukei.model import Deployment, Model
+from chukei.pool.balance import Tier
+from chukei.pool.member import Member
+
+# What Azure allows in a deployment's name, and the dots that some resources have. Dots alone would change a path.
+_DEPLOYMENT = re.compile(r"(?!\.+$)[\w.-]{1,128}", re.ASCII)
+
+MOST_OPENED = 256
+"""On a resource that serves any name, so many deployments are remembered: clients make the names up."""
+
+
+class Served:
+    """A model and its deployments, in tiers with the best first. Those of weight 0 are in no tier."""
+
+    __slots__ = ("members", "model", "tiers")
+
+    def __init__(self, model: Model, members: Sequence[Member], draw: Callable[[], float]) -> None:
+        self.model = model
+        self.members = members
+        ranked: dict[int, list[Member]] = {}
+        for member in members:
+            if member.deployment.weight:
+                ranked.setdefault(member.deployment.priority, []).append(member)
+        self.tiers = [Tier(ranked[priority], draw) for priority in sorted(ranked)]
+
+    @property
+    def available(self) -> bool:
+        """Whether any deployment can take a request."""
+        return any(tier.available for tier in self.tiers)
+
+
+class Models:
+    """Finds models by name. ``open`` serves any other name as the name of a deployment."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        *,
+        default: str | None,
+        open: Deployment | None,
+        member: Callable[[Deployment], Member],
+        made_up: Callable[[Deployment], Member],
+        draw: Callable[[], float],
+    ) -> None:
+        self._default = default
+        self.open = open
+        self._made_up = made_up
+        self._draw = draw
+        self._opened: OrderedDict[str, Served] = OrderedDict()
+        self._named = {
+            name: Served(model, [member(deployment) for deployment in model.deployments], draw)
+            for name, model in models.items()
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """The models that clients may ask for, the default first."""
+        names = list(self._named)
+        if self._default is not None:
+            names = [self._default, *(name for name in names if name != self._default)]
+        return names
+
+    @property
+    def default(self) -> list[Served]:
+        """The default model; where there is none, every model that the configuration names."""
+        served = self._named.get(self._default or "")
+        return [served] if served is not None else list(self._named.values())
+
+    def __iter__(self) -> Iterator[Served]:
+        yield from self._named.values()
+        yield from self._opened.values()
+
+    def find(self, asked: str | None) -> Served:
+        """Return the model of a name, or the default where none was asked for.
+
+        Raises:
+            CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
+        """
+        name = asked if asked is not None else self._default
+        if name is None:
+            message = f"'model' is missing and this relay has no default model. {self._known()}"
+            raise CallerError(400, "missing_model", message, param="model")
+        return self._named.get(name) or self._find_opened(name)
+
+    def _find_opened(self, name: str) -> Served:
+        if self.open is None:
+            message = f"There is no model {name[:80]!r} here. {self._known()}"
+            raise CallerError(404, "model_not_found", message, param="model")
+        if not _DEPLOYMENT.fullmatch(name):
+            message = "'model' must be a deployment's name: letters, digits, dots, dashes and underscores."
+            raise CallerError(400, "invalid_model", message, param="model")
+        served = self._opened.get(name)
+        if served is None:
+            place = self.open
+            deployment = Deployment(place.name, place.endpoint, name, api_version=place.api_version)
+            served = Served(Model(name, (deployment,)), [self._made_up(deployment)], self._draw)
+            self._opened[name] = served
+            if len(self._opened) > MOST_OPENED:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(name)
+        return served
+
+    def _known(self) -> str:
+        return f"Known models: {', '.join(self.names)}." if self.names else "Send the name of a deployment."

@@ -1,0 +1,62 @@
+"""What an operator wants to know of a deployment. Pure."""
+
+from dataclasses import dataclass
+
+from chukei.pool.member import Member, Status
+
+_AWAY = frozenset({Status.OPEN, Status.COOLING})
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentStatus:
+    """One deployment as it is now. ``seconds`` is how long it is still left alone, and ``why`` an error's code.
+
+    Times are in seconds; those to the first token are of the latest streams, None while there were too few.
+    """
+
+    deployment: str
+    priority: int
+    weight: int
+    status: Status
+    seconds: float
+    why: str | None
+    outstanding: int
+    outstanding_tokens: int
+    answered: int
+    failed: int
+    last_error: str | None
+    first_token_p50: float | None
+    first_token_p95: float | None
+
+
+def status_of(member: Member, now: float) -> DeploymentStatus:
+    """Return what is known of a deployment."""
+    status, deployment = member.status(now), member.deployment
+    return DeploymentStatus(
+        deployment=deployment.name,
+        priority=deployment.priority,
+        weight=deployment.weight,
+        status=status,
+        seconds=round(member.wait(now), 3) if status in _AWAY else 0.0,
+        why=member.why(now) if status in _AWAY or status is Status.HALF_OPEN else None,
+        outstanding=member.outstanding,
+        outstanding_tokens=member.tokens,
+        answered=member.answered,
+        failed=member.failed,
+        last_error=member.last_error,
+        first_token_p50=member.percentile(0.50),
+        first_token_p95=member.percentile(0.95),
+    )
+
+
+def in_words(member: Member, now: float) -> str:
+    """Return the same in a few words."""
+    found = status_of(member, now)
+    words = [found.deployment, found.status.value]
+    if found.status in _AWAY:
+        words.append(f"{found.seconds:.1f} s ({found.why})")
+    if found.outstanding:
+        words.append(f"{found.outstanding} outstanding")
+    if found.first_token_p50 is not None:
+        words.append(f"first token {found.first_token_p50 * 1000:.0f} ms")
+    return " ".join(words)
