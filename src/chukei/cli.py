@@ -104,7 +104,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> NoReturn:
 @click.argument("url", required=False)
 @_config_option
 def doctor(url: str | None, path: str | None) -> None:
-    """Ask every deployment for one token; or, given a relay's URL, find out whether anything on the way buffers.
+    """Ask every deployment for one token; or, given a relay's URL, show how its deployments are and who buffers.
 
     The access key for URL is taken from CHUKEI_API_KEY.
     """
@@ -129,10 +129,12 @@ def doctor(url: str | None, path: str | None) -> None:
 
 
 def _watch(url: str) -> None:
-    from chukei.doctor import watch
+    from chukei.doctor import standing, watch
 
+    key = os.environ.get("CHUKEI_API_KEY")
     try:
-        pace = watch(url, os.environ.get("CHUKEI_API_KEY"))
+        click.echo(standing(url, key) + "\n")
+        pace = watch(url, key)
     except (OSError, ValueError) as error:
         click.echo(f"chukei: {error}", err=True)
         raise SystemExit(EXIT_UPSTREAM) from None

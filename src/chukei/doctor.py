@@ -1,11 +1,14 @@
-"""What is wrong between here and a token: asks each deployment for one, or watches a relay's test stream arrive."""
+"""What is wrong between here and a token: asks each deployment for one, or a relay how it and its deployments are."""
 
 import http.client
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import msgspec
 
 from chukei import call as calls
 from chukei.adapters.credentials import credential_for
@@ -134,6 +137,53 @@ class Pace:
         return "\n".join(lines)
 
 
+class _State(msgspec.Struct):
+    deployment: str
+    status: str
+    priority: int = 1
+    seconds: float = 0.0
+    why: str | None = None
+    outstanding: int = 0
+    answered: int = 0
+    failed: int = 0
+    first_token_p50: float | None = None
+    first_token_p95: float | None = None
+
+
+class _States(msgspec.Struct):
+    models: dict[str, list[_State]]
+
+
+def standing(url: str, key: str | None) -> str:
+    """Return a table of what the relay at ``url`` knows of its deployments.
+
+    Raises:
+        OSError: the relay cannot be reached.
+        ValueError: see ``watch``.
+    """
+    with _asked(url, "/health/deployments", key) as answer:
+        body = answer.read()
+    try:
+        models = msgspec.json.decode(body, type=_States).models
+    except msgspec.DecodeError:
+        raise ValueError(f"{url} does not tell of its deployments as a relay does") from None
+    rows = [_COLUMNS, *(_row(model, state) for model, states in models.items() for state in states)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+_COLUMNS = ("model", "deployment", "priority", "state", "why", "outstanding", "answered", "failed", "first token")
+
+
+def _row(model: str, state: _State) -> tuple[str, ...]:
+    away = f"{state.status} {state.seconds:.0f} s" if state.seconds else state.status
+    counts = (str(state.outstanding), str(state.answered), str(state.failed))
+    pace = "-"
+    if state.first_token_p50 is not None and state.first_token_p95 is not None:
+        pace = f"{state.first_token_p50 * 1000:.0f} ms, 95 % in {state.first_token_p95 * 1000:.0f} ms"
+    return (model, state.deployment, str(state.priority), away, state.why or "-", *counts, pace)
+
+
 def watch(url: str, key: str | None, clock: Clock = time.monotonic) -> Pace:
     """Read the test stream of the relay at ``url`` and note when each character arrives.
 
@@ -141,24 +191,29 @@ def watch(url: str, key: str | None, clock: Clock = time.monotonic) -> Pace:
         OSError: the relay cannot be reached.
         ValueError: the address is none, or what answers is not a relay that serves this caller.
     """
+    started = clock()
+    with _asked(url, "/api/test-stream", key) as answer:
+        lines = (line for line in _lines(answer) if line.startswith(b"data: ") and b"[DONE]" not in line)
+        arrivals = [clock() - started for _ in lines]
+        return Pace(arrivals, {name: value for name in _TELLING if (value := answer.getheader(name))})
+
+
+@contextmanager
+def _asked(url: str, path: str, key: str | None) -> Iterator[http.client.HTTPResponse]:
+    """Ask the relay at ``url``; whatever HTTP breaks while it is read becomes a ValueError."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}.get(parts.scheme)
     if kind is None or not parts.hostname:
         raise ValueError(f"{url} is not an http:// or https:// address")
     connection = kind(parts.hostname, parts.port, timeout=30)
-    headers = {"accept": "text/event-stream"} | ({"authorization": f"Bearer {key}"} if key else {})
+    headers = {"accept": "*/*"} | ({"authorization": f"Bearer {key}"} if key else {})
     try:
-        started = clock()
-        connection.request("GET", parts.path.rstrip("/") + "/api/test-stream", headers=headers)
+        connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
         answer = connection.getresponse()
         if answer.status != 200:
             advice = "; set CHUKEI_API_KEY to the relay's access key" if answer.status == 401 else ""
             raise ValueError(f"{url} answered with status {answer.status}{advice}")
-        arrivals = [
-            clock() - started for line in _lines(answer) if line.startswith(b"data: ") and b"[DONE]" not in line
-        ]
-        telling = {name: value for name in _TELLING if (value := answer.getheader(name))}
-        return Pace(arrivals, telling)
+        yield answer
     except http.client.HTTPException as error:
         raise ValueError(f"{url} does not speak HTTP as a relay does: {type(error).__name__}") from None
     finally:
