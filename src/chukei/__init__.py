@@ -8,10 +8,12 @@ Where things are, in the order in which a request meets them:
     routes       what do method and path mean?
     auth, cors   who calls, and from which site?
     call         what is asked: fields (JSON) or multipart, with fill adding what the client left out
-    pool         which deployment answers?
+    failover     whom to ask, and whom next; affinity, hedge and budget say where, when and how often
+    pool/        which deployment answers? how all of them are doing
+    attempt      one deployment asked; capabilities says what its API knows
     connect      until the first event: every failure is still a plain error
     deliver      from the first event to the last: the clock that watches both sides
-    relay        the state of one stream, over sse (framing) and usage (tokens); plaintext for the simple form
+    relay        the state of one stream, over sse (framing), events and usage (tokens); plaintext for the simple form
     pages        what the relay answers itself: the chat page in web/, models, health
 
 Around them:
