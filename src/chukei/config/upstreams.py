@@ -104,7 +104,6 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
     if version is not None and not _VERSION.fullmatch(version):
         table.problem("api_version", f'{version!r} is not a version; write "v1", or a dated one such as "2024-10-21"')
     credential = _credential(table)
-    limited = table.has("max_concurrent")
     deployment = Deployment(
         name=name,
         endpoint=endpoint,
@@ -112,7 +111,7 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
         api_version=version,
         priority=table.integer("priority", 1, low=0, high=1000),
         weight=table.integer("weight", 1, low=0, high=1_000_000),
-        max_concurrent=table.integer("max_concurrent", 1, low=1, high=1_000_000) if limited else None,
+        max_concurrent=table.integer("max_concurrent", 0, low=1, high=1_000_000) or None,
         quota_group=table.string("quota_group"),
         spillover=_spillover(table),
     )

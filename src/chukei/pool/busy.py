@@ -14,6 +14,7 @@ _WORDS = {
     Status.OPEN: "failing",
     Status.HALF_OPEN: "being tried again after failing",
 }
+_RATE = "rate_limit_error"
 _PASSING = frozenset({Status.COOLING, Status.FULL})
 
 
@@ -23,30 +24,33 @@ def busy(model: str, members: Sequence[Member], now: float) -> Unavailable:
     found = Counter(member.status(now) for member in members)
     seconds = min(member.wait(now) for member in members)
     reasons = ", ".join(f"{count} {_WORDS[status]}" for status, count in found.items() if status in _WORDS)
+    headers = come_back(seconds)
     if found.keys() & _PASSING:
         message = f"Every deployment of {model[:80]!r} is busy ({reasons}). {_advice(seconds)}"
-        return _unavailable("all_deployments_busy", message, seconds, status=429)
-    whys = sorted({why for member in members if (why := member.why(now))})
-    message = f"No deployment of {model[:80]!r} can answer ({reasons}: {', '.join(whys)}). {_advice(seconds)}"
-    return _unavailable("no_deployment_available", message, seconds, status=503)
+        end = End.NO_DEPLOYMENT
+        return Unavailable("all_deployments_busy", message, status=429, type=_RATE, end=end, headers=headers)
+    whys = ", ".join(sorted({why for member in members if (why := member.why(now))}))
+    message = f"No deployment of {model[:80]!r} can answer ({reasons}: {whys}). {_advice(seconds)}"
+    return Unavailable("no_deployment_available", message, end=End.NO_DEPLOYMENT, headers=headers)
 
 
 def home_is_away(member: Member, now: float) -> Unavailable:
     """Return 429 or 503 for a request that only one deployment could continue."""
     status, seconds = member.status(now), member.wait(now)
-    message = f"The deployment that holds what this request continues is {_WORDS.get(status, 'away')}."
     passing = status in _PASSING
-    message = f"{message} {_advice(seconds)}"
-    return _unavailable("stateful_deployment_busy", message, seconds, status=429 if passing else 503)
+    what = _WORDS.get(status, "away")
+    return Unavailable(
+        "stateful_deployment_busy",
+        f"The deployment that holds what this request continues is {what}. {_advice(seconds)}",
+        status=429 if passing else 503,
+        type=_RATE if passing else "server_error",
+        end=End.NO_DEPLOYMENT,
+        headers=come_back(seconds),
+    )
 
 
 def _advice(seconds: float) -> str:
     return f"Try again in {math.ceil(seconds)} s."
-
-
-def _unavailable(code: str, message: str, seconds: float, *, status: int) -> Unavailable:
-    kind = "rate_limit_error" if status == 429 else "server_error"
-    return Unavailable(code, message, status=status, type=kind, end=End.NO_DEPLOYMENT, headers=come_back(seconds))
 
 
 def come_back(seconds: float) -> Headers:
