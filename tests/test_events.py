@@ -1,0 +1,74 @@
+"""What the relay reads in an upstream's event; everything else is skipped."""
+
+import json
+
+import msgspec
+import pytest
+
+from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty
+
+
+def chunk(**fields: object) -> Chunk:
+    return msgspec.json.decode(json.dumps(fields).encode(), type=Chunk)
+
+
+def delta(**fields: object) -> Chunk:
+    return chunk(choices=[{"index": 0, "delta": fields, "finish_reason": None}])
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        chunk(choices=[], prompt_filter_results=[{"prompt_index": 0}]),
+        delta(role="assistant"),
+        delta(role="assistant", content=""),
+        delta(role="assistant", content=None, refusal=None, tool_calls=[]),
+        delta(),
+        chunk(choices=[{"index": 0, "text": ""}], usage=None, error=None),
+    ],
+)
+def test_filter_results_role_and_emptiness_are_no_output(silent: Chunk) -> None:
+    assert is_chat_preamble(silent)
+
+
+@pytest.mark.parametrize(
+    "speaking",
+    [
+        delta(content="a"),
+        delta(content=" "),
+        delta(reasoning_content="hm"),
+        delta(tool_calls=[{"index": 0}]),
+        delta(refusal="no"),
+        chunk(choices=[{"index": 0, "text": "a"}]),
+        chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}]),
+        chunk(choices=[], usage={"prompt_tokens": 1}),
+        chunk(error={"message": "x"}),
+        chunk(object="something else"),
+    ],
+)
+def test_everything_else_is_output(speaking: Chunk) -> None:
+    assert not is_chat_preamble(speaking)
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        ({"type": "error", "error": {"code": "server_error"}}, "server_error"),
+        ({"type": "response.failed", "response": {"error": {"code": "rate_limit_exceeded"}}}, "rate_limit_exceeded"),
+        ({"type": "error", "code": "no_capacity", "message": "…"}, "no_capacity"),
+        ({"type": "error", "error": {"code": "a"}, "response": {"error": {"code": "b"}}}, "a"),
+        ({"type": "error", "error": "words", "code": "c"}, "c"),
+        ({"type": "response.failed", "response": {"error": None}}, None),
+    ],
+)
+def test_a_failure_of_the_responses_api_has_its_cause_in_one_of_three_places(
+    event: dict[str, object], code: str | None
+) -> None:
+    cause = cause_of(msgspec.json.decode(json.dumps(event).encode(), type=ResponseEvent))
+    assert json.loads(cause)["code"] == code
+
+
+def test_missing_and_null_are_both_empty() -> None:
+    assert is_empty(chunk().error)
+    assert is_empty(chunk(error=None).error)
+    assert not is_empty(chunk(error={}).error)
