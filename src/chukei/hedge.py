@@ -1,7 +1,7 @@
 """Two deployments asked for one answer: the first to speak wins, the other is stopped."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol, TypeVar
 
 
@@ -18,34 +18,53 @@ async def first_to_speak(
     """Return what ``first`` returns, or, if it takes longer than ``after`` seconds, what the first of the two returns.
 
     One that fails leaves the other running. What is not returned has been stopped and closed when this returns or
-    raises, also when this itself is cancelled.
+    raises. When this itself is cancelled, that is everything.
 
     Raises:
         Exception: what the last one to fail raised.
     """
     tasks = [asyncio.create_task(first)]
-    won: Won | None = None
     try:
         await asyncio.wait(tasks, timeout=after)
         if not tasks[0].done() and (other := second()) is not None:
             tasks.append(asyncio.create_task(other))
         won = await _first_success(tasks)
-        return won
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled() and task.exception() is None and task.result() is not won:
-                task.result().close()
+    except BaseException:
+        await _stop(tasks)
+        raise
+    try:
+        await _stop([task for task in tasks if task is not won])
+    except BaseException:
+        _close(won)  # cancelled while the other one was being stopped: nobody will take what was won
+        raise
+    return won.result()
 
 
-async def _first_success(tasks: list[asyncio.Task[Won]]) -> Won:
+async def _first_success(tasks: Sequence[asyncio.Task[Won]]) -> asyncio.Task[Won]:
+    """Wait for the first task that succeeds; of two in the same moment the one that was asked first."""
     running = set(tasks)
     while True:
         done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if task.exception() is None:
-                return task.result()
+        for task in tasks:
+            if task in done and task.exception() is None:
+                return task
         if not running:
-            return done.pop().result()
+            return done.pop()
+
+
+async def _stop(tasks: Sequence[asyncio.Task[Won]]) -> None:
+    """Stop tasks and close what they return all the same; each does so even if this is not waited for."""
+    running = [task for task in tasks if not task.done()]
+    for task in tasks:
+        if task.done():
+            _close(task)
+        else:
+            task.add_done_callback(_close)
+            task.cancel()
+    if running:
+        await asyncio.wait(running)
+
+
+def _close(task: asyncio.Task[Won]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
