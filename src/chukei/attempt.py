@@ -21,7 +21,7 @@ CANCELLED = "cancelled"
 
 @dataclass(slots=True)
 class Begun:
-    """An answer that has begun, and the place at its deployment, which it occupies until ``close``."""
+    """An answer that has begun, and the place at its deployment, which it occupies until ``close`` or ``drop``."""
 
     opened: Opened
     lease: Lease
@@ -33,9 +33,13 @@ class Begun:
         self.lease.failed(self.clock(), judge(error))
 
     def close(self) -> None:
-        """Give the place back, and close the connection unless the answer was read to its end."""
-        self.opened.answer.abort()
+        """Give the place back after the answer was read to its end, which has taken care of the connection."""
         self.lease.release(self.clock())
+
+    def drop(self) -> None:
+        """Give the place back and close the connection."""
+        self.opened.answer.abort()
+        self.close()
 
 
 class Asking:

@@ -117,7 +117,7 @@ class _Search:
     def settle(self) -> None:
         """Let go of what is not delivered, and put on the record whose answer this is."""
         if self._held is not None and self._held is not self._won:
-            self._held.close()
+            self._held.drop()
         record = self._record
         if record.tries:
             shown = self._won.attempt if self._won is not None else record.tries[-1]
@@ -155,7 +155,7 @@ class _Search:
         """
         fault = judge(error).fault
         now, settings = self._failover.clock(), self._failover.settings.pool
-        if fault is Fault.CALLER or self._at_home or now >= self._deadline:
+        if not self._several or fault is Fault.CALLER or self._at_home or now >= self._deadline:
             raise self._final(error, fault)
         if fault in (Fault.FAILED, Fault.MISCONFIGURED):
             self._counted += 1
@@ -238,7 +238,7 @@ class _Search:
         begun.attempt.code = error.code
         begun.broke(error)
         if self._held is not None:
-            self._held.close()
+            self._held.drop()
         self._held = begun
         raise error
 

@@ -144,11 +144,12 @@ class Gateway:
             await self._deliver(exchange, call, begun.opened, reply, headers)
             if begun.opened.stream is not None and begun.opened.stream.failure is not None:
                 begun.broke(error_of_event(begun.opened.stream.failure))
-        except UpstreamError as error:
-            begun.broke(error)
+        except BaseException as error:
+            if isinstance(error, UpstreamError):
+                begun.broke(error)
+            begun.drop()
             raise
-        finally:
-            begun.close()
+        begun.close()
 
     async def _await_first_event(
         self, opening: Coroutine[None, None, Begun], record: RequestRecord, reply: Reply, headers: Headers
@@ -169,7 +170,7 @@ class Gateway:
                 task.cancel()
                 await asyncio.wait({task})
             elif not task.cancelled() and task.exception() is None:
-                task.result().close()
+                task.result().drop()
             raise
 
     async def _deliver(

@@ -5,11 +5,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol, TypeVar
 
 
-class _Closable(Protocol):
-    def close(self) -> None: ...
+class _Droppable(Protocol):
+    def drop(self) -> None: ...
 
 
-Won = TypeVar("Won", bound=_Closable)
+Won = TypeVar("Won", bound=_Droppable)
 
 
 async def first_to_speak(
@@ -17,7 +17,7 @@ async def first_to_speak(
 ) -> Won:
     """Return what ``first`` returns, or, if it takes longer than ``after`` seconds, what the first of the two returns.
 
-    One that fails leaves the other running. What is not returned has been stopped and closed when this returns or
+    One that fails leaves the other running. What is not returned has been stopped and dropped when this returns or
     raises. When this itself is cancelled, that is everything.
 
     Raises:
@@ -67,4 +67,4 @@ async def _stop(tasks: Sequence[asyncio.Task[Won]]) -> None:
 
 def _close(task: asyncio.Task[Won]) -> None:
     if not task.cancelled() and task.exception() is None:
-        task.result().close()
+        task.result().drop()
