@@ -29,8 +29,10 @@ class Begun:
     clock: Clock
 
     def broke(self, error: UpstreamError) -> None:
-        """Note that the answer failed after it had begun."""
-        self.lease.failed(self.clock(), judge(error))
+        """Note that the answer failed after it had begun; what was noted once is not noted again."""
+        if self.attempt.code is None:
+            self.attempt.code = error.code
+            self.lease.failed(self.clock(), judge(error))
 
     def close(self) -> None:
         """Give the place back after the answer was read to its end, which has taken care of the connection."""

@@ -235,7 +235,6 @@ class _Search:
         error = error_of_event(stream.cause or stream.failure)
         if judge(error).fault is Fault.CALLER:
             return
-        begun.attempt.code = error.code
         begun.broke(error)
         if self._held is not None:
             self._held.drop()

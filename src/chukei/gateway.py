@@ -142,8 +142,9 @@ class Gateway:
             headers.append((b"x-chukei-deployment", begun.lease.deployment.name.encode("ascii", "replace")))
         try:
             await self._deliver(exchange, call, begun.opened, reply, headers)
-            if begun.opened.stream is not None and begun.opened.stream.failure is not None:
-                begun.broke(error_of_event(begun.opened.stream.failure))
+            stream = begun.opened.stream
+            if stream is not None and stream.failure is not None:
+                begun.broke(error_of_event(stream.cause or stream.failure))
         except BaseException as error:
             if isinstance(error, UpstreamError):
                 begun.broke(error)
