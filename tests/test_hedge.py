@@ -24,7 +24,7 @@ class Failed(Exception):
 
 
 class Speaker:
-    """Somebody who is asked: silent until told what to do. It can be closed once it has spoken."""
+    """Somebody who is asked: silent until told what to do. It can be dropped once it has spoken."""
 
     def __init__(self, name: str, *, stubborn: bool = False) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Speaker:
             self.may_stop.set()
         self.cancelled = False
         self.ended = False
-        self.closed = 0
+        self.dropped = 0
         self._verdict: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def speak(self) -> None:
@@ -44,8 +44,8 @@ class Speaker:
     def fail(self) -> None:
         self._verdict.set_exception(Failed(self.name))
 
-    def close(self) -> None:
-        self.closed += 1
+    def drop(self) -> None:
+        self.dropped += 1
 
     async def ask(self) -> "Speaker":
         self.asked.set()
@@ -103,7 +103,7 @@ async def test_the_first_speaks_in_time_and_nobody_else_is_asked() -> None:
     first.speak()
 
     assert await first_to_speak(first.ask(), NEVER, forbidden) is first
-    assert first.closed == 0
+    assert first.dropped == 0
 
 
 async def test_the_first_fails_in_time_and_nobody_else_is_asked() -> None:
@@ -121,7 +121,7 @@ async def test_the_first_wins_although_a_second_was_asked() -> None:
     first.speak()
 
     assert await running is first
-    assert (first.closed, second.closed) == (0, 0)
+    assert (first.dropped, second.dropped) == (0, 0)
     assert second.cancelled
     assert second.ended
     assert_nothing_is_left(before)
@@ -134,7 +134,7 @@ async def test_the_second_wins() -> None:
     second.speak()
 
     assert await running is second
-    assert (first.closed, second.closed) == (0, 0)
+    assert (first.dropped, second.dropped) == (0, 0)
     assert first.cancelled
     assert first.ended
     assert_nothing_is_left(before)
@@ -203,7 +203,7 @@ async def test_both_fail_in_the_same_turn() -> None:
     assert_nothing_is_left(before)
 
 
-async def test_both_speak_in_the_same_turn_and_the_other_is_closed() -> None:
+async def test_both_speak_in_the_same_turn_and_the_other_is_dropped() -> None:
     first, second = Speaker("first"), Speaker("second")
     running, before = await race(first, second)
 
@@ -211,11 +211,11 @@ async def test_both_speak_in_the_same_turn_and_the_other_is_closed() -> None:
     first.speak()
 
     assert await running is first
-    assert (first.closed, second.closed) == (0, 1)
+    assert (first.dropped, second.dropped) == (0, 1)
     assert_nothing_is_left(before)
 
 
-async def test_one_that_speaks_while_it_is_stopped_is_closed() -> None:
+async def test_one_that_speaks_while_it_is_stopped_is_dropped() -> None:
     first, second = Speaker("first"), Speaker("second")
     before = asyncio.all_tasks()
     running = asyncio.create_task(first_to_speak(first.ask_and_speak_when_stopped(), AT_ONCE, then(second)))
@@ -225,7 +225,7 @@ async def test_one_that_speaks_while_it_is_stopped_is_closed() -> None:
 
     assert await running is second
     assert first.cancelled
-    assert (first.closed, second.closed) == (1, 0)
+    assert (first.dropped, second.dropped) == (1, 0)
     assert_nothing_is_left(before)
 
 
@@ -243,7 +243,7 @@ async def test_there_is_no_second_so_the_first_is_waited_for() -> None:
     first.speak()
 
     assert await running is first
-    assert first.closed == 0
+    assert first.dropped == 0
 
 
 async def test_there_is_no_second_and_the_first_fails() -> None:
@@ -294,7 +294,7 @@ async def test_cancelled_while_both_run() -> None:
     assert_nothing_is_left(before)
 
 
-async def test_cancelled_when_one_has_just_spoken_closes_it() -> None:
+async def test_cancelled_when_one_has_just_spoken_drops_it() -> None:
     first, second = Speaker("first"), Speaker("second")
     running, before = await race(first, second)
 
@@ -304,12 +304,12 @@ async def test_cancelled_when_one_has_just_spoken_closes_it() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert second.closed == 1
+    assert second.dropped == 1
     assert first.cancelled
     assert_nothing_is_left(before)
 
 
-async def test_cancelled_while_the_loser_is_being_stopped_closes_the_winner() -> None:
+async def test_cancelled_while_the_loser_is_being_stopped_drops_the_winner() -> None:
     first, second = Speaker("first", stubborn=True), Speaker("second")
     running, before = await race(first, second)
     second.speak()
@@ -319,7 +319,7 @@ async def test_cancelled_while_the_loser_is_being_stopped_closes_the_winner() ->
 
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (first.closed, second.closed) == (0, 1)
+    assert (first.dropped, second.dropped) == (0, 1)
     first.may_stop.set()
     async with asyncio.timeout(5):
         while not first.ended:

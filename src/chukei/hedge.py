@@ -35,7 +35,7 @@ async def first_to_speak(
     try:
         await _stop([task for task in tasks if task is not won])
     except BaseException:
-        _close(won)  # cancelled while the other one was being stopped: nobody will take what was won
+        _drop(won)  # cancelled while the other one was being stopped: nobody will take what was won
         raise
     return won.result()
 
@@ -53,18 +53,18 @@ async def _first_success(tasks: Sequence[asyncio.Task[Won]]) -> asyncio.Task[Won
 
 
 async def _stop(tasks: Sequence[asyncio.Task[Won]]) -> None:
-    """Stop tasks and close what they return all the same; each does so even if this is not waited for."""
+    """Stop tasks and drop what they return all the same; each does so even if this is not waited for."""
     running = [task for task in tasks if not task.done()]
     for task in tasks:
         if task.done():
-            _close(task)
+            _drop(task)
         else:
-            task.add_done_callback(_close)
+            task.add_done_callback(_drop)
             task.cancel()
     if running:
         await asyncio.wait(running)
 
 
-def _close(task: asyncio.Task[Won]) -> None:
+def _drop(task: asyncio.Task[Won]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().drop()
