@@ -88,6 +88,7 @@ class _Search:
         self._key: int | None = None
         self._continued: list[str] = []
         self._at_home = False
+        self._leases: list[Lease] = []
         self._asked: list[tuple[Lease, Try]] = []
         self._counted = 0
         self._held: Begun | None = None
@@ -118,6 +119,10 @@ class _Search:
         """Let go of what is not delivered, and put on the record whose answer this is."""
         if self._held is not None and self._held is not self._won:
             self._held.drop()
+        for lease in self._leases:
+            # Most have been given back; a try that was cancelled before it ran could not do so itself.
+            if self._won is None or lease is not self._won.lease:
+                lease.release(self._failover.clock())
         record = self._record
         if record.tries:
             shown = self._won.attempt if self._won is not None else record.tries[-1]
@@ -138,14 +143,17 @@ class _Search:
                     lease = pool.choose_home(call.model, identity, failover.clock(), cost=self._cost)
                     if lease is not None:
                         self._at_home = True
+                        self._leases.append(lease)
                         return lease
             self._key = affinity.key_of(call, settings.affinity, failover.session_header)
         return self._choose()
 
     def _choose(self) -> Lease:
         failover = self._failover
-        tried = [lease.member for lease, _ in self._asked]
-        return failover.pool.choose(self._call.model, failover.clock(), cost=self._cost, tried=tried, key=self._key)
+        tried = [lease.member for lease in self._leases]
+        lease = failover.pool.choose(self._call.model, failover.clock(), cost=self._cost, tried=tried, key=self._key)
+        self._leases.append(lease)
+        return lease
 
     def _next(self, error: UpstreamError) -> Lease:
         """Choose who is asked after a failure.
