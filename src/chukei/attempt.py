@@ -9,6 +9,7 @@ from chukei.capabilities import Known
 from chukei.config import StreamSettings
 from chukei.connect import Opened, connect
 from chukei.errors import UpstreamError
+from chukei.fields import Fields
 from chukei.model import End, Headers, header
 from chukei.pool import Lease, judge
 from chukei.ports import Clock, Credential, Upstream
@@ -94,7 +95,7 @@ class Asking:
         def answered(headers: Headers) -> None:
             attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
             attempt.region = _text(header(headers, b"x-ms-region"))
-            attempt.spilled = header(headers, b"x-ms-is-spilled-over") == b"true"
+            attempt.spilled = _has_spilled(headers)
 
         version = version_for(deployment, call.api_version)
         while True:
@@ -112,8 +113,20 @@ class Asking:
                     answered=answered,
                 )
             except UpstreamError as error:
-                if error.status != 400 or not self._known.learn(deployment, call.operation, version, error.body):
+                names = call.body.names if isinstance(call.body, Fields) else ()
+                if error.status != 400 or not self._known.learn(
+                    deployment, call.operation, version, error.body, used=known, names=names
+                ):
                     raise
+
+
+def _has_spilled(headers: Headers) -> bool:
+    """Whether a provisioned deployment let another one answer (Microsoft: "Manage traffic with spillover").
+
+    Documented is the field that names the deployment it came from; seen beside it is one that says true or false.
+    """
+    said = header(headers, b"x-ms-is-spilled-over") or b""
+    return said.lower() == b"true" or header(headers, b"x-ms-spillover-from-deployment") is not None
 
 
 def _text(value: bytes | None) -> str | None:
