@@ -48,12 +48,29 @@ class Operation:
     large_events: bool = False
 
 
+class CallerKind(StrEnum):
+    """How a caller was recognised."""
+
+    ANONYMOUS = "anonymous"
+    LOCAL = "local"
+    SHARED = "shared"  # the one key that all share
+    KEY = "key"  # a key of its own
+    USER = "user"  # a person's Entra ID token, or App Service authentication
+    APPLICATION = "application"  # an application's Entra ID token
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. ``kind`` is ``anonymous``, ``local`` or ``key``; ``name`` may go into logs, a credential never does."""
+    """Who asks.
+
+    ``name`` is what the ledger and the quotas know it by, and may go into logs; a credential never does. ``groups`` are
+    names from the configuration, in its order. ``key_id`` is the public part of the key it used.
+    """
 
     name: str
-    kind: str
+    kind: CallerKind
+    groups: tuple[str, ...] = ()
+    key_id: str | None = None
 
 
 class End(StrEnum):

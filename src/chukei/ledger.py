@@ -1,0 +1,109 @@
+"""What the ledger keeps of each request, and the questions that it answers. No prompt, no completion, no credential."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request. ``id`` is the relay's own and unique, since clients may choose ``request_id``.
+
+    Tokens as in ``usage.Usage``: ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where
+    Azure had not counted them. ``wasted`` are input tokens that other deployments may have charged for the same request.
+    ``cost`` is in micro-units of the currency of the prices; None where the model has no price. Durations are in
+    milliseconds.
+    """
+
+    id: str
+    time: datetime
+    request_id: str
+    caller: str
+    kind: str
+    group: str | None
+    key_id: str | None
+    operation: str
+    model: str | None
+    deployment: str | None
+    stream: bool
+    status: int | None
+    end: str
+    code: str | None
+    finish_reason: str | None
+    input: int
+    cached: int
+    output: int
+    reasoning: int
+    estimated: bool
+    wasted: int
+    cost: int | None
+    first_token: float | None
+    duration: float
+    retries: int
+    hedges: int
+    upstream_request_id: str | None
+    region: str | None
+
+
+class By(StrEnum):
+    """What usage can be summed by."""
+
+    CALLER = "caller"
+    GROUP = "group"
+    MODEL = "model"
+    DEPLOYMENT = "deployment"
+    DAY = "day"  # of UTC
+    END_REASON = "end-reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which entries to sum, from ``since`` up to but not including ``until``, and by what, in order."""
+
+    by: tuple[By, ...] = (By.CALLER,)
+    since: datetime | None = None
+    until: datetime | None = None
+    caller: str | None = None
+    group: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The sums of the entries with the same values of what was asked by; ``names`` holds those values in that order.
+
+    ``cost`` is in micro-units and leaves out the ``unpriced`` requests. ``estimated`` counts requests whose tokens Azure
+    had not counted.
+    """
+
+    names: tuple[str, ...]
+    requests: int
+    failed: int
+    input: int
+    cached: int
+    output: int
+    reasoning: int
+    wasted: int
+    estimated: int
+    cost: int
+    unpriced: int
+    first_token: float | None  # mean, in milliseconds, of those that streamed
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A caller's key as the database knows it: never the key itself.
+
+    ``digest`` is HMAC-SHA-256 of the secret part with a pepper of the given version, from outside the database. A
+    caller may have several at once, so that one can be replaced while the other still works.
+    """
+
+    id: str
+    caller: str
+    group: str | None
+    digest: bytes
+    pepper: int
+    created: datetime
+    expires: datetime | None
+    revoked: datetime | None
+    note: str | None
