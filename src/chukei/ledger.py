@@ -10,9 +10,9 @@ class Entry:
     """One request. ``id`` is the relay's own and unique, since clients may choose ``request_id``.
 
     Tokens as in ``usage.Usage``: ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where
-    Azure had not counted them. ``wasted`` are input tokens that other deployments may have charged for the same request.
-    ``cost`` is in micro-units of the currency of the prices; None where the model has no price. Durations are in
-    milliseconds.
+    Azure had not counted them. ``wasted`` are input tokens that other deployments may have charged for the same
+    request. ``cost`` is in micro-units of the currency of the prices; None where the model has no price. Durations are
+    in milliseconds.
     """
 
     id: str
@@ -72,8 +72,8 @@ class Question:
 class Sum:
     """The sums of the entries with the same values of what was asked by; ``names`` holds those values in that order.
 
-    ``cost`` is in micro-units and leaves out the ``unpriced`` requests. ``estimated`` counts requests whose tokens Azure
-    had not counted.
+    ``cost`` is in micro-units and leaves out the ``unpriced`` requests. ``estimated`` counts requests whose tokens
+    Azure had not counted.
     """
 
     names: tuple[str, ...]

@@ -90,7 +90,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Currency units for a million tokens of one model; ``cached`` is the price of input that Azure had in its cache."""
+    """Currency units for a million tokens of a model; ``cached`` is the price of input that Azure had in its cache."""
 
     input: float = 0.0
     cached: float | None = None
