@@ -8,11 +8,11 @@ import hmac
 
 from chukei.config import AuthSettings, ServerSettings
 from chukei.errors import CallerError, origin_not_allowed
-from chukei.model import Caller, Headers, header
+from chukei.model import Caller, CallerKind, Headers, header
 
-ANONYMOUS = Caller("anonymous", "anonymous")
-LOCAL = Caller("local", "local")
-SHARED = Caller("shared-key", "key")
+ANONYMOUS = Caller("anonymous", CallerKind.ANONYMOUS)
+LOCAL = Caller("local", CallerKind.LOCAL)
+SHARED = Caller("shared-key", CallerKind.SHARED)
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # Fields that only a proxy adds. Behind one, a loopback peer says nothing about where the client is.

@@ -4,7 +4,8 @@ Money is counted in whole micro-units, millionths of the currency that the confi
 are exact. A price is per million tokens; so tokens times price is micro-units.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 
@@ -35,7 +36,25 @@ class Limits:
     concurrent: int | None = None
 
     def __bool__(self) -> bool:
-        return any(getattr(self, field.name) is not None for field in fields(self))
+        return any(getattr(self, each.name) is not None for each in fields(self))
+
+
+NOTHING = Limits()
+"""No limit at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One table of rules; None and empty tables say nothing. ``limits`` are those of each caller."""
+
+    models: tuple[str, ...] | None = None
+    default_model: str | None = None
+    system: str | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    caps: Mapping[str, int | float] = field(default_factory=dict)
+    see_deployment: bool | None = None
+    limits: Limits = NOTHING
+    total: Limits = NOTHING  # of all members together; for groups
 
 
 @dataclass(frozen=True, slots=True)

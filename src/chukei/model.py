@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chukei.limits import Prices
+
 Headers = list[tuple[bytes, bytes]]
 """Header fields in order of arrival, names in lower case, as ASGI and HTTP/1.1 parsers hand them over."""
 
@@ -162,3 +164,4 @@ class Model:
     system: str | None = None
     parameters: Mapping[str, object] | None = None
     caps: Mapping[str, int | float] | None = None
+    prices: Prices | None = None

@@ -4,8 +4,11 @@ from chukei.config.load import load
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
     AuthSettings,
+    CallerSettings,
     CredentialSettings,
+    LedgerSettings,
     LogSettings,
+    PolicySettings,
     PoolSettings,
     Secret,
     ServerSettings,
@@ -20,9 +23,12 @@ from chukei.config.upstreams import SIMULATED_MODELS
 __all__ = [
     "SIMULATED_MODELS",
     "AuthSettings",
+    "CallerSettings",
     "ConfigError",
     "CredentialSettings",
+    "LedgerSettings",
     "LogSettings",
+    "PolicySettings",
     "PoolSettings",
     "Problem",
     "Secret",

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chukei.config.pool import read_pool, read_stores
+from chukei.config.policies import read_policies
+from chukei.config.pool import read_ledger, read_pool, read_stores
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
     AuthSettings,
@@ -120,7 +121,9 @@ def _read(document: Document) -> Settings:
     auth = _auth(root.table("auth"), document)
     log = _log(root.table("log"))
     simulator = _simulator(root.table("simulator"))
+    ledger = read_ledger(root.table("ledger"))
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
+    policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
     root.done()
     return Settings(
         server=server,
@@ -128,6 +131,8 @@ def _read(document: Document) -> Settings:
         upstream=upstream,
         pool=pool,
         stores=stores,
+        ledger=ledger,
+        policies=policies,
         auth=auth,
         log=log,
         simulator=simulator,

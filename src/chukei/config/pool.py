@@ -3,13 +3,14 @@
 import re
 
 from chukei.config.reader import Reader
-from chukei.config.settings import PoolSettings, Secret, StoreSettings
+from chukei.config.settings import LedgerSettings, PoolSettings, Secret, StoreSettings
 from chukei.config.upstreams import split_address
 
 AFFINITIES = ("prompt_cache_key", "session", "user", "prompt")
 """What requests can have in common that should find the same deployment again."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")  # RFC 9110 §5.6.2
+_POSTGRES = frozenset({"postgresql", "postgres"})
 _REDIS = frozenset({"redis", "rediss", "unix"})
 
 
@@ -52,8 +53,32 @@ def read_stores(table: Reader) -> StoreSettings:
         quota = None
     if quota is not None and not _is_redis(quota):
         table.problem("quota", 'must be "memory" or the address of a Redis: redis://HOST:6379/0, rediss:// for TLS')
+    away = table.string("quota_away", "guard", choices=("guard", "open", "closed")) or "guard"
+    replicas = table.integer("replicas", 1, low=1, high=10_000)
+    ledger = table.address("ledger")
+    if ledger is not None and not _is_database(ledger):
+        table.problem("ledger", "must be sqlite:///PATH/TO/FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE")
     table.done()
-    return StoreSettings(quota=quota)
+    return StoreSettings(quota=quota, quota_away=away, replicas=replicas, ledger=ledger)
+
+
+def read_ledger(table: Reader) -> LedgerSettings:
+    """Read ``[ledger]``."""
+    plain = LedgerSettings()
+    settings = LedgerSettings(
+        retention_days=table.number("retention_days", plain.retention_days, low=0.0, high=36_500.0),
+        spool=table.string("spool"),
+        max_spool_bytes=table.integer("max_spool_bytes", plain.max_spool_bytes, low=65_536, high=2**40),
+    )
+    table.done()
+    return settings
+
+
+def _is_database(address: Secret) -> bool:
+    parts = split_address(address.reveal())
+    if parts is None:
+        return False
+    return bool(parts.path.strip("/")) if parts.scheme == "sqlite" else parts.scheme in _POSTGRES
 
 
 def _is_redis(address: Secret) -> bool:

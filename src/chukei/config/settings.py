@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from chukei.limits import Rules
 from chukei.model import Deployment, Model
 
 MEBIBYTE = 1024 * 1024
@@ -89,9 +90,17 @@ class PoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """``[stores]``: what replicas share. ``quota`` is the address of a Redis, or None for this process's memory."""
+    """``[stores]``: what replicas share.
+
+    ``quota`` is the address of a Redis, or None for this process's memory; ``quota_away`` says what happens while it is
+    away: ``guard`` keeps what can be counted here and refuses what costs money, ``open`` and ``closed`` grant or refuse
+    all. ``replicas`` divides the limits meanwhile. ``ledger`` is the address of the database, None for none.
+    """
 
     quota: Secret | None = None
+    quota_away: str = "guard"
+    replicas: int = 1
+    ledger: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,32 @@ class AuthSettings:
 
     anonymous: bool = False
     api_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSettings:
+    """``[callers.NAME]``: rules, and for one with a key in the file its SHA-256 digest and groups."""
+
+    rules: Rules
+    key_sha256: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """``[callers]`` and ``[groups]``."""
+
+    callers: Mapping[str, CallerSettings] = field(default_factory=dict)
+    groups: Mapping[str, Rules] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """``[ledger]``: how long entries are kept, and what may wait while the database is away."""
+
+    retention_days: float = 400.0
+    spool: str | None = None
+    max_spool_bytes: int = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +180,8 @@ class Settings:
     upstream: UpstreamSettings
     pool: PoolSettings
     stores: StoreSettings
+    ledger: LedgerSettings
+    policies: PolicySettings
     auth: AuthSettings
     log: LogSettings
     simulator: SimulatorSection

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from chukei.config.prices import read_prices
 from chukei.config.reader import Document, Problem, Reader
 from chukei.config.settings import CredentialSettings
 from chukei.model import Deployment, Model
@@ -190,21 +191,24 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         name=name,
         deployments=tuple(found),
         system=table.string("system"),
-        parameters=_parameters(table),
-        caps=_caps(table),
+        parameters=read_parameters(table),
+        caps=read_caps(table),
+        prices=read_prices(table.table("prices")),
     )
     table.done()
     return model if found else None
 
 
-def _parameters(table: Reader) -> dict[str, Any]:
+def read_parameters(table: Reader) -> dict[str, Any]:
+    """Read what is filled in where a client is silent."""
     parameters = table.mapping("parameters")
     for key in {"model", "messages", "input", "prompt", "stream", "stream_options"} & set(parameters):
         table.problem("parameters", f"must not hold {key}, which is the client's or the relay's to set")
     return parameters
 
 
-def _caps(table: Reader) -> dict[str, int | float]:
+def read_caps(table: Reader) -> dict[str, int | float]:
+    """Read what a client may lower but not raise."""
     caps = table.mapping("caps")
     for key, value in caps.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:

@@ -1,0 +1,82 @@
+"""The parts of the configuration that say what callers and groups may do, and what models cost."""
+
+import re
+from collections.abc import Collection
+
+from chukei.config.reader import Reader
+from chukei.config.settings import CallerSettings, PolicySettings
+from chukei.config.upstreams import read_caps, read_parameters
+from chukei.limits import Limits, Rules
+
+MICRO = 1_000_000
+"""Micro-units in one unit of currency."""
+
+_MOST = 2**53
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+_NAME = re.compile(r"[\w.:/@ -]{1,128}")
+
+
+def read_policies(root: Reader, models: Collection[str], *, closed: bool) -> PolicySettings:
+    """Read ``[groups]`` and ``[callers]``. ``closed`` says that no other models than those named exist."""
+    groups: dict[str, Rules] = {}
+    callers: dict[str, CallerSettings] = {}
+    for name, table in root.tables("groups"):
+        groups[name] = _rules(name, table, models if closed else (), group=True)
+        table.done()
+    digests: dict[str, str] = {}
+    for name, table in root.tables("callers"):
+        rules = _rules(name, table, models if closed else (), group=False)
+        wanted = table.strings("groups")
+        for group in wanted:
+            if group not in groups:
+                table.problem("groups", f"names {group!r}, but there is no [groups.{group}]")
+        digest = table.string("key_sha256")
+        if digest is not None and not _DIGEST.fullmatch(digest):
+            table.problem("key_sha256", "must be the 64 hexadecimal digits of a SHA-256 digest")
+        if digest is not None and (other := digests.setdefault(digest.lower(), name)) != name:
+            table.problem("key_sha256", f"is that of {other} too; each caller needs a key of its own")
+        callers[name] = CallerSettings(rules, digest.lower() if digest else None, wanted)
+        table.done()
+    return PolicySettings(callers, groups)
+
+
+def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) -> Rules:
+    if not _NAME.fullmatch(name):
+        table.problem("", "the name has characters that could not stand in a log or a header")
+    allowed = table.strings("models") if table.has("models") else None
+    default = table.string("default_model")
+    for wanted in (*(allowed or ()), *([default] if default else [])):
+        if models and wanted not in models:
+            table.problem("models", f"names {wanted!r}, which is not one of the models: {', '.join(models)}")
+    if default is not None and allowed is not None and default not in allowed:
+        table.problem("default_model", f"{default!r} is not among the models that are allowed")
+    return Rules(
+        models=allowed,
+        default_model=default,
+        system=table.string("system"),
+        parameters=read_parameters(table),
+        caps=read_caps(table),
+        see_deployment=table.boolean("see_deployment") if table.has("see_deployment") else None,
+        limits=read_limits(table.table("limits")),
+        total=read_limits(table.table("total")) if group else Limits(),
+    )
+
+
+def read_limits(table: Reader) -> Limits:
+    """Read what one subject may use. Money is in units of the currency of the prices."""
+    money = table.number("money_per_month", -1.0, low=0.0, high=1e9)
+    limits = Limits(
+        requests_per_minute=_count(table, "requests_per_minute"),
+        tokens_per_minute=_count(table, "tokens_per_minute"),
+        tokens_per_day=_count(table, "tokens_per_day"),
+        tokens_per_month=_count(table, "tokens_per_month"),
+        money_per_month=round(money * MICRO) if money >= 0 else None,
+        concurrent=_count(table, "concurrent"),
+    )
+    table.done()
+    return limits
+
+
+def _count(table: Reader, key: str) -> int | None:
+    value = table.integer(key, -1, low=0, high=_MOST)
+    return value if value >= 0 else None
