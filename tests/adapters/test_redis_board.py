@@ -82,6 +82,14 @@ async def reaches(board: RedisBoard, ear: Ear) -> None:
     await eventually(lambda: ear.marks > marks)
 
 
+async def sought(board: RedisBoard, made: str) -> str:
+    """Ask until it is known where an id was made: on a busy machine one answer may come too late."""
+    async with asyncio.timeout(10):
+        while (found := await board.home(made)) is None:
+            await asyncio.sleep(0.01)
+        return found
+
+
 def similar(change: Change, sent: Change) -> bool:
     """Whether it is the change that was sent, up to ten seconds ago."""
     same = (change.condition, change.subject, change.why) == (sent.condition, sent.subject, sent.why)
@@ -247,9 +255,9 @@ async def test_an_id_is_found_by_the_other_replicas(server: RedisServer) -> None
         one.remember("resp_1", ONE)
         one.remember("resp_\ud800", "https://two/deployment")
         await eventually(lambda: server.command("DBSIZE") == b":2\r\n")
-        assert await other.home("resp_1") == ONE
-        assert await one.home("resp_1") == ONE
-        assert await other.home("resp_\ud800") == "https://two/deployment"
+        assert await sought(other, "resp_1") == ONE
+        assert await sought(one, "resp_1") == ONE
+        assert await sought(other, "resp_\ud800") == "https://two/deployment"
         assert await other.home("resp_2") is None
         assert await other.home("x" * 1_000_000) is None
 
@@ -278,7 +286,7 @@ async def test_a_request_that_ends_while_it_asks_disturbs_nobody(mortal: RedisSe
         with pytest.raises(asyncio.CancelledError):
             await asking
         mortal.resume()
-        assert await other.home("resp_1") == ONE
+        assert await sought(other, "resp_1") == ONE
 
 
 def suspends(asking: Callable[[], object]) -> bool:
@@ -302,14 +310,14 @@ async def test_a_stalled_redis_costs_a_tenth_of_a_second_once(
         mortal.pause()
         began = time.monotonic()
         assert await other.home("resp_1") is None
-        assert 0.09 < time.monotonic() - began < 0.6
+        assert 0.09 < time.monotonic() - began < 0.9 * COMMAND_SECONDS
         assert not suspends(lambda: other.home("resp_1"))
         one.publish(COOLING)
         await eventually(lambda: not connected(one) and not connected(other), 10)
         assert not suspends(lambda: other.home("resp_1"))
         mortal.resume()
         await eventually(lambda: connected(one) and connected(other), 20)
-        assert await other.home("resp_1") == ONE
+        assert await sought(other, "resp_1") == ONE
         await eventually(lambda: any(similar(change, COOLING) for change in ear_of_other.heard))
     assert count(caplog, AWAY) == count(caplog, BACK) == 2  # one line of each for each board
 
@@ -350,7 +358,7 @@ async def test_away_at_the_start(mortal: RedisServer, caplog: pytest.LogCaptureF
         assert similar(ear.about(QUOTA)[0], COOLING)
         assert {change.condition for change in ear.about(ONE)} <= {Condition.CLOSED}
         await reaches(one, ear)
-        assert await other.home("resp_1") == ONE
+        assert await sought(other, "resp_1") == ONE
     assert count(caplog, AWAY) == count(caplog, BACK) == 2
     levels = {record.levelname for record in caplog.records if record.getMessage().startswith((AWAY, BACK))}
     assert levels == {"WARNING", "INFO"}
@@ -416,7 +424,7 @@ async def test_a_read_only_replica_is_still_heard(mortal: RedisServer, caplog: p
         one.publish(COOLING)
         await eventually(lambda: count(caplog, "Redis does not take") == 1)
         assert connected(one)
-        assert await other.home("resp_1") == ONE
+        assert await sought(other, "resp_1") == ONE
         assert not kept(mortal, Condition.COOLING, QUOTA)
         mortal.command("REPLICAOF", "NO", "ONE")
         await eventually(lambda: kept(mortal, Condition.COOLING, QUOTA), 20)
@@ -493,7 +501,7 @@ async def test_what_strangers_keep_is_ignored(server: RedisServer, caplog: pytes
         assert ear_of_one.heard == []
         await reaches(other, ear_of_one)
         assert await other.home("resp_1") is None
-        assert len(await other.home("resp_2") or "") < 5_000
+        assert len(await sought(other, "resp_2")) < 5_000
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -526,7 +534,7 @@ async def test_a_burst_does_not_grow_without_bound(mortal: RedisServer) -> None:
         await eventually(lambda: len(ear.heard) > 0)
         assert {change.why for change in ear.heard} == {"9999"}
         assert mortal.command("DBSIZE") == b":%d\r\n" % (2 * KEPT)
-        assert await other.home("resp_9999") == ONE
+        assert await sought(other, "resp_9999") == ONE
 
 
 async def test_a_burst_while_connected_ends_with_the_last(server: RedisServer) -> None:
@@ -586,6 +594,37 @@ async def test_closing_during_an_outage_takes_no_longer_than_it_may(mortal: Redi
         began = time.monotonic()
         await board.close()
         assert time.monotonic() - began < COMMAND_SECONDS + 1.5
+
+
+async def test_closing_at_any_moment_leaves_nothing(mortal: RedisServer) -> None:
+    mortal.start()
+    before = sockets()
+    for step in range(40):
+        if step % 10 == 9:  # while it notices that Redis is away, and tidies up
+            async with boards(mortal.url) as [(board, _)]:
+                await eventually(lambda: connected(board))
+                mortal.stop()
+                await asyncio.sleep(step / 40_000)
+            mortal.start()
+        else:  # while it connects, reads and tells
+            async with boards(mortal.url) as [(board, _)]:
+                board.publish(COOLING)
+                await asyncio.sleep(step / 10_000)
+        await eventually(lambda: sockets() <= before)
+
+
+async def test_many_subjects_are_caught_up_with(server: RedisServer) -> None:
+    subjects = [f"https://{number}.openai.azure.com/gpt-4o" for number in range(1000)]
+    teller, ear = RedisBoard(server.url, subjects, Ear()), Ear()
+    teller.start()
+    for subject in subjects:
+        teller.publish(Change(Condition.OPEN, subject, 30.0, "many"))
+    await teller.close()
+    late = RedisBoard(server.url, subjects, ear)
+    late.start()
+    await eventually(lambda: connected(late), 20)
+    await late.close()
+    assert {change.subject for change in ear.heard} == set(subjects)
 
 
 # How to get there.

@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import AuthenticationError, ConnectionError, ReadOnlyError
 from tests.live.relays import clean_environment
 
-from chukei.adapters.redis_client import ended, pool_for, reason, stopped, until_one_ends
+from chukei.adapters.redis_client import ended, pool_for, reason, stopped, undisturbed, until_one_ends
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,27 @@ async def test_the_first_to_end_stops_the_others_and_says_why() -> None:
     with pytest.raises(OSError, match="first"):
         await until_one_ends(wait(), fail())
     assert ends == ["stopped"]
+
+
+@pytest.mark.anyio
+async def test_what_is_undisturbed_ends_before_its_cancellation_goes_on() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    done: list[str] = []
+
+    async def tidy() -> None:
+        begun.set()
+        await go_on.wait()
+        done.append("tidied")
+
+    task = asyncio.create_task(undisturbed(tidy()))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["tidied"]
 
 
 @pytest.mark.anyio

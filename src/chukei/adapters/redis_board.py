@@ -18,8 +18,17 @@ from contextlib import suppress
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from chukei.adapters.redis_client import COMMAND_SECONDS, ended, pipelined, pool_for, reason, stopped, until_one_ends
-from chukei.adapters.redis_messages import MAX_BYTES, Outbox, Words
+from chukei.adapters.redis_client import (
+    COMMAND_SECONDS,
+    ended,
+    pipelined,
+    pool_for,
+    reason,
+    stopped,
+    undisturbed,
+    until_one_ends,
+)
+from chukei.adapters.redis_messages import BATCH, MAX_BYTES, Outbox, Words
 from chukei.model import Change, Condition
 from chukei.ports import Clock
 
@@ -150,9 +159,12 @@ class RedisBoard:
             await until_one_ends(self._listen(hearing), self._speak(client))
         finally:
             self._client = None
-            await stopped(self._asking)
-            await ended(hearing.aclose)
-            await ended(client.connection_pool.disconnect)
+            await undisturbed(self._leave(client, hearing))
+
+    async def _leave(self, client: Redis, hearing: PubSub) -> None:
+        await stopped(self._asking)
+        await ended(hearing.aclose)
+        await ended(client.connection_pool.disconnect)
 
     async def _join(self, client: Redis, hearing: PubSub) -> None:
         """Subscribe first and read then, so that nothing falls between."""
@@ -180,16 +192,18 @@ class RedisBoard:
 
     async def _catch_up(self, client: Redis) -> None:
         """Read what holds now."""
-        async with client.pipeline(transaction=False) as pipeline:
-            for subject in self._subjects:
-                for condition in (Condition.COOLING, Condition.OPEN):
-                    key = self._words.key(condition, subject)
-                    pipeline.execute_command("GETRANGE", key, 0, MAX_BYTES)
-                    pipeline.execute_command("PTTL", key)
-            answers = await pipeline.execute(raise_on_error=False)
-        for value, left in zip(answers[::2], answers[1::2], strict=True):
-            if isinstance(left, int) and left > 0:
-                self._take(value, left / 1000)
+        subjects = list(self._subjects)
+        for start in range(0, len(subjects), BATCH):
+            async with client.pipeline(transaction=False) as pipeline:
+                for subject in subjects[start : start + BATCH]:
+                    for condition in (Condition.COOLING, Condition.OPEN):
+                        key = self._words.key(condition, subject)
+                        pipeline.execute_command("GETRANGE", key, 0, MAX_BYTES)
+                        pipeline.execute_command("PTTL", key)
+                answers = await pipeline.execute(raise_on_error=False)
+            for value, left in zip(answers[::2], answers[1::2], strict=True):
+                if isinstance(left, int) and left > 0:
+                    self._take(value, left / 1000)
 
     def _take(self, data: object, left: float | None = None) -> None:
         """Hand a change on, if it is one: anybody who can reach Redis may have written it."""

@@ -88,7 +88,7 @@ async def until_one_ends(*work: Coroutine[object, object, None]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await stopped(tasks)
+        await undisturbed(stopped(tasks))
     for task in done:
         task.result()
 
@@ -107,6 +107,16 @@ async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in done:
             if not task.cancelled():
                 task.exception()  # looked at, so that asyncio does not complain that nobody did
+
+
+async def undisturbed(work: Coroutine[object, object, None]) -> None:
+    """Finish, also when cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def ended(close: Callable[[], Awaitable[object]]) -> None:
