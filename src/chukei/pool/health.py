@@ -19,6 +19,8 @@ class Health:
 
     def __init__(self, settings: PoolSettings, draw: Callable[[], float]) -> None:
         self._settings = settings
+        # What another replica says is believed for no longer than what this one would have found out itself.
+        self._longest = max(settings.max_breaker_seconds, settings.misconfigured_seconds, settings.max_cooldown_seconds)
         self._draw = draw
         self._quotas: dict[str, Quota] = {}
         self._members: dict[Deployment, Member] = {}
@@ -126,6 +128,16 @@ class Health:
             self._opened(member, now, seconds, verdict)
         self._place(member, now)
 
+    def outrun(self, member: Member, now: float) -> None:
+        """Note that a breaker's trial was unusually slow, and was stopped when another deployment spoke.
+
+        So it has failed: else each request in turn would try a deployment that stays silent, at the price of another.
+        """
+        if member.breaker.why is not None:
+            verdict = Verdict(Fault.FAILED, "hedge_lost")
+            self._opened(member, now, member.breaker.trip(now, verdict.why, None), verdict)
+            self._place(member, now)
+
     def _cool(self, member: Member, now: float, verdict: Verdict) -> None:
         if not self._settings.max_cooldown_seconds:
             return
@@ -161,11 +173,12 @@ class Health:
                 quota.cool(now, change.seconds, change.why, self._settings)
                 self._cooled(quota, now)
             return
+        seconds = min(change.seconds, self._longest)
         for member in self._by_identity.get(change.subject, ()):
             breaker = member.breaker
             if change.condition is Condition.CLOSED:
                 breaker.close()
-            elif self._settings.breaker_failures and now + change.seconds > breaker.until:
-                breaker.trip(now, change.why, change.seconds)
+            elif self._settings.breaker_failures and now + seconds > breaker.until:
+                breaker.trip(now, change.why, seconds)
                 self._set_alarm(member, now)
             self._place(member, now)
