@@ -1,6 +1,7 @@
 """From a request to its first event: whatever goes wrong until then is a plain error."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -8,8 +9,7 @@ from tests.fakes import EVENT_STREAM, JSON, FakeAnswer, FakeUpstream
 
 from chukei import sse
 from chukei.call import UpstreamRequest
-from chukei.config import StreamSettings, UpstreamSettings
-from chukei.connect import LARGE_EVENT_BYTES, MAX_ERROR_BYTES, MAX_WHOLE_BYTES, Opened, connect
+from chukei.connect import LARGE_EVENT_BYTES, MAX_ERROR_BYTES, MAX_WHOLE_BYTES, Opened, connect, error_of_event
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers, Operation
 from chukei.wire import CHAT, OPERATIONS, RESPONSES
@@ -36,10 +36,10 @@ async def ask(
         REQUEST,
         operation,
         wants_stream=wants_stream,
-        stream_settings=StreamSettings(first_token_seconds=seconds, max_event_bytes=cap),
-        upstream_settings=UpstreamSettings(answer_seconds=seconds),
+        seconds=seconds,
+        cap=cap,
         sent=lambda: None,
-        answered=lambda headers: None,
+        answered=lambda _: None,
     )
     return opened, upstream
 
@@ -149,13 +149,27 @@ async def test_a_giant_first_event_is_an_error_unless_the_operation_has_large_on
 
 
 async def test_an_unexpected_content_type_is_never_relayed() -> None:
-    for kind in (b"text/html", b"application/json", b"text/html; charset=utf-8", b"", b"x/y\x1b[31m"):
+    for kind in (b"text/html", b"text/plain", b"text/html; charset=utf-8", b"", b"x/y\x1b[31m"):
         error = await refused(FakeAnswer([b"<script>", b""], headers=[(b"content-type", kind)]))
         assert (error.status, error.code, error.end) == (502, "unexpected_content_type", End.UNEXPECTED_ANSWER)
         assert error.message.isprintable()
         assert b"script" not in error.body
     error = await refused(FakeAnswer([b"<script>"], headers=[(b"content-type", b"text/html")]), wants_stream=False)
     assert error.code == "unexpected_content_type"
+
+
+@pytest.mark.parametrize("body", [b"<script>", b'{"id":"x","choices":[]}', b'{"error":null}', b""])
+async def test_a_plain_answer_to_a_call_for_a_stream_is_no_stream(body: bytes) -> None:
+    error = await refused(FakeAnswer([body, b""], headers=JSON))
+    assert (error.status, error.code, error.end) == (502, "not_a_stream", End.UNEXPECTED_ANSWER)
+    assert b"script" not in error.body
+
+
+@pytest.mark.parametrize(("said", "status"), [(b'{"code":"429","message":"slow down"}', 429), (ERROR, 502)])
+async def test_an_error_in_a_200_to_a_call_for_a_stream_is_that_error(said: bytes, status: int) -> None:
+    error = await refused(FakeAnswer([b'{"error":' + said + b"}", b""], headers=JSON))
+    assert (error.status, error.end) == (status, End.UPSTREAM_ERROR)
+    assert error.error_json == said
 
 
 @pytest.mark.parametrize(
@@ -204,6 +218,7 @@ async def test_an_error_status_passes_with_the_upstreams_words(status: int, seen
     assert (error.status, error.code, error.end) == (seen, f"upstream_{status}", End.UPSTREAM_STATUS)
     assert error.body == BODY
     assert error.headers == [(b"retry-after", b"7"), (b"retry-after-ms", b"6500")]
+    assert error.retry_after == 6.5
     assert answer.finished
 
 
@@ -243,6 +258,40 @@ async def test_a_429_whose_body_breaks_off_is_still_a_429() -> None:
     error = await refused(FakeAnswer([BODY[:9], broken], status=429, headers=[*JSON, (b"retry-after", b"7")]))
     assert error.status == 429
     assert error.headers == [(b"retry-after", b"7")]
+
+
+async def test_how_far_a_request_came_is_told() -> None:
+    told: list[object] = []
+    answers = [FakeAnswer([CONTENT]), FakeAnswer([BODY, b""], status=500, headers=JSON), ConnectionError()]
+    for answer in answers:
+        with contextlib.suppress(UpstreamError, ConnectionError):
+            await connect(
+                FakeUpstream(answer),
+                REQUEST,
+                CHAT,
+                wants_stream=True,
+                seconds=5.0,
+                cap=65536,
+                sent=lambda: told.append("sent"),
+                answered=told.append,
+            )
+    assert told == ["sent", EVENT_STREAM, "sent", JSON, "sent"]
+
+
+ERRORS_OF_EVENTS = [
+    (b'{"code":"429"}', 429, "429"),
+    (b'{"code":"rate_limit_exceeded"}', 429, "rate_limit_exceeded"),
+    (b'{"code":"content_filter"}', 400, "content_filter"),
+    (b'{"code":null}', 502, "upstream_error"),
+    (b"null", 502, "upstream_error"),
+    (b'"text"', 502, "upstream_error"),
+]
+
+
+@pytest.mark.parametrize(("said", "status", "code"), ERRORS_OF_EVENTS)
+def test_an_events_error_is_told_to_whoever_asks(said: bytes, status: int, code: str) -> None:
+    error = error_of_event(said)
+    assert (error.status, error.code, error.end) == (status, code, End.UPSTREAM_ERROR)
 
 
 async def test_silence_is_a_timeout_at_every_stage() -> None:

@@ -21,6 +21,7 @@ from chukei import sse
 from chukei.auth import Gatekeeper
 from chukei.config import Settings, load
 from chukei.errors import CallerError, UpstreamError
+from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
 from chukei.model import End
 from chukei.pages import Asset, Pages
@@ -61,16 +62,24 @@ class Bench:
         self.upstream = FakeUpstream(*answers)
         self.clock = FakeClock()
         self.hook = FakeHook()
-        pool = Pool(self.settings.models, default=self.settings.default_model, open=self.settings.open)
+        pool = Pool(
+            self.settings.models,
+            self.settings.pool,
+            default=self.settings.default_model,
+            open=self.settings.open,
+            draw=lambda: 0.5,
+        )
         credentials: dict[str, Credential] = {"azure": credential or FakeCredential()}
         services = Services(
-            pool=pool,
             gatekeeper=Gatekeeper(self.settings.auth, self.settings.server),
             pages=Pages(
-                pool, lambda name: Asset("text/html", b"page") if not name else None, simulated=False, pace=0.01
+                pool,
+                lambda name: Asset("text/html", b"page") if not name else None,
+                self.clock,
+                simulated=False,
+                pace=0.01,
             ),
-            upstream=self.upstream,
-            credentials=credentials,
+            failover=Failover(self.settings, pool, self.upstream, credentials, self.clock),
             hooks=[*hooks, self.hook],
             clock=self.clock,
         )

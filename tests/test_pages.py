@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from tests.fakes import FakeReply
+from tests.fakes import FakeClock, FakeReply
 
 from chukei import sse
+from chukei.config import PoolSettings
 from chukei.errors import CallerError
 from chukei.model import Deployment, End, Headers, Model
 from chukei.pages import TEST_TEXT, Asset, Pages
@@ -16,8 +17,15 @@ from chukei.telemetry import RequestRecord
 pytestmark = pytest.mark.anyio
 
 EAST = Deployment("east", "https://east.example", "gpt-4o")
-POOL = Pool({"fast": Model("fast", (EAST,)), "chat": Model("chat", (EAST,))}, default="chat", open=None)
-OPEN = Pool({}, default=None, open=EAST)
+MODELS = {"fast": Model("fast", (EAST,)), "chat": Model("chat", (EAST,))}
+
+
+def pool_of(models: dict[str, Model], *, default: str | None = None, open: Deployment | None = None) -> Pool:
+    return Pool(models, PoolSettings(), default=default, open=open, draw=lambda: 0.5)
+
+
+POOL = pool_of(MODELS, default="chat")
+OPEN = pool_of({}, open=EAST)
 ASSETS = {"": Asset("text/html; charset=utf-8", b"<!doctype html>"), "app.js": Asset("text/javascript", b"export {}")}
 COMMON: Headers = [(b"x-request-id", b"r")]
 
@@ -26,7 +34,7 @@ async def get(
     path: str, pool: Pool = POOL, *, draining: bool = False, simulated: bool = False
 ) -> tuple[FakeReply, RequestRecord]:
     reply, record = FakeReply(), RequestRecord("r", "GET", path)
-    pages = Pages(pool, ASSETS.get, simulated=simulated, pace=0.001)
+    pages = Pages(pool, ASSETS.get, FakeClock(), simulated=simulated, pace=0.001)
     await pages.answer(find("GET", path, ""), reply, COMMON, record, draining=draining)
     assert reply.finished
     assert COMMON[0] in reply.headers
@@ -89,7 +97,7 @@ async def test_health() -> None:
     assert (reply.status, json.loads(reply.body)) == (200, {"status": "ready"})
 
 
-@pytest.mark.parametrize(("pool", "draining"), [(POOL, True), (Pool({}, default=None, open=None), False)])
+@pytest.mark.parametrize(("pool", "draining"), [(POOL, True), (pool_of({}), False)])
 async def test_a_relay_that_drains_or_serves_nothing_is_not_ready(pool: Pool, draining: bool) -> None:
     reply, record = await get("/health/ready", pool, draining=draining)
     assert (reply.status, record.status) == (503, 503)
@@ -110,13 +118,13 @@ async def test_the_test_stream_sends_each_character_by_itself() -> None:
 
 
 def test_only_what_shows_nothing_is_open_to_all() -> None:
-    pages = Pages(POOL, ASSETS.get, simulated=False)
+    pages = Pages(POOL, ASSETS.get, FakeClock(), simulated=False)
     closed = {page for page in Page if pages.needs_caller(page)}
-    assert closed == {Page.MODELS, Page.TEST_STREAM}
+    assert closed == {Page.DEPLOYMENTS, Page.MODELS, Page.TEST_STREAM}
 
 
 async def test_a_route_that_is_no_page_sends_nothing() -> None:
     reply = FakeReply()
-    pages = Pages(POOL, ASSETS.get, simulated=False)
+    pages = Pages(POOL, ASSETS.get, FakeClock(), simulated=False)
     await pages.answer(Route(), reply, [], RequestRecord("r", "GET", "/"), draining=False)
     assert not reply.started

@@ -49,6 +49,7 @@ def test_every_operation_is_reached_three_ways(prefix: str, path: str) -> None:
         ("/web/../../etc/passwd", Route(page=Page.ASSET, name="../../etc/passwd")),  # looked up, never opened
         ("/health/live", Route(page=Page.LIVE)),
         ("/health/ready", Route(page=Page.READY)),
+        ("/health/deployments", Route(page=Page.DEPLOYMENTS)),
         ("/api/test-stream", Route(page=Page.TEST_STREAM)),
         ("/v1/models", Route(page=Page.MODELS)),
         ("/openai/models", Route(page=Page.MODELS)),

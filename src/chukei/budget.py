@@ -30,3 +30,7 @@ class Budget:
             return False
         self._left -= 1
         return True
+
+    def give_back(self) -> None:
+        """Take back what was taken for a request that was not sent after all."""
+        self._left += 1

@@ -1,6 +1,7 @@
 """From a request to the first event: nothing has been promised to the client yet, so every failure is a plain error."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ MAX_WHOLE_BYTES = 4 * 1024 * 1024
 
 LARGE_EVENT_BYTES = 16 * 1024 * 1024
 """The cap for events that hold whole images or sounds, where the configured one is lower."""
+
+_ERROR_FIRST = re.compile(rb'\s*\{\s*"error"')
 
 _OPERATORS = "This is for the relay's operator to mend; callers cannot."
 
@@ -136,7 +139,7 @@ async def _whole(answer: Answer) -> Opened:
         parts.append(data or b"")
         size += len(data or b"")
     body = b"".join(parts)
-    if body.lstrip()[:8] == b'{"error"':
+    if _ERROR_FIRST.match(body):
         error = _error_of(body)
         if error is not None:
             raise error_of_event(error)

@@ -18,7 +18,7 @@ from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.fields import Fields
 from chukei.hedge import first_to_speak
 from chukei.model import Model
-from chukei.pool import Fault, Lease, Pool, judge
+from chukei.pool import Fault, Lease, Member, Pool, judge
 from chukei.ports import Board, Clock, Credential, Upstream
 from chukei.telemetry import RequestRecord, Try
 from chukei.wire import RESPONSES
@@ -91,6 +91,8 @@ class _Search:
         self._leases: list[Lease] = []
         self._asked: list[tuple[Lease, Try]] = []
         self._counted = 0
+        self._without: list[Member] = []  # those who said that they do not know what is to be continued
+        self._told: UpstreamError | None = None  # by the last one that said something else
         self._held: Begun | None = None
         self._won: Begun | None = None
         settings = failover.settings
@@ -165,14 +167,28 @@ class _Search:
         now, settings = self._failover.clock(), self._failover.settings.pool
         if not self._several or fault is Fault.CALLER or self._at_home or now >= self._deadline:
             raise self._final(error, fault)
-        if fault in (Fault.FAILED, Fault.MISCONFIGURED):
-            self._counted += 1
-            if self._counted >= settings.attempts or not self._failover.retries.spend(now):
-                raise self._final(error, fault)
+        if fault is Fault.MISPLACED:
+            return self._next_holder(error, now)
+        if fault in (Fault.FAILED, Fault.MISCONFIGURED) and (
+            self._counted >= settings.attempts or not self._failover.retries.spend(now)
+        ):
+            raise self._final(error, fault)
         try:
             return self._choose()
         except Unavailable:
             raise self._final(error, fault) from None
+
+    def _next_holder(self, error: UpstreamError, now: float) -> Lease:
+        """Choose who else may know what the request continues; one that said nothing of it may have it."""
+        tried = [lease.member for lease in self._leases]
+        lease = self._failover.pool.choose_holder(
+            self._call.model, now, cost=self._cost, tried=tried, without=self._without
+        )
+        if lease is None:
+            last = self._told or error
+            raise self._final(last, judge(last).fault)
+        self._leases.append(lease)
+        return lease
 
     def _final(self, error: UpstreamError, fault: Fault) -> RelayError:
         """Return what the client is told when nobody else is asked."""
@@ -196,8 +212,9 @@ class _Search:
         begun = await first_to_speak(self._try(lease), after, self._second)
         for other, attempt in self._asked:
             if attempt is not begun.attempt and attempt.code in (None, CANCELLED):
+                if attempt.code is not None:  # else it had spoken in the same moment
+                    other.outrun(attempt.seconds)
                 attempt.code = "hedge_lost"
-                other.member.spoke(attempt.seconds)  # it would have taken longer still
         return begun
 
     def _hedge_after(self, lease: Lease) -> float | None:
@@ -205,15 +222,18 @@ class _Search:
         settings, call = self._failover.settings.pool, self._call
         if not (settings.hedge_share and self._several and call.stream and call.operation.generates):
             return None
-        return None if self._at_home else lease.member.percentile(0.95)
+        # What is continued would grow twice where both know it; and most likely only one does.
+        return None if self._continued else lease.member.percentile(0.95)
 
     def _second(self) -> Coroutine[None, None, Begun] | None:
         """Ask a second deployment beside the first, if the budget and the pool have room."""
-        if not self._failover.hedges.spend(self._failover.clock()):
+        hedges = self._failover.hedges
+        if not hedges.spend(self._failover.clock()):
             return None
         try:
             return self._try(self._choose(), hedge=True)
         except Unavailable:
+            hedges.give_back()
             return None
 
     async def _try(self, lease: Lease, *, hedge: bool = False) -> Begun:
@@ -223,10 +243,24 @@ class _Search:
         self._asked.append((lease, attempt))
         record.tries.append(attempt)
         seconds = min(self._limit, self._deadline - failover.clock())
-        begun = await failover.asking.ask(lease, call, record.request_id, attempt, seconds)
-        self._refuse_failure(begun)
+        try:
+            begun = await failover.asking.ask(lease, call, record.request_id, attempt, seconds)
+            self._refuse_failure(begun)
+        except UpstreamError as error:
+            self._note(lease, error)
+            raise
         lease.answered(failover.clock(), attempt.seconds if call.stream else None, begun.opened.answer.headers)
         return begun
+
+    def _note(self, lease: Lease, error: UpstreamError) -> None:
+        """Count a failure, of either of a hedged pair."""
+        fault = judge(error).fault
+        if fault is Fault.MISPLACED:
+            self._without.append(lease.member)
+            return
+        self._told = error
+        if fault in (Fault.FAILED, Fault.MISCONFIGURED):
+            self._counted += 1
 
     def _refuse_failure(self, begun: Begun) -> None:
         """Count a stream that begins with the upstream's own error event as a failure, but keep it.

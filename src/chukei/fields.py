@@ -132,7 +132,6 @@ class Fields:
         sent_as = self._sent_as(name)
         if sent_as is not None:
             self._renamed.pop(name, None)
-            self._changed.pop(sent_as, None)
             self._moved.add(sent_as)
 
     def _sent_as(self, name: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.live.functions_host import ROOT, FunctionsHost
-from tests.live.relays import RelayProcess
+from tests.live.relays import STEADY, RelayProcess
 
 KINDS = ("server", "functions")
 
@@ -135,7 +135,7 @@ class Hosts:
         return self._running[key]
 
     def _start(self, kind: str, setup: Setup) -> Host:
-        environment = _NO_PROXIES | {name: self._filled(value) for name, value in setup.environment.items()}
+        environment = _NO_PROXIES | STEADY | {name: self._filled(value) for name, value in setup.environment.items()}
         if setup.toml:
             path = self._directory / f"{setup.name}.toml"
             path.write_text(self._filled(setup.toml))

@@ -16,7 +16,7 @@ from tests.live.loopback import black_hole, refusing_port
 from tests.live.matrix_cells import Cell, Fault, Phase
 from tests.live.matrix_forms import CHAT, MAX_EVENT, SECURE, UPSTREAM_KEY, Form
 from tests.live.raw_client import RawClient
-from tests.live.relays import InProcessRelay, eventually
+from tests.live.relays import STEADY, InProcessRelay, eventually
 
 from chukei.adapters.request_log import JsonFormatter
 from chukei.config import load
@@ -95,7 +95,7 @@ class Bench:
                     **self.addresses,
                 )
             )
-            relay = InProcessRelay(load(path, {"KEY": UPSTREAM_KEY}))
+            relay = InProcessRelay(load(path, STEADY | {"KEY": UPSTREAM_KEY}))
             self.relays[kind] = await self.stack.enter_async_context(relay)
         return self.relays[kind]
 

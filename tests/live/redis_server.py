@@ -29,20 +29,16 @@ def _free_port() -> int:
 class RedisServer:
     """Keeps nothing over a restart, so that a restart forgets as a real loss would. ``options`` are its arguments."""
 
-    def __init__(self, *options: str, password: str | None = None) -> None:
+    def __init__(self, *options: str) -> None:
         self.port = _free_port()
-        self._options = list(options)
-        self._password = password
+        self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="valkey-")
         self._process: subprocess.Popen[bytes] | None = None
-        if password is not None:
-            self._options += ["--requirepass", password]
 
     @property
     def url(self) -> str:
         """How a client reaches it."""
-        user = f":{self._password}@" if self._password is not None else ""
-        return f"redis://{user}127.0.0.1:{self.port}"
+        return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start, on the same port as before, and return when it answers."""
@@ -81,15 +77,19 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def command(self, *words: str) -> bytes:
+    def command(self, *words: str, password: str | None = None) -> bytes:
         """Send one command as a client of its own and return the raw beginning of the answer."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
-            for each in (("AUTH", self._password), words) if self._password is not None else (words,):
-                parts = [str(word).encode("utf-8", "surrogatepass") for word in each]
-                lines = [b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)]
-                connection.sendall(b"".join(lines))
-                answer = connection.recv(65536)
-            return answer
+            if password is not None:
+                connection.sendall(_packed("AUTH", password))
+                assert connection.recv(64) == b"+OK\r\n"
+            connection.sendall(_packed(*words))
+            return connection.recv(65536)
+
+    def close(self) -> None:
+        """Stop it and remove its folder."""
+        self.stop()
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         self.start()
@@ -98,5 +98,10 @@ class RedisServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-        self._folder.cleanup()
+        self.close()
+
+
+def _packed(*words: str) -> bytes:
+    """Return a command as a client sends it."""
+    parts = [word.encode("utf-8", "surrogatepass") for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)

@@ -25,14 +25,22 @@ from chukei.telemetry import RequestRecord
 _OURS = re.compile(r"(CHUKEI_|AZURE_|OPENAI_|IDENTITY_|MSI_|(HTTPS?|NO|ALL)_PROXY$)", re.IGNORECASE)
 
 
+STEADY = {
+    "CHUKEI_POOL__MAX_COOLDOWN_SECONDS": "0",
+    "CHUKEI_POOL__BREAKER_FAILURES": "0",
+    "CHUKEI_POOL__MISCONFIGURED_SECONDS": "0",
+}
+"""Never leaves a deployment alone: for tests that make their only one fail again and again, and look at each failure."""
+
+
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without anything that configures a relay, and ``extra``."""
     return {key: value for key, value in os.environ.items() if not _OURS.match(key)} | dict(extra or {})
 
 
 def settings_for(endpoint: str, extra: Mapping[str, str] | None = None, path: str | None = None) -> Settings:
-    """Return the settings of a relay to one resource, as the environment would give them."""
-    environment = {
+    """Return the settings of a steady relay to one resource, as the environment would give them."""
+    environment = STEADY | {
         "AZURE_OPENAI_ENDPOINT": endpoint,
         "AZURE_OPENAI_API_KEY": "upstream-secret-key",
         "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",

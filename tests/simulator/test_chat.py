@@ -213,3 +213,18 @@ async def test_old_versions_do_not_know_stream_options(sim: Simulator, version: 
             "param": "stream_options",
             "code": "unknown_parameter",
         }
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("2024-02-01", 400), ("2024-08-01-preview", 400), ("2024-09-01-preview", 200), ("2025-04-01-preview", 200)],
+)
+async def test_old_versions_do_not_know_max_completion_tokens(sim: Simulator, version: str, status: int) -> None:
+    path = f"/openai/deployments/gpt-4o/chat/completions?api-version={version}"
+
+    answer = await post(sim.url, path, question(max_completion_tokens=10))
+
+    assert answer.status == status
+    if status == 400:
+        assert answer.json["error"]["message"] == "Unrecognized request argument supplied: max_completion_tokens"
+        assert answer.json["error"]["code"] is None

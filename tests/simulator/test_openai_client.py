@@ -86,9 +86,10 @@ async def test_responses_stream(client: Client) -> None:
 
 
 async def test_responses_whole_and_with_tools(client: Client) -> None:
-    whole = await client.responses.create(model="gpt-4o", input="repeat: hi there", previous_response_id="resp_1")
+    before = await client.responses.create(model="gpt-4o", input="hello")
+    whole = await client.responses.create(model="gpt-4o", input="repeat: hi there", previous_response_id=before.id)
     assert whole.output_text == "hi there"
-    assert whole.previous_response_id == "resp_1"
+    assert whole.previous_response_id == before.id
 
     called = await client.responses.create(model="gpt-4o", input="The weather in Vienna?", tools=FLAT)
     (item,) = called.output

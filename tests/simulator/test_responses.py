@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.simulator.conftest import Simulate
 from tests.simulator.test_chat_stream import RECORDINGS, TOOL, shape
 from tests.simulator.wire import Answer, post
 
 from chukei.simulator import Simulator
+from chukei.simulator.calls import RESPONSES_KEPT, Stored
 
 pytestmark = pytest.mark.anyio
 
@@ -191,3 +193,60 @@ async def test_dated_versions_have_it_since_march_2025(sim: Simulator, version: 
     path = f"/openai/responses?api-version={version}"
 
     assert (await post(sim.url, path, {"model": "gpt-4o", "input": "hello"})).status == status
+
+
+# What is continued.
+
+
+async def test_a_response_is_continued_by_the_deployment_that_made_it(sim: Simulator) -> None:
+    whole = (await respond(sim, stream=False)).json
+    streamed = (await respond(sim)).chunk_objects[-1]["response"]
+
+    for before in (whole, streamed):
+        answer = await respond(sim, stream=False, previous_response_id=before["id"])
+        assert (answer.status, answer.json["previous_response_id"]) == (200, before["id"])
+
+
+async def test_no_other_deployment_and_no_other_resource_knows_it(sim: Simulator, simulate: Simulate) -> None:
+    made = (await respond(sim, stream=False)).json["id"]
+    elsewhere = await simulate()
+
+    for where, model in ((sim, "gpt-4o-mini"), (elsewhere, "gpt-4o")):
+        answer = await respond(where, model=model, previous_response_id=made)
+        assert (answer.status, answer.json["error"]) == (
+            400,
+            {
+                "message": f"Previous response with id '{made}' not found.",
+                "type": "invalid_request_error",
+                "param": "previous_response_id",
+                "code": "previous_response_not_found",
+            },
+        )
+
+
+async def test_what_was_not_to_be_stored_cannot_be_continued(sim: Simulator) -> None:
+    made = (await respond(sim, stream=False, store=False)).json["id"]
+
+    answer = await respond(sim, previous_response_id=made)
+
+    assert (answer.status, answer.json["error"]["code"]) == (400, "previous_response_not_found")
+
+
+def test_the_oldest_responses_are_forgotten() -> None:
+    stored = Stored()
+    for number in range(RESPONSES_KEPT + 1):
+        stored.keep(f"resp_{number}", "gpt-4o")
+
+    assert not stored.has_response("resp_0", "gpt-4o")
+    assert stored.has_response("resp_1", "gpt-4o")
+
+
+@pytest.mark.parametrize("named", ["conv_1", {"id": "conv_1"}])
+async def test_a_conversation_must_exist(simulate: Simulate, named: Any) -> None:
+    with_it, without = await simulate(conversations=("conv_1",)), await simulate()
+
+    assert (await respond(with_it, conversation=named)).status == 200
+    answer = await respond(without, conversation=named)
+    assert answer.status == 404
+    assert answer.json["error"]["message"] == "Conversation with id 'conv_1' not found."
+    assert answer.json["error"]["code"] is None

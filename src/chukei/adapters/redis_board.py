@@ -18,8 +18,17 @@ from contextlib import suppress
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from chukei.adapters.redis_client import COMMAND_SECONDS, ended, pipelined, pool_for, reason
-from chukei.adapters.redis_messages import MAX_BYTES, Outbox, Words
+from chukei.adapters.redis_client import (
+    COMMAND_SECONDS,
+    ended,
+    pipelined,
+    pool_for,
+    reason,
+    stopped,
+    undisturbed,
+    until_one_ends,
+)
+from chukei.adapters.redis_messages import BATCH, MAX_BYTES, Outbox, Words
 from chukei.model import Change, Condition
 from chukei.ports import Clock
 
@@ -92,15 +101,19 @@ class RedisBoard:
         asking = asyncio.create_task(self._ask(client, self._words.made_key(made)))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
-        return await asking
+        try:
+            done, _ = await asyncio.wait({asking}, timeout=HOME_SECONDS)
+        finally:
+            asking.cancel()
+        if not done:
+            self._doubtful = True
+        return asking.result() if done and not asking.cancelled() else None
 
     async def _ask(self, client: Redis, key: str) -> str | None:
         try:
-            async with asyncio.timeout(HOME_SECONDS):
-                value: object = await client.getrange(key, 0, MAX_BYTES)
+            value: object = await client.getrange(key, 0, MAX_BYTES)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the request goes on without
             logger.debug("it cannot be told where an id was made: %s", reason(error))
-            self._doubtful = True
             return None
         return value.decode("utf-8", "replace") or None if isinstance(value, bytes) else None
 
@@ -136,26 +149,30 @@ class RedisBoard:
             await asyncio.sleep(next(delays))
 
     async def _session(self) -> None:
-        """Hear and tell until something breaks. Subscribes before it reads, so that nothing falls between."""
+        """Hear and tell until something breaks. Only tasks that can be stopped for certain speak to Redis."""
         client = Redis(connection_pool=self._pool())
         hearing = client.pubsub()
         try:
-            await hearing.subscribe(self._words.channel)
-            if await hearing.get_message(timeout=COMMAND_SECONDS) is None:
-                raise TimeoutError("no answer")
-            await self._tell(client)  # first, so that what it undoes is not read
-            await self._catch_up(client)
+            await until_one_ends(self._join(client, hearing))
             self._client, self._stood_at, self._doubtful = client, self._clock(), False
             self._hearing.found()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(hearing))
-                tasks.create_task(self._speak(client))
+            await until_one_ends(self._listen(hearing), self._speak(client))
         finally:
             self._client = None
-            if self._asking:
-                await asyncio.wait(self._asking)
-            await ended(hearing.aclose)
-            await ended(client.connection_pool.disconnect)
+            await undisturbed(self._leave(client, hearing))
+
+    async def _leave(self, client: Redis, hearing: PubSub) -> None:
+        await stopped(self._asking)
+        await ended(hearing.aclose)
+        await ended(client.connection_pool.disconnect)
+
+    async def _join(self, client: Redis, hearing: PubSub) -> None:
+        """Subscribe first and read then, so that nothing falls between."""
+        await hearing.subscribe(self._words.channel)
+        if await hearing.get_message(timeout=COMMAND_SECONDS) is None:
+            raise TimeoutError("no answer")
+        await self._tell(client)  # before reading, so that what it undoes is not read
+        await self._catch_up(client)
 
     async def _listen(self, hearing: PubSub) -> None:
         """Take messages, and notice silence: the library's own health check never misses the answer to its ping."""
@@ -175,16 +192,18 @@ class RedisBoard:
 
     async def _catch_up(self, client: Redis) -> None:
         """Read what holds now."""
-        async with client.pipeline(transaction=False) as pipeline:
-            for subject in self._subjects:
-                for condition in (Condition.COOLING, Condition.OPEN):
-                    key = self._words.key(condition, subject)
-                    pipeline.execute_command("GETRANGE", key, 0, MAX_BYTES)
-                    pipeline.execute_command("PTTL", key)
-            answers = await pipeline.execute(raise_on_error=False)
-        for value, left in zip(answers[::2], answers[1::2], strict=True):
-            if isinstance(left, int) and left > 0:
-                self._take(value, left / 1000)
+        subjects = list(self._subjects)
+        for start in range(0, len(subjects), BATCH):
+            async with client.pipeline(transaction=False) as pipeline:
+                for subject in subjects[start : start + BATCH]:
+                    for condition in (Condition.COOLING, Condition.OPEN):
+                        key = self._words.key(condition, subject)
+                        pipeline.execute_command("GETRANGE", key, 0, MAX_BYTES)
+                        pipeline.execute_command("PTTL", key)
+                answers = await pipeline.execute(raise_on_error=False)
+            for value, left in zip(answers[::2], answers[1::2], strict=True):
+                if isinstance(left, int) and left > 0:
+                    self._take(value, left / 1000)
 
     def _take(self, data: object, left: float | None = None) -> None:
         """Hand a change on, if it is one: anybody who can reach Redis may have written it."""

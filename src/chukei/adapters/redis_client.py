@@ -3,10 +3,12 @@
 Left to itself redis-py tries a refused connection for seconds before it says so.
 """
 
+import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -16,6 +18,9 @@ from redis.exceptions import AuthenticationError, ResponseError
 
 COMMAND_SECONDS = 1.0
 """How long connecting, or one answer, may take."""
+
+CANCEL_AGAIN_SECONDS = 0.1
+"""How long a cancelled task may take before it is cancelled again."""
 
 CONNECTIONS = 8
 """How many connections a replica opens at most: one hears, the others ask and tell."""
@@ -47,7 +52,8 @@ def pool_for(url: str) -> Callable[[], BlockingConnectionPool]:
         parts = urlsplit(url)
         options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
         tls = parts.scheme == "rediss"
-        usable = (tls or parts.scheme == "redis") and parts.hostname and not parts.fragment
+        place = parts.hostname and (parts.path.strip("/") or "0").isdecimal() and not parts.fragment
+        usable = place and (tls or parts.scheme == "redis")
         if usable and all(tls and name.startswith("ssl_") for name in options):
             pool = make()
             pool.connection_class(**pool.connection_kwargs)  # would fail on an unknown option
@@ -71,11 +77,46 @@ async def pipelined(client: Redis, commands: Iterable[tuple[str | bytes | int, .
 
 def reason(error: BaseException) -> str:
     """Describe an error in a few words. A server's own words are left out: some repeat the command, with a password."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
     name = type(error).__name__
     text = "" if isinstance(error, ResponseError | AuthenticationError) else str(error)[:200]
     return f"{name}: {text}" if text else name
+
+
+async def until_one_ends(*work: Coroutine[object, object, None]) -> None:
+    """Run until one of several ends, stop the others, and raise what that one raised."""
+    tasks = {asyncio.create_task(each) for each in work}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await undisturbed(stopped(tasks))
+    for task in done:
+        task.result()
+
+
+async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: redis-py sends with ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that
+    comes together with the result (https://github.com/python/cpython/issues/86296).
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not complain that nobody did
+
+
+async def undisturbed(work: Coroutine[object, object, None]) -> None:
+    """Finish, also when cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def ended(close: Callable[[], Awaitable[object]]) -> None:

@@ -9,9 +9,10 @@ signals   whose affair a failure is, and when to come back
 busy      what a caller hears when there is none; status what an operator sees
 """
 
+from chukei.pool.member import Member
 from chukei.pool.pool import Lease, Pool
 from chukei.pool.ring import digest
 from chukei.pool.signals import Fault, Verdict, judge, retry_after
 from chukei.pool.status import DeploymentStatus
 
-__all__ = ["DeploymentStatus", "Fault", "Lease", "Pool", "Verdict", "digest", "judge", "retry_after"]
+__all__ = ["DeploymentStatus", "Fault", "Lease", "Member", "Pool", "Verdict", "digest", "judge", "retry_after"]

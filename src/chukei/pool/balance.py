@@ -28,6 +28,11 @@ MAX_STEPS = 8
 """After so many deployments on the ring that will not do, the choice is made without it."""
 
 
+LEAD = 16
+"""So many choices ahead of its turn a group may get by requests that belong together. What goes beyond is forgotten,
+lest all others go elsewhere for as long afterwards."""
+
+
 class Slot:
     """A deployment's place in one tier of one model. ``turn`` is the one entry of its group's heap that counts."""
 
@@ -47,9 +52,9 @@ class Slot:
 
 
 class Group:
-    """The deployments of one weight in a tier."""
+    """The deployments of one weight in a tier. ``turn`` is the one entry of the tier's queue that counts."""
 
-    __slots__ = ("available", "heap", "passed", "slots", "weight")
+    __slots__ = ("available", "heap", "passed", "slots", "turn", "weight")
 
     def __init__(self, weight: int) -> None:
         self.weight = weight
@@ -57,9 +62,13 @@ class Group:
         self.heap: list[tuple[bool, int, int, Slot]] = []  # at its limit?, tokens, turn, slot
         self.available = 0
         self.passed = 0.0
+        self.turn = -1
 
     def least(self, tried: Container[Member]) -> Slot | None:
         """Return the available deployment with the least to do that was not tried, or None."""
+        if len(self.slots) == 1:
+            alone = self.slots[0]
+            return alone if alone.available and alone.member not in tried else None
         heap, aside, found = self.heap, [], None
         while heap:
             entry = heap[0]
@@ -77,6 +86,8 @@ class Group:
 
     def push(self, slot: Slot, pressed: bool) -> None:
         """Put a deployment where its work says, in place of where it stood."""
+        if len(self.slots) == 1:
+            return
         if len(self.heap) > 2 * len(self.slots) + SPARE:
             self.heap[:] = [entry for entry in self.heap if entry[3].turn == entry[2]]
             heapify(self.heap)
@@ -89,8 +100,8 @@ class Tier:
     def __init__(self, members: list[Member], draw: Callable[[], float]) -> None:
         self.available = 0
         self._turns = count()
-        self._tokens = 0
-        self._weight = 0  # of those available
+        self._tokens = 0  # that the available ones work on
+        self._weight = 0  # of the available ones
         self._now = 0.0  # how far the group that was chosen last had been moved on
         groups: dict[int, Group] = {}
         self._slots = []
@@ -113,9 +124,11 @@ class Tier:
     def place(self, slot: Slot, available: bool, pressed: bool) -> None:
         """See Slot.place."""
         group = slot.group
-        self._tokens += slot.member.tokens - slot.tokens
+        if slot.available:
+            self._tokens -= slot.tokens
         slot.tokens = slot.member.tokens
         if available:
+            self._tokens += slot.tokens
             slot.turn = next(self._turns)
             group.push(slot, pressed)
         else:
@@ -137,7 +150,7 @@ class Tier:
         while queue:
             entry = queue[0]
             group = entry[2]
-            if entry[0] != group.passed or not group.available:
+            if entry[1] != group.turn or not group.available:
                 heappop(queue)
                 continue
             found = group.least(tried)
@@ -175,11 +188,13 @@ class Tier:
 
     def _charge(self, group: Group) -> None:
         """Move a group on by one choice."""
-        group.passed += 1 / (group.weight * group.available)
+        step = 1 / (group.weight * group.available)
+        group.passed = min(group.passed + step, self._now + LEAD * step)
         self._enqueue(group)
 
     def _enqueue(self, group: Group) -> None:
         if len(self._queue) > 2 * len(self._groups) + SPARE:
-            self._queue[:] = [entry for entry in self._queue if entry[0] == entry[2].passed and entry[2].available]
+            self._queue[:] = [entry for entry in self._queue if entry[1] == entry[2].turn]
             heapify(self._queue)
-        heappush(self._queue, (group.passed, next(self._turns), group))
+        group.turn = next(self._turns)
+        heappush(self._queue, (group.passed, group.turn, group))

@@ -30,20 +30,36 @@ class State(StrEnum):
 class Breaker:
     """``why`` is the code of the error that opened it, ``until`` the time at which a trial may begin.
 
+    ``trial`` is the number of the trial that is under way, or 0. One of earlier on has no more say than any other
+    request.
+
     ``draw`` returns a number from 0 to 1.
     """
 
-    __slots__ = ("_draw", "_failures", "_history", "_outcomes", "_seconds", "_settings", "trial", "until", "why")
+    __slots__ = (
+        "_draw",
+        "_failures",
+        "_history",
+        "_outcomes",
+        "_seconds",
+        "_settings",
+        "_trials",
+        "trial",
+        "until",
+        "why",
+    )
 
     def __init__(self, settings: PoolSettings, draw: Callable[[], float]) -> None:
         self._settings = settings
         self._draw = draw
-        self.trial = False
-        self.until = 0.0
-        self.why: str | None = None
-        self._forget()
+        self._trials = 0
+        self.close()
 
-    def _forget(self) -> None:
+    def close(self) -> None:
+        """Close, and forget what was."""
+        self.why: str | None = None
+        self.until = 0.0
+        self.trial = 0
         self._seconds = self._settings.breaker_seconds
         self._failures = 0
         self._history = 0
@@ -59,33 +75,41 @@ class Breaker:
         """Whether a request may be sent: always while closed, one at a time while half-open."""
         return self.why is None or (now >= self.until and not self.trial)
 
-    def enter(self) -> bool:
-        """Take note of a request that is being sent; return whether it is the trial."""
-        self.trial = self.why is not None
+    def enter(self) -> int:
+        """Take note of a request that is being sent; return the number of the trial that it is, or 0."""
+        if self.why is None:
+            return 0
+        self._trials += 1
+        self.trial = self._trials
         return self.trial
 
-    def leave(self, *, trial: bool) -> None:
+    def leave(self, *, trial: int) -> None:
         """Take note that a request ended; a trial that ended without a verdict makes room for the next one."""
-        if trial:
-            self.trial = False
+        if self.is_trial(trial):
+            self.trial = 0
 
-    def succeeded(self, *, trial: bool) -> bool:
-        """Note an answer; return whether it closed the breaker. While open, only a trial's answer counts."""
+    def is_trial(self, trial: int) -> bool:
+        """Whether the request with this number is the trial that is under way."""
+        return trial != 0 and trial == self.trial
+
+    def succeeded(self, *, trial: int) -> bool:
+        """Note an answer; return whether it closed the breaker. While open, only the trial's answer counts."""
         if self.why is not None:
-            if trial:
+            closes = self.is_trial(trial)
+            if closes:
                 self.close()
-            return trial
+            return closes
         self._failures = 0
         self._note(failed=False)
         return False
 
-    def failed(self, now: float, why: str, *, trial: bool) -> float | None:
+    def failed(self, now: float, why: str, *, trial: int) -> float | None:
         """Note a failure; return for how many seconds it opened the breaker, or None where it did not.
 
         While open, what fails was sent before and tells nothing new.
         """
         if self.why is not None:
-            return self.trip(now, why, None) if trial else None
+            return self.trip(now, why, None) if self.is_trial(trial) else None
         self._failures += 1
         self._note(failed=True)
         many = self._outcomes >= WINDOW // 2 and 2 * self._history.bit_count() >= self._outcomes
@@ -102,11 +126,6 @@ class Breaker:
         self.why = why
         self.until = max(self.until, now + seconds)
         return self.until - now
-
-    def close(self) -> None:
-        """Close, and forget what was."""
-        self.why = None
-        self._forget()
 
     def _note(self, *, failed: bool) -> None:
         self._history = (self._history << 1 | failed) & _MASK

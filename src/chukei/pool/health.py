@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Headers
@@ -18,6 +19,8 @@ class Health:
 
     def __init__(self, settings: PoolSettings, draw: Callable[[], float]) -> None:
         self._settings = settings
+        # What another replica says is believed for no longer than what this one would have found out itself.
+        self._longest = max(settings.max_breaker_seconds, settings.misconfigured_seconds, settings.max_cooldown_seconds)
         self._draw = draw
         self._quotas: dict[str, Quota] = {}
         self._members: dict[Deployment, Member] = {}
@@ -60,10 +63,18 @@ class Health:
         """Take back those whose time is over."""
         self.now = now
         while self._wakes and self._wakes[0][0] <= now:
-            self._place(heappop(self._wakes)[2], now)
+            time, _, member = heappop(self._wakes)
+            if time == member.wakes_at:  # else an earlier one came in between
+                member.wakes_at = inf
+                self._place(member, now)
+                self._set_alarm(member, now)
 
-    def _wake_at(self, member: Member, until: float) -> None:
-        heappush(self._wakes, (until, next(self._turns), member))
+    def _set_alarm(self, member: Member, now: float) -> None:
+        """Have a member looked at when its next time is over. One that is set for earlier will set the next."""
+        time = member.next_change(now)
+        if time < member.wakes_at:
+            member.wakes_at = time
+            heappush(self._wakes, (time, next(self._turns), member))
 
     def _place(self, member: Member, now: float) -> None:
         available, pressed = member.available(now), now < member.pressed_until
@@ -72,22 +83,22 @@ class Health:
 
     # What becomes of a request.
 
-    def entered(self, member: Member, now: float, cost: int) -> bool:
-        """Note a request that is being sent; return whether it is its breaker's trial."""
+    def entered(self, member: Member, now: float, cost: int) -> int:
+        """Note a request that is being sent; return its number as a trial of the breaker, or 0."""
         trial = member.breaker.enter()
         member.outstanding += 1
         member.tokens += cost
         self._place(member, now)
         return trial
 
-    def left(self, member: Member, now: float, cost: int, *, trial: bool) -> None:
+    def left(self, member: Member, now: float, cost: int, *, trial: int) -> None:
         """Note that a request has ended, however it did."""
         member.outstanding -= 1
         member.tokens -= cost
         member.breaker.leave(trial=trial)
         self._place(member, now)
 
-    def answered(self, member: Member, now: float, first_token: float | None, headers: Headers, *, trial: bool) -> None:
+    def answered(self, member: Member, now: float, first_token: float | None, headers: Headers, *, trial: int) -> None:
         """Note that a request's output has begun."""
         member.answered += 1
         member.quota.served()
@@ -95,25 +106,37 @@ class Health:
             member.spoke(first_token)
         if member.breaker.succeeded(trial=trial):
             self._tell(member, Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered"))
+            self._place(member, now)
         if now >= member.pressed_until and is_pressed(headers):
             member.pressed_until = now + PRESSED_SECONDS
-            self._wake_at(member, member.pressed_until)
-        self._place(member, now)
+            self._set_alarm(member, now)
+            self._place(member, now)
 
-    def failed(self, member: Member, now: float, verdict: Verdict, *, trial: bool) -> None:
+    def failed(self, member: Member, now: float, verdict: Verdict, *, trial: int) -> None:
         """Note that a request failed."""
         member.failed += 1
         member.last_error = verdict.why
         if verdict.fault is Fault.BUSY:
-            if trial:
+            if member.breaker.is_trial(trial):
                 member.breaker.close()  # it is well, only busy
             self._cool(member, now, verdict)
         elif verdict.fault is Fault.FAILED:
             self._count(member, now, verdict, trial=trial)
         elif verdict.fault is Fault.MISCONFIGURED and self._settings.misconfigured_seconds and member.named:
             # What only a client names may well not exist.
-            self._opened(member, member.breaker.trip(now, verdict.why, self._settings.misconfigured_seconds), verdict)
+            seconds = member.breaker.trip(now, verdict.why, self._settings.misconfigured_seconds)
+            self._opened(member, now, seconds, verdict)
         self._place(member, now)
+
+    def outrun(self, member: Member, now: float) -> None:
+        """Note that a breaker's trial was unusually slow, and was stopped when another deployment spoke.
+
+        So it has failed: else each request in turn would try a deployment that stays silent, at the price of another.
+        """
+        if member.breaker.why is not None:
+            verdict = Verdict(Fault.FAILED, "hedge_lost")
+            self._opened(member, now, member.breaker.trip(now, verdict.why, None), verdict)
+            self._place(member, now)
 
     def _cool(self, member: Member, now: float, verdict: Verdict) -> None:
         if not self._settings.max_cooldown_seconds:
@@ -126,20 +149,20 @@ class Health:
 
     def _cooled(self, quota: Quota, now: float) -> None:
         for member in quota.members:
-            self._wake_at(member, quota.until)
+            self._set_alarm(member, now)
             self._place(member, now)
 
-    def _count(self, member: Member, now: float, verdict: Verdict, *, trial: bool) -> None:
+    def _count(self, member: Member, now: float, verdict: Verdict, *, trial: int) -> None:
         breaker, settings = member.breaker, self._settings
         opened = breaker.failed(now, verdict.why, trial=trial)
         asked = min(verdict.seconds or 0.0, settings.max_cooldown_seconds)
         if asked and settings.breaker_failures:
             opened = breaker.trip(now, verdict.why, asked)
         if opened is not None:
-            self._opened(member, opened, verdict)
+            self._opened(member, now, opened, verdict)
 
-    def _opened(self, member: Member, seconds: float, verdict: Verdict) -> None:
-        self._wake_at(member, member.breaker.until)
+    def _opened(self, member: Member, now: float, seconds: float, verdict: Verdict) -> None:
+        self._set_alarm(member, now)
         self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why))
 
     def hear(self, change: Change, now: float) -> None:
@@ -150,11 +173,12 @@ class Health:
                 quota.cool(now, change.seconds, change.why, self._settings)
                 self._cooled(quota, now)
             return
+        seconds = min(change.seconds, self._longest)
         for member in self._by_identity.get(change.subject, ()):
             breaker = member.breaker
             if change.condition is Condition.CLOSED:
                 breaker.close()
-            elif self._settings.breaker_failures and now + change.seconds > breaker.until:
-                breaker.trip(now, change.why, change.seconds)
-                self._wake_at(member, breaker.until)
+            elif self._settings.breaker_failures and now + seconds > breaker.until:
+                breaker.trip(now, change.why, seconds)
+                self._set_alarm(member, now)
             self._place(member, now)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
+from math import inf
 
 from chukei.config import PoolSettings
 from chukei.model import Deployment
@@ -50,9 +51,9 @@ class Quota:
         """
         longest = settings.max_cooldown_seconds
         if seconds is None:
-            seconds = settings.cooldown_seconds * 2.0 ** min(self._streak, 16)
-            if now >= self.until:
+            if now >= self.until or not self._streak:
                 self._streak += 1
+            seconds = settings.cooldown_seconds * 2.0 ** min(self._streak - 1, 16)
         until = now + min(seconds, longest)
         if until > self.until:
             self.until, self.why = until, why
@@ -66,7 +67,7 @@ class Quota:
 class Member:
     """One deployment in the pool. ``outstanding`` counts requests, ``tokens`` the tokens that they may cost.
 
-    ``named`` says that the configuration names it, and not a client.
+    ``named`` says that the configuration names it, and not a client. ``wakes_at`` is when it will be looked at again.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Member:
         "quota",
         "slots",
         "tokens",
+        "wakes_at",
     )
 
     def __init__(
@@ -95,6 +97,7 @@ class Member:
         self.outstanding = 0
         self.tokens = 0
         self.pressed_until = 0.0
+        self.wakes_at = inf
         self.answered = 0
         self.failed = 0
         self.last_error: str | None = None
@@ -128,6 +131,12 @@ class Member:
         """Return the seconds until it may be worth asking again. When a request ends is anybody's guess: a second."""
         until = max(self.quota.until, self.breaker.until if self.breaker.why is not None else 0.0)
         return until - now if until > now else 1.0
+
+    def next_change(self, now: float) -> float:
+        """Return the time at which it may be available again, or no longer close to its limit; infinite for none."""
+        return min(
+            (time for time in (self.quota.until, self.breaker.until, self.pressed_until) if time > now), default=inf
+        )
 
     def why(self, now: float) -> str | None:
         """Return the code of what keeps it away."""

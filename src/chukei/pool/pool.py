@@ -34,6 +34,16 @@ class Lease:
         """What was chosen."""
         return self.member.deployment
 
+    def outrun(self, seconds: float) -> None:
+        """Note that it was stopped after so many seconds of silence, because another deployment spoke first.
+
+        Its first token would have come later still. Where that is later than usual it counts: left out, such times
+        would make the deployment look the quicker the more often it is outrun. Stopped earlier, it has shown nothing.
+        """
+        usual = self.member.percentile(0.95)
+        if usual is not None and seconds >= usual:
+            self.member.spoke(seconds)
+
     def answered(self, now: float, first_token: float | None, headers: Headers) -> None:
         """Note that output has come, after so many seconds where it streams; and what the headers hint at."""
         self._health.answered(self.member, now, first_token, headers, trial=self._trial)
@@ -125,6 +135,26 @@ class Pool:
                 if not member.available(now):
                     raise home_is_away(member, now)
                 return Lease(self._health, served.model, member, now, cost)
+        return None
+
+    def choose_holder(
+        self, asked: str | None, now: float, *, cost: int, tried: Collection[Member], without: Collection[Member]
+    ) -> Lease | None:
+        """Choose one that may have stored what ``without`` have not, whatever its weight; None if all were tried.
+
+        Raises:
+            CallerError: see ``model``.
+            Unavailable: what is left cannot take it now, and may be what holds it.
+        """
+        served = self._models.find(asked)
+        self._health.wake(now)
+        left = [member for member in served.members if member not in without]
+        for member in left:
+            if member not in tried and member.available(now):
+                return Lease(self._health, served.model, member, now, cost)
+        away = [member for member in left if not member.available(now)]
+        if away:
+            raise home_is_away(min(away, key=lambda member: member.wait(now)), now)
         return None
 
     def refusal(self, asked: str | None, now: float) -> Unavailable | None:

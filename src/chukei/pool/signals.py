@@ -4,6 +4,7 @@ The table in docs/balancing.md says the same in words.
 """
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -43,10 +44,14 @@ _FAILED = frozenset(
         "stream_incomplete",
     }
 )
+# Whoever asks for it gets it from every deployment; counted, it would take one after the other from everybody.
+_ASKED_FOR = frozenset({"event_too_large", "not_a_stream"})
 # The name in the request is the relay's own, so it is not the client who got it wrong.
 _NO_SUCH_DEPLOYMENT = frozenset({"deploymentnotfound", "model_not_found"})
 # What one deployment keeps or has encrypted, another has never heard of.
 _ELSEWHERE = frozenset({"previous_response_not_found", "conversation_not_found", "invalid_encrypted_content"})
+# A conversation that is unknown comes as a 404 whose ``code`` is null or says no more than that the request is invalid.
+_UNKNOWN_CONVERSATION = re.compile(r"Conversation with id '[^']*' not found")
 
 
 class Fault(StrEnum):
@@ -71,6 +76,7 @@ class Verdict:
 class _Error(msgspec.Struct):
     code: str | int | None = None
     type: str | None = None
+    message: str | None = None
 
 
 class _Body(msgspec.Struct):
@@ -91,7 +97,7 @@ def judge(error: UpstreamError) -> Verdict:
         return Verdict(Fault.MISPLACED, said)
     if error.status == 404 and said in _NO_SUCH_DEPLOYMENT:
         return Verdict(Fault.MISCONFIGURED, "deployment_not_found")
-    if error.status == 408 or (error.status >= 500 and code != "event_too_large"):
+    if error.status == 408 or (error.status >= 500 and code not in _ASKED_FOR):
         return Verdict(Fault.FAILED, code, error.retry_after)
     return Verdict(Fault.CALLER, code)
 
@@ -99,9 +105,12 @@ def judge(error: UpstreamError) -> Verdict:
 def _said(error: UpstreamError) -> str:
     """Return the code that the upstream's own words hold, in lower case."""
     try:
-        return str(msgspec.json.decode(error.body, type=_Body).error.code or "").lower()
+        said = msgspec.json.decode(error.body, type=_Body).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+    if _UNKNOWN_CONVERSATION.match(said.message or ""):
+        return "conversation_not_found"
+    return str(said.code or "").lower()
 
 
 def retry_after(headers: Headers) -> float | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import random
 import string
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -14,6 +16,8 @@ from chukei.simulator.errors import invalid_value, missing_parameter, model_erro
 from chukei.simulator.pace import Pace
 
 Request = TypeVar("Request", bound=msgspec.Struct)
+
+RESPONSES_KEPT = 4096  # the oldest are forgotten
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 
@@ -53,6 +57,28 @@ class Filter:
     after: int = 0
 
 
+class Stored:
+    """What a resource keeps of earlier requests: whose response is whose, and which conversations there are."""
+
+    def __init__(self, conversations: Iterable[str] = ()) -> None:
+        self._conversations = frozenset(conversations)
+        self._responses: OrderedDict[str, str] = OrderedDict()
+
+    def keep(self, response: str, deployment: str) -> None:
+        """Keep a response, for the deployment that made it."""
+        self._responses[response] = deployment
+        if len(self._responses) > RESPONSES_KEPT:
+            self._responses.popitem(last=False)
+
+    def has_response(self, response: str, deployment: str) -> bool:
+        """Whether the deployment made this response, and it was kept."""
+        return self._responses.get(response) == deployment
+
+    def has_conversation(self, conversation: str) -> bool:
+        """Whether there is such a conversation."""
+        return conversation in self._conversations
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request with everything that its answer depends on.
@@ -75,6 +101,7 @@ class Call:
     occurrence: int = 0
     model_asked: str | None = None
     deployments: tuple[str, ...] = ()
+    stored: Stored = field(default_factory=Stored)
 
     @property
     def model(self) -> str:

@@ -10,12 +10,12 @@ import msgspec
 from chukei.simulator.answers import Answer, Limits, compose
 from chukei.simulator.calls import Call
 from chukei.simulator.chat_stream import ChatStream, StreamOptions, total_usage
-from chukei.simulator.errors import ApiError, invalid_value, model_error, unknown_parameter
+from chukei.simulator.errors import ApiError, invalid_value, model_error, unknown_parameter, unrecognised_argument
 from chukei.simulator.filters import BLOCKED, FULL_RESULTS, PROMPT_FILTER
 from chukei.simulator.prompts import Choice, Prompt, Tool, conversation, fields_of, find_tool, text_of
 from chukei.simulator.steps import Reply, sorted_json, stream, whole
 
-# Older versions refuse stream_options (Azure OpenAI API version lifecycle).
+# Older versions refuse stream_options and max_completion_tokens (Azure OpenAI API version lifecycle).
 STREAM_OPTIONS_SINCE = "2024-09-01"
 MOST_CHOICES = 128  # the API's own limit of n
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -87,6 +87,9 @@ def _check(call: Call, request: ChatRequest) -> None:
         if not request.stream:
             what = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise invalid_value(what, "stream_options")
+    dated = call.api_version[:10] if call.api_version is not None else None
+    if request.max_completion_tokens is not None and dated is not None and dated < STREAM_OPTIONS_SINCE:
+        raise unrecognised_argument("max_completion_tokens")
     if call.reasoning and request.max_tokens is not None:
         what = (
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."

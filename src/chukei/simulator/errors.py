@@ -75,6 +75,22 @@ def invalid_value(message: str, param: str, code: str = "invalid_value") -> ApiE
     return model_error(400, message, param=param, code=code)
 
 
+def unrecognised_argument(name: str) -> ApiError:
+    """400 for a field that an api-version older than the codes does not know."""
+    return model_error(400, f"Unrecognized request argument supplied: {name}")
+
+
+def response_not_found(id_: str) -> ApiError:
+    """400 for a response that this deployment did not make, or did not keep."""
+    message = f"Previous response with id '{id_}' not found."
+    return model_error(400, message, param="previous_response_id", code="previous_response_not_found")
+
+
+def conversation_not_found(id_: str) -> ApiError:
+    """404 for a conversation that does not exist; it has no code."""
+    return model_error(404, f"Conversation with id '{id_}' not found.")
+
+
 def unauthorised() -> ApiError:
     """401 for a missing or a wrong key."""
     return ApiError(

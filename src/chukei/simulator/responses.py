@@ -11,7 +11,13 @@ from chukei.simulator.answers import Limits, compose
 from chukei.simulator.calls import Call
 from chukei.simulator.chat import JSON_OBJECT, read_choice, read_function
 from chukei.simulator.chat_stream import StreamOptions
-from chukei.simulator.errors import gateway_error, invalid_value, missing_parameter
+from chukei.simulator.errors import (
+    conversation_not_found,
+    gateway_error,
+    invalid_value,
+    missing_parameter,
+    response_not_found,
+)
 from chukei.simulator.prompts import Prompt, conversation, fields_of
 from chukei.simulator.response_stream import Turn
 from chukei.simulator.steps import Reply, stream, whole
@@ -36,6 +42,7 @@ class ResponsesRequest(msgspec.Struct):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     previous_response_id: str | None = None
+    conversation: str | dict[str, Any] | None = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
@@ -55,10 +62,13 @@ def responses(call: Call) -> Reply:
             f" but got {request.max_output_tokens} instead."
         )
         raise invalid_value(message, "max_output_tokens", "integer_below_min_value")
+    _check_state(call, request)
     prompt = _prompt(request)
     voice = call.voice(prompt.text, fixed=request.temperature == 0)
     answer = compose(call, prompt, Limits(request.max_output_tokens), voice)
     turn = Turn(call, prompt, answer, _blank(call, request), request.stream_options or StreamOptions())
+    if request.store is not False:
+        call.stored.keep(turn.response["id"], call.deployment)
     if request.stream:
         return stream(turn.events(), prompt_tokens=prompt.tokens)
     for _ in turn.events():
@@ -69,6 +79,16 @@ def responses(call: Call) -> Reply:
         tokens=answer.tokens,
         prompt_tokens=prompt.tokens,
     )
+
+
+def _check_state(call: Call, request: ResponsesRequest) -> None:
+    """Refuse what continues something that is not here."""
+    previous, named = request.previous_response_id, request.conversation
+    conversation = str(named.get("id", "")) if isinstance(named, dict) else named
+    if previous is not None and not call.stored.has_response(previous, call.deployment):
+        raise response_not_found(previous)
+    if conversation is not None and not call.stored.has_conversation(conversation):
+        raise conversation_not_found(conversation)
 
 
 def _prompt(request: ResponsesRequest) -> Prompt:

@@ -28,6 +28,8 @@ class SimulatorSettings:
     """The key to demand; None accepts any, though there must be one."""
     deployments: tuple[str, ...] = ()
     """Names that exist; none means that any does."""
+    conversations: tuple[str, ...] = ()
+    """Conversations that exist, for the Responses API to continue; to make one there is no operation."""
     replay: Path | None = None
     """A recorded stream to play instead of answers."""
     faults: Mapping[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from ssl import SSLContext
 from types import TracebackType
 
-from chukei.simulator.calls import Call, Filter
+from chukei.simulator.calls import Call, Filter, Stored
 from chukei.simulator.errors import (
     ApiError,
     deployment_not_found,
@@ -60,6 +60,7 @@ class Simulator:
         self._server: asyncio.Server | None = None
         self._prompts = _Tally()
         self._strikes = _Tally()
+        self._stored = Stored(self.settings.conversations)
         self._changed: list[asyncio.Future[None]] = []
 
     @property
@@ -249,6 +250,7 @@ class Simulator:
             occurrence=occurrence,
             model_asked=route.model,
             deployments=settings.deployments,
+            stored=self._stored,
         )
 
     def __repr__(self) -> str:
