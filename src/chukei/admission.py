@@ -1,0 +1,148 @@
+"""Between knowing a caller and asking a deployment: may this request be made, and on whose account?
+
+What it may use is reserved before it is sent and corrected when it is over, however it ends.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from uuid import uuid4
+
+from chukei.call import Call
+from chukei.errors import CallerError, RelayError, Unavailable
+from chukei.estimate import Estimator, cost_of
+from chukei.limits import RATES, Amounts, Grant, Headroom, Limit, Refusal
+from chukei.model import End, Headers, Model
+from chukei.policy import Policy
+from chukei.ports import QuotaStore, StoreAway
+from chukei.usage import Usage
+
+_KINDS = {Limit.REQUESTS_PER_MINUTE: b"requests", Limit.TOKENS_PER_MINUTE: b"tokens"}
+_WORDS = {
+    Limit.REQUESTS_PER_MINUTE: "requests per minute",
+    Limit.TOKENS_PER_MINUTE: "tokens per minute",
+    Limit.TOKENS_PER_DAY: "tokens per day",
+    Limit.TOKENS_PER_MONTH: "tokens per month",
+    Limit.MONEY_PER_MONTH: "money per month",
+    Limit.CONCURRENT: "concurrent requests",
+}
+
+
+class Admitted:
+    """One request's reservation. ``headers`` tell the caller what is left of its own limits."""
+
+    __slots__ = ("_admission", "_call", "_id", "_model", "headers")
+
+    def __init__(self, admission: "Admission", call: Call, model: Model, grant: Grant | None) -> None:
+        self._admission = admission
+        self._call = call
+        self._model = model
+        self._id = grant.id if grant is not None else None
+        self.headers = _headers(grant.headroom) if grant is not None else []
+
+    def settle(self, used: Usage | None) -> int | None:
+        """Correct the reservation to what was used, in the background; return what that cost, if the model has a price.
+
+        A second time does nothing more.
+        """
+        usage = used or Usage()
+        cost = cost_of(usage, self._model.prices)
+        if used is not None:
+            self._admission.estimator.learn(self._call, self._model, used)
+        if self._id is not None:
+            self._admission.settle(self._id, Amounts(usage.input + usage.output, cost or 0))
+            self._id = None
+        return cost
+
+
+class Admission:
+    """Admits requests within the limits of their callers."""
+
+    def __init__(self, store: QuotaStore) -> None:
+        self._store = store
+        self.estimator = Estimator()
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def admit(self, call: Call, model: Model, policy: Policy) -> Admitted:
+        """Reserve what a request may use. Without limits nothing is asked of the store.
+
+        Raises:
+            CallerError: 429 where it may be tried again later, 403 where a quota is used up, 400 where it asks for
+                more than its limits could ever grant.
+            Unavailable: the accounts cannot be asked, and the configuration says to refuse then.
+        """
+        if not policy.subjects:
+            return Admitted(self, call, model, None)
+        estimate = self.estimator.amounts(call, model)
+        try:
+            answer = await self._store.reserve(uuid4().hex, policy.subjects, estimate)
+        except StoreAway:
+            message = "What you may use cannot be looked up at the moment; try again shortly."
+            headers = [(b"retry-after", b"2")]
+            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=headers) from None
+        if isinstance(answer, Refusal):
+            raise refused(answer, policy)
+        return Admitted(self, call, model, answer)
+
+    async def headroom(self, policy: Policy) -> tuple[Headroom, ...]:
+        """Return what a caller has left.
+
+        Raises:
+            StoreAway: the accounts cannot be asked.
+        """
+        return await self._store.headroom(policy.subjects) if policy.subjects else ()
+
+    def settle(self, id: str, actual: Amounts) -> None:
+        """Settle a reservation beside whatever else goes on."""
+        task = asyncio.create_task(self._store.settle(id, actual))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def close(self) -> None:
+        """Wait for what is being settled."""
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=2.0)
+
+
+def refused(refusal: Refusal, policy: Policy) -> RelayError:
+    """Return what the caller is told: which limit, where it stands, how much was asked, and when to come back."""
+    kind, _, name = refusal.subject.partition(":")
+    own = kind == "caller"
+    place = policy.where.get(refusal.limit.value, "") if own else f"groups.{name}.total.{refusal.limit.value}"
+    what = _WORDS[refusal.limit]
+    whose = "your limit" if own else f"the limit of {'all callers' if name == 'everybody' else f'the group {name}'}"
+    money = refusal.limit is Limit.MONEY_PER_MONTH
+    most, used, asked = (_shown(value, money=money) for value in (refusal.most, refusal.used, refusal.asked))
+    said = f"{what.capitalize()}: {whose} is {most} ({place}), {used} are taken, and this request asks for {asked}."
+    if math.isinf(refusal.seconds):
+        message = f"{said} It could never be granted; ask for less, for instance with a lower output limit."
+        return CallerError(400, "request_exceeds_limit", message)
+    wait = max(refusal.seconds, 0.001)
+    headers: Headers = [
+        (b"retry-after", str(math.ceil(wait)).encode()),
+        (b"retry-after-ms", str(math.ceil(wait * 1000)).encode()),
+    ]
+    if refusal.limit in RATES:
+        message = f"{said} Try again in {math.ceil(wait)} s."
+        return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
+    headers = [headers[0], (b"x-should-retry", b"false")]
+    return CallerError(403, "insufficient_quota", said, type="insufficient_quota", headers=headers)
+
+
+def _shown(value: int, *, money: bool) -> str:
+    return f"{value / 1_000_000:,.2f}" if money else f"{value:,}"
+
+
+def _headers(headroom: Sequence[Headroom]) -> Headers:
+    """Return OpenAI's fields for the caller's own limits per minute."""
+    headers: Headers = []
+    for left in headroom:
+        kind = _KINDS.get(left.limit)
+        if kind is None or not left.subject.startswith("caller:"):
+            continue
+        headers += [
+            (b"x-ratelimit-limit-" + kind, str(left.most).encode()),
+            (b"x-ratelimit-remaining-" + kind, str(left.remaining).encode()),
+            (b"x-ratelimit-reset-" + kind, f"{max(left.reset, 0.0):.3f}s".encode()),
+        ]
+    return headers

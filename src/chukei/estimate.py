@@ -1,0 +1,91 @@
+"""What a request may take, before anyone has counted, so that quotas can be reserved; and what it cost. Pure.
+
+A prompt's tokens are its body's bytes times a ratio that begins at a quarter and follows what Azure counts for the
+model: code, Japanese and images differ by more than a factor of two, but a model's users are much alike day by day.
+"""
+
+from typing import TypeGuard
+
+from chukei.call import Call
+from chukei.capabilities import OUTPUT_LIMITS
+from chukei.fields import Fields
+from chukei.limits import Amounts, Prices
+from chukei.model import Model
+from chukei.usage import BYTES_PER_TOKEN, Usage
+
+USUAL_OUTPUT = 500
+"""Tokens that an answer may have when nothing sets a limit."""
+
+MOST_TOKENS = 10_000_000
+"""No model takes or gives more; what claims to is counted as this."""
+
+LEARNING = 0.05
+"""Weight of one request in a model's ratio: about twenty of them turn it."""
+
+SMALLEST_LEARNT = 400
+"""Bytes below which a body says little, being mostly JSON around the prompt."""
+
+
+class Estimator:
+    """Estimates by model, and learns from what was counted."""
+
+    def __init__(self) -> None:
+        self._ratios: dict[str, float] = {}
+
+    def prompt(self, call: Call, model: Model) -> int:
+        """Return the tokens that the prompt may have."""
+        ratio = self._ratios.get(model.name, 1 / BYTES_PER_TOKEN)
+        return min(int(call.size * ratio) + 1, MOST_TOKENS)
+
+    def amounts(self, call: Call, model: Model) -> Amounts:
+        """Return what a request may use at most, as far as can be told: its prompt and all the output it may have."""
+        given, made = self.prompt(call, model), output_of(call, model)
+        return Amounts(given + made, cost_of(Usage(input=given, output=made), model.prices) or 0)
+
+    def learn(self, call: Call, model: Model, usage: Usage) -> None:
+        """Take note of what was counted for a request. Only what the configuration names is learnt of, not what
+        clients make up."""
+        if usage.estimated or not usage.input or call.size < SMALLEST_LEARNT:
+            return
+        if model.name not in self._ratios and len(self._ratios) >= 1000:
+            return
+        before = self._ratios.get(model.name, 1 / BYTES_PER_TOKEN)
+        seen = min(usage.input / call.size, 2.0)
+        self._ratios[model.name] = before + LEARNING * (seen - before)
+
+
+def output_of(call: Call, model: Model) -> int:
+    """Return how many tokens the answer may have: the client's limit or the model's, under its cap, for each choice."""
+    body = call.body
+    if not call.operation.generates or not isinstance(body, Fields):
+        return 0
+    names = OUTPUT_LIMITS.get(call.operation.name, ())
+    limits = [whole for name in names if (whole := _whole(body.raw(name))) is not None]
+    if not limits:
+        limits = [int(value) for name, value in (model.parameters or {}).items() if name in _ANY and _is_whole(value)]
+    caps = [int(cap) for name, cap in (model.caps or {}).items() if name in _ANY]
+    each = min([*(limits or caps or [USUAL_OUTPUT]), *caps])
+    choices = max(_whole(body.raw("n")) or 1, _whole(body.raw("best_of")) or 1)
+    return min(each * choices, MOST_TOKENS)
+
+
+_ANY = frozenset(name for names in OUTPUT_LIMITS.values() for name in names)
+
+
+def _whole(raw: bytes | None) -> int | None:
+    """Return a whole number that is not negative; anything else is Azure's to refuse."""
+    return int(raw) if raw is not None and raw.isdigit() and len(raw) < 10 else None
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def cost_of(usage: Usage, prices: Prices | None) -> int | None:
+    """Return what tokens cost in micro-units, rounded up; None for a model without prices."""
+    if prices is None:
+        return None
+    cached = min(usage.cached, usage.input)
+    fresh = (usage.input - cached) * prices.input
+    kept = cached * (prices.input if prices.cached is None else prices.cached)
+    return -int(-(fresh + kept + usage.output * prices.output) // 1)
