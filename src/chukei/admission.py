@@ -56,9 +56,9 @@ class Admitted:
 
 
 class Admission:
-    """Admits requests within the limits of their callers."""
+    """Admits requests within the limits of their callers. Without a store there are no limits."""
 
-    def __init__(self, store: QuotaStore) -> None:
+    def __init__(self, store: QuotaStore | None) -> None:
         self._store = store
         self.estimator = Estimator()
         self._settling: set[asyncio.Task[None]] = set()
@@ -71,7 +71,7 @@ class Admission:
                 more than its limits could ever grant.
             Unavailable: the accounts cannot be asked, and the configuration says to refuse then.
         """
-        if not policy.subjects:
+        if self._store is None or not policy.subjects:
             return Admitted(self, call, model, None)
         estimate = self.estimator.amounts(call, model)
         try:
@@ -90,10 +90,12 @@ class Admission:
         Raises:
             StoreAway: the accounts cannot be asked.
         """
-        return await self._store.headroom(policy.subjects) if policy.subjects else ()
+        return await self._store.headroom(policy.subjects) if self._store is not None and policy.subjects else ()
 
     def settle(self, id: str, actual: Amounts) -> None:
         """Settle a reservation beside whatever else goes on."""
+        if self._store is None:
+            return
         task = asyncio.create_task(self._store.settle(id, actual))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)

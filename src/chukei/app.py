@@ -11,12 +11,14 @@ from chukei.adapters.change_log import log_change
 from chukei.adapters.credentials import credential_for, identity_installed
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
+from chukei.admission import Admission
 from chukei.auth import Gatekeeper
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
 from chukei.model import Deployment, Model
 from chukei.pages import Pages
+from chukei.policy import Policies
 from chukei.pool import Pool
 from chukei.ports import Board, Clock, Credential, Hook
 
@@ -79,6 +81,11 @@ def build(settings: Settings, hooks: Sequence[Hook]) -> Relay:
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
     services = Services(
         gatekeeper=Gatekeeper(settings.auth, settings.server),
+        policies=Policies(
+            {name: caller.rules for name, caller in settings.policies.callers.items()}, settings.policies.groups
+        ),
+        admission=Admission(None),
+        pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=hooks,

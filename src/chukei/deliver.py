@@ -188,7 +188,7 @@ async def deliver_whole(
         UpstreamError: the upstream broke or fell silent before the end.
     """
     record, answer, body = exchange.record, opened.answer, opened.first
-    down = wire.headers_down(answer.headers)
+    down = wire.headers_down(answer.headers, limits=not exchange.own_limits)
     record.usage = None
     data = b"" if opened.whole else await _next_part(answer, settings.idle_seconds)
     if data == b"":

@@ -12,10 +12,11 @@ class Exchange:
 
     Stopping cancels that task at whatever it waits for: a name look-up, a handshake, the upstream's next byte, a slow
     client. The reason is kept, so that the path can tell its own stop from the host's cancelling. ``named_errors``
-    says that the client's kind of stream gives its error events a name.
+    says that the client's kind of stream gives its error events a name; ``own_limits`` that the answer tells the caller
+    of its own limits in place of Azure's.
     """
 
-    __slots__ = ("_clock", "_task", "closed", "named_errors", "record", "started", "stopped")
+    __slots__ = ("_clock", "_task", "closed", "named_errors", "own_limits", "record", "started", "stopped")
 
     def __init__(self, record: RequestRecord, clock: Clock) -> None:
         self._clock = clock
@@ -25,6 +26,7 @@ class Exchange:
         self.stopped: End | None = None
         self.closed = False
         self.named_errors = False
+        self.own_limits = False
 
     @property
     def elapsed(self) -> float:

@@ -57,15 +57,15 @@ class Failover:
         self.retries = Budget(share, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
         self.hedges = Budget(settings.pool.hedge_share, reserve=HEDGE_RESERVE)
 
-    async def open(self, call: calls.Call, record: RequestRecord) -> Begun:
-        """Return an answer that has begun.
+    async def open(self, call: calls.Call, record: RequestRecord, model: Model | None = None) -> Begun:
+        """Return an answer that has begun. ``model`` is the one that is meant as it is for the caller.
 
         Raises:
             CallerError: no deployment could answer this request, or there is no such model.
             Unavailable: none can take it now.
             UpstreamError: those that could were asked, and failed.
         """
-        model = self.pool.model(call.model)
+        model = model or self.pool.model(call.model)
         record.model = model.name
         self.retries.earn()
         self.hedges.earn()
@@ -83,6 +83,7 @@ class _Search:
         self._failover = failover
         self._call = call
         self._record = record
+        self._model = model
         self._several = len(model.deployments) > 1
         self._cost = _cost(call)
         self._key: int | None = None
@@ -142,18 +143,22 @@ class _Search:
             if self._continued:
                 identity = await failover.homes.find(self._continued)
                 if identity is not None:
-                    lease = pool.choose_home(call.model, identity, failover.clock(), cost=self._cost)
+                    lease = pool.choose_home(self._model.name, identity, failover.clock(), cost=self._cost)
                     if lease is not None:
                         self._at_home = True
-                        self._leases.append(lease)
-                        return lease
+                        return self._hold(lease)
             self._key = affinity.key_of(call, settings.affinity, failover.session_header)
         return self._choose()
 
     def _choose(self) -> Lease:
         failover = self._failover
         tried = [lease.member for lease in self._leases]
-        lease = failover.pool.choose(self._call.model, failover.clock(), cost=self._cost, tried=tried, key=self._key)
+        lease = failover.pool.choose(self._model.name, failover.clock(), cost=self._cost, tried=tried, key=self._key)
+        return self._hold(lease)
+
+    def _hold(self, lease: Lease) -> Lease:
+        """Keep a place until it is given back, with the model as it is for this caller."""
+        lease.model = self._model
         self._leases.append(lease)
         return lease
 
@@ -182,19 +187,18 @@ class _Search:
         """Choose who else may know what the request continues; one that said nothing of it may have it."""
         tried = [lease.member for lease in self._leases]
         lease = self._failover.pool.choose_holder(
-            self._call.model, now, cost=self._cost, tried=tried, without=self._without
+            self._model.name, now, cost=self._cost, tried=tried, without=self._without
         )
         if lease is None:
             last = self._told or error
             raise self._final(last, judge(last).fault)
-        self._leases.append(lease)
-        return lease
+        return self._hold(lease)
 
     def _final(self, error: UpstreamError, fault: Fault) -> RelayError:
         """Return what the client is told when nobody else is asked."""
         if not self._several or fault is Fault.CALLER or self._at_home:
             return error
-        refusal = self._failover.pool.refusal(self._call.model, self._failover.clock())
+        refusal = self._failover.pool.refusal(self._model.name, self._failover.clock())
         if refusal is not None and fault is not Fault.MISPLACED:
             return refusal
         if len(self._record.tries) > 1 and fault is not Fault.MISPLACED:

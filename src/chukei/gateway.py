@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
+from chukei.admission import Admission
 from chukei.attempt import Begun
-from chukei.auth import Gatekeeper
+from chukei.auth import ANONYMOUS, Gatekeeper
 from chukei.config import Settings
 from chukei.connect import Opened, error_of_event
 from chukei.cors import Cors
@@ -23,8 +24,10 @@ from chukei.deliver import Delivery, deliver_whole
 from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
 from chukei.exchange import Exchange
 from chukei.failover import Failover
-from chukei.model import Dialect, End, Headers, Operation, header
-from chukei.pages import Pages
+from chukei.model import Dialect, End, Headers, Model, Operation, header
+from chukei.pages import Pages, Visit
+from chukei.policy import Policies, Policy
+from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
 from chukei.routes import Route
 from chukei.telemetry import RequestRecord
@@ -42,8 +45,11 @@ class Services:
     """What the gateway works with; the application wires it."""
 
     gatekeeper: Gatekeeper
-    pages: Pages
+    policies: Policies
+    admission: Admission
+    pool: Pool
     failover: Failover
+    pages: Pages
     hooks: Sequence[Hook]
     clock: Clock
 
@@ -113,21 +119,29 @@ class Gateway:
             return
         route = routes.find(incoming.method, incoming.raw_path, incoming.query)
         if route.page is None or services.pages.needs_caller(route.page):
-            record.caller = services.gatekeeper.authenticate(incoming.headers, local=incoming.local).name
+            record.who = services.gatekeeper.authenticate(incoming.headers, local=incoming.local)
+        policy = services.policies.of(record.who or ANONYMOUS)
         if route.operation is None:
             incoming.watch(exchange.client_left)
             record.operation = route.page
-            await services.pages.answer(route, reply, self._headers(record, incoming), record, draining=self.draining)
+            visit = Visit(record, policy, draining=self.draining)
+            await services.pages.answer(route, reply, self._headers(record, incoming), visit)
             return
         record.operation = route.operation.name
         if self.draining:
             raise shutting_down()
-        await self._relay(exchange, route, route.operation, incoming, reply)
+        await self._relay(exchange, route, route.operation, policy, incoming, reply)
 
     async def _relay(
-        self, exchange: Exchange, route: Route, operation: Operation, incoming: Incoming, reply: Reply
+        self,
+        exchange: Exchange,
+        route: Route,
+        operation: Operation,
+        policy: Policy,
+        incoming: Incoming,
+        reply: Reply,
     ) -> None:
-        """Read the call, have a deployment begin to answer it, and deliver."""
+        """Read the call, see whether the caller may make it, and have it answered."""
         server, services, record = self._settings.server, self._services, exchange.record
         raw = await incoming.body(server.max_body_bytes, server.body_seconds)
         incoming.watch(exchange.client_left)
@@ -135,10 +149,27 @@ class Gateway:
         call = calls.read(route, operation, incoming.headers, raw)
         exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
         record.stream = call.stream
-        headers = self._headers(record, incoming)
-        opening = services.failover.open(call, record)
+        model = services.pool.model(policy.model_for(call.model))
+        record.model = model.name
+        policy.check_model(model.name)
+        model = policy.applied_to(model)
+        admitted = await services.admission.admit(call, model, policy)
+        headers = [*self._headers(record, incoming), *admitted.headers]
+        exchange.own_limits = bool(admitted.headers)
+        try:
+            await self._answer(exchange, call, model, policy, reply, headers)
+        finally:
+            record.cost = admitted.settle(record.usage)
+
+    async def _answer(
+        self, exchange: Exchange, call: calls.Call, model: Model, policy: Policy, reply: Reply, headers: Headers
+    ) -> None:
+        """Have a deployment begin to answer, and deliver."""
+        record = exchange.record
+        opening = self._services.failover.open(call, record, model)
         begun = await (self._await_first_event(opening, record, reply, headers) if call.stream else opening)
-        if self._settings.pool.deployment_header:
+        shows = policy.rules.see_deployment
+        if self._settings.pool.deployment_header if shows is None else shows:
             headers.append((b"x-chukei-deployment", begun.lease.deployment.name.encode("ascii", "replace")))
         try:
             await self._deliver(exchange, call, begun.opened, reply, headers)
@@ -184,7 +215,7 @@ class Gateway:
         record.stream = True
         record.first_token = exchange.elapsed
         if not reply.started:
-            down = wire.headers_down(opened.answer.headers)
+            down = wire.headers_down(opened.answer.headers, limits=not exchange.own_limits)
             record.status = 200
             await reply.start(200, [*down, *_STREAM_HEADERS, *headers])
         delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)

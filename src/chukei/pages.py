@@ -9,6 +9,7 @@ import msgspec
 from chukei import sse
 from chukei.errors import CallerError
 from chukei.model import End, Headers
+from chukei.policy import Policy
 from chukei.pool import Pool
 from chukei.ports import Clock, Reply
 from chukei.routes import Page, Route
@@ -44,6 +45,15 @@ class Asset:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A page's request: its record, what its caller may do, and whether the relay is shutting down."""
+
+    record: RequestRecord
+    policy: Policy
+    draining: bool = False
+
+
 class Pages:
     """Answers the pages.
 
@@ -70,14 +80,13 @@ class Pages:
         """Whether only those who may use the models may see a page."""
         return page not in _OPEN_PAGES
 
-    async def answer(
-        self, route: Route, reply: Reply, headers: Headers, record: RequestRecord, *, draining: bool
-    ) -> None:
+    async def answer(self, route: Route, reply: Reply, headers: Headers, visit: Visit) -> None:
         """Answer a page's request.
 
         Raises:
-            CallerError: 404 for a file or model that does not exist.
+            CallerError: 404 for a file or model that does not exist, 403 for what the caller may not see.
         """
+        record, policy = visit.record, visit.policy
         headers = [*headers, *self._mark]
         record.status, record.end = 200, End.COMPLETED
         match route.page:
@@ -86,16 +95,16 @@ class Pages:
                 content_type = (b"content-type", asset.content_type.encode())
                 await _send(reply, 200, [content_type, *_PAGE_HEADERS, *headers], asset.content)
             case Page.MODELS:
-                await _send(reply, 200, [_JSON, *headers], msgspec.json.encode(self._models(route.name)))
+                await _send(reply, 200, [_JSON, *headers], msgspec.json.encode(self._models(route.name, policy)))
             case Page.LIVE:
                 await _send(reply, 200, [_JSON, *headers], b'{"status":"live"}')
             case Page.READY:
-                ready = self._pool.ready(self._clock()) and not draining
+                ready = self._pool.ready(self._clock()) and not visit.draining
                 record.status = 200 if ready else 503
                 status = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
                 await _send(reply, record.status, [_JSON, *headers], status)
             case Page.DEPLOYMENTS:
-                await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(self._deployments()))
+                await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(self._deployments(policy)))
             case Page.TEST_STREAM:
                 await _test_stream(reply, headers, self._pace, silent=record.method == "HEAD")
 
@@ -105,13 +114,17 @@ class Pages:
             raise CallerError(404, "unknown_route", "There is no such file.")
         return asset
 
-    def _models(self, name: str) -> object:
+    def _models(self, name: str, policy: Policy) -> object:
         if not name:
-            return {"object": "list", "data": [_model(known) for known in self._pool.names]}
-        self._pool.model(name)
+            shown = [known for known in self._pool.names if policy.allows(known)]
+            return {"object": "list", "data": [_model(known) for known in shown]}
+        policy.check_model(self._pool.model(name).name)
         return _model(name)
 
-    def _deployments(self) -> object:
+    def _deployments(self, policy: Policy) -> object:
+        if policy.rules.see_deployment is False:
+            message = f"You may not see the deployments: {policy.where['see_deployment']} is false."
+            raise CallerError(403, "not_allowed", message, type="permission_error")
         return {"models": self._pool.status(self._clock())}
 
 

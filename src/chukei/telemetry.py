@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from chukei.model import End
+from chukei.model import Caller, End
 from chukei.usage import Usage
 
 
@@ -34,7 +34,7 @@ class RequestRecord:
     request_id: str
     method: str
     path: str
-    caller: str | None = None
+    who: Caller | None = None
     operation: str | None = None
     model: str | None = None
     deployment: str | None = None
@@ -44,6 +44,7 @@ class RequestRecord:
     code: str | None = None
     finish_reasons: dict[int, str] = field(default_factory=dict)
     usage: Usage | None = None
+    cost: int | None = None  # in micro-units
     first_token: float | None = None
     duration: float = 0.0
     request_bytes: int = 0
@@ -52,3 +53,8 @@ class RequestRecord:
     region: str | None = None
     spilled: bool = False
     tries: list[Try] = field(default_factory=list)
+
+    @property
+    def caller(self) -> str | None:
+        """The caller's name, once it is known."""
+        return self.who.name if self.who is not None else None

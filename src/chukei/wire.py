@@ -81,12 +81,15 @@ def names_model_in_body(operation: Operation, version: str) -> bool:
     return version == V1 or operation is RESPONSES
 
 
-def headers_down(headers: Headers) -> Headers:
-    """Return the fields of an upstream's answer that the client may see, without control characters."""
+def headers_down(headers: Headers, *, limits: bool = True) -> Headers:
+    """Return the fields of an upstream's answer that the client may see, without control characters.
+
+    ``limits`` says whether Azure's own rate limits are among them, which would contradict those of the caller.
+    """
     return [
         (name, value)
         for name, value in headers
-        if (name in _DOWN or name.startswith(_DOWN_PREFIX)) and not _CONTROL.search(value)
+        if (name in _DOWN or (limits and name.startswith(_DOWN_PREFIX))) and not _CONTROL.search(value)
     ]
 
 
