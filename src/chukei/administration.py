@@ -1,0 +1,108 @@
+"""What an administrator does with callers' keys, from the command line or over HTTP."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chukei.errors import CallerError
+from chukei.keys import NewKey, Peppers, make
+from chukei.ledger import Key
+from chukei.ports import Database
+
+MAX_NAME = 128
+"""Characters in a caller's or a group's name."""
+
+
+class NoSuchKey(LookupError):
+    """There is no key with that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A key that was just made, with the text that is shown once, and what the database keeps of it."""
+
+    new: NewKey
+    key: Key
+
+
+class KeyCabinet:
+    """Makes, replaces and ends keys. ``now`` returns the time in UTC."""
+
+    def __init__(self, database: Database, peppers: Peppers, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._peppers = peppers
+        self._now = now
+
+    async def create(
+        self, caller: str, *, group: str | None = None, expires: datetime | None = None, note: str | None = None
+    ) -> Made:
+        """Make a key for a caller.
+
+        Raises:
+            CallerError: 400 for a name that cannot be one, or an end that has passed.
+            StoreAway: the database cannot be asked.
+        """
+        check_name(caller, "caller")
+        if group is not None:
+            check_name(group, "group")
+        if expires is not None and expires <= self._now():
+            raise CallerError(400, "invalid_value", "The key would expire before it is made.", param="expires")
+        new = make()
+        digest, pepper = self._peppers.key_digest(new)
+        key = Key(new.id, caller, group, digest, pepper, self._now(), expires, None, note)
+        await self._database.add_key(key)
+        return Made(new, key)
+
+    async def all(self) -> list[Key]:
+        """Return every key, the newest first.
+
+        Raises:
+            StoreAway: the database cannot be asked.
+        """
+        return sorted(await self._database.keys(), key=lambda key: key.created, reverse=True)
+
+    async def rotate(self, id: str, *, overlap: timedelta) -> Made:
+        """Make a key that replaces another, which still works for ``overlap``.
+
+        Raises:
+            NoSuchKey: there is none with that id.
+            CallerError: 400 where it has ended already.
+            StoreAway: the database cannot be asked.
+        """
+        old = next((key for key in await self._database.keys() if key.id == id), None)
+        if old is None:
+            raise NoSuchKey(id)
+        now = self._now()
+        if old.revoked is not None or (old.expires is not None and old.expires <= now):
+            raise CallerError(400, "key_has_ended", "This key has ended; make a new one instead.", param="id")
+        lifetime = old.expires - old.created if old.expires is not None else None
+        made = await self.create(
+            old.caller, group=old.group, expires=now + lifetime if lifetime is not None else None, note=old.note
+        )
+        ends = now + overlap
+        await self._database.end_key(
+            id, expires=min(ends, old.expires) if old.expires is not None else ends, revoked=None
+        )
+        return made
+
+    async def revoke(self, id: str) -> None:
+        """End a key now. Relays that are running refuse it within seconds.
+
+        Raises:
+            NoSuchKey: there is none with that id.
+            StoreAway: the database cannot be asked.
+        """
+        key = next((key for key in await self._database.keys() if key.id == id), None)
+        if key is None or not await self._database.end_key(id, expires=key.expires, revoked=key.revoked or self._now()):
+            raise NoSuchKey(id)
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that could not stand in a log line, a table or a header.
+
+    Raises:
+        CallerError: 400.
+    """
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
+        message = f"The {what}'s name must have 1 to {MAX_NAME} printable characters, without spaces around it."
+        raise CallerError(400, "invalid_value", message, param=what)
