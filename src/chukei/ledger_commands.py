@@ -1,0 +1,224 @@
+"""The commands that speak to the database: callers' keys, and who used what."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from chukei.administration import KeyCabinet
+    from chukei.config import Settings
+    from chukei.ledger import Key
+    from chukei.ports import Database
+
+EXIT_CONFIGURATION = 3
+EXIT_STORE = 4
+
+Result = TypeVar("Result")
+
+config_option = click.option("--config", "path", type=click.Path(dir_okay=False), help="A TOML file.")
+
+
+@click.group()
+def keys() -> None:
+    """Make, list, replace and end callers' keys."""
+
+
+@keys.command()
+@click.argument("caller")
+@click.option("--group", help="The group in the configuration to which the caller belongs.")
+@click.option("--expires", metavar="SPAN", help="How long the key lives: 90d, 12w, 24h. Without it, until revoked.")
+@click.option("--note", help="A word to remember what it is for.")
+@config_option
+def create(caller: str, group: str | None, expires: str | None, note: str | None, path: str | None) -> None:
+    """Make a key for CALLER and show it, once.
+
+    The key alone goes to standard output.
+    """
+    settings = _load(path)
+    if group is not None and group not in settings.policies.groups:
+        click.echo(f"chukei: note: there is no [groups.{group}] in the configuration", err=True)
+    ends = datetime.now(UTC) + _span(expires) if expires else None
+    made = _with(settings, lambda cabinet: cabinet.create(caller, group=group, expires=ends, note=note))
+    _show_new(made.new.text.reveal(), made.key)
+
+
+@keys.command("list")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@config_option
+def list_(form: str, path: str | None) -> None:
+    """Show all keys, but never what opens: that is kept nowhere."""
+    found = _with(_load(path), lambda cabinet: cabinet.all())
+    now = datetime.now(UTC)
+    if form == "json":
+        import msgspec
+
+        rows = [_row(key, now) for key in found]
+        click.echo(msgspec.json.encode([dict(zip(_HEAD, row, strict=True)) for row in rows]).decode())
+        return
+    lines = [_HEAD, *(_row(key, now) for key in found)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
+    for line in lines:
+        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+@keys.command()
+@click.argument("id")
+@click.option("--overlap", default="24h", show_default=True, metavar="SPAN", help="How long the old key still works.")
+@config_option
+def rotate(id: str, overlap: str, path: str | None) -> None:
+    """Make a key that replaces the one with ID, and show it, once."""
+    made = _with(_load(path), lambda cabinet: cabinet.rotate(id, overlap=_span(overlap)))
+    _show_new(made.new.text.reveal(), made.key)
+
+
+@keys.command()
+@click.argument("id")
+@config_option
+def revoke(id: str, path: str | None) -> None:
+    """End the key with ID now. Relays that are running refuse it within seconds."""
+    _with(_load(path), lambda cabinet: cabinet.revoke(id))
+    click.echo(f"chukei: key {id} is revoked", err=True)
+
+
+@click.command()
+@click.option(
+    "--by",
+    default="caller",
+    show_default=True,
+    help="caller, group, model, deployment, day, end-reason; several with commas.",
+)
+@click.option("--since", default="30d", show_default=True, help="24h, 7d, 2026-11-01, 2026-11-01T12:00.")
+@click.option("--until", help="As --since.")
+@click.option("--caller", help="Only this caller's.")
+@click.option("--group", help="Only this group's.")
+@click.option("--model", help="Only of this model.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@config_option
+def usage(
+    by: str,
+    since: str,
+    until: str | None,
+    caller: str | None,
+    group: str | None,
+    model: str | None,
+    form: str,
+    path: str | None,
+) -> None:
+    """Show who used what: requests, tokens, cost.
+
+    Cost is in the currency of the prices in the configuration.
+    """
+    from chukei import reports
+    from chukei.ledger import By, Question
+
+    now = datetime.now(UTC)
+    try:
+        question = Question(
+            by=tuple(By(part.strip()) for part in by.split(",")),
+            since=reports.moment(since, now),
+            until=reports.moment(until, now) if until else None,
+            caller=caller,
+            group=group,
+            model=model,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    rows = _ask(_load(path), lambda database: database.sum(question))
+    if form == "json":
+        click.echo(reports.as_json(rows, question).decode())
+    elif form == "csv":
+        click.echo(reports.as_csv(rows, question.by), nl=False)
+    elif rows:
+        click.echo(reports.as_table(rows, question.by))
+    else:
+        click.echo("chukei: nothing was used in that time", err=True)
+
+
+_HEAD = ("id", "caller", "group", "state", "created", "expires", "note")
+
+
+def _row(key: Key, now: datetime) -> tuple[str, ...]:
+    state = "active"
+    if key.revoked is not None:
+        state = "revoked"
+    elif key.expires is not None and key.expires <= now:
+        state = "expired"
+    ends = key.expires.strftime("%Y-%m-%d %H:%M") if key.expires is not None else "-"
+    made = key.created.strftime("%Y-%m-%d %H:%M")
+    return (key.id, key.caller, key.group or "-", state, made, ends, key.note or "-")
+
+
+def _show_new(text: str, key: Key) -> None:
+    until = f", until {key.expires:%Y-%m-%d %H:%M} UTC" if key.expires is not None else ""
+    click.echo(f"chukei: key {key.id} for {key.caller}{until}. It is shown this once:", err=True)
+    click.echo(text)
+
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def _span(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,5})([hdw])", text.strip())
+    if found is None:
+        raise click.UsageError(f"{text!r} is no span of time: write 24h, 90d or 12w")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -> Result:
+    from chukei.administration import KeyCabinet, NoSuchKey
+    from chukei.app import peppers_of
+    from chukei.errors import CallerError
+
+    def prepared(database: Database) -> Awaitable[Result]:
+        return work(KeyCabinet(database, peppers_of(settings), lambda: datetime.now(UTC)))
+
+    try:
+        return _ask(settings, prepared)
+    except NoSuchKey as error:
+        _fail(f"there is no key with the id {error}; chukei keys list shows them", 1)
+    except CallerError as error:
+        _fail(error.message, 2)
+
+
+def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> Result:
+    """Open the database, do the work and close it."""
+    from chukei.adapters.databases import database_for
+    from chukei.ports import StoreAway
+
+    if settings.stores.ledger is None:
+        _fail("there is no database: set stores.ledger, for instance to sqlite:///chukei.db", EXIT_CONFIGURATION)
+    database = database_for(settings.stores.ledger.reveal())
+
+    async def run() -> Result:
+        await database.open()
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(run())
+    except StoreAway as error:
+        _fail(str(error), EXIT_STORE)
+
+
+def _load(path: str | None) -> Settings:
+    from chukei.config import ConfigError
+    from chukei.hosts.asgi import checked_settings
+
+    try:
+        return checked_settings(path)
+    except ConfigError as error:
+        _fail(str(error), EXIT_CONFIGURATION)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(f"chukei: {message}", err=True)
+    sys.exit(status)
