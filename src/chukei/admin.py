@@ -1,0 +1,219 @@
+"""The administrators' side: keys, usage, deployments, over HTTP under /admin, with credentials of its own.
+
+Nothing here is on the path of a model's request. Without ``[admin] api_key`` these routes do not exist.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from chukei import reports
+from chukei.administration import KeyCabinet, Made, NoSuchKey
+from chukei.errors import CallerError, Unavailable
+from chukei.ledger import By, Key, Question
+from chukei.model import End, Headers, header
+from chukei.pool import Pool
+from chukei.ports import Clock, Database, StoreAway
+from chukei.throttle import Throttle
+
+MAX_BODY_BYTES = 16 * 1024
+"""What an administrator sends is a few names."""
+
+MAX_OVERLAP = timedelta(days=90)
+"""How long a key that was replaced may still work."""
+
+_KEY_ACTION = re.compile(r"/keys/([^/]{1,128})/(rotate|revoke)")
+_JSON = (b"content-type", b"application/json")
+_FRESH: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminAnswer:
+    """What goes back."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class NewKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``POST /admin/keys``: whose key, of which group, until when (ISO 8601), and what for."""
+
+    caller: str
+    group: str | None = None
+    expires: datetime | None = None
+    note: str | None = None
+
+
+class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``POST /admin/keys/{id}/rotate``: how many seconds the old key still works."""
+
+    overlap_seconds: float = 86_400.0
+
+
+class Admin:
+    """Answers administrators. ``ledger_state`` tells how the ledger's writing goes."""
+
+    def __init__(
+        self,
+        digest: bytes,
+        database: Database,
+        cabinet: KeyCabinet,
+        pool: Pool,
+        *,
+        clock: Clock,
+        now: Callable[[], datetime],
+        throttle: Throttle,
+        ledger_state: Callable[[], dict[str, object]],
+    ) -> None:
+        self._digest = digest
+        self._database = database
+        self._cabinet = cabinet
+        self._pool = pool
+        self._clock = clock
+        self._now = now
+        self._throttle = throttle
+        self._ledger_state = ledger_state
+
+    def check(self, headers: Headers, source: str) -> None:
+        """Let only administrators in.
+
+        Raises:
+            CallerError: 401, and 429 after too many failures from one source.
+        """
+        scheme, _, token = (header(headers, b"authorization") or b"").strip().partition(b" ")
+        given = token.strip() if scheme.lower() == b"bearer" else b""
+        if hmac.compare_digest(hashlib.sha256(given).digest(), self._digest):
+            return
+        wait = self._throttle.failed(source)
+        if wait is not None:
+            seconds = str(int(wait) + 1).encode()
+            message = "Too many attempts with wrong credentials; try again later."
+            headers = [(b"retry-after", seconds)]
+            raise CallerError(429, "too_many_failures", message, type="authentication_error", headers=headers)
+        challenge = [(b"www-authenticate", b'Bearer realm="chukei admin"')]
+        message = "The administrators' key is needed: send it as 'Authorization: Bearer KEY'."
+        raise CallerError(401, "invalid_admin_key", message, type="authentication_error", headers=challenge)
+
+    async def answer(self, method: str, path: str, query: str, body: bytes) -> AdminAnswer:
+        """Answer a request of an administrator; ``path`` is what follows ``/admin``.
+
+        Raises:
+            CallerError: 400 for what makes no sense, 404 for what does not exist.
+            Unavailable: 503 while the database cannot be asked.
+        """
+        try:
+            return await self._answer(method, path, dict(parse_qsl(query, keep_blank_values=True)), body)
+        except StoreAway as error:
+            raise Unavailable("ledger_unavailable", f"The database cannot be asked: {error}", end=End.REFUSED) from None
+        except NoSuchKey:
+            raise CallerError(404, "key_not_found", "There is no key with that id.", param="id") from None
+
+    async def _answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> AdminAnswer:
+        match method, path:
+            case "GET", "/usage":
+                return await self._usage(query)
+            case "DELETE", "/usage":
+                return await self._forget(query)
+            case "GET", "/keys":
+                return _json({"data": [self._shown(key) for key in await self._cabinet.all()]})
+            case "POST", "/keys":
+                return await self._create(body)
+            case "GET", "/deployments":
+                return _json({"models": self._pool.status(self._clock())})
+            case "GET", "/ledger":
+                return _json(self._ledger_state())
+        action = _KEY_ACTION.fullmatch(path)
+        if method == "POST" and action is not None:
+            return await self._end(unquote(action[1]), action[2], body)
+        raise CallerError(404, "unknown_route", "There is no such route below /admin; see /admin/openapi.json.")
+
+    async def _usage(self, query: dict[str, str]) -> AdminAnswer:
+        question = self._question(query)
+        rows = await self._database.sum(question)
+        if query.get("format", "json") == "csv":
+            kind = (b"content-type", b"text/csv; charset=utf-8")
+            name = (b"content-disposition", b'attachment; filename="usage.csv"')
+            return AdminAnswer(200, [kind, name, *_FRESH], reports.as_csv(rows, question.by).encode())
+        return AdminAnswer(200, [_JSON, *_FRESH], reports.as_json(rows, question))
+
+    def _question(self, query: dict[str, str]) -> Question:
+        now = self._now()
+        try:
+            return Question(
+                by=tuple(By(part) for part in query.get("by", "caller").split(",")),
+                since=reports.moment(query.get("since", "30d"), now),
+                until=reports.moment(query["until"], now) if "until" in query else None,
+                caller=query.get("caller"),
+                group=query.get("group"),
+                model=query.get("model"),
+            )
+        except ValueError as error:
+            raise CallerError(400, "invalid_value", str(error)) from None
+
+    async def _forget(self, query: dict[str, str]) -> AdminAnswer:
+        caller = query.get("caller")
+        if not caller:
+            message = "Say whose entries to delete: ?caller=NAME."
+            raise CallerError(400, "invalid_value", message, param="caller")
+        return _json({"deleted": await self._database.forget(caller=caller)})
+
+    async def _create(self, body: bytes) -> AdminAnswer:
+        asked = _decode(body, NewKeyRequest)
+        if asked.expires is not None and asked.expires.tzinfo is None:
+            raise CallerError(400, "invalid_value", "'expires' needs a time zone, such as Z.", param="expires")
+        made = await self._cabinet.create(
+            asked.caller, group=asked.group, expires=asked.expires, note=(asked.note or "")[:200] or None
+        )
+        return self._made(made)
+
+    async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
+        if action == "revoke":
+            await self._cabinet.revoke(id)
+            return _json({"id": id, "state": "revoked"})
+        seconds = _decode(body or b"{}", RotateRequest).overlap_seconds
+        if not 0 <= seconds <= MAX_OVERLAP.total_seconds():
+            message = f"'overlap_seconds' must be from 0 to {MAX_OVERLAP.total_seconds():.0f}."
+            raise CallerError(400, "invalid_value", message, param="overlap_seconds")
+        return self._made(await self._cabinet.rotate(id, overlap=timedelta(seconds=seconds)))
+
+    def _made(self, made: Made) -> AdminAnswer:
+        return _json({**self._shown(made.key), "key": made.new.text.reveal()}, status=201)
+
+    def _shown(self, key: Key) -> dict[str, object]:
+        state = "active"
+        if key.revoked is not None:
+            state = "revoked"
+        elif key.expires is not None and key.expires <= self._now():
+            state = "expired"
+        return {
+            "id": key.id,
+            "caller": key.caller,
+            "group": key.group,
+            "state": state,
+            "created": key.created,
+            "expires": key.expires,
+            "revoked": key.revoked,
+            "note": key.note,
+        }
+
+
+def _json(value: object, *, status: int = 200) -> AdminAnswer:
+    return AdminAnswer(status, [_JSON, *_FRESH], msgspec.json.encode(value))
+
+
+Asked = TypeVar("Asked")
+
+
+def _decode(body: bytes, kind: type[Asked]) -> Asked:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CallerError(400, "invalid_json", f"The request's body is not what is expected: {error}.") from None
