@@ -181,6 +181,7 @@ class FakeIncoming:
         headers: Headers | None = None,
         http_version: str = "1.1",
         local: bool = True,
+        source: str = "127.0.0.1",
     ) -> None:
         self.method = method
         self.raw_path = path
@@ -189,6 +190,7 @@ class FakeIncoming:
         plain = [(b"host", b"localhost:7221"), (b"content-type", b"application/json")]
         self.headers: Headers = plain if headers is None else headers
         self.local = local
+        self.source = source
         self.limits: tuple[int, float] | None = None
         self._body = body
         self._gone: Callable[[], None] | None = None

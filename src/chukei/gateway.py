@@ -119,7 +119,9 @@ class Gateway:
             return
         route = routes.find(incoming.method, incoming.raw_path, incoming.query)
         if route.page is None or services.pages.needs_caller(route.page):
-            record.who = services.gatekeeper.authenticate(incoming.headers, local=incoming.local)
+            record.who = await services.gatekeeper.authenticate(
+                incoming.headers, local=incoming.local, source=incoming.source
+            )
         policy = services.policies.of(record.who or ANONYMOUS)
         if route.operation is None:
             incoming.watch(exchange.client_left)

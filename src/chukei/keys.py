@@ -19,7 +19,7 @@ import string
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from chukei.config import Secret
@@ -125,7 +125,7 @@ class Flaw(StrEnum):
     NOT_YET = "not_yet"
 
 
-_NOBODY = Key("", "", None, secrets.token_bytes(32), UNPEPPERED, datetime.min, None, None, None)
+_NOBODY = Key("", "", None, secrets.token_bytes(32), UNPEPPERED, datetime.min.replace(tzinfo=UTC), None, None, None)
 """Compared with in place of a key that is not there, so that both take the same work."""
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from chukei.ledger import Entry, Key, Question, Sum
 from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
-from chukei.model import Change, Headers
+from chukei.model import Caller, Change, Headers
 from chukei.telemetry import RequestRecord
 
 Clock = Callable[[], float]
@@ -96,7 +96,8 @@ class Credential(Protocol):
 class Incoming(Protocol):
     """A client's request as a host received it.
 
-    ``local`` says that the client's address is this machine's own.
+    ``local`` says that the client's address is this machine's own; ``source`` is that address as the host knows it,
+    or empty.
     """
 
     method: str
@@ -105,6 +106,7 @@ class Incoming(Protocol):
     http_version: str
     headers: Headers
     local: bool
+    source: str
 
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the whole body.
@@ -294,4 +296,29 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Close it; may be called more than once."""
+        ...
+
+
+class KeyDirectory(Protocol):
+    """Where callers' keys are found by their public id, without asking the database for each."""
+
+    async def find(self, id: str) -> Key | None:
+        """Return what is kept of a key, or None where there is no such key.
+
+        Raises:
+            StoreAway: what keys there are is not known.
+        """
+        ...
+
+
+class TokenReader(Protocol):
+    """What verifies Entra ID access tokens."""
+
+    async def caller(self, token: bytes) -> Caller:
+        """Return whose token it is.
+
+        Raises:
+            TokenRefused: it does not open.
+            Unavailable: the keys that verify it cannot be had.
+        """
         ...

@@ -104,11 +104,38 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EntraSettings:
+    """``[auth.entra]``: whose access tokens are accepted.
+
+    ``tenants`` are GUIDs in small letters. ``scope`` is what a user's token must hold, ``role`` an application's; None
+    for any. ``groups`` maps object ids of groups and names of roles to the configuration's groups.
+    """
+
+    tenants: tuple[str, ...]
+    audiences: tuple[str, ...]
+    scope: str | None = None
+    role: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    authority: str = "https://login.microsoftonline.com"
+
+
+@dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """``[auth]``: who may call."""
+    """``[auth]``: who may call.
+
+    ``app_service`` says that App Service authentication is meant to be in front, ``platform_auth`` that the platform
+    says it is. ``peppers`` are by version. ``failures_per_minute`` is for each source; 0 counts none.
+    """
 
     anonymous: bool = False
     api_key: Secret | None = None
+    entra: EntraSettings | None = None
+    app_service: bool = False
+    platform_auth: bool = False
+    peppers: Mapping[int, Secret] = field(default_factory=dict)
+    unpeppered_keys: bool = False
+    key_cache_seconds: float = 3600.0
+    failures_per_minute: int = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,7 @@ class AsgiRequest:
         # nginx speaks HTTP/1.0 to what it stands in front of unless told otherwise; a client on this machine does not.
         direct = trust_loopback and self.http_version != "1.0"
         self.local = direct and client is not None and _is_loopback(client[0])
+        self.source = client[0] if client is not None else ""
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
 

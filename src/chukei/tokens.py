@@ -1,0 +1,250 @@
+"""Entra ID access tokens: what must hold of one before and after its signature was verified. Pure.
+
+The rules are Microsoft's (https://learn.microsoft.com/entra/identity-platform/access-tokens, claims-validation) and
+those of RFC 8725: one algorithm, decided here and not by the token; no key that the token brings along; the issuer
+exactly that of the tenant and version; who calls is the pair of tenant and object id, never a name or an address.
+"""
+
+import base64
+import json
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NoReturn
+
+from chukei.config import EntraSettings
+from chukei.errors import CallerError
+from chukei.model import Caller, CallerKind
+
+MAX_TOKEN_BYTES = 16 * 1024
+"""Entra ID puts at most 200 groups into a token, which makes about 10 KB."""
+
+LEEWAY = 60.0
+"""Seconds by which the clocks of Entra ID and of this machine may differ."""
+
+ALGORITHM = "RS256"
+
+_FORM = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_MAX_KEY_ID = 256
+# They bring or name a key, or change how the rest is read. Entra ID sends none of them.
+_FORBIDDEN = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"})
+
+Claims = Mapping[str, Any]
+
+
+class TokenFlaw(StrEnum):
+    """Why a token is refused; for the log, and no more than this."""
+
+    MALFORMED = "malformed"
+    HEADER = "forbidden algorithm or header"
+    VERSION = "unknown version"
+    TENANT = "tenant not allowed"
+    KEY = "unknown signing key"
+    SIGNATURE = "wrong signature"
+    ISSUER = "wrong issuer"
+    AUDIENCE = "wrong audience"
+    EXPIRED = "expired"
+    NOT_YET = "not valid yet"
+    IDENTITY = "neither a user's nor an application's access token"
+    SCOPE = "scope missing"
+    ROLE = "application role missing"
+
+
+class TokenRefused(Exception):
+    """A token does not open. ``told`` is what its holder may hear, if the token is genuine."""
+
+    def __init__(self, flaw: TokenFlaw, told: CallerError | None = None) -> None:
+        super().__init__(flaw.value)
+        self.flaw = flaw
+        self.told = told
+
+
+class Version(StrEnum):
+    """The form of a token, by its ``ver``; the API's registration decides which one it gets."""
+
+    V1 = "1.0"
+    V2 = "2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """What a token says of itself. Only good for finding the key that verifies it."""
+
+    key_id: str
+    tenant: str
+    version: Version
+    claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Whose token it is, until when (Unix time), and whether it has too many groups to hold them."""
+
+    caller: Caller
+    expires: float
+    overage: bool
+
+
+def is_token(text: bytes) -> bool:
+    """Whether something has the three parts of a signed token (RFC 7515 §7.1)."""
+    return text.count(b".") == 2
+
+
+def is_guid(text: object) -> bool:
+    """Whether it is a GUID in small letters."""
+    return isinstance(text, str) and _GUID.fullmatch(text) is not None
+
+
+def read(token: bytes, tenants: Collection[object]) -> Unverified:
+    """Read a token before its signature is verified.
+
+    Raises:
+        TokenRefused: it cannot be one that these tenants issue.
+    """
+    parts = _FORM.fullmatch(token) if len(token) <= MAX_TOKEN_BYTES else None
+    if parts is None:
+        raise TokenRefused(TokenFlaw.MALFORMED)
+    head, claims = _object(parts[1]), _object(parts[2])
+    key_id, kind = head.get("kid"), head.get("typ", "JWT")
+    if head.get("alg") != ALGORITHM or not _FORBIDDEN.isdisjoint(head):
+        raise TokenRefused(TokenFlaw.HEADER)
+    if not isinstance(kind, str) or kind.lower() not in ("jwt", "at+jwt"):
+        raise TokenRefused(TokenFlaw.HEADER)
+    if not isinstance(key_id, str) or not 0 < len(key_id) <= _MAX_KEY_ID:
+        raise TokenRefused(TokenFlaw.HEADER)
+    if claims.get("ver") not in (Version.V1, Version.V2):
+        raise TokenRefused(TokenFlaw.VERSION)
+    tenant = claims.get("tid")
+    if not is_guid(tenant) or tenant not in tenants:
+        raise TokenRefused(TokenFlaw.TENANT)
+    return Unverified(key_id, str(tenant), Version(claims["ver"]), claims)
+
+
+def _object(part: bytes) -> dict[str, Any]:
+    """Decode a part: a JSON object in which no name appears twice, so that no two readers can differ."""
+    try:
+        text = base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True).decode()
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
+    except (ValueError, RecursionError):
+        raise TokenRefused(TokenFlaw.MALFORMED) from None
+    if not isinstance(found, dict):
+        raise TokenRefused(TokenFlaw.MALFORMED)
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name appears twice")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def recognise(claims: Claims, settings: EntraSettings, issuer: str, now: float) -> Recognised:
+    """Return whose token it is, from claims whose signature was verified with a key of ``issuer``.
+
+    Raises:
+        TokenRefused: it is not for this relay, not for now, or not enough.
+    """
+    if claims.get("iss") != issuer:
+        raise TokenRefused(TokenFlaw.ISSUER)
+    audience = claims.get("aud")
+    if not isinstance(audience, str) or audience not in settings.audiences:
+        raise TokenRefused(TokenFlaw.AUDIENCE)
+    expires, begins = _time(claims, "exp"), _time(claims, "nbf")
+    if now >= expires + LEEWAY:
+        raise TokenRefused(TokenFlaw.EXPIRED, _expired())
+    if now < begins - LEEWAY:
+        raise TokenRefused(TokenFlaw.NOT_YET)
+    caller = application(claims, settings) if _is_application(claims) else _user(claims, settings)
+    names = claims.get("_claim_names")
+    overage = bool(claims.get("hasgroups")) or (isinstance(names, dict) and "groups" in names)
+    return Recognised(caller, expires, overage)
+
+
+def _time(claims: Claims, name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TokenRefused(TokenFlaw.MALFORMED)
+    return float(value)
+
+
+def _is_application(claims: Claims) -> bool:
+    """Whether an application calls for itself: ``idtyp`` says so where the API asks for that claim.
+
+    Without it a user's access token is told by its scopes. What has neither scopes nor the subject and client of an
+    application, such as a user's ID token, is not for an API at all.
+    """
+    kind, scopes = claims.get("idtyp"), claims.get("scp")
+    if kind is not None:
+        if kind not in ("app", "user") or (kind == "app" and scopes is not None):
+            raise TokenRefused(TokenFlaw.IDENTITY)
+        return bool(kind == "app")
+    if scopes is not None:
+        return False
+    if claims.get("sub") != claims.get("oid"):
+        raise TokenRefused(TokenFlaw.IDENTITY)
+    return True
+
+
+def _user(claims: Claims, settings: EntraSettings) -> Caller:
+    person, scopes = claims.get("oid"), claims.get("scp")
+    if not is_guid(person) or not isinstance(scopes, str):
+        raise TokenRefused(TokenFlaw.IDENTITY)
+    held = scopes.split()
+    if not held or (settings.scope is not None and settings.scope not in held):
+        raise TokenRefused(TokenFlaw.SCOPE, _lacks("scope", settings.scope))
+    return Caller(f"user:{claims['tid']}/{person}", CallerKind.USER, groups_of(claims, settings.groups))
+
+
+def application(claims: Claims, settings: EntraSettings) -> Caller:
+    """Return the application that calls for itself.
+
+    Any application of a tenant gets a token for any API of it, so only a role shows that this one may call.
+
+    Raises:
+        TokenRefused: it has no role here.
+    """
+    client = claims.get("azp", claims.get("appid"))
+    if not is_guid(client) or not is_guid(claims.get("oid")):
+        raise TokenRefused(TokenFlaw.IDENTITY)
+    held = _strings(claims, "roles")
+    if not held or (settings.role is not None and settings.role not in held):
+        raise TokenRefused(TokenFlaw.ROLE, _lacks("application role", settings.role))
+    return Caller(f"app:{claims['tid']}/{client}", CallerKind.APPLICATION, groups_of(claims, settings.groups))
+
+
+def groups_of(claims: Claims, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the configuration's groups for a token's roles and groups, in the order of the configuration."""
+    held = {*_strings(claims, "roles"), *(group.lower() for group in _strings(claims, "groups"))}
+    return tuple(dict.fromkeys(group for value, group in names.items() if value in held))
+
+
+def _strings(claims: Claims, name: str) -> list[str]:
+    value = claims.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TokenRefused(TokenFlaw.MALFORMED)
+    return value
+
+
+def _expired() -> CallerError:
+    return CallerError(
+        401,
+        "token_expired",
+        "The access token has expired; get a new one.",
+        type="authentication_error",
+        headers=[(b"www-authenticate", b'Bearer realm="chukei", error="invalid_token"')],
+    )
+
+
+def _lacks(what: str, name: str | None) -> CallerError:
+    wanted = f"the {what} {name!r}" if name is not None else f"any {what} of this relay"
+    message = f"The access token is genuine but does not hold {wanted}; who administers the tenant can grant it."
+    headers = [(b"www-authenticate", b'Bearer realm="chukei", error="insufficient_scope"')]
+    return CallerError(403, "missing_permission", message, type="permission_error", headers=headers)
