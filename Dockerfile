@@ -5,9 +5,9 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/chukei
-COPY requirements/serve.txt requirements/identity.txt requirements/redis.txt requirements/postgres.txt requirements/
+COPY requirements/serve.txt requirements/identity.txt requirements/entra.txt requirements/redis.txt requirements/postgres.txt requirements/
 RUN /opt/chukei/bin/pip install --no-cache-dir --require-hashes \
-    -r requirements/serve.txt -r requirements/identity.txt -r requirements/redis.txt \
+    -r requirements/serve.txt -r requirements/identity.txt -r requirements/entra.txt -r requirements/redis.txt \
     -r requirements/postgres.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
