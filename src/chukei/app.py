@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
+from chukei.adapters.access import Access, access
 from chukei.adapters.assets import asset
 from chukei.adapters.change_log import log_change
 from chukei.adapters.credentials import credential_for, identity_installed
+from chukei.adapters.entra import entra_installed
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
 from chukei.admission import Admission
-from chukei.auth import Gatekeeper
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
@@ -20,7 +21,7 @@ from chukei.model import Deployment, Model
 from chukei.pages import Pages
 from chukei.policy import Policies
 from chukei.pool import Pool
-from chukei.ports import Board, Clock, Credential, Hook
+from chukei.ports import Board, Clock, Credential, Database, Hook
 
 SIMULATED_KEY = "simulated"
 
@@ -33,18 +34,21 @@ class Relay:
     pool: Pool
     upstream: HttpClient
     credentials: Sequence[Credential]
+    access: Access
     board: Board | None = None
 
     def start(self) -> None:
         """Begin what goes on beside requests: fetching tokens, hearing of other replicas."""
         for credential in self.credentials:
             credential.warm()
+        self.access.start()
         if self.board is not None:
             self.board.start()
 
     async def close(self) -> None:
         """Close connections, stop refreshing tokens and hearing."""
         await self.upstream.close()
+        await self.access.close()
         if self.board is not None:
             await self.board.close()
         for credential in self.credentials:
@@ -58,6 +62,9 @@ def verify(settings: Settings) -> list[Problem]:
         if wanted.scope is not None and not identity_installed():
             message = "Entra ID needs more packages: pip install 'chukei[identity]'"
             problems.append(Problem("configuration", f"deployments.{name}.identity", message))
+    if settings.auth.entra is not None and not entra_installed():
+        message = "access tokens need one more package: pip install 'chukei[entra]'"
+        problems.append(Problem("configuration", "auth.entra", message))
     if settings.stores.quota is not None and find_spec("redis") is None:
         message = "Redis needs one more package: pip install 'chukei[redis]'"
         problems.append(Problem("configuration", "stores.quota", message))
@@ -70,7 +77,7 @@ def verify(settings: Settings) -> list[Problem]:
     return problems
 
 
-def build(settings: Settings, hooks: Sequence[Hook]) -> Relay:
+def build(settings: Settings, hooks: Sequence[Hook], database: Database | None = None) -> Relay:
     """Wire a relay from settings without problems."""
     credentials = {name: credential_for(wanted) for name, wanted in settings.credentials.items()}
     upstream = HttpClient(settings.upstream)
@@ -79,8 +86,10 @@ def build(settings: Settings, hooks: Sequence[Hook]) -> Relay:
     pool = Pool(settings.models, settings.pool, default=settings.default_model, open=settings.open, draw=draw)
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
+    wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
+    door = access(settings, clock, wall, database)
     services = Services(
-        gatekeeper=Gatekeeper(settings.auth, settings.server),
+        gatekeeper=door.gatekeeper,
         policies=Policies(
             {name: caller.rules for name, caller in settings.policies.callers.items()}, settings.policies.groups
         ),
@@ -91,7 +100,7 @@ def build(settings: Settings, hooks: Sequence[Hook]) -> Relay:
         hooks=hooks,
         clock=clock,
     )
-    return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), board)
+    return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), door, board)
 
 
 def _board(address: Secret, pool: Pool, clock: Clock) -> Board:

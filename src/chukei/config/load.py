@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chukei.config.auth import read_auth
 from chukei.config.policies import read_policies
 from chukei.config.pool import read_ledger, read_pool, read_stores
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
-    AuthSettings,
     LogSettings,
     ServerSettings,
     Settings,
@@ -118,7 +118,7 @@ def _read(document: Document) -> Settings:
     upstream = _upstream(root.table("upstream"), document.environment)
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
-    auth = _auth(root.table("auth"), document)
+    auth = read_auth(root.table("auth"), document)
     log = _log(root.table("log"))
     simulator = _simulator(root.table("simulator"))
     ledger = read_ledger(root.table("ledger"))
@@ -217,17 +217,6 @@ def _proxies(table: Reader, environment: Mapping[str, str]) -> dict[str, str]:
                 continue
         found[scheme] = value
     return found
-
-
-def _auth(table: Reader, document: Document) -> AuthSettings:
-    key = table.secret("api_key")
-    if "CHUKEI_API_KEY" in document.environment and ("auth", "api_key") not in document.origins:
-        key = Reader(document, {"api_key": {"env": "CHUKEI_API_KEY"}}, ("auth",)).secret("api_key")
-    anonymous = table.boolean("anonymous")
-    if anonymous and key is not None:
-        table.problem("anonymous", "is true although a key is set; drop one of them, so that it is clear who may call")
-    table.done()
-    return AuthSettings(anonymous=anonymous, api_key=key)
 
 
 def _log(table: Reader) -> LogSettings:

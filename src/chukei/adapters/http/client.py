@@ -49,7 +49,14 @@ class HttpClient:
         was on its way; then a new connection is used once (RFC 9112 §9.3.1).
         """
         place = self._endpoints.get(endpoint) or self._add(endpoint)
-        head = _head(place.dialer, target, headers, len(body))
+        return await self._exchange(place, _head("POST", place.dialer, target, headers, len(body)), body, sent)
+
+    async def get(self, endpoint: str, target: str, headers: Headers) -> HttpAnswer:
+        """Fetch what the relay itself must know, such as an identity provider's keys; otherwise as ``post``."""
+        place = self._endpoints.get(endpoint) or self._add(endpoint)
+        return await self._exchange(place, _head("GET", place.dialer, target, headers, None), b"", lambda: None)
+
+    async def _exchange(self, place: _Endpoint, head: bytes, body: bytes, sent: Callable[[], None]) -> HttpAnswer:
         broken = False
         while True:
             connection = self._take(place) if not broken else None
@@ -120,9 +127,10 @@ class HttpClient:
         return f"<HttpClient {len(self._open)} open, {idle} idle>"
 
 
-def _head(dialer: Dialer, target: str, headers: Headers, length: int) -> bytes:
-    first = f"POST {dialer.absolute}{dialer.prefix}{target} HTTP/1.1\r\nhost: ".encode()
+def _head(method: str, dialer: Dialer, target: str, headers: Headers, length: int | None) -> bytes:
+    first = f"{method} {dialer.absolute}{dialer.prefix}{target} HTTP/1.1\r\nhost: ".encode()
     fields = [name + b": " + value for name, value in (*headers, *dialer.headers)]
     fields.append(b"accept-encoding: identity")
-    fields.append(b"content-length: %d\r\n\r\n" % length)
-    return first + dialer.authority + b"\r\n" + b"\r\n".join(fields)
+    if length is not None:
+        fields.append(b"content-length: %d" % length)
+    return first + dialer.authority + b"\r\n" + b"\r\n".join(fields) + b"\r\n\r\n"

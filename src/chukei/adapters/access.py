@@ -1,0 +1,80 @@
+"""What the gatekeeper needs from outside, as the settings ask for it, and its beginning and end."""
+
+import logging
+from dataclasses import dataclass
+
+from chukei.adapters.entra import EntraTokens, fetcher
+from chukei.adapters.http.client import HttpClient
+from chukei.adapters.key_ring import KeyRing
+from chukei.adapters.signing_keys import SigningKeys
+from chukei.auth import CallerKeys, Gatekeeper
+from chukei.config import EntraSettings, Settings
+from chukei.keys import Peppers
+from chukei.model import Caller, CallerKind
+from chukei.ports import Clock, Database
+from chukei.throttle import Throttle
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A gatekeeper and what goes on beside it."""
+
+    gatekeeper: Gatekeeper
+    ring: KeyRing | None = None
+    signing_keys: SigningKeys | None = None
+    client: HttpClient | None = None
+
+    def start(self) -> None:
+        """Begin to read keys."""
+        for follower in (self.ring, self.signing_keys):
+            if follower is not None:
+                follower.start()
+
+    async def close(self) -> None:
+        """Stop; before the database is closed."""
+        for part in (self.ring, self.signing_keys, self.client):
+            if part is not None:
+                await part.close()
+
+
+def access(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Access:
+    """Return the gatekeeper that the settings describe. Without a database there are no keys but the file's."""
+    auth = settings.auth
+    if auth.app_service and not auth.platform_auth:
+        logger.warning(
+            "auth.app_service is true, but WEBSITE_AUTH_ENABLED does not say that App Service authentication is on: "
+            "whom requests claim to come from is ignored"
+        )
+    ring = KeyRing(database, clock, keep_seconds=auth.key_cache_seconds) if database is not None else None
+    keys = CallerKeys(ring, peppers(settings), wall) if ring is not None else None
+    client = HttpClient(settings.upstream) if auth.entra is not None else None
+    signing_keys = _signing_keys(auth.entra, client, clock) if auth.entra is not None and client is not None else None
+    gatekeeper = Gatekeeper(
+        auth,
+        settings.server,
+        fixed=fixed(settings),
+        keys=keys,
+        tokens=EntraTokens(auth.entra, signing_keys, clock, wall) if auth.entra and signing_keys else None,
+        throttle=Throttle(auth.failures_per_minute, clock),
+    )
+    return Access(gatekeeper, ring, signing_keys, client)
+
+
+def _signing_keys(entra: EntraSettings, client: HttpClient, clock: Clock) -> SigningKeys:
+    return SigningKeys(entra.authority, entra.tenants, fetcher(client), clock)
+
+
+def peppers(settings: Settings) -> Peppers:
+    """Return the peppers, which whoever makes keys needs too."""
+    return Peppers(settings.auth.peppers, unpeppered=settings.auth.unpeppered_keys)
+
+
+def fixed(settings: Settings) -> dict[str, Caller]:
+    """Return the callers whose keys stand in the configuration, by those keys' digests."""
+    return {
+        caller.key_sha256: Caller(name, CallerKind.KEY, caller.groups)
+        for name, caller in settings.policies.callers.items()
+        if caller.key_sha256 is not None
+    }

@@ -1,0 +1,141 @@
+"""The part of the configuration that says who may call."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from chukei.config.reader import Document, Reader
+from chukei.config.settings import AuthSettings, EntraSettings, Secret
+from chukei.config.upstreams import split_address
+
+MIN_PEPPER = 32
+"""Characters; 24 random bytes in base64."""
+
+_GUID_LENGTH = 36
+_GUID_DIGITS = frozenset("0123456789abcdef-")
+
+
+def read_auth(table: Reader, document: Document) -> AuthSettings:
+    """Read ``[auth]``."""
+    plain = AuthSettings()
+    settings = AuthSettings(
+        anonymous=table.boolean("anonymous"),
+        api_key=_api_key(table, document),
+        entra=_entra(table.table("entra"), document) if table.has("entra") else None,
+        app_service=table.boolean("app_service"),
+        # Set by the platform, for the app to see whether its authentication is on; read-only there.
+        platform_auth=document.environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
+        peppers=_peppers(table),
+        unpeppered_keys=table.boolean("unpeppered_keys"),
+        key_cache_seconds=table.seconds("key_cache_seconds", plain.key_cache_seconds, low=5.0),
+        failures_per_minute=table.integer("failures_per_minute", plain.failures_per_minute, low=0, high=100_000),
+    )
+    if not table.has("entra"):
+        table.table("entra")
+    if settings.anonymous and settings.api_key is not None:
+        table.problem("anonymous", "is true although a key is set; drop one of them, so that it is clear who may call")
+    elif settings.anonymous and (table.has("entra") or settings.app_service):
+        table.problem(
+            "anonymous", "is true although callers are to sign in; drop one, so that it is clear who may call"
+        )
+    if settings.unpeppered_keys and not settings.peppers:
+        table.problem("unpeppered_keys", "is true without a pepper; no key has one then")
+    table.done()
+    return settings
+
+
+def _api_key(table: Reader, document: Document) -> Secret | None:
+    key = table.secret("api_key")
+    if "CHUKEI_API_KEY" in document.environment and ("auth", "api_key") not in document.origins:
+        return Reader(document, {"api_key": {"env": "CHUKEI_API_KEY"}}, ("auth",)).secret("api_key")
+    return key
+
+
+def _peppers(table: Reader) -> dict[int, Secret]:
+    """Read ``pepper``, which is version 1, and ``peppers`` by version."""
+    found: dict[int, Secret] = {}
+    first = _pepper(table, "pepper")
+    if first is not None:
+        found[1] = first
+    versions = table.table("peppers")
+    for name in table.mapping("peppers"):
+        pepper = _pepper(versions, name)
+        if not name.isdecimal() or not 0 < int(name) < 2**31:
+            versions.problem(name, "is no version; count from 1: peppers = { 1 = …, 2 = … }")
+        elif int(name) in found:
+            versions.problem(name, "is set, and so is pepper, which is version 1; drop one of them")
+        elif pepper is not None:
+            found[int(name)] = pepper
+    return found
+
+
+def _pepper(table: Reader, name: str) -> Secret | None:
+    pepper = table.secret(name)
+    if pepper is not None and len(pepper.reveal()) < MIN_PEPPER:
+        table.problem(name, f"must have at least {MIN_PEPPER} characters; `openssl rand -base64 32` makes some")
+    return pepper
+
+
+def _entra(table: Reader, document: Document) -> EntraSettings:
+    plain = EntraSettings((), ())
+    tenants = tuple(tenant.lower() for tenant in table.strings("tenant"))
+    if not tenants:
+        table.problem("tenant", "is missing: the id of the tenant whose users and applications may call")
+    for tenant in tenants:
+        if not _is_guid(tenant):
+            table.problem("tenant", f"{tenant!r} is not a tenant's id; `az account show --query tenantId` shows it")
+    audiences = table.strings("audience")
+    if not audiences:
+        table.problem("audience", "is missing: the client id of the relay's app registration, or its App ID URI")
+    scope = table.string("scope")
+    if scope is not None and (" " in scope or "/" in scope):
+        table.problem("scope", f"{scope!r} is not the bare name of one scope, such as Relay.Call")
+    settings = EntraSettings(
+        tenants=tenants,
+        audiences=audiences,
+        scope=scope,
+        role=table.string("role"),
+        groups=_groups(table, document),
+        authority=_authority(table, table.string("authority") or plain.authority),
+    )
+    table.done()
+    return settings
+
+
+def _groups(table: Reader, document: Document) -> Mapping[str, str]:
+    known, found = document.tables.get("groups", {}), {}
+    for claim, group in table.mapping("groups").items():
+        if not isinstance(group, str):
+            table.problem("groups", 'must map object ids and roles to names: { "Research.Call" = "research" }')
+        elif not isinstance(known, dict) or group not in known:
+            table.problem("groups", f"names {group!r}, but there is no [groups.{group}]")
+        else:
+            found[claim.lower() if _is_guid(claim.lower()) else claim] = group
+    return found
+
+
+def _authority(table: Reader, text: str) -> str:
+    parts = split_address(text)
+    if (
+        parts is None
+        or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)))
+        or parts.path.strip("/")
+        or parts.query
+        or "@" in parts.netloc
+        or not parts.hostname
+    ):
+        table.problem(
+            "authority", f"{text!r} is not an https:// address without a path, such as that of a cloud's login"
+        )
+        return text
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _is_guid(text: str) -> bool:
+    return len(text) == _GUID_LENGTH and set(text) <= _GUID_DIGITS and text.count("-") == 4
