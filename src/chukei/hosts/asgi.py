@@ -15,8 +15,8 @@ from chukei.adapters.request_log import log_request
 from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
-from chukei.model import Headers
-from chukei.ports import ClientGone, Hook
+from chukei.model import Headers, header
+from chukei.ports import ClientGone, Database, Hook
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -36,10 +36,16 @@ class Application:
     """One relay for one event loop. ``hooks`` hear of every finished request."""
 
     def __init__(
-        self, settings: Settings, *, behind_platform: bool = False, hooks: Sequence[Hook] = (log_request,)
+        self,
+        settings: Settings,
+        *,
+        behind_platform: bool = False,
+        hooks: Sequence[Hook] = (log_request,),
+        database: Database | None = None,
     ) -> None:
         self.settings = settings
         self._hooks = hooks
+        self._database = database
         self._behind_platform = behind_platform
         self._relay: Relay | None = None
         self._simulator: Any = None
@@ -60,7 +66,7 @@ class Application:
         """Start the relay, and the simulator if nothing is configured. Once is enough."""
         async with self._starting:
             if self._relay is None:
-                self._relay = build(await self._with_simulator(), self._hooks)
+                self._relay = build(await self._with_simulator(), self._hooks, self._database)
                 self._relay.start()
             return self._relay
 
@@ -112,7 +118,7 @@ class Application:
             relay = self._relay or await self.start()
             try:
                 await relay.gateway.handle(
-                    AsgiRequest(scope, receive, trust_loopback=not self._behind_platform), AsgiReply(scope, send)
+                    AsgiRequest(scope, receive, behind_platform=self._behind_platform), AsgiReply(scope, send)
                 )
             finally:
                 self._check_drained(relay)
@@ -164,7 +170,7 @@ def checked_settings(path: str | None, environment: Mapping[str, str] | None = N
 class AsgiRequest:
     """Implements the Incoming port."""
 
-    def __init__(self, scope: Scope, receive: Receive, *, trust_loopback: bool) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, behind_platform: bool) -> None:
         self.method: str = scope["method"]
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         self.raw_path = raw_path.partition(b"?")[0].decode("latin-1")
@@ -173,9 +179,10 @@ class AsgiRequest:
         self.headers: Headers = scope["headers"]
         client: tuple[str, int] | None = scope.get("client")
         # nginx speaks HTTP/1.0 to what it stands in front of unless told otherwise; a client on this machine does not.
-        direct = trust_loopback and self.http_version != "1.0"
+        direct = not behind_platform and self.http_version != "1.0"
         self.local = direct and client is not None and _is_loopback(client[0])
-        self.source = client[0] if client is not None else ""
+        peer = client[0] if client is not None else ""
+        self.source = (_platform_client(self.headers) or peer) if behind_platform else peer
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
 
@@ -268,6 +275,20 @@ def _too_large(limit: int) -> CallerError:
     # Without `connection: close`: the server would close with a reset, which can destroy this answer on its way.
     message = f"The request's body is larger than {limit} bytes, the limit of this relay (server.max_body_bytes)."
     return CallerError(413, "request_too_large", message)
+
+
+def _platform_client(headers: Headers) -> str:
+    """Return the address of whoever connected to the platform's front; empty where it does not say.
+
+    App Service's front end, through which Functions are reached too, writes ``Client-IP`` over whatever a client sent
+    under that name (https://github.com/Azure/app-service-linux-docs, Things_You_Should_Know/headers.md), and appends
+    the same to ``X-Forwarded-For``, of which all but the last is the client's own tale.
+    """
+    value = header(headers, b"client-ip") or (header(headers, b"x-forwarded-for") or b"").rpartition(b",")[2]
+    text = value.strip().decode("latin-1")
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 @lru_cache(1024)
