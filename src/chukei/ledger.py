@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+NOT_FAILED = frozenset({"completed", "length", "content_filter", "client_aborted"})
+"""The ends of requests that are no failures: the answer was whole, or the client did not want the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -72,8 +75,9 @@ class Question:
 class Sum:
     """The sums of the entries with the same values of what was asked by; ``names`` holds those values in that order.
 
-    ``cost`` is in micro-units and leaves out the ``unpriced`` requests. ``estimated`` counts requests whose tokens
-    Azure had not counted.
+    A value that an entry has not got is "" there; a day is written ``2026-11-22``. ``failed`` counts the ends that are
+    not in ``NOT_FAILED``. ``cost`` is in micro-units and leaves out the ``unpriced`` requests. ``estimated`` counts
+    requests whose tokens Azure had not counted.
     """
 
     names: tuple[str, ...]

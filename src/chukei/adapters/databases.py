@@ -1,0 +1,72 @@
+"""Which database an address means, and where its entries wait while it is away."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from chukei.ports import Database
+
+
+def database_for(url: str) -> Database:
+    """Return the database of an address, not opened yet. Only the driver that is needed is imported.
+
+    ``sqlite:///chukei.db`` is relative to the working directory, ``sqlite:////var/lib/chukei.db`` is absolute.
+
+    Raises:
+        ValueError: the address is not usable, or the driver is not installed; the message does not repeat it.
+    """
+    if _scheme(url) == "sqlite":
+        from chukei.adapters.sqlite import SqliteDatabase
+
+        return SqliteDatabase(_sqlite_path(url))
+    try:
+        from chukei.adapters.postgres import PostgresDatabase
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ValueError("a PostgreSQL ledger needs asyncpg: pip install 'chukei[postgres]'") from None
+    return PostgresDatabase(url)
+
+
+def spool_for(url: str) -> Path:
+    """Return the folder in which entries wait by default: next to an SQLite file, else where programs keep their state.
+
+    Each database has a folder of its own, so that what waits is never delivered to another. ``$STATE_DIRECTORY`` is
+    systemd's, ``$XDG_STATE_HOME`` freedesktop.org's; without either it is in the system's temporary folder, which a
+    container or a restart of the machine may not keep.
+
+    Raises:
+        ValueError: the address is not usable.
+    """
+    if _scheme(url) == "sqlite":
+        path = _sqlite_path(url)
+        return path.with_name(f"{path.name}-spool")
+    parts = urlsplit(url)
+    place = f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+    name = f"ledger-{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    for variable, below in (("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "chukei")):
+        if folder := os.environ.get(variable, "").split(":")[0]:
+            return Path(folder, below, name)
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir(), f"chukei-{owner}", name)
+
+
+def _scheme(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is not None and parts.scheme in ("sqlite", "postgres", "postgresql"):
+        return parts.scheme
+    raise ValueError("a ledger's address is sqlite:///PATH/TO/FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def _sqlite_path(url: str) -> Path:
+    parts = urlsplit(url)
+    path = unquote(parts.path[1:])
+    if parts.netloc or parts.query or parts.fragment or not path or path.endswith("/") or "\0" in path:
+        raise ValueError("an SQLite address is sqlite:///relative.db or sqlite:////absolute/path.db, and nothing else")
+    return Path(path)

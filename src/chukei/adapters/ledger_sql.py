@@ -1,0 +1,181 @@
+"""What both databases share: the columns of an entry, its values in their order, and the question as SQL."""
+
+import math
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from typing import TypeVar, cast
+
+from chukei.ledger import NOT_FAILED, By, Entry, Question, Sum
+
+COLUMNS = (
+    "id",
+    "time",
+    "request_id",
+    "caller",
+    "kind",
+    "caller_group",
+    "key_id",
+    "operation",
+    "model",
+    "deployment",
+    "stream",
+    "status",
+    "end_reason",
+    "code",
+    "finish_reason",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "estimated",
+    "wasted_tokens",
+    "cost",
+    "first_token_ms",
+    "duration_ms",
+    "retries",
+    "hedges",
+    "upstream_request_id",
+    "region",
+)
+KEY_COLUMNS = ("id", "caller", "caller_group", "digest", "pepper", "created", "expires", "revoked", "note")
+
+MAX_TEXT = 512
+"""Characters kept of any one text."""
+
+MOST = 10**12
+"""The most of anything that is believed of one request, so that sums stay within 64 bits."""
+
+_Moment = TypeVar("_Moment")
+
+
+def row_of(entry: Entry, moment: Callable[[datetime], _Moment]) -> tuple[object, ...]:
+    """Return the values of an entry in the order of ``COLUMNS``.
+
+    Nothing in them is refused by a database: one entry that could not be written would hold up all others. What no
+    database takes (NUL, lone surrogates, NaN) is replaced, what is absurd is cut.
+    """
+    return (
+        text_of(entry.id),
+        moment(entry.time),
+        text_of(entry.request_id),
+        text_of(entry.caller),
+        text_of(entry.kind),
+        _optional(entry.group),
+        _optional(entry.key_id),
+        text_of(entry.operation),
+        _optional(entry.model),
+        _optional(entry.deployment),
+        entry.stream,
+        None if entry.status is None else _count(entry.status),
+        text_of(entry.end),
+        _optional(entry.code),
+        _optional(entry.finish_reason),
+        _count(entry.input),
+        _count(entry.cached),
+        _count(entry.output),
+        _count(entry.reasoning),
+        entry.estimated,
+        _count(entry.wasted),
+        None if entry.cost is None else _count(entry.cost),
+        None if entry.first_token is None else _number(entry.first_token),
+        _number(entry.duration),
+        _count(entry.retries),
+        _count(entry.hedges),
+        _optional(entry.upstream_request_id),
+        _optional(entry.region),
+    )
+
+
+def text_of(text: str) -> str:
+    """Return a text as the databases hold it."""
+    if text.isascii() and "\0" not in text:
+        return text[:MAX_TEXT]
+    return text[:MAX_TEXT].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text is None else text_of(text)
+
+
+def _count(count: int) -> int:
+    return min(max(count, 0), MOST)
+
+
+def _number(number: float) -> float:
+    return float(number) if math.isfinite(number) else 0.0
+
+
+# Questions. Names of columns come from here alone; whatever a person may have typed is a bound parameter.
+
+_NAMES = {
+    By.CALLER: "caller",
+    By.GROUP: "coalesce(caller_group, '')",
+    By.MODEL: "coalesce(model, '')",
+    By.DEPLOYMENT: "coalesce(deployment, '')",
+    By.END_REASON: "end_reason",
+}
+
+
+def question_sql(
+    question: Question, *, day: str, mark: Callable[[int], str], moment: Callable[[datetime], object]
+) -> tuple[str, list[object]]:
+    """Return a question as SQL, and its parameters. ``day`` is the expression for the day of an entry in UTC.
+
+    ``mark`` writes the place of the parameter of a number, from 1.
+    """
+    values: list[object] = []
+
+    def bound(value: object) -> str:
+        values.append(value)
+        return mark(len(values))
+
+    names = [day if by is By.DAY else _NAMES[by] for by in question.by]
+    well = ", ".join(bound(end) for end in sorted(NOT_FAILED))
+    sums = (
+        "count(*)",
+        f"sum(CASE WHEN end_reason IN ({well}) THEN 0 ELSE 1 END)",
+        "sum(input_tokens)",
+        "sum(cached_tokens)",
+        "sum(output_tokens)",
+        "sum(reasoning_tokens)",
+        "sum(wasted_tokens)",
+        "sum(CASE WHEN estimated THEN 1 ELSE 0 END)",
+        "coalesce(sum(cost), 0)",
+        "count(*) - count(cost)",
+        "avg(CASE WHEN stream THEN first_token_ms END)",
+    )
+    where = []
+    if question.since is not None:
+        where.append(f"time >= {bound(moment(question.since))}")
+    if question.until is not None:
+        where.append(f"time < {bound(moment(question.until))}")
+    for column, wanted in (("caller", question.caller), ("caller_group", question.group), ("model", question.model)):
+        if wanted is not None:
+            where.append(f"{column} = {bound(text_of(wanted))}")
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    places = ", ".join(str(place + 1) for place in range(len(names)))
+    grouping = f" GROUP BY {places}" if names else " HAVING count(*) > 0"
+    sql = f"SELECT {', '.join([*names, *sums])} FROM chukei_entries{condition}{grouping}"  # noqa: S608 - see above
+    return sql, values
+
+
+def sums_of(question: Question, rows: Iterable[Iterable[object]], day: Callable[[object], date]) -> list[Sum]:
+    """Return the answer in its order. It is sorted here, since databases order text by rules of their own."""
+    return sorted((_sum_of(question, list(row), day) for row in rows), key=_order(question))
+
+
+def _sum_of(question: Question, row: list[object], day: Callable[[object], date]) -> Sum:
+    width = len(question.by)
+    names = tuple(
+        day(value).isoformat() if by is By.DAY else str(value)
+        for by, value in zip(question.by, row[:width], strict=True)
+    )
+    *counts, first_token = row[width:]
+    whole = (int(cast(int, count)) for count in counts)  # PostgreSQL's sums are decimals
+    return Sum(names, *whole, first_token=cast(float | None, first_token))  # type: ignore[misc]
+
+
+def _order(question: Question) -> Callable[[Sum], tuple[object, ...]]:
+    if question.by[:1] == (By.DAY,):
+        return lambda each: (each.names[0], -(each.input + each.output), each.names)
+    return lambda each: (-(each.input + each.output), each.names)

@@ -1,0 +1,186 @@
+"""The ledger in one SQLite file, for the processes of one machine.
+
+Plain ``sqlite3``, in two threads of its own, so that the event loop never waits for a disk: one writes, the other
+answers questions, so that a long question does not hold up what is to be written. They run side by side because of the
+write-ahead log, which needs shared memory: the file must be on a local disk. Times are whole microseconds since 1970 in
+UTC.
+
+``synchronous=FULL``: each batch is on the disk when ``add`` returns, also after a power cut. NORMAL would save a wait
+for the disk twice a second, beside the path of requests, and could lose batches that had left the spool already.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar, cast
+
+from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS, question_sql, row_of, sums_of, text_of
+from chukei.adapters.schema import Migration, migrations, pending
+from chukei.adapters.sqlite_worker import (
+    APPLICATION,
+    BUSY_SECONDS,
+    QUESTION_SECONDS,
+    Gone,
+    SqliteWorker,
+    only_read,
+    transaction,
+    use_write_ahead_log,
+    version_of,
+)
+from chukei.ledger import Entry, Key, Question, Sum
+
+CHUNK = 1000
+"""How many entries are deleted in one transaction."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_DAY = "time / 86400000000"
+_Result = TypeVar("_Result")
+
+
+class SqliteDatabase:
+    """See the Database port. ``path`` is that of the file; it is made, readable by its owner alone, where it is not."""
+
+    def __init__(
+        self, path: Path, *, steps: Sequence[Migration] | None = None, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
+        self._path = path
+        self._steps = migrations("sqlite") if steps is None else steps
+        self._writer = SqliteWorker(path, "writes", busy_seconds, self._upgrade)
+        self._reader = SqliteWorker(path, "reads", busy_seconds, only_read)
+
+    def __repr__(self) -> str:
+        return f"<SqliteDatabase {self._path}>"
+
+    async def open(self) -> None:
+        """See the Database port. Does nothing where it is open already."""
+        await self._writer.run(lambda _: None)
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """See the Database port."""
+
+        def add(connection: sqlite3.Connection) -> None:
+            rows = [row_of(entry, _micros) for entry in entries]
+            with transaction(connection):
+                connection.executemany(_ADD, rows)
+
+        if entries:
+            await self._writer.run(add)
+
+    async def sum(self, question: Question) -> list[Sum]:
+        """See the Database port."""
+        sql, values = question_sql(question, day=_DAY, mark=lambda number: f"?{number}", moment=_micros)
+
+        def ask(connection: sqlite3.Connection) -> list[Sum]:
+            end = time.monotonic() + QUESTION_SECONDS
+            connection.set_progress_handler(lambda: int(time.monotonic() > end), 100_000)
+            try:
+                return sums_of(question, connection.execute(sql, values), _date)
+            finally:
+                connection.set_progress_handler(None, 0)
+
+        return await self._ask(ask)
+
+    async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
+        """See the Database port. Deletes in small transactions, so that writing goes on meanwhile."""
+        wanted: list[tuple[str, object]] = []
+        if before is not None:
+            wanted.append(("time < ?", _micros(before)))
+        if caller is not None:
+            wanted.append(("caller = ?", text_of(caller)))
+        if not wanted:
+            raise ValueError("either a time or a caller must be given")
+        chosen = f"SELECT rowid FROM chukei_entries WHERE {' AND '.join(sql for sql, _ in wanted)} LIMIT {CHUNK}"  # noqa: S608
+        values = [value for _, value in wanted]
+
+        def delete(connection: sqlite3.Connection) -> int:
+            with transaction(connection):
+                return connection.execute(f"DELETE FROM chukei_entries WHERE rowid IN ({chosen})", values).rowcount  # noqa: S608
+
+        deleted = 0
+        while count := await self._writer.run(delete):
+            deleted += count
+        return deleted
+
+    async def keys(self) -> list[Key]:
+        """See the Database port."""
+        return await self._ask(lambda connection: [_key_of(row) for row in connection.execute(_KEYS)])
+
+    async def add_key(self, key: Key) -> None:
+        """See the Database port.
+
+        Raises:
+            ValueError: there is a key with this id.
+        """
+        times = [None if moment is None else _micros(moment) for moment in (key.created, key.expires, key.revoked)]
+        values = (key.id, key.caller, key.group, key.digest, key.pepper, *times, key.note)
+        if not await self._change(_ADD_KEY, values):
+            raise ValueError(f"there is a key {key.id!r} already")
+
+    async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
+        """See the Database port."""
+        times = [None if moment is None else _micros(moment) for moment in (expires, revoked)]
+        return await self._change(_END_KEY, (*times, id)) > 0
+
+    async def close(self) -> None:
+        """See the Database port."""
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _change(self, sql: str, values: Sequence[object]) -> int:
+        def change(connection: sqlite3.Connection) -> int:
+            with transaction(connection):
+                return connection.execute(sql, values).rowcount
+
+        return await self._writer.run(change)
+
+    async def _ask(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        try:
+            return await self._reader.run(work)
+        except Gone:  # not made yet, or moved away: the writer makes one
+            await self.open()
+            return await self._reader.run(work)
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        """Bring the schema up to date; the lock keeps others from doing it at the same time."""
+        use_write_ahead_log(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        if not pending(self._steps, version_of(connection)):
+            return
+        with transaction(connection):
+            for step in pending(self._steps, version_of(connection)):
+                for statement in step.statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {step.number:d}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+
+
+_ADD = (
+    f"INSERT INTO chukei_entries ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+    " ON CONFLICT (id) DO NOTHING"
+)
+_KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
+_ADD_KEY = (
+    f"INSERT INTO chukei_keys ({', '.join(KEY_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
+)
+_END_KEY = "UPDATE chukei_keys SET expires = coalesce(?, expires), revoked = coalesce(revoked, ?) WHERE id = ?"
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else _EPOCH + micros * _MICROSECOND
+
+
+def _date(days: object) -> date:
+    return date(1970, 1, 1) + timedelta(days=cast(int, days))
+
+
+def _key_of(row: Sequence[object]) -> Key:
+    id, caller, group, digest, pepper, created, expires, revoked, note = row
+    times = (_moment(created), _moment(expires), _moment(revoked))  # type: ignore[arg-type]
+    return Key(id, caller, group, digest, pepper, *times, note)  # type: ignore[arg-type]

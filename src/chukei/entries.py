@@ -1,0 +1,67 @@
+"""What the ledger keeps of a request that has ended. Pure."""
+
+from datetime import datetime
+
+from chukei.ledger import Entry
+from chukei.telemetry import RequestRecord
+from chukei.usage import Usage
+from chukei.wire import OPERATIONS
+
+_NAMES = frozenset(operation.name for operation in OPERATIONS.values())
+_NOTHING = Usage()
+
+
+def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
+    """Return the entry of a request, or None where it gets none.
+
+    Requests for an operation of a model whose caller is known get one, whatever became of them: also those that the
+    relay itself refused. Those for pages, for what does not exist and of callers that were turned away get none, so
+    nobody without a credential can fill the database.
+
+    ``id`` must be unique among all relays; ``time`` is when the request ended, with a time zone. The group is the
+    first of the caller's. Retries are the deployments that were asked one after another after the first, hedges those
+    asked beside another.
+    """
+    who, operation = record.who, record.operation
+    if who is None or operation is None or operation not in _NAMES:
+        return None
+    usage = record.usage or _NOTHING
+    hedges = sum(attempt.hedge for attempt in record.tries)
+    return Entry(
+        id=id,
+        time=time,
+        request_id=record.request_id,
+        caller=who.name,
+        kind=str(who.kind),
+        group=who.groups[0] if who.groups else None,
+        key_id=who.key_id,
+        operation=operation,
+        model=record.model,
+        deployment=record.deployment,
+        stream=record.stream,
+        status=record.status,
+        end=str(record.end or ""),
+        code=record.code,
+        finish_reason=next(iter(record.finish_reasons.values()), None),
+        input=usage.input,
+        cached=usage.cached,
+        output=usage.output,
+        reasoning=usage.reasoning,
+        estimated=usage.estimated,
+        wasted=_wasted(record),
+        cost=record.cost,
+        first_token=None if record.first_token is None else record.first_token * 1000,
+        duration=record.duration * 1000,
+        retries=max(len(record.tries) - hedges - 1, 0),
+        hedges=hedges,
+        upstream_request_id=record.upstream_request_id,
+        region=record.region,
+    )
+
+
+def _wasted(record: RequestRecord) -> int:
+    """Return the input tokens of all tries but the one that the record's usage is of."""
+    if len(record.tries) < 2:
+        return 0
+    shown = next((attempt for attempt in record.tries if attempt.code is None), record.tries[-1])
+    return sum(attempt.usage.input for attempt in record.tries if attempt.usage is not None and attempt is not shown)
