@@ -1,0 +1,159 @@
+"""Quotas in this process's memory: for one replica, or for each of several while what they share is away."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
+from chukei.ports import Clock
+from chukei.quota import (
+    CONCURRENT,
+    KEPT_SECONDS,
+    RENEW_SECONDS,
+    REQUESTS,
+    Account,
+    Now,
+    Wanted,
+    asks_of,
+    headroom_of,
+    refusal_of,
+    slots_at,
+    wanted,
+)
+
+SWEPT, SWEPT_AT_LEISURE = 2, 1000
+"""Of how many accounts it is asked whether they can be forgotten when one is added, and at each renewing."""
+
+_NEW = Account()  # stands for one that nothing was charged to
+
+
+class _Held(NamedTuple):
+    """A reservation: what was charged where."""
+
+    now: Now
+    slots: tuple[int, ...]
+    asks: tuple[int, ...]
+    limits: list[Wanted]
+
+
+class MemoryQuota:
+    """See the QuotaStore port. What it knows is lost with the process.
+
+    An account is forgotten when nothing in it counts any more, so their number is that of the subjects that were active
+    within a minute, or within the day or the month where they have such a limit.
+
+    ``clock`` times rates and leases, ``wall``, in seconds since 1970, the calendar's periods.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,  # noqa: TID251 - days and months are the calendar's
+    ) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<MemoryQuota {len(self._accounts)} accounts, {len(self._held)} reservations>"
+
+    async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
+        """See the QuotaStore port.
+
+        Raises:
+            ValueError: there is a reservation of that id.
+        """
+        if id in self._held:
+            raise ValueError("an id is reserved twice")
+        now = self._now()
+        slots, asks = slots_at(now), asks_of(estimate)
+        limits = wanted(subjects)
+        for limit in limits:
+            kind, account = limit.kind, self._accounts.get(limit.subject, _NEW)
+            used = account.used(kind, now, slots)
+            missing = asks[kind] - (limit.most - used)
+            if missing > 0:
+                return refusal_of(limit, used, asks[kind], account.leaving(kind, missing), now)
+        for limit in limits:
+            self._account(limit.subject, now).charge(id, limit.kind, asks[limit.kind], now, slots)
+        self._held[id] = _Held(now, slots, asks, limits)
+        return Grant(id, tuple([self._headroom(limit, now, slots) for limit in limits]))
+
+    async def settle(self, id: str, actual: Amounts) -> None:
+        """See the QuotaStore port."""
+        held = self._held.pop(id, None)
+        if held is None:
+            return
+        used = asks_of(actual)
+        for name, kind, _ in held.limits:
+            account = self._accounts.get(name)
+            if account is None:
+                continue
+            if kind == CONCURRENT:
+                account.release(id)
+            elif kind != REQUESTS and used[kind] != held.asks[kind]:
+                account.correct(kind, held.slots[kind], used[kind] - held.asks[kind])
+
+    async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
+        """See the QuotaStore port. Never raises."""
+        now = self._now()
+        slots = slots_at(now)
+        return tuple(self._headroom(limit, now, slots) for limit in wanted(subjects))
+
+    def start(self) -> None:
+        """See the QuotaStore port."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep_renewing())
+
+    async def close(self) -> None:
+        """See the QuotaStore port."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def renew(self) -> None:
+        """Renew the leases of all reservations that are not settled."""
+        now = self._now()
+        while self._held:
+            oldest = next(iter(self._held))
+            if now.steady - self._held[oldest].now.steady < KEPT_SECONDS * 1000:
+                break
+            del self._held[oldest]
+        for id, held in self._held.items():
+            for name, kind, _ in held.limits:
+                if kind == CONCURRENT:
+                    self._account(name, now).lease(id, now.steady)
+        self._sweep(SWEPT_AT_LEISURE, now)
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            self.renew()
+
+    def _now(self) -> Now:
+        return Now(round(self._clock() * 1000), round(self._wall() * 1000))
+
+    def _account(self, name: str, now: Now) -> Account:
+        account = self._accounts.get(name)
+        if account is None:
+            self._sweep(SWEPT, now)
+            account = self._accounts[name] = Account()
+        return account
+
+    def _headroom(self, limit: Wanted, now: Now, slots: Sequence[int]) -> Headroom:
+        account = self._accounts.get(limit.subject, _NEW)
+        return headroom_of(limit, account.used(limit.kind, now, slots), account.newest(limit.kind), now)
+
+    def _sweep(self, count: int, now: Now) -> None:
+        """Forget some of the accounts in which nothing counts any more: it is the turn of each."""
+        slots = slots_at(now)
+        for _ in range(min(count, len(self._accounts))):
+            name, account = self._accounts.popitem(last=False)
+            if not account.idle(now, slots):
+                self._accounts[name] = account
