@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from chukei.errors import CallerError, UpstreamError
+from chukei.ledger import Entry, Key, Question, Sum
 from chukei.model import Headers
-from chukei.ports import ClientGone
+from chukei.ports import ClientGone, StoreAway
 from chukei.telemetry import RequestRecord
 
 EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -225,6 +228,58 @@ class FakeHook:
         self.records.append(record)
         if self._failure is not None:
             raise self._failure
+
+
+class FakeDatabase:
+    """Keys and entries in memory. ``away`` makes every call fail, ``silent`` makes it wait for ever."""
+
+    def __init__(self, *keys: Key) -> None:
+        self.rows = {key.id: key for key in keys}
+        self.entries: dict[str, Entry] = {}
+        self.away = False
+        self.silent = False
+        self.reads = 0
+        self.closed = False
+
+    async def _asked(self) -> None:
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.away:
+            raise StoreAway("the database is away")
+
+    async def open(self) -> None:
+        await self._asked()
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        await self._asked()
+        self.entries = {entry.id: entry for entry in entries} | self.entries
+
+    async def sum(self, question: Question) -> list[Sum]:
+        await self._asked()
+        return []
+
+    async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
+        await self._asked()
+        return 0
+
+    async def keys(self) -> list[Key]:
+        self.reads += 1
+        await self._asked()
+        return list(self.rows.values())
+
+    async def add_key(self, key: Key) -> None:
+        await self._asked()
+        self.rows[key.id] = key
+
+    async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
+        await self._asked()
+        if id not in self.rows:
+            return False
+        self.rows[id] = replace(self.rows[id], expires=expires, revoked=revoked)
+        return True
+
+    async def close(self) -> None:
+        self.closed = True
 
 
 def bytewise(data: bytes) -> list[bytes]:

@@ -16,6 +16,9 @@ _IPV6_SITE = 64
 """Bits of an IPv6 address that are given out together, so what one subscriber has at least (RFC 6177)."""
 
 
+_ROUNDING = 1e-9
+
+
 class Throttle:
     """Counts failures. ``per_minute`` of 0 counts none."""
 
@@ -33,7 +36,7 @@ class Throttle:
         source, now = source_of(address), self._clock()
         left, since = self._left.pop(source, (self._allowance, now))
         left = min(self._allowance, left + (now - since) * self._rate)
-        exceeded = left < 1.0
+        exceeded = left < 1.0 - _ROUNDING
         if not exceeded:
             left -= 1.0
         self._left[source] = (left, now)

@@ -31,8 +31,8 @@ def public_jwk(name: str, **extra: object) -> dict[str, Any]:
     return {**jwk, "kid": name, "use": "sig", **extra}
 
 
-def encoded(data: bytes | Mapping[str, Any]) -> str:
-    """Write one part of a token (RFC 7515 §2)."""
+def encoded(data: object) -> str:
+    """Write one part of a token (RFC 7515 §2): bytes as they are, anything else as JSON."""
     raw = data if isinstance(data, bytes) else json.dumps(data).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
