@@ -47,6 +47,8 @@ class IdentityProvider(LocalServer):
         self.down = False
         self.answers: dict[str, bytes] = {}
         """Whole answers in place of the right ones, by path."""
+        self.ends_after: set[str] = set()
+        """After these paths' answers the connection ends."""
 
     @property
     def authority(self) -> str:
@@ -75,6 +77,8 @@ class IdentityProvider(LocalServer):
                 peer.reset()
                 return
             await peer.send(self.answers.get(path) or answer(self._document(path)))
+            if path in self.ends_after:
+                return
 
     def _document(self, path: str) -> dict[str, Any] | None:
         tenant, _, rest = path.removeprefix("/").partition("/")

@@ -111,21 +111,21 @@ def verify(token: bytes, key: "PyJWK") -> None:
         raise TokenRefused(TokenFlaw.SIGNATURE) from None
 
 
-def fetcher(client: HttpClient) -> Fetch:
+def fetcher(client: HttpClient, *, seconds: float = FETCH_SECONDS) -> Fetch:
     """Return what gets a document of limited size: no redirect, no compression, no other status than 200."""
 
     async def fetch(address: str) -> bytes:
         parts = urlsplit(address)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
-            async with asyncio.timeout(FETCH_SECONDS):
+            async with asyncio.timeout(seconds):
                 answer = await client.get(
                     f"{parts.scheme}://{parts.netloc}", target, [(b"accept", b"application/json")]
                 )
                 try:
                     return await _whole(answer)
                 finally:
-                    answer.finish()
+                    answer.abort()  # nothing is fetched soon again, and on a reused connection a fetch could be two
         except TimeoutError:
             raise UpstreamError("timeout", f"{parts.netloc} took too long", end=End.TIMEOUT) from None
 
@@ -137,8 +137,8 @@ async def _whole(answer: Answer) -> bytes:
     if answer.status != 200 or b"json" not in kind or header(answer.headers, b"content-encoding") is not None:
         raise UpstreamError("unexpected", f"status {answer.status}, not JSON", end=End.UNEXPECTED_ANSWER)
     parts = bytearray()
-    while data := await answer.read():
-        parts += data
+    while (data := await answer.read()) != b"":
+        parts += data or b""
         if len(parts) > MAX_DOCUMENT_BYTES:
             raise UpstreamError("unexpected", "the document is too large", end=End.UNEXPECTED_ANSWER)
     return bytes(parts)
