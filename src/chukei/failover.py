@@ -213,7 +213,7 @@ class _Search:
         for other, attempt in self._asked:
             if attempt is not begun.attempt and attempt.code in (None, CANCELLED):
                 if attempt.code is not None:  # else it had spoken in the same moment
-                    other.outrun(attempt.seconds)
+                    other.outrun(self._failover.clock(), attempt.seconds)
                 attempt.code = "hedge_lost"
         return begun
 

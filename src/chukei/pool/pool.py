@@ -34,7 +34,7 @@ class Lease:
         """What was chosen."""
         return self.member.deployment
 
-    def outrun(self, seconds: float) -> None:
+    def outrun(self, now: float, seconds: float) -> None:
         """Note that it was stopped after so many seconds of silence, because another deployment spoke first.
 
         Its first token would have come later still. Where that is later than usual it counts: left out, such times
@@ -43,6 +43,8 @@ class Lease:
         usual = self.member.percentile(0.95)
         if usual is not None and seconds >= usual:
             self.member.spoke(seconds)
+            if self._trial:
+                self._health.outrun(self.member, now)
 
     def answered(self, now: float, first_token: float | None, headers: Headers) -> None:
         """Note that output has come, after so many seconds where it streams; and what the headers hint at."""
