@@ -16,7 +16,8 @@ _REDIS = frozenset({"redis", "rediss", "unix"})
 def read_pool(table: Reader) -> PoolSettings:
     """Read ``[pool]``."""
     plain = PoolSettings()
-    affinity = table.strings("affinity") if table.has("affinity") else plain.affinity
+    given = table.strings("affinity")
+    affinity = given if table.has("affinity") else plain.affinity
     for name in affinity:
         if name not in AFFINITIES:
             table.problem("affinity", f"{name!r} is not one of {', '.join(AFFINITIES)}")
