@@ -118,7 +118,7 @@ class Pool:
             member = None
             if key is not None and len(served.members) > 1:
                 member = tier.prefer(key, cost, self._load, tried)
-            member = member or tier.take(tried)
+            member = member or tier.take(cost, tried)
             if member is not None:
                 return Lease(self._health, served.model, member, now, cost)
         raise busy(served.model.name, served.members, now)
