@@ -2,7 +2,7 @@
 
 Shares follow the weights by stride scheduling (Waldspurger and Weihl, 1995): each choice moves its group on by one over
 the group's weight, and the group that is furthest behind is next. Deployments of equal weight are one group; inside it
-the one with the fewest outstanding tokens is next, within bounds that keep their shares equal. Both orders are heaps, in
+the one with the fewest outstanding tokens is next, within bounds that keep their shares equal. Both orders are heaps in
 which an entry that has been overtaken by a newer one for the same thing is skipped when it comes up, so that a choice
 costs a few steps of a heap.
 """
