@@ -169,10 +169,12 @@ class _Search:
             raise self._final(error, fault)
         if fault is Fault.MISPLACED:
             return self._next_holder(error, now)
-        if fault in (Fault.FAILED, Fault.MISCONFIGURED) and (
-            self._counted >= settings.attempts or not self._failover.retries.spend(now)
-        ):
-            raise self._final(error, fault)
+        if fault in (Fault.FAILED, Fault.MISCONFIGURED):
+            # What a deployment was working on when its breaker opened is stranded there, and all of it may move: it is
+            # a bounded lot. The budget is for failures of deployments to which requests are still sent.
+            stranded = self._leases[-1].member.breaker.why is not None
+            if self._counted >= settings.attempts or not (stranded or self._failover.retries.spend(now)):
+                raise self._final(error, fault)
         try:
             return self._choose()
         except Unavailable:
