@@ -83,16 +83,17 @@ def test_null_is_no_key() -> None:
     assert key(call(prompt_cache_key=None, user=None)) is None
 
 
-@pytest.mark.parametrize(
-    ("operation", "name"), [("chat", "messages"), ("responses", "input"), ("completions", "prompt")]
-)
-def test_a_prompt_counts_by_how_it_begins_and_only_when_it_is_long(operation: str, name: str) -> None:
-    (kind,) = [it for it in OPERATIONS.values() if it.name == operation]
-    found = key(call(kind, **{name: LONG + "this"}))
+@pytest.mark.parametrize(("path", "name"), [(CHAT.path, "messages"), ("responses", "input"), ("completions", "prompt")])
+def test_a_prompt_counts_by_how_it_begins_and_only_when_it_is_long(path: str, name: str) -> None:
+    def of(prompt: str) -> int | None:
+        fields: dict[str, Any] = {name: prompt}
+        return key(call(OPERATIONS[path], **fields))
+
+    found = of(LONG + "this")
     assert found is not None
-    assert found == key(call(kind, **{name: LONG + "that"}))
-    assert key(call(kind, **{name: "y" + LONG})) != found
-    assert key(call(kind, **{name: "x" * (PREFIX_BYTES - 3)})) is None
+    assert found == of(LONG + "that")
+    assert found != of("y" + LONG)
+    assert of("x" * (PREFIX_BYTES - 3)) is None
 
 
 # What is continued.
