@@ -1,102 +1,102 @@
-"""What requests have in common, and who made what they continue."""
+"""What a request has in common with earlier ones, and which deployment made what it continues."""
 
-import json
-from collections.abc import Sequence
-from typing import Any
-
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import JSON
 
-from chukei.affinity import MOST_HOMES, PREFIX_BYTES, Homes, continued, key_of, made
-from chukei.call import Call
-from chukei.config.pool import AFFINITIES
-from chukei.fields import Fields
-from chukei.model import Change, Headers, Operation
-from chukei.wire import CHAT, OPERATIONS, RESPONSES
+from chukei import affinity, call, routes
+from chukei.affinity import MOST_HOMES, PREFIX_BYTES, Homes, continued, made
+from chukei.config import PoolSettings
+from chukei.errors import CallerError
+from chukei.model import Change, Headers
 
 pytestmark = pytest.mark.anyio
 
-SESSION = b"x-session-id"
+EVERY = PoolSettings().affinity
 LONG = "x" * PREFIX_BYTES
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def call_of(body: object, path: str = "/v1/responses", headers: Headers | None = None) -> call.Call:
+    route = routes.find("POST", path, "")
+    assert route.operation is not None
+    return call.read(route, route.operation, [*JSON, *(headers or [])], msgspec.json.encode(body))
 
 
-def call(operation: Operation = CHAT, headers: Headers | None = None, **fields: Any) -> Call:
-    raw = json.dumps(fields).encode()
-    return Call(operation, None, True, False, None, headers or [], Fields(raw), len(raw))
+def key(body: object, headers: Headers | None = None, order: tuple[str, ...] = EVERY) -> int | None:
+    return affinity.key_of(call_of(body, headers=headers), order, b"x-session-id")
 
 
-def key(asked: Call, order: Sequence[str] = AFFINITIES) -> int | None:
-    return key_of(asked, order, SESSION)
+# Should go where others went.
 
 
-# Keys.
-
-
-def test_without_anything_in_common_there_is_no_key() -> None:
-    assert key(call(messages=[{"role": "user", "content": "hello"}])) is None
-    assert key(call(prompt_cache_key="k", user="u"), ()) is None
+def test_a_request_with_nothing_in_common_has_no_key() -> None:
+    assert key({"input": "hello"}) is None
+    assert key({"input": "hello", "prompt_cache_key": None, "user": None}, [(b"x-session-id", b"")]) is None
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [{"prompt_cache_key": "k"}, {"user": "k"}, {"safety_identifier": "k"}, {"messages": [{"content": LONG}]}],
-    ids=lambda fields: next(iter(fields)),
+    ("body", "headers"),
+    [
+        ({"input": "hello", "prompt_cache_key": "a"}, []),
+        ({"input": "hello"}, [(b"x-session-id", b"a")]),
+        ({"input": "hello", "user": "a"}, []),
+        ({"input": "hello", "safety_identifier": "a"}, []),
+        ({"input": LONG}, []),
+    ],
 )
-def test_the_same_value_is_the_same_key_whatever_else_there_is(fields: dict[str, Any]) -> None:
-    found = key(call(**fields))
+def test_what_is_alike_has_one_key_and_what_is_not_another(body: dict[str, object], headers: Headers) -> None:
+    found = key(body, headers)
     assert found is not None
-    assert key(call(**fields, temperature=1)) == found
-    (name,) = fields
-    assert key(call(**{name: json.loads(json.dumps(fields[name]).replace("k", "K").replace("x", "y"))})) != found
+    assert key({**body, "temperature": 0.3}, headers) == found
+    other = {name: value if name == "input" and value == "hello" else f"other{value}" for name, value in body.items()}
+    assert key(other, [(name, b"other") for name, _ in headers]) != found
 
 
-def test_a_header_names_the_session() -> None:
-    found = key(call(headers=[(SESSION, b"s")]))
-    assert found is not None
-    assert found == key(call(headers=[(SESSION, b"s")], messages=[]))
-    assert found != key(call(headers=[(SESSION, b"t")]))
-    assert key(call(headers=[(SESSION, b"")])) is None
+def test_the_first_in_order_decides() -> None:
+    body = {"input": LONG, "prompt_cache_key": "a", "user": "b"}
+    session: Headers = [(b"x-session-id", b"c")]
+    whole = key(body, session)
+    assert whole == key({"input": "hello", "prompt_cache_key": "a"})
+    for order, alone in (
+        (("user", "session"), {"input": "hello", "user": "b"}),
+        (("prompt", "user"), {"input": LONG}),
+    ):
+        assert key(body, session, order) == key(alone, order=order) != whole
+    assert key(body, session, ("session",)) == key({"input": "hello"}, session) != whole
+    assert key(body, session, ()) is None
 
 
-def test_a_value_means_something_else_under_another_name() -> None:
-    keys = {
-        key(call(prompt_cache_key="k")),
-        key(call(user="k")),
-        key(call(headers=[(SESSION, b'"k"')])),
-    }
-    assert len(keys) == 3
+def test_equal_values_of_different_kinds_are_not_alike() -> None:
+    assert key({"input": "hello", "prompt_cache_key": "a"}) != key({"input": "hello", "user": "a"})
 
 
-def test_the_first_that_there_is_decides() -> None:
-    both = call(headers=[(SESSION, b"s")], prompt_cache_key="k", user="u")
-    assert key(both) == key(call(prompt_cache_key="k"))
-    assert key(both, ("user", "session")) == key(call(user="u"))
-    assert key(both, ("session",)) == key(call(headers=[(SESSION, b"s")]))
-    assert key(both, ("prompt",)) is None
+def test_only_a_long_common_beginning_counts() -> None:
+    assert key({"input": "x" * (PREFIX_BYTES - 3)}) is None
+    assert key({"input": LONG + "one"}) == key({"input": LONG + "two"})
+    assert key({"input": LONG + "one"}) != key({"input": "y" + LONG})
 
 
-def test_null_is_no_key() -> None:
-    assert key(call(prompt_cache_key=None, user=None)) is None
+@pytest.mark.parametrize(
+    ("path", "name"), [("/v1/chat/completions", "messages"), ("/v1/completions", "prompt"), ("/v1/responses", "input")]
+)
+def test_each_operation_names_its_prompt(path: str, name: str) -> None:
+    prompt = [{"role": "user", "content": LONG}] if name == "messages" else LONG
+    assert affinity.key_of(call_of({"model": "m", name: prompt}, path), EVERY, b"x-session-id") is not None
 
 
-@pytest.mark.parametrize(("path", "name"), [(CHAT.path, "messages"), ("responses", "input"), ("completions", "prompt")])
-def test_a_prompt_counts_by_how_it_begins_and_only_when_it_is_long(path: str, name: str) -> None:
-    def of(prompt: str) -> int | None:
-        fields: dict[str, Any] = {name: prompt}
-        return key(call(OPERATIONS[path], **fields))
-
-    found = of(LONG + "this")
-    assert found is not None
-    assert found == of(LONG + "that")
-    assert found != of("y" + LONG)
-    assert of("x" * (PREFIX_BYTES - 3)) is None
+def test_a_form_has_at_most_a_session() -> None:
+    raw = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'
+    route = routes.find("POST", "/v1/audio/transcriptions", "")
+    assert route.operation is not None
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    assert affinity.key_of(call.read(route, route.operation, headers, raw), EVERY, b"x-session-id") is None
+    headers.append((b"x-session-id", b"a"))
+    assert affinity.key_of(call.read(route, route.operation, headers, raw), EVERY, b"x-session-id") is not None
 
 
-# What is continued.
+# Must go where it was made.
 
 
 @pytest.mark.parametrize(
@@ -104,59 +104,79 @@ def test_a_prompt_counts_by_how_it_begins_and_only_when_it_is_long(path: str, na
     [
         ({}, []),
         ({"previous_response_id": "resp_1"}, ["resp_1"]),
-        ({"previous_response_id": None}, []),
-        ({"previous_response_id": ""}, []),
-        ({"previous_response_id": 7}, []),
-        ({"previous_response_id": ["resp_1"]}, []),
         ({"conversation": "conv_1"}, ["conv_1"]),
         ({"conversation": {"id": "conv_1"}}, ["conv_1"]),
-        ({"conversation": {}}, []),
-        ({"conversation": {"id": 7}}, []),
-        ({"conversation": "conv_1", "previous_response_id": "resp_1"}, ["resp_1", "conv_1"]),
+        ({"previous_response_id": "resp_1", "conversation": "conv_1"}, ["resp_1", "conv_1"]),
+        ({"previous_response_id": None, "conversation": {}}, []),
+        ({"previous_response_id": "", "conversation": ""}, []),
+        ({"previous_response_id": 7, "conversation": ["conv_1"]}, []),
+        ({"previous_response_id": {"id": 7}, "conversation": "conv_1"}, ["conv_1"]),
     ],
 )
-def test_the_ids_of_what_is_continued(fields: dict[str, Any], ids: list[str]) -> None:
-    assert continued(call(RESPONSES, **fields)) == ids
-    assert continued(call(CHAT, **fields)) == []
+def test_what_a_request_continues(fields: dict[str, object], ids: list[str]) -> None:
+    assert continued(call_of({"input": "hello", **fields})) == ids
+
+
+@pytest.mark.parametrize("value", [b'"\xff"', b'{"id":"\xff"}', b'{"id":' + b"[" * 50_000 + b"]" * 50_000 + b"}"])
+def test_an_id_that_cannot_be_read_is_left_to_the_upstream(value: bytes) -> None:
+    route = routes.find("POST", "/v1/responses", "")
+    assert route.operation is not None
+    try:
+        read = call.read(route, route.operation, JSON, b'{"input":"hello","conversation":%s}' % value)
+    except CallerError:
+        return  # too deep for the whole body already
+    assert continued(read) == []
+
+
+def test_only_responses_continue_anything() -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}], "previous_response_id": "resp_1"}
+    assert continued(call_of(body, "/v1/chat/completions")) == []
 
 
 @pytest.mark.parametrize(
     ("body", "found"),
     [
         (b'{"id":"resp_1","object":"response"}', "resp_1"),
-        (b'{"object":"response","output":[{"id":"msg_1"}]}', None),
         (b'{"id":""}', None),
         (b'{"id":7}', None),
-        (b'{"id":"resp_1"', None),
+        (b"{}", None),
         (b"[]", None),
         (b"", None),
-        (b"\xff", None),
+        (b"<html>", None),
+        (b'{"id":"\xff"}', None),
+        (b'{"a":' + b"[" * 100_000, None),
     ],
 )
-def test_the_id_of_what_was_made(body: bytes, found: str | None) -> None:
+def test_what_an_answer_made(body: bytes, found: str | None) -> None:
     assert made(body) == found
 
 
-# Who made it.
+@given(body=st.binary())
+def test_any_answer_can_be_looked_into(body: bytes) -> None:
+    found = made(body)
+    assert found is None or isinstance(found, str)
+
+
+# Homes.
 
 
 class FakeBoard:
-    """Remembers what it is told, and counts who asks."""
+    """A board that holds what it is told and what it was given."""
 
-    def __init__(self, **known: str) -> None:
-        self.known = dict(known)
+    def __init__(self, **homes: str) -> None:
+        self.homes = homes
         self.asked: list[str] = []
         self.told: list[tuple[str, str]] = []
 
     def publish(self, change: Change) -> None:
-        raise AssertionError("an id is no change")
+        raise AssertionError("nobody publishes here")
 
     def remember(self, made: str, deployment: str) -> None:
         self.told.append((made, deployment))
 
     async def home(self, made: str) -> str | None:
         self.asked.append(made)
-        return self.known.get(made)
+        return self.homes.get(made)
 
     def start(self) -> None:
         return None
@@ -165,49 +185,55 @@ class FakeBoard:
         return None
 
 
-async def test_what_is_remembered_is_found() -> None:
-    homes = Homes(None)
+async def test_what_was_made_here_is_found_without_asking() -> None:
+    board = FakeBoard()
+    homes = Homes(board)
     homes.remember("resp_1", "east")
-    homes.remember("resp_2", "west")
     assert await homes.find(["resp_1"]) == "east"
-    assert await homes.find(["resp_3", "resp_2"]) == "west"
-    assert await homes.find(["resp_3"]) is None
-    assert await homes.find([]) is None
+    assert board.asked == []
+    assert board.told == [("resp_1", "east")]
 
 
-async def test_the_latest_word_counts() -> None:
-    homes = Homes(None)
-    homes.remember("conv_1", "east")
-    homes.remember("conv_1", "west")
+async def test_what_is_known_is_told_once_and_a_move_again() -> None:
+    board = FakeBoard()
+    homes = Homes(board)
+    for identity in ("east", "east", "west", "west"):
+        homes.remember("conv_1", identity)
+    assert board.told == [("conv_1", "east"), ("conv_1", "west")]
     assert await homes.find(["conv_1"]) == "west"
 
 
-async def test_those_not_used_for_longest_are_forgotten() -> None:
-    homes = Homes(None)
-    for number in range(MOST_HOMES):
-        homes.remember(f"resp_{number}", "east")
-    homes.remember("resp_0", "east")  # used again
-    homes.remember("resp_new", "east")
-    assert await homes.find(["resp_1"]) is None
-    assert await homes.find(["resp_0"]) == "east"
-    assert await homes.find(["resp_new"]) == "east"
-
-
-async def test_the_board_is_told_once_and_asked_only_for_what_is_unknown_here() -> None:
-    board = FakeBoard(resp_2="west")
+async def test_what_another_replica_made_is_asked_for() -> None:
+    board = FakeBoard(conv_1="west")
     homes = Homes(board)
-    homes.remember("resp_1", "east")
-    homes.remember("resp_1", "east")
-    assert board.told == [("resp_1", "east")]
-    assert await homes.find(["resp_2", "resp_1"]) == "east"
-    assert board.asked == []
-    assert await homes.find(["resp_0", "resp_2"]) == "west"
-    assert board.asked == ["resp_0", "resp_2"]
+    assert await homes.find(["resp_1", "conv_1"]) == "west"
+    assert board.asked == ["resp_1", "conv_1"]
+    homes.remember("conv_1", "east")
+    assert await homes.find(["resp_1", "conv_1"]) == "east"
+    assert board.asked == ["resp_1", "conv_1"]
 
 
-async def test_ids_of_any_length_and_content_are_kept_apart() -> None:
+async def test_without_a_board_what_is_unknown_stays_so() -> None:
     homes = Homes(None)
-    for made_, home in (("x" * 1_000_000, "east"), ("\ud800", "west"), ("中", "north")):
-        homes.remember(made_, home)
-    assert await homes.find(["x" * 1_000_000]) == "east"
-    assert await homes.find(["中"]) == "north"
+    assert await homes.find([]) is None
+    assert await homes.find(["resp_1"]) is None
+
+
+async def test_ids_are_of_any_length_and_their_number_is_bounded() -> None:
+    homes = Homes(None)
+    homes.remember("x" * 1_000_000, "east")
+    homes.remember("used", "east")
+    for number in range(MOST_HOMES):
+        homes.remember(f"resp_{number}", "west")
+        if number % 1000 == 0:
+            homes.remember("used", "east")
+    assert len(homes._known) == MOST_HOMES
+    assert await homes.find(["used"]) == "east"
+    assert await homes.find(["x" * 1_000_000]) is None
+    assert max(len(name) for name in homes._known) == 16
+
+
+async def test_an_id_that_is_no_text_is_no_problem() -> None:
+    homes = Homes(None)
+    homes.remember("\ud800", "east")
+    assert await homes.find(["\ud800"]) == "east"
