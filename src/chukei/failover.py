@@ -199,8 +199,8 @@ class _Search:
         refusal = self._failover.pool.refusal(self._call.model, self._failover.clock())
         if refusal is not None and fault is not Fault.MISPLACED:
             return refusal
-        if len(self._record.tries) > 1 and fault is not Fault.MISPLACED:
-            # OpenAI's clients would try again at once, and all of this would begin anew.
+        if len(self._record.tries) > 1 and fault not in (Fault.MISPLACED, Fault.BUSY):
+            # OpenAI's clients would try again at once, and all of this would begin anew. A 429 they wait for.
             error.headers[:] = [field for field in error.headers if field[0] != b"x-should-retry"]
             error.headers.append((b"x-should-retry", b"false"))
         return error
