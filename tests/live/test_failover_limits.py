@@ -85,6 +85,17 @@ async def test_one_that_is_only_busy_makes_it_429(bench: Bench) -> None:
         assert int(client.headers["retry-after"]) <= 5, "a breaker is open for a shorter time"
 
 
+async def test_a_429_is_never_marked_as_not_to_be_retried(bench: Bench) -> None:
+    """Where nothing is remembered of it, Azure's own is passed on, and stock clients wait as it says."""
+    async with bench.relay(pool="max_cooldown_seconds = 0") as relay:
+        for upstream in (bench.first, bench.second, bench.third):
+            upstream.script = refused(BUSY, "retry-after: 3")
+        client = await answer_of(relay, CHAT)
+        assert (client.status, _error(client)["code"], client.headers["retry-after"]) == (429, "some_code", "3")
+        assert "x-should-retry" not in client.headers
+        assert bench.asked == (1, 1, 1)
+
+
 # How often, how long.
 
 
