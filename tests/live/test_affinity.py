@@ -387,6 +387,28 @@ async def test_one_that_may_hold_it_is_away_so_it_is_not_lost(resources: Resourc
     assert sorted(attempt.deployment for attempt in record.tries) == sorted(set(NAMES) - {home})
 
 
+NOT_FOUND = (
+    b'{"error":{"message":"Previous response with id \'resp_1\' not found.","type":"invalid_request_error",'
+    b'"param":"previous_response_id","code":"previous_response_not_found"}}'
+)
+DENIES: Script = (Send(head("application/json", status="400 Bad Request", length=len(NOT_FOUND)) + NOT_FOUND),)
+BREAKS: Script = (Send(head("application/json", status="500 Internal Server Error", length=2) + b"{}"),)
+
+
+@pytest.mark.parametrize("breaks", NAMES)
+async def test_one_that_may_hold_it_fails_so_it_is_not_lost(three: Three, breaks: str) -> None:
+    """Whoever failed may have made it: what it said counts, not that the others do not know the response."""
+    for priority, (name, upstream) in enumerate(three.upstreams.items()):
+        upstream.script = BREAKS if name == breaks else DENIES
+        three.deployments[name] = {**three.deployments[name], "priority": priority}
+    async with three.relay() as relay:
+        answer = await go_on(relay, "resp_1")
+
+    assert three.counts == {"a": 1, "b": 1, "c": 1}
+    assert answer.status == 500
+    assert answer.header("x-should-retry") == "false"
+
+
 @pytest.mark.parametrize("form", ["id", "object"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_conversation_goes_on_where_it_is(resources: Resources, form: str, stream: bool) -> None:
