@@ -125,7 +125,6 @@ def test_without_a_word_each_replica_is_by_itself() -> None:
     assert quota(load(None, {})) is None
 
 
-ADDRESSES = ["redis://cache:6379/0", "rediss://cache.example", "redis://[2001:db8::1]:6380/1", "unix:///run/redis.sock"]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -139,7 +138,6 @@ WITH_PASSWORD = [
     f"redis://:{PASSWORD}@cache:6379/0",
     f"rediss://user:{PASSWORD}@cache",
     f"redis://cache/0?password={PASSWORD}",
-    f"unix:///run/redis.sock?db=1&PASSWORD={PASSWORD}",
 ]
 
 

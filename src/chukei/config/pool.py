@@ -10,7 +10,7 @@ AFFINITIES = ("prompt_cache_key", "session", "user", "prompt")
 """What requests can have in common that should find the same deployment again."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")  # RFC 9110 §5.6.2
-_REDIS = frozenset({"redis", "rediss", "unix"})
+_REDIS = frozenset({"redis", "rediss"})
 
 
 def read_pool(table: Reader) -> PoolSettings:
@@ -61,4 +61,4 @@ def _is_redis(address: Secret) -> bool:
     parts = split_address(address.reveal())
     if parts is None or parts.scheme not in _REDIS:
         return False
-    return bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    return bool(parts.hostname)
