@@ -13,6 +13,7 @@ from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, FILTER, FINISH, ROLE, delta
 from tests.live.relays import InProcessRelay, eventually
 
+from chukei.adapters.request_log import log_request
 from chukei.config import Settings
 from chukei.model import End
 from chukei.pool import DeploymentStatus
@@ -132,6 +133,22 @@ async def test_a_second_is_asked_and_wins(pair: Pair, silence: Script) -> None:
     assert (record.deployment, record.end, record.status) == ("b", End.COMPLETED, 200)
     pair.assert_at_rest()
     assert pair.state("a").failed == 0
+
+
+async def test_the_loser_s_cost_is_in_the_log(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    await pair.warm()
+    pair.a.script = SILENT
+    _, record = await pair.ask()
+    with caplog.at_level("INFO"):
+        caplog.clear()
+        log_request(record)
+
+    (line,) = [found for line in caplog.records if (found := getattr(line, "fields", None)) is not None]
+    lost, won = line["tries"]
+    assert (lost["deployment"], lost["code"], lost["input_tokens"]) == ("a", "hedge_lost", len(STREAM) // 4)
+    assert "hedge" not in lost
+    assert (won["deployment"], won["code"], won["hedge"]) == ("b", "answered", True)
+    assert line["deployment"] == "b"
 
 
 async def test_the_first_may_still_win(pair: Pair) -> None:
