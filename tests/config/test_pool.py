@@ -125,6 +125,7 @@ def test_without_a_word_each_replica_is_by_itself() -> None:
     assert quota(load(None, {})) is None
 
 
+ADDRESSES = ["redis://cache:6379/0", "rediss://cache.example", "redis://[2001:db8::1]:6380/1"]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -138,6 +139,7 @@ WITH_PASSWORD = [
     f"redis://:{PASSWORD}@cache:6379/0",
     f"rediss://user:{PASSWORD}@cache",
     f"redis://cache/0?password={PASSWORD}",
+    f"rediss://cache?db=1&PASSWORD={PASSWORD}",
 ]
 
 
@@ -167,7 +169,7 @@ NO_REDIS = [
     "redis://",
     "redis://cache:99999",
     "redis://ca che",
-    "unix://",
+    "unix:///run/redis.sock",
     "Memory",
     "sqlite:x",
 ]
