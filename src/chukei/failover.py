@@ -169,15 +169,20 @@ class _Search:
             raise self._final(error, fault)
         if fault is Fault.MISPLACED:
             return self._next_holder(error, now)
+        retries = self._failover.retries
+        spent = False
         if fault in (Fault.FAILED, Fault.MISCONFIGURED):
             # What a deployment was working on when its breaker opened is stranded there, and all of it may move: it is
             # a bounded lot. The budget is for failures of deployments to which requests are still sent.
             stranded = self._leases[-1].member.breaker.why is not None
-            if self._counted >= settings.attempts or not (stranded or self._failover.retries.spend(now)):
+            if self._counted >= settings.attempts or not (stranded or retries.spend(now)):
                 raise self._final(error, fault)
+            spent = not stranded
         try:
             return self._choose()
         except Unavailable:
+            if spent:
+                retries.give_back()
             raise self._final(error, fault) from None
 
     def _next_holder(self, error: UpstreamError, now: float) -> Lease:
