@@ -21,7 +21,7 @@ from chukei.config import load
 from chukei.pool import DeploymentStatus
 
 KEY = "planted-upstream-key"
-SHORT = 0.7
+SHORT = 1.0
 """Seconds of the limits that a silent deployment shall reach, and a healthy one on a slow machine not."""
 LONG = 30.0
 """Seconds of the limits that must not strike."""
