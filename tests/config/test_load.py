@@ -410,6 +410,8 @@ ENDPOINTS = [
     ("https://r.openai.azure.com/", "https://r.openai.azure.com"),
     (" https://r.openai.azure.com ", "https://r.openai.azure.com"),
     ("https://r.services.ai.azure.com/openai/v1/", "https://r.services.ai.azure.com"),
+    ("https://R.OpenAI.Azure.com:443/", "https://r.openai.azure.com"),
+    ("https://r.openai.azure.com:8443", "https://r.openai.azure.com:8443"),
     ("https://gateway.example/prefix", "https://gateway.example/prefix"),
     ("http://localhost:7222", "http://localhost:7222"),
     ("http://127.0.0.1:7222", "http://127.0.0.1:7222"),

@@ -103,3 +103,11 @@ def test_a_model_that_the_configuration_names_is_not_a_made_up_one() -> None:
     assert pool.model("gpt-4o").deployments[0].endpoint == RESOURCE.endpoint
     with pytest.raises(CallerError):
         pool.model(None)
+
+
+def test_looking_a_name_up_does_not_remember_it() -> None:
+    pool = open_pool()
+    assert pool.model("anything").deployments[0].deployment == "anything"
+    assert pool.status(NOW) == {}
+    pool.choose("anything", NOW).release(NOW)
+    assert list(pool.status(NOW)) == ["anything"]

@@ -89,12 +89,12 @@ class Pool:
         return self._models.names
 
     def model(self, asked: str | None) -> Model:
-        """Return the model of a name, or the default where none was asked for.
+        """Return the model of a name, or the default where none was asked for, without remembering what is made up.
 
         Raises:
             CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
         """
-        return self._models.find(asked).model
+        return self._models.model(asked)
 
     # Choosing.
 
