@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Hold, Script, Send, Stall, chunk, head
-from tests.live.fault_upstream import FaultUpstream
+from tests.live.fault_upstream import FaultUpstream, Visit
 from tests.live.plain_http import post
 from tests.live.pools import Table, pool_settings
 from tests.live.raw_client import RawClient
@@ -45,6 +45,12 @@ def fails(status: str = "500 Internal Server Error", code: str = "server_error",
 # Everything that comes before output, so that silence begins as late as it can.
 SILENT: Script = (Send(head() + chunk(FILTER + ROLE)), Stall())
 DEAF: Script = (Stall(),)
+
+
+async def let_go(visit: Visit) -> None:
+    """Let a script go on once it holds; before that nobody would hear it."""
+    await visit.holding()
+    visit.release()
 
 
 class Pair:
@@ -159,7 +165,7 @@ async def test_the_first_may_still_win(pair: Pair) -> None:
 
     asking = asyncio.create_task(pair.ask())
     other = await pair.b.visit()
-    (await pair.a.visit(before + 1)).release()
+    await let_go(await pair.a.visit(before + 1))
     body, record = await asking
 
     assert body == body_of("a")
@@ -211,7 +217,7 @@ async def test_the_second_fails_and_the_first_is_waited_for(pair: Pair) -> None:
     second = await pair.b.visit()
     await second.ended.wait()
     await silently(pair, asking)
-    (await pair.a.visit(before + 1)).release()
+    await let_go(await pair.a.visit(before + 1))
     body, record = await asking
 
     assert body == body_of("a")
@@ -226,10 +232,10 @@ async def test_the_first_fails_and_the_second_is_waited_for(pair: Pair) -> None:
     before = len(pair.a.visits)
     asking = asyncio.create_task(pair.ask())
     second, first = await pair.b.visit(), await pair.a.visit(before + 1)
-    first.release()
+    await let_go(first)
     await first.ended.wait()
     await silently(pair, asking)
-    second.release()
+    await let_go(second)
     body, record = await asking
 
     assert body == body_of("b")
@@ -262,7 +268,7 @@ async def test_what_is_no_stream_is_not_hedged(pair: Pair) -> None:
     asking = asyncio.create_task(pair.ask(b'{"messages":[{"role":"user","content":"hello"}]}'))
     first = await pair.a.visit(before + 1)
     await silently(pair, asking)
-    first.release()
+    await let_go(first)
 
     assert (await asking)[0] == answer
     assert not pair.b.visits
@@ -284,7 +290,7 @@ async def test_what_continues_something_is_not_hedged(pair: Pair, name: str) -> 
     )
     first = await pair.a.visit(ENOUGH + 1)
     await silently(pair, asking)
-    first.release()
+    await let_go(first)
 
     assert (await asking)[0] == CREATED % 2 + SAID + COMPLETED % 2
     assert not pair.b.visits
@@ -298,7 +304,7 @@ async def test_it_is_off_by_default(tmp_path: Path, upstreams: tuple[FaultUpstre
         asking = asyncio.create_task(pair.ask())
         first = await pair.a.visit(ENOUGH + 1)
         await silently(pair, asking)
-        first.release()
+        await let_go(first)
 
         assert (await asking)[0] == body_of("a")
         assert not pair.b.visits
@@ -310,7 +316,7 @@ async def test_too_few_times_say_nothing(pair: Pair) -> None:
     asking = asyncio.create_task(pair.ask())
     first = await pair.a.visit(ENOUGH)
     await silently(pair, asking)
-    first.release()
+    await let_go(first)
 
     assert (await asking)[0] == body_of("a")
     assert not pair.b.visits
@@ -332,7 +338,7 @@ async def test_nobody_else_is_free_so_the_first_is_waited_for(
         asking = asyncio.create_task(pair.ask())
         first = await pair.a.visit(12)
         await silently(pair, asking)
-        first.release()
+        await let_go(first)
         body, record = await asking
         assert body == body_of("a")
         assert len(record.tries) == 1
@@ -366,7 +372,8 @@ async def test_no_more_than_the_share_of_a_thousand_requests_is_hedged(
             await eventually(lambda before=arrived: len(pair.a.visits) == before + slow)  # type: ignore[misc]
             await asyncio.sleep(max(0.1, 4 * (pair.state("a").first_token_p95 or 0.0)))
             for visit in pair.a.visits[arrived:]:
-                visit.release()
+                if not visit.gone.is_set():  # else it was outrun
+                    await let_go(visit)
             assert {answer.body for answer in await asyncio.gather(*waiting)} <= told
             assert len(pair.b.visits) <= share * asked
         assert asked == 1000
@@ -387,7 +394,7 @@ async def test_a_loser_that_was_stopped_early_does_not_look_quick(pair: Pair) ->
         asking = asyncio.create_task(pair.ask())
         second = await pair.b.visit(others + 1)
         await asyncio.sleep(0.03)
-        second.release()
+        await let_go(second)
         await asking
         await eventually(lambda: pair.state("a").status == "ready")
     usual = pair.state("b").first_token_p50
@@ -399,7 +406,7 @@ async def test_a_loser_that_was_stopped_early_does_not_look_quick(pair: Pair) ->
         visits, others = len(pair.a.visits), len(pair.b.visits)
         asking = asyncio.create_task(pair.ask())
         await pair.b.visit(others + 1)
-        (await pair.a.visit(visits + 1)).release()
+        await let_go(await pair.a.visit(visits + 1))
         assert (await asking)[1].deployment == "a"
 
     assert (pair.state("b").first_token_p50 or 0.0) >= usual
@@ -468,8 +475,8 @@ async def test_both_fail_and_a_third_answers(
             second, first = await pair.b.visit(), await pair.a.visit(ENOUGH + 1)
             if heartbeat < 1:
                 assert (await client.part()).startswith(HEARTBEAT)
-            first.release()
-            second.release()
+            await let_go(first)
+            await let_go(second)
             body = await client.rest()
         record = await relay.record(ENOUGH + 1)
 
@@ -495,8 +502,8 @@ async def test_both_failures_of_a_pair_count_as_attempts(
         pair.a.script = pair.b.script = (Hold(), *fails())
         asking = asyncio.create_task(post(relay.url, CHAT, STREAM))
         second, first = await pair.b.visit(), await pair.a.visit(ENOUGH + 1)
-        first.release()
-        second.release()
+        await let_go(first)
+        await let_go(second)
         answer = await asking
 
     assert (answer.status, answer.header("x-should-retry")) == (500, "false")
@@ -514,7 +521,7 @@ async def test_a_hedge_with_heartbeats_is_one_clean_stream(
             await client.post(CHAT, STREAM)
             second = await pair.b.visit()
             assert (await client.part()).startswith(HEARTBEAT)
-            second.release()
+            await let_go(second)
             body = await client.rest()
 
     assert body.replace(HEARTBEAT, b"") == body_of("b")
