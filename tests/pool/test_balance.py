@@ -219,6 +219,21 @@ def test_what_is_away_has_no_part_in_the_fair_share() -> None:
     assert max(found.values()) <= 1.25 * 50 + FLOOR
 
 
+def test_what_comes_and_goes_leaves_the_sum_of_tokens_right() -> None:
+    pool = pool_of(weighted(1, 1))
+    (tier,) = tiers(pool)
+    held = [begin(pool, cost=70), begin(pool, cost=700)]
+    held[0].failed(NOW, busy(5.0))
+    assert tier._tokens == 700
+    held[0].release(NOW + 1)
+    held[1].failed(NOW + 1, busy(10.0))
+    assert tier._tokens == 0
+    assert pool.refusal(None, NOW + 20) is None
+    assert tier._tokens == 700
+    held[1].release(NOW + 20)
+    assert tier._tokens == 0
+
+
 def test_requests_with_a_key_go_where_it_belongs_while_there_is_room() -> None:
     pool = pool_of(weighted(1, 1, 1, 1))
     for number in range(50):

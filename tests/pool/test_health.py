@@ -239,3 +239,11 @@ def test_the_alarms_stay_few() -> None:
     assert len(pool._health._wakes) <= 5
     assert pool.refusal(None, now + 16.0) is None
     assert pool._health._wakes == []
+
+
+def test_one_that_is_away_for_two_reasons_is_back_when_the_later_is_over() -> None:
+    pool = pool_of([deployment("east"), deployment("west", priority=2)])
+    for _ in range(3):
+        fail(pool, FAILED)
+    pool.hear(Change(Condition.COOLING, EAST, 9.0, "heard"), NOW)
+    assert [serve(pool, NOW + after) for after in (1.0, 5.0, 8.9, 9.0)] == ["west", "west", "west", "east"]
