@@ -129,6 +129,21 @@ def test_check_reads_a_file_and_puts_notices_aside(tmp_path: Path) -> None:
     assert "note: deployment b serves no model" in found.stderr
 
 
+def test_check_lists_a_models_deployments_best_first_and_never_a_redis_password(tmp_path: Path) -> None:
+    path = tmp_path / "chukei.toml"
+    text = '[deployments.{0}]\nendpoint = "https://{0}.example"\napi_key = {{ env = "K" }}\npriority = {1}\n'
+    model = '[models.chat]\ndeployments = ["a", "b"]\n[stores]\nquota = { env = "REDIS" }\n'
+    path.write_text(text.format("a", 2) + text.format("b", 1) + model)
+    found = chukei("check", "--config", str(path), K="key", REDIS=f"redis://:{SECRET}@cache:6379/0")
+    assert found.returncode == 0
+    assert "chat (default) -> b (https://b.example), a (https://a.example)" in found.stdout
+    assert SECRET not in found.stdout + found.stderr
+    refused = chukei("check", "--config", str(path), K="key", REDIS=f"http://:{SECRET}@cache:6379/0")
+    assert refused.returncode == 3
+    assert "stores.quota: must be " in refused.stderr
+    assert SECRET not in refused.stdout + refused.stderr
+
+
 @pytest.mark.parametrize("command", ["serve", "simulate"])
 def test_a_port_in_use_exits_with_1_and_says_so(command: str) -> None:
     with socket.socket() as taken:

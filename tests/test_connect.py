@@ -262,7 +262,8 @@ async def test_a_429_whose_body_breaks_off_is_still_a_429() -> None:
 
 async def test_how_far_a_request_came_is_told() -> None:
     told: list[object] = []
-    answers = [FakeAnswer([CONTENT]), FakeAnswer([BODY, b""], status=500, headers=JSON), ConnectionError()]
+    refusal = FakeAnswer([BODY, b""], status=500, headers=JSON)
+    answers: list[FakeAnswer | Exception] = [FakeAnswer([CONTENT]), refusal, ConnectionError()]
     for answer in answers:
         with contextlib.suppress(UpstreamError, ConnectionError):
             await connect(

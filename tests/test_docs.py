@@ -19,7 +19,7 @@ from chukei.config import ConfigError
 from chukei.model import End
 from chukei.routes import Page, find
 from chukei.simulator.faults import table
-from chukei.telemetry import RequestRecord
+from chukei.telemetry import RequestRecord, Try
 from chukei.usage import Usage
 from chukei.wire import OPERATIONS
 
@@ -28,8 +28,11 @@ CONFIGURATION = markdown.read("docs/configuration.md")
 ERRORS = markdown.read("docs/errors.md")
 HTTP = markdown.read("docs/http.md")
 
-SECRETS = {"AOAI_EASTUS_KEY": "one", "AOAI_SWEDEN_KEY": "two", "RELAY_KEY": "three"}
-"""The variables that docs/configuration.md tells its readers to set."""
+SECRETS = {"AOAI_EASTUS_KEY": "one", "AOAI_SWEDEN_KEY": "two", "AOAI_WESTUS_KEY": "three", "RELAY_KEY": "four"}
+"""The variables that the documentation tells its readers to set."""
+
+ERRORS_BY_PLACE = {"CallerError": 1, "Unavailable": 0, "UpstreamError": 0, "_unavailable": 0, "_unexpected": 0}
+"""What makes errors, and which argument of it is the code."""
 
 SECTIONS = {
     "server": "[server]\n{}",
@@ -38,6 +41,8 @@ SECTIONS = {
     "deployments.NAME": "[deployments.x]\n{}",
     "stream": "[stream]\n{}",
     "upstream": "[upstream]\n{}",
+    "pool": "[pool]\n{}",
+    "stores": "[stores]\n{}",
     "auth": "[auth]\n{}",
     "log": "[log]\n{}",
     "simulator": "[simulator]\n{}",
@@ -88,13 +93,15 @@ class TestConfiguration:
         for key, row in documented_keys(section).items():
             assert markdown.codes(row[4])[0] == f"{prefix}__{key.upper()}"
 
-    @pytest.mark.parametrize("section", ["server", "stream", "upstream", "log", "simulator"])
+    @pytest.mark.parametrize("section", ["server", "stream", "upstream", "pool", "log", "simulator"])
     def test_every_default_is_the_real_one(self, section: str) -> None:
         settings = getattr(config.load(None, {}), section)
         for key, row in documented_keys(section).items():
             value = getattr(settings, key)
             if row[2] == "none":
                 assert value is None, key
+            elif row[2].startswith("all "):
+                assert list(value) == markdown.codes(row[3])[: len(value)], key
             else:
                 shown = tomllib.loads(f"value = {row[2].strip('`')}")["value"]
                 assert shown == (list(value) if isinstance(value, tuple) else value), key
@@ -114,7 +121,13 @@ def raised_codes() -> set[str]:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"CallerError": 1, "Unavailable": 0, "UpstreamError": 0, "_unexpected": 0}.get(node.func.id)
+                place = {
+                    "CallerError": 1,
+                    "Unavailable": 0,
+                    "UpstreamError": 0,
+                    "_unavailable": 0,
+                    "_unexpected": 0,
+                }.get(node.func.id)
                 if place is not None:
                     found |= _strings(node.args[place])
     return found
@@ -213,9 +226,10 @@ class TestCommands:
 
 def test_every_field_of_the_log_line_is_explained() -> None:
     values: dict[str, Any] = {"usage": Usage(), "finish_reasons": {0: "stop"}, "end": End.COMPLETED}
+    values |= {"tries": [Try("a"), Try("b")], "spilled": True}
     record = RequestRecord("id", "GET", "/")
     for field in fields(RequestRecord):
-        if getattr(record, field.name) in (None, {}):
+        if getattr(record, field.name) in (None, {}, [], False):
             setattr(record, field.name, values.get(field.name, 1))
     logged = fields_of(record)
     text = markdown.section(markdown.read("docs/deploy-server.md"), "Logs")

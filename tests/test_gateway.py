@@ -605,5 +605,47 @@ async def test_durations_are_of_the_given_clock() -> None:
 async def test_pages_are_served_to_all_and_lists_to_callers() -> None:
     reply, record = await Bench().serve(FakeIncoming(method="GET", path="/", local=False))
     assert (reply.status, reply.body, record.operation) == (200, b"page", "chat_page")
-    reply, _ = await Bench().serve(FakeIncoming(method="GET", path="/v1/models", local=False))
-    assert reply.status == 401
+    for path in ("/v1/models", "/health/deployments"):
+        reply, _ = await Bench().serve(FakeIncoming(method="GET", path=path, local=False))
+        assert reply.status == 401
+
+
+async def test_what_became_of_a_request_shows_in_its_deployments_state() -> None:
+    bench = Bench(FakeAnswer([CONTENT, FINISH, sse.DONE]), FakeAnswer([CONTENT, LOST]))
+    for _ in range(2):
+        await bench.serve(FakeIncoming(BODY))
+        bench.hook.records.clear()
+    reply, record = await bench.serve(FakeIncoming(method="GET", path="/health/deployments"))
+    assert (reply.status, record.operation, record.caller) == (200, "deployments", "local")
+    [shown] = json.loads(reply.body)["models"]["gpt-4o"]
+    assert (shown["answered"], shown["failed"], shown["last_error"]) == (2, 1, "stream_incomplete")
+    assert (shown["status"], shown["outstanding"], shown["outstanding_tokens"]) == ("ready", 0, 0)
+    assert b"r.openai.azure.com" not in reply.body
+    assert b"upstream-secret" not in reply.body
+
+
+async def test_a_deployment_that_fails_in_a_row_is_left_alone_and_says_for_how_long() -> None:
+    bench = Bench(LOST, LOST, LOST, FakeAnswer([CONTENT, FINISH, sse.DONE]))
+    for _ in range(3):
+        reply, record = await bench.serve(FakeIncoming(BODY))
+        assert (reply.status, record.code, record.deployment) == (502, "upstream_lost", "azure")
+        bench.hook.records.clear()
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert (reply.status, record.end, record.code) == (503, End.NO_DEPLOYMENT, "no_deployment_available")
+    assert (record.deployment, record.usage, record.tries) == (None, None, [])
+    assert len(bench.upstream.requests) == 3
+    bench.clock.advance(int(dict(reply.headers)[b"retry-after-ms"]) / 1000)
+    bench.hook.records.clear()
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert (reply.status, record.end, record.deployment) == (200, End.COMPLETED, "azure")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_who_answered_is_told_where_that_is_wanted(shown: bool) -> None:
+    for body, answer in (
+        (BODY, FakeAnswer([CONTENT, FINISH, sse.DONE])),
+        (WHOLE, FakeAnswer([b"{}", b""], headers=JSON)),
+    ):
+        bench = Bench(answer, chukei_pool__deployment_header=str(shown).lower())
+        reply, _ = await bench.serve(FakeIncoming(body))
+        assert dict(reply.headers).get(b"x-chukei-deployment") == (b"azure" if shown else None)

@@ -10,13 +10,19 @@ from chukei.config import PoolSettings
 from chukei.errors import CallerError
 from chukei.model import Deployment, End, Headers, Model
 from chukei.pages import TEST_TEXT, Asset, Pages
-from chukei.pool import Pool
+from chukei.pool import DeploymentStatus, Fault, Pool, Verdict
+from chukei.ports import Clock
 from chukei.routes import Page, Route, find
 from chukei.telemetry import RequestRecord
 
 pytestmark = pytest.mark.anyio
 
 EAST = Deployment("east", "https://east.example", "gpt-4o")
+WEST = Deployment("west", "https://west.example", "gpt-4o")
+NORTH = Deployment("north", "https://north.example", "gpt-4o-mini")
+NOW = 1000.0
+BUSY = Verdict(Fault.BUSY, "upstream_429", 7.0)
+DENIED = Verdict(Fault.MISCONFIGURED, "upstream_unauthorized")
 MODELS = {"fast": Model("fast", (EAST,)), "chat": Model("chat", (EAST,))}
 
 
@@ -31,10 +37,15 @@ COMMON: Headers = [(b"x-request-id", b"r")]
 
 
 async def get(
-    path: str, pool: Pool = POOL, *, draining: bool = False, simulated: bool = False
+    path: str,
+    pool: Pool = POOL,
+    *,
+    draining: bool = False,
+    simulated: bool = False,
+    clock: Clock = FakeClock(NOW),  # noqa: B008 - nobody moves it
 ) -> tuple[FakeReply, RequestRecord]:
     reply, record = FakeReply(), RequestRecord("r", "GET", path)
-    pages = Pages(pool, ASSETS.get, FakeClock(), simulated=simulated, pace=0.001)
+    pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001)
     await pages.answer(find("GET", path, ""), reply, COMMON, record, draining=draining)
     assert reply.finished
     assert COMMON[0] in reply.headers
@@ -101,6 +112,77 @@ async def test_health() -> None:
 async def test_a_relay_that_drains_or_serves_nothing_is_not_ready(pool: Pool, draining: bool) -> None:
     reply, record = await get("/health/ready", pool, draining=draining)
     assert (reply.status, record.status) == (503, 503)
+
+
+def troubled(verdict: Verdict, *, default: str | None = "chat", west: bool = True) -> Pool:
+    """Return a pool in which that has happened to every deployment, or to all but ``west``."""
+    pool = pool_of({"chat": Model("chat", (EAST, WEST)), "fast": Model("fast", (NORTH,))}, default=default)
+    for model in ("chat", "chat", "fast"):
+        lease = pool.choose(model, NOW)
+        if west or lease.deployment is not WEST:
+            lease.failed(NOW, verdict)
+        lease.release(NOW)
+    return pool
+
+
+async def test_a_relay_whose_deployments_are_all_busy_is_ready() -> None:
+    reply, _ = await get("/health/ready", troubled(BUSY))
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize("default", ["chat", None])
+async def test_a_relay_is_ready_again_when_its_deployments_may_be_tried_again(default: str | None) -> None:
+    pool, clock = troubled(DENIED, default=default), FakeClock(NOW)
+    reply, record = await get("/health/ready", pool, clock=clock)
+    assert (reply.status, record.status, json.loads(reply.body)) == (503, 503, {"status": "not ready"})
+    clock.advance(PoolSettings().misconfigured_seconds)
+    reply, record = await get("/health/ready", pool, clock=clock)
+    assert (reply.status, record.status) == (200, 200)
+
+
+async def test_one_deployment_of_the_default_model_is_enough_to_be_ready() -> None:
+    reply, _ = await get("/health/ready", troubled(DENIED, west=False))
+    assert reply.status == 200
+    reply, _ = await get("/health/ready", troubled(DENIED, default="fast", west=False))
+    assert reply.status == 503, "what serves other models only does not help"
+
+
+async def test_each_deployment_is_shown_with_its_state_and_why() -> None:
+    pool = troubled(BUSY, west=False)
+    working = pool.choose("chat", NOW, cost=100)
+    reply, record = await get("/health/deployments", pool, clock=FakeClock(NOW + 2.5))
+    fields = dict(reply.headers)
+    assert (reply.status, record.status, record.end) == (200, 200, End.COMPLETED)
+    assert (fields[b"content-type"], fields[b"cache-control"]) == (b"application/json", b"no-store")
+    shown = json.loads(reply.body)["models"]
+    assert {name: [item["deployment"] for item in items] for name, items in shown.items()} == {
+        "chat": ["east", "west"],
+        "fast": ["north"],
+    }
+    east, west = shown["chat"]
+    assert set(east) == set(DeploymentStatus.__slots__)
+    assert (east["status"], east["seconds"], east["why"], east["failed"]) == ("cooling", 4.5, "upstream_429", 1)
+    assert (west["status"], west["seconds"], west["why"], west["failed"]) == ("ready", 0.0, None, 0)
+    assert (west["outstanding"], west["outstanding_tokens"]) == (1, 100)
+    working.release(NOW)
+    reply, _ = await get("/health/deployments", pool, clock=FakeClock(NOW + 7))
+    states = [item["status"] for items in json.loads(reply.body)["models"].values() for item in items]
+    assert states == ["ready"] * 3
+
+
+async def test_where_deployments_are_and_how_they_are_called_there_is_not_shown() -> None:
+    reply, _ = await get("/health/deployments", troubled(DENIED))
+    for hidden in (b"example", b"https", b"gpt-4o", b"api_key", b"endpoint"):
+        assert hidden not in reply.body
+
+
+async def test_a_relay_that_serves_any_name_shows_those_that_were_asked_for() -> None:
+    pool = pool_of({}, open=EAST)
+    reply, _ = await get("/health/deployments", pool)
+    assert json.loads(reply.body) == {"models": {}}
+    pool.choose("gpt-5", NOW)
+    reply, _ = await get("/health/deployments", pool)
+    assert list(json.loads(reply.body)["models"]) == ["gpt-5"]
 
 
 async def test_the_simulator_says_so() -> None:

@@ -324,6 +324,52 @@ def test_an_error_in_a_responses_stream_waits_for_its_terminal_event() -> None:
     assert passing.end() is End.UPSTREAM_ERROR
 
 
+def test_a_response_says_what_it_is_called() -> None:
+    passing = stream(Dialect.RESPONSES)
+    passing.feed(CREATED)
+    assert passing.response_id == "r", "a later request may continue it, even if this one breaks off"
+    assert through([DELTA, COMPLETED], Dialect.RESPONSES)[1].response_id is None
+    assert through([FILTER, content("x")])[1].response_id is None
+
+
+FAILED = event("response.failed", response={"error": {"code": "server_error"}, "usage": None})
+FIRST = [
+    ([ERROR], Dialect.CHAT, True),
+    ([FILTER, ROLE, ERROR], Dialect.CHAT, True),
+    ([content("x"), ERROR], Dialect.CHAT, False),
+    ([content("x") + ERROR], Dialect.CHAT, False),
+    ([CREATED, event("error", error={"code": "429"}), FAILED], Dialect.RESPONSES, True),
+    ([CREATED + event("error", error={"code": "429"}) + FAILED], Dialect.RESPONSES, True),
+    ([CREATED, FAILED], Dialect.RESPONSES, True),
+    ([CREATED, DELTA, FAILED], Dialect.RESPONSES, False),
+    ([CREATED + DELTA + FAILED], Dialect.RESPONSES, False),
+]
+
+
+@pytest.mark.parametrize(("reads", "dialect", "first"), FIRST)
+def test_an_error_before_any_output_is_told_from_one_after_it(
+    reads: list[bytes], dialect: Dialect, first: bool
+) -> None:
+    for cut in (reads, bytewise(b"".join(reads))):
+        out, done = through(cut, dialect)
+        assert out == b"".join(reads)
+        assert done.failure is not None
+        assert done.failed_first is first
+
+
+@pytest.mark.parametrize(
+    ("failures", "code"),
+    [
+        ([event("error", error={"code": "429"}), FAILED], "429"),  # the first one counts
+        ([FAILED], "server_error"),
+        ([event("error", code="rate_limit_exceeded", message="x")], "rate_limit_exceeded"),
+    ],
+)
+def test_the_cause_of_a_failed_response_is_found_wherever_it_stands(failures: list[bytes], code: str) -> None:
+    _, done = through([CREATED, *failures], Dialect.RESPONSES)
+    assert json.loads(done.cause)["code"] == code
+
+
 def test_an_error_without_a_terminal_event_ends_with_the_body() -> None:
     error = event("error", error={"code": "server_error"})
     out, done = through([DELTA, error], Dialect.RESPONSES)

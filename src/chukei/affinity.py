@@ -24,6 +24,9 @@ PREFIX_BYTES = 4096
 MOST_HOMES = 20_000
 """So many stateful ids are remembered, the latest used; at about 150 bytes each that is 3 MB."""
 
+# JSON that is none, that is too deep, or whose strings are no UTF-8.
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
 _PROMPTS = ("messages", "input", "prompt")
 
 
@@ -65,7 +68,7 @@ def continued(call: Call) -> list[str]:
             continue
         try:
             value = msgspec.json.decode(raw, type=str | _Named)
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             continue  # Azure will say what is wrong with it
         ids.append(value if isinstance(value, str) else value.id)
     return [found for found in ids if found]
@@ -79,7 +82,7 @@ def made(body: bytes) -> str | None:
     """Return the id of the response that a whole answer holds."""
     try:
         return msgspec.json.decode(body, type=_Named).id or None
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return None
 
 

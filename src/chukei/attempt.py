@@ -8,7 +8,7 @@ from chukei import usage
 from chukei.capabilities import Known
 from chukei.config import StreamSettings
 from chukei.connect import Opened, connect
-from chukei.errors import UpstreamError
+from chukei.errors import CallerError, UpstreamError
 from chukei.fields import Fields
 from chukei.model import End, Headers, header
 from chukei.pool import Lease, judge
@@ -77,8 +77,8 @@ class Asking:
             lease.failed(clock(), judge(error))
             lease.release(clock())
             raise
-        except BaseException:
-            attempt.code = CANCELLED
+        except BaseException as error:
+            attempt.code = error.code if isinstance(error, CallerError) else CANCELLED
             lease.release(clock())
             raise
         finally:
@@ -118,6 +118,7 @@ class Asking:
                     deployment, call.operation, version, error.body, used=known, names=names
                 ):
                     raise
+                attempt.usage = None  # the refusal cost nothing, and what follows may not get as far
 
 
 def _has_spilled(headers: Headers) -> bool:

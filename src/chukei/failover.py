@@ -174,13 +174,20 @@ class _Search:
             raise self._final(error, fault)
         if fault is Fault.MISPLACED:
             return self._next_holder(error, now)
-        if fault in (Fault.FAILED, Fault.MISCONFIGURED) and (
-            self._counted >= settings.attempts or not self._failover.retries.spend(now)
-        ):
-            raise self._final(error, fault)
+        retries = self._failover.retries
+        spent = False
+        if fault in (Fault.FAILED, Fault.MISCONFIGURED):
+            # What a deployment was working on when its breaker opened is stranded there, and all of it may move: it is
+            # a bounded lot. The budget is for failures of deployments to which requests are still sent.
+            stranded = self._leases[-1].member.breaker.why is not None
+            if self._counted >= settings.attempts or not (stranded or retries.spend(now)):
+                raise self._final(error, fault)
+            spent = not stranded
         try:
             return self._choose()
         except Unavailable:
+            if spent:
+                retries.give_back()
             raise self._final(error, fault) from None
 
     def _next_holder(self, error: UpstreamError, now: float) -> Lease:
@@ -201,8 +208,8 @@ class _Search:
         refusal = self._failover.pool.refusal(self._model.name, self._failover.clock())
         if refusal is not None and fault is not Fault.MISPLACED:
             return refusal
-        if len(self._record.tries) > 1 and fault is not Fault.MISPLACED:
-            # OpenAI's clients would try again at once, and all of this would begin anew.
+        if len(self._record.tries) > 1 and fault not in (Fault.MISPLACED, Fault.BUSY):
+            # OpenAI's clients would try again at once, and all of this would begin anew. A 429 they wait for.
             error.headers[:] = [field for field in error.headers if field[0] != b"x-should-retry"]
             error.headers.append((b"x-should-retry", b"false"))
         return error
@@ -217,7 +224,7 @@ class _Search:
         for other, attempt in self._asked:
             if attempt is not begun.attempt and attempt.code in (None, CANCELLED):
                 if attempt.code is not None:  # else it had spoken in the same moment
-                    other.outrun(attempt.seconds)
+                    other.outrun(self._failover.clock(), attempt.seconds)
                 attempt.code = "hedge_lost"
         return begun
 

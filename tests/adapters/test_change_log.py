@@ -43,6 +43,7 @@ def lines() -> Iterator[io.StringIO]:
         (Condition.OPEN, "deployment_not_found", "error", "is misconfigured"),
         (Condition.OPEN, "tls_unverified", "error", "is misconfigured"),
         (Condition.OPEN, "unexpected_redirect", "error", "is misconfigured"),
+        (Condition.OPEN, "unexpected_answer", "warning", "fails (unexpected_answer)"),
     ],
 )
 def test_each_change_has_its_level_and_says_which_deployment(

@@ -109,6 +109,15 @@ async def test_the_first_to_end_stops_the_others_and_says_why() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_cancellation_from_within_is_a_failure_like_any_other() -> None:
+    async def confused() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(OSError, match="from within"):
+        await until_one_ends(confused())
+
+
+@pytest.mark.anyio
 async def test_what_is_undisturbed_ends_before_its_cancellation_goes_on() -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
     done: list[str] = []

@@ -10,7 +10,7 @@ import pytest
 from chukei.adapters import request_log
 from chukei.adapters.request_log import JsonFormatter, TextFormatter, configure_logging, fields_of, log_request
 from chukei.model import End
-from chukei.telemetry import RequestRecord
+from chukei.telemetry import RequestRecord, Try
 from chukei.usage import Usage
 
 HOSTILE = 'x"\n{"forged":true}\r\x1b[31m\x00\u2028'
@@ -94,6 +94,28 @@ def test_the_text_form_is_short() -> None:
     )
 
 
+def test_one_try_is_the_request_itself_and_several_are_listed_in_order(lines: io.StringIO) -> None:
+    lost = Try("east", code="upstream_lost", seconds=0.0501, usage=Usage(9, 0, estimated=True))
+    denied = Try("north", code="upstream_429", seconds=0.01)
+    won = Try("west", hedge=True, seconds=0.25, usage=Usage(9, 3))
+    log_request(record(tries=[won]))
+    log_request(record(tries=[lost, denied, won]))
+    one, several = map(json.loads, lines.getvalue().splitlines())
+    assert "tries" not in one
+    assert several["tries"] == [
+        {"deployment": "east", "code": "upstream_lost", "duration_ms": 50.1, "input_tokens": 9},
+        {"deployment": "north", "code": "upstream_429", "duration_ms": 10.0},
+        {"deployment": "west", "code": "answered", "duration_ms": 250.0, "hedge": True},
+    ]
+
+
+def test_the_text_form_counts_tries() -> None:
+    entry = logging.makeLogRecord({"name": "chukei.request", "msg": "request", "levelno": 20, "levelname": "INFO"})
+    for tries, shown in (([Try("east")], False), ([Try("east", code="upstream_lost"), Try("west")], True)):
+        entry.fields = fields_of(record(model="gpt-4o", tries=tries))
+        assert ("gpt-4o  2 tries  completed" in TextFormatter().format(entry)) is shown
+
+
 def test_a_long_path_is_cut() -> None:
     assert len(str(fields_of(record(path="/" + "x" * 5000))["path"])) == request_log.MAX_PATH
 
@@ -104,6 +126,7 @@ LEVELS = [
     ({"end": End.CLIENT_ABORTED}, "info"),
     ({"end": End.TRUNCATED}, "warning"),
     ({"end": End.TLS_ERROR, "status": 502}, "warning"),
+    ({"end": End.NO_DEPLOYMENT, "status": 429}, "warning"),
     ({"end": End.CLIENT_STALLED}, "warning"),
     ({"end": End.INTERNAL_ERROR, "status": 500}, "error"),
     ({"operation": "ready", "status": 503}, "info"),

@@ -12,9 +12,11 @@ from chukei.config import (
     AuthSettings,
     ConfigError,
     LogSettings,
+    PoolSettings,
     Secret,
     ServerSettings,
     Settings,
+    StoreSettings,
     StreamSettings,
     UpstreamSettings,
     load,
@@ -48,6 +50,25 @@ keepalive_seconds = 10
 ca_file = "CA"
 plain_http = true
 
+[pool]
+attempts = 4
+deadline_seconds = 11
+retry_share = 0.5
+cooldown_seconds = 12
+max_cooldown_seconds = 0
+breaker_failures = 0
+breaker_seconds = 13
+max_breaker_seconds = 14
+misconfigured_seconds = 0
+affinity = ["user", "session"]
+session_header = "X-Conversation"
+affinity_load = 2
+hedge_share = 0.05
+deployment_header = true
+
+[stores]
+quota = "redis://cache.internal:6379/1"
+
 [auth]
 api_key = { env = "RELAY_KEY" }
 
@@ -71,6 +92,9 @@ api_version = "2024-10-21"
 api_key = { env = "EAST_KEY" }
 priority = 1
 weight = 3
+max_concurrent = 40
+quota_group = "sweden-standard"
+spillover = "gpt-4o-standard"
 
 [deployments.west]
 endpoint = "http://west.internal:8080/openai/v1"
@@ -105,6 +129,11 @@ def test_every_key(tmp_path: Path) -> None:
     )
     assert settings.stream == StreamSettings(4.0, 5.0, 6.0, 7.0, 8192)
     assert settings.upstream == UpstreamSettings(8.0, 9.0, 10.0, str(tmp_path / "ca.pem"), True, {})
+    assert settings.pool == PoolSettings(
+        4, 11.0, 0.5, 12.0, 0.0, 0, 13.0, 14.0, 0.0, ("user", "session"), "x-conversation", 2.0, 0.05, True
+    )
+    assert settings.stores.quota is not None
+    assert settings.stores.quota.reveal() == "redis://cache.internal:6379/1"
     assert settings.log == LogSettings("json", "debug")
     assert settings.auth.api_key is not None
     assert settings.auth.api_key.reveal() == SECRET
@@ -113,6 +142,11 @@ def test_every_key(tmp_path: Path) -> None:
         ("east", "https://east.openai.azure.com", "gpt-4o"),
         ("west", "http://west.internal:8080", "west"),
     ]
+    first, second = chat.deployments
+    assert (first.priority, first.weight, first.max_concurrent) == (1, 3, 40)
+    assert (first.quota_group, first.spillover) == ("sweden-standard", "gpt-4o-standard")
+    assert (second.priority, second.weight, second.max_concurrent) == (2, 1, None)
+    assert (second.quota_group, second.spillover) == (None, None)
     assert (chat.system, chat.parameters, chat.caps) == (
         "Be kind.",
         {"temperature": 0.3},
@@ -123,11 +157,12 @@ def test_every_key(tmp_path: Path) -> None:
     assert east.api_key.reveal() == SECRET + "-east"
     assert (west.scope, west.client_id, west.api_key) == ("https://ai.azure.com/.default", "c-1", None)
     assert (settings.default_model, settings.open, settings.simulated) == ("chat", None, False)
-    assert any("only east is used" in notice for notice in settings.notices)
+    assert settings.notices == ()
 
 
 def test_the_test_above_sets_every_key_that_settings_have() -> None:
-    for kind in (ServerSettings, StreamSettings, UpstreamSettings, AuthSettings, LogSettings):
+    kinds = (ServerSettings, StreamSettings, UpstreamSettings, PoolSettings, StoreSettings, AuthSettings, LogSettings)
+    for kind in kinds:
         assert is_dataclass(kind)
         for field in fields(kind):
             if field.name not in ("proxies", "anonymous"):
@@ -306,6 +341,11 @@ def test_every_mistake_is_named_at_once_with_its_place(tmp_path: Path) -> None:
     [log]
     level = "loud"
     format = ""
+    [pool]
+    attempts = 0
+    afinity = []
+    [stores]
+    quota = "sqlite:///here"
     [models.chat]
     deployments = ["east", "east", "missing"]
     parameters = { stream = true }
@@ -315,6 +355,7 @@ def test_every_mistake_is_named_at_once_with_its_place(tmp_path: Path) -> None:
     [deployments.east]
     endpoint = "http://e.example"
     api_version = "2024"
+    max_concurrent = 0
     [deployments.west]
     api_key = { env = "NOT_SET" }
     identity = true
@@ -340,6 +381,9 @@ def test_every_mistake_is_named_at_once_with_its_place(tmp_path: Path) -> None:
         "auth.api_key: a secret does not belong in a file",
         "log.level: must be one of debug, info, warning, error",
         "log.format: must not be empty",
+        "pool.attempts: must be between 1 and 100, not 0",
+        "pool.afinity: is not a known key; did you mean affinity?",
+        "stores.quota: must be ",
         "models.chat.deployments: names 'missing'",
         "models.chat.deployments: names one deployment twice",
         "models.chat.parameters: must not hold stream",
@@ -348,6 +392,7 @@ def test_every_mistake_is_named_at_once_with_its_place(tmp_path: Path) -> None:
         "deployments.east.endpoint: is plain http",
         "deployments.east.api_version: '2024' is not a version",
         "deployments.east.api_key: is missing",
+        "deployments.east.max_concurrent: must be between 1 and",
         "deployments.west.endpoint: is missing",
         "deployments.west.api_key: the environment variable NOT_SET is not set",
         "deployments.west.identity: is true although api_key is set",
@@ -365,6 +410,8 @@ ENDPOINTS = [
     ("https://r.openai.azure.com/", "https://r.openai.azure.com"),
     (" https://r.openai.azure.com ", "https://r.openai.azure.com"),
     ("https://r.services.ai.azure.com/openai/v1/", "https://r.services.ai.azure.com"),
+    ("https://R.OpenAI.Azure.com:443/", "https://r.openai.azure.com"),
+    ("https://r.openai.azure.com:8443", "https://r.openai.azure.com:8443"),
     ("https://gateway.example/prefix", "https://gateway.example/prefix"),
     ("http://localhost:7222", "http://localhost:7222"),
     ("http://127.0.0.1:7222", "http://127.0.0.1:7222"),
@@ -451,7 +498,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "cannot be read" in folder
 
 
-@pytest.mark.parametrize("table", ["server", "models", "deployments", "auth"])
+@pytest.mark.parametrize("table", ["server", "models", "deployments", "pool", "stores", "auth"])
 def test_a_table_that_is_none(tmp_path: Path, table: str) -> None:
     assert any("must be a table" in problem for problem in problems(written(tmp_path, f"{table} = 1"), {}))
 

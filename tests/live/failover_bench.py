@@ -10,7 +10,8 @@ from pathlib import Path
 
 import trustme
 from tests.live.failover_cases import GONE, Ask
-from tests.live.fault_upstream import FaultUpstream
+from tests.live.fault_scripts import Script
+from tests.live.fault_upstream import FaultUpstream, Visit
 from tests.live.loopback import black_hole, refusing_port
 from tests.live.matrix_bench import server_context
 from tests.live.raw_client import RawClient
@@ -20,7 +21,7 @@ from chukei.config import load
 from chukei.pool import DeploymentStatus
 
 KEY = "planted-upstream-key"
-SHORT = 0.7
+SHORT = 1.0
 """Seconds of the limits that a silent deployment shall reach, and a healthy one on a slow machine not."""
 LONG = 30.0
 """Seconds of the limits that must not strike."""
@@ -147,6 +148,19 @@ async def open_bench(directory: Path) -> AsyncIterator[Bench]:
             "ca_file": str(directory / "ca.pem"),
         }
         yield Bench(first, handshake, second, third, places, directory)
+
+
+class Clocked:
+    """Plays one script for each request, the last one for all further ones, and keeps when they came."""
+
+    def __init__(self, upstream: FaultUpstream, *scripts: Script) -> None:
+        self._scripts = scripts
+        self.times: list[float] = []
+        upstream.script = self._next
+
+    def _next(self, _: Visit) -> Script:
+        self.times.append(asyncio.get_running_loop().time())
+        return self._scripts[min(len(self.times), len(self._scripts)) - 1]
 
 
 def deployments(relay: InProcessRelay) -> dict[str, DeploymentStatus]:

@@ -149,7 +149,8 @@ def _json(body: str, status: str = "200 OK", *fields: str) -> Script:
     return [Send(head("application/json", *fields, status=status, length=len(body)) + body.encode())]
 
 
-def _error(status: str, *fields: str, code: str = "some_code") -> Script:
+def refused(status: str, *fields: str, code: str = "some_code") -> Script:
+    """What a deployment does that answers with an error status."""
     return _json(json.dumps({"error": {"code": code, "message": "No.", "type": None}}), status, *fields)
 
 
@@ -175,34 +176,34 @@ INSTEAD = (
     *(
         replace(case, billed=False)
         for case in (
-            Case("429", "upstream_429", _error(_BUSY), after=_C, seconds=10),
-            Case("429-seconds", "upstream_429", _error(_BUSY, "retry-after: 7"), after=_C, seconds=7),
+            Case("429", "upstream_429", refused(_BUSY), after=_C, seconds=10),
+            Case("429-seconds", "upstream_429", refused(_BUSY, "retry-after: 7"), after=_C, seconds=7),
             Case(
                 "429-milliseconds",
                 "upstream_429",
-                _error(_BUSY, "retry-after: 7", "retry-after-ms: 6500"),
+                refused(_BUSY, "retry-after: 7", "retry-after-ms: 6500"),
                 after=_C,
                 seconds=6.5,
             ),
             Case(
                 "429-date",
                 "upstream_429",
-                _error(_BUSY, f"retry-after: {NINE_LATER}", f"date: {DAYLIGHT}"),
+                refused(_BUSY, f"retry-after: {NINE_LATER}", f"date: {DAYLIGHT}"),
                 after=_C,
                 seconds=9,
             ),
-            Case("408", "upstream_408", _error("408 Request Timeout")),
-            Case("500", "upstream_500", _error("500 Internal Server Error")),
+            Case("408", "upstream_408", refused("408 Request Timeout")),
+            Case("500", "upstream_500", refused("500 Internal Server Error")),
             Case("500-page", "upstream_500", [Send(head("text/html", status="500 No", length=20) + _PAGE)]),
             Case("500-cut", "upstream_500", [Send(head("application/json", status="500 No", length=20)), Reset()]),
-            Case("502", "upstream_502", _error("502 Bad Gateway")),
-            Case("503", "upstream_503", _error("503 No", "retry-after: 8"), after=_O, seconds=8),
-            Case("401", "upstream_unauthorized", _error("401 Unauthorized"), after=_O, seconds=60),
-            Case("403", "upstream_forbidden", _error("403 Forbidden"), after=_O, seconds=60),
+            Case("502", "upstream_502", refused("502 Bad Gateway")),
+            Case("503", "upstream_503", refused("503 No", "retry-after: 8"), after=_O, seconds=8),
+            Case("401", "upstream_unauthorized", refused("401 Unauthorized"), after=_O, seconds=60),
+            Case("403", "upstream_forbidden", refused("403 Forbidden"), after=_O, seconds=60),
             Case(
                 "404",
                 "upstream_404",
-                _error("404 Not Found", code="DeploymentNotFound"),
+                refused("404 Not Found", code="DeploymentNotFound"),
                 after=_O,
                 why="deployment_not_found",
                 seconds=60,

@@ -30,7 +30,7 @@ STEADY = {
     "CHUKEI_POOL__BREAKER_FAILURES": "0",
     "CHUKEI_POOL__MISCONFIGURED_SECONDS": "0",
 }
-"""Never leaves a deployment alone: for tests that make their only one fail again and again, and look at each failure."""
+"""Leaves no deployment alone: for tests that make their only one fail again and again, and look at each failure."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.live.both_hosts import KINDS, Host, Hosts, Setup, resource
+from tests.live.both_hosts import KINDS, UPSTREAM_KEY, Host, Hosts, Setup, resource
 from tests.live.plain_http import CHAT, Answer, ask, post
 from tests.live.simulated import Upstream
 
@@ -203,8 +203,19 @@ class TestSharedKey:
         host = hosts.get(kind, KEYED)
         for path in ("/", "/web/main.js", "/health/live", "/health/ready"):
             assert (await ask(host.url, "GET", path)).status == 200
-        for path in ("/v1/models", "/v1/models/gpt-4o", "/api/test-stream"):
+        for path in ("/v1/models", "/v1/models/gpt-4o", "/api/test-stream", "/health/deployments"):
             assert (await ask(host.url, "GET", path)).status == 401
+
+    async def test_the_state_of_deployments(self, hosts: Hosts, kind: str, upstream: Upstream) -> None:
+        host, fields = hosts.get(kind, KEYED), [("authorization", f"Bearer {KEY}")]
+        assert (await post(host.url, "/v1/chat/completions", CHAT, fields)).status == 200
+        answer = await ask(host.url, "GET", "/health/deployments", fields)
+        assert (answer.status, answer.header("cache-control")) == (200, "no-store")
+        [shown] = answer.json()["models"]["gpt-4o"]
+        assert (shown["deployment"], shown["status"], shown["outstanding"]) == ("azure", "ready", 0)
+        assert shown["answered"] >= 1
+        for hidden in (KEY, UPSTREAM_KEY, "127.0.0.1", "http"):
+            assert hidden.encode() not in answer.body
 
 
 class TestAllowedHosts:

@@ -10,6 +10,7 @@ from openai import AsyncOpenAI
 from tests.live.failover_bench import LONG, SHORT, Bench, answer_of, deployments, open_bench
 from tests.live.failover_cases import CHAT, COMPLETION, RESPONSES, SIMPLE, Ask
 from tests.live.fault_scripts import LAST_CHUNK, Close, Hold, Reset, Script, Send, Stall, Step, chunk, head
+from tests.live.matrix_bench import HEARTBEAT, without_heartbeats
 from tests.live.matrix_forms import CHAT as EVENTS
 from tests.live.matrix_forms import RESPONSES as RESPONSE_EVENTS
 from tests.live.raw_client import RawClient
@@ -129,6 +130,30 @@ async def test_a_stock_client_hears_of_a_break_once(bench: Bench) -> None:
                 await read(chunks)
         assert told == ["planted-completion-secret one", " two"]
         assert bench.asked == (1, 0, 0)
+
+
+@pytest.mark.parametrize("ask", [CHAT, SIMPLE, RESPONSES], ids=lambda ask: str(ask.name))
+async def test_when_all_fail_after_heartbeats_it_is_an_event_too(ask: Ask, bench: Bench) -> None:
+    """The status has been sent, so the refusal that says when to come back can only be an event."""
+    async with bench.relay(heartbeat=0.02, pool="breaker_failures = 1") as relay:
+        for upstream in (bench.first, bench.second, bench.third):
+            upstream.script = [Hold(), Reset()]
+        async with RawClient(relay.url) as client:
+            await client.post(ask.path, ask.of("chat"))
+            for upstream in (bench.first, bench.second, bench.third):
+                visit = await upstream.visit()
+                await visit.holding()
+                await client.until(HEARTBEAT + b"\n\n")
+                visit.release()
+            body = without_heartbeats(await client.rest())
+        assert client.status == 200
+        [event] = body.strip().split(b"\n\n")
+        *name, data = event.split(b"\n")
+        assert name == ([] if ask is CHAT else [b"event: error"])
+        assert json.loads(data.removeprefix(b"data: "))["error"]["code"] == "no_deployment_available"
+        record = await relay.record()
+        assert (record.status, record.end) == (200, End.NO_DEPLOYMENT)
+        assert [attempt.code for attempt in record.tries] == ["upstream_lost"] * 3
 
 
 # The caller's own mistakes.

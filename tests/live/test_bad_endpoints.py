@@ -16,7 +16,7 @@ ENDPOINTS = {
     "refused": (502, "connect_error"),
     "unresolvable": (502, "connect_error"),
     "plain-port": (502, "tls_error"),
-    "certificate": (502, "tls_error"),
+    "certificate": (502, "tls_unverified"),
     "page": (502, "unexpected_content_type"),
     "login": (502, "unexpected_redirect"),
     "noise": (502, "unexpected_answer"),
@@ -65,4 +65,4 @@ class TestEndpoints:
         chat = b'{"model":"%s","messages":%s}'
         assert (await post(host.url, "/v1/chat/completions", chat % (b"certificate", HELLO))).status == 200
         answer = await post(host.url, "/v1/chat/completions", chat % (b"misnamed", HELLO))
-        assert (answer.status, answer.error["code"]) == (502, "tls_error")
+        assert (answer.status, answer.error["code"]) == (502, "tls_unverified")

@@ -189,7 +189,9 @@ class Histories(RuleBasedStateMachine):
         assert len(group.heap) <= 2 * len(group.slots) + SPARE + 1
         valid = {entry[3]: entry[:2] for entry in group.heap if entry[2] == entry[3].turn}
         assert valid == {
-            slot: (self.now < slot.member.pressed_until, slot.member.tokens) for slot in group.slots if slot.available
+            slot: (self.now < slot.member.pressed_until, slot.member.tokens + slot.had)
+            for slot in group.slots
+            if slot.available
         }
 
     @invariant()
@@ -244,7 +246,7 @@ class Histories(RuleBasedStateMachine):
             if free:
                 behind = min(slot.group.passed for slot in free)
                 group = [slot for slot in free if slot.group.passed == behind]
-                orders = {slot: (self.now < slot.member.pressed_until, slot.member.tokens) for slot in group}
+                orders = {slot: (self.now < slot.member.pressed_until, slot.member.tokens + slot.had) for slot in group}
                 least = {
                     each: min(orders[slot] for slot in group if slot.group is each)
                     for each in {slot.group for slot in group}

@@ -7,7 +7,18 @@ from chukei.model import Change, Condition, Deployment
 logger = logging.getLogger("chukei.pool")
 
 # What does not pass by itself: somebody has to mend it.
-_TO_MEND = ("upstream_unauthorized", "upstream_forbidden", "deployment_not_found", "tls_unverified", "unexpected_")
+_TO_MEND = frozenset(
+    {
+        "upstream_unauthorized",
+        "upstream_forbidden",
+        "deployment_not_found",
+        "tls_unverified",
+        "unexpected_content_type",
+        "unexpected_encoding",
+        "unexpected_redirect",
+        "unexpected_status",
+    }
+)
 
 
 def log_change(deployment: Deployment, change: Change) -> None:
@@ -17,7 +28,7 @@ def log_change(deployment: Deployment, change: Change) -> None:
         logger.info("deployment %s answers again", name)
     elif change.condition is Condition.COOLING:
         logger.info("deployment %s is busy (%s) and left alone for %.1f s", name, change.why, seconds)
-    elif change.why.startswith(_TO_MEND):
+    elif change.why in _TO_MEND:
         logger.error("deployment %s is misconfigured (%s) and taken out for %.0f s", name, change.why, seconds)
     else:
         logger.warning("deployment %s fails (%s) and is left alone for %.1f s", name, change.why, seconds)

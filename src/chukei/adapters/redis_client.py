@@ -90,6 +90,8 @@ async def until_one_ends(*work: Coroutine[object, object, None]) -> None:
     finally:
         await undisturbed(stopped(tasks))
     for task in done:
+        if task.cancelled():  # by nobody here; it must not pass for a cancellation of the caller
+            raise ConnectionError("cancelled from within")
         task.result()
 
 

@@ -11,13 +11,14 @@ AFFINITIES = ("prompt_cache_key", "session", "user", "prompt")
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")  # RFC 9110 §5.6.2
 _POSTGRES = frozenset({"postgresql", "postgres"})
-_REDIS = frozenset({"redis", "rediss", "unix"})
+_REDIS = frozenset({"redis", "rediss"})
 
 
 def read_pool(table: Reader) -> PoolSettings:
     """Read ``[pool]``."""
     plain = PoolSettings()
-    affinity = table.strings("affinity") if table.has("affinity") else plain.affinity
+    given = table.strings("affinity")
+    affinity = given if table.has("affinity") else plain.affinity
     for name in affinity:
         if name not in AFFINITIES:
             table.problem("affinity", f"{name!r} is not one of {', '.join(AFFINITIES)}")
@@ -85,4 +86,4 @@ def _is_redis(address: Secret) -> bool:
     parts = split_address(address.reveal())
     if parts is None or parts.scheme not in _REDIS:
         return False
-    return bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    return bool(parts.hostname)

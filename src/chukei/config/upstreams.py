@@ -170,7 +170,9 @@ def clean_endpoint(given: str, *, plain_http: bool) -> tuple[str, str | None]:
         path = ""
     if "/openai/" in path or path.startswith("/api/projects"):
         return given, f"must be the resource's address alone: {parts.scheme}://{parts.netloc}"
-    return f"{parts.scheme}://{parts.netloc}{path}", None
+    # Written alike, so that one resource is recognised under each spelling of its address (RFC 3986 §6.2.2, §6.2.3).
+    authority = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
+    return f"{parts.scheme}://{authority}{path}", None
 
 
 def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> Model | None:

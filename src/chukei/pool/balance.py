@@ -2,8 +2,9 @@
 
 Shares follow the weights by stride scheduling (Waldspurger and Weihl, 1995): each choice moves its group on by one over
 the group's weight, and the group that is furthest behind is next. Deployments of equal weight are one group; inside it
-the one with the fewest outstanding tokens is next. Both orders are heaps, in which an entry that has been overtaken by
-a newer one for the same thing is skipped when it comes up, so that a choice costs a few steps of a heap.
+the one with the fewest outstanding tokens is next, within bounds that keep their shares equal. Both orders are heaps in
+which an entry that has been overtaken by a newer one for the same thing is skipped when it comes up, so that a choice
+costs a few steps of a heap.
 """
 
 from __future__ import annotations
@@ -33,10 +34,20 @@ LEAD = 16
 lest all others go elsewhere for as long afterwards."""
 
 
-class Slot:
-    """A deployment's place in one tier of one model. ``turn`` is the one entry of its group's heap that counts."""
+FEWER = 16
+"""So many choices fewer than an equal a deployment may have had before that is forgotten, and its slowness accepted."""
 
-    __slots__ = ("available", "group", "member", "tier", "tokens", "turn")
+MEMORY = 64
+"""Over about so many choices it is measured how many tokens a usual request may cost."""
+
+
+class Slot:
+    """A deployment's place in one tier of one model. ``turn`` is the one entry of its group's heap that counts.
+
+    ``tokens`` is what it works on, ``had`` what it has been given since the start, were all requests usual ones.
+    """
+
+    __slots__ = ("available", "group", "had", "member", "tier", "tokens", "turn")
 
     def __init__(self, member: Member, tier: Tier, group: Group) -> None:
         self.member = member
@@ -44,6 +55,7 @@ class Slot:
         self.group = group
         self.available = False
         self.tokens = 0
+        self.had = 0.0
         self.turn = -1
 
     def place(self, *, available: bool, pressed: bool) -> None:
@@ -52,14 +64,21 @@ class Slot:
 
 
 class Group:
-    """The deployments of one weight in a tier. ``turn`` is the one entry of the tier's queue that counts."""
+    """The deployments of one weight in a tier. ``turn`` is the one entry of the tier's queue that counts.
 
-    __slots__ = ("available", "heap", "passed", "slots", "turn", "weight")
+    The one with the fewest outstanding tokens is next, but that alone would let chance carry their shares apart: who
+    happens to finish sooner gets more, for ever. So each choice that one has had more than another counts as a usual
+    request; up to a bound, so that one which is slow by itself does get less.
+    """
+
+    __slots__ = ("available", "heap", "most", "passed", "slots", "turn", "usual", "weight")
 
     def __init__(self, weight: int) -> None:
         self.weight = weight
         self.slots: list[Slot] = []
-        self.heap: list[tuple[bool, int, int, Slot]] = []  # at its limit?, tokens, turn, slot
+        self.heap: list[tuple[bool, float, int, Slot]] = []  # at its limit?, how much, turn, slot
+        self.usual = 0.0
+        self.most = 0.0
         self.available = 0
         self.passed = 0.0
         self.turn = -1
@@ -91,7 +110,14 @@ class Group:
         if len(self.heap) > 2 * len(self.slots) + SPARE:
             self.heap[:] = [entry for entry in self.heap if entry[3].turn == entry[2]]
             heapify(self.heap)
-        heappush(self.heap, (pressed, slot.tokens, slot.turn, slot))
+        slot.had = max(slot.had, self.most - FEWER * self.usual)
+        heappush(self.heap, (pressed, slot.tokens + slot.had, slot.turn, slot))
+
+    def count(self, slot: Slot, cost: int) -> None:
+        """Count a choice."""
+        self.usual = self.usual + (cost - self.usual) / MEMORY if self.usual else cost
+        slot.had += self.usual
+        self.most = max(self.most, slot.had)
 
 
 class Tier:
@@ -144,7 +170,7 @@ class Tier:
                 group.passed = max(group.passed, self._now)
                 self._enqueue(group)
 
-    def take(self, tried: Container[Member]) -> Member | None:
+    def take(self, cost: int, tried: Container[Member]) -> Member | None:
         """Return the next deployment by weight and work, or None if all that are available have been tried."""
         queue, aside, found = self._queue, [], None
         while queue:
@@ -156,7 +182,7 @@ class Tier:
             found = group.least(tried)
             if found is not None:
                 self._now = entry[0]
-                self._charge(group)
+                self._charge(found, cost)
                 break
             aside.append(heappop(queue))
         for entry in aside:
@@ -174,7 +200,7 @@ class Tier:
         for step, index in enumerate(self._ring.walk(key)):
             slot = self._slots[index]
             if slot.available and slot.member not in tried and self._has_room(slot, cost, load):
-                self._charge(slot.group)
+                self._charge(slot, cost)
                 return slot.member
             if step == MAX_STEPS:
                 break
@@ -186,8 +212,10 @@ class Tier:
         share = slot.group.weight / self._weight
         return slot.tokens + cost <= load * share * (self._tokens + cost)
 
-    def _charge(self, group: Group) -> None:
-        """Move a group on by one choice."""
+    def _charge(self, slot: Slot, cost: int) -> None:
+        """Move a deployment's group on by one choice."""
+        group = slot.group
+        group.count(slot, cost)
         step = 1 / (group.weight * group.available)
         group.passed = min(group.passed + step, self._now + LEAD * step)
         self._enqueue(group)

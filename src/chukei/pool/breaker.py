@@ -28,7 +28,8 @@ class State(StrEnum):
 
 
 class Breaker:
-    """``why`` is the code of the error that opened it, ``until`` the time at which a trial may begin.
+    """``why`` is the code of the error that opened it, ``until`` the time at which a trial may begin;
+    ``told`` is which of these times others were last told.
 
     ``trial`` is the number of the trial that is under way, or 0. One of earlier on has no more say than any other
     request.
@@ -44,6 +45,7 @@ class Breaker:
         "_seconds",
         "_settings",
         "_trials",
+        "told",
         "trial",
         "until",
         "why",
@@ -59,6 +61,7 @@ class Breaker:
         """Close, and forget what was."""
         self.why: str | None = None
         self.until = 0.0
+        self.told = 0.0
         self.trial = 0
         self._seconds = self._settings.breaker_seconds
         self._failures = 0

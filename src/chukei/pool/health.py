@@ -10,8 +10,8 @@ from chukei.model import Change, Condition, Deployment, Headers
 from chukei.pool.member import PRESSED_SECONDS, Member, Quota
 from chukei.pool.signals import Fault, Verdict, is_pressed
 
-NEWS_SECONDS = 0.1
-"""A cool-down that grows by less than this is no news."""
+NEWS = 0.1
+"""A time that grows by less than this share of itself is no news: it is one of many requests that fail together."""
 
 
 class Health:
@@ -141,10 +141,11 @@ class Health:
     def _cool(self, member: Member, now: float, verdict: Verdict) -> None:
         if not self._settings.max_cooldown_seconds:
             return
-        before = member.quota.until
-        seconds = member.quota.cool(now, verdict.seconds, verdict.why, self._settings)
-        self._cooled(member.quota, now)
-        if member.quota.until >= before + NEWS_SECONDS:  # else it is one of many that were refused together
+        quota = member.quota
+        seconds = quota.cool(now, verdict.seconds, verdict.why, self._settings)
+        self._cooled(quota, now)
+        if _is_news(quota.told, quota.until, now):
+            quota.told = quota.until
             self._tell(member, Change(Condition.COOLING, member.deployment.quota, seconds, verdict.why))
 
     def _cooled(self, quota: Quota, now: float) -> None:
@@ -163,7 +164,10 @@ class Health:
 
     def _opened(self, member: Member, now: float, seconds: float, verdict: Verdict) -> None:
         self._set_alarm(member, now)
-        self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why))
+        breaker = member.breaker
+        if _is_news(breaker.told, breaker.until, now):
+            breaker.told = breaker.until
+            self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why))
 
     def hear(self, change: Change, now: float) -> None:
         """Take up what another replica found out."""
@@ -171,6 +175,7 @@ class Health:
             quota = self._quotas.get(change.subject)
             if quota is not None and self._settings.max_cooldown_seconds:
                 quota.cool(now, change.seconds, change.why, self._settings)
+                quota.told = quota.until
                 self._cooled(quota, now)
             return
         seconds = min(change.seconds, self._longest)
@@ -180,5 +185,11 @@ class Health:
                 breaker.close()
             elif self._settings.breaker_failures and now + seconds > breaker.until:
                 breaker.trip(now, change.why, seconds)
+                breaker.told = breaker.until
                 self._set_alarm(member, now)
             self._place(member, now)
+
+
+def _is_news(told: float, until: float, now: float) -> bool:
+    """Whether a time until which somebody is left alone is much later than the one that was told before."""
+    return until - max(told, now) > NEWS * (until - now)

@@ -33,13 +33,17 @@ class Status(StrEnum):
 
 
 class Quota:
-    """What deployments that share one Azure quota have in common: the cool-down after a 429."""
+    """What deployments that share one Azure quota have in common: the cool-down after a 429.
 
-    __slots__ = ("_streak", "members", "until", "why")
+    ``told`` is until when others were last told that it lasts.
+    """
+
+    __slots__ = ("_streak", "members", "told", "until", "why")
 
     def __init__(self) -> None:
         self.members: list[Member] = []
         self.until = 0.0
+        self.told = 0.0
         self.why: str | None = None
         self._streak = 0
 

@@ -77,8 +77,8 @@ class Models:
         yield from self._named.values()
         yield from self._opened.values()
 
-    def find(self, asked: str | None) -> Served:
-        """Return the model of a name, or the default where none was asked for.
+    def model(self, asked: str | None) -> Model:
+        """Return the model of a name, or the default where none was asked for, without remembering what is made up.
 
         Raises:
             CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
@@ -87,25 +87,37 @@ class Models:
         if name is None:
             message = f"'model' is missing and this relay has no default model. {self._known()}"
             raise CallerError(400, "missing_model", message, param="model")
-        return self._named.get(name) or self._find_opened(name)
+        served = self._named.get(name) or self._opened.get(name)
+        return served.model if served is not None else self._make_up(name)
 
-    def _find_opened(self, name: str) -> Served:
-        if self.open is None:
+    def find(self, asked: str | None) -> Served:
+        """Return the model of a name with its deployments.
+
+        Raises:
+            CallerError: see ``model``.
+        """
+        model = self.model(asked)
+        served = self._named.get(model.name)
+        if served is not None:
+            return served
+        served = self._opened.get(model.name)
+        if served is None:
+            served = Served(model, [self._made_up(model.deployments[0])], self._draw)
+            self._opened[model.name] = served
+            if len(self._opened) > MOST_OPENED:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(model.name)
+        return served
+
+    def _make_up(self, name: str) -> Model:
+        place = self.open
+        if place is None:
             message = f"There is no model {name[:80]!r} here. {self._known()}"
             raise CallerError(404, "model_not_found", message, param="model")
         if not _DEPLOYMENT.fullmatch(name):
             message = "'model' must be a deployment's name: letters, digits, dots, dashes and underscores."
             raise CallerError(400, "invalid_model", message, param="model")
-        served = self._opened.get(name)
-        if served is None:
-            place = self.open
-            deployment = Deployment(place.name, place.endpoint, name, api_version=place.api_version)
-            served = Served(Model(name, (deployment,)), [self._made_up(deployment)], self._draw)
-            self._opened[name] = served
-            if len(self._opened) > MOST_OPENED:
-                self._opened.popitem(last=False)
-        self._opened.move_to_end(name)
-        return served
+        return Model(name, (Deployment(place.name, place.endpoint, name, api_version=place.api_version),))
 
     def _known(self) -> str:
         return f"Known models: {', '.join(self.names)}." if self.names else "Send the name of a deployment."

@@ -34,7 +34,7 @@ class Lease:
         """What was chosen."""
         return self.member.deployment
 
-    def outrun(self, seconds: float) -> None:
+    def outrun(self, now: float, seconds: float) -> None:
         """Note that it was stopped after so many seconds of silence, because another deployment spoke first.
 
         Its first token would have come later still. Where that is later than usual it counts: left out, such times
@@ -43,6 +43,8 @@ class Lease:
         usual = self.member.percentile(0.95)
         if usual is not None and seconds >= usual:
             self.member.spoke(seconds)
+            if self._trial:
+                self._health.outrun(self.member, now)
 
     def answered(self, now: float, first_token: float | None, headers: Headers) -> None:
         """Note that output has come, after so many seconds where it streams; and what the headers hint at."""
@@ -87,12 +89,12 @@ class Pool:
         return self._models.names
 
     def model(self, asked: str | None) -> Model:
-        """Return the model of a name, or the default where none was asked for.
+        """Return the model of a name, or the default where none was asked for, without remembering what is made up.
 
         Raises:
             CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
         """
-        return self._models.find(asked).model
+        return self._models.model(asked)
 
     # Choosing.
 
@@ -116,7 +118,7 @@ class Pool:
             member = None
             if key is not None and len(served.members) > 1:
                 member = tier.prefer(key, cost, self._load, tried)
-            member = member or tier.take(tried)
+            member = member or tier.take(cost, tried)
             if member is not None:
                 return Lease(self._health, served.model, member, now, cost)
         raise busy(served.model.name, served.members, now)

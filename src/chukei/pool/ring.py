@@ -5,8 +5,8 @@ import hashlib
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 
-POINTS = 160
-"""Points on the ring for a deployment of average weight; with so many its share of the keys is within a tenth of it."""
+POINTS = 1024
+"""Points on the ring for a deployment of average weight. The share of n points strays by about 1/√n, here 3 %."""
 
 MOST_POINTS = 16_384
 """With very many deployments each gets fewer, so that making the ring stays a matter of milliseconds."""

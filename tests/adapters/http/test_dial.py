@@ -48,7 +48,7 @@ async def test_a_private_authority_is_trusted_by_its_file(authority: trustme.CA,
 async def test_an_unknown_authority_is_refused_without_detail(authority: trustme.CA) -> None:
     async with LocalServer(answers(OK), server_context(authority.issue_cert("localhost"))) as server:
         error = await refused(HttpClient(UpstreamSettings()), server.url)
-    assert (error.status, error.code, error.end) == (502, "tls_error", End.TLS_ERROR)
+    assert (error.status, error.code, error.end) == (502, "tls_unverified", End.TLS_ERROR)
     assert "upstream.ca_file" in error.message
     for detail in ("self-signed", "CERTIFICATE_VERIFY", "trustme", "_ssl.c", "issuer"):
         assert detail not in error.body.decode()
@@ -74,7 +74,7 @@ async def test_another_hosts_certificate_is_refused(authority: trustme.CA, ca_fi
     async with LocalServer(answers(OK), server_context(authority.issue_cert("other.example"))) as server:
         error = await refused(HttpClient(UpstreamSettings(ca_file=ca_file)), server.url)
         assert server.requests == []
-    assert (error.code, error.end) == ("tls_error", End.TLS_ERROR)
+    assert (error.code, error.end) == ("tls_unverified", End.TLS_ERROR)
     assert "other.example" not in error.message
 
 
@@ -84,7 +84,7 @@ async def test_an_expired_certificate_is_refused(authority: trustme.CA, ca_file:
     expired = authority.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))
     async with LocalServer(answers(OK), server_context(expired)) as server:
         error = await refused(HttpClient(UpstreamSettings(ca_file=ca_file)), server.url)
-    assert (error.code, error.end) == ("tls_error", End.TLS_ERROR)
+    assert (error.code, error.end) == ("tls_unverified", End.TLS_ERROR)
     assert "expired" not in error.message
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import ipaddress
 import logging
 import socket
 import ssl
@@ -107,11 +108,14 @@ class Dialer:
         _bound(transport)
         return connection
 
-    @staticmethod
-    def _eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
-        """Race IPv6 against IPv4 where the loop can; uvloop tries one address after the other."""
+    def _eyeballs(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+        """Race IPv6 against IPv4 where the loop can; uvloop tries one address after the other.
+
+        An address has nothing to race against. Nor should it: when asyncio's race is cancelled in the very moment in
+        which it is won, the connected socket stays open until it is collected as garbage.
+        """
         known = isinstance(loop, asyncio.base_events.BaseEventLoop)
-        return {"happy_eyeballs_delay": HAPPY_EYEBALLS_DELAY} if known else {}
+        return {"happy_eyeballs_delay": HAPPY_EYEBALLS_DELAY} if known and not _is_address(self.host) else {}
 
     async def _through(self, proxy: SplitResult, factory: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()
@@ -135,6 +139,14 @@ class Dialer:
         except BaseException:
             transport.abort()
             raise
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _bound(transport: asyncio.BaseTransport) -> None:

@@ -1,0 +1,154 @@
+"""The circuit breaker: every way from one state to another, and what does not move it."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chukei.config import PoolSettings
+from chukei.pool.breaker import JITTER, WINDOW, Breaker, State
+
+SETTINGS = PoolSettings()
+NOW = 1000.0
+
+
+def breaker(drawn: float = 0.0, **changes: float) -> Breaker:
+    return Breaker(replace(SETTINGS, **changes), lambda: drawn)  # type: ignore[arg-type]
+
+
+def opened(drawn: float = 0.0) -> Breaker:
+    found = breaker(drawn)
+    for _ in range(SETTINGS.breaker_failures):
+        found.failed(NOW, "upstream_lost", trial=0)
+    assert found.state(NOW) is State.OPEN
+    return found
+
+
+def test_it_begins_closed_and_counts_no_trial() -> None:
+    found = breaker()
+    assert (found.state(NOW), found.allows(NOW), found.enter(), found.why) == (State.CLOSED, True, 0, None)
+
+
+def test_failures_in_a_row_open_it() -> None:
+    found = breaker()
+    assert [found.failed(NOW, "upstream_lost", trial=0) for _ in range(3)] == [None, None, 5.0]
+    assert (found.state(NOW), found.why, found.until) == (State.OPEN, "upstream_lost", NOW + 5.0)
+    assert not found.allows(NOW + 4.999)
+
+
+def test_an_answer_ends_a_row() -> None:
+    found = breaker()
+    for _ in range(3):
+        assert found.failed(NOW, "upstream_lost", trial=0) is None
+        assert found.failed(NOW, "upstream_lost", trial=0) is None
+        assert [found.succeeded(trial=0) for _ in range(4)] == [False] * 4
+    assert found.state(NOW) is State.CLOSED
+
+
+def test_half_of_the_recent_requests_failing_opens_it() -> None:
+    found = breaker()
+    for _ in range(WINDOW // 4):
+        assert found.state(NOW) is State.CLOSED
+        found.succeeded(trial=0)
+        found.failed(NOW, "upstream_timeout", trial=0)
+    assert found.state(NOW) is State.OPEN
+
+
+def test_fewer_than_half_do_not_and_what_is_long_ago_does_not_count() -> None:
+    found = breaker()
+    for number in range(300):
+        if number % 5 in (0, 2):
+            assert found.failed(NOW, "upstream_timeout", trial=0) is None
+        else:
+            found.succeeded(trial=0)
+    assert found.state(NOW) is State.CLOSED
+
+
+def test_after_its_time_one_trial_goes_and_no_other() -> None:
+    found = opened()
+    assert not found.allows(NOW + 4.999)
+    assert (found.state(NOW + 5), found.allows(NOW + 5)) == (State.HALF_OPEN, True)
+    trial = found.enter()
+    assert trial
+    assert not found.allows(NOW + 5)
+    assert not found.allows(NOW + 86_400)
+
+
+def test_a_trial_that_is_answered_closes_it_and_all_is_forgotten() -> None:
+    found = opened()
+    assert found.succeeded(trial=found.enter())
+    assert (found.state(NOW + 5), found.why) == (State.CLOSED, None)
+    assert [found.failed(NOW + 6, "upstream_lost", trial=0) for _ in range(3)] == [None, None, 5.0]
+    assert found.until == NOW + 11
+
+
+def test_a_trial_that_fails_opens_it_for_twice_as_long_up_to_the_maximum() -> None:
+    found, now, times = opened(), NOW, []
+    for _ in range(8):
+        now = found.until
+        trial = found.enter()
+        times.append(found.failed(now, "upstream_lost", trial=trial))
+        found.leave(trial=trial)
+    assert times == [10, 20, 40, 60, 60, 60, 60, 60]
+
+
+def test_a_trial_that_ends_without_a_verdict_makes_room_for_the_next() -> None:
+    found = opened()
+    first = found.enter()
+    found.leave(trial=first)
+    assert found.allows(NOW + 5)
+    second = found.enter()
+    assert second not in (0, first)
+    assert not found.allows(NOW + 5)
+
+
+@given(drawn=st.floats(0, 1))
+def test_a_time_is_shortened_by_at_most_a_tenth(drawn: float) -> None:
+    found = opened(drawn)
+    assert 5.0 * (1 - JITTER) <= found.until - NOW <= 5.0
+
+
+def test_what_was_sent_before_it_opened_tells_nothing_new() -> None:
+    found = opened()
+    for _ in range(10):
+        assert found.failed(NOW + 1, "connect_error", trial=0) is None
+        assert not found.succeeded(trial=0)
+    assert (found.state(NOW + 1), found.until, found.why) == (State.OPEN, NOW + 5, "upstream_lost")
+
+
+def test_a_trial_of_earlier_on_has_no_say_over_a_later_one() -> None:
+    found = opened()
+    early = found.enter()
+    found.close()  # another replica has found it well
+    for _ in range(3):
+        found.failed(NOW + 6, "upstream_lost", trial=0)
+    now = found.until
+    late = found.enter()
+    assert found.failed(now, "connect_error", trial=early) is None
+    assert not found.succeeded(trial=early)
+    found.leave(trial=early)
+    assert not found.allows(now), "two trials at a time"
+    assert found.succeeded(trial=late)
+
+
+def test_it_can_be_opened_for_a_given_time_and_never_for_less_than_it_is() -> None:
+    found = breaker()
+    assert found.trip(NOW, "upstream_unauthorized", 60.0) == 60.0
+    assert found.trip(NOW + 10, "upstream_error", 5.0) == 50.0
+    assert found.until == NOW + 60
+    found.close()
+    assert found.trip(NOW + 20, "upstream_error", 5.0) == 5.0, "what was before it closed is over"
+
+
+@pytest.mark.parametrize("failures", [1, 5])
+def test_the_number_in_a_row_can_be_set(failures: int) -> None:
+    found = breaker(breaker_failures=failures)
+    told = [found.failed(NOW, "upstream_lost", trial=0) for _ in range(failures)]
+    assert told == [None] * (failures - 1) + [5.0]
+
+
+def test_0_switches_counting_off() -> None:
+    found = breaker(breaker_failures=0)
+    assert {found.failed(NOW, "upstream_lost", trial=0) for _ in range(100)} == {None}
+    assert found.state(NOW) is State.CLOSED

@@ -1,0 +1,199 @@
+"""Whose affair a failure is, and what headers say of the time to come."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chukei.errors import UpstreamError, event_too_large
+from chukei.model import End, Headers
+from chukei.pool import Fault, judge, retry_after
+from chukei.pool.signals import SHORTEST, is_pressed
+
+DATE = (b"date", b"Sun, 22 Nov 2026 12:00:00 GMT")
+
+
+def failure(status: int, code: str, body: bytes | None = None, seconds: float | None = None) -> UpstreamError:
+    return UpstreamError(code, "It failed.", end=End.UPSTREAM_STATUS, status=status, body=body, retry_after=seconds)
+
+
+def saying(status: int, code: str) -> UpstreamError:
+    return failure(status, "upstream_error", b'{"error":{"code":"%s","message":"No."}}' % code.encode())
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (failure(429, "rate_limit_exceeded"), Fault.BUSY),
+        (failure(429, "insufficient_quota"), Fault.BUSY),
+        (failure(408, "upstream_error"), Fault.FAILED),
+        (failure(500, "upstream_error"), Fault.FAILED),
+        (failure(503, "upstream_error"), Fault.FAILED),
+        (failure(529, "upstream_error"), Fault.FAILED),
+        (failure(502, "connect_error"), Fault.FAILED),
+        (failure(504, "connect_timeout"), Fault.FAILED),
+        (failure(502, "tls_error"), Fault.FAILED),
+        (failure(504, "upstream_timeout"), Fault.FAILED),
+        (failure(502, "upstream_lost"), Fault.FAILED),
+        (failure(502, "upstream_identity_unavailable"), Fault.FAILED),
+        (failure(502, "upstream_unauthorized"), Fault.MISCONFIGURED),
+        (failure(502, "upstream_forbidden"), Fault.MISCONFIGURED),
+        (failure(502, "tls_unverified"), Fault.MISCONFIGURED),
+        (failure(502, "unexpected_content_type"), Fault.MISCONFIGURED),
+        (failure(502, "unexpected_redirect"), Fault.MISCONFIGURED),
+        (failure(502, "unexpected_encoding"), Fault.MISCONFIGURED),
+        (saying(404, "DeploymentNotFound"), Fault.MISCONFIGURED),
+        (saying(404, "previous_response_not_found"), Fault.MISPLACED),
+        (saying(400, "previous_response_not_found"), Fault.MISPLACED),
+        (saying(400, "invalid_encrypted_content"), Fault.MISPLACED),
+        (saying(404, "something"), Fault.CALLER),
+        (saying(400, "content_filter"), Fault.CALLER),
+        (saying(400, "DeploymentNotFound"), Fault.CALLER),
+        (failure(400, "upstream_error"), Fault.CALLER),
+        (failure(413, "upstream_error"), Fault.CALLER),
+        (failure(422, "upstream_error"), Fault.CALLER),
+        (event_too_large(), Fault.CALLER),
+        (failure(502, "not_a_stream"), Fault.CALLER),
+    ],
+    ids=lambda value: f"{value.status}-{value.code}" if isinstance(value, UpstreamError) else str(value),
+)
+def test_whose_affair_it_is(error: UpstreamError, fault: Fault) -> None:
+    assert judge(error).fault is fault
+
+
+@pytest.mark.parametrize(("status", "fault"), [(429, Fault.BUSY), (503, Fault.FAILED), (408, Fault.FAILED)])
+def test_the_time_that_was_asked_for_goes_along(status: int, fault: Fault) -> None:
+    verdict = judge(failure(status, "upstream_error", seconds=12.5))
+    assert (verdict.fault, verdict.seconds) == (fault, 12.5)
+
+
+def test_a_conversation_that_another_deployment_has_is_told_by_its_words() -> None:
+    body = (
+        b'{"error":{"message":"Conversation with id \'conv_1\' not found.","type":"invalid_request_error","code":null}}'
+    )
+    assert judge(failure(404, "upstream_error", body)).fault is Fault.MISPLACED
+
+
+@given(status=st.sampled_from([400, 404]), body=st.binary() | st.sampled_from([b"[" * 100_000, b'{"error":[]}', b"0"]))
+def test_any_body_can_be_judged(status: int, body: bytes) -> None:
+    assert judge(failure(status, "upstream_error", body)).fault is Fault.CALLER
+
+
+@pytest.mark.parametrize("code", [b"1234", b"null", b'"x"', b"true", b"{}"])
+def test_a_code_of_any_type_can_be_judged(code: bytes) -> None:
+    assert judge(failure(404, "upstream_error", b'{"error":{"code":%s}}' % code)).fault is Fault.CALLER
+
+
+# When to come back.
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"7", 7.0),
+        (b"0.25", 0.25),
+        (b" 7 ", 7.0),
+        (b"0", SHORTEST),
+        (b"3600", 3600.0),
+        (b"1e9", 1e9),
+        (b"-1", None),
+        (b"-0.001", None),
+        (b"inf", None),
+        (b"Infinity", None),
+        (b"1e999", None),
+        (b"nan", None),
+        (b"", None),
+        (b"soon", None),
+        (b"7 seconds", None),
+        (b"7,8", None),
+        (b"\xff\xfe", None),
+        (b"\xd9\xa7", None),
+        (b"9" * 5000, None),
+    ],
+)
+def test_seconds(value: bytes, seconds: float | None) -> None:
+    assert retry_after([(b"retry-after", value), DATE]) == seconds
+    fine = None if seconds is None else max(float(value) / 1000, SHORTEST)
+    assert retry_after([(b"retry-after-ms", value)]) == fine
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ([], None),
+        ([(b"retry-after-ms", b"1500"), (b"retry-after", b"2")], 1.5),
+        ([(b"retry-after", b"2"), (b"retry-after-ms", b"1500")], 1.5),
+        ([(b"retry-after-ms", b"soon"), (b"retry-after", b"2")], 2.0),
+        ([(b"retry-after-ms", b"-5"), (b"retry-after", b"2")], 2.0),
+        ([(b"retry-after-ms", b"0"), (b"retry-after", b"2")], SHORTEST),
+    ],
+)
+def test_milliseconds_come_before_seconds(headers: Headers, seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"Sun, 22 Nov 2026 12:00:07 GMT", 7.0),
+        (b"Sunday, 22-Nov-26 12:01:00 GMT", 60.0),  # RFC 850
+        (b"Sun Nov 22 12:00:02 2026", 2.0),  # asctime
+        (b"Sun, 22 Nov 2026 13:00:00 +0100", SHORTEST),
+        (b"Sun, 22 Nov 2026 11:00:00 GMT", SHORTEST),
+        (b"Sun, 22 Nov 2026 13:00:00 GMT", 3600.0),
+        (b"Sun, 32 Nov 2026 12:00:07 GMT", None),
+        (b"tomorrow", None),
+    ],
+)
+def test_dates_are_measured_against_the_answers_own(value: bytes, seconds: float | None) -> None:
+    assert retry_after([(b"retry-after", value), DATE]) == seconds
+    assert retry_after([(b"retry-after", value)]) is None
+    assert retry_after([(b"retry-after", value), (b"date", b"today")]) is None
+
+
+@given(moment=st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)), seconds=st.integers(1, 10**7))  # noqa: DTZ001
+def test_no_clock_but_the_upstreams_matters(moment: datetime, seconds: int) -> None:
+    now = moment.replace(tzinfo=UTC, microsecond=0)
+    then = now + timedelta(seconds=seconds)
+    headers = [
+        (name, format_datetime(time, usegmt=True).encode()) for name, time in ((b"date", now), (b"retry-after", then))
+    ]
+    assert retry_after(headers) == seconds
+
+
+@given(
+    value=st.binary(max_size=40)
+    | st.text("0123456789 :,+-GMTSunNov.e", max_size=40).map(str.encode)
+    | st.from_regex(rb"[A-Z][a-z]{2}, [0-9]{0,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:]{1,12} [+-]?[A-Z0-9]{1,6}"),
+    date=st.sampled_from([DATE, (b"date", b""), (b"x", b"")]),
+)
+def test_whatever_it_says_the_time_makes_sense(value: bytes, date: tuple[bytes, bytes]) -> None:
+    for name in (b"retry-after", b"retry-after-ms"):
+        seconds = retry_after([(name, value), date])
+        assert seconds is None or SHORTEST <= seconds < float("inf")
+
+
+# Close to a limit.
+
+
+@pytest.mark.parametrize(
+    ("headers", "pressed"),
+    [
+        ([], False),
+        ([(b"azure-openai-deployment-utilization", b"94.9%")], False),
+        ([(b"azure-openai-deployment-utilization", b"95%")], True),
+        ([(b"azure-openai-deployment-utilization", b"120 %")], True),
+        ([(b"azure-openai-deployment-utilization", b"high")], False),
+        ([(b"x-ratelimit-remaining-tokens", b"0")], False),
+        ([(b"x-ratelimit-limit-tokens", b"0"), (b"x-ratelimit-remaining-tokens", b"0")], False),
+        ([(b"x-ratelimit-limit-tokens", b"1000"), (b"x-ratelimit-remaining-tokens", b"-1")], False),
+        ([(b"x-ratelimit-limit-tokens", b"1000"), (b"x-ratelimit-remaining-tokens", b"51")], False),
+        ([(b"x-ratelimit-limit-tokens", b"1000"), (b"x-ratelimit-remaining-tokens", b"50")], True),
+        ([(b"x-ratelimit-limit-requests", b"10"), (b"x-ratelimit-remaining-requests", b"0")], True),
+        ([(b"x-ratelimit-limit-requests", b"10"), (b"x-ratelimit-remaining-tokens", b"0")], False),
+    ],
+)
+def test_close_to_a_limit(headers: Headers, pressed: bool) -> None:
+    assert is_pressed(headers) is pressed
