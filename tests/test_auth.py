@@ -1,18 +1,31 @@
 """Who calls: every carrier of a key, and every way of getting round having one."""
 
 import asyncio
+import base64
+import hashlib
 import hmac
 import inspect
+import json
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes import FakeClock
 
-from chukei import auth
-from chukei.auth import ANONYMOUS, LOCAL, SHARED, Gatekeeper, credential
+from chukei import auth, keys
+from chukei.auth import ANONYMOUS, LOCAL, SHARED, CallerKeys, Gatekeeper, credential
 from chukei.config import AuthSettings, Secret, ServerSettings
-from chukei.errors import CallerError
-from chukei.model import Caller, Headers
+from chukei.errors import CallerError, Unavailable
+from chukei.keys import NewKey, Peppers
+from chukei.ledger import Key
+from chukei.model import Caller, CallerKind, Headers
+from chukei.ports import StoreAway
+from chukei.throttle import Throttle
+from chukei.tokens import TokenFlaw, TokenRefused
 
 KEY = "sk-relay-0123456789"
 WITH_KEY = Gatekeeper(AuthSettings(api_key=Secret(KEY)), ServerSettings())
@@ -179,3 +192,274 @@ def test_anonymous_callers_are_served_from_anywhere() -> None:
 
 def test_a_caller_never_shows_a_key() -> None:
     assert KEY not in repr((ANONYMOUS, LOCAL, SHARED, WITH_KEY.__dict__))
+
+
+# Keys of the database, keys of the file, tokens, and what the platform says: each by its form.
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+PEPPERS = Peppers({1: Secret("a pepper of thirty-two characters or more")})
+TOKEN = b"eyJhbGciOiJSUzI1NiJ9.eyJ0aWQiOiJ4In0.c2ln"
+PERSON = Caller("user:t/p", CallerKind.USER, ("research",))
+
+
+class Directory:
+    """Keys by id; counts how often it is asked."""
+
+    def __init__(self, *kept: Key) -> None:
+        self._kept = {key.id: key for key in kept}
+        self.asked = 0
+        self.away = False
+
+    async def find(self, id: str) -> Key | None:
+        self.asked += 1
+        if self.away:
+            raise StoreAway("gone")
+        return self._kept.get(id)
+
+
+class Tokens:
+    """Knows one token, and refuses every other in a way that is set."""
+
+    def __init__(self, refusal: TokenRefused | None = None) -> None:
+        self._refusal = refusal or TokenRefused(TokenFlaw.SIGNATURE)
+        self.asked = 0
+
+    async def caller(self, token: bytes) -> Caller:
+        self.asked += 1
+        if token == TOKEN:
+            return PERSON
+        raise self._refusal
+
+
+def kept(new: NewKey, **changes: Any) -> Key:
+    digest, version = PEPPERS.key_digest(new)
+    key = Key(new.id, "team-a", "staff", digest, version, NOW - timedelta(days=1), None, None, None)
+    return replace(key, **changes)
+
+
+def text_of(new: NewKey) -> bytes:
+    return new.text.reveal().encode()
+
+
+def gate_of(
+    directory: Directory | None = None,
+    *,
+    tokens: Tokens | None = None,
+    fixed: dict[str, Caller] | None = None,
+    per_minute: int = 0,
+    clock: FakeClock | None = None,
+    **settings: Any,
+) -> Gatekeeper:
+    return Gatekeeper(
+        AuthSettings(**settings),
+        ServerSettings(),
+        keys=CallerKeys(directory, PEPPERS, NOW.timestamp) if directory is not None else None,
+        tokens=tokens,
+        fixed=fixed,
+        throttle=Throttle(per_minute, clock or FakeClock()),
+    )
+
+
+OWN, OLD, ENDED = keys.make(), keys.make(), keys.make()
+DIRECTORY = (kept(OWN), kept(OLD, group=None, expires=NOW + timedelta(days=1)), kept(ENDED, expires=NOW))
+
+
+@pytest.mark.parametrize(
+    "carrier",
+    [lambda key: (b"authorization", b"Bearer " + key), lambda key: (b"api-key", key), lambda key: (b"x-api-key", key)],
+)
+@pytest.mark.parametrize("local", [True, False])
+def test_a_callers_own_key(carrier: Any, local: bool) -> None:
+    gate = gate_of(Directory(*DIRECTORY))
+    found = let_in(gate, [HOST, carrier(text_of(OWN))], local=local)
+    assert found == Caller("team-a", CallerKind.KEY, ("staff",), OWN.id)
+    assert let_in(gate, [HOST, carrier(text_of(OLD))], local=local) == Caller("team-a", CallerKind.KEY, (), OLD.id)
+
+
+def test_a_typing_error_is_not_looked_up() -> None:
+    directory = Directory(*DIRECTORY)
+    text = text_of(OWN)
+    swapped = text[:-1] + (b"a" if text.endswith(b"b") else b"b")
+    assert refused(gate_of(directory), [HOST, (b"api-key", swapped)]).status == 401
+    assert directory.asked == 0
+
+
+def other_secret(new: NewKey) -> bytes:
+    body = text_of(new)[:17] + text_of(keys.make())[17:60]
+    return body + keys._checksum(body).encode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"expires": NOW}, "key_expired"),
+        ({"revoked": NOW}, "key_revoked"),
+        ({"created": NOW + timedelta(days=1)}, "invalid_api_key"),
+        ({"pepper": 2}, "invalid_api_key"),
+    ],
+)
+def test_only_who_holds_the_secret_hears_how_a_key_ended(changes: dict[str, Any], code: str) -> None:
+    gate = gate_of(Directory(kept(OWN, **changes)))
+    told = refused(gate, [(b"api-key", text_of(OWN))])
+    assert (told.status, told.code) == (401, code)
+    untold = refused(gate, [(b"api-key", other_secret(OWN))])
+    unknown = refused(gate, [(b"api-key", text_of(keys.make()))])
+    assert untold.body == unknown.body
+    assert untold.code == "invalid_api_key"
+
+
+def test_while_keys_cannot_be_told_it_is_nobodys_fault() -> None:
+    directory = Directory(*DIRECTORY)
+    directory.away = True
+    with pytest.raises(Unavailable) as caught:
+        let_in(gate_of(directory), [(b"api-key", text_of(OWN))])
+    assert (caught.value.status, caught.value.code) == (503, "keys_unavailable")
+    assert refused(gate_of(directory), [(b"api-key", b"chk_wrong")]).status == 401
+
+
+def test_keys_of_others_leave_this_machine_open_to_its_users() -> None:
+    gate = gate_of(Directory(*DIRECTORY))
+    assert let_in(gate, [HOST]) == LOCAL
+    assert let_in(gate, [HOST, (b"authorization", b"Bearer whatever")]) == LOCAL
+    assert refused(gate, [HOST, (b"api-key", text_of(ENDED))]).code == "key_expired"
+    assert refused(gate, [HOST], local=False).status == 401
+
+
+def test_a_key_in_the_configuration() -> None:
+    team = Caller("team-b", CallerKind.KEY, ("staff",))
+    gate = gate_of(fixed={hashlib.sha256(b"of whatever form").hexdigest(): team})
+    assert let_in(gate, [HOST, (b"api-key", b"of whatever form")]) == team
+    assert refused(gate, [HOST]).status == 401, "nobody is served without one then"
+    assert refused(gate, [HOST, (b"api-key", b"of Whatever form")]).status == 401
+    also = gate_of(fixed={hashlib.sha256(text_of(OWN)).hexdigest(): team})
+    assert let_in(also, [HOST, (b"api-key", text_of(OWN))]) == team
+
+
+def test_a_token() -> None:
+    gate = gate_of(tokens=Tokens())
+    assert let_in(gate, [(b"authorization", b"Bearer " + TOKEN)], local=False) == PERSON
+    assert refused(gate, [HOST]).status == 401, "nobody is served without one then"
+    assert refused(gate, [(b"authorization", b"Bearer " + TOKEN + b"x")]).code == "invalid_api_key"
+
+
+def test_who_holds_a_genuine_token_hears_what_it_lacks() -> None:
+    told = CallerError(403, "missing_permission", "It lacks a scope.")
+    gate = gate_of(tokens=Tokens(TokenRefused(TokenFlaw.SCOPE, told)))
+    assert refused(gate, [(b"authorization", b"Bearer a.b.c")]) is told
+
+
+def test_the_form_decides_and_nothing_is_tried_out() -> None:
+    directory, tokens = Directory(), Tokens()
+    gate = gate_of(directory, tokens=tokens, api_key=Secret(KEY))
+    for sent in (b"whatever", b"chk_a.b.c", text_of(OWN), b"a.b", b"a.b.c.d.e"):
+        refused(gate, [(b"api-key", sent)])
+    assert (directory.asked, tokens.asked) == (1, 0)
+    assert let_in(gate, [(b"api-key", KEY.encode())]) == SHARED
+
+
+def test_every_wrong_credential_gets_the_same_answer() -> None:
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), api_key=Secret(KEY))
+    wrong = [b"x", KEY[:-1].encode(), text_of(keys.make()), other_secret(OWN), other_secret(ENDED), b"chk_", b"a.b.c"]
+    answers = [refused(gate, [(b"api-key", sent)]) for sent in wrong]
+    assert len({(answer.status, answer.body, tuple(answer.headers)) for answer in answers}) == 1
+
+
+# How often one may fail.
+
+
+def test_failures_are_counted_and_valid_keys_pass() -> None:
+    clock = FakeClock()
+    gate = gate_of(Directory(*DIRECTORY), per_minute=20, clock=clock)
+    statuses = [refused(gate, [HOST, (b"api-key", b"chk_wrong")]).status for _ in range(25)]
+    assert statuses == [401] * 20 + [429] * 5
+    error = refused(gate, [HOST, (b"api-key", text_of(keys.make()))])
+    assert error.code == "too_many_failures"
+    assert dict(error.headers) == {b"retry-after": b"3", b"retry-after-ms": b"3000"}
+    assert let_in(gate, [HOST, (b"api-key", text_of(OWN))]).name == "team-a"
+    clock.advance(3)
+    assert refused(gate, [HOST, (b"api-key", b"chk_wrong")]).status == 401
+
+
+def test_what_tries_no_key_is_not_counted() -> None:
+    gate = gate_of(Directory(), per_minute=1, api_key=Secret(KEY))
+    for _ in range(5):
+        assert refused(gate, [HOST]).status == 401
+        assert refused(gate, [HOST, (b"authorization", b"Basic x")]).status == 401
+        assert refused(gate, [HOST, (b"api-key", b"a"), (b"x-api-key", b"b")]).status == 400
+
+
+def test_the_log_says_why_but_not_what_and_not_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), per_minute=4)
+    with caplog.at_level(logging.DEBUG, "chukei"):
+        for sent in (text_of(ENDED), text_of(keys.make()), b"a.b.c", b"whatever", *[b"chk_more"] * 20):
+            refused(gate, [(b"api-key", sent)])
+    assert [
+        record.getMessage().removeprefix("a credential was refused: ")
+        for record in caplog.records
+        if record.name == "chukei.auth"
+    ] == [
+        f"key {ENDED.id}: expired",
+        "key …: unknown",
+        "token: wrong signature",
+        "no key or token",
+    ]
+
+
+# Whom the platform in front let in.
+
+TENANT = "11111111-aaaa-4bbb-8ccc-222222222222"
+SIGNED_IN = Caller(f"user:{TENANT}/{TENANT}", CallerKind.USER)
+PRINCIPAL = base64.b64encode(
+    json.dumps({"auth_typ": "aad", "claims": [{"typ": name, "val": TENANT} for name in ("tid", "oid")]}).encode()
+)
+SENT = (b"x-ms-client-principal", PRINCIPAL)
+PLATFORM: dict[str, Any] = {"app_service": True, "platform_auth": True}
+
+
+def test_whom_the_platform_let_in() -> None:
+    assert let_in(gate_of(**PLATFORM), [SENT], local=False) == SIGNED_IN
+    assert refused(gate_of(**PLATFORM), [HOST]).status == 401, "nobody else"
+
+
+@pytest.mark.parametrize("settings", [{}, {"app_service": True}, {"platform_auth": True}])
+def test_elsewhere_what_is_sent_in_its_name_is_ignored(settings: dict[str, Any]) -> None:
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), **settings)
+    assert refused(gate, [SENT], local=False).status == 401
+    assert let_in(gate, [SENT, (b"api-key", text_of(OWN))], local=False).name == "team-a"
+
+
+@pytest.mark.parametrize("value", [b"", b"eyJ9", b"\xff", PRINCIPAL[:-4]])
+def test_a_principal_that_is_none(value: bytes) -> None:
+    assert refused(gate_of(**PLATFORM), [(b"x-ms-client-principal", value)]).status == 401
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [SENT],
+        [(b"x-ms-client-principal", b"e30=")],
+        [(b"api-key", text_of(OWN))],
+        [(b"x-api-key", b"whatever")],
+        [(b"authorization", b"Bearer " + text_of(OWN))],
+        [(b"authorization", b"Bearer " + TOKEN)],
+    ],
+)
+def test_a_principal_and_another_credential(others: Headers) -> None:
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), **PLATFORM)
+    assert refused(gate, [SENT, *others]).code == "ambiguous_credentials"
+
+
+def test_the_token_that_the_platform_looked_at_is_no_other() -> None:
+    assert let_in(gate_of(**PLATFORM), [SENT, (b"authorization", b"Bearer " + TOKEN)]) == SIGNED_IN
+
+    class Same(Tokens):
+        async def caller(self, token: bytes) -> Caller:
+            return SIGNED_IN
+
+    assert let_in(gate_of(tokens=Same(), **PLATFORM), [SENT, (b"authorization", b"Bearer a.b.c")]) == SIGNED_IN
+
+
+def test_nothing_shows_itself() -> None:
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), api_key=Secret(KEY))
+    assert repr(gate) == "<Gatekeeper closed>"
+    assert repr(gate_of(Directory())) == "<Gatekeeper open to this machine>"
