@@ -9,7 +9,7 @@ from chukei.limits import Amounts, Grant, Limits, Subject
 NAMESPACE = "test"
 
 
-def subject(name: str = "caller:a", **limits: int) -> Subject:
+def subject(name: str = "caller:a", /, **limits: int) -> Subject:
     """Return a subject with some limits."""
     return Subject(name, Limits(**limits))
 
