@@ -247,7 +247,7 @@ class Database(Protocol):
         ...
 
     async def add(self, entries: Sequence[Entry]) -> None:
-        """Write entries; one that is there already, by its id, is left as it is, so this can be repeated.
+        """Write entries; one that is there already, by its time and id, is left as it is, so this can be repeated.
 
         Raises:
             StoreAway: not all could be written.
@@ -288,6 +288,8 @@ class Database(Protocol):
 
     async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
         """Set when a key ends; return whether there is such a key.
+
+        None leaves a time as it is, and what is revoked stays so.
 
         Raises:
             StoreAway: it cannot be asked.

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from datetime import date, datetime
+from operator import attrgetter
 from typing import TypeVar, cast
 
 from chukei.ledger import NOT_FAILED, By, Entry, Question, Sum
@@ -54,36 +56,53 @@ def row_of(entry: Entry, moment: Callable[[datetime], _Moment]) -> tuple[object,
     Nothing in them is refused by a database: one entry that could not be written would hold up all others. What no
     database takes (NUL, lone surrogates, NaN) is replaced, what is absurd is cut.
     """
-    return (
-        text_of(entry.id),
-        moment(entry.time),
-        text_of(entry.request_id),
-        text_of(entry.caller),
-        text_of(entry.kind),
-        _optional(entry.group),
-        _optional(entry.key_id),
-        text_of(entry.operation),
-        _optional(entry.model),
-        _optional(entry.deployment),
-        entry.stream,
-        None if entry.status is None else _count(entry.status),
-        text_of(entry.end),
-        _optional(entry.code),
-        _optional(entry.finish_reason),
-        _count(entry.input),
-        _count(entry.cached),
-        _count(entry.output),
-        _count(entry.reasoning),
-        entry.estimated,
-        _count(entry.wasted),
-        None if entry.cost is None else _count(entry.cost),
-        None if entry.first_token is None else _number(entry.first_token),
-        _number(entry.duration),
-        _count(entry.retries),
-        _count(entry.hedges),
-        _optional(entry.upstream_request_id),
-        _optional(entry.region),
+    _, _, *values = _values(entry)
+    values = values if _is_plain(entry) else [_cleaned(value) for value in values]
+    return (text_of(entry.id), moment(entry.time), *values)
+
+
+_values = attrgetter(*(field.name for field in fields(Entry)))
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Whether nothing needs to be replaced. Nearly all entries pass, so this looks at all texts at once."""
+    texts = (
+        f"{entry.request_id}{entry.caller}{entry.kind}{entry.group}{entry.key_id}{entry.operation}{entry.model}"
+        f"{entry.deployment}{entry.end}{entry.code}{entry.finish_reason}{entry.upstream_request_id}{entry.region}"
     )
+    counts = (
+        entry.status or 0,
+        entry.input,
+        entry.cached,
+        entry.output,
+        entry.reasoning,
+        entry.wasted,
+        entry.cost or 0,
+        entry.retries,
+        entry.hedges,
+    )
+    return (
+        texts.isascii()
+        and "\0" not in texts
+        and len(texts) <= MAX_TEXT
+        and min(counts) >= 0
+        and max(counts) <= MOST
+        and math.isfinite(entry.duration)
+        and (entry.first_token is None or math.isfinite(entry.first_token))
+    )
+
+
+def _cleaned(value: object) -> object:
+    match value:
+        case str():
+            return text_of(value)
+        case bool():
+            return value
+        case int():
+            return min(max(value, 0), MOST)
+        case float():
+            return value if math.isfinite(value) else 0.0
+    return value
 
 
 def text_of(text: str) -> str:
@@ -91,18 +110,6 @@ def text_of(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text[:MAX_TEXT]
     return text[:MAX_TEXT].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def _optional(text: str | None) -> str | None:
-    return None if text is None else text_of(text)
-
-
-def _count(count: int) -> int:
-    return min(max(count, 0), MOST)
-
-
-def _number(number: float) -> float:
-    return float(number) if math.isfinite(number) else 0.0
 
 
 # Questions. Names of columns come from here alone; whatever a person may have typed is a bound parameter.

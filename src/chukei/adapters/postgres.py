@@ -103,8 +103,8 @@ class PostgresDatabase:
         if not wanted:
             raise ValueError("either a time or a caller must be given")
         where = " AND ".join(f"{sql}${place}" for place, (sql, _) in enumerate(wanted, 1))
-        chosen = f"SELECT id FROM chukei_entries WHERE {where} LIMIT {CHUNK} FOR UPDATE SKIP LOCKED"  # noqa: S608
-        sql = f"DELETE FROM chukei_entries WHERE id IN ({chosen})"  # noqa: S608
+        chosen = f"SELECT time, id FROM chukei_entries WHERE {where} LIMIT {CHUNK} FOR UPDATE SKIP LOCKED"  # noqa: S608
+        sql = f"DELETE FROM chukei_entries WHERE (time, id) IN ({chosen})"  # noqa: S608
         values = [value for _, value in wanted]
         deleted = 0
         while count := _affected(await self._do(lambda connection: connection.execute(sql, *values))):
@@ -197,7 +197,7 @@ _MAKE_SCHEMA = (
 )
 _ADD = (
     f"INSERT INTO chukei_entries ({', '.join(COLUMNS)})"  # noqa: S608
-    f" VALUES ({', '.join(f'${place + 1}' for place in range(len(COLUMNS)))}) ON CONFLICT (id) DO NOTHING"
+    f" VALUES ({', '.join(f'${place + 1}' for place in range(len(COLUMNS)))}) ON CONFLICT (time, id) DO NOTHING"
 )
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
 _ADD_KEY = (

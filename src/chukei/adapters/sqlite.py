@@ -31,6 +31,9 @@ from chukei.adapters.sqlite_worker import (
 )
 from chukei.ledger import Entry, Key, Question, Sum
 
+LOG_BYTES = 64 * 1_048_576
+"""What the write-ahead log is cut back to when a long question has made it grow."""
+
 CHUNK = 1000
 """How many entries are deleted in one transaction."""
 
@@ -147,6 +150,7 @@ class SqliteDatabase:
         """Bring the schema up to date; the lock keeps others from doing it at the same time."""
         use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if not pending(self._steps, version_of(connection)):
             return
         with transaction(connection):
@@ -159,7 +163,7 @@ class SqliteDatabase:
 
 _ADD = (
     f"INSERT INTO chukei_entries ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-    " ON CONFLICT (id) DO NOTHING"
+    " ON CONFLICT (time, id) DO NOTHING"
 )
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
 _ADD_KEY = (

@@ -1,7 +1,9 @@
 -- Money is in millionths of the currency of the prices.
 
+-- An entry is known by its id; the time before it in the key keeps the writing in one place of the index, and serves
+-- questions about a time, and retention.
 CREATE TABLE chukei_entries (
-    id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
     time TIMESTAMPTZ NOT NULL,
     request_id TEXT NOT NULL,
     caller TEXT NOT NULL,
@@ -28,11 +30,9 @@ CREATE TABLE chukei_entries (
     retries BIGINT NOT NULL,
     hedges BIGINT NOT NULL,
     upstream_request_id TEXT,
-    region TEXT
+    region TEXT,
+    PRIMARY KEY (time, id)
 );
-
--- For questions about a time, and for retention.
-CREATE INDEX chukei_entries_by_time ON chukei_entries (time);
 
 -- For a caller's own questions, and for deleting what is known of one.
 CREATE INDEX chukei_entries_by_caller ON chukei_entries (caller, time);

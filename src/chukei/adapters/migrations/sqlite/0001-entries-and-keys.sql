@@ -1,7 +1,9 @@
 -- Times are microseconds since 1970 in UTC, money is in millionths of the currency of the prices.
 
+-- An entry is known by its id; the time before it in the key keeps the writing in one place of the index, and serves
+-- questions about a time, and retention.
 CREATE TABLE chukei_entries (
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     time INTEGER NOT NULL,
     request_id TEXT NOT NULL,
     caller TEXT NOT NULL,
@@ -28,11 +30,9 @@ CREATE TABLE chukei_entries (
     retries INTEGER NOT NULL,
     hedges INTEGER NOT NULL,
     upstream_request_id TEXT,
-    region TEXT
+    region TEXT,
+    PRIMARY KEY (time, id)
 ) STRICT;
-
--- For questions about a time, and for retention.
-CREATE INDEX chukei_entries_by_time ON chukei_entries (time);
 
 -- For a caller's own questions, and for deleting what is known of one.
 CREATE INDEX chukei_entries_by_caller ON chukei_entries (caller, time);
