@@ -5,7 +5,7 @@ What it may use is reserved before it is sent and corrected when it is over, how
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 from chukei.call import Call
@@ -17,6 +17,7 @@ from chukei.policy import Policy
 from chukei.ports import QuotaStore, StoreAway
 from chukei.usage import Usage
 
+_SHORTLY: Headers = [(b"retry-after", b"2")]
 _KINDS = {Limit.REQUESTS_PER_MINUTE: b"requests", Limit.TOKENS_PER_MINUTE: b"tokens"}
 _WORDS = {
     Limit.REQUESTS_PER_MINUTE: "requests per minute",
@@ -56,10 +57,14 @@ class Admitted:
 
 
 class Admission:
-    """Admits requests within the limits of their callers. Without a store there are no limits."""
+    """Admits requests within the limits of their callers. Without a store there are no limits.
 
-    def __init__(self, store: QuotaStore | None) -> None:
+    ``books_full`` says that further requests could not be accounted for.
+    """
+
+    def __init__(self, store: QuotaStore | None, books_full: Callable[[], bool] = lambda: False) -> None:
         self._store = store
+        self._books_full = books_full
         self.estimator = Estimator()
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -69,8 +74,11 @@ class Admission:
         Raises:
             CallerError: 429 where it may be tried again later, 403 where a quota is used up, 400 where it asks for
                 more than its limits could ever grant.
-            Unavailable: the accounts cannot be asked, and the configuration says to refuse then.
+            Unavailable: the accounts cannot be asked, and the configuration says to refuse then; or the ledger is full.
         """
+        if self._books_full():
+            message = "This relay cannot account for further requests at the moment; try again shortly."
+            raise Unavailable("ledger_full", message, end=End.REFUSED, headers=_SHORTLY)
         if self._store is None or not policy.subjects:
             return Admitted(self, call, model, None)
         estimate = self.estimator.amounts(call, model)
@@ -78,8 +86,7 @@ class Admission:
             answer = await self._store.reserve(uuid4().hex, policy.subjects, estimate)
         except StoreAway:
             message = "What you may use cannot be looked up at the moment; try again shortly."
-            headers = [(b"retry-after", b"2")]
-            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=headers) from None
+            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=_SHORTLY) from None
         if isinstance(answer, Refusal):
             raise refused(answer, policy)
         return Admitted(self, call, model, answer)

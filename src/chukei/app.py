@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from chukei.adapters.access import Access, access
 from chukei.adapters.assets import asset
+from chukei.adapters.books import Books, books_for
 from chukei.adapters.change_log import log_change
 from chukei.adapters.credentials import credential_for, identity_installed
 from chukei.adapters.entra import entra_installed
@@ -35,12 +36,14 @@ class Relay:
     upstream: HttpClient
     credentials: Sequence[Credential]
     access: Access
+    books: Books
     board: Board | None = None
 
     def start(self) -> None:
         """Begin what goes on beside requests: fetching tokens, hearing of other replicas."""
         for credential in self.credentials:
             credential.warm()
+        self.books.start()
         self.access.start()
         if self.board is not None:
             self.board.start()
@@ -51,6 +54,8 @@ class Relay:
         await self.access.close()
         if self.board is not None:
             await self.board.close()
+        await self.gateway.settled()
+        await self.books.close()
         for credential in self.credentials:
             await credential.close()
 
@@ -87,20 +92,21 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
     wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
-    door = access(settings, clock, wall, database)
+    books = books_for(settings, clock, wall, database)
+    door = access(settings, clock, wall, books.database)
     services = Services(
         gatekeeper=door.gatekeeper,
         policies=Policies(
             {name: caller.rules for name, caller in settings.policies.callers.items()}, settings.policies.groups
         ),
-        admission=Admission(None),
+        admission=Admission(books.quotas, lambda: books.full),
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=hooks,
+        hooks=[*hooks, books],
         clock=clock,
     )
-    return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), door, board)
+    return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), door, books, board)
 
 
 def _board(address: Secret, pool: Pool, clock: Clock) -> Board:

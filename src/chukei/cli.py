@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from chukei import __version__
+from chukei.ledger_commands import keys, usage
 
 if TYPE_CHECKING:
     from chukei.config import Settings
@@ -27,6 +28,10 @@ _config_option = click.option(
 @click.version_option(__version__, prog_name="chukei")
 def main() -> None:
     """A streaming relay between clients and Azure OpenAI."""
+
+
+main.add_command(keys)
+main.add_command(usage)
 
 
 @main.command()

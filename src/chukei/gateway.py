@@ -78,6 +78,10 @@ class Gateway:
         for exchange in list(self._live):
             exchange.stop(End.SERVER_SHUTDOWN)
 
+    async def settled(self) -> None:
+        """Wait until what requests have used is on their accounts."""
+        await self._services.admission.close()
+
     async def handle(self, incoming: Incoming, reply: Reply) -> None:
         """Serve one request, whatever happens: every way out answers the client and writes one record."""
         record = RequestRecord(intake.request_id(incoming.headers), incoming.method, incoming.raw_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable
@@ -172,12 +173,12 @@ def _span(text: str) -> timedelta:
 
 
 def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -> Result:
+    from chukei.adapters.access import peppers
     from chukei.administration import KeyCabinet, NoSuchKey
-    from chukei.app import peppers_of
     from chukei.errors import CallerError
 
     def prepared(database: Database) -> Awaitable[Result]:
-        return work(KeyCabinet(database, peppers_of(settings), lambda: datetime.now(UTC)))
+        return work(KeyCabinet(database, peppers(settings), lambda: datetime.now(UTC)))
 
     try:
         return _ask(settings, prepared)
@@ -189,12 +190,14 @@ def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -
 
 def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> Result:
     """Open the database, do the work and close it."""
+    from chukei.adapters.books import ledger_address
     from chukei.adapters.databases import database_for
     from chukei.ports import StoreAway
 
-    if settings.stores.ledger is None:
+    address = ledger_address(settings, os.environ)
+    if address is None:
         _fail("there is no database: set stores.ledger, for instance to sqlite:///chukei.db", EXIT_CONFIGURATION)
-    database = database_for(settings.stores.ledger.reveal())
+    database = database_for(address)
 
     async def run() -> Result:
         await database.open()

@@ -34,8 +34,12 @@ STEADY = {
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without anything that configures a relay, and ``extra``."""
-    return {key: value for key, value in os.environ.items() if not _OURS.match(key)} | dict(extra or {})
+    """Return this process's environment without anything that configures a relay, and ``extra``.
+
+    The ledger that a relay keeps by default is switched off: tests leave nothing in the user's folders.
+    """
+    own = {key: value for key, value in os.environ.items() if not _OURS.match(key)}
+    return own | {"CHUKEI_STORES__LEDGER": "none"} | dict(extra or {})
 
 
 def settings_for(endpoint: str, extra: Mapping[str, str] | None = None, path: str | None = None) -> Settings:
@@ -52,7 +56,8 @@ class InProcessRelay:
     """A relay on a real socket, served by uvicorn in the running loop. ``records`` collects what hooks hear."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = replace(settings, server=replace(settings.server, port=0))
+        stores = replace(settings.stores, ledger_by_default=False)
+        self._settings = replace(settings, server=replace(settings.server, port=0), stores=stores)
         self.records: list[RequestRecord] = []
         self.application = Application(self._settings, hooks=[self._record])
         self.url = ""

@@ -54,13 +54,20 @@ def read_stores(table: Reader) -> StoreSettings:
         quota = None
     if quota is not None and not _is_redis(quota):
         table.problem("quota", 'must be "memory" or the address of a Redis: redis://HOST:6379/0, rediss:// for TLS')
-    away = table.string("quota_away", "guard", choices=("guard", "open", "closed")) or "guard"
+    away = table.string("quota_away", "by_kind", choices=("by_kind", "open", "closed")) or "by_kind"
     replicas = table.integer("replicas", 1, low=1, high=10_000)
     ledger = table.address("ledger")
-    if ledger is not None and not _is_database(ledger):
-        table.problem("ledger", "must be sqlite:///PATH/TO/FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE")
+    kept = ledger is None or ledger.reveal() != "none"
+    if ledger is not None and kept and not _is_database(ledger):
+        table.problem("ledger", 'must be sqlite:///PATH/TO/FILE.db, postgresql://USER:PASSWORD@HOST/DATABASE or "none"')
     table.done()
-    return StoreSettings(quota=quota, quota_away=away, replicas=replicas, ledger=ledger)
+    return StoreSettings(
+        quota=quota,
+        quota_away=away,
+        replicas=replicas,
+        ledger=ledger if kept else None,
+        ledger_by_default=ledger is None,
+    )
 
 
 def read_ledger(table: Reader) -> LedgerSettings:

@@ -8,6 +8,7 @@ import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +44,8 @@ class Application:
         hooks: Sequence[Hook] = (log_request,),
         database: Database | None = None,
     ) -> None:
+        if behind_platform:  # whose disk is gone with the instance
+            settings = replace(settings, stores=replace(settings.stores, ledger_by_default=False))
         self.settings = settings
         self._hooks = hooks
         self._database = database
