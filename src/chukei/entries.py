@@ -49,7 +49,7 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
         reasoning=usage.reasoning,
         estimated=usage.estimated,
         wasted=_wasted(record),
-        cost=record.cost,
+        cost=0 if record.usage is None else record.cost,  # what used nothing costs nothing, whatever the price
         first_token=None if record.first_token is None else record.first_token * 1000,
         duration=record.duration * 1000,
         retries=max(len(record.tries) - hedges - 1, 0),

@@ -70,14 +70,15 @@ def fields_of(row: Sum, by: Sequence[By]) -> dict[str, str | int | float | None]
     }
 
 
-def as_json(rows: Sequence[Sum], question: Question) -> bytes:
-    """Return rows as JSON: what was asked, and a list of objects."""
+def as_json(shown: Sequence[Sum], question: Question, *, rows: int | None = None) -> bytes:
+    """Return rows as JSON: what was asked, how many there are in all, and a list of objects."""
     asked = {
         "by": [by.value for by in question.by],
         "since": question.since.isoformat() if question.since else None,
         "until": question.until.isoformat() if question.until else None,
     }
-    return msgspec.json.encode({**asked, "data": [fields_of(row, question.by) for row in rows]})
+    count = len(shown) if rows is None else rows
+    return msgspec.json.encode({**asked, "rows": count, "data": [fields_of(row, question.by) for row in shown]})
 
 
 def as_csv(rows: Sequence[Sum], by: Sequence[By]) -> str:
@@ -138,4 +139,6 @@ def _cell(value: str | int | float | None) -> str:
         return "-"
     if isinstance(value, str):
         return "".join(character if character.isprintable() else "?" for character in value)
-    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if value >= 100 or value == 0 else f"{value:,.4f}"
+    return f"{value:,}"
