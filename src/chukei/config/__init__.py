@@ -3,6 +3,7 @@
 from chukei.config.load import load
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
+    AdminSettings,
     AuthSettings,
     CallerSettings,
     CredentialSettings,
@@ -23,6 +24,7 @@ from chukei.config.upstreams import SIMULATED_MODELS
 
 __all__ = [
     "SIMULATED_MODELS",
+    "AdminSettings",
     "AuthSettings",
     "CallerSettings",
     "ConfigError",

@@ -15,6 +15,7 @@ from chukei.config.policies import read_policies
 from chukei.config.pool import read_ledger, read_pool, read_stores
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
+    AdminSettings,
     LogSettings,
     ServerSettings,
     Settings,
@@ -28,6 +29,9 @@ PREFIX = "CHUKEI_"
 # Variables with the prefix that are not overrides of a key.
 _OWN = frozenset({"CHUKEI_CONFIG", "CHUKEI_API_KEY"})
 _GIBIBYTE = 1024**3
+
+SHORTEST_ADMIN_KEY = 16
+"""Characters; whoever has this key can make all others."""
 
 
 def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
@@ -124,6 +128,7 @@ def _read(document: Document) -> Settings:
     ledger = read_ledger(root.table("ledger"))
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
+    admin = _admin(root.table("admin"))
     root.done()
     return Settings(
         server=server,
@@ -133,6 +138,7 @@ def _read(document: Document) -> Settings:
         stores=stores,
         ledger=ledger,
         policies=policies,
+        admin=admin,
         auth=auth,
         log=log,
         simulator=simulator,
@@ -217,6 +223,14 @@ def _proxies(table: Reader, environment: Mapping[str, str]) -> dict[str, str]:
                 continue
         found[scheme] = value
     return found
+
+
+def _admin(table: Reader) -> AdminSettings:
+    key = table.secret("api_key")
+    if key is not None and len(key.reveal()) < SHORTEST_ADMIN_KEY:
+        table.problem("api_key", f"is shorter than {SHORTEST_ADMIN_KEY} characters; make one with: openssl rand -hex 32")
+    table.done()
+    return AdminSettings(api_key=key)
 
 
 def _log(table: Reader) -> LogSettings:

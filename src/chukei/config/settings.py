@@ -167,6 +167,13 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """``[admin]``: the administrators' own key. Without one there is nothing below /admin."""
+
+    api_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal)."""
 
@@ -211,6 +218,7 @@ class Settings:
     stores: StoreSettings
     ledger: LedgerSettings
     policies: PolicySettings
+    admin: AdminSettings
     auth: AuthSettings
     log: LogSettings
     simulator: SimulatorSection
