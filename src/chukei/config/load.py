@@ -228,7 +228,8 @@ def _proxies(table: Reader, environment: Mapping[str, str]) -> dict[str, str]:
 def _admin(table: Reader) -> AdminSettings:
     key = table.secret("api_key")
     if key is not None and len(key.reveal()) < SHORTEST_ADMIN_KEY:
-        table.problem("api_key", f"is shorter than {SHORTEST_ADMIN_KEY} characters; make one with: openssl rand -hex 32")
+        advice = "make one with: openssl rand -hex 32"
+        table.problem("api_key", f"is shorter than {SHORTEST_ADMIN_KEY} characters; {advice}")
     table.done()
     return AdminSettings(api_key=key)
 
