@@ -77,7 +77,14 @@ def test_pages(method: str, path: str, route: Route) -> None:
         "/openai/deployments//chat/completions",
         "/openai/deployments/a/b/chat/completions",
         "/openai/deployments/a",
-        "/admin",
+        "/Admin",
+        "/admin/nothing",
+        "/admin//",
+        "/admin/keys/a/b/rotate",
+        "/admin/keys//rotate",
+        "/admin/../admin/keys",
+        "/%61dmin",
+        "/administrators",
         "/health",
         "http://evil/v1/models",
     ],
@@ -106,6 +113,42 @@ def test_an_unknown_path_gets_a_hint() -> None:
     ],
 )
 def test_wrong_methods_are_told_the_right_ones(method: str, path: str, allow: bytes) -> None:
+    with pytest.raises(CallerError) as caught:
+        find(method, path, "")
+    assert (caught.value.status, caught.value.headers) == (405, [(b"allow", allow)])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "page", "name"),
+    [
+        ("GET", "/admin", Page.ADMIN_PAGE, "admin.html"),
+        ("HEAD", "/admin/", Page.ADMIN_PAGE, ""),
+        ("GET", "/admin/openapi.json", Page.ADMIN_PAGE, "admin-openapi.json"),
+        ("GET", "/admin/usage", Page.ADMIN, "/usage"),
+        ("DELETE", "/admin/usage/", Page.ADMIN, "/usage"),
+        ("POST", "/admin/keys", Page.ADMIN, "/keys"),
+        ("POST", "/admin/keys/aB%2F3/rotate", Page.ADMIN, "/keys/aB%2F3/rotate"),
+    ],
+)
+def test_what_is_for_administrators(method: str, path: str, page: Page, name: str) -> None:
+    route = find(method, path, "by=day")
+    assert (route.page, route.name, route.operation) == (page, name, None)
+    assert is_admin(path)
+    with pytest.raises(CallerError) as caught:
+        find(method, path, "by=day", admin=False)
+    assert (caught.value.status, caught.value.code) == (404, "unknown_route")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/admin", b"GET, HEAD"),
+        ("PUT", "/admin/usage", b"GET, HEAD, DELETE"),
+        ("OPTIONS", "/admin/keys", b"GET, HEAD, POST"),
+        ("GET", "/admin/keys/a/revoke", b"POST"),
+    ],
+)
+def test_wrong_methods_of_administrators(method: str, path: str, allow: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         find(method, path, "")
     assert (caught.value.status, caught.value.headers) == (405, [(b"allow", allow)])

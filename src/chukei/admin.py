@@ -3,8 +3,10 @@
 Nothing here is on the path of a model's request. Without ``[admin] api_key`` these routes do not exist.
 """
 
+import asyncio
 import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +16,17 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from chukei import reports
+from chukei import admin_query, reports
 from chukei.administration import KeyCabinet, Made, NoSuchKey
 from chukei.errors import CallerError, Unavailable
-from chukei.ledger import By, Key, Question
+from chukei.ledger import Key
 from chukei.model import End, Headers, header
 from chukei.pool import Pool
-from chukei.ports import Clock, Database, StoreAway
+from chukei.ports import Clock, Database, Incoming, Reply, StoreAway
+from chukei.telemetry import RequestRecord
 from chukei.throttle import Throttle
+
+logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 * 1024
 """What an administrator sends is a few names."""
@@ -82,12 +87,46 @@ class Admin:
         self._throttle = throttle
         self._ledger_state = ledger_state
 
+    async def serve(
+        self,
+        path: str,
+        incoming: Incoming,
+        reply: Reply,
+        record: RequestRecord,
+        headers: Headers,
+        body_seconds: float,
+    ) -> None:
+        """Serve a request, with ``headers`` on the answer. What is begun is done, also if its client leaves meanwhile.
+
+        Raises:
+            CallerError: it cannot be served as it is.
+            Unavailable: 503 while the database cannot be asked.
+            ClientGone: the client left before its request was complete.
+        """
+        record.operation = "admin"
+        self.check(incoming.headers, incoming.source)
+        try:
+            body = await incoming.body(MAX_BODY_BYTES, body_seconds)
+        except CallerError as error:
+            if error.status != 413:
+                raise
+            message = f"The request's body is larger than {MAX_BODY_BYTES} bytes, the most that is taken here."
+            raise CallerError(413, "request_too_large", message) from None
+        answer = await self.answer(incoming.method, path, incoming.query, body)
+        record.status, record.end = answer.status, End.COMPLETED
+        length = (b"content-length", str(len(answer.body)).encode())
+        await reply.start(answer.status, [*answer.headers, length, *headers])
+        await reply.finish(answer.body)
+
     def check(self, headers: Headers, source: str) -> None:
         """Let only administrators in.
 
         Raises:
-            CallerError: 401, and 429 after too many failures from one source.
+            CallerError: 401, 429 after too many failures from one source, and 400 for a second credential.
         """
+        if header(headers, b"authorization") and (header(headers, b"api-key") or header(headers, b"x-api-key")):
+            message = "Administrators send one credential, 'Authorization: Bearer KEY', and no other."
+            raise CallerError(400, "ambiguous_credentials", message)
         scheme, _, token = (header(headers, b"authorization") or b"").strip().partition(b" ")
         given = token.strip() if scheme.lower() == b"bearer" else b""
         if hmac.compare_digest(hashlib.sha256(given).digest(), self._digest):
@@ -118,17 +157,17 @@ class Admin:
 
     async def _answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> AdminAnswer:
         match method, path:
-            case "GET", "/usage":
+            case "GET" | "HEAD", "/usage":
                 return await self._usage(query)
             case "DELETE", "/usage":
                 return await self._forget(query)
-            case "GET", "/keys":
+            case "GET" | "HEAD", "/keys":
                 return _json({"data": [self._shown(key) for key in await self._cabinet.all()]})
             case "POST", "/keys":
                 return await self._create(body)
-            case "GET", "/deployments":
+            case "GET" | "HEAD", "/deployments":
                 return _json({"models": self._pool.status(self._clock())})
-            case "GET", "/ledger":
+            case "GET" | "HEAD", "/ledger":
                 return _json(self._ledger_state())
         action = _KEY_ACTION.fullmatch(path)
         if method == "POST" and action is not None:
@@ -136,34 +175,26 @@ class Admin:
         raise CallerError(404, "unknown_route", "There is no such route below /admin; see /admin/openapi.json.")
 
     async def _usage(self, query: dict[str, str]) -> AdminAnswer:
-        question = self._question(query)
+        question, limit, as_csv = admin_query.read(query, self._now())
         rows = await self._database.sum(question)
-        if query.get("format", "json") == "csv":
+        # Many rows take a while to write, in which streams must go on.
+        if as_csv:
             kind = (b"content-type", b"text/csv; charset=utf-8")
             name = (b"content-disposition", b'attachment; filename="usage.csv"')
-            return AdminAnswer(200, [kind, name, *_FRESH], reports.as_csv(rows, question.by).encode())
-        return AdminAnswer(200, [_JSON, *_FRESH], reports.as_json(rows, question))
-
-    def _question(self, query: dict[str, str]) -> Question:
-        now = self._now()
-        try:
-            return Question(
-                by=tuple(By(part) for part in query.get("by", "caller").split(",")),
-                since=reports.moment(query.get("since", "30d"), now),
-                until=reports.moment(query["until"], now) if "until" in query else None,
-                caller=query.get("caller"),
-                group=query.get("group"),
-                model=query.get("model"),
-            )
-        except ValueError as error:
-            raise CallerError(400, "invalid_value", str(error)) from None
+            text = await asyncio.to_thread(reports.as_csv, rows[:limit], question.by)
+            return AdminAnswer(200, [kind, name, *_FRESH], text.encode())
+        body = await asyncio.to_thread(reports.as_json, rows[:limit], question, rows=len(rows))
+        return AdminAnswer(200, [_JSON, *_FRESH], body)
 
     async def _forget(self, query: dict[str, str]) -> AdminAnswer:
+        admin_query.only(query, frozenset({"caller"}))
         caller = query.get("caller")
         if not caller:
             message = "Say whose entries to delete: ?caller=NAME."
             raise CallerError(400, "invalid_value", message, param="caller")
-        return _json({"deleted": await self._database.forget(caller=caller)})
+        count = await self._database.forget(caller=caller)
+        logger.info("an administrator deleted %d entries of one caller from the ledger", count)
+        return _json({"deleted": count})
 
     async def _create(self, body: bytes) -> AdminAnswer:
         asked = _decode(body, NewKeyRequest)
@@ -172,17 +203,21 @@ class Admin:
         made = await self._cabinet.create(
             asked.caller, group=asked.group, expires=asked.expires, note=(asked.note or "")[:200] or None
         )
+        logger.info("an administrator made the key %s", made.key.id)
         return self._made(made)
 
     async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
         if action == "revoke":
             await self._cabinet.revoke(id)
+            logger.info("an administrator revoked the key %s", id)
             return _json({"id": id, "state": "revoked"})
         seconds = _decode(body or b"{}", RotateRequest).overlap_seconds
         if not 0 <= seconds <= MAX_OVERLAP.total_seconds():
             message = f"'overlap_seconds' must be from 0 to {MAX_OVERLAP.total_seconds():.0f}."
             raise CallerError(400, "invalid_value", message, param="overlap_seconds")
-        return self._made(await self._cabinet.rotate(id, overlap=timedelta(seconds=seconds)))
+        made = await self._cabinet.rotate(id, overlap=timedelta(seconds=seconds))
+        logger.info("an administrator replaced the key %s by %s", id, made.key.id)
+        return self._made(made)
 
     def _made(self, made: Made) -> AdminAnswer:
         return _json({**self._shown(made.key), "key": made.new.text.reveal()}, status=201)

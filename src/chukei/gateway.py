@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
+from chukei.admin import Admin
 from chukei.admission import Admission
 from chukei.attempt import Begun
 from chukei.auth import ANONYMOUS, Gatekeeper
@@ -29,7 +30,7 @@ from chukei.pages import Pages, Visit
 from chukei.policy import Policies, Policy
 from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
-from chukei.routes import Route
+from chukei.routes import Page, Route
 from chukei.telemetry import RequestRecord
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Services:
     pages: Pages
     hooks: Sequence[Hook]
     clock: Clock
+    admin: Admin | None = None
 
 
 class Gateway:
@@ -118,10 +120,14 @@ class Gateway:
             max_bytes=server.max_header_bytes,
             allowed_hosts=server.allowed_hosts,
         )
-        if incoming.method == "OPTIONS":
+        if incoming.method == "OPTIONS" and not routes.is_admin(incoming.raw_path):
             await self._preflight(record, incoming, reply)
             return
-        route = routes.find(incoming.method, incoming.raw_path, incoming.query)
+        admin = services.admin
+        route = routes.find(incoming.method, incoming.raw_path, incoming.query, admin=admin is not None)
+        if route.page is Page.ADMIN and admin is not None:
+            await admin.serve(route.name, incoming, reply, record, self._headers(record, incoming), server.body_seconds)
+            return
         if route.page is None or services.pages.needs_caller(route.page):
             record.who = await services.gatekeeper.authenticate(
                 incoming.headers, local=incoming.local, source=incoming.source
@@ -297,7 +303,8 @@ class Gateway:
 
     def _headers(self, record: RequestRecord, incoming: Incoming) -> Headers:
         """Return the fields that every answer carries."""
-        return [(b"x-request-id", record.request_id.encode()), *self._cors.answer(incoming.headers)]
+        shared = [] if routes.is_admin(incoming.raw_path) else self._cors.answer(incoming.headers)
+        return [(b"x-request-id", record.request_id.encode()), *shared]
 
     def _account(self, exchange: Exchange) -> None:
         record = exchange.record

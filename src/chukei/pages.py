@@ -1,14 +1,14 @@
-"""What the relay answers itself: the chat page, the list of models, health, and the buffering test."""
+"""What the relay answers itself: its pages, the list of models, a caller's own usage, health, the buffering test."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
 
 from chukei import sse
 from chukei.errors import CallerError
-from chukei.model import End, Headers
+from chukei.model import Caller, End, Headers
 from chukei.policy import Policy
 from chukei.pool import Pool
 from chukei.ports import Clock, Reply
@@ -34,12 +34,15 @@ _PAGE_HEADERS: Headers = [
 ]
 _JSON = (b"content-type", b"application/json")
 _FRESH: Headers = [(b"cache-control", b"no-store")]
-_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY})
+_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN})
+
+OwnUsage = Callable[[Caller, Policy], Awaitable[object]]
+"""Tells a caller what it has used and may use, as what JSON can hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file of the chat page."""
+    """A file of the pages."""
 
     content_type: str
     content: bytes
@@ -58,7 +61,7 @@ class Pages:
     """Answers the pages.
 
     ``assets`` finds a file of the chat page by its name, ``""`` being the page itself; ``pace`` is the seconds between
-    two characters of the buffering test.
+    two characters of the buffering test. Without ``own_usage`` callers cannot ask for theirs.
     """
 
     def __init__(
@@ -69,15 +72,17 @@ class Pages:
         *,
         simulated: bool,
         pace: float = TEST_SECONDS,
+        own_usage: OwnUsage | None = None,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._pace = pace
         self._assets = assets
+        self._own_usage = own_usage
         self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
 
     def needs_caller(self, page: Page) -> bool:
-        """Whether only those who may use the models may see a page."""
+        """Whether only those who may use the models may see a page. Administrators have a key of their own."""
         return page not in _OPEN_PAGES
 
     async def answer(self, route: Route, reply: Reply, headers: Headers, visit: Visit) -> None:
@@ -85,12 +90,16 @@ class Pages:
 
         Raises:
             CallerError: 404 for a file or model that does not exist, 403 for what the caller may not see.
+            Unavailable: what the caller asks for cannot be looked up now.
         """
         record, policy = visit.record, visit.policy
         headers = [*headers, *self._mark]
         record.status, record.end = 200, End.COMPLETED
         match route.page:
-            case Page.CHAT_PAGE | Page.ASSET:
+            case Page.ADMIN_PAGE if not route.name:
+                record.status = 308
+                await _send(reply, 308, [(b"location", b"../admin"), *headers], b"")
+            case Page.CHAT_PAGE | Page.ASSET | Page.ADMIN_PAGE:
                 asset = self._asset(route.name)
                 content_type = (b"content-type", asset.content_type.encode())
                 await _send(reply, 200, [content_type, *_PAGE_HEADERS, *headers], asset.content)
@@ -105,6 +114,8 @@ class Pages:
                 await _send(reply, record.status, [_JSON, *headers], status)
             case Page.DEPLOYMENTS:
                 await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(self._deployments(policy)))
+            case Page.USAGE:
+                await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(await self._usage(visit)))
             case Page.TEST_STREAM:
                 await _test_stream(reply, headers, self._pace, silent=record.method == "HEAD")
 
@@ -113,6 +124,11 @@ class Pages:
         if asset is None:
             raise CallerError(404, "unknown_route", "There is no such file.")
         return asset
+
+    async def _usage(self, visit: Visit) -> object:
+        if self._own_usage is None or visit.record.who is None:
+            raise CallerError(404, "unknown_route", "This relay does not tell callers what they have used.")
+        return await self._own_usage(visit.record.who, visit.policy)
 
     def _models(self, name: str, policy: Policy) -> object:
         if not name:

@@ -3,8 +3,11 @@
 /api/chat-stream                        the simple form
 /v1/…, /openai/v1/…                     as OpenAI's clients send it
 /openai/deployments/{model}/…, /openai/responses, with ?api-version=   as Azure's clients send it
+
+and beside it what is below /admin, for administrators.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, unquote
@@ -24,11 +27,17 @@ class Page(StrEnum):
     DEPLOYMENTS = "deployments"
     TEST_STREAM = "test_stream"
     MODELS = "models"
+    USAGE = "usage"
+    ADMIN_PAGE = "admin_page"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. ``model`` is the name in the path; ``name`` what a page or a model look-up asks for."""
+    """Where a request goes. ``model`` is the name in the path; ``name`` what a page or a model look-up asks for.
+
+    For administrators' requests ``name`` is what follows ``/admin`` in the path.
+    """
 
     operation: Operation | None = None
     page: Page | None = None
@@ -47,17 +56,36 @@ _PAGES = {
     "/v1/models": Page.MODELS,
     "/openai/v1/models": Page.MODELS,
     "/openai/models": Page.MODELS,
+    "/v1/usage": Page.USAGE,
+    "/openai/v1/usage": Page.USAGE,
 }
 _MODEL_PREFIXES = ("/v1/models/", "/openai/v1/models/", "/openai/models/")
 _V1_PREFIXES = ("/v1/", "/openai/v1/")
 _DEPLOYMENTS = "/openai/deployments/"
 
+ADMIN = "/admin"
+ADMIN_PAGE = "admin.html"
+ADMIN_DOCUMENT = "admin-openapi.json"
+ADMIN_ROUTES = {
+    "/usage": ("GET", "HEAD", "DELETE"),
+    "/keys": ("GET", "HEAD", "POST"),
+    "/keys/{id}/rotate": ("POST",),
+    "/keys/{id}/revoke": ("POST",),
+    "/deployments": ("GET", "HEAD"),
+    "/ledger": ("GET", "HEAD"),
+}
+"""What follows ``/admin``, with the methods. No other site's page may use it, so there is no OPTIONS."""
+
+_ADMIN_FORMS = [
+    (re.compile(re.escape(route).replace(r"\{id\}", "[^/]{1,128}")), methods) for route, methods in ADMIN_ROUTES.items()
+]
+
 MAX_SHOWN = 100
 """How much of a path an error repeats."""
 
 
-def find(method: str, raw_path: str, query: str) -> Route:
-    """Return the route of a request.
+def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route:
+    """Return the route of a request. ``admin`` says whether there are those of administrators.
 
     ``raw_path`` is the path as sent, still percent-encoded, since a model's name may hold an encoded slash.
 
@@ -65,6 +93,8 @@ def find(method: str, raw_path: str, query: str) -> Route:
         CallerError: 404 for an unknown path, 405 (with ``allow``) for a wrong method, 400 for a nonsensical model
             name or api-version.
     """
+    if admin and is_admin(raw_path):
+        return _admin(method, raw_path)
     path = raw_path if raw_path == "/" else raw_path.removesuffix("/")
     page = _page(path)
     if page is not None:
@@ -75,6 +105,27 @@ def find(method: str, raw_path: str, query: str) -> Route:
         raise CallerError(404, "unknown_route", f"There is no route {path[:MAX_SHOWN]!r}. {_hint(path)}")
     _allow(method, ("POST",), path)
     return route
+
+
+def is_admin(raw_path: str) -> bool:
+    """Whether a path is one of administrators, known or not."""
+    return raw_path == ADMIN or raw_path.startswith(f"{ADMIN}/")
+
+
+def _admin(method: str, raw_path: str) -> Route:
+    path = raw_path.removeprefix(ADMIN).removesuffix("/")
+    if path in ("", "/openapi.json"):
+        _allow(method, ("GET", "HEAD"), raw_path, others=())
+        if path:
+            return Route(page=Page.ADMIN_PAGE, name=ADMIN_DOCUMENT)
+        # From /admin/ the page's own addresses would lead elsewhere, so a page without a name sends on to /admin.
+        return Route(page=Page.ADMIN_PAGE, name="" if raw_path.endswith("/") else ADMIN_PAGE)
+    for form, methods in _ADMIN_FORMS:
+        if form.fullmatch(path):
+            _allow(method, methods, raw_path, others=())
+            return Route(page=Page.ADMIN, name=path)
+    message = f"There is no route {raw_path[:MAX_SHOWN]!r}; {ADMIN}/openapi.json describes those that there are."
+    raise CallerError(404, "unknown_route", message)
 
 
 def _page(path: str) -> Route | None:
@@ -121,9 +172,9 @@ def _api_version(query: str) -> str | None:
     return versions[0]
 
 
-def _allow(method: str, allowed: tuple[str, ...], path: str) -> None:
+def _allow(method: str, allowed: tuple[str, ...], path: str, *, others: tuple[str, ...] = ("OPTIONS",)) -> None:
     if method not in allowed:
-        names = ", ".join((*allowed, "OPTIONS"))
+        names = ", ".join((*allowed, *others))
         raise CallerError(
             405,
             "method_not_allowed",
