@@ -1,9 +1,12 @@
 """What every test shares."""
 
+import itertools
 import os
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.live.postgres_server import PostgresServer
 
 # HYPOTHESIS_PROFILE=deep looks longer for a counterexample. A shared machine makes single examples slow, so neither
 # profile holds one to a time.
@@ -16,3 +19,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, the loop of both hosts."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL. Who stops it starts it again."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_server: PostgresServer) -> Callable[[], str]:
+    """Make a new, empty database and return its address."""
+    numbers = itertools.count()
+
+    def make() -> str:
+        name = f"ledger_{next(numbers)}"
+        postgres_server.sql(f"CREATE DATABASE {name}")
+        return postgres_server.url(name)
+
+    return make

@@ -24,7 +24,6 @@ from chukei.adapters.sqlite_worker import (
     QUESTION_SECONDS,
     Gone,
     SqliteWorker,
-    only_read,
     transaction,
     use_write_ahead_log,
     version_of,
@@ -52,7 +51,7 @@ class SqliteDatabase:
         self._path = path
         self._steps = migrations("sqlite") if steps is None else steps
         self._writer = SqliteWorker(path, "writes", busy_seconds, self._upgrade)
-        self._reader = SqliteWorker(path, "reads", busy_seconds, only_read)
+        self._reader = SqliteWorker(path, "reads", busy_seconds, self._only_read)
 
     def __repr__(self) -> str:
         return f"<SqliteDatabase {self._path}>"
@@ -60,6 +59,7 @@ class SqliteDatabase:
     async def open(self) -> None:
         """See the Database port. Does nothing where it is open already."""
         await self._writer.run(lambda _: None)
+        await self._reader.run(lambda _: None)
 
     async def add(self, entries: Sequence[Entry]) -> None:
         """See the Database port."""
@@ -145,6 +145,12 @@ class SqliteDatabase:
         except Gone:  # not made yet, or moved away: the writer makes one
             await self.open()
             return await self._reader.run(work)
+
+    def _only_read(self, connection: sqlite3.Connection) -> None:
+        """Prepare a connection that asks questions."""
+        if pending(self._steps, version_of(connection)):
+            raise Gone("the schema is not up to date")
+        connection.execute("PRAGMA query_only = ON")
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
         """Bring the schema up to date; the lock keeps others from doing it at the same time."""

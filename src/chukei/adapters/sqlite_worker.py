@@ -102,7 +102,7 @@ class SqliteWorker:
 
 
 class Gone(StoreAway):
-    """There is no file to read."""
+    """There is nothing to read yet: the one that writes must make it."""
 
 
 def _file(path: Path) -> tuple[int, int] | None:
@@ -140,13 +140,6 @@ def use_write_ahead_log(connection: sqlite3.Connection) -> None:
             time.sleep(0.05)
     if mode != "wal":
         raise StoreAway("the file system has no shared memory for SQLite's write-ahead log: use a local disk")
-
-
-def only_read(connection: sqlite3.Connection) -> None:
-    """Prepare a connection that asks questions."""
-    if not version_of(connection):
-        raise Gone("the file is empty")
-    connection.execute("PRAGMA query_only = ON")
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -1,0 +1,108 @@
+"""Entries for tests, and what they add up to in plain Python."""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from chukei.ledger import NOT_FAILED, By, Entry, Question, Sum
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+_numbers = itertools.count()
+
+_PLAIN = Entry(
+    id="",
+    time=START,
+    request_id="req-1",
+    caller="team-a",
+    kind="key",
+    group="research",
+    key_id="k1",
+    operation="chat",
+    model="gpt-4o",
+    deployment="sweden",
+    stream=True,
+    status=200,
+    end="completed",
+    code=None,
+    finish_reason="stop",
+    input=100,
+    cached=20,
+    output=30,
+    reasoning=5,
+    estimated=False,
+    wasted=0,
+    cost=550,
+    first_token=250.0,
+    duration=1250.5,
+    retries=0,
+    hedges=0,
+    upstream_request_id="a1b2",
+    region="swedencentral",
+)
+
+
+def entry(**fields: Any) -> Entry:
+    """Return an entry with an id and a time of its own."""
+    number = next(_numbers)
+    return replace(_PLAIN, **{"id": f"entry-{number}", "time": START + timedelta(milliseconds=number), **fields})
+
+
+def entries(count: int, **fields: Any) -> list[Entry]:
+    return [entry(**fields) for _ in range(count)]
+
+
+def naive(question: Question, given: Iterable[Entry]) -> list[Sum]:
+    """Answer a question as one would without a database."""
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for each in given:
+        if _is_asked_for(question, each):
+            groups.setdefault(tuple(_name(each, by) for by in question.by), []).append(each)
+    sums = [_sum(names, members) for names, members in groups.items()]
+    by_day = question.by[:1] == (By.DAY,)
+    return sorted(sums, key=lambda s: (s.names[0] if by_day else "", -(s.input + s.output), s.names))
+
+
+def _is_asked_for(question: Question, each: Entry) -> bool:
+    return (
+        (question.since is None or each.time >= question.since)
+        and (question.until is None or each.time < question.until)
+        and question.caller in (None, each.caller)
+        and question.group in (None, each.group)
+        and question.model in (None, each.model)
+    )
+
+
+def _name(each: Entry, by: By) -> str:
+    match by:
+        case By.CALLER:
+            return each.caller
+        case By.GROUP:
+            return each.group or ""
+        case By.MODEL:
+            return each.model or ""
+        case By.DEPLOYMENT:
+            return each.deployment or ""
+        case By.DAY:
+            return each.time.astimezone(UTC).date().isoformat()
+        case By.END_REASON:
+            return each.end
+
+
+def _sum(names: tuple[str, ...], members: list[Entry]) -> Sum:
+    streamed = [each.first_token for each in members if each.stream and each.first_token is not None]
+    return Sum(
+        names=names,
+        requests=len(members),
+        failed=sum(each.end not in NOT_FAILED for each in members),
+        input=sum(each.input for each in members),
+        cached=sum(each.cached for each in members),
+        output=sum(each.output for each in members),
+        reasoning=sum(each.reasoning for each in members),
+        wasted=sum(each.wasted for each in members),
+        estimated=sum(each.estimated for each in members),
+        cost=sum(each.cost or 0 for each in members),
+        unpriced=sum(each.cost is None for each in members),
+        first_token=sum(streamed) / len(streamed) if streamed else None,
+    )
