@@ -265,6 +265,8 @@ class StrictProtocol(HttpToolsProtocol):
     def _refuse(self, error: CallerError) -> None:
         """Answer and close. Where an earlier request's answer is still due, this one would be taken for it: cut."""
         self._refused = True
+        if self._head_timer is not None:  # else the rest of this head would be found missing later
+            self._head_timer.cancel()
         request_id = request_id_of([])
         logger.info("refused", extra={"fields": {"request_id": request_id, "status": error.status, "code": error.code}})
         cycle: RequestResponseCycle | None = self.cycle
