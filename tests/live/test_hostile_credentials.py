@@ -213,18 +213,16 @@ async def test_a_door_for_each_page(door: Door, world: World) -> None:
         assert answer.status == 401, path
 
 
-async def test_a_head_that_breaks_off_is_refused_once(simulator_thread: SimulatorThread) -> None:
-    handler, logger = Collected(), logging.getLogger("chukei.hosts.protocol")
-    logger.addHandler(handler)
-    try:
+async def test_a_head_that_breaks_off_is_refused_once(
+    simulator_thread: SimulatorThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "chukei.hosts.protocol"):
         extra = {"CHUKEI_SERVER__HEADER_SECONDS": "0.05"}
         async with InProcessRelay(settings_for(simulator_thread.url, extra)) as relay:
             assert (await knock(Door(relay.url, str, True), [("api-key", "\x00")])).status == 400
             silence = asyncio.get_running_loop().time() + 0.1  # past the time in which a head must arrive
             await eventually(lambda: asyncio.get_running_loop().time() > silence)
-    finally:
-        logger.removeHandler(handler)
-    assert len(handler.lines) == 1
+    assert [record.getMessage() for record in caplog.records if record.name == "chukei.hosts.protocol"] == ["refused"]
 
 
 class TestUnknownSigningKeys:
