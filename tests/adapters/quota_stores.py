@@ -7,6 +7,7 @@ from chukei.adapters.redis_quota import RedisQuota
 from chukei.limits import Amounts, Grant, Limits, Subject
 
 NAMESPACE = "test"
+PATIENCE = 1.0  # for tests of something else than a slow Redis, on a slow machine
 
 
 def subject(name: str = "caller:a", /, **limits: int) -> Subject:
@@ -16,7 +17,7 @@ def subject(name: str = "caller:a", /, **limits: int) -> Subject:
 
 async def hold(url: str, count: int, server_time: str) -> None:
     """Reserve some concurrent slots, say so, and wait to be killed."""
-    store = RedisQuota(url, namespace=NAMESPACE, server_time=server_time)
+    store = RedisQuota(url, namespace=NAMESPACE, patience=PATIENCE, server_time=server_time)
     store.start()
     for n in range(count):
         grant = await store.reserve(f"held-{n}", [subject(concurrent=count, tokens_per_day=1000)], Amounts(10))
@@ -28,7 +29,7 @@ async def hold(url: str, count: int, server_time: str) -> None:
 
 async def hammer(url: str, name: str, tasks: int, each: int) -> None:
     """Ask as often as told, from many tasks, for one token at a time; print how many requests were granted."""
-    store = RedisQuota(url, namespace=NAMESPACE)
+    store = RedisQuota(url, namespace=NAMESPACE, patience=PATIENCE)
     store.start()
     granted = 0
 

@@ -2,22 +2,25 @@
 
 import asyncio
 import logging
+import random
 import re
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.adapters.quota_stores import NAMESPACE, subject
+from tests.adapters.quota_stores import NAMESPACE, PATIENCE, subject
 from tests.fakes import FakeClock
 from tests.live.redis_server import RedisServer
 from tests.live.relays import clean_environment, eventually
 
 from chukei.adapters.redis_quota import RedisQuota
 from chukei.adapters.redis_quota_script import SERVER_TIME
+from chukei.adapters.redis_scripts import ANSWER_SECONDS, LOOK_SECONDS, LOOKS
 from chukei.limits import Amounts, Grant, Refusal, Subject
 from chukei.ports import QuotaStore, StoreAway
 from chukei.quota import LEASE_SECONDS, MINUTE_SECONDS
@@ -48,10 +51,12 @@ def unsettled(store: RedisQuota) -> int:
 
 @asynccontextmanager
 async def stores(
-    server: RedisServer, count: int = 1, server_time: str = SERVER_TIME
+    server: RedisServer, replicas: int = 1, *, server_time: str = SERVER_TIME, patience: float = PATIENCE
 ) -> AsyncIterator[list[RedisQuota]]:
     """Stores that share their accounts, connected, and closed in the end."""
-    made = [RedisQuota(server.url, namespace=NAMESPACE, server_time=server_time) for _ in range(count)]
+    made = [
+        RedisQuota(server.url, namespace=NAMESPACE, patience=patience, server_time=server_time) for _ in range(replicas)
+    ]
     try:
         for store in made:
             store.start()
@@ -189,6 +194,25 @@ async def test_two_processes_that_hammer_get_the_limit_and_no_more(server: Redis
     assert sum(counts) == 100
 
 
+async def test_two_replicas_never_have_more_at_once_than_the_limit(server: RedisServer) -> None:
+    under_way = most = 0
+
+    async def ask(store: RedisQuota, name: str) -> None:
+        nonlocal under_way, most
+        for n in range(10):
+            if await granted(store, f"{name}-{n}", subject(concurrent=7)):
+                under_way += 1
+                most = max(most, under_way)
+                await asyncio.sleep(0)
+                under_way -= 1
+                await store.settle(f"{name}-{n}", Amounts())
+
+    async with stores(server, 2) as both:
+        await asyncio.gather(*[ask(store, f"{n}-{task}") for n, store in enumerate(both) for task in range(25)])
+        assert most == 7
+        assert await left(both[0], subject(concurrent=7)) == [7]
+
+
 def environment() -> dict[str, str]:
     return {**clean_environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
 
@@ -219,8 +243,12 @@ async def test_a_killed_process_gives_its_slots_back_when_its_leases_end(server:
 # When Redis fails.
 
 
+async def test_the_bound_on_waiting_is_a_tenth_of_a_second() -> None:
+    assert ANSWER_SECONDS + LOOKS * LOOK_SECONDS < 0.1
+
+
 async def test_a_stall_costs_a_tenth_of_a_second_once(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    async with stores(mortal) as [store]:
+    async with stores(mortal, patience=ANSWER_SECONDS) as [store]:
         assert await granted(store, "a", ALL, tokens=100)
         mortal.pause()
         began = time.monotonic()
@@ -233,8 +261,8 @@ async def test_a_stall_costs_a_tenth_of_a_second_once(mortal: RedisServer, caplo
                 await store.reserve(f"c{n}", [ALL], Amounts(1))
         await store.settle("a", Amounts(70))
         others = time.monotonic() - began
-        assert first < 0.2
-        assert others < first  # a hundred and one at once are quicker than the first
+        assert first < 0.3  # of which this machine, busy with other tests, may need some
+        assert others < first  # a hundred and one, none of which waits
         await eventually(lambda: said(caplog, AWAY) == 1)
         mortal.resume()
         await back(store)
@@ -244,7 +272,7 @@ async def test_a_stall_costs_a_tenth_of_a_second_once(mortal: RedisServer, caplo
 
 
 async def test_many_that_wait_when_it_stalls_wait_together(mortal: RedisServer) -> None:
-    async with stores(mortal) as [store]:
+    async with stores(mortal, patience=ANSWER_SECONDS) as [store]:
         mortal.pause()
         began = time.monotonic()
         results = await asyncio.gather(
@@ -255,6 +283,52 @@ async def test_many_that_wait_when_it_stalls_wait_together(mortal: RedisServer) 
         mortal.resume()
         await back(store)
         assert (await left(store, ALL))[1:] == [1000, 1000, 1000, 1000, 1000]
+
+
+async def test_through_stalls_and_clients_that_leave_all_that_was_used_is_charged_and_nothing_else(
+    mortal: RedisServer,
+) -> None:
+    chance = random.Random(4)
+    used = away = left_early = 0
+    quota, over = subject(tokens_per_day=10**9, concurrent=1000), asyncio.Event()
+
+    async def ask(store: RedisQuota, name: str) -> None:
+        nonlocal used, away, left_early
+        for n in count():
+            if over.is_set():
+                break
+            asking = asyncio.create_task(store.reserve(f"{name}-{n}", [quota], Amounts(100)))
+            await asyncio.wait({asking}, timeout=chance.choice([0.0, 0.001, 1.0]))
+            if asking.cancel():
+                await asyncio.wait({asking})
+            if asking.cancelled():
+                left_early += 1
+            elif asking.exception() is not None:
+                away += 1
+                await asyncio.sleep(0.01)
+            elif isinstance(asking.result(), Grant):
+                actual = chance.randrange(200)
+                used += actual
+                await store.settle(f"{name}-{n}", Amounts(actual))
+
+    async def trouble() -> None:
+        for seconds in (0.2, 0.01, 0.2, 0.01, 0.2):
+            await asyncio.sleep(0.05)
+            mortal.pause()
+            await asyncio.sleep(seconds)
+            mortal.resume()
+        over.set()
+
+    async with stores(mortal, 2, patience=ANSWER_SECONDS) as both:
+        asking = [ask(store, f"{n}-{task}") for n, store in enumerate(both) for task in range(15)]
+        await asyncio.gather(trouble(), *asking)
+        for store in both:
+            await back(store)
+            await eventually(lambda store=store: unsettled(store) == 0)  # type: ignore[misc]
+        assert await left(both[0], quota) == [10**9 - used, 1000]
+    assert used
+    assert away
+    assert left_early
 
 
 async def test_a_restart_in_mid_run_is_survived(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -282,7 +356,7 @@ async def test_scripts_that_redis_forgot_are_sent_again(server: RedisServer) -> 
 
 
 async def test_what_cannot_be_settled_is_settled_when_redis_is_back(mortal: RedisServer) -> None:
-    async with stores(mortal, 2) as [store, other]:
+    async with stores(mortal, 2, patience=ANSWER_SECONDS) as [store, other]:
         for n in range(300):
             assert await granted(store, str(n), ALL, tokens=2)
         mortal.pause()

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.anyio
 
 ECHO = "return ARGV[1]"
 ADD = "return redis.call('RPUSH', KEYS[1], ARGV[1])"
-SLOW = "local x = 0 for i = 1, ARGV[1] do x = x + i % 7 end return x"
 FAIL = "return redis.call('HGET', 'text', 'x')"
 AWAY, BACK = "calls: Redis is away", "calls: Redis is back"
 
@@ -33,10 +32,17 @@ async def line(
     at_first: Callable[[], Sequence[Call]] = nothing,
     regularly: Callable[[], Sequence[Call]] = nothing,
     period: float = 60.0,
+    patience: float = 1.0,
 ) -> AsyncIterator[RedisScripts]:
     """A line that stands, closed in the end."""
     calls = RedisScripts(
-        server.url, [ECHO, ADD, SLOW, FAIL], "calls", at_first=at_first, regularly=regularly, period=period
+        server.url,
+        [ECHO, ADD, FAIL],
+        "calls",
+        at_first=at_first,
+        regularly=regularly,
+        period=period,
+        patience=patience,
     )
     calls.start()
     try:
@@ -136,7 +142,7 @@ async def test_what_is_regular_is_repeated(server: RedisServer) -> None:
 async def test_a_process_that_was_busy_does_not_blame_redis(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with line(server) as calls:
+    async with line(server, patience=ANSWER_SECONDS) as calls:
         for n in range(5):
             asking = [asyncio.create_task(calls.call(Call(ECHO, [], [n]))) for _ in range(50)]
             await asyncio.sleep(0)
@@ -146,7 +152,7 @@ async def test_a_process_that_was_busy_does_not_blame_redis(
 
 
 async def test_a_stall_is_noticed_once_and_by_all(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    async with line(mortal) as calls:
+    async with line(mortal, patience=ANSWER_SECONDS) as calls:
         await calls.call(Call(ECHO, [], ["x"]))
         await asyncio.sleep(ANSWER_SECONDS)
         mortal.pause()
@@ -155,7 +161,7 @@ async def test_a_stall_is_noticed_once_and_by_all(mortal: RedisServer, caplog: p
             await calls.call(Call(ECHO, [], ["x"]))
         stalled = time.monotonic() - began
         assert stalled + 0.01 >= ANSWER_SECONDS + LOOKS * LOOK_SECONDS
-        assert stalled < 0.2
+        assert stalled < 0.3
         assert not calls.up
         with pytest.raises(StoreAway):
             await calls.call(Call(ECHO, [], ["x"]))

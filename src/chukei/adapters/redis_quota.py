@@ -18,7 +18,7 @@ import msgspec
 
 from chukei.adapters.redis_client import COMMAND_SECONDS
 from chukei.adapters.redis_quota_script import SERVER_TIME, Words, read_answer, read_look, scripts
-from chukei.adapters.redis_scripts import Call, RedisScripts
+from chukei.adapters.redis_scripts import ANSWER_SECONDS, Call, RedisScripts
 from chukei.limits import RATES, Amounts, Grant, Headroom, Refusal, Subject
 from chukei.ports import Clock, StoreAway
 from chukei.quota import KEPT_SECONDS, KINDS, MINUTE_SECONDS, RENEW_SECONDS, Wanted, wanted
@@ -42,14 +42,21 @@ class _Held(NamedTuple):
 class RedisQuota:
     """See the QuotaStore port. ``url`` is as for RedisBoard; stores of one ``namespace`` share their accounts.
 
-    ``server_time`` is the expression by which the scripts know the time, for tests.
+    ``patience`` is for how many seconds a request waits while Redis answers nothing. ``server_time`` is the expression
+    by which the scripts know the time, for tests.
 
     Raises:
         ValueError: the URL is not usable.
     """
 
     def __init__(
-        self, url: str, *, namespace: str = "chukei", clock: Clock = time.monotonic, server_time: str = SERVER_TIME
+        self,
+        url: str,
+        *,
+        namespace: str = "chukei",
+        patience: float = ANSWER_SECONDS,
+        clock: Clock = time.monotonic,
+        server_time: str = SERVER_TIME,
     ) -> None:
         self._words = Words(namespace)
         self._scripts = scripts(server_time)
@@ -65,6 +72,7 @@ class RedisQuota:
             at_first=lambda: [*self._renewals(), *self._still_owed()],
             regularly=self._renewals,
             period=RENEW_SECONDS,
+            patience=patience,
             clock=clock,
         )
 

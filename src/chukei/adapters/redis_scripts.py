@@ -22,7 +22,7 @@ from chukei.ports import Clock, StoreAway
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 0.075
-"""How long a call waits for its answer; then Redis is away."""
+"""How long a call waits for its answer while nothing else is answered; then Redis is away."""
 
 LOOKS, LOOK_SECONDS = 4, 0.005
 """Before that is concluded, how often and for how long it is looked again: it may be this process that was busy."""
@@ -49,11 +49,7 @@ class Call:
     __slots__ = ("arguments", "done", "future", "keys", "script", "sent")
 
     def __init__(
-        self,
-        script: str,
-        keys: Sequence[Word],
-        arguments: Sequence[Word],
-        done: Callable[[], None] | None = None,
+        self, script: str, keys: Sequence[Word], arguments: Sequence[Word], done: Callable[[], None] | None = None
     ) -> None:
         self.script = script
         self.keys = keys
@@ -88,7 +84,7 @@ class RedisScripts:
     """Calls ``scripts``. ``url`` is as for RedisBoard. ``what`` is said in the log to be what Redis is needed for.
 
     ``at_first`` returns what is to be called before anything else when a session begins, ``regularly`` what every
-    ``period`` seconds.
+    ``period`` seconds. ``patience`` is for how many seconds a call waits while nothing is answered, at most one.
 
     Raises:
         ValueError: the URL is not usable.
@@ -103,6 +99,7 @@ class RedisScripts:
         at_first: Callable[[], Sequence[Call]],
         regularly: Callable[[], Sequence[Call]],
         period: float,
+        patience: float = ANSWER_SECONDS,
         clock: Clock = time.monotonic,
     ) -> None:
         self._pool = pool_for(url)
@@ -111,6 +108,7 @@ class RedisScripts:
         self._at_first = at_first
         self._regularly = regularly
         self._period = period
+        self._patience = patience
         self._clock = clock
         self._queue: deque[Call] = deque()
         self._idle: list[asyncio.Future[None]] = []  # connections that wait for work
@@ -140,13 +138,13 @@ class RedisScripts:
             StoreAway: Redis is away, too slow, or refused.
         """
         if not self.up and self._tried is not None:
-            await asyncio.wait({self._tried}, timeout=ANSWER_SECONDS)
+            await asyncio.wait({self._tried}, timeout=self._patience)
         if not self.up:
             raise StoreAway("Redis is away")
         loop = asyncio.get_running_loop()
         call.future = loop.create_future()
         self.submit(call)
-        timer = loop.call_later(ANSWER_SECONDS, self._look, call, LOOKS)
+        timer = loop.call_later(self._patience, self._look, call, LOOKS)
         try:
             return await call.future
         finally:
@@ -169,7 +167,7 @@ class RedisScripts:
         if call.future is None or call.future.done():
             return
         loop = asyncio.get_running_loop()
-        wait = ANSWER_SECONDS - (self._clock() - self._heard)
+        wait = self._patience - (self._clock() - self._heard)
         if wait > 0:  # it is only that so many ask
             loop.call_later(max(wait, LOOK_SECONDS), self._look, call, LOOKS)
             return
@@ -212,13 +210,17 @@ class RedisScripts:
             self._well = True
             _conclude(tried)
             lanes = [self._lane(client) for _ in range(LANES)]
-            await until_one_ends(_failing(self._broken), self._repeat(client), *lanes)
+            await until_one_ends(self._broken_off(), self._repeat(client), *lanes)
         finally:
             self.up = False
             self._idle.clear()
             while self._queue:
                 self._queue.popleft().fail("Redis is away")
             await ended(client.connection_pool.disconnect)
+
+    async def _broken_off(self) -> None:
+        assert self._broken is not None
+        await self._broken
 
     async def _lane(self, client: Redis) -> None:
         loop = asyncio.get_running_loop()
@@ -286,10 +288,6 @@ async def _exchange(client: Redis, commands: Sequence[tuple[Word, ...]]) -> list
         for command in commands:
             pipeline.execute_command(*command)
         return list(await pipeline.execute(raise_on_error=False))
-
-
-async def _failing(broken: asyncio.Future[None]) -> None:
-    await broken
 
 
 def _conclude(tried: asyncio.Future[None]) -> None:
