@@ -313,3 +313,24 @@ async def test_a_request_during_closing_gets_no_connection_that_stays() -> None:
         with pytest.raises(UpstreamError):
             await task
         await eventually(lambda: http.open_connections == 0)
+
+
+async def test_a_document_is_fetched_without_a_body() -> None:
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def handle(peer: Peer) -> None:
+        seen.append(await peer.request())
+        await peer.send(OK)
+        await peer.eof()
+
+    async with LocalServer(handle) as server:
+        http = client()
+        async with asyncio.timeout(5):
+            answer = await http.get(server.url, "/keys?x=1", [(b"accept", b"application/json")])
+        assert await whole(answer) == b"hi"
+        await http.close()
+    head, body = seen[0]
+    assert head.startswith(b"GET /keys?x=1 HTTP/1.1\r\nhost: localhost:")
+    assert b"\r\naccept: application/json\r\n" in head
+    assert head.endswith(b"\r\naccept-encoding: identity\r\n\r\n")
+    assert (b"content-length" in head, body) == (False, b"")
