@@ -1,12 +1,14 @@
 """The one place that wires: settings in, a gateway with its adapters out."""
 
+import hashlib
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.util import find_spec
 
-from chukei.adapters.access import Access, access
+from chukei.adapters.access import Access, access, peppers
 from chukei.adapters.assets import asset
 from chukei.adapters.books import Books, books_for
 from chukei.adapters.change_log import log_change
@@ -14,15 +16,19 @@ from chukei.adapters.credentials import credential_for, identity_installed
 from chukei.adapters.entra import entra_installed
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
+from chukei.admin import Admin
+from chukei.administration import KeyCabinet
 from chukei.admission import Admission
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
 from chukei.model import Deployment, Model
+from chukei.own_usage import OwnUsage
 from chukei.pages import Pages
 from chukei.policy import Policies
 from chukei.pool import Pool
 from chukei.ports import Board, Clock, Credential, Database, Hook
+from chukei.throttle import Throttle
 
 SIMULATED_KEY = "simulated"
 
@@ -73,6 +79,13 @@ def verify(settings: Settings) -> list[Problem]:
     if settings.stores.quota is not None and find_spec("redis") is None:
         message = "Redis needs one more package: pip install 'chukei[redis]'"
         problems.append(Problem("configuration", "stores.quota", message))
+    ledger = settings.stores.ledger
+    if ledger is not None and not ledger.reveal().startswith("sqlite:") and find_spec("asyncpg") is None:
+        message = "PostgreSQL needs one more package: pip install 'chukei[postgres]'"
+        problems.append(Problem("configuration", "stores.ledger", message))
+    if settings.admin.api_key is not None and ledger is None and not settings.stores.ledger_by_default:
+        message = 'means nothing without a database: set stores.ledger to something other than "none"'
+        problems.append(Problem("configuration", "admin.api_key", message))
     try:
         if settings.upstream.ca_file is not None:
             tls_context(settings.upstream.ca_file)
@@ -94,19 +107,41 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
     wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
     books = books_for(settings, clock, wall, database)
     door = access(settings, clock, wall, books.database)
+    rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
+    admission = Admission(books.quotas, lambda: books.full)
+    own_usage = OwnUsage(admission, books.database, clock=clock, now=_now)
     services = Services(
         gatekeeper=door.gatekeeper,
-        policies=Policies(
-            {name: caller.rules for name, caller in settings.policies.callers.items()}, settings.policies.groups
-        ),
-        admission=Admission(books.quotas, lambda: books.full),
+        policies=Policies(rules, settings.policies.groups),
+        admission=admission,
         pool=pool,
-        pages=Pages(pool, asset, clock, simulated=settings.simulated),
+        pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage),
+        admin=_admin(settings, books, pool, clock),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, books],
         clock=clock,
     )
     return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), door, books, board)
+
+
+def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> Admin | None:
+    key, database = settings.admin.api_key, books.database
+    if key is None or database is None:
+        return None
+    return Admin(
+        hashlib.sha256(key.reveal().encode()).digest(),
+        database,
+        KeyCabinet(database, peppers(settings), _now),
+        pool,
+        clock=clock,
+        now=_now,
+        throttle=Throttle(settings.auth.failures_per_minute, clock),
+        ledger_state=books.state,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
