@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, the loop of both hosts."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where relays keep what nobody gave a place to, instead of the user's own folder; no test may leave anything."""
+    folder = tmp_path_factory.mktemp("state-home")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("STATE_DIRECTORY", raising=False)
+        environment.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+    left = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    assert left == [], "a test let a relay keep a ledger where users keep theirs"
 
 
 @pytest.fixture(scope="session")

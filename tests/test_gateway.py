@@ -18,6 +18,7 @@ from tests.fakes import (
 )
 
 from chukei import sse
+from chukei.admission import Admission
 from chukei.auth import Gatekeeper
 from chukei.config import Settings, load
 from chukei.errors import CallerError, UpstreamError
@@ -25,8 +26,9 @@ from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
 from chukei.model import End
 from chukei.pages import Asset, Pages
+from chukei.policy import Policies
 from chukei.pool import Pool
-from chukei.ports import Credential
+from chukei.ports import Credential, QuotaStore
 from chukei.telemetry import RequestRecord
 from chukei.usage import Usage
 
@@ -55,10 +57,13 @@ class Bench:
         *answers: FakeAnswer | Exception,
         hooks: Sequence[FakeHook] = (),
         credential: FakeCredential | None = None,
+        quotas: QuotaStore | None = None,
+        books_full: bool = False,
         **extra: str,
     ) -> None:
         environment = ENVIRONMENT | {key.upper(): value for key, value in extra.items()}
         self.settings: Settings = load(None, environment)
+        policies = self.settings.policies
         self.upstream = FakeUpstream(*answers)
         self.clock = FakeClock()
         self.hook = FakeHook()
@@ -72,6 +77,9 @@ class Bench:
         credentials: dict[str, Credential] = {"azure": credential or FakeCredential()}
         services = Services(
             gatekeeper=Gatekeeper(self.settings.auth, self.settings.server),
+            policies=Policies({name: caller.rules for name, caller in policies.callers.items()}, policies.groups),
+            admission=Admission(quotas, lambda: books_full),
+            pool=pool,
             pages=Pages(
                 pool,
                 lambda name: Asset("text/html", b"page") if not name else None,

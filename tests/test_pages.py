@@ -6,10 +6,13 @@ import pytest
 from tests.fakes import FakeClock, FakeReply
 
 from chukei import sse
+from chukei.auth import LOCAL
 from chukei.config import PoolSettings
 from chukei.errors import CallerError
-from chukei.model import Deployment, End, Headers, Model
-from chukei.pages import TEST_TEXT, Asset, Pages
+from chukei.limits import Rules
+from chukei.model import Caller, Deployment, End, Headers, Model
+from chukei.pages import TEST_TEXT, Asset, OwnUsage, Pages, Visit
+from chukei.policy import Policies, Policy
 from chukei.pool import DeploymentStatus, Fault, Pool, Verdict
 from chukei.ports import Clock
 from chukei.routes import Page, Route, find
@@ -36,6 +39,13 @@ ASSETS = {"": Asset("text/html; charset=utf-8", b"<!doctype html>"), "app.js": A
 COMMON: Headers = [(b"x-request-id", b"r")]
 
 
+def ruled(rules: Rules) -> Policy:
+    return Policies({}, {"everybody": rules}).of(LOCAL)
+
+
+FREE = ruled(Rules())
+
+
 async def get(
     path: str,
     pool: Pool = POOL,
@@ -43,10 +53,14 @@ async def get(
     draining: bool = False,
     simulated: bool = False,
     clock: Clock = FakeClock(NOW),  # noqa: B008 - nobody moves it
+    policy: Policy = FREE,
+    who: Caller | None = LOCAL,
+    own_usage: OwnUsage | None = None,
+    method: str = "GET",
 ) -> tuple[FakeReply, RequestRecord]:
-    reply, record = FakeReply(), RequestRecord("r", "GET", path)
-    pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001)
-    await pages.answer(find("GET", path, ""), reply, COMMON, record, draining=draining)
+    reply, record = FakeReply(), RequestRecord("r", method, path, who=who)
+    pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001, own_usage=own_usage)
+    await pages.answer(find(method, path, ""), reply, COMMON, Visit(record, policy, draining=draining))
     assert reply.finished
     assert COMMON[0] in reply.headers
     return reply, record
@@ -202,11 +216,71 @@ async def test_the_test_stream_sends_each_character_by_itself() -> None:
 def test_only_what_shows_nothing_is_open_to_all() -> None:
     pages = Pages(POOL, ASSETS.get, FakeClock(), simulated=False)
     closed = {page for page in Page if pages.needs_caller(page)}
-    assert closed == {Page.DEPLOYMENTS, Page.MODELS, Page.TEST_STREAM}
+    assert closed == {Page.DEPLOYMENTS, Page.MODELS, Page.TEST_STREAM, Page.USAGE}
 
 
 async def test_a_route_that_is_no_page_sends_nothing() -> None:
     reply = FakeReply()
     pages = Pages(POOL, ASSETS.get, FakeClock(), simulated=False)
-    await pages.answer(Route(), reply, [], RequestRecord("r", "GET", "/"), draining=False)
+    await pages.answer(Route(), reply, [], Visit(RequestRecord("r", "GET", "/"), FREE))
     assert not reply.started
+
+
+# What a caller's policy hides.
+
+
+async def test_only_the_models_that_a_caller_may_use_are_listed() -> None:
+    policy = ruled(Rules(models=("fast", "not-served")))
+    reply, _ = await get("/v1/models", policy=policy)
+    assert [model["id"] for model in json.loads(reply.body)["data"]] == ["fast"]
+    reply, _ = await get("/v1/models/fast", policy=policy)
+    assert json.loads(reply.body)["id"] == "fast"
+    with pytest.raises(CallerError, match=r"groups\.everybody\.models allows fast") as caught:
+        await get("/v1/models/chat", policy=policy)
+    assert (caught.value.status, caught.value.code) == (403, "model_not_allowed")
+
+
+async def test_an_open_resource_keeps_its_other_names_from_a_caller() -> None:
+    with pytest.raises(CallerError) as caught:
+        await get("/v1/models/gpt-5", OPEN, policy=ruled(Rules(models=())))
+    assert caught.value.code == "model_not_allowed"
+
+
+@pytest.mark.parametrize("allowed", [True, None])
+async def test_deployments_are_shown_unless_the_policy_says_no(allowed: bool | None) -> None:
+    reply, _ = await get("/health/deployments", policy=ruled(Rules(see_deployment=allowed)))
+    assert reply.status == 200
+    with pytest.raises(CallerError, match=r"groups\.everybody\.see_deployment is false") as caught:
+        await get("/health/deployments", policy=ruled(Rules(see_deployment=False)))
+    assert (caught.value.status, caught.value.code) == (403, "not_allowed")
+
+
+async def test_a_caller_hears_of_its_own_usage() -> None:
+    asked: list[tuple[Caller, Policy]] = []
+
+    async def own(caller: Caller, policy: Policy) -> object:
+        asked.append((caller, policy))
+        return {"caller": caller.name}
+
+    reply, _ = await get("/v1/usage", own_usage=own)
+    assert (reply.status, json.loads(reply.body)) == (200, {"caller": "local"})
+    assert dict(reply.headers)[b"cache-control"] == b"no-store"
+    assert asked == [(LOCAL, FREE)]
+    with pytest.raises(CallerError) as caught:
+        await get("/v1/usage", own_usage=own, who=None)
+    assert caught.value.status == 404
+    with pytest.raises(CallerError) as caught:
+        await get("/v1/usage")
+    assert (caught.value.status, caught.value.code) == (404, "unknown_route")
+    assert len(asked) == 1
+
+
+async def test_the_administrators_page_sends_on_to_its_name() -> None:
+    reply, record = await get("/admin/")
+    assert (reply.status, record.status, reply.body) == (308, 308, b"")
+    assert dict(reply.headers)[b"location"] == b"../admin"
+
+
+async def test_the_test_stream_without_a_body() -> None:
+    reply, _ = await get("/api/test-stream", method="HEAD")
+    assert reply.body == sse.DONE

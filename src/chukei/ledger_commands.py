@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import sys
@@ -190,6 +189,8 @@ def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -
 
 def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> Result:
     """Open the database, do the work and close it."""
+    import asyncio
+
     from chukei.adapters.books import ledger_address
     from chukei.adapters.databases import database_for
     from chukei.ports import StoreAway
