@@ -162,6 +162,8 @@ class PostgresDatabase:
                         yield connection
         except (PostgresError, InterfaceError, OSError, ValueError) as error:
             problem = away(error, self._place)
+        except StoreAway as error:
+            problem = StoreAway(f"PostgreSQL at {self._place}: {error}")
         else:
             return
         raise problem  # outside of the handler: the driver's words may repeat what stays secret

@@ -1,19 +1,16 @@
 """A thread with one connection to an SQLite file, and what its errors mean to an operator."""
 
 import asyncio
-import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from chukei.ports import StoreAway
-
-logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 2.0
 """How long another program's lock is waited for."""
@@ -58,15 +55,20 @@ class SqliteWorker:
             if not is_busy(error):
                 self._disconnect()
             away = _away(error, self._path, self._busy_seconds)
-        except StoreAway:
-            self._disconnect()
-            raise
+        except StoreAway as error:
+            if not isinstance(error, _Moved):
+                self._disconnect()
+            if isinstance(error, Gone):
+                raise
+            away = StoreAway(f"{self._path}: {error}")
         raise away  # outside of the handler: the message says it all
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._file != _file(self._path):
-            logger.warning("the ledger's file %s was moved or deleted", self._path)
-            self._disconnect()
+            # A new file would share the log's name with the one in use, also by other processes: rows could be lost.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what was written is in the file, wherever
+            raise _Moved("it was moved or deleted while in use: put it back, or restart the relay to begin a new one")
         if self._connection is None:
             if self._makes:
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -103,6 +105,10 @@ class SqliteWorker:
 
 class Gone(StoreAway):
     """There is nothing to read yet: the one that writes must make it."""
+
+
+class _Moved(StoreAway):
+    """Another file, or none, is where the open one was."""
 
 
 def _file(path: Path) -> tuple[int, int] | None:
