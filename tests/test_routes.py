@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chukei.errors import CallerError
-from chukei.routes import Page, Route, find
+from chukei.routes import Page, Route, find, is_admin
 from chukei.wire import CHAT, OPERATIONS, RESPONSES
 
 DATED = "api-version=2024-10-21"
