@@ -73,7 +73,6 @@ class RedisQuota:
             regularly=self._renewals,
             period=RENEW_SECONDS,
             patience=patience,
-            clock=clock,
         )
 
     def __repr__(self) -> str:

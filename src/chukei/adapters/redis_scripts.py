@@ -8,16 +8,16 @@ at once: that is the breaker, and the next session is its trial.
 import asyncio
 import logging
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha1
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from chukei.adapters.redis_client import COMMAND_SECONDS, ended, pool_for, reason, stopped, until_one_ends
-from chukei.ports import Clock, StoreAway
+from chukei.ports import StoreAway
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,6 @@ class RedisScripts:
         regularly: Callable[[], Sequence[Call]],
         period: float,
         patience: float = ANSWER_SECONDS,
-        clock: Clock = time.monotonic,
     ) -> None:
         self._pool = pool_for(url)
         self._names = {script: sha1(script.encode(), usedforsecurity=False).hexdigest() for script in scripts}
@@ -109,21 +108,21 @@ class RedisScripts:
         self._regularly = regularly
         self._period = period
         self._patience = patience
-        self._clock = clock
         self._queue: deque[Call] = deque()
+        self._waiting: set[Call] = set()  # those for whose answer somebody waits
         self._idle: list[asyncio.Future[None]] = []  # connections that wait for work
         self._well = True
         self._heard = 0.0
-        self._broken: asyncio.Future[None] | None = None
-        self._tried: asyncio.Future[None] | None = None  # done when the first attempt is over
+        self._broken = asyncio.Event()
+        self._tried = asyncio.Event()  # the first attempt is over
         self._task: asyncio.Task[None] | None = None
         self.up = False
 
     def start(self) -> None:
         """Begin to connect."""
         if self._task is None:
-            self._tried = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._run(self._tried))
+            self._tried.clear()
+            self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Stop. Calls that wait for an answer fail."""
@@ -137,23 +136,26 @@ class RedisScripts:
         Raises:
             StoreAway: Redis is away, too slow, or refused.
         """
-        if not self.up and self._tried is not None:
-            await asyncio.wait({self._tried}, timeout=self._patience)
+        if self._task is not None and not self._tried.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._tried.wait()
         if not self.up:
             raise StoreAway("Redis is away")
         loop = asyncio.get_running_loop()
         call.future = loop.create_future()
+        self._waiting.add(call)
         self.submit(call)
         timer = loop.call_later(self._patience, self._look, call, LOOKS)
         try:
             return await call.future
         finally:
             timer.cancel()
+            self._waiting.discard(call)
 
     def submit(self, call: Call) -> None:
         """Have a script called soon, if a session stands."""
         if not self.up:
-            call.fail("Redis is away")
             return
         self._queue.append(call)
         while self._idle:
@@ -167,60 +169,63 @@ class RedisScripts:
         if call.future is None or call.future.done():
             return
         loop = asyncio.get_running_loop()
-        wait = self._patience - (self._clock() - self._heard)
+        wait = self._patience - (loop.time() - self._heard)
         if wait > 0:  # it is only that so many ask
             loop.call_later(max(wait, LOOK_SECONDS), self._look, call, LOOKS)
             return
         if left:
             loop.call_later(LOOK_SECONDS, self._look, call, left - 1)
             return
-        self.up = False
-        call.fail("Redis is too slow")
-        if self._broken is not None and not self._broken.done():
-            self._broken.set_exception(TimeoutError("no answer in time"))
+        self._give_up()
+        self._broken.set()
 
-    async def _run(self, tried: asyncio.Future[None]) -> None:
-        delays = _delays()
+    def _give_up(self) -> None:
+        """Let nobody wait any longer."""
+        self.up = False
+        for call in self._waiting:
+            call.fail("Redis is away")
+
+    async def _run(self) -> None:
+        clock, delays = asyncio.get_running_loop().time, _delays()
         try:
             while True:
-                began = self._clock()
+                began = clock()
                 try:
-                    await self._session(tried)
+                    await self._session()
                 except Exception as error:  # noqa: BLE001 - nothing that a server can do may end the trying
                     if self._well:
                         logger.warning("%s: Redis is away: %s", self._what, reason(error))
                     self._well = False
-                _conclude(tried)
-                if self._clock() - began > 2 * COMMAND_SECONDS + LAST_DELAY:  # no attempt takes as long
+                self._tried.set()
+                if clock() - began > 2 * COMMAND_SECONDS + LAST_DELAY:  # no attempt takes as long
                     delays = _delays()
                 await asyncio.sleep(next(delays))
         finally:
-            _conclude(tried)
+            self._tried.set()
 
-    async def _session(self, tried: asyncio.Future[None]) -> None:
+    async def _session(self) -> None:
         client = Redis(connection_pool=self._pool())
         try:
             for script in self._names:
                 await client.script_load(script)
             await self._send_all(client, self._at_first())
-            self._broken = asyncio.get_running_loop().create_future()
+            self._broken.clear()
             self.up = True
             if not self._well:
                 logger.info("%s: Redis is back", self._what)
             self._well = True
-            _conclude(tried)
+            self._tried.set()
             lanes = [self._lane(client) for _ in range(LANES)]
-            await until_one_ends(self._broken_off(), self._repeat(client), *lanes)
+            await until_one_ends(self._until_broken(), self._repeat(client), *lanes)
         finally:
-            self.up = False
+            self._give_up()
             self._idle.clear()
-            while self._queue:
-                self._queue.popleft().fail("Redis is away")
+            self._queue.clear()
             await ended(client.connection_pool.disconnect)
 
-    async def _broken_off(self) -> None:
-        assert self._broken is not None
-        await self._broken
+    async def _until_broken(self) -> None:
+        await self._broken.wait()
+        raise TimeoutError("no answer in time")
 
     async def _lane(self, client: Redis) -> None:
         loop = asyncio.get_running_loop()
@@ -230,7 +235,9 @@ class RedisScripts:
                 self._idle.append(work)
                 await work
             calls = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            await self._send(client, [call for call in calls if not call.given_up])
+            calls = [call for call in calls if not call.given_up]
+            if calls:
+                await self._send(client, calls)
 
     async def _repeat(self, client: Redis) -> None:
         while True:
@@ -250,14 +257,12 @@ class RedisScripts:
             answers = await _exchange(client, [call.command("EVALSHA", self._names[call.script]) for call in calls])
             unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             again = await _exchange(client, [calls[n].command("EVAL", calls[n].script) for n in unknown])
-        except BaseException as error:
-            self.up = False
-            for call in calls:
-                call.fail(type(error).__name__)
+        except BaseException:
+            self._give_up()
             raise
         for n, answer in zip(unknown, again, strict=True):
             answers[n] = answer
-        self._heard = self._clock()
+        self._heard = asyncio.get_running_loop().time()
         self._hand_out(calls, answers)
 
     def _hand_out(self, calls: Sequence[Call], answers: Sequence[object]) -> None:
@@ -270,13 +275,13 @@ class RedisScripts:
         for call, answer in zip(calls, answers, strict=True):
             if not isinstance(answer, ResponseError):
                 call.succeed(answer)
-                continue
-            if type(answer) is ResponseError:
-                logger.error("%s: a script failed; does something else use the same keys?", self._what)
+            elif type(answer) is not ResponseError:
+                refusal = answer
             else:
-                refusal, self.up = answer, False
-            call.fail(reason(answer))
+                call.fail(reason(answer))
+                logger.error("%s: a script failed; does something else use the same keys?", self._what)
         if refusal is not None:
+            self._give_up()
             raise refusal
 
 
@@ -288,11 +293,6 @@ async def _exchange(client: Redis, commands: Sequence[tuple[Word, ...]]) -> list
         for command in commands:
             pipeline.execute_command(*command)
         return list(await pipeline.execute(raise_on_error=False))
-
-
-def _conclude(tried: asyncio.Future[None]) -> None:
-    if not tried.done():
-        tried.set_result(None)
 
 
 def _delays() -> Iterator[float]:
