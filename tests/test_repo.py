@@ -100,7 +100,7 @@ SECTIONS = {
     "auth": AuthSettings,
     "log": LogSettings,
 }
-NO_KEYS = {"proxies"}  # set by HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+NO_KEYS = {"proxies", "platform_auth"}  # set by HTTPS_PROXY, HTTP_PROXY, NO_PROXY; WEBSITE_AUTH_ENABLED
 
 
 def keys_that_are_read() -> set[str]:

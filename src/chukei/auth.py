@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from chukei import keys, principal
 from chukei.config import AuthSettings, ServerSettings
 from chukei.errors import CallerError, Unavailable, origin_not_allowed
-from chukei.keys import Flaw, Peppers
+from chukei.keys import Flaw, KeyDirectory, Peppers
 from chukei.model import Caller, CallerKind, End, Headers, header
-from chukei.ports import Clock, KeyDirectory, StoreAway, TokenReader
+from chukei.ports import Clock, StoreAway
 from chukei.throttle import Throttle
-from chukei.tokens import TokenRefused, is_token
+from chukei.tokens import TokenReader, TokenRefused, is_token
 
 logger = logging.getLogger(__name__)
 

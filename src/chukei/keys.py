@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from chukei.config import Secret
 from chukei.ledger import Key
@@ -114,6 +115,18 @@ class Peppers:
 
     def __repr__(self) -> str:
         return f"Peppers({sorted(self._versions)})"
+
+
+class KeyDirectory(Protocol):
+    """Where callers' keys are found by their public id, without asking the database for each."""
+
+    async def find(self, id: str) -> Key | None:
+        """Return what is kept of a key, or None where there is no such key.
+
+        Raises:
+            StoreAway: what keys there are is not known.
+        """
+        ...
 
 
 class Flaw(StrEnum):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from chukei.ledger import Entry, Key, Question, Sum
 from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
-from chukei.model import Caller, Change, Headers
+from chukei.model import Change, Headers
 from chukei.telemetry import RequestRecord
 
 Clock = Callable[[], float]
@@ -298,29 +298,4 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Close it; may be called more than once."""
-        ...
-
-
-class KeyDirectory(Protocol):
-    """Where callers' keys are found by their public id, without asking the database for each."""
-
-    async def find(self, id: str) -> Key | None:
-        """Return what is kept of a key, or None where there is no such key.
-
-        Raises:
-            StoreAway: what keys there are is not known.
-        """
-        ...
-
-
-class TokenReader(Protocol):
-    """What verifies Entra ID access tokens."""
-
-    async def caller(self, token: bytes) -> Caller:
-        """Return whose token it is.
-
-        Raises:
-            TokenRefused: it does not open.
-            Unavailable: the keys that verify it cannot be had.
-        """
         ...

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from chukei.config import EntraSettings
 from chukei.errors import CallerError
@@ -60,6 +60,19 @@ class TokenRefused(Exception):
         super().__init__(flaw.value)
         self.flaw = flaw
         self.told = told
+
+
+class TokenReader(Protocol):
+    """What verifies Entra ID access tokens."""
+
+    async def caller(self, token: bytes) -> Caller:
+        """Return whose token it is.
+
+        Raises:
+            TokenRefused: it does not open.
+            Unavailable: the keys that verify it cannot be had.
+        """
+        ...
 
 
 class Version(StrEnum):

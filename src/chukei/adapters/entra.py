@@ -37,7 +37,7 @@ FETCH_SECONDS = 10.0
 
 
 class EntraTokens:
-    """Implements the TokenReader port. ``wall`` is Unix time, by which tokens expire."""
+    """Implements ``tokens.TokenReader``. ``wall`` is Unix time, by which tokens expire."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class EntraTokens:
         self.verifications = 0
 
     async def caller(self, token: bytes) -> Caller:
-        """See the TokenReader port."""
+        """See ``TokenReader``."""
         digest = hashlib.sha256(token).digest()
         known = self._verified.get(digest)
         if known is not None and self._clock() < known[1]:
@@ -67,7 +67,7 @@ class EntraTokens:
         try:
             issuer, key = await self._signing_keys.find(unverified.tenant, unverified.version, unverified.key_id)
         except NoKeys:
-            raise _unavailable() from None
+            raise _without_keys() from None
         if key is None:
             raise TokenRefused(TokenFlaw.KEY)
         self.verifications += 1
@@ -127,7 +127,7 @@ def fetcher(client: HttpClient, *, seconds: float = FETCH_SECONDS) -> Fetch:
                 finally:
                     answer.abort()  # nothing is fetched soon again, and on a reused connection a fetch could be two
         except TimeoutError:
-            raise UpstreamError("timeout", f"{parts.netloc} took too long", end=End.TIMEOUT) from None
+            raise UpstreamError("upstream_timeout", f"{parts.netloc} took too long", end=End.TIMEOUT) from None
 
     return fetch
 
@@ -135,12 +135,12 @@ def fetcher(client: HttpClient, *, seconds: float = FETCH_SECONDS) -> Fetch:
 async def _whole(answer: Answer) -> bytes:
     kind = (header(answer.headers, b"content-type") or b"").lower()
     if answer.status != 200 or b"json" not in kind or header(answer.headers, b"content-encoding") is not None:
-        raise UpstreamError("unexpected", f"status {answer.status}, not JSON", end=End.UNEXPECTED_ANSWER)
+        raise UpstreamError("unexpected_answer", f"status {answer.status}, not JSON", end=End.UNEXPECTED_ANSWER)
     parts = bytearray()
     while (data := await answer.read()) != b"":
         parts += data or b""
         if len(parts) > MAX_DOCUMENT_BYTES:
-            raise UpstreamError("unexpected", "the document is too large", end=End.UNEXPECTED_ANSWER)
+            raise UpstreamError("unexpected_answer", "the document is too large", end=End.UNEXPECTED_ANSWER)
     return bytes(parts)
 
 
@@ -149,7 +149,7 @@ def entra_installed() -> bool:
     return find_spec("jwt") is not None and find_spec("cryptography") is not None
 
 
-def _unavailable() -> Unavailable:
+def _without_keys() -> Unavailable:
     return Unavailable(
         "identity_unavailable",
         "The relay cannot verify access tokens now, since it has no keys of the identity provider; try again.",

@@ -24,7 +24,7 @@ FIRST_SECONDS = 5.0
 
 
 class KeyRing:
-    """Implements the KeyDirectory port. ``keep_seconds`` is how old the copy may become."""
+    """Implements ``keys.KeyDirectory``. ``keep_seconds`` is how old the copy may become."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class KeyRing:
         self._task: asyncio.Task[None] | None = None
 
     async def find(self, id: str) -> Key | None:
-        """See the KeyDirectory port."""
+        """See ``KeyDirectory``."""
         if self._read_at is None and not self._tried.is_set():
             try:
                 async with asyncio.timeout(self._first_seconds):
