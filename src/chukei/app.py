@@ -13,6 +13,7 @@ from chukei.adapters.assets import asset
 from chukei.adapters.books import Books, books_for
 from chukei.adapters.change_log import log_change
 from chukei.adapters.credentials import credential_for, identity_installed
+from chukei.adapters.databases import database_for
 from chukei.adapters.entra import entra_installed
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
@@ -80,9 +81,11 @@ def verify(settings: Settings) -> list[Problem]:
         message = "Redis needs one more package: pip install 'chukei[redis]'"
         problems.append(Problem("configuration", "stores.quota", message))
     ledger = settings.stores.ledger
-    if ledger is not None and not ledger.reveal().startswith("sqlite:") and find_spec("asyncpg") is None:
-        message = "PostgreSQL needs one more package: pip install 'chukei[postgres]'"
-        problems.append(Problem("configuration", "stores.ledger", message))
+    try:
+        if ledger is not None:
+            database_for(ledger.reveal())
+    except ValueError as error:
+        problems.append(Problem("configuration", "stores.ledger", str(error)))
     if settings.admin.api_key is not None and ledger is None and not settings.stores.ledger_by_default:
         message = 'means nothing without a database: set stores.ledger to something other than "none"'
         problems.append(Problem("configuration", "admin.api_key", message))

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chukei.config import (
+    AdminSettings,
     ConfigError,
+    LedgerSettings,
     LogSettings,
     PoolSettings,
     Secret,
@@ -67,6 +69,17 @@ deployment_header = true
 
 [stores]
 quota = "redis://cache.internal:6379/1"
+quota_away = "closed"
+replicas = 3
+ledger = "postgresql://ledger@db.internal/chukei"
+
+[ledger]
+retention_days = 90
+spool = "/var/spool/chukei"
+max_spool_bytes = 100_000
+
+[admin]
+api_key = { env = "ADMIN_KEY" }
 
 [auth]
 api_key = { env = "RELAY_KEY" }
@@ -102,7 +115,7 @@ client_id = "c-1"
 scope = "https://ai.azure.com/.default"
 priority = 2
 """
-KEYS = {"RELAY_KEY": SECRET, "EAST_KEY": SECRET + "-east"}
+KEYS = {"RELAY_KEY": SECRET, "EAST_KEY": SECRET + "-east", "ADMIN_KEY": SECRET + "-admin"}
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -133,6 +146,12 @@ def test_every_key(tmp_path: Path) -> None:
     )
     assert settings.stores.quota is not None
     assert settings.stores.quota.reveal() == "redis://cache.internal:6379/1"
+    assert (settings.stores.quota_away, settings.stores.replicas) == ("closed", 3)
+    assert settings.stores.ledger is not None
+    assert settings.stores.ledger.reveal() == "postgresql://ledger@db.internal/chukei"
+    assert settings.ledger == LedgerSettings(90.0, "/var/spool/chukei", 100_000)
+    assert settings.admin.api_key is not None
+    assert settings.admin.api_key.reveal() == SECRET + "-admin"
     assert settings.log == LogSettings("json", "debug")
     assert settings.auth.api_key is not None
     assert settings.auth.api_key.reveal() == SECRET
@@ -160,11 +179,20 @@ def test_every_key(tmp_path: Path) -> None:
 
 
 def test_the_test_above_sets_every_key_that_settings_have() -> None:
-    kinds = (ServerSettings, StreamSettings, UpstreamSettings, PoolSettings, StoreSettings, LogSettings)
+    kinds = (
+        ServerSettings,
+        StreamSettings,
+        UpstreamSettings,
+        PoolSettings,
+        StoreSettings,
+        LedgerSettings,
+        AdminSettings,
+        LogSettings,
+    )
     for kind in kinds:
         assert is_dataclass(kind)
         for field in fields(kind):
-            if field.name != "proxies":
+            if field.name not in ("proxies", "ledger_by_default"):  # read from other variables, and from ledger
                 assert f"\n{field.name} = " in FULL
 
 

@@ -102,7 +102,11 @@ def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | 
         return stores.ledger.reveal()
     if not stores.ledger_by_default:
         return None
-    folder = _state_folder(environment)
+    try:
+        folder = _state_folder(environment)
+    except RuntimeError:  # neither $HOME nor an entry in the system's list of users, as in some containers
+        logger.info("there is no ledger: this user has no home folder; set stores.ledger for one")
+        return None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
@@ -115,7 +119,11 @@ def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | 
 
 
 def _state_folder(environment: Mapping[str, str]) -> Path:
-    """Return where programs keep their state: systemd's folder, else that of the XDG Base Directory Specification."""
+    """Return where programs keep their state: systemd's folder, else that of the XDG Base Directory Specification.
+
+    Raises:
+        RuntimeError: nobody knows where this user's home is.
+    """
     given = environment.get("STATE_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)

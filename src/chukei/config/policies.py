@@ -45,9 +45,12 @@ def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) ->
         table.problem("", "the name has characters that could not stand in a log or a header")
     allowed = table.strings("models") if table.has("models") else None
     default = table.string("default_model")
-    for wanted in (*(allowed or ()), *([default] if default else [])):
+    asked = [("models", wanted) for wanted in allowed or ()]
+    if default is not None:
+        asked.append(("default_model", default))
+    for key, wanted in asked:
         if models and wanted not in models:
-            table.problem("models", f"names {wanted!r}, which is not one of the models: {', '.join(models)}")
+            table.problem(key, f"names {wanted!r}, which is not one of the models: {', '.join(models)}")
     if default is not None and allowed is not None and default not in allowed:
         table.problem("default_model", f"{default!r} is not among the models that are allowed")
     return Rules(

@@ -65,8 +65,8 @@ class Reader:
         self._known: set[str] = set()
 
     def problem(self, key: str, message: str) -> None:
-        """Note a mistake in this table."""
-        self._document.problem((*self._path, key), message)
+        """Note a mistake in this table; one of the table itself where the key is empty."""
+        self._document.problem((*self._path, key) if key else self._path, message)
 
     def has(self, key: str) -> bool:
         """Whether the key is set."""
