@@ -165,8 +165,10 @@ def _announcements(settings: "Settings") -> list[str]:
     loopback = settings.server.host in {"127.0.0.1", "localhost", "::1"}
     if settings.auth.anonymous:
         lines.append("chukei: warning: auth.anonymous is true: everybody who reaches this address is served")
-    elif settings.auth.api_key is None and not loopback:
-        lines.append("chukei: warning: no access key is set, so only callers on this machine are served")
+    elif not settings.closed and not loopback:
+        lines.append(
+            "chukei: warning: no access key is set, so without one of `chukei keys` only this machine is served"
+        )
     if settings.simulated:
         lines.append("chukei: no Azure OpenAI resource is configured: the built-in simulator answers")
     return lines

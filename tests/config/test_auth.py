@@ -5,7 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.fakes import FakeClock
 
+from chukei.adapters.access import access
 from chukei.config import AuthSettings, ConfigError, EntraSettings, Settings, load
 
 TENANT = "11111111-AAAA-4bbb-8ccc-222222222222"
@@ -162,3 +164,22 @@ ENTRA = f'[auth.entra]\ntenant = "{TENANT}"\naudience = "{CLIENT}"\n'
 )
 def test_mistakes(tmp_path: Path, text: str, problem: str) -> None:
     assert any(found.startswith(problem) for found in problems(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ("", False),
+        ("[auth]\nanonymous = true", False),
+        ("[callers.x]\n[callers.y]", False),
+        (f'[callers.x]\n[callers.y]\nkey_sha256 = "{"0" * 64}"', True),
+        ('[auth]\napi_key = { env = "RELAY_KEY" }', True),
+        ("[auth]\napp_service = true", True),
+        (ENTRA, True),
+    ],
+)
+def test_what_closes_the_door_to_this_machine_too(tmp_path: Path, text: str, closed: bool) -> None:
+    settings = read(tmp_path, text)
+    assert settings.closed is closed
+    gatekeeper = access(settings, FakeClock(), FakeClock()).gatekeeper
+    assert ("closed" in repr(gatekeeper)) is closed

@@ -228,3 +228,10 @@ class Settings:
     open: Deployment | None = None
     simulated: bool = False
     notices: tuple[str, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody is served without a credential, also on this machine."""
+        auth = self.auth
+        in_file = any(caller.key_sha256 is not None for caller in self.policies.callers.values())
+        return auth.api_key is not None or auth.entra is not None or auth.app_service or in_file
