@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chukei.limits import Amounts, Limit, Limits, Subject
@@ -48,6 +48,9 @@ def at(ms: int) -> Now:
 # The calendar.
 
 
+@example(date(2000, 2, 29))  # the last day of four hundred years
+@example(date(2100, 2, 28))
+@example(date(2096, 2, 29))
 @given(st.dates(min_value=date(1, 1, 1)))
 def test_a_day_is_in_the_month_that_the_calendar_says(day: date) -> None:
     number = (day - date(1970, 1, 1)).days

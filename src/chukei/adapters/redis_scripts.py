@@ -21,10 +21,10 @@ from chukei.ports import StoreAway
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 0.075
+ANSWER_SECONDS = 0.07
 """How long a call waits for its answer while nothing else is answered; then Redis is away."""
 
-LOOKS, LOOK_SECONDS = 4, 0.005
+LOOKS, LOOK_SECONDS = 3, 0.005
 """Before that is concluded, how often and for how long it is looked again: it may be this process that was busy."""
 
 LANES = 4
