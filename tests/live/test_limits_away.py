@@ -1,0 +1,187 @@
+"""Limits while the Redis that relays share is stopped, stalled or back again, and after a relay was killed."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.live.callers import ENVIRONMENT, CountingUpstream, Table, ask, config, count, hammer, insist, until
+from tests.live.plain_http import Answer
+from tests.live.redis_server import RedisServer
+from tests.live.relays import RelayProcess
+
+from chukei.quota import LEASE_SECONDS
+
+pytestmark = pytest.mark.anyio
+
+CALLERS: dict[str, Table] = {
+    "rates": {"limits": {"requests_per_minute": 20, "tokens_per_minute": 1_000_000}},
+    "slots": {"limits": {"concurrent": 6}},
+    "money": {"limits": {"money_per_month": 0.05, "requests_per_minute": 20}},
+    "free": {},
+    "busy": {"limits": {"requests_per_minute": 1_000_000}},
+}
+SLOW = 0.07
+"""A little less than Redis is waited for; other answers take a few milliseconds here."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Two relays, what they share and what they ask."""
+
+    relays: list[RelayProcess]
+    redis: RedisServer
+    upstream: CountingUpstream
+
+    @property
+    def urls(self) -> list[str]:
+        return [relay.url for relay in self.relays]
+
+    async def said(self, text: str) -> None:
+        """Wait until each relay has logged something."""
+        await until(lambda: _all(any(text in line for line in relay.log) for relay in self.relays))
+
+
+async def _all(each: object) -> bool:
+    return all(each)  # type: ignore[call-overload, no-any-return]
+
+
+@asynccontextmanager
+async def two_relays(directory: Path, away: str) -> AsyncIterator[Setup]:
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(CountingUpstream())
+        redis = stack.enter_context(RedisServer())
+        stores = {"quota": redis.url, "quota_away": away, "replicas": 2}
+        file = str(config(directory / "chukei.toml", upstream.url, CALLERS, stores=stores))
+        relays = [stack.enter_context(RelayProcess(ENVIRONMENT, "--config", file)) for _ in range(2)]
+        yield Setup(relays, redis, upstream)
+        assert not any("Traceback" in line for relay in relays for line in relay.log)
+
+
+def refused_for_now(answer: Answer) -> bool:
+    """Whether the caller is told to come back soon, since nobody knows what it may use."""
+    if answer.status != 503:
+        return False
+    assert answer.error["code"] == "quota_unavailable"
+    return answer.header("retry-after") is not None
+
+
+@pytest.mark.parametrize("away", ["by_kind", "open", "closed"])
+async def test_redis_stops_and_comes_back(tmp_path: Path, away: str) -> None:
+    async with two_relays(tmp_path, away) as setup:
+        assert (await insist(setup.urls[0], "money", max_tokens=100)).status == 200
+        setup.redis.stop()
+        # The first to ask finds out; nobody waits for longer than that.
+        rates = await hammer(setup.urls, "rates", each=2)
+        money = await hammer(setup.urls, "money", each=2, max_tokens=100)
+        free = await hammer(setup.urls, "free", each=1)
+        assert count(free).granted == len(free)
+        if away == "closed":
+            assert all(map(refused_for_now, [*rates, *money]))
+        else:
+            assert count(rates) == (20, 0)  # ten each
+            refused = next(answer for answer in rates if answer.status == 429)
+            assert "your limit is 10 " in refused.error["message"]
+        if away == "by_kind":
+            assert all(map(refused_for_now, money))
+        if away == "open":
+            assert count(money) == (20, 0)
+        await setup.said("quotas are not shared at the moment")
+        setup.redis.start()
+        await setup.said("quotas: Redis is back")
+        for url in setup.urls:
+            assert (await insist(url, "money", max_tokens=100)).status == 200
+        await setup.said("quotas are shared again")
+
+
+@pytest.mark.parametrize("away", ["by_kind", "closed"])
+async def test_a_stall_is_felt_once(tmp_path: Path, away: str) -> None:
+    async with two_relays(tmp_path, away) as setup:
+        for url in setup.urls:
+            assert (await insist(url, "busy")).status == 200
+        setup.redis.pause()
+        seconds = []
+        for turn in range(60):
+            began = time.monotonic()
+            answer = await ask(setup.urls[turn % 2], "busy")
+            seconds.append(time.monotonic() - began)
+            assert answer.status == 200 if away == "by_kind" else refused_for_now(answer)
+        # At most once for each relay; the rest is left for what else keeps this machine busy.
+        assert 1 <= sum(each > SLOW for each in seconds) <= 12, seconds
+        setup.redis.resume()
+        await setup.said("quotas: Redis is back")
+        for url in setup.urls:
+            assert (await insist(url, "busy")).status == 200
+
+
+async def test_a_stall_while_requests_run_takes_nothing_from_them(tmp_path: Path) -> None:
+    """What ends while Redis is away is settled when it is back: all six places are free again."""
+    async with two_relays(tmp_path, "by_kind") as setup:
+        setup.upstream.holding.add("slots")
+        running = [asyncio.create_task(ask(setup.urls[n % 2], "slots", stream=True)) for n in range(6)]
+        await until(lambda: _all([len(setup.upstream.held("slots")) == 6]))
+        setup.upstream.holding.clear()
+        setup.redis.pause()
+        for visit in setup.upstream.held("slots"):
+            visit.release()
+        assert [answer.status for answer in await asyncio.gather(*running)] == [200] * 6
+        setup.redis.resume()
+        assert await leases(setup.redis, "slots", 0)
+        setup.upstream.holding.add("slots")
+        await until(lambda: _shared(setup))
+        again = asyncio.create_task(hammer(setup.urls, "slots", each=1, connections=20))
+        await until(lambda: _all([len(setup.upstream.held("slots")) == 6]))
+        for visit in setup.upstream.held("slots"):
+            visit.release()
+        assert count(await again).granted == 6
+
+
+async def _shared(setup: Setup) -> bool:
+    """Whether both relays have Redis again."""
+    lines = [[line for line in relay.log if "quotas: Redis is" in line] for relay in setup.relays]
+    return all(not each or "Redis is back" in each[-1] for each in lines)
+
+
+async def leases(redis: RedisServer, caller: str, wanted: int) -> bool:
+    """Wait until a caller holds so many places."""
+    name = f"{{chukei:quota}}:leases:caller:{caller}"
+    await until(lambda: _all([redis.command("ZCARD", name) == b":%d\r\n" % wanted]))
+    return True
+
+
+async def test_the_places_of_a_killed_relay_come_back(tmp_path: Path) -> None:
+    """A place is a lease. The test moves its end instead of waiting for all of its 30 s, unless it is told to wait."""
+    async with two_relays(tmp_path, "by_kind") as setup:
+        doomed, other = setup.relays
+        setup.upstream.holding.add("slots")
+        running = [asyncio.create_task(ask(doomed.url, "slots")) for _ in range(6)]
+        await until(lambda: _all([len(setup.upstream.held("slots")) == 6]))
+        killed = time.monotonic()
+        doomed.stop(signal.SIGKILL)
+        await asyncio.gather(*running, return_exceptions=True)
+        setup.upstream.holding.clear()
+        assert (await insist(other.url, "slots")).status == 429  # they may still be running, for all anyone knows
+        if os.environ.get("CHUKEI_SLOW"):
+            await until(lambda: _granted(other.url), LEASE_SECONDS + 5)
+            assert time.monotonic() - killed <= LEASE_SECONDS + 1
+            return
+        move_leases(setup.redis, "slots", 27.0)
+        await until(lambda: _granted(other.url), 5.0)
+
+
+async def _granted(url: str) -> bool:
+    return (await ask(url, "slots")).status == 200
+
+
+def move_leases(redis: RedisServer, caller: str, seconds: float) -> None:
+    """Bring the ends of leases nearer."""
+    name = f"{{chukei:quota}}:leases:caller:{caller}"
+    members = [line for line in redis.command("ZRANGE", name, "0", "-1").split(b"\r\n") if len(line) == 32]
+    assert members
+    for member in members:
+        redis.command("ZINCRBY", name, str(-int(seconds * 1000)), member.decode())
