@@ -71,7 +71,7 @@ deployment_header = true
 quota = "redis://cache.internal:6379/1"
 quota_away = "closed"
 replicas = 3
-ledger = "postgresql://ledger@db.internal/chukei"
+ledger = "postgresql://db.internal/chukei"
 
 [ledger]
 retention_days = 90
@@ -148,7 +148,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert settings.stores.quota.reveal() == "redis://cache.internal:6379/1"
     assert (settings.stores.quota_away, settings.stores.replicas) == ("closed", 3)
     assert settings.stores.ledger is not None
-    assert settings.stores.ledger.reveal() == "postgresql://ledger@db.internal/chukei"
+    assert settings.stores.ledger.reveal() == "postgresql://db.internal/chukei"
     assert settings.ledger == LedgerSettings(90.0, "/var/spool/chukei", 100_000)
     assert settings.admin.api_key is not None
     assert settings.admin.api_key.reveal() == SECRET + "-admin"
