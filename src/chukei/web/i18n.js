@@ -22,11 +22,16 @@ export function pickLanguage(wanted) {
 /** Fires `change` when the language does. */
 export class Words extends EventTarget {
   #language;
+  #languages;
 
-  /** @param {string} language */
-  constructor(language) {
+  /**
+   * @param {string} language
+   * @param {typeof LANGUAGES} [languages] with the words of a page
+   */
+  constructor(language, languages = LANGUAGES) {
     super();
     this.#language = language;
+    this.#languages = languages;
   }
 
   get language() {
@@ -44,14 +49,14 @@ export class Words extends EventTarget {
    * @returns {string}
    */
   say(key, values = {}) {
-    const text = LANGUAGES[this.#language].strings[key];
+    const text = this.#languages[this.#language].strings[key];
     if (text === undefined) throw new Error(`no words for "${key}" in ${this.#language}`);
     return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
   }
 
   /** @param {string} key */
   has(key) {
-    return key in LANGUAGES[this.#language].strings;
+    return key in this.#languages[this.#language].strings;
   }
 
   /**
