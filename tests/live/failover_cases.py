@@ -213,6 +213,14 @@ INSTEAD = (
 )
 
 
+LIMITED = Case(
+    "event-of-a-rate-limit",
+    "rate_limit_exceeded",
+    [Send(head() + chunk(b"data: " + _RATE_LIMIT.encode() + b"\n\n") + LAST_CHUNK)],
+    after=_C,
+    seconds=10,
+)
+
 FAILED_RESPONSE = (
     b'event: error\ndata: {"type":"error","code":"server_error","message":"The server had an error.","param":null}\n\n'
     b'event: response.failed\ndata: {"type":"response.failed","response":{"id":"r1","status":"failed","error":'
@@ -238,7 +246,7 @@ def arriving(ask: Ask) -> Iterator[Case]:
 
 def cases() -> Iterator[tuple[Ask, Case, bool]]:
     """Every case for a chat, at once and after heartbeats; what can differ elsewhere for the other forms."""
-    chat = (*CONNECTING, *SENT, *arriving(CHAT), *INSTEAD)
+    chat = (*CONNECTING, *SENT, *arriving(CHAT), LIMITED, *INSTEAD)
     for case in chat:
         yield CHAT, case, False
     for case in chat:
