@@ -116,7 +116,9 @@ class Health:
             self._place(member, now)
 
     def failed(self, member: Member, now: float, verdict: Verdict, *, trial: int) -> None:
-        """Note that a request failed."""
+        """Note that a request failed; what is not the deployment's affair leaves no trace."""
+        if verdict.fault in (Fault.CALLER, Fault.MISPLACED):
+            return
         member.failed += 1
         member.last_error = verdict.why
         if verdict.fault is Fault.BUSY:
