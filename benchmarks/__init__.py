@@ -9,5 +9,9 @@ workloads.py  what is measured
 measure.py    one workload through one relay
 report.py     many rounds into one table
 
-Each of upstream, clients and relays is a process of its own. `scripts/bench` runs it all.
+Each of upstream, clients and relays is a process of its own. `scripts/bench` runs it all. By themselves run:
+
+choosing.py   what choosing a deployment costs, by their number
+replicas.py   fifty replicas before Azure's limits, in invented time; fleet.py is what it simulates
+plot.py       lines into an SVG
 """

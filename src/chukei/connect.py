@@ -94,7 +94,11 @@ async def _begin(
         raise _unexpected(
             "unexpected_content_type", f"The upstream answered {_shown(content_type)}, not what was asked for."
         )
-    return await _whole(answer)
+    opened = await _whole(answer)
+    if opened.whole and content_type == b"application/json" and not _is_whole_json(opened.first):
+        message = "The upstream's answer is no JSON, or was cut off."
+        raise UpstreamError("unexpected_answer", message, end=End.UNEXPECTED_ANSWER)
+    return opened
 
 
 async def _not_a_stream(answer: Answer) -> UpstreamError:
@@ -144,6 +148,11 @@ async def _whole(answer: Answer) -> Opened:
         if error is not None:
             raise error_of_event(error)
     return Opened(answer, None, body, whole=ended)
+
+
+def _is_whole_json(body: bytes) -> bool:
+    """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
+    return body[:64].lstrip()[:1] == b"{" and body[-64:].rstrip()[-1:] == b"}"
 
 
 def _refuse_encoding(headers: Headers) -> None:

@@ -213,6 +213,22 @@ INSTEAD = (
 )
 
 
+LIMITED = Case(
+    "event-of-a-rate-limit",
+    "rate_limit_exceeded",
+    [Send(head() + chunk(b"data: " + _RATE_LIMIT.encode() + b"\n\n") + LAST_CHUNK)],
+    after=_C,
+    seconds=10,
+)
+
+NO_LENGTH = head("application/json").replace(b"transfer-encoding: chunked", b"connection: close")
+UNREADABLE = (
+    Case("json-cut", "unexpected_answer", [Send(NO_LENGTH + b'{"id":"c1","choices":[{"index":0'), Close()]),
+    Case("json-empty", "unexpected_answer", [Send(head("application/json", length=0))]),
+    Case("json-none", "unexpected_answer", [Send(head("application/json", length=8) + b"Welcome.")]),
+)
+"""Whole answers that the rules of HTTP find nothing wrong with."""
+
 FAILED_RESPONSE = (
     b'event: error\ndata: {"type":"error","code":"server_error","message":"The server had an error.","param":null}\n\n'
     b'event: response.failed\ndata: {"type":"response.failed","response":{"id":"r1","status":"failed","error":'
@@ -238,13 +254,13 @@ def arriving(ask: Ask) -> Iterator[Case]:
 
 def cases() -> Iterator[tuple[Ask, Case, bool]]:
     """Every case for a chat, at once and after heartbeats; what can differ elsewhere for the other forms."""
-    chat = (*CONNECTING, *SENT, *arriving(CHAT), *INSTEAD)
+    chat = (*CONNECTING, *SENT, *arriving(CHAT), LIMITED, *INSTEAD)
     for case in chat:
         yield CHAT, case, False
     for case in chat:
         if not case.at_once:
             yield CHAT, case, True
-    for case in (*CONNECTING[:2], *SENT, *arriving(COMPLETION), *INSTEAD):
+    for case in (*CONNECTING[:2], *SENT, *arriving(COMPLETION), *UNREADABLE, *INSTEAD):
         if case.code != "upstream_timeout":  # `answer_seconds` is for all tries together
             yield COMPLETION, case, False
     for case in (CONNECTING[0], *arriving(EMBEDDING), *INSTEAD[:8]):

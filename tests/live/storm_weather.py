@@ -19,9 +19,9 @@ STALL_LIMIT = 1.0
 LONGEST_REST = 0.6
 """Seconds for which the relay leaves a failing deployment alone at most, in the storm."""
 
-SETTLE = STALL_LIMIT + LONGEST_REST + 0.4
+SETTLE = STALL_LIMIT + 2 * LONGEST_REST + 0.3
 """Seconds after a spell in which a deployment may still be left alone, rightly: the last requests that it let stall
-fail only now, the breaker opens for its time, and a trial has to be answered."""
+fail only now, the breaker opens for its time, and one trial at a time is let through for as long again."""
 
 ANCHORED = 4.0
 """Seconds for which a deployment is the anchor."""

@@ -73,7 +73,7 @@ async def test_a_failure_before_output_is_invisible(
         bench.heal(ask)
         _arm(bench, case, held=late)
         for number in range(1, rounds + 1):
-            await _play(relay, bench, ask, case, number, late=late)
+            client = await _play(relay, bench, ask, case, number, late=late)
             known = deployments(relay)["a"]
             if number < rounds:
                 assert (known.status, known.last_error, known.failed) == (Status.READY, case.code, number)
@@ -82,7 +82,9 @@ async def test_a_failure_before_output_is_invisible(
         if case.seconds:
             assert case.seconds - 5 < known.seconds <= case.seconds
         asked = bench.asked
-        assert (await answer_of(relay, ask)).body == ask.shown
+        healthy = await answer_of(relay, ask)
+        assert healthy.body == ask.shown
+        assert _lasting(healthy) == _lasting(client), "a header tells of the failure"
         assert relay.records[-1].tries[0].deployment == "b", "the first one was not left alone"
         assert bench.asked == (asked[0], asked[1] + 1, 0)
         if not late and ask in SEEN:
@@ -91,7 +93,7 @@ async def test_a_failure_before_output_is_invisible(
             assert [attempt.deployment for attempt in relay.records[-1].tries] == ["a2", "b2"]
 
 
-async def _play(relay: InProcessRelay, bench: Bench, ask: Ask, case: Case, number: int, *, late: bool) -> None:
+async def _play(relay: InProcessRelay, bench: Bench, ask: Ask, case: Case, number: int, *, late: bool) -> RawClient:
     """Ask once, and check what the client sees and what is recorded."""
     async with RawClient(relay.url) as client:
         await client.post(ask.path, ask.of("chat"))
@@ -113,6 +115,12 @@ async def _play(relay: InProcessRelay, bench: Bench, ask: Ask, case: Case, numbe
     assert first.usage == (prompt if case.billed else None)
     assert (second.deployment, second.code) == ("b", None)
     assert bench.asked[1:] == (number, 0)
+    return client
+
+
+def _lasting(client: RawClient) -> dict[str, str]:
+    """Return the headers that are the same in each answer."""
+    return {name: value for name, value in client.headers.items() if name not in ("date", "x-request-id")}
 
 
 SEEN = {

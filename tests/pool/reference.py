@@ -92,6 +92,10 @@ class Reference:
 
     def chosen(self, lease: Lease, cost: int, now: float) -> None:
         breaker = self.breakers[lease.deployment]
+        stale = breaker.until is not None and now >= breaker.until + self.settings.max_breaker_seconds
+        if stale and breaker.trial is None:
+            self._close(lease.deployment)
+            breaker = self.breakers[lease.deployment]
         if breaker.until is not None:
             assert now >= breaker.until
             assert breaker.trial is None, "two trials of one breaker"

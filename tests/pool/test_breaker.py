@@ -152,3 +152,12 @@ def test_0_switches_counting_off() -> None:
     found = breaker(breaker_failures=0)
     assert {found.failed(NOW, "upstream_lost", trial=0) for _ in range(100)} == {None}
     assert found.state(NOW) is State.CLOSED
+
+
+def test_one_that_nobody_has_needed_for_long_is_stale() -> None:
+    found = opened()
+    longest = SETTINGS.max_breaker_seconds
+    assert [found.is_stale(found.until + after) for after in (0.0, longest - 0.01, longest)] == [False, False, True]
+    found.enter()
+    assert not found.is_stale(found.until + longest), "it is being tried"
+    assert not breaker().is_stale(NOW)

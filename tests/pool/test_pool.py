@@ -208,3 +208,31 @@ def test_failures_open_a_deployment_and_one_trial_brings_it_back() -> None:
     assert (trial.deployment.name, other.deployment.name) == ("a", "b")
     trial.answered(later, 0.2, NO_HEADERS)
     assert begin(pool, later).deployment.name == "a"
+
+
+def test_who_may_hold_what_others_have_not() -> None:
+    pool = pool_of([deployment("a"), deployment("b", weight=0), deployment("c", priority=2)])
+    first = begin(pool)
+    second = pool.choose_holder(None, NOW, cost=1, tried=[first.member], without=[first.member])
+    assert second is not None
+    third = pool.choose_holder(None, NOW, cost=1, tried=[first.member, second.member], without=[first.member])
+    assert third is not None
+    assert [lease.deployment.name for lease in (first, second, third)] == ["a", "b", "c"]
+    every = [lease.member for lease in (first, second, third)]
+    assert pool.choose_holder(None, NOW, cost=1, tried=every, without=every) is None
+    third.failed(NOW, busy(4.0))
+    with pytest.raises(Unavailable) as caught:
+        pool.choose_holder(None, NOW, cost=1, tried=every, without=every[:2])
+    assert (caught.value.code, wait_of(caught.value)) == ("stateful_deployment_busy", 4.0)
+
+
+def test_only_a_long_silence_of_one_that_was_outrun_counts() -> None:
+    pool = pool_of([deployment("a")])
+    lease = begin(pool)
+    lease.outrun(NOW, 60.0)
+    for _ in range(20):
+        lease.answered(NOW, 1.0, NO_HEADERS)
+    lease.outrun(NOW, 0.5)
+    assert lease.member.percentile(0.0) == 1.0
+    lease.outrun(NOW, 9.0)
+    assert (lease.member.percentile(0.0), lease.member.percentile(1.0)) == (1.0, 9.0)

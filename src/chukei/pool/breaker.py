@@ -78,6 +78,10 @@ class Breaker:
         """Whether a request may be sent: always while closed, one at a time while half-open."""
         return self.why is None or (now >= self.until and not self.trial)
 
+    def is_stale(self, now: float) -> bool:
+        """Whether nobody has needed it for so long after it was open that what opened it says nothing any more."""
+        return self.why is not None and not self.trial and now >= self.until + self._settings.max_breaker_seconds
+
     def enter(self) -> int:
         """Take note of a request that is being sent; return the number of the trial that it is, or 0."""
         if self.why is None:

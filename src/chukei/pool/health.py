@@ -85,6 +85,9 @@ class Health:
 
     def entered(self, member: Member, now: float, cost: int) -> int:
         """Note a request that is being sent; return its number as a trial of the breaker, or 0."""
+        if member.breaker.is_stale(now):
+            # One trial would keep all others out of a tier that is needed again after a long time.
+            member.breaker.close()
         trial = member.breaker.enter()
         member.outstanding += 1
         member.tokens += cost
@@ -113,7 +116,9 @@ class Health:
             self._place(member, now)
 
     def failed(self, member: Member, now: float, verdict: Verdict, *, trial: int) -> None:
-        """Note that a request failed."""
+        """Note that a request failed; what is not the deployment's affair leaves no trace."""
+        if verdict.fault in (Fault.CALLER, Fault.MISPLACED):
+            return
         member.failed += 1
         member.last_error = verdict.why
         if verdict.fault is Fault.BUSY:
