@@ -7,6 +7,7 @@ from datetime import datetime
 
 from chukei.errors import CallerError, UpstreamError
 from chukei.ledger import Entry, Key, Question, Sum
+from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
 from chukei.model import Headers
 from chukei.ports import ClientGone, StoreAway
 from chukei.telemetry import RequestRecord
@@ -228,6 +229,34 @@ class FakeHook:
         self.records.append(record)
         if self._failure is not None:
             raise self._failure
+
+
+class FakeQuota:
+    """Accounts that answer as they are told and remember what they were asked."""
+
+    def __init__(self, answer: Refusal | StoreAway | tuple[Headroom, ...] = ()) -> None:
+        self._answer = answer
+        self.reserved: list[tuple[str, tuple[Subject, ...], Amounts]] = []
+        self.settled: list[tuple[str, Amounts]] = []
+
+    async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
+        self.reserved.append((id, tuple(subjects), estimate))
+        if isinstance(self._answer, StoreAway):
+            raise self._answer
+        return self._answer if isinstance(self._answer, Refusal) else Grant(id, self._answer)
+
+    async def settle(self, id: str, actual: Amounts) -> None:
+        await asyncio.sleep(0)
+        self.settled.append((id, actual))
+
+    async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
+        return self._answer if isinstance(self._answer, tuple) else ()
+
+    def start(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
 
 
 class FakeDatabase:

@@ -1,17 +1,16 @@
 """May a request be made, and on whose account? What is reserved, what is settled, what a caller is told."""
 
-import asyncio
 import json
 import math
-from collections.abc import Sequence
 
 import pytest
+from tests.fakes import FakeQuota
 
 from chukei import call as calls
 from chukei.admission import Admission, refused
 from chukei.call import Call
 from chukei.errors import CallerError, RelayError, Unavailable
-from chukei.limits import Amounts, Grant, Headroom, Limit, Limits, Prices, Refusal, Rules, Subject
+from chukei.limits import Amounts, Headroom, Limit, Limits, Prices, Refusal, Rules
 from chukei.model import Caller, CallerKind, Deployment, Model
 from chukei.policy import EVERYBODY, Policies, Policy
 from chukei.ports import StoreAway
@@ -26,34 +25,6 @@ GROUPS = {
     "research": Rules(limits=Limits(requests_per_minute=60), total=Limits(tokens_per_minute=9000)),
     EVERYBODY: Rules(total=Limits(money_per_month=5_000_000)),
 }
-
-
-class FakeQuota:
-    """A store that answers as it is told and remembers what it was asked."""
-
-    def __init__(self, answer: Refusal | StoreAway | tuple[Headroom, ...] = ()) -> None:
-        self._answer = answer
-        self.reserved: list[tuple[str, tuple[Subject, ...], Amounts]] = []
-        self.settled: list[tuple[str, Amounts]] = []
-
-    async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
-        self.reserved.append((id, tuple(subjects), estimate))
-        if isinstance(self._answer, StoreAway):
-            raise self._answer
-        return self._answer if isinstance(self._answer, Refusal) else Grant(id, self._answer)
-
-    async def settle(self, id: str, actual: Amounts) -> None:
-        await asyncio.sleep(0)
-        self.settled.append((id, actual))
-
-    async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
-        return self._answer if isinstance(self._answer, tuple) else ()
-
-    def start(self) -> None:
-        return None
-
-    async def close(self) -> None:
-        return None
 
 
 def call(**fields: object) -> Call:

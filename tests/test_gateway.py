@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from tests.fakes import (
@@ -13,6 +13,7 @@ from tests.fakes import (
     FakeCredential,
     FakeHook,
     FakeIncoming,
+    FakeQuota,
     FakeReply,
     FakeUpstream,
 )
@@ -24,11 +25,12 @@ from chukei.config import Settings, load
 from chukei.errors import CallerError, UpstreamError
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
-from chukei.model import End
+from chukei.limits import Amounts, Headroom, Limit, Refusal
+from chukei.model import End, Headers
 from chukei.pages import Asset, Pages
 from chukei.policy import Policies
 from chukei.pool import Pool
-from chukei.ports import Credential, QuotaStore
+from chukei.ports import Credential, QuotaStore, StoreAway
 from chukei.telemetry import RequestRecord
 from chukei.usage import Usage
 
@@ -59,10 +61,11 @@ class Bench:
         credential: FakeCredential | None = None,
         quotas: QuotaStore | None = None,
         books_full: bool = False,
+        environment: Mapping[str, str] | None = None,
         **extra: str,
     ) -> None:
-        environment = ENVIRONMENT | {key.upper(): value for key, value in extra.items()}
-        self.settings: Settings = load(None, environment)
+        variables = ENVIRONMENT | {key.upper(): value for key, value in extra.items()} | dict(environment or {})
+        self.settings: Settings = load(None, variables)
         policies = self.settings.policies
         self.upstream = FakeUpstream(*answers)
         self.clock = FakeClock()
@@ -657,3 +660,228 @@ async def test_who_answered_is_told_where_that_is_wanted(shown: bool) -> None:
         bench = Bench(answer, chukei_pool__deployment_header=str(shown).lower())
         reply, _ = await bench.serve(FakeIncoming(body))
         assert dict(reply.headers).get(b"x-chukei-deployment") == (b"azure" if shown else None)
+
+
+# Accounts: what is reserved is settled once, whatever becomes of the request.
+
+LIMITED = {"CHUKEI_GROUPS__EVERYBODY__LIMITS__TOKENS_PER_MINUTE": "100000"}
+HALF = b'data: {"choices":[{"delta":{"content":"hi'
+ESTIMATED = Amounts(len(BODY) // 4 + 1)
+"""What a stream has used that breaks after one event, before Azure has counted."""
+
+
+class Accounts(FakeQuota):
+    """Accounts that check that each reservation is settled, and settled once."""
+
+    def check(self, used: Amounts) -> None:
+        [(reserved, _, estimate)] = self.reserved
+        assert self.settled == [(reserved, used)]
+        assert estimate.tokens > 500
+
+    def untouched(self) -> None:
+        assert (self.reserved, self.settled) == ([], [])
+
+
+async def accounted(
+    incoming: FakeIncoming, *answers: FakeAnswer | Exception, environment: Mapping[str, str] | None = None
+) -> tuple[Accounts, RequestRecord]:
+    accounts = Accounts()
+    bench = Bench(*answers, quotas=accounts, environment={**LIMITED, **(environment or {})})
+    _, record = await bench.serve(incoming)
+    await bench.gateway.settled()
+    return accounts, record
+
+
+WHOLE_ANSWER = b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}'
+BAD_STATUS = b'{"error":{"message":"no"}}'
+
+# What the deployment does, and what the request has used then.
+OUTCOMES = [
+    pytest.param(BODY, [ROLE, CONTENT, FINISH, USAGE + sse.DONE], End.COMPLETED, Amounts(12), id="counted"),
+    pytest.param(BODY, [CONTENT, FINISH, sse.DONE], End.COMPLETED, Amounts(len(BODY) // 4 + 2), id="not counted"),
+    pytest.param(BODY, [CONTENT, LOST], End.TRUNCATED, ESTIMATED, id="broken"),
+    pytest.param(BODY, [HALF, LOST], End.UPSTREAM_LOST, Amounts(len(BODY) // 4), id="broken before output"),
+    pytest.param(BODY, [CONTENT, b"data: " + b"x" * 5000], End.EVENT_TOO_LARGE, ESTIMATED, id="a giant event"),
+    pytest.param(BODY, [CONTENT], End.TIMEOUT, ESTIMATED, id="silence"),
+    pytest.param(BODY, [ROLE], End.TIMEOUT, Amounts(len(BODY) // 4), id="silence before output"),
+]
+
+
+@pytest.mark.parametrize(("body", "reads", "end", "used"), OUTCOMES)
+async def test_a_reservation_is_settled_once_however_a_stream_ends(
+    body: bytes, reads: list[bytes | UpstreamError], end: End, used: Amounts
+) -> None:
+    limits = {
+        "CHUKEI_STREAM__MAX_EVENT_BYTES": "4096",
+        "CHUKEI_STREAM__IDLE_SECONDS": "0.02",
+        "CHUKEI_STREAM__FIRST_TOKEN_SECONDS": "0.02",
+    }
+    accounts, record = await accounted(FakeIncoming(body), FakeAnswer(reads), environment=limits)
+    assert record.end is end
+    accounts.check(used)
+
+
+async def test_a_whole_answers_reservation_is_settled_once() -> None:
+    accounts, _ = await accounted(FakeIncoming(WHOLE), FakeAnswer([WHOLE_ANSWER, b""], headers=JSON))
+    accounts.check(Amounts(3))
+
+
+@pytest.mark.parametrize("body", [BODY, WHOLE])
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+async def test_what_the_upstream_refuses_is_given_back(status: int, body: bytes) -> None:
+    answer = FakeAnswer([BAD_STATUS, b""], status=status, headers=JSON)
+    accounts, record = await accounted(FakeIncoming(body), answer)
+    assert record.usage is None
+    accounts.check(Amounts())
+
+
+@pytest.mark.parametrize("failure", [LOST, ZeroDivisionError("a fault")], ids=["the upstream's", "our own"])
+async def test_a_failure_settles_too(failure: Exception) -> None:
+    accounts, record = await accounted(FakeIncoming(BODY), failure)
+    assert record.end in (End.UPSTREAM_LOST, End.INTERNAL_ERROR)
+    accounts.check(Amounts(usage_of(record)))
+
+
+def usage_of(record: RequestRecord) -> int:
+    """Return the tokens that a request without output is recorded with: sent perhaps, counted by nobody."""
+    return record.usage.input + record.usage.output if record.usage is not None else 0
+
+
+async def test_without_a_deployment_nothing_is_kept() -> None:
+    accounts = Accounts()
+    bench = Bench(LOST, LOST, LOST, quotas=accounts, environment=LIMITED)
+    for _ in range(4):
+        await bench.serve(FakeIncoming(BODY))
+        last = bench.hook.records.pop()
+    await bench.gateway.settled()
+    assert last.end is End.NO_DEPLOYMENT
+    assert [id for id, _, _ in accounts.reserved] == [id for id, _ in accounts.settled]
+    assert accounts.settled[-1][1] == Amounts()
+
+
+PHASES = [
+    pytest.param(None, BODY, id="waiting"),
+    pytest.param([ROLE], BODY, id="before output"),
+    pytest.param([CONTENT], BODY, id="in mid-stream"),
+    pytest.param([b"{"], WHOLE, id="in a whole answer"),
+]
+
+
+async def interrupted(reads: Sequence[bytes] | None, body: bytes, how: str) -> tuple[Accounts, RequestRecord]:
+    """Serve a request until the deployment falls silent, and end it then."""
+    answers = [] if reads is None else [FakeAnswer(reads, headers=JSON if body is WHOLE else None)]
+    accounts, incoming = Accounts(), FakeIncoming(body)
+    bench = Bench(*answers, quotas=accounts, environment=LIMITED)
+    _, task = bench.start(incoming)
+    async with asyncio.timeout(5):
+        await (answers[0].silent if answers else bench.upstream.asked).wait()
+        assert accounts.settled == []
+        match how:
+            case "the client leaves":
+                incoming.leave()
+            case "shutdown":
+                bench.gateway.stop_all()
+            case "the host":
+                task.cancel()
+        await asyncio.wait({task})
+    await bench.gateway.settled()
+    return accounts, bench.record
+
+
+@pytest.mark.parametrize("how", ["the client leaves", "shutdown", "the host"])
+@pytest.mark.parametrize(("reads", "body"), PHASES)
+async def test_whoever_ends_a_request_when_it_is_settled_once(
+    reads: Sequence[bytes] | None, body: bytes, how: str
+) -> None:
+    accounts, record = await interrupted(reads, body, how)
+    assert record.end is (End.CLIENT_ABORTED if how == "the client leaves" else End.SERVER_SHUTDOWN)
+    accounts.check(Amounts(usage_of(record)))
+    assert usage_of(record) >= len(BODY) // 4, "what was sent may be charged"
+
+
+async def test_a_client_that_stops_reading_is_settled() -> None:
+    accounts = Accounts()
+    bench = Bench(FakeAnswer([CONTENT] * 10), quotas=accounts, environment=LIMITED, chukei_stream__write_seconds="0.02")
+    reply, task = bench.start(FakeIncoming(BODY))
+    reply.reading.clear()
+    async with asyncio.timeout(5):
+        await task
+    await bench.gateway.settled()
+    assert bench.record.end is End.CLIENT_STALLED
+    accounts.check(Amounts(usage_of(bench.record)))
+
+
+@pytest.mark.parametrize("incoming", [param.values[0] for param in REFUSALS], ids=[param.id for param in REFUSALS])
+async def test_what_is_refused_before_it_is_admitted_reserves_nothing(incoming: FakeIncoming) -> None:
+    accounts, _ = await accounted(incoming)
+    accounts.untouched()
+
+
+async def test_a_client_that_leaves_before_its_body_reserves_nothing() -> None:
+    accounts, record = await accounted(FakeIncoming(None))
+    assert record.end is End.CLIENT_ABORTED
+    accounts.untouched()
+
+
+async def test_a_model_that_is_not_the_callers_is_refused_by_name_before_anything_is_reserved() -> None:
+    accounts, record = await accounted(FakeIncoming(BODY), environment={"CHUKEI_GROUPS__EVERYBODY__MODELS": "gpt-5"})
+    assert (record.status, record.code, record.end) == (403, "model_not_allowed", End.REFUSED)
+    assert record.model == "gpt-4o"
+    accounts.untouched()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        (Refusal("caller:local", Limit.TOKENS_PER_MINUTE, 9, 9, 1, 2.0), 429, "rate_limit_exceeded"),
+        (Refusal("caller:local", Limit.TOKENS_PER_DAY, 9, 9, 1, 2.0), 403, "insufficient_quota"),
+        (StoreAway("away"), 503, "quota_unavailable"),
+    ],
+)
+async def test_what_the_accounts_refuse_goes_nowhere(answer: Refusal | StoreAway, status: int, code: str) -> None:
+    accounts = Accounts(answer)
+    bench = Bench(quotas=accounts, environment=LIMITED)
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    await bench.gateway.settled()
+    assert (reply.status, record.status, record.code, record.end) == (status, status, code, End.REFUSED)
+    assert int(dict(reply.headers)[b"retry-after"]) >= 2
+    assert (record.model, record.cost, record.tries) == ("gpt-4o", None, [])
+    assert len(accounts.reserved) == 1
+    assert accounts.settled == []
+    assert bench.upstream.requests == []
+
+
+async def test_full_books_refuse_before_anything_is_reserved() -> None:
+    accounts = Accounts()
+    bench = Bench(quotas=accounts, books_full=True, environment=LIMITED)
+    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert (reply.status, record.code, record.caller) == (503, "ledger_full", "local")
+    accounts.untouched()
+    bench.hook.records.clear()
+    reply, _ = await bench.serve(FakeIncoming(method="GET", path="/v1/models"))
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize("body", [BODY, WHOLE])
+async def test_a_callers_own_limits_take_the_place_of_azures(body: bytes) -> None:
+    azures: Headers = [(b"x-ratelimit-remaining-tokens", b"9"), (b"x-ratelimit-limit-requests", b"8")]
+    left = (Headroom("caller:local", Limit.TOKENS_PER_MINUTE, 100, 60, 24.0),)
+    for accounts, shown in ((Accounts(left), b"60"), (None, b"9")):
+        answer = FakeAnswer([CONTENT, FINISH, sse.DONE]) if body is BODY else FakeAnswer([b"{}", b""], headers=JSON)
+        answer.headers = [*answer.headers, *azures]
+        bench = Bench(answer, quotas=accounts, environment=LIMITED)
+        reply, _ = await bench.serve(FakeIncoming(body))
+        fields = [value for name, value in reply.headers if name == b"x-ratelimit-remaining-tokens"]
+        assert fields == [shown]
+        assert (b"x-ratelimit-limit-requests" in dict(reply.headers)) is (accounts is None)
+
+
+async def test_a_caller_may_be_kept_from_seeing_who_answered() -> None:
+    for see, wanted in ((True, b"azure"), (False, None)):
+        bench = Bench(
+            FakeAnswer([CONTENT, FINISH, sse.DONE]),
+            chukei_pool__deployment_header=str(not see).lower(),
+            chukei_callers__local__see_deployment=str(see).lower(),
+        )
+        reply, _ = await bench.serve(FakeIncoming(BODY))
+        assert dict(reply.headers).get(b"x-chukei-deployment") == wanted
