@@ -26,10 +26,9 @@ from tests.live.callers import (
     hammer,
     insist,
     question,
-    until,
 )
 from tests.live.redis_server import RedisServer
-from tests.live.relays import RelayProcess
+from tests.live.relays import RelayProcess, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -146,7 +145,7 @@ async def test_concurrent_requests(setup: Setup) -> None:
     upstream.holding.add("concurrent")
     for number in range(1, 3):  # each time all places are free again
         hammering = asyncio.create_task(hammer(setup.urls, "concurrent", each=1, stream=number == 1))
-        await until(lambda number=number: _is(upstream.requests["concurrent"] == 8 * number))  # type: ignore[misc]
+        await eventually(lambda wanted=8 * number: upstream.requests["concurrent"] == wanted)  # type: ignore[misc]
         answer = await insist(setup.urls[-1], "concurrent")
         assert answer.status == 429
         assert answer.header("retry-after-ms") == "1000"
@@ -156,10 +155,6 @@ async def test_concurrent_requests(setup: Setup) -> None:
         assert upstream.requests["concurrent"] == 8 * number
         await asyncio.sleep(0.3)  # what has ended is settled beside the answer
     upstream.holding.clear()
-
-
-async def _is(so: bool) -> bool:
-    return so
 
 
 @pytest.mark.parametrize("caller", ["day", "money"])

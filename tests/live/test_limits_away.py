@@ -13,7 +13,7 @@ import pytest
 from tests.live.callers import ENVIRONMENT, CountingUpstream, Table, ask, config, count, hammer, insist, until
 from tests.live.plain_http import Answer
 from tests.live.redis_server import RedisServer
-from tests.live.relays import RelayProcess
+from tests.live.relays import RelayProcess, eventually
 
 from chukei.quota import LEASE_SECONDS
 
@@ -44,11 +44,7 @@ class Setup:
 
     async def said(self, text: str) -> None:
         """Wait until each relay has logged something."""
-        await until(lambda: _all(any(text in line for line in relay.log) for relay in self.relays))
-
-
-async def _all(each: object) -> bool:
-    return all(each)  # type: ignore[call-overload, no-any-return]
+        await eventually(lambda: all(any(text in line for line in relay.log) for relay in self.relays), 10)
 
 
 @asynccontextmanager
@@ -124,7 +120,7 @@ async def test_a_stall_while_requests_run_takes_nothing_from_them(tmp_path: Path
     async with two_relays(tmp_path, "by_kind") as setup:
         setup.upstream.holding.add("slots")
         running = [asyncio.create_task(ask(setup.urls[n % 2], "slots", stream=True)) for n in range(6)]
-        await until(lambda: _all([len(setup.upstream.held("slots")) == 6]))
+        await eventually(lambda: len(setup.upstream.held("slots")) == 6)
         setup.upstream.holding.clear()
         setup.redis.pause()
         for visit in setup.upstream.held("slots"):
@@ -133,15 +129,15 @@ async def test_a_stall_while_requests_run_takes_nothing_from_them(tmp_path: Path
         setup.redis.resume()
         assert await leases(setup.redis, "slots", 0)
         setup.upstream.holding.add("slots")
-        await until(lambda: _shared(setup))
+        await eventually(lambda: _shared(setup))
         again = asyncio.create_task(hammer(setup.urls, "slots", each=1, connections=20))
-        await until(lambda: _all([len(setup.upstream.held("slots")) == 6]))
+        await eventually(lambda: len(setup.upstream.held("slots")) == 6)
         for visit in setup.upstream.held("slots"):
             visit.release()
         assert count(await again).granted == 6
 
 
-async def _shared(setup: Setup) -> bool:
+def _shared(setup: Setup) -> bool:
     """Whether both relays have Redis again."""
     lines = [[line for line in relay.log if "quotas: Redis is" in line] for relay in setup.relays]
     return all(not each or "Redis is back" in each[-1] for each in lines)
@@ -150,7 +146,7 @@ async def _shared(setup: Setup) -> bool:
 async def leases(redis: RedisServer, caller: str, wanted: int) -> bool:
     """Wait until a caller holds so many places."""
     name = f"{{chukei:quota}}:leases:caller:{caller}"
-    await until(lambda: _all([redis.command("ZCARD", name) == b":%d\r\n" % wanted]))
+    await eventually(lambda: redis.command("ZCARD", name) == b":%d\r\n" % wanted)
     return True
 
 
@@ -160,7 +156,7 @@ async def test_the_places_of_a_killed_relay_come_back(tmp_path: Path) -> None:
         doomed, other = setup.relays
         setup.upstream.holding.add("slots")
         running = [asyncio.create_task(ask(doomed.url, "slots")) for _ in range(6)]
-        await until(lambda: _all([len(setup.upstream.held("slots")) == 6]))
+        await eventually(lambda: len(setup.upstream.held("slots")) == 6)
         killed = time.monotonic()
         doomed.stop(signal.SIGKILL)
         await asyncio.gather(*running, return_exceptions=True)
