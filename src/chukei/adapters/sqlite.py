@@ -21,7 +21,6 @@ from chukei.adapters.schema import Migration, migrations, pending
 from chukei.adapters.sqlite_worker import (
     APPLICATION,
     BUSY_SECONDS,
-    QUESTION_SECONDS,
     Gone,
     SqliteWorker,
     transaction,
@@ -29,6 +28,9 @@ from chukei.adapters.sqlite_worker import (
     version_of,
 )
 from chukei.ledger import Entry, Key, Question, Sum
+
+QUESTION_SECONDS = 30.0
+"""How long a question may take."""
 
 LOG_BYTES = 64 * 1_048_576
 """What the write-ahead log is cut back to when a long question has made it grow."""
@@ -46,10 +48,16 @@ class SqliteDatabase:
     """See the Database port. ``path`` is that of the file; it is made, readable by its owner alone, where it is not."""
 
     def __init__(
-        self, path: Path, *, steps: Sequence[Migration] | None = None, busy_seconds: float = BUSY_SECONDS
+        self,
+        path: Path,
+        *,
+        steps: Sequence[Migration] | None = None,
+        busy_seconds: float = BUSY_SECONDS,
+        question_seconds: float = QUESTION_SECONDS,
     ) -> None:
         self._path = path
         self._steps = migrations("sqlite") if steps is None else steps
+        self._question_seconds = question_seconds
         self._writer = SqliteWorker(path, "writes", busy_seconds, self._upgrade)
         self._reader = SqliteWorker(path, "reads", busy_seconds, self._only_read)
 
@@ -77,7 +85,7 @@ class SqliteDatabase:
         sql, values = question_sql(question, day=_DAY, mark=lambda number: f"?{number}", moment=_micros)
 
         def ask(connection: sqlite3.Connection) -> list[Sum]:
-            end = time.monotonic() + QUESTION_SECONDS
+            end = time.monotonic() + self._question_seconds
             connection.set_progress_handler(lambda: int(time.monotonic() > end), 100_000)
             try:
                 return sums_of(question, connection.execute(sql, values), _date)

@@ -15,9 +15,6 @@ from chukei.ports import StoreAway
 BUSY_SECONDS = 2.0
 """How long another program's lock is waited for."""
 
-QUESTION_SECONDS = 30.0
-"""How long a question may take."""
-
 OLDEST = (3, 37, 0)
 """STRICT tables came with this version (https://sqlite.org/stricttables.html)."""
 
@@ -178,7 +175,7 @@ def _away(error: BaseException, path: Path, busy_seconds: float) -> StoreAway:
         sqlite3.SQLITE_BUSY: f"it was locked for {busy_seconds:g} s: end the program that holds it (a backup, a shell)",
         sqlite3.SQLITE_READONLY: "it is read-only: give the relay's user the right to write the file and its folder",
         sqlite3.SQLITE_PERM: "the relay's user may not use it: give it the right to write the file and its folder",
-        sqlite3.SQLITE_INTERRUPT: f"the question took over {QUESTION_SECONDS:g} s: ask about a shorter time",
+        sqlite3.SQLITE_INTERRUPT: "the question took too long: ask about a shorter time",
         sqlite3.SQLITE_IOERR: "its disk failed: see the system's log, and whether a limit on files was reached",
         sqlite3.SQLITE_CORRUPT: "it is damaged: restore a backup, or move it away and a new one is begun",
         sqlite3.SQLITE_FULL: "its disk is full: make room",
