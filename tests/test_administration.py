@@ -140,6 +140,13 @@ async def test_a_name_that_could_not_be_shown_is_refused(desk: Desk, name: str) 
     assert desk.database.kept == {}
 
 
+@pytest.mark.parametrize("note", ["\x1b[2J", "two\nlines", "\u202e"])
+async def test_a_note_that_would_disturb_a_terminal_is_refused(desk: Desk, note: str) -> None:
+    with pytest.raises(CallerError, match="note"):
+        await desk.cabinet.create("a", note=note)
+    assert desk.database.kept == {}
+
+
 async def test_a_key_cannot_end_before_it_is_made(desk: Desk) -> None:
     with pytest.raises(CallerError, match="before it is made"):
         await desk.cabinet.create("a", expires=NOW)

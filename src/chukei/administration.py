@@ -39,12 +39,14 @@ class KeyCabinet:
         """Make a key for a caller.
 
         Raises:
-            CallerError: 400 for a name that cannot be one, or an end that has passed.
+            CallerError: 400 for a name or a note that could not be shown, or an end that has passed.
             StoreAway: the database cannot be asked.
         """
         check_name(caller, "caller")
         if group is not None:
             check_name(group, "group")
+        if note is not None and not note.isprintable():
+            raise CallerError(400, "invalid_value", "The note must be one line of printable characters.", param="note")
         if expires is not None and expires <= self._now():
             raise CallerError(400, "invalid_value", "The key would expire before it is made.", param="expires")
         new = make()

@@ -275,7 +275,7 @@ export class Report {
     );
     table.classList.add("lying-table");
     const more = count > rows.length && element("p", { class: "quiet" }, words.say("rows.shown", { shown: words.number(rows.length), rows: words.number(count) }));
-    const legend = by === "end-reason" ? null : this.#legend(measure);
+    const legend = this.#legend(measure);
     return element("figure", { class: "card", "data-plot": by }, element("figcaption", {}, element("h3", {}, title)), legend, table, more);
   }
 
