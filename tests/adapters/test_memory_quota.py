@@ -183,6 +183,18 @@ async def test_the_first_limit_that_is_exceeded_is_named_and_nothing_is_charged(
     assert accounts(store) == 0
 
 
+async def test_seconds_are_exact() -> None:
+    store = quota(FakeClock(1001.5), FakeClock(BEGIN + 4001.25))
+    grant = await store.reserve("a", [subject(requests_per_minute=1, tokens_per_day=5)], Amounts(5))
+    assert isinstance(grant, Grant)
+    rate = 1001 // 3 * 3 + MINUTE_SECONDS - 1001.5
+    assert [left.reset for left in grant.headroom] == [rate, 86_400 - 4001.25]
+    for subjects, seconds in (([subject(requests_per_minute=1)], rate), ([subject(tokens_per_day=5)], 82_398.75)):
+        refusal = await store.reserve("b", subjects, Amounts(1))
+        assert isinstance(refusal, Refusal)
+        assert refusal.seconds == seconds
+
+
 async def test_settling_twice_does_nothing_more() -> None:
     store = quota()
     await store.reserve("a", [EACH], Amounts(20, 20))

@@ -154,6 +154,14 @@ async def test_a_part_is_at_least_one(most: int, part: int) -> None:
     assert (await store.headroom([Subject("caller:a", Limits(concurrent=most))]))[0].most == part
 
 
+@pytest.mark.parametrize("replicas", [-1, 0, 1])
+async def test_a_single_replica_keeps_the_whole(replicas: int) -> None:
+    shared = Shared()
+    shared.away = True
+    store = QuotaFallback(shared, MemoryQuota(), replicas=replicas)
+    assert [left.most for left in await store.headroom([RATES])] == [8, 100, 8]
+
+
 async def test_what_is_more_than_a_part_is_not_refused_for_ever() -> None:
     shared = Shared()
     shared.away = True

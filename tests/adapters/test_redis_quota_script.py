@@ -1,6 +1,8 @@
 """The scripts on a real server beside the arithmetic in memory: for the same history the very same answers."""
 
+import random
 from collections.abc import Coroutine, Iterator, Sequence
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -133,12 +135,15 @@ steps = st.lists(
 def test_a_history_gives_the_same_answers_in_memory_and_on_redis(
     client: Redis, limits: tuple[Limits, Limits, Limits], history: list[tuple[str, Any, Any]]
 ) -> None:
+    names = ("caller:é {x}", "group:a b", "group:c")
+    play(client, [Subject(name, each) for name, each in zip(names, limits, strict=True)], history)
+
+
+def play(client: Redis, subjects: list[Subject], history: list[tuple[str, Any, Any]]) -> None:
+    """Let both sides go through a history and compare every answer."""
     client.flushall()
     time = Time()
     memory, redis = MemoryQuota(clock=time, wall=time), OnRedis(client, time)
-    subjects = [
-        Subject(name, each) for name, each in zip(("caller:é {x}", "group:a b", "group:c"), limits, strict=True)
-    ]
     made: list[tuple[str, list[Subject]]] = []
     settled: set[str] = set()
     for n, (step, what, much) in enumerate(history):
@@ -162,9 +167,67 @@ def test_a_history_gives_the_same_answers_in_memory_and_on_redis(
         assert redis.look(subjects) == at_once(memory.headroom(subjects))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_long_history_gives_the_same_answers_too(client: Redis, seed: int) -> None:
+    chance = random.Random(seed)
+    subjects = [
+        Subject("caller:a", Limits(6, 60, 400, 900, 500, 4)),
+        Subject("group:b", Limits(tokens_per_day=MOST, tokens_per_month=MOST, money_per_month=2**63)),
+        Subject("everybody", Limits(requests_per_minute=40, tokens_per_minute=300, concurrent=5)),
+    ]
+    pauses = [0, 0, 1, 999, SLOT_MS - 1, SLOT_MS, 20_000, LEASE_MS, 60_000, DAY_MS // 2, 9 * DAY_MS, -1, -5000]
+
+    def amounts() -> Amounts:
+        if chance.random() < 0.03:
+            return Amounts(chance.choice([-5, MOST - 1, 2**63]), chance.choice([-5, MOST, 2**70]))
+        return Amounts(chance.randrange(20), chance.randrange(20))
+
+    history: list[tuple[str, Any, Any]] = []
+    for _ in range(250):
+        step = chance.choice(["reserve", "reserve", "reserve", "settle", "settle", "pass", "renew"])
+        what: Any = chance.choice(pauses) if step == "pass" else chance.randrange(1000)
+        if step == "reserve":
+            what = set(chance.sample(range(3), chance.randint(1, 3)))
+        history.append((step, what, amounts()))
+    play(client, subjects, history)
+
+
+def test_the_calendar_is_the_same_on_both_sides(client: Redis) -> None:
+    time = Time()
+    memory, redis = MemoryQuota(clock=time, wall=time), OnRedis(client, time)
+    subjects = [Subject("caller:a", Limits(tokens_per_day=100, tokens_per_month=10_000))]
+    borders = [date(year, *day) for year in (*range(1971, 2106), 2400) for day in ((1, 1), (3, 1), (8, 1))]
+    for border in borders:
+        for days in (-2, -1, 0):
+            day = border + timedelta(days=days)
+            time.ms = (day - date(1970, 1, 1)).days * DAY_MS + 5
+            id = f"{day}"
+            assert redis.reserve(id, subjects, Amounts(1)) == at_once(memory.reserve(id, subjects, Amounts(1)))
+
+
+def test_what_settles_later_is_charged_when_it_was_reserved(client: Redis) -> None:
+    time = Time()
+    redis = OnRedis(client, time)
+    subjects = [Subject("caller:a", Limits(tokens_per_minute=100, tokens_per_day=1000, money_per_month=1000))]
+    redis.reserve("one", subjects, Amounts(10, 10))
+    time.ms += 2 * SLOT_MS  # which is another day
+    redis.reserve("two", subjects, Amounts(10, 10))
+    redis.settle("one", subjects, Amounts(30, 50))
+    assert [left.remaining for left in redis.look(subjects)] == [60, 990, 940]
+
+
+def test_leases_are_kept_as_long_as_they_may_count(client: Redis) -> None:
+    redis = OnRedis(client, Time())
+    subjects = [Subject("caller:a", Limits(concurrent=2))]
+    redis.reserve("one", subjects, Amounts())
+    client.persist("{test:quota}:leases:caller:a")
+    redis.renew()
+    assert 50 <= client.ttl("{test:quota}:leases:caller:a") <= 60
+
+
 def test_every_key_expires_and_all_have_one_tag(client: Redis) -> None:
     redis = OnRedis(client, Time())
-    everything = Limits(9, 9, 9, 9, 9, 9)
+    everything = Limits(9, 9, 9, 9, 9, 9)  # the longest period decides
     subjects = [Subject("caller:a", everything), Subject("group:b", Limits(requests_per_minute=9))]
     redis.reserve("one", subjects, Amounts(1, 1))
     redis.reserve("two", subjects, Amounts(1, 1))
