@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from chukei.administration import KeyCabinet
     from chukei.config import Settings
-    from chukei.ledger import Key
+    from chukei.ledger import By, Key
     from chukei.ports import Database
 
 EXIT_CONFIGURATION = 3
@@ -41,10 +41,10 @@ def create(caller: str, group: str | None, expires: str | None, note: str | None
 
     The key alone goes to standard output.
     """
+    ends = datetime.now(UTC) + _span(expires) if expires is not None else None
     settings = _load(path)
     if group is not None and group not in settings.policies.groups:
         click.echo(f"chukei: note: there is no [groups.{group}] in the configuration", err=True)
-    ends = datetime.now(UTC) + _span(expires) if expires else None
     made = _with(settings, lambda cabinet: cabinet.create(caller, group=group, expires=ends, note=note))
     _show_new(made.new.text.reveal(), made.key)
 
@@ -62,7 +62,7 @@ def list_(form: str, path: str | None) -> None:
         rows = [_row(key, now) for key in found]
         click.echo(msgspec.json.encode([dict(zip(_HEAD, row, strict=True)) for row in rows]).decode())
         return
-    lines = [_HEAD, *(_row(key, now) for key in found)]
+    lines = [_HEAD, *(tuple(map(_printable, _row(key, now))) for key in found)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     for line in lines:
         click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
@@ -74,7 +74,8 @@ def list_(form: str, path: str | None) -> None:
 @config_option
 def rotate(id: str, overlap: str, path: str | None) -> None:
     """Make a key that replaces the one with ID, and show it, once."""
-    made = _with(_load(path), lambda cabinet: cabinet.rotate(id, overlap=_span(overlap)))
+    span = _span(overlap)
+    made = _with(_load(path), lambda cabinet: cabinet.rotate(id, overlap=span))
     _show_new(made.new.text.reveal(), made.key)
 
 
@@ -121,9 +122,9 @@ def usage(
     now = datetime.now(UTC)
     try:
         question = Question(
-            by=tuple(By(part.strip()) for part in by.split(",")),
+            by=tuple(_columns(by, By)),
             since=reports.moment(since, now),
-            until=reports.moment(until, now) if until else None,
+            until=reports.moment(until, now) if until is not None else None,
             caller=caller,
             group=group,
             model=model,
@@ -141,6 +142,13 @@ def usage(
         click.echo("chukei: nothing was used in that time", err=True)
 
 
+def _columns(text: str, known: type[By]) -> Iterator[By]:
+    for part in map(str.strip, text.split(",")):
+        if part not in set(known):
+            raise ValueError(f"{part[:40]!r} is nothing to sum by: write {', '.join(known)}, or several with commas")
+        yield known(part)
+
+
 _HEAD = ("id", "caller", "group", "state", "created", "expires", "note")
 
 
@@ -153,6 +161,11 @@ def _row(key: Key, now: datetime) -> tuple[str, ...]:
     ends = key.expires.strftime("%Y-%m-%d %H:%M") if key.expires is not None else "-"
     made = key.created.strftime("%Y-%m-%d %H:%M")
     return (key.id, key.caller, key.group or "-", state, made, ends, key.note or "-")
+
+
+def _printable(text: str) -> str:
+    """Replace what would command a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _show_new(text: str, key: Key) -> None:
