@@ -62,7 +62,7 @@ def list_(form: str, path: str | None) -> None:
         rows = [_row(key, now) for key in found]
         click.echo(msgspec.json.encode([dict(zip(_HEAD, row, strict=True)) for row in rows]).decode())
         return
-    lines = [_HEAD, *(tuple(map(_printable, _row(key, now))) for key in found)]
+    lines = [_HEAD, *(_row(key, now) for key in found)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     for line in lines:
         click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
@@ -161,11 +161,6 @@ def _row(key: Key, now: datetime) -> tuple[str, ...]:
     ends = key.expires.strftime("%Y-%m-%d %H:%M") if key.expires is not None else "-"
     made = key.created.strftime("%Y-%m-%d %H:%M")
     return (key.id, key.caller, key.group or "-", state, made, ends, key.note or "-")
-
-
-def _printable(text: str) -> str:
-    """Replace what would command a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _show_new(text: str, key: Key) -> None:
