@@ -111,7 +111,7 @@ async def silent(peer: Peer) -> None:
 
 async def test_a_handshake_that_stalls_is_a_timeout_and_leaves_nothing() -> None:
     async with LocalServer(silent) as server:
-        http = HttpClient(UpstreamSettings(connect_seconds=0.1))
+        http = HttpClient(UpstreamSettings(connect_seconds=1.0))
         error = await refused(http, server.url.replace("http:", "https:"))
         assert (error.status, error.code) == (504, "connect_timeout")
         async with asyncio.timeout(5):
