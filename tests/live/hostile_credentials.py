@@ -394,7 +394,7 @@ SPOOFED = [
         "principal-whole",
         lambda world: [
             ("x-ms-client-principal", principal()),
-            ("x-ms-client-principal-id", PERSON),
+            ("x-ms-client-principal-id", "bbbbbbbb-aaaa-4bbb-8ccc-bbbbbbbbbbbb"),
             ("x-ms-client-principal-name", "someone@contoso.com"),
             ("x-ms-client-principal-idp", "aad"),
         ],

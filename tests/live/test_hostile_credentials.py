@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import FakeDatabase
+from tests.live.both_hosts import Hosts, Setup, resource
 from tests.live.hostile_credentials import (
     ALL,
     FIXED,
@@ -17,6 +18,7 @@ from tests.live.hostile_credentials import (
     ROLE,
     SCOPE,
     SHARED,
+    SPOOFED,
     Fields,
     Hostile,
     World,
@@ -37,6 +39,15 @@ pytestmark = pytest.mark.anyio
 
 MOST = 10_000
 """Unknown key ids that are tried."""
+
+SAMPLE = {
+    "key-unknown",
+    "key-sql",
+    "token-alg-none",
+    "token-hs256-with-the-public-key",
+    "token-expired",
+    "token-no-scope",
+}
 
 FILE = """
 [callers.team-b]
@@ -362,3 +373,18 @@ class TestPlatform:
 
 def test_the_file_holds_no_secret(environment: dict[str, str]) -> None:
     assert FIXED not in Path(environment["CHUKEI_CONFIG"]).read_text()
+
+
+async def test_on_functions_the_same_holds(hosts: Hosts, world: World, environment: dict[str, str]) -> None:
+    """A sample of the table; the whole of it goes through the same code."""
+    kept = {name: value for name, value in environment.items() if name != "CHUKEI_CONFIG"}
+    host = hosts.get("functions", Setup("hostile", resource(kept)))
+    door = Door(host.url, host.log, False)
+    for name, fields in world.opening().items():
+        if name not in ("own-key", "own-key-azure", "own-key-other", "fixed"):
+            assert (await knock(door, fields)).status == 200, name
+    for hostile in [*SPOOFED, *(item for item in ALL if item.name in SAMPLE)]:
+        fields = hostile.fields(world)
+        assert (await knock(door, fields)).status in hostile.statuses, hostile.name
+        for secret in secrets_of(fields):
+            assert secret not in door.log(), hostile.name
