@@ -256,7 +256,14 @@ def test_only_keys_that_sign_for_this_issuer() -> None:
         {"kty": "RSA", "kid": "odd", "n": "!!", "e": 7},
         {},
     )
-    assert sorted(read_keys(document, TENANT, ISSUER)) == ["common", "first", "own"]
+    assert sorted(read_keys(document, TENANT, [ISSUER])) == ["common", "first", "own"]
+
+
+def test_keys_of_version_1_may_name_the_issuer_of_version_2() -> None:
+    document = key_set(public_jwk("first", issuer=f"{AUTHORITY}/{{tenantid}}/v2.0"), public_jwk("second"))
+    old = f"https://sts.windows.net/{TENANT}/"
+    assert sorted(read_keys(document, TENANT, [old, ISSUER])) == ["first", "second"]
+    assert sorted(read_keys(document, TENANT, [old])) == ["second"]
 
 
 @pytest.mark.parametrize(
@@ -265,4 +272,4 @@ def test_only_keys_that_sign_for_this_issuer() -> None:
 )
 def test_a_set_without_a_usable_key_is_an_error(document: bytes) -> None:
     with pytest.raises(ValueError):
-        read_keys(document, TENANT, ISSUER)
+        read_keys(document, TENANT, [ISSUER])

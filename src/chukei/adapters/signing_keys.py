@@ -166,7 +166,8 @@ class SigningKeys:
         try:
             issuer, address = (known.issuer, known.address) if known else await self._metadata(tenant, version)
             document = await self._fetch(address)
-            keys = await asyncio.to_thread(read_keys, document, tenant, issuer)
+            issuers = (issuer, f"{self._authority}/{tenant}/v2.0")
+            keys = await asyncio.to_thread(read_keys, document, tenant, issuers)
         except (UpstreamError, ValueError) as error:
             # Their messages name addresses and what is wrong with a document, never what a caller sent.
             logger.warning("no signing keys for version %s of tenant %s: %s", version.value, tenant, error)
@@ -198,10 +199,11 @@ class _Keys(msgspec.Struct):
     keys: list[dict[str, Any]]
 
 
-def read_keys(document: bytes, tenant: str, issuer: str) -> dict[str, "PyJWK"]:
-    """Return the usable keys of a set (RFC 7517): RSA, for signatures, large enough, and of this issuer.
+def read_keys(document: bytes, tenant: str, issuers: Sequence[str]) -> dict[str, "PyJWK"]:
+    """Return the usable keys of a set (RFC 7517): RSA, for signatures, large enough, and of one of these issuers.
 
-    A key that is common to many tenants names its issuer with a place for the tenant in it.
+    A key that is common to many tenants names its issuer with a place for the tenant in it. Where keys of version 1
+    name one at all, it is that of version 2; both are the same keys.
 
     Raises:
         ValueError: it is no set, or none of its keys can be used.
@@ -210,10 +212,10 @@ def read_keys(document: bytes, tenant: str, issuer: str) -> dict[str, "PyJWK"]:
 
     found: dict[str, PyJWK] = {}
     for item in msgspec.json.decode(document, type=_Keys).keys[:_MAX_KEYS]:
-        own = item.get("issuer", issuer)
+        own = item.get("issuer", issuers[0])
         if item.get("kty") != "RSA" or item.get("use", "sig") != "sig" or item.get("alg", ALGORITHM) != ALGORITHM:
             continue
-        if not isinstance(own, str) or own.replace("{tenantid}", tenant) != issuer or "d" in item:
+        if not isinstance(own, str) or own.replace("{tenantid}", tenant) not in issuers or "d" in item:
             continue
         try:
             key = PyJWK(item, ALGORITHM)
