@@ -92,6 +92,7 @@ def test_only_configured_tenants() -> None:
         (principal(SIGNED_IN, claims="x"), TokenFlaw.MALFORMED),
         (principal(SIGNED_IN)[:-5], TokenFlaw.MALFORMED),
         (principal([*SIGNED_IN, ("x", "y" * MAX_BYTES)]), TokenFlaw.MALFORMED),
+        (principal(SIGNED_IN)[:8] + b"!" + principal(SIGNED_IN)[8:], TokenFlaw.MALFORMED),
         (base64.b64encode(b"[" * 9000), TokenFlaw.MALFORMED),
         (base64.b64encode(b"\xff"), TokenFlaw.MALFORMED),
         (b"", TokenFlaw.MALFORMED),

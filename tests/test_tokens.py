@@ -279,6 +279,7 @@ class TestAfterTheSignature:
             assert found.told is not None
             assert (found.told.status, found.told.code) == (403, "missing_permission")
             assert "'Relay.Call'" in found.told.message
+            assert (b"www-authenticate", b'Bearer realm="chukei", error="insufficient_scope"') in found.told.headers
 
     def test_a_role_that_is_asked_for(self) -> None:
         wanting = replace(SETTINGS, role="Relay.Call")
