@@ -1,6 +1,7 @@
 """What both databases must do alike, on real ones; and which of them an address means."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -403,3 +404,25 @@ def test_each_database_has_a_spool_of_its_own(tmp_path: Path) -> None:
     assert one != other
     assert "hunter2" not in str(one)
     assert one == spool_for("postgresql://somebody:else@db:5432/one")
+
+
+STATE = """
+import os
+from chukei.adapters.databases import spool_for
+print(spool_for("postgresql://db/ledger").parent)
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/relay:/x", "XDG_STATE_HOME": "/state", "HOME": "{}"}, "/var/lib/relay"),
+        ({"XDG_STATE_HOME": "/state", "HOME": "{}"}, "/state/chukei"),
+        ({"XDG_STATE_HOME": "not/absolute", "HOME": "{}"}, "{}/.local/state/chukei"),
+        ({"HOME": "/nowhere", "TMPDIR": "{}"}, f"{{}}/chukei-{os.getuid()}"),
+    ],
+)
+def test_where_postgresqls_spool_is(tmp_path: Path, variables: dict[str, str], folder: str) -> None:
+    environment = {name: value.format(tmp_path) for name, value in variables.items()}
+    done = subprocess.run([sys.executable, "-c", STATE], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == folder.format(tmp_path)

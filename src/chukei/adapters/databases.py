@@ -34,8 +34,8 @@ def spool_for(url: str) -> Path:
     """Return the folder in which entries wait by default: next to an SQLite file, else where programs keep their state.
 
     Each database has a folder of its own, so that what waits is never delivered to another. ``$STATE_DIRECTORY`` is
-    systemd's, ``$XDG_STATE_HOME`` freedesktop.org's; without either it is in the system's temporary folder, which a
-    container or a restart of the machine may not keep.
+    systemd's, ``$XDG_STATE_HOME`` and ``~/.local/state`` are the XDG Base Directory Specification's; without any it is
+    in the system's temporary folder, which a container or a restart of the machine may not keep.
 
     Raises:
         ValueError: the address is not usable.
@@ -46,11 +46,22 @@ def spool_for(url: str) -> Path:
     parts = urlsplit(url)
     place = f"{parts.hostname}:{parts.port or 5432}{parts.path}"
     name = f"ledger-{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-    for variable, below in (("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "chukei")):
-        if folder := os.environ.get(variable, "").split(":")[0]:
-            return Path(folder, below, name)
+    return _state_folder() / name
+
+
+def _state_folder() -> Path:
+    if folder := os.environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        return Path(folder)
+    if (folder := os.environ.get("XDG_STATE_HOME", "")) and Path(folder).is_absolute():
+        return Path(folder, "chukei")
+    try:
+        home = Path.home()
+    except RuntimeError:  # this user has none
+        home = Path()
+    if home.is_absolute() and os.access(home, os.W_OK):
+        return home / ".local" / "state" / "chukei"
     owner = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir(), f"chukei-{owner}", name)
+    return Path(tempfile.gettempdir(), f"chukei-{owner}")
 
 
 def _scheme(url: str) -> str:
