@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import pytest
-from tests.adapters.quota_stores import NAMESPACE, subject
+from tests.adapters.quota_stores import NAMESPACE, PATIENCE, subject
 from tests.fakes import FakeClock
 from tests.live.redis_server import RedisServer
 from tests.live.relays import eventually
@@ -192,7 +192,10 @@ def mortal() -> Iterator[RedisServer]:
 async def test_with_a_real_redis_that_dies_and_comes_back(
     mortal: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    replicas = [QuotaFallback(RedisQuota(mortal.url, namespace=NAMESPACE), MemoryQuota(), replicas=2) for _ in range(2)]
+    replicas = [
+        QuotaFallback(RedisQuota(mortal.url, namespace=NAMESPACE, patience=PATIENCE), MemoryQuota(), replicas=2)
+        for _ in range(2)
+    ]
     for replica in replicas:
         replica.start()
     try:

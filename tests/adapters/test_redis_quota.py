@@ -176,7 +176,7 @@ async def test_without_limits_redis_is_not_asked() -> None:
 async def test_many_at_once_share_round_trips(server: RedisServer) -> None:
     async with stores(server) as [store]:
         results = await asyncio.gather(
-            *[store.reserve(str(n), [subject(requests_per_minute=300)], Amounts()) for n in range(1000)]
+            *[store.reserve(str(n), [subject(requests_per_minute=300)], Amounts()) for n in range(450)]
         )
         assert sum(isinstance(result, Grant) for result in results) == 300
         assert connected(store)
@@ -374,7 +374,7 @@ async def test_what_cannot_be_settled_is_settled_when_redis_is_back(mortal: Redi
 
 async def test_what_no_longer_matters_is_not_settled(mortal: RedisServer) -> None:
     clock = FakeClock()
-    store = RedisQuota(mortal.url, namespace=NAMESPACE, clock=clock)
+    store = RedisQuota(mortal.url, namespace=NAMESPACE, patience=0.5, clock=clock)
     store.start()
     await back(store)
     daily = subject("caller:b", tokens_per_day=100)
@@ -410,7 +410,7 @@ async def test_a_reservation_is_given_back_when_who_asked_for_it_leaves(mortal: 
 
 
 async def test_the_first_request_waits_for_the_connection(server: RedisServer) -> None:
-    store = RedisQuota(server.url, namespace=NAMESPACE)
+    store = RedisQuota(server.url, namespace=NAMESPACE, patience=PATIENCE)
     store.start()
     assert await granted(store, "a", ALL)
     await store.close()
@@ -418,7 +418,7 @@ async def test_the_first_request_waits_for_the_connection(server: RedisServer) -
 
 async def test_nobody_waits_where_there_is_no_redis(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     mortal.stop()
-    store = RedisQuota(mortal.url, namespace=NAMESPACE)
+    store = RedisQuota(mortal.url, namespace=NAMESPACE, patience=PATIENCE)
     store.start()
     began = time.monotonic()
     for n in range(20):

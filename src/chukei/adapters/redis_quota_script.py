@@ -117,7 +117,7 @@ local last = {}
 for i, charge in ipairs(charges) do
   local kind, account, leases, slots, amounts = unpack(charge)
   local at = 2 * i + 1
-  answer[at] = math.min(answer[at] + asks[kind], @MOST@)
+  answer[at] = answer[at] + asks[kind]
   if kind == 6 then
     redis.call('ZADD', leases, now + @LEASE_MS@, id)
     redis.call('PEXPIRE', leases, 2 * @LEASE_MS@)
