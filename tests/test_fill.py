@@ -241,3 +241,17 @@ def test_an_empty_list_with_spaces_is_empty() -> None:
 def test_other_operations_need_no_messages() -> None:
     check(Fields(b"{}"), RESPONSES)
     check(Fields(b"{}"), EMBEDDINGS)
+
+
+ALIASES = [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
+
+
+@pytest.mark.parametrize(("first", "second"), ALIASES)
+def test_a_limit_by_two_names_is_added_once(first: str, second: str) -> None:
+    """Azure refuses a chat with both."""
+    both = {"messages": [USER]}
+    assert filled(both, parameters={first: 50, second: 200}) == both | {first: 50}
+    assert filled(both, caps={first: 50, second: 200}) == both | {first: 50}
+    assert filled(both, caps={first: 200, second: 50}) == both | {first: 50}
+    assert filled(both, parameters={first: 100}, caps={first: 90, second: 80}) == both | {first: 80}
+    assert filled(both | {second: 1000}, caps={first: 200, second: 300}) == both | {second: 200}

@@ -1,5 +1,7 @@
 """Whose rule holds: the caller's own, its groups' in order, everybody's."""
 
+from dataclasses import replace
+
 import pytest
 
 from chukei.errors import CallerError
@@ -113,6 +115,12 @@ class TestApplied:
         assert applied.parameters == {"temperature": 0.9, "top_p": 0.5}
         assert applied.caps == {"max_completion_tokens": 1000, "n": 1}
         assert applied.deployments == self.MODEL.deployments
+
+    @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+    def test_a_limit_of_output_is_one_parameter_by_any_name(self, name: str) -> None:
+        model = replace(self.MODEL, parameters={"max_completion_tokens": 200, "top_p": 0.5})
+        applied = Policies({"x": Rules(parameters={name: 50})}, {}).of(caller("x")).applied_to(model)
+        assert applied.parameters == {"top_p": 0.5, name: 50}
 
     def test_without_rules_the_model_is_the_very_same(self) -> None:
         assert Policies({}, {}).of(caller("x")).applied_to(self.MODEL) is self.MODEL

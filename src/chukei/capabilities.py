@@ -22,6 +22,9 @@ OUTPUT_LIMITS = {
 }
 """One limit under the names that each operation gives it. The first is the one to add."""
 
+ANY_OUTPUT_LIMIT: frozenset[str] = frozenset().union(*OUTPUT_LIMITS.values())
+"""Every name of that limit."""
+
 MAX_LEARNT = 1024
 """How many corrections are kept; where clients may name any deployment, they must not fill the memory."""
 

@@ -7,7 +7,7 @@ model: code, Japanese and images differ by more than a factor of two, but a mode
 from typing import TypeGuard
 
 from chukei.call import Call
-from chukei.capabilities import OUTPUT_LIMITS
+from chukei.capabilities import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS
 from chukei.fields import Fields
 from chukei.limits import Amounts, Prices
 from chukei.model import Model
@@ -62,14 +62,15 @@ def output_of(call: Call, model: Model) -> int:
     names = OUTPUT_LIMITS.get(call.operation.name, ())
     limits = [whole for name in names if (whole := _whole(body.raw(name))) is not None]
     if not limits:
-        limits = [int(value) for name, value in (model.parameters or {}).items() if name in _ANY and _is_whole(value)]
-    caps = [int(cap) for name, cap in (model.caps or {}).items() if name in _ANY]
+        limits = [
+            int(value)
+            for name, value in (model.parameters or {}).items()
+            if name in ANY_OUTPUT_LIMIT and _is_whole(value)
+        ]
+    caps = [int(cap) for name, cap in (model.caps or {}).items() if name in ANY_OUTPUT_LIMIT]
     each = min([*(limits or caps or [USUAL_OUTPUT]), *caps])
     choices = max(_whole(body.raw("n")) or 1, _whole(body.raw("best_of")) or 1)
     return min(each * choices, MOST_TOKENS)
-
-
-_ANY = frozenset(name for names in OUTPUT_LIMITS.values() for name in names)
 
 
 def _whole(raw: bytes | None) -> int | None:

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chukei.capabilities import OUTPUT_LIMITS, Capabilities
+from chukei.capabilities import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Capabilities
 from chukei.errors import CallerError
 from chukei.fields import Fields
 from chukei.model import Model, Operation
 from chukei.wire import CHAT, RESPONSES
-
-_ANY_LIMIT = frozenset().union(*OUTPUT_LIMITS.values())
 
 
 class _Role(msgspec.Struct):
@@ -44,7 +42,7 @@ def fill(fields: Fields, operation: Operation, model: Model) -> None:
     filled: dict[str, object] = {}
     for name, value in (model.parameters or {}).items():
         known_as = _spelling(name, operation)
-        if not any(fields.raw(other) is not None for other in _same(known_as, operation)):
+        if not any(other in filled or fields.raw(other) is not None for other in _same(known_as, operation)):
             filled[known_as] = value
             fields.set(known_as, msgspec.json.encode(value))
     if model.system is not None:
@@ -77,15 +75,19 @@ def _same(name: str, operation: Operation) -> tuple[str, ...]:
 def _spelling(name: str, operation: Operation) -> str:
     """Return the operation's own name for an output limit that was configured under any of them."""
     limits = OUTPUT_LIMITS.get(operation.name, ())
-    return limits[0] if name in _ANY_LIMIT and limits and name not in limits else name
+    return limits[0] if name in ANY_OUTPUT_LIMIT and limits and name not in limits else name
 
 
 def _hold_caps(
     fields: Fields, operation: Operation, caps: Mapping[str, int | float], filled: Mapping[str, object]
 ) -> None:
     """Lower what is above a cap; add an output limit that neither the client nor ``filled`` sets under any name."""
+    lowest: dict[str, int | float] = {}
     for configured, cap in caps.items():
-        name = _spelling(configured, operation)
+        spelt = _spelling(configured, operation)
+        name = next((other for other in _same(spelt, operation) if other in lowest), spelt)
+        lowest[name] = min(cap, lowest.get(name, cap))
+    for name, cap in lowest.items():
         names = _same(name, operation)
         sent = [other for other in names if fields.raw(other) is not None]
         ours = [other for other in names if other in filled]
@@ -98,7 +100,7 @@ def _hold_caps(
             if not isinstance(default, (int, float)) or default > cap:
                 fields.set(other, msgspec.json.encode(cap))
         # Only output is without a limit when nobody sets one; adding n = 4 would raise what its default of 1 costs.
-        if not sent and not ours and name in _ANY_LIMIT:
+        if not sent and not ours and name in ANY_OUTPUT_LIMIT:
             fields.set(name, msgspec.json.encode(cap))
 
 

@@ -8,6 +8,7 @@ looked up one by one in the same way. What a group may use in ``total`` is an ac
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
+from chukei.capabilities import ANY_OUTPUT_LIMIT
 from chukei.errors import CallerError
 from chukei.limits import Limits, Rules, Subject
 from chukei.model import Caller, Model
@@ -52,17 +53,22 @@ class Policy:
         return self.rules.models is None or name in self.rules.models
 
     def applied_to(self, model: Model) -> Model:
-        """Return the model as it is for this caller: what the policy sets wins, and of two caps the lower one."""
+        """Return the model as it is for this caller: what the policy sets wins, and of two caps the lower one.
+
+        The limits of output are one parameter, whatever they are called.
+        """
         rules = self.rules
         if not (rules.system or rules.parameters or rules.caps):
             return model
         caps = dict(model.caps or {})
         for name, cap in rules.caps.items():
             caps[name] = min(cap, caps.get(name, cap))
+        gone = ANY_OUTPUT_LIMIT if not ANY_OUTPUT_LIMIT.isdisjoint(rules.parameters) else frozenset()
+        kept = {name: value for name, value in (model.parameters or {}).items() if name not in gone}
         return replace(
             model,
             system=rules.system if rules.system is not None else model.system,
-            parameters={**(model.parameters or {}), **rules.parameters},
+            parameters={**kept, **rules.parameters},
             caps=caps,
         )
 
