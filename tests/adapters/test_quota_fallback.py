@@ -29,7 +29,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.away = False
-        self.kept = MemoryQuota()
+        self.kept = MemoryQuota(clock=FakeClock())
         self.started = self.closed = False
 
     async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
