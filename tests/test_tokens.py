@@ -1,5 +1,6 @@
 """Access tokens: every rule by itself, without a signature; tests/live/test_hostile_credentials.py has the rest."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +102,10 @@ class TestBeforeTheSignature:
     def test_forbidden_headers(self, changes: dict[str, Any]) -> None:
         assert flaw_of_read(written(changed(HEAD, changes))) is TokenFlaw.HEADER
 
+    def test_some_nesting_is_no_flaw(self) -> None:
+        claims = json.dumps(USER)[:-1].encode() + b',"a":' + b"[" * 199 + b"]" * 199 + b"}"
+        assert read(written(HEAD, claims), (TENANT,)).tenant == TENANT
+
     @pytest.mark.parametrize("version", [..., None, "", "3.0", 2.0, 1, "2", ["2.0"], {}])
     def test_versions(self, version: object) -> None:
         assert flaw_of_read(written(claims=changed(USER, {"ver": version}))) is TokenFlaw.VERSION
@@ -150,6 +155,7 @@ class TestBeforeTheSignature:
             written(HEAD, b'{"exp":' + b"9" * 5000 + b"}"),
             written(HEAD, b"[" * 6000 + b"]" * 6000),
             written(HEAD, b'{"a":' * 1500 + b"1" + b"}" * 1500),
+            written(HEAD, b'{"a":' + b"[" * 200 + b"]" * 200 + b"}"),
             written(HEAD, b"\xef\xbb\xbf{}"),
             written(HEAD, b"{}" + b"\x00"),
             written(HEAD, changed(USER, {"roles": ["r" * MAX_TOKEN_BYTES]})),

@@ -29,6 +29,7 @@ ALGORITHM = "RS256"
 _FORM = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAX_KEY_ID = 256
+_MAX_BRACKETS = 200  # so nothing nests more deeply; how deeply json itself goes depends on the version of Python
 # They bring or name a key, or change how the rest is read. Entra ID sends none of them.
 _FORBIDDEN = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"})
 
@@ -140,8 +141,10 @@ def _object(part: bytes) -> dict[str, Any]:
     """Decode a part: a JSON object in which no name appears twice, so that no two readers can differ."""
     try:
         text = base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True).decode()
+        if text.count("[") + text.count("{") > _MAX_BRACKETS:
+            raise ValueError("nested too deeply")
         found = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise TokenRefused(TokenFlaw.MALFORMED) from None
     if not isinstance(found, dict):
         raise TokenRefused(TokenFlaw.MALFORMED)
