@@ -82,7 +82,7 @@ class SqliteDatabase:
 
     async def sum(self, question: Question) -> list[Sum]:
         """See the Database port."""
-        sql, values = question_sql(question, day=_DAY, mark=lambda number: f"?{number}", moment=_micros)
+        sql, values = question_sql(question, day=_DAY, mark=lambda _: "?", moment=_micros)
 
         def ask(connection: sqlite3.Connection) -> list[Sum]:
             end = time.monotonic() + self._question_seconds
