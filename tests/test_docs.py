@@ -16,7 +16,8 @@ from chukei import __version__, config
 from chukei.adapters.request_log import fields_of
 from chukei.cli import main
 from chukei.config import ConfigError
-from chukei.model import End
+from chukei.limits import RATES, Limit
+from chukei.model import Caller, CallerKind, End
 from chukei.routes import Page, find
 from chukei.simulator.faults import table
 from chukei.telemetry import RequestRecord, Try
@@ -44,9 +45,19 @@ SECTIONS = {
     "pool": "[pool]\n{}",
     "stores": "[stores]\n{}",
     "auth": "[auth]\n{}",
+    "auth.entra": "[auth.entra]\n{}",
+    "callers.NAME": "[callers.x]\n{}",
+    "groups.NAME": "[groups.x]\n{}",
+    "models.NAME.prices": "[models.x.prices]\n{}",
+    "ledger": "[ledger]\n{}",
+    "admin": "[admin]\n{}",
     "log": "[log]\n{}",
     "simulator": "[simulator]\n{}",
 }
+TOGETHER = {"callers.NAME": "`[callers.NAME]`, `[groups.NAME]`", "groups.NAME": "`[callers.NAME]`, `[groups.NAME]`"}
+"""The headings of sections that are explained with another; a key says which of them it is not for."""
+
+ONLY = {"callers.NAME": "callers only: ", "groups.NAME": "groups only: "}
 
 
 def known_keys(folder: Path, section: str) -> set[str]:
@@ -62,8 +73,16 @@ def known_keys(folder: Path, section: str) -> set[str]:
 
 
 def documented_keys(section: str) -> dict[str, list[str]]:
-    rows = markdown.rows(markdown.section(CONFIGURATION, f"`[{section}]`"))
-    return {row[0].strip("`"): row for row in rows if len(row) == 5}
+    text = markdown.section(CONFIGURATION, TOGETHER.get(section, f"`[{section}]`"))
+    own = re.split(r"^#{3,} ", text.partition("\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    others = tuple(mark for place, mark in ONLY.items() if place != section)
+    rows = [row for row in markdown.rows(own) if len(row) == 5]
+    return {row[0].strip("`"): row for row in rows if section not in ONLY or not row[3].startswith(others)}
+
+
+def tables_below(section: str) -> set[str]:
+    """Return the tables of a section that have a section of their own."""
+    return {name.removeprefix(f"{section}.") for name in SECTIONS if name.startswith(f"{section}.")}
 
 
 class TestConfiguration:
@@ -72,12 +91,17 @@ class TestConfiguration:
         file = tmp_path / "sample.toml"
         file.write_text(fence.text, "utf-8")
         settings = config.load(file, SECRETS)
-        assert settings.models
+        assert settings.models or "[models" not in fence.text
         assert settings.notices == ()
 
     @pytest.mark.parametrize("section", SECTIONS)
     def test_every_key_is_explained_and_no_other(self, section: str, tmp_path: Path) -> None:
-        assert set(documented_keys(section)) == known_keys(tmp_path, section)
+        assert set(documented_keys(section)) | tables_below(section) == known_keys(tmp_path, section)
+
+    def test_every_limit_is_explained_and_no_other(self, tmp_path: Path) -> None:
+        text = markdown.section(CONFIGURATION, TOGETHER["groups.NAME"])
+        limits = {row[0].strip("`"): row[2] for row in markdown.rows(text) if len(row) == 3}
+        assert limits == {limit.value: "429" if limit in RATES else "403" for limit in Limit}
 
     def test_every_section_is_explained(self, tmp_path: Path) -> None:
         file = tmp_path / "strange.toml"
@@ -89,17 +113,19 @@ class TestConfiguration:
 
     @pytest.mark.parametrize("section", SECTIONS)
     def test_every_variable_is_named_as_the_loader_reads_it(self, section: str) -> None:
-        prefix = "CHUKEI_" + section.upper().replace(".", "__")
+        tables = [section, *TOGETHER] if section in TOGETHER else [section]
+        prefixes = "|".join("CHUKEI_" + table.upper().replace(".", "__") for table in tables)
         for key, row in documented_keys(section).items():
-            assert markdown.codes(row[4])[0] == f"{prefix}__{key.upper()}"
+            # Of a table that is not free of form, one of its own keys is shown.
+            assert re.fullmatch(f"({prefixes})__{key.upper()}(__[0-9]+)?", markdown.codes(row[4])[0])
 
-    @pytest.mark.parametrize("section", ["server", "stream", "upstream", "pool", "log", "simulator"])
+    @pytest.mark.parametrize("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "simulator"])
     def test_every_default_is_the_real_one(self, section: str) -> None:
         settings = getattr(config.load(None, {}), section)
         for key, row in documented_keys(section).items():
             value = getattr(settings, key)
-            if row[2] == "none":
-                assert value is None, key
+            if value is None:
+                assert not row[2].startswith("`"), key
             elif row[2].startswith("all "):
                 assert list(value) == markdown.codes(row[3])[: len(value)], key
             else:
@@ -157,8 +183,9 @@ class TestErrors:
 
     def test_every_status_is_the_one_that_is_sent(self) -> None:
         shown = {
-            row[0].strip("`"): row[1]
+            code: row[1]
             for row in markdown.rows(markdown.section(ERRORS, "The request"))
+            for code in markdown.codes(row[0])
             if row[1].isdigit()
         }
         text = "".join(path.read_text("utf-8") for path in SOURCES)
@@ -208,13 +235,27 @@ class TestRoutes:
         assert {name for name in names if f"`{name}`" not in HTTP} == set()
 
 
+def every_command(group: click.Group, above: str = "") -> dict[str, click.Command]:
+    """Return each command, those of groups included, by what is typed."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= every_command(command, f"{above}{name} ")
+        else:
+            found[f"{above}{name}"] = command
+    return found
+
+
+COMMANDS = every_command(main)
+
+
 class TestCommands:
-    @pytest.mark.parametrize("name", main.commands)
+    @pytest.mark.parametrize("name", COMMANDS)
     def test_every_command_and_option_is_explained(self, name: str) -> None:
         text = markdown.read("docs/commands.md")
         usages = [code for code in markdown.codes(text) if code.startswith(f"chukei {name}")]
         assert usages
-        options = [option for option in main.commands[name].params if isinstance(option, click.Option)]
+        options = [option for option in COMMANDS[name].params if isinstance(option, click.Option)]
         for option in options:
             assert any(option.opts[0] in usage for usage in usages), option.opts
 
@@ -226,7 +267,7 @@ class TestCommands:
 
 def test_every_field_of_the_log_line_is_explained() -> None:
     values: dict[str, Any] = {"usage": Usage(), "finish_reasons": {0: "stop"}, "end": End.COMPLETED}
-    values |= {"tries": [Try("a"), Try("b")], "spilled": True}
+    values |= {"tries": [Try("a"), Try("b")], "spilled": True, "who": Caller("team-b", CallerKind.KEY, ("research",))}
     record = RequestRecord("id", "GET", "/")
     for field in fields(RequestRecord):
         if getattr(record, field.name) in (None, {}, [], False):

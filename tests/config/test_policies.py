@@ -196,6 +196,8 @@ RULE_MISTAKES = [
     ('limits = { money_per_month = "5 EUR" }', "limits.money_per_month: must be a number, not a string"),
     ("limits = { concurrent = 9007199254740993 }", "limits.concurrent: must be between"),
     ("limits = { tokens_per_minutes = 1 }", "limits.tokens_per_minutes: is not a known key; did you mean"),
+    ('model = ["chat"]', "model: is not a known key; did you mean models?"),
+    ("see_deployments = true", "see_deployments: is not a known key; did you mean see_deployment?"),
     ("limit = { concurrent = 1 }", "limit: is not a known key; did you mean limits?"),
 ]
 

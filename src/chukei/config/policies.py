@@ -43,7 +43,8 @@ def read_policies(root: Reader, models: Collection[str], *, closed: bool) -> Pol
 def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) -> Rules:
     if not _NAME.fullmatch(name):
         table.problem("", "the name has characters that could not stand in a log or a header")
-    allowed = table.strings("models") if table.has("models") else None
+    named, see = table.strings("models"), table.boolean("see_deployment")
+    allowed = named if table.has("models") else None
     default = table.string("default_model")
     asked = [("models", wanted) for wanted in allowed or ()]
     if default is not None:
@@ -59,7 +60,7 @@ def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) ->
         system=table.string("system"),
         parameters=read_parameters(table),
         caps=read_caps(table),
-        see_deployment=table.boolean("see_deployment") if table.has("see_deployment") else None,
+        see_deployment=see if table.has("see_deployment") else None,
         limits=read_limits(table.table("limits")),
         total=read_limits(table.table("total")) if group else Limits(),
     )
