@@ -1,8 +1,11 @@
 """A thread with one connection to an SQLite file, and what its errors mean to an operator."""
 
 import asyncio
+import errno
 import os
 import sqlite3
+import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +71,7 @@ class SqliteWorker:
             raise _Moved("it was moved or deleted while in use: put it back, or restart the relay to begin a new one")
         if self._connection is None:
             if self._makes:
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                _make(self._path)
             elif not self._path.exists():
                 raise Gone(f"there is no file {self._path}")
             self._file = _file(self._path)
@@ -106,6 +109,29 @@ class Gone(StoreAway):
 
 class _Moved(StoreAway):
     """Another file, or none, is where the open one was."""
+
+
+def _make(path: Path) -> None:
+    """Make the file, readable by its owner alone, where there is none. One that is there is looked at, not opened.
+
+    Whenever a process closes any descriptor of a file, the system takes away all locks that it holds there (POSIX,
+    fcntl), also those of this process's other connection: the next program to leave the database would then think
+    itself the last one, and delete the log that is being written (https://sqlite.org/howtocorrupt.html §2.2).
+
+    Raises:
+        OSError: it can be neither made nor used.
+    """
+    if path.exists():
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    with suppress(FileExistsError):
+        if sys.platform == "linux":
+            os.mknod(path, 0o600 | stat.S_IFREG)
+        else:  # there only root may do that; nobody has a file open that has just been made
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _file(path: Path) -> tuple[int, int] | None:
