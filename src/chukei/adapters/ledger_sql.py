@@ -1,7 +1,7 @@
 """What both databases share: the columns of an entry, its values in their order, and the question as SQL."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from operator import attrgetter
@@ -149,7 +149,8 @@ def question_sql(
         "sum(CASE WHEN estimated THEN 1 ELSE 0 END)",
         "coalesce(sum(cost), 0)",
         "count(*) - count(cost)",
-        "avg(CASE WHEN stream THEN first_token_ms END)",
+        "count(CASE WHEN stream THEN first_token_ms END)",
+        "coalesce(sum(CASE WHEN stream THEN first_token_ms END), 0)",
     )
     where = []
     if question.since is not None:
@@ -166,20 +167,26 @@ def question_sql(
     return sql, values
 
 
-def sums_of(question: Question, rows: Iterable[Iterable[object]], day: Callable[[object], date]) -> list[Sum]:
-    """Return the answer in its order. It is sorted here, since databases order text by rules of their own."""
-    return sorted((_sum_of(question, list(row), day) for row in rows), key=_order(question))
+def sums_of(question: Question, rows: Iterable[Sequence[object]], day: Callable[[object], date]) -> list[Sum]:
+    """Return the answer in its order, from rows of one or several parts of the time that was asked about.
 
-
-def _sum_of(question: Question, row: list[object], day: Callable[[object], date]) -> Sum:
+    It is sorted here, since databases order text by rules of their own.
+    """
     width = len(question.by)
-    names = tuple(
-        day(value).isoformat() if by is By.DAY else str(value)
-        for by, value in zip(question.by, row[:width], strict=True)
-    )
-    *counts, first_token = row[width:]
-    whole = (int(cast(int, count)) for count in counts)  # PostgreSQL's sums are decimals
-    return Sum(names, *whole, first_token=cast(float | None, first_token))  # type: ignore[misc]
+    totals: dict[tuple[object, ...], list[float]] = {}
+    for row in rows:
+        names, parts = tuple(row[:width]), cast(Sequence[float], row[width:])
+        known = totals.get(names)
+        totals[names] = list(parts) if known is None else [one + other for one, other in zip(known, parts, strict=True)]
+    return sorted((_sum_of(question, names, total, day) for names, total in totals.items()), key=_order(question))
+
+
+def _sum_of(question: Question, values: Sequence[object], total: Sequence[float], day: Callable[[object], date]) -> Sum:
+    pairs = zip(question.by, values, strict=True)
+    names = tuple(day(value).isoformat() if by is By.DAY else str(value) for by, value in pairs)
+    *counts, streamed, first_tokens = total
+    whole = (int(count) for count in counts)  # PostgreSQL's sums are decimals
+    return Sum(names, *whole, first_token=float(first_tokens) / streamed if streamed else None)  # type: ignore[misc]
 
 
 def _order(question: Question) -> Callable[[Sum], tuple[object, ...]]:
