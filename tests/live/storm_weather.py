@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-STALL_LIMIT = 1.0
+STALL_LIMIT = 2.0
 """Seconds that the relay waits for a first event in the storm."""
 
 LONGEST_REST = 0.6
@@ -23,7 +23,7 @@ SETTLE = STALL_LIMIT + 2 * LONGEST_REST + 0.3
 """Seconds after a spell in which a deployment may still be left alone, rightly: the last requests that it let stall
 fail only now, the breaker opens for its time, and one trial at a time is let through for as long again."""
 
-ANCHORED = 4.0
+ANCHORED = 5.0
 """Seconds for which a deployment is the anchor."""
 
 WELL = (0.2, 1.5)

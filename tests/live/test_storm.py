@@ -24,7 +24,7 @@ from chukei.failover import RETRY_RESERVE
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = float(os.environ.get("CHUKEI_STORM_SECONDS", "8"))
+SECONDS = float(os.environ.get("CHUKEI_STORM_SECONDS", "10"))
 SEED = int(os.environ.get("CHUKEI_STORM_SEED", "12"))
 CLIENTS = 200
 FEW = 60
