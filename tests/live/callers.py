@@ -99,7 +99,7 @@ class CountingUpstream(FaultUpstream):
         caller = caller_of(visit)
         self.requests[caller] += 1
         self.tokens[caller] += PROMPT + self.output
-        body = answer(self.output, stream=json.loads(visit.body)["stream"])
+        body = answer(self.output, stream=json.loads(visit.body).get("stream", False))
         return (Hold(), Send(body)) if caller in self.holding else (Send(body),)
 
     def held(self, caller: str) -> list[Visit]:
