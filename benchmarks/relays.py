@@ -121,13 +121,14 @@ def upstream(folder: Path) -> Server:
 
 
 def chukei(name: str, upstream_port: int, folder: Path, *, uvloop: bool = True, tree: Path | None = None) -> Server:
-    """Return the relay with everything on: key authentication, a log line for each request, usage counted.
+    """Return the relay with everything on: key authentication, a log line and a ledger entry for each request.
 
     ``tree`` is another checkout of it to run instead of this one.
     """
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if not _OURS.match(key)}
     environment |= {
+        "XDG_STATE_HOME": str(folder / f"{name}-state"),  # where it keeps its ledger
         "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{upstream_port}",
         "AZURE_OPENAI_API_KEY": "upstream-key",
         "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
