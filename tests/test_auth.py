@@ -190,6 +190,11 @@ def test_anonymous_callers_are_served_from_anywhere() -> None:
     assert let_in(gate, [(b"host", b"x"), (b"authorization", b"Basic x")], local=False) == ANONYMOUS
 
 
+def test_what_those_without_a_name_are_called() -> None:
+    """The ledger and the rules know them by these."""
+    assert [caller.name for caller in (ANONYMOUS, LOCAL, SHARED)] == ["anonymous", "local", "shared-key"]
+
+
 def test_a_caller_never_shows_a_key() -> None:
     assert KEY not in repr((ANONYMOUS, LOCAL, SHARED, WITH_KEY.__dict__))
 

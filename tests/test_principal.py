@@ -62,6 +62,32 @@ def test_an_application(extra: list[tuple[str, str]]) -> None:
     assert found == Caller(f"app:{TENANT}/{CLIENT}", CallerKind.APPLICATION)
 
 
+@pytest.mark.parametrize(
+    ("kind", "subject", "scopes", "expected"),
+    [
+        ("app", PERSON, [], CallerKind.APPLICATION),
+        ("app", "pairwise", [], CallerKind.APPLICATION),
+        ("user", PERSON, [], CallerKind.USER),
+        (None, PERSON, [], CallerKind.APPLICATION),
+        (None, "pairwise", [], CallerKind.USER),
+        (None, PERSON, [("scp", "Relay.Call")], CallerKind.USER),
+    ],
+)
+def test_what_tells_applications_from_people(
+    kind: str | None, subject: str, scopes: list[tuple[str, str]], expected: CallerKind
+) -> None:
+    claims = [("tid", TENANT), ("oid", PERSON), ("sub", subject), ("azp", CLIENT), ("roles", "Relay.Call"), *scopes]
+    assert read(principal([*claims, ("idtyp", kind)] if kind else claims), None).kind is expected
+
+
+@pytest.mark.parametrize("role_type", ["roles", ROLE, "http://other.example/role", None])
+def test_roles_under_each_of_their_names(role_type: str | None) -> None:
+    settings = EntraSettings((TENANT,), ("x",), groups={"Lead": "lead"})
+    for name in {"roles", ROLE, role_type or ROLE}:
+        claims = [*SIGNED_IN, (name, "Lead")]
+        assert read(principal(claims, role_typ=role_type), settings).groups == ("lead",)
+
+
 def test_an_application_needs_a_role() -> None:
     assert flaw(principal(APPLICATION[:-1])) is TokenFlaw.ROLE
 

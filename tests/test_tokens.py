@@ -102,6 +102,12 @@ class TestBeforeTheSignature:
     def test_forbidden_headers(self, changes: dict[str, Any]) -> None:
         assert flaw_of_read(written(changed(HEAD, changes))) is TokenFlaw.HEADER
 
+    def test_the_largest_token(self) -> None:
+        token = written()
+        largest = token + b"A" * (MAX_TOKEN_BYTES - len(token))
+        assert read(largest, (TENANT,)).key_id == "k1"
+        assert flaw_of_read(largest + b"A") is TokenFlaw.MALFORMED
+
     def test_some_nesting_is_no_flaw(self) -> None:
         claims = json.dumps(USER)[:-1].encode() + b',"a":' + b"[" * 199 + b"]" * 199 + b"}"
         assert read(written(HEAD, claims), (TENANT,)).tenant == TENANT
