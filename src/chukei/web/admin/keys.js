@@ -57,7 +57,7 @@ export class Keys {
       this.#failure,
       async () => {
         this.#keys = await this.#api.keys();
-        this.draw();
+        this.#drawTable();
       },
       () => void this.load(),
     );
