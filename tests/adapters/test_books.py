@@ -20,6 +20,7 @@ from chukei.adapters.memory_quota import MemoryQuota
 from chukei.adapters.quota_fallback import QuotaFallback
 from chukei.adapters.sqlite import SqliteDatabase
 from chukei.config import load
+from chukei.hosts.asgi import Application
 from chukei.ledger import Entry, Question
 from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
 from chukei.model import Caller, CallerKind, End
@@ -165,6 +166,18 @@ async def test_the_spool_goes_where_it_is_told(tmp_path: Path) -> None:
     assert database.closed
     assert kept.state()["spooled"] == 1
     assert list((tmp_path / "spool").iterdir())
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, False), ("sqlite:///{}/ledger.db", True)])
+async def test_where_the_disk_is_gone_with_the_instance_a_ledger_must_be_asked_for(
+    tmp_path: Path, given: str | None, kept: bool
+) -> None:
+    """As on Azure Functions."""
+    environment = {"CHUKEI_STORES__LEDGER": given.format(tmp_path)} if given else {}
+    application = Application(load(None, environment), behind_platform=True)
+    relay = await application.start()
+    assert (relay.books.database is not None) is kept
+    await application.stop()
 
 
 async def test_shared_accounts() -> None:
