@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import markdown
 from tests.live.callers import ENVIRONMENT, config, key_of
 from tests.live.plain_http import CHAT, DEADLINE, Answer, ask, assert_serves, post
-from tests.live.relays import RelayProcess
+from tests.live.relays import RelayProcess, clean_environment
 from tests.live.simulated import SimulatorThread
 
 pytestmark = pytest.mark.anyio
@@ -484,3 +485,27 @@ async def test_a_ledger_that_is_locked_is_told_and_models_go_on(office: Office) 
         return (await office.ask("GET", "/admin/keys")).status == 200
 
     await eventually(works)
+
+
+async def test_what_is_printed_runs(office: Office) -> None:
+    """The commands of docs/administration.md, line by line, with a key that there is."""
+    [printed] = [fence.text for fence in markdown.fences("sh") if "alias admin=" in fence.text]
+    alias, *lines = [line for line in printed.split("\n") if line.strip()]
+    assert len(lines) == 10
+    made = await office.make_key("team-printed")
+    for line in lines:
+        command = line.replace("ZpS3X9Zgoo7a", made["id"])
+        environment = clean_environment({"CHUKEI_ADMIN__API_KEY": KEY, "RELAY": office.process.url})
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            f"shopt -s expand_aliases\n{alias}\n{command}",
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, (command, err)
+        assert out.startswith((b"{", b"day,")), command
+        if b'"key"' in out:
+            office.planted.append(json.loads(out)["key"][17:])
