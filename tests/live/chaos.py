@@ -60,10 +60,10 @@ class Plan:
 def plan(seed: int, number: int) -> Plan:
     """Return what a request is to meet."""
     draw = Random(f"{seed} {number}")
-    events = draw.randrange(2, 40)
+    events = draw.randrange(2, 30)
     return Plan(
         events=events,
-        gap=draw.choice([0.0, 0.005, 0.03]),
+        gap=draw.choice([0.0, 0.005, 0.03, 0.08]),
         fate=draw.choices(["whole", "cut", "cut_first", "cut_last", "refused"], [80, 8, 4, 4, 4])[0],  # type: ignore[arg-type]
         cut_after=draw.randrange(1, events),
         patience=draw.choices(["stays", "leaves", "leaves_first"], [80, 15, 5])[0],  # type: ignore[arg-type]

@@ -152,7 +152,7 @@ async def leases(redis: RedisServer, caller: str, wanted: int) -> bool:
 
 async def test_the_places_of_a_killed_relay_come_back(tmp_path: Path) -> None:
     """A place is a lease. The test moves its end instead of waiting for all of its 30 s, unless it is told to wait."""
-    async with two_relays(tmp_path, "by_kind") as setup:
+    async with two_relays(tmp_path, "closed") as setup:
         doomed, other = setup.relays
         setup.upstream.holding.add("slots")
         running = [asyncio.create_task(ask(doomed.url, "slots")) for _ in range(6)]
@@ -163,8 +163,8 @@ async def test_the_places_of_a_killed_relay_come_back(tmp_path: Path) -> None:
         setup.upstream.holding.clear()
         assert (await insist(other.url, "slots")).status == 429  # they may still be running, for all anyone knows
         if os.environ.get("CHUKEI_SLOW"):
-            await until(lambda: _granted(other.url), LEASE_SECONDS + 5)
-            assert time.monotonic() - killed <= LEASE_SECONDS + 1
+            await until(lambda: _granted(other.url), LEASE_SECONDS + 10)
+            assert LEASE_SECONDS - 5 < time.monotonic() - killed < LEASE_SECONDS + 5
             return
         move_leases(setup.redis, "slots", 27.0)
         await until(lambda: _granted(other.url), 5.0)
