@@ -147,6 +147,13 @@ async def test_a_note_that_would_disturb_a_terminal_is_refused(desk: Desk, note:
     assert desk.database.kept == {}
 
 
+@pytest.mark.parametrize("name", ["local", "anonymous", "shared-key", "user:t/o", "app:t/c"])
+async def test_nobody_gets_the_name_of_those_who_are_recognised_otherwise(desk: Desk, name: str) -> None:
+    with pytest.raises(CallerError, match="recognised in another way"):
+        await desk.cabinet.create(name)
+    assert desk.database.kept == {}
+
+
 async def test_a_key_cannot_end_before_it_is_made(desk: Desk) -> None:
     with pytest.raises(CallerError, match="before it is made"):
         await desk.cabinet.create("a", expires=NOW)

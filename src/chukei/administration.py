@@ -13,6 +13,13 @@ MAX_NAME = 128
 """Characters in a caller's or a group's name."""
 
 
+RESERVED = frozenset({"anonymous", "local", "shared-key"})
+"""Names of callers without a key of their own."""
+
+SIGNED_IN = ("user:", "app:")
+"""How the names of those begin whom Entra ID or App Service names: nobody else may share their accounts."""
+
+
 class NoSuchKey(LookupError):
     """There is no key with that id."""
 
@@ -43,6 +50,9 @@ class KeyCabinet:
             StoreAway: the database cannot be asked.
         """
         check_name(caller, "caller")
+        if caller in RESERVED or caller.startswith(SIGNED_IN):
+            message = "That name stands for callers who are recognised in another way; choose a different one."
+            raise CallerError(400, "invalid_value", message, param="caller")
         if group is not None:
             check_name(group, "group")
         if note is not None and not note.isprintable():
