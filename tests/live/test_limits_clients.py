@@ -139,7 +139,7 @@ async def test_who_leaves_gives_its_place_back(setup: Setup) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.skipif(not os.environ.get("CHUKEI_SLOW"), reason="takes a minute; CHUKEI_SLOW=1 waits for it")
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "deep", reason="takes a minute; the deep profile waits")
 async def test_it_waits_out_a_minute(setup: Setup) -> None:
     """As long as the relay says, up to 63 seconds, and then it is served."""
     assert await setup.complete("soon") == "Hello"
