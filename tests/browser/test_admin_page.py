@@ -1,5 +1,7 @@
 """The administrators' page in a real browser, on a real relay with a real ledger. Leaves screenshots to look at."""
 
+import asyncio
+import contextlib
 import csv
 import io
 import itertools
@@ -12,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.async_api import Error as PlaywrightError
 from tests.adapters.ledger_entries import entry
 from tests.browser import admin_scripts as scripts
 from tests.browser.conftest import RECORD_ANNOUNCEMENTS, Watch, watch_context
@@ -210,6 +213,26 @@ async def test_locking_forgets_the_key_and_the_figures(page: Page, office: Offic
     await expect(plot(page, "caller")).to_be_visible()
 
 
+async def test_an_answer_that_comes_after_locking_is_not_shown(page: Page, office: Office) -> None:
+    await office.database.add_key(Key("id1", "team-late", None, b"x" * 32, 0, days_ago(1), None, None, None))
+    locked, asked = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        asked.set()
+        await locked.wait()
+        with contextlib.suppress(PlaywrightError):  # the page does not wait for it any more
+            await route.continue_()
+
+    await page.route("**/admin/keys", late)
+    await unlock(page)
+    await asked.wait()
+    await page.get_by_role("button", name="Lock").click()
+    locked.set()
+    await page.unroute_all(behavior="wait")
+    await settle(page)
+    assert "team-late" not in await page.content()
+
+
 async def test_a_page_that_was_left_is_locked_when_it_comes_back(page: Page, office: Office) -> None:
     await opened(page)
     await page.goto("about:blank")
@@ -302,6 +325,21 @@ async def test_the_time_can_be_chosen(page: Page, office: Office) -> None:
     await page.get_by_label("To", exact=True).fill(days_ago(3).date().isoformat())
     await page.get_by_role("button", name="Show").click()
     await expect(page.get_by_role("alert")).to_contain_text("The last day is before the first.")
+
+
+async def test_more_days_than_can_be_drawn(page: Page, office: Office) -> None:
+    await office.database.add(USED)
+    await opened(page)
+    await page.get_by_label("Time").select_option("own")
+    await page.get_by_label("From").fill("2020-01-01")
+    await page.get_by_role("button", name="Show").click()
+    await expect(plot(page, "day")).to_contain_text("Only the first 400 days are drawn.")
+    await expect(plot(page, "day").locator(".bar-group")).to_have_count(400)
+    await expect(page.locator("[data-total=input] .big")).to_have_text("1,003,607")
+    for day in ("1999-12-31", "9999-12-31", "275760-09-13"):
+        await page.get_by_label("To", exact=True).fill(day)
+        await page.get_by_role("button", name="Show").click()
+        assert await page.evaluate("document.querySelector('#to').matches(':invalid')")
 
 
 async def test_one_caller_group_or_model(page: Page, office: Office) -> None:
@@ -517,6 +555,18 @@ async def test_a_ledger_that_cannot_be_asked(page: Page, watch: Watch, office: O
     finally:
         other.close()
     await expect(page.locator("#opened")).to_be_visible()
+
+
+async def test_a_key_that_is_changed_meanwhile_locks_the_page(page: Page, watch: Watch, office: Office) -> None:
+    watch.expected.append("Failed to load resource")
+    await office.database.add(USED)
+    await opened(page)
+    body = '{"error": {"message": "No.", "type": "authentication_error", "param": null, "code": "invalid_admin_key"}}'
+    await page.route("**/admin/usage*", lambda route: route.fulfill(status=401, body=body))
+    await page.get_by_label("Time").select_option("7")
+    await expect(page.get_by_role("alert")).to_contain_text("This key does not open the administration.")
+    await expect(page.locator("#unlock")).to_be_visible()
+    assert "team-a" not in await page.content()
 
 
 async def test_a_relay_that_is_gone(page: Page, watch: Watch, office: Office) -> None:

@@ -1,4 +1,4 @@
-"""The chat page's files, read once from the installed package."""
+"""The pages' files, read once from the installed package."""
 
 from functools import cache
 from importlib.resources import files

@@ -51,7 +51,7 @@ async function attempt(place, work, again = null) {
 
 /** @param {RelayError | null} why */
 function lock(why) {
-  api.key = "";
+  api.forget();
   byId("opened", HTMLElement).hidden = true;
   byId("unlock", HTMLFormElement).hidden = false;
   openButton.hidden = true;
@@ -84,7 +84,7 @@ async function unlock() {
 
 /** The relay could not be asked, which says nothing about the key: it stays in its field. */
 function lockAfterFailure() {
-  api.key = "";
+  api.forget();
   keyField.focus();
 }
 

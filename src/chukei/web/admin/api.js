@@ -41,6 +41,14 @@ const SENDABLE = /^[\x21-\x7e]+$/;
 export class AdminApi {
   /** Kept here and nowhere else. */
   key = "";
+  #session = new AbortController();
+
+  /** Forgets the key, and what was asked with it: an answer that comes later is not for whoever sits here then. */
+  forget() {
+    this.key = "";
+    this.#session.abort();
+    this.#session = new AbortController();
+  }
 
   /**
    * @param {Record<string, string>} query
@@ -130,11 +138,13 @@ export class AdminApi {
   async #ask(path, query, init = {}) {
     if (!SENDABLE.test(this.key)) throw new RelayError({ kind: "access", status: 401, message: "" });
     const search = new URLSearchParams(query).toString();
+    const signals = [this.#session.signal, ...(init.signal ? [init.signal] : [])];
     const response = await fetch(`admin/${path}${search === "" ? "" : `?${search}`}`, {
       cache: "no-store",
       credentials: "omit",
       redirect: "error",
       ...init,
+      signal: AbortSignal.any(signals),
       headers: { ...init.headers, authorization: `Bearer ${this.key}` },
     }).catch((error) => {
       if (error instanceof DOMException) throw error;

@@ -4,10 +4,10 @@
 
 import { byId, element } from "../dom.js";
 import { RelayError } from "../errors.js";
-import { drawBars, drawLying } from "./bars.js";
-import { PARTS, PART_WORDS, amount, compact, figure, money, total } from "./figures.js";
+import { drawBars } from "./bars.js";
+import { PARTS, amount, compact, total } from "./figures.js";
 import { MOST_DAYS, dayOf, daysBetween, shifted } from "./range.js";
-import { renderTable } from "./table.js";
+import { inWords, renderLegend, renderLying, renderSums, renderTotals } from "./sums.js";
 
 /** @typedef {import("./api.js").UsageRow & Record<string, any>} Row */
 /** @typedef {import("./api.js").Usage} Usage */
@@ -31,6 +31,7 @@ export class Report {
   #announcer;
   #attempt;
   #place = byId("report", HTMLElement);
+  #controls = byId("controls", HTMLFormElement);
   #failure = byId("usage-failure", HTMLElement);
   #range = byId("range", HTMLSelectElement);
   #from = byId("from", HTMLInputElement);
@@ -57,7 +58,7 @@ export class Report {
     this.#words = words;
     this.#announcer = announcer;
     this.#attempt = attempt;
-    byId("controls", HTMLFormElement).addEventListener("submit", (event) => {
+    this.#controls.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.load();
     });
@@ -83,7 +84,8 @@ export class Report {
   }
 
   /** Asks for everything anew. */
-  load() {
+  async load() {
+    if (!this.#controls.reportValidity()) return;
     const { from, to } = this.#period();
     const kind = this.#onlyKind.value;
     const name = this.#onlyName.value.trim();
@@ -92,7 +94,7 @@ export class Report {
     this.#loading = new AbortController();
     const { signal } = this.#loading;
     this.#place.setAttribute("aria-busy", "true");
-    return this.#attempt(
+    await this.#attempt(
       this.#failure,
       async () => {
         if (to < from) throw new RelayError({ kind: "http", code: "range", message: "" });
@@ -113,20 +115,20 @@ export class Report {
       },
       () => void this.load(),
     );
+    if (!signal.aborted) this.#place.removeAttribute("aria-busy");
   }
 
   draw() {
     const found = this.#found;
     this.#showOwnRange();
     if (found === null) return;
-    this.#place.removeAttribute("aria-busy");
     const sum = total(found.ends.data);
     if (sum.requests === 0) {
       this.#place.replaceChildren(element("p", { class: "nothing" }, this.#words.say("usage.nothing")));
       return;
     }
     this.#place.replaceChildren(
-      this.#totals(sum),
+      renderTotals(this.#words, sum),
       this.#dayFigure(found),
       element(
         "div",
@@ -161,42 +163,19 @@ export class Report {
     for (const found of document.querySelectorAll(".own-range")) if (found instanceof HTMLElement) found.hidden = !own;
   }
 
-  /** @param {import("./api.js").UsageRow} sum */
-  #totals(sum) {
-    const words = this.#words;
-    const share = (/** @type {number} */ part, /** @type {number} */ whole) => (whole > 0 ? words.number((100 * part) / whole, 1) : "0");
-    const figures = [
-      ["total.requests", words.number(sum.requests), words.say("total.failed", { failed: words.number(sum.failed), share: share(sum.failed, sum.requests) })],
-      ["total.input", words.number(sum.input), words.say("total.cached", { cached: words.number(sum.cached), share: share(sum.cached, sum.input) })],
-      ["total.output", words.number(sum.output), words.say("total.reasoning", { reasoning: words.number(sum.reasoning) })],
-      ["total.cost", money(words, sum.cost), sum.unpriced > 0 ? words.say("total.unpriced", { unpriced: words.number(sum.unpriced) }) : ""],
-    ];
-    const notes = [
-      sum.estimated > 0 && element("p", { class: "quiet" }, words.say("total.estimated", { estimated: words.number(sum.estimated) })),
-      sum.wasted > 0 && element("p", { class: "quiet" }, words.say("total.wasted", { wasted: words.number(sum.wasted) })),
-    ];
-    const list = element("dl", { class: "totals" });
-    for (const [key, value, note] of figures) {
-      list.append(
-        element("div", { "data-total": key.slice(6) }, element("dt", {}, words.say(key)), element("dd", { class: "big" }, value), note !== "" && element("dd", { class: "quiet" }, note)),
-      );
-    }
-    return element("div", {}, list, ...notes);
-  }
-
   /** @param {Found} found */
   #dayFigure(found) {
-    const title = this.#words.say("plot.day", { measure: this.#measureWord() });
+    const title = this.#words.say("plot.day", { measure: this.#words.say(`usage.${this.#shown}`) });
     const rows = this.#dayRows(found);
     const cut = found.days.length >= MOST_DAYS && this.#words.say("plot.days.cut", { days: this.#words.number(MOST_DAYS) });
     return element(
       "figure",
       { class: "card", "data-plot": "day" },
       element("figcaption", {}, element("h3", {}, title)),
-      this.#legend(),
+      renderLegend(this.#words, this.#shown),
       this.#days,
       cut && element("p", { class: "quiet" }, cut),
-      element("details", {}, element("summary", {}, this.#words.say("plot.table")), this.#sumTable(title, ["day"], rows)),
+      element("details", {}, element("summary", {}, this.#words.say("plot.table")), renderSums(this.#words, title, ["day"], rows)),
     );
   }
 
@@ -213,76 +192,26 @@ export class Report {
     const short = new Intl.DateTimeFormat(words.language, { month: "short", day: "numeric", timeZone: "UTC" });
     const bars = this.#dayRows(this.#found).map((row) => ({
       name: short.format(new Date(`${row.day}T00:00:00Z`)),
-      title: `${row.day}: ${this.#inWords(row)}`,
+      title: `${row.day}: ${inWords(words, measure, row)}`,
       parts: PARTS[measure](row),
     }));
-    const label = words.say("plot.day", { measure: this.#measureWord() });
+    const label = words.say("plot.day", { measure: this.#words.say(`usage.${this.#shown}`) });
     const width = Math.max(Math.floor(this.#days.clientWidth), 200);
     this.#days.replaceChildren(drawBars(bars, { width, label, format: (value) => compact(words, value) }));
-  }
-
-  /** @param {Row} row */
-  #inWords(row) {
-    const measure = this.#shown;
-    const parts = PARTS[measure](row).map((value, index) => `${this.#words.say(PART_WORDS[measure][index])} ${figure(this.#words, measure, value)}`);
-    return parts.join(", ");
-  }
-
-  #measureWord() {
-    return this.#words.say(`usage.${this.#shown}`);
-  }
-
-  /** @param {Measure} [measure] */
-  #legend(measure = this.#shown) {
-    const keys = PART_WORDS[measure];
-    if (keys.length < 2) return null;
-    const items = keys.map((key, index) => element("li", {}, element("span", { class: `swatch swatch-${index}` }), this.#words.say(key)));
-    return element("ul", { class: "legend", "aria-hidden": "true" }, ...items);
   }
 
   /** @param {"caller" | "model"} by @param {Usage} usage */
   #topFigure(by, usage) {
     const measure = this.#shown;
-    const title = this.#words.say(`plot.${by}`, { measure: this.#measureWord() });
+    const title = this.#words.say(`plot.${by}`, { measure: this.#words.say(`usage.${this.#shown}`) });
     const rows = usage.data.toSorted((a, b) => amount(b, measure) - amount(a, measure)).slice(0, TOP);
-    return this.#lyingFigure(title, by, rows, usage.rows, measure);
+    return renderLying(this.#words, { title, by, rows, count: usage.rows, measure });
   }
 
   /** @param {Usage} usage */
   #endFigure(usage) {
     const rows = usage.data.toSorted((a, b) => b.requests - a.requests).slice(0, TOP);
-    return this.#lyingFigure(this.#words.say("plot.end-reason"), "end-reason", rows, usage.rows, "requests");
-  }
-
-  /**
-   * @param {string} title
-   * @param {string} by
-   * @param {Row[]} rows
-   * @param {number} count how many there are in all
-   * @param {Measure} measure
-   */
-  #lyingFigure(title, by, rows, count, measure) {
-    const words = this.#words;
-    const top = Math.max(0, ...rows.map((row) => amount(row, measure)));
-    const table = renderTable(
-      title,
-      [
-        { head: words.say(`by.${by}`), name: true, class: "name", cell: (/** @type {Row} */ row) => this.#name(row[by]) },
-        { head: words.say("plot.bar"), class: "bar-cell", cell: (row) => drawLying(PARTS[measure](row), top) },
-        { head: words.say(measure === "requests" ? "figure.requests" : `usage.${measure}`), number: true, cell: (row) => figure(words, measure, amount(row, measure)) },
-      ],
-      rows,
-    );
-    table.classList.add("lying-table");
-    const more = count > rows.length && element("p", { class: "quiet" }, words.say("rows.shown", { shown: words.number(rows.length), rows: words.number(count) }));
-    const legend = this.#legend(measure);
-    return element("figure", { class: "card", "data-plot": by }, element("figcaption", {}, element("h3", {}, title)), legend, table, more);
-  }
-
-  /** @param {unknown} value */
-  #name(value) {
-    const text = String(value ?? "");
-    return text === "" ? element("span", { class: "quiet" }, this.#words.say("by.none")) : element("bdi", {}, text);
+    return renderLying(this.#words, { title: this.#words.say("plot.end-reason"), by: "end-reason", rows, count: usage.rows, measure: "requests" });
   }
 
   #ownSection() {
@@ -328,25 +257,7 @@ export class Report {
     const shown = own.data.slice(0, MOST_ROWS);
     const by = GROUPINGS.filter((each) => shown.length === 0 || each in shown[0]);
     const note = words.say(own.rows > shown.length ? "rows.cut" : "rows.all", { shown: words.number(shown.length), rows: words.number(own.rows) });
-    this.#ownPlace.replaceChildren(this.#sumTable(words.say("own.heading"), by, shown), element("p", { class: "quiet" }, note));
-  }
-
-  /** @param {string} caption @param {string[]} by @param {Row[]} rows */
-  #sumTable(caption, by, rows) {
-    const words = this.#words;
-    const names = by.map((each, index) => ({ head: words.say(`by.${each}`), name: index === 0, class: "name", cell: (/** @type {Row} */ row) => this.#name(row[each]) }));
-    const counts = /** @type {const} */ (["requests", "failed", "input", "cached", "output", "reasoning"]).map((each) => ({
-      head: words.say(`figure.${each}`),
-      number: true,
-      cell: (/** @type {Row} */ row) => words.number(row[each]),
-    }));
-    const first = (/** @type {Row} */ row) => (row.first_token_ms === null ? "–" : words.number(row.first_token_ms));
-    return renderTable(caption, [
-      ...names,
-      ...counts,
-      { head: words.say("figure.cost"), number: true, cell: (row) => money(words, row.cost) },
-      { head: words.say("figure.first"), number: true, cell: first },
-    ], rows);
+    this.#ownPlace.replaceChildren(renderSums(words, words.say("own.heading"), by, shown), element("p", { class: "quiet" }, note));
   }
 
   #download() {
