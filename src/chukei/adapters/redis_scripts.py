@@ -133,12 +133,14 @@ class RedisScripts:
     async def call(self, call: Call) -> object:
         """Call a script and wait for its answer.
 
+        A process that has just started waits longer, once: its requests shall not be refused for what it has not asked.
+
         Raises:
             StoreAway: Redis is away, too slow, or refused.
         """
         if self._task is not None and not self._tried.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(COMMAND_SECONDS):
                     await self._tried.wait()
         if not self.up:
             raise StoreAway("Redis is away")
