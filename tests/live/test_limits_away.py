@@ -115,6 +115,19 @@ async def test_a_stall_is_felt_once(tmp_path: Path, away: str) -> None:
             assert (await insist(url, "busy")).status == 200
 
 
+async def test_a_relay_that_has_just_started_asks_before_it_refuses(tmp_path: Path) -> None:
+    """What it has not reached yet is not away, though it takes longer than a relay that knows it would wait."""
+    async with two_relays(tmp_path, "closed") as setup:
+        setup.relays[0].stop()
+        setup.redis.pause()
+        with setup.relays[0] as relay:
+            asking = asyncio.create_task(ask(relay.url, "money", max_tokens=100))
+            await asyncio.sleep(0.3)
+            assert not asking.done()
+            setup.redis.resume()
+            assert (await asking).status == 200
+
+
 async def test_a_stall_while_requests_run_takes_nothing_from_them(tmp_path: Path) -> None:
     """What ends while Redis is away is settled when it is back: all six places are free again."""
     async with two_relays(tmp_path, "by_kind") as setup:
