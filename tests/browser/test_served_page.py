@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import Watch, open_chat, watch_context
 from tests.browser.steps import answers, ask, finished
-from tests.live.relays import RelayProcess
+from tests.live.relays import RelayProcess, clean_environment
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +46,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 async def served() -> AsyncIterator[Served]:
-    bare = {name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "CHUKEI_", "OPENAI_"))}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "chukei", "serve", "--port", "0", env=bare, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", "chukei", "serve", "--port", "0", env=clean_environment(), stderr=asyncio.subprocess.PIPE
     )
     served = Served(process)
     try:

@@ -38,7 +38,8 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def recipes(*languages: str) -> list[Fence]:
-    return [fence for fence in markdown.fences(*languages) if ADDRESS in fence.text]
+    """Return the recipes for a relay on this machine that need nothing of Azure."""
+    return [fence for fence in markdown.fences(*languages) if ADDRESS in fence.text and "az account" not in fence.text]
 
 
 @pytest.mark.parametrize("fence", recipes("python"), ids=str)
