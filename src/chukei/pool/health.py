@@ -127,8 +127,7 @@ class Health:
             self._cool(member, now, verdict)
         elif verdict.fault is Fault.FAILED:
             self._count(member, now, verdict, trial=trial)
-        elif verdict.fault is Fault.MISCONFIGURED and self._settings.misconfigured_seconds and member.named:
-            # What only a client names may well not exist.
+        elif self._settings.misconfigured_seconds and member.named:  # what only a client names may well not exist
             seconds = member.breaker.trip(now, verdict.why, self._settings.misconfigured_seconds)
             self._opened(member, now, seconds, verdict)
         self._place(member, now)
