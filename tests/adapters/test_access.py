@@ -20,11 +20,10 @@ from chukei.ports import Database
 pytestmark = pytest.mark.anyio
 
 PEPPER = "a pepper of thirty-two characters or more"
-WALL = datetime.now(UTC).timestamp()
 
 
 def built(environment: Mapping[str, str], database: Database | None = None, path: str | None = None) -> Access:
-    return access(load(path, environment), FakeClock(), FakeClock(WALL), database)
+    return access(load(path, environment), FakeClock(), FakeClock(datetime.now(UTC).timestamp()), database)
 
 
 async def let_in(door: Access, headers: Headers) -> Caller:
