@@ -41,7 +41,7 @@ async def test_keys_of_a_database_with_the_configured_pepper() -> None:
     new = keys.make()
     digest, version = peppers(load(None, environment)).key_digest(new)
     assert version == 1
-    row = Key(new.id, "team-a", "staff", digest, version, datetime.fromtimestamp(WALL, UTC), None, None, None)
+    row = Key(new.id, "team-a", "staff", digest, version, datetime.now(UTC), None, None, None)
     door = built(environment, FakeDatabase(row))
     door.start()
     found = await let_in(door, [(b"api-key", new.text.reveal().encode())])
