@@ -70,6 +70,7 @@ deployment_header = true
 [stores]
 quota = "redis://cache.internal:6379/1"
 quota_away = "closed"
+quota_seconds = 0.2
 replicas = 3
 ledger = "postgresql://db.internal/chukei"
 
@@ -146,7 +147,7 @@ def test_every_key(tmp_path: Path) -> None:
     )
     assert settings.stores.quota is not None
     assert settings.stores.quota.reveal() == "redis://cache.internal:6379/1"
-    assert (settings.stores.quota_away, settings.stores.replicas) == ("closed", 3)
+    assert (settings.stores.quota_away, settings.stores.quota_seconds, settings.stores.replicas) == ("closed", 0.2, 3)
     assert settings.stores.ledger is not None
     assert settings.stores.ledger.reveal() == "postgresql://db.internal/chukei"
     assert settings.ledger == LedgerSettings(90.0, "/var/spool/chukei", 100_000)

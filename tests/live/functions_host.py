@@ -44,7 +44,8 @@ class FunctionsHost:
     ) -> None:
         program = ["-P", "-m", "tests.live.functions_front", "--app", str(app_dir), "--key", key]
         self._command = [*interpreter, *program]
-        self._env = {**os.environ, "PYTHON_ENABLE_INIT_INDEXING": "1", "PYTHONUNBUFFERED": "1", **(env or {})}
+        own = {name: value for name, value in os.environ.items() if not name.startswith("CHUKEI_")}
+        self._env = {**own, "PYTHON_ENABLE_INIT_INDEXING": "1", "PYTHONUNBUFFERED": "1", **(env or {})}
         paths = [str(ROOT), self._env.get("PYTHONPATH", "")]
         self._env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self._deadline = deadline

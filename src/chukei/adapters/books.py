@@ -87,7 +87,7 @@ def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
     from chukei.adapters.quota_fallback import Away, QuotaFallback
     from chukei.adapters.redis_quota import RedisQuota
 
-    shared = RedisQuota(stores.quota.reveal(), clock=clock)
+    shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)
     return QuotaFallback(shared, local, away=Away(stores.quota_away), replicas=stores.replicas)
 
 

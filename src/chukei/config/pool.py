@@ -55,6 +55,7 @@ def read_stores(table: Reader) -> StoreSettings:
     if quota is not None and not _is_redis(quota):
         table.problem("quota", 'must be "memory" or the address of a Redis: redis://HOST:6379/0, rediss:// for TLS')
     away = table.string("quota_away", "by_kind", choices=("by_kind", "open", "closed")) or "by_kind"
+    patience = table.seconds("quota_seconds", StoreSettings().quota_seconds, high=1.0)
     replicas = table.integer("replicas", 1, low=1, high=10_000)
     ledger = table.address("ledger")
     kept = ledger is None or ledger.reveal() != "none"
@@ -64,6 +65,7 @@ def read_stores(table: Reader) -> StoreSettings:
     return StoreSettings(
         quota=quota,
         quota_away=away,
+        quota_seconds=patience,
         replicas=replicas,
         ledger=ledger if kept else None,
         ledger_by_default=ledger is None,

@@ -92,14 +92,16 @@ class PoolSettings:
 class StoreSettings:
     """``[stores]``: what replicas share.
 
-    ``quota`` is the address of a Redis, or None for this process's memory. ``quota_away`` says what happens while it is
-    away: ``by_kind`` keeps what can be counted here and refuses what costs money, ``open`` and ``closed`` grant or
-    refuse all. ``replicas`` divides the limits meanwhile. ``ledger`` is the address of the database; where it is None,
-    ``ledger_by_default`` says whether a file in the user's state folder is to serve.
+    ``quota`` is the address of a Redis, or None for this process's memory. After ``quota_seconds`` without an answer it
+    is away, and ``quota_away`` says what then happens: ``by_kind`` keeps what can be counted here and refuses what
+    costs money, ``open`` and ``closed`` grant or refuse all. ``replicas`` divides the limits meanwhile. ``ledger`` is
+    the address of the database; where it is None, ``ledger_by_default`` says whether a file in the user's state folder
+    is to serve.
     """
 
     quota: Secret | None = None
     quota_away: str = "by_kind"
+    quota_seconds: float = 0.07
     replicas: int = 1
     ledger: Secret | None = None
     ledger_by_default: bool = True
