@@ -159,6 +159,7 @@ class LedgerWriter:
         while True:
             await self._flush()
             if self._closing:
+                await self._flush()  # what came while the last one ran; nothing comes any more
                 return
             if self._retry_at is None:
                 await self._deliver()
