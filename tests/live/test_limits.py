@@ -74,7 +74,7 @@ async def setup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         upstream = await stack.enter_async_context(CountingUpstream())
         stores = {}
         if request.param == "redis":
-            stores = {"quota": stack.enter_context(RedisServer()).url, "quota_away": "closed"}
+            stores = {"quota": stack.enter_context(RedisServer()).url, "quota_away": "closed", "quota_seconds": 1.0}
         path = tmp_path_factory.mktemp("limits") / "chukei.toml"
         file = str(config(path, upstream.url, CALLERS | TOKEN_CALLERS, GROUPS, stores=stores))
         relays = [stack.enter_context(RelayProcess(ENVIRONMENT, "--config", file)) for _ in range(2 if stores else 1)]
@@ -229,7 +229,7 @@ async def test_the_total_of_everybody(tmp_path_factory: pytest.TempPathFactory) 
         groups = {"everybody": {"total": {"requests_per_minute": 60, "concurrent": 200}}}
         names = ("one", "two", "three")
         path = tmp_path_factory.mktemp("everybody") / "chukei.toml"
-        stores = {"quota": redis.url, "quota_away": "closed"}
+        stores = {"quota": redis.url, "quota_away": "closed", "quota_seconds": 1.0}
         file = str(config(path, upstream.url, {name: {} for name in names}, groups, stores=stores))
         relays = [stack.enter_context(RelayProcess(ENVIRONMENT, "--config", file)) for _ in range(2)]
         answers = await asyncio.gather(*(hammer([relay.url for relay in relays], name, each=2) for name in names))

@@ -94,7 +94,7 @@ async def setup(
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(CountingUpstream())
         redis = stack.enter_context(RedisServer())
-        stores = {"quota": redis.url, "quota_away": "closed"}
+        stores = {"quota": redis.url, "quota_away": "closed", "quota_seconds": 1.0}
         sections = {"stores": stores, "ledger": {"spool": str(directory / "spool")}}
         file = config(directory / "chukei.toml", upstream.url, CALLERS, GROUPS, **sections)
         environment = ENVIRONMENT | {"CHUKEI_STORES__LEDGER": address, "CHUKEI_CONFIG": str(file)}
