@@ -13,7 +13,8 @@ from chukei import sse
 from chukei.attempt import Begun
 from chukei.config import PoolSettings, load
 from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
-from chukei.failover import RETRY_RESERVE, USUAL_OUTPUT, Failover
+from chukei.estimate import USUAL_OUTPUT
+from chukei.failover import RETRY_RESERVE, Failover
 from chukei.model import Deployment, End, Model, Operation
 from chukei.pool import Pool
 from chukei.routes import Route

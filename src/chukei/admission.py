@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 from chukei.call import Call
-from chukei.errors import CallerError, RelayError, Unavailable
+from chukei.errors import CallerError, RelayError, Unavailable, come_back
 from chukei.estimate import Estimator, cost_of
-from chukei.limits import RATES, Amounts, Grant, Headroom, Limit, Refusal
+from chukei.limits import MICRO, RATES, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
 from chukei.policy import Policy
 from chukei.ports import QuotaStore, StoreAway
 from chukei.usage import Usage
 
-_SHORTLY: Headers = [(b"retry-after", b"2")]
+SHORTLY: Headers = [(b"retry-after", b"2")]
 _KINDS = {Limit.REQUESTS_PER_MINUTE: b"requests", Limit.TOKENS_PER_MINUTE: b"tokens"}
 _WORDS = {
     Limit.REQUESTS_PER_MINUTE: "requests per minute",
@@ -78,7 +78,7 @@ class Admission:
         """
         if self._books_full():
             message = "This relay cannot account for further requests at the moment; try again shortly."
-            raise Unavailable("ledger_full", message, end=End.REFUSED, headers=_SHORTLY)
+            raise Unavailable("ledger_full", message, end=End.REFUSED, headers=SHORTLY)
         if self._store is None or not policy.subjects:
             return Admitted(self, call, model, None)
         estimate = self.estimator.amounts(call, model)
@@ -86,7 +86,7 @@ class Admission:
             answer = await self._store.reserve(uuid4().hex, policy.subjects, estimate)
         except StoreAway:
             message = "What you may use cannot be looked up at the moment; try again shortly."
-            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=_SHORTLY) from None
+            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
         if isinstance(answer, Refusal):
             raise refused(answer, policy)
         return Admitted(self, call, model, answer)
@@ -127,10 +127,7 @@ def refused(refusal: Refusal, policy: Policy) -> RelayError:
         message = f"{said} It could never be granted; ask for less, for instance with a lower output limit."
         return CallerError(400, "request_exceeds_limit", message)
     wait = max(refusal.seconds, 0.001)
-    headers: Headers = [
-        (b"retry-after", str(math.ceil(wait)).encode()),
-        (b"retry-after-ms", str(math.ceil(wait * 1000)).encode()),
-    ]
+    headers = come_back(wait)
     if refusal.limit in RATES:
         message = f"{said} Try again in {math.ceil(wait)} s."
         return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
@@ -139,7 +136,7 @@ def refused(refusal: Refusal, policy: Policy) -> RelayError:
 
 
 def _shown(value: int, *, money: bool) -> str:
-    return f"{value / 1_000_000:,.2f}" if money else f"{value:,}"
+    return f"{value / MICRO:,.2f}" if money else f"{value:,}"
 
 
 def _headers(headroom: Sequence[Headroom]) -> Headers:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from chukei import keys, principal
 from chukei.config import AuthSettings, ServerSettings
-from chukei.errors import CallerError, Unavailable, origin_not_allowed
+from chukei.errors import CallerError, Unavailable, come_back, origin_not_allowed
 from chukei.keys import Flaw, KeyDirectory, Peppers
 from chukei.model import Caller, CallerKind, End, Headers, header
 from chukei.ports import Clock, StoreAway
@@ -239,7 +239,7 @@ def _too_many(wait: float) -> CallerError:
         "too_many_failures",
         f"Too many wrong keys or tokens came from this address; try again in {seconds} seconds, with a valid one.",
         type="authentication_error",
-        headers=[(b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % math.ceil(wait * 1000))],
+        headers=come_back(wait),
     )
 
 
@@ -248,7 +248,7 @@ def _keys_unavailable() -> Unavailable:
         "keys_unavailable",
         "The relay cannot check access keys now, since its database is away; try again.",
         end=End.REFUSED,
-        headers=[(b"retry-after", b"2"), (b"retry-after-ms", b"2000")],
+        headers=come_back(2),
     )
 
 

@@ -10,6 +10,7 @@ Each carries the HTTP status, and the fields of OpenAI's error shape
 never hold a credential, a prompt or a completion.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -132,3 +133,11 @@ def shutting_down() -> Unavailable:
 def event_too_large() -> UpstreamError:
     """Give up a stream of which one event exceeds the cap."""
     return UpstreamError("event_too_large", "The upstream sent an event beyond the cap.", end=End.EVENT_TOO_LARGE)
+
+
+def come_back(seconds: float) -> Headers:
+    """Return the fields that tell clients when to try again; OpenAI's own look at the finer one first."""
+    return [
+        (b"retry-after", str(math.ceil(seconds)).encode()),
+        (b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()),
+    ]

@@ -15,6 +15,7 @@ from chukei.budget import Budget
 from chukei.config import Settings
 from chukei.connect import error_of_event
 from chukei.errors import RelayError, Unavailable, UpstreamError
+from chukei.estimate import USUAL_OUTPUT
 from chukei.fields import Fields
 from chukei.hedge import first_to_speak
 from chukei.model import Model
@@ -28,9 +29,6 @@ RETRY_RESERVE = 100
 
 HEDGE_RESERVE = 10
 """So many hedged requests may be saved up."""
-
-USUAL_OUTPUT = 500
-"""Tokens that an answer may have when the request sets no limit; only to compare how busy deployments are."""
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+MICRO = 1_000_000
+"""Micro-units in one unit of currency."""
+
 
 class Limit(StrEnum):
     """A limit by its name in the configuration."""

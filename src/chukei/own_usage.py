@@ -8,22 +8,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from chukei.admission import Admission
+from chukei.admission import SHORTLY, Admission
 from chukei.errors import Unavailable
 from chukei.ledger import By, Question, Sum
-from chukei.limits import Headroom, Limit
-from chukei.model import Caller, End, Headers
+from chukei.limits import MICRO, Headroom, Limit
+from chukei.model import Caller, End
 from chukei.policy import Policy
 from chukei.ports import Clock, Database, StoreAway
-from chukei.reports import MICRO, fields_of, total
+from chukei.reports import fields_of, total
 
 FRESH_SECONDS = 5.0
 """How long figures are good enough, so that nobody keeps the database busy by asking; the ledger is a second behind."""
 
 MOST_KEPT = 10_000
 """So many callers' figures are kept for that time."""
-
-_SHORTLY: Headers = [(b"retry-after", b"2")]
 
 
 class OwnUsage:
@@ -48,12 +46,12 @@ class OwnUsage:
             limits = await self._admission.headroom(policy)
         except StoreAway:
             message = "What you may use cannot be looked up at the moment; try again shortly."
-            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=_SHORTLY) from None
+            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
         try:
             usage = await self._figures(caller.name)
         except StoreAway:
             message = "What you have used cannot be looked up at the moment; try again shortly."
-            raise Unavailable("ledger_unavailable", message, end=End.REFUSED, headers=_SHORTLY) from None
+            raise Unavailable("ledger_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
         return {
             "object": "usage",
             "caller": caller.name,

@@ -9,9 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from chukei.ledger import By, Question, Sum
-
-MICRO = 1_000_000
-"""Micro-units in one unit of currency."""
+from chukei.limits import MICRO
 
 _SPAN = re.compile(r"(\d{1,6})([hdwm])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "m": timedelta(minutes=1)}

@@ -4,8 +4,9 @@ import pytest
 from tests.pool.pools import NOW, deployment
 
 from chukei.config import PoolSettings
+from chukei.errors import come_back
 from chukei.model import End
-from chukei.pool.busy import busy, come_back, home_is_away
+from chukei.pool.busy import busy, home_is_away
 from chukei.pool.member import Member, Quota
 
 SETTINGS = PoolSettings()

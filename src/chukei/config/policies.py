@@ -6,10 +6,7 @@ from collections.abc import Collection
 from chukei.config.reader import Reader
 from chukei.config.settings import CallerSettings, PolicySettings
 from chukei.config.upstreams import read_caps, read_parameters
-from chukei.limits import Limits, Rules
-
-MICRO = 1_000_000
-"""Micro-units in one unit of currency."""
+from chukei.limits import MICRO, Limits, Rules
 
 _MOST = 2**53
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")

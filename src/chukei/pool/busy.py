@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from chukei.errors import Unavailable
-from chukei.model import End, Headers
+from chukei.errors import Unavailable, come_back
+from chukei.model import End
 from chukei.pool.member import Member, Status
 
 _WORDS = {
@@ -51,11 +51,3 @@ def home_is_away(member: Member, now: float) -> Unavailable:
 
 def _advice(seconds: float) -> str:
     return f"Try again in {math.ceil(seconds)} s."
-
-
-def come_back(seconds: float) -> Headers:
-    """Return the fields that tell clients when to try again; OpenAI's own look at the finer one first."""
-    return [
-        (b"retry-after", str(math.ceil(seconds)).encode()),
-        (b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()),
-    ]
