@@ -19,7 +19,7 @@ from tests.live.storm_weather import PLACES, Place, Spell, Timetable, Weather
 
 EVENTS = 20
 FIRST_SECONDS = 0.05
-GAP_SECONDS = 0.08
+GAP_SECONDS = 0.04
 
 BREAKS = 0.005
 """The share of streams that break off after output has begun, wherever they are answered."""

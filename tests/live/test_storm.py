@@ -38,9 +38,8 @@ ATTEMPTS = len(PLACES)
 """All but one may fail at once in the storm. With the default of three attempts a request in a thousand or so meets
 three that have just begun to fail."""
 
-MOST_TRIES = 1.2 if SECONDS >= 60 else 1.4
-"""Requests that reach deployments and are not refused with a 429, over requests of clients. Over a minute it is below
-1.1; in ten seconds the first spells, of which nobody can know, weigh more: 1.15 to 1.25."""
+MOST_TRIES = 1.2
+"""Requests that reach deployments and are not refused with a 429, over requests of clients."""
 
 SHARES = 0.05
 """What shares may be off by among a few hundred requests. The choosing itself keeps weights to 3 %; here sixty clients
