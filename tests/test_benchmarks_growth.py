@@ -1,0 +1,89 @@
+"""How costs grow is told rightly, and the sweeps run; how much anything costs is not judged here."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+from benchmarks.growth_report import Quantity, Sample, end_exponent, exponent, medians, slope, sweep_table, verdict
+
+SIZES = (1, 10, 100, 1000)
+
+COST = Quantity("µs", lambda sample: sample.cost)
+TOTAL = Quantity("µs", lambda sample: sample.cost, flat=False)
+
+
+def points(cost: Callable[[float], float]) -> list[tuple[float, float]]:
+    return [(size, cost(size)) for size in SIZES]
+
+
+def samples(cost: Callable[[float], float], relay: str = "chukei") -> list[Sample]:
+    return [Sample(relay, size, cost(size)) for size in SIZES]
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
+def test_the_exponent_of_a_power_is_that_power(power: float) -> None:
+    assert exponent(points(lambda size: 3.0 * size**power)) == pytest.approx(power)
+
+
+def test_the_exponent_is_that_of_the_line_nearest_to_all_points() -> None:
+    up_and_down = [(1.0, 1.1), (10.0, 10 / 1.1), (100.0, 100 / 1.1), (1000.0, 1100.0)]
+    assert exponent(up_and_down) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("fixed", [0.0, 30.0, 100.0])
+def test_at_the_end_a_straight_line_has_exponent_one_whatever_its_fixed_cost(fixed: float) -> None:
+    assert end_exponent(points(lambda size: fixed + 2.0 * size)) == pytest.approx(1.0)
+
+
+def test_a_square_that_a_fixed_cost_hides_shows_at_the_end() -> None:
+    hidden = points(lambda size: 300.0 + 0.003 * size * size)
+    assert exponent(hidden) < 1.0
+    assert end_exponent(hidden) > 1.5
+
+
+@pytest.mark.parametrize("noise", [0.98, 1.0, 1.02])
+def test_noise_on_what_does_not_grow_is_no_growth(noise: float) -> None:
+    assert end_exponent([(1, 300.0), (10, 301.0), (100, 300.5), (1000, 300.0 * noise)]) <= 0.0
+
+
+def test_a_slope_is_what_one_more_costs() -> None:
+    assert slope(points(lambda size: 250.0 + 0.5 * size)) == pytest.approx(0.5)
+
+
+def test_medians_are_of_one_relay_by_size() -> None:
+    found = [Sample("chukei", size, cost) for cost in (1.0, 9.0, 2.0) for size in (10, 1)]
+    assert medians([*found, Sample("nginx", 1, 50.0)], "chukei", COST.read) == [(1.0, 2.0), (10.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "cost", "linear"),
+    [
+        (COST, lambda size: 30.0, True),
+        (COST, lambda size: 30.0 + 2.0 * math.log10(size), True),
+        (COST, lambda size: 30.0 * size**0.2, False),
+        (COST, lambda size: 30.0 + size / 20, False),
+        (TOTAL, lambda size: 250.0 + size, True),
+        (TOTAL, lambda size: 250.0 + size**1.3, False),
+    ],
+)
+def test_what_is_worse_than_linear_is_told(quantity: Quantity, cost: Callable[[float], float], linear: bool) -> None:
+    found = verdict(samples(cost), "chukei", quantity)
+    assert found.linear is linear
+    assert ("worse than linear" in str(found)) is not linear
+
+
+def test_a_table_has_a_row_for_each_size_and_a_column_for_each_relay() -> None:
+    found = [*samples(lambda size: 30.0), *samples(lambda size: 40.0), *samples(lambda size: 12.0, "nginx")]
+    found.append(Sample("nginx", 1, 12.0, lost=2, failed=1))
+    lines = sweep_table("streams", found, [COST]).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["streams", "chukei: µs", "nginx: µs", "lost / failed"]
+    assert cells[2] == ["1", "35.0 (30.0–40.0)", "12.0 (12.0–12.0)", "2 / 1"]
+    assert cells[5] == ["1,000", "35.0 (30.0–40.0)", "12.0", "0 / 0"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_what_was_not_measured_at_a_size_is_left_open() -> None:
+    found = [*samples(lambda size: 30.0), Sample("nginx", 1, 12.0)]
+    cells = [cell.strip() for cell in sweep_table("streams", found, [COST]).splitlines()[-1].strip("|").split("|")]
+    assert cells == ["1,000", "30.0", "–", "0 / 0"]
