@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import measure, relays, report
+from benchmarks import gateways, measure, relays, report
 from benchmarks.process import raise_file_limit
-from benchmarks.relays import Server
+from benchmarks.server import Server, Upstream
 from benchmarks.workloads import Workload, workloads
 
 _SERVING = "chukei.cli, chukei.hosts.server, chukei.hosts.protocol"
@@ -42,7 +42,7 @@ def _versions() -> str:
             return f"{package}: not here"
 
     packages = " · ".join(of(package) for package in ("uvicorn", "httptools", "uvloop", "msgspec"))
-    return f"Python {platform.python_version()} · {packages} · {relays.nginx_version()}"
+    return f"Python {platform.python_version()} · {packages} · {gateways.nginx_version()}"
 
 
 def _has_uvloop() -> bool:
@@ -53,23 +53,23 @@ def _has_uvloop() -> bool:
     return True
 
 
-def _relays(upstream: Server, folder: Path, compare: Path | None) -> list[Server]:
+def _relays(upstream: Upstream, folder: Path, compare: Path | None) -> list[Server]:
     """Return what is compared, in the order of each round."""
     name = "chukei" if _has_uvloop() else "chukei, asyncio"
-    found = [relays.chukei(name, upstream.port, folder)]
+    found = [relays.chukei(name, upstream, folder)]
     if compare is not None:
-        found.append(relays.chukei("chukei, other", upstream.port, folder, tree=compare))
-    nginx = relays.nginx(upstream.port, folder)
+        found.append(relays.chukei("chukei, other", upstream, folder, tree=compare))
+    nginx = gateways.nginx(upstream, folder)
     if nginx is not None:
         found.append(nginx)
     else:
         print("note: nginx is not here and is left out", file=sys.stderr)
     if _has_uvloop():
-        found.append(relays.chukei("chukei, asyncio", upstream.port, folder, uvloop=False))
+        found.append(relays.chukei("chukei, asyncio", upstream, folder, uvloop=False))
     return found
 
 
-def _run(chosen: list[Workload], compared: list[Server], upstream: Server, rounds: int) -> Iterator[measure.Result]:
+def _run(chosen: list[Workload], compared: list[Server], upstream: Upstream, rounds: int) -> Iterator[measure.Result]:
     for workload in chosen:
         for number in range(rounds):
             for relay in [*compared, None]:
@@ -78,15 +78,15 @@ def _run(chosen: list[Workload], compared: list[Server], upstream: Server, round
                 yield measure.measure(workload, relay, upstream)
 
 
-def _start_tables(upstream: Server, folder: Path, times: int) -> str:
-    starts = {"chukei": partial(relays.chukei, "chukei", upstream.port, folder)}
+def _start_tables(upstream: Upstream, folder: Path, times: int) -> str:
+    starts = {"chukei": partial(relays.chukei, "chukei", upstream, folder)}
     if _has_uvloop():
-        starts["chukei, asyncio"] = partial(relays.chukei, "chukei", upstream.port, folder, uvloop=False)
+        starts["chukei, asyncio"] = partial(relays.chukei, "chukei", upstream, folder, uvloop=False)
     rows = []
     for name, make in starts.items():
         started = measure.start(make, times)
         rows.append([name, f"{started.seconds:.2f}", f"{started.idle / 2**20:.0f}"])
-    probe = relays.nginx(upstream.port, folder)
+    probe = gateways.nginx(upstream, folder)
     if probe is not None:
         started = measure.start(lambda: probe, times)
         rows.append(["nginx", f"{started.seconds:.2f}", f"{started.idle / 2**20:.0f}"])
@@ -113,7 +113,7 @@ def main() -> None:
     print(f"{date.today().isoformat()} · {measure.processor()}\n{_versions()} · {rounds} rounds\n", flush=True)  # noqa: DTZ011
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as running:
         folder = Path(name)
-        upstream = running.enter_context(relays.upstream(folder))
+        upstream = running.enter_context(Upstream(folder))
         if not arguments.no_start:
             print(_start_tables(upstream, folder, 3 if arguments.quick else 7), end="\n\n", flush=True)
         compared = [running.enter_context(server) for server in _relays(upstream, folder, arguments.compare)]

@@ -1,13 +1,16 @@
-"""The clients: ``python -m benchmarks.load PORT CLIENTS REQUESTS EVENTS GAP RAMP`` (see workloads.Workload).
+"""The clients: ``python -m benchmarks.load ORDER``, with an Order in JSON.
 
 Prints ``open`` when every client has received its first event, and a Tally as JSON at the end. Nothing is assumed of
 what comes: HTTP is parsed, and each event's stamp says which stream it belongs to, which it is, and when it was sent.
 """
 
 import asyncio
+import itertools
+import ssl
 import sys
 import time
 from array import array
+from pathlib import Path
 from typing import cast
 
 import httptools
@@ -18,14 +21,33 @@ from benchmarks.process import new_loop
 
 KEY = "benchmark-key"
 TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
-_PROMPT = "You measure the time between two words. " * 10
+_SENTENCE = "You measure the time between two words. "
+
+
+class Order(msgspec.Struct):
+    """What the clients are to do; the same words as in workloads.Workload.
+
+    ``keys`` is a file of what they show, one to a line, taken in turn; ``ca`` a file of what is trusted, where the
+    port speaks TLS.
+    """
+
+    port: int
+    clients: int
+    requests: int
+    events: int = 0
+    gap: int = 0
+    ramp: float = 0.0
+    prompt_bytes: int = 0
+    keys: str | None = None
+    ca: str | None = None
 
 
 class Tally(msgspec.Struct):
     """What the clients saw. Times are milliseconds.
 
     ``lost`` counts events that were missing, repeated, out of order or of another stream, ``failed`` answers with
-    another status or without their end. ``first`` is from a request's sending to its first content event.
+    another status or without their end. ``first`` is from a request's sending to its first content event, or to the
+    whole answer where that is no stream.
     """
 
     requests: int = 0
@@ -41,17 +63,27 @@ class Tally(msgspec.Struct):
 class Load:
     """All clients together."""
 
-    def __init__(self, clients: int, requests: int, count: int, gap: int) -> None:
-        self.clients = clients
-        self.requests = requests
-        self.count = count
-        self.gap = gap
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.count = order.events
         self.tally = Tally()
         self.delays = array("q")
         self.firsts = array("q")
-        self._running = clients
-        self._silent = clients
+        keys = Path(order.keys).read_text().split() if order.keys else [KEY]
+        self._heads = itertools.cycle([_head(key) for key in keys])
+        self._prompt = _SENTENCE * max(10, -(-order.prompt_bytes // len(_SENTENCE)))
+        self._running = order.clients
+        self._silent = order.clients
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def body(self, stream: int) -> bytes:
+        """Return what one client asks."""
+        text = f"{self._prompt}bench:{stream}:{self.count}:{self.order.gap}"
+        return msgspec.json.encode({"messages": [{"role": "user", "content": text}], "stream": self.count > 0})
+
+    def request(self, body: bytes) -> bytes:
+        """Return a whole request, of the caller whose turn it is."""
+        return b"%b%d\r\n\r\n%b" % (next(self._heads), len(body), body)
 
     def opened(self) -> None:
         """Count a client that has received its first event."""
@@ -83,22 +115,23 @@ class Client(asyncio.Protocol):
     def __init__(self, load: Load, stream: int) -> None:
         self._load = load
         self._stream = stream
-        self._left = load.requests
+        self._left = load.order.requests
         self._parser = httptools.HttpResponseParser(self)
         self._seen_any = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
         self._transport = cast(asyncio.Transport, transport)
-        self._request = _request(self._stream, self._load.count, self._load.gap)
+        self._body = self._load.body(self._stream)
         self._send()
 
     def _send(self) -> None:
         self._number = 0
         self._rest = b""
         self._complete = False
+        request = self._load.request(self._body)
         self._sent = time.monotonic_ns()
-        self._transport.write(self._request)
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         """Take what came at this moment."""
@@ -138,6 +171,8 @@ class Client(asyncio.Protocol):
         """Go on with the next request."""
         load = self._load
         load.tally.requests += 1
+        if not load.count:
+            load.firsts.append(self._now - self._sent)
         if self._parser.get_status_code() != 200 or not self._complete or self._rest:
             load.tally.failed += 1
             load.tally.lost += load.count - self._number
@@ -154,24 +189,28 @@ class Client(asyncio.Protocol):
         load.ended()
 
 
-def _request(stream: int, count: int, gap: int) -> bytes:
-    body = msgspec.json.encode(
-        {"messages": [{"role": "user", "content": f"{_PROMPT}bench:{stream}:{count}:{gap}"}], "stream": count > 0}
-    )
+def _head(key: str) -> bytes:
     head = (
-        f"POST {TARGET} HTTP/1.1\r\nhost: 127.0.0.1\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n"
-        f"user-agent: benchmark\r\naccept: */*\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"POST {TARGET} HTTP/1.1\r\nhost: 127.0.0.1\r\napi-key: {key}\r\ncontent-type: application/json\r\n"
+        "user-agent: benchmark\r\naccept: */*\r\ncontent-length: "
     )
-    return head.encode() + body
+    return head.encode()
 
 
-async def main(port: int, load: Load, ramp: float) -> None:
+async def main(load: Load) -> None:
     """Run all clients to their end and print the tally."""
-    loop = asyncio.get_running_loop()
+    loop, order = asyncio.get_running_loop(), load.order
+    tls = ssl.create_default_context(cafile=order.ca) if order.ca else None
     began, cpu = time.monotonic(), time.process_time()
-    for stream in range(load.clients):
-        await loop.create_connection(lambda stream=stream: Client(load, stream), "127.0.0.1", port)  # type: ignore[misc]
-        due = began + (stream + 1) * ramp
+    for stream in range(order.clients):
+        await loop.create_connection(
+            lambda stream=stream: Client(load, stream),
+            "127.0.0.1",
+            order.port,
+            ssl=tls,
+            server_hostname="localhost" if tls else None,
+        )
+        due = began + (stream + 1) * order.ramp / 1000
         await asyncio.sleep(max(due - time.monotonic(), 0))
     await load.done
     load.tally.seconds = time.monotonic() - began
@@ -179,11 +218,10 @@ async def main(port: int, load: Load, ramp: float) -> None:
     print(msgspec.json.encode(load.result()).decode(), flush=True)
 
 
-async def _run(arguments: list[str]) -> None:
-    port, clients, requests, count, gap = (int(text) for text in arguments[:5])
-    await main(port, Load(clients, requests, count, gap), float(arguments[5]) / 1000)
+async def _run(order: Order) -> None:
+    await main(Load(order))
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_run(sys.argv[1:]))
+        runner.run(_run(msgspec.json.decode(sys.argv[1], type=Order)))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from benchmarks.load import Tally
-from benchmarks.process import cpu_seconds, resident_bytes
-from benchmarks.relays import Server
+from benchmarks.load import Order, Tally
+from benchmarks.process import cpu_by_process, cpu_seconds, resident_bytes
+from benchmarks.server import Server, Upstream
 from benchmarks.workloads import Workload
 
 SETTLE_SECONDS = 0.3
@@ -26,7 +26,10 @@ _WARM_UP = Workload("warm up", "", clients=10, requests=2, events=3)
 
 
 class Result(msgspec.Struct):
-    """What one run showed. ``relay_cpu`` is seconds of CPU of the relay's whole tree, ``grown`` bytes of memory."""
+    """What one run showed. ``relay_cpu`` is seconds of CPU of the relay's whole tree, ``grown`` bytes of memory.
+
+    ``parts`` is the CPU of each process of the tree, the busiest first, and ``clients`` how many there were.
+    """
 
     relay: str
     workload: str
@@ -34,6 +37,8 @@ class Result(msgspec.Struct):
     relay_cpu: float
     upstream_cpu: float
     grown: int = 0
+    clients: int = 0
+    parts: list[float] = []
 
     @property
     def unit_microseconds(self) -> float:
@@ -42,19 +47,18 @@ class Result(msgspec.Struct):
         return self.relay_cpu / units * 1e6 if units else 0.0
 
 
-def measure(workload: Workload, relay: Server | None, upstream: Server) -> Result:
+def measure(workload: Workload, relay: Server | None, upstream: Upstream) -> Result:
     """Run a workload through a relay, or straight to the upstream. A relay whose memory is asked for starts afresh."""
     if workload.still and relay is not None:
         relay.restart()
         measure(_WARM_UP, relay, upstream)
     time.sleep(SETTLE_SECONDS)
-    port = upstream.port if relay is None else relay.port
-    spent: Callable[[], float] = (lambda: 0.0) if relay is None else (lambda: cpu_seconds(relay.pid))
     before_memory = 0 if relay is None else resident_bytes(relay.pid)
-    before, upstream_before = spent(), cpu_seconds(upstream.pid)
-    numbers = (port, workload.clients, workload.requests, workload.events, workload.gap, workload.ramp)
-    command = [sys.executable, "-m", "benchmarks.load", *(str(number) for number in numbers)]
+    before = _spent(relay)
+    upstream_before = cpu_seconds(upstream.pid)
     grown = 0
+    order = msgspec.json.encode(_order(workload, relay, upstream)).decode()
+    command = [sys.executable, "-m", "benchmarks.load", order]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -65,15 +69,39 @@ def measure(workload: Workload, relay: Server | None, upstream: Server) -> Resul
             line = process.stdout.readline()
     if process.returncode:
         raise RuntimeError(f"the clients failed, see above ({workload.name})")
-    tally = msgspec.json.decode(line, type=Tally)
+    after = _spent(relay)
+    parts = sorted((spent - before.get(pid, 0.0) for pid, spent in after.items()), reverse=True)
     return Result(
         relay="direct" if relay is None else relay.name,
         workload=workload.name,
-        tally=tally,
-        relay_cpu=spent() - before,
+        tally=msgspec.json.decode(line, type=Tally),
+        relay_cpu=sum(parts),
         upstream_cpu=cpu_seconds(upstream.pid) - upstream_before,
         grown=grown,
+        clients=workload.clients,
+        parts=parts,
     )
+
+
+def _spent(relay: Server | None) -> dict[int, float]:
+    return {} if relay is None else cpu_by_process(relay.pid)
+
+
+def _order(workload: Workload, relay: Server | None, upstream: Upstream) -> Order:
+    order = Order(
+        port=upstream.port if relay is None else relay.port,
+        clients=workload.clients,
+        requests=workload.requests,
+        events=workload.events,
+        gap=workload.gap,
+        ramp=workload.ramp,
+        prompt_bytes=workload.prompt_bytes,
+    )
+    if relay is None and workload.tls:
+        order.port, order.ca = upstream.tls_port, str(upstream.ca)
+    if relay is not None and relay.keys is not None:
+        order.keys = str(relay.keys)
+    return order
 
 
 @dataclass(frozen=True, slots=True)

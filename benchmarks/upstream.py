@@ -1,4 +1,4 @@
-"""Stands for Azure OpenAI, as cheaply as Python can: ``python -m benchmarks.upstream PORT``.
+"""Stands for Azure OpenAI, as cheaply as Python can: ``python -m benchmarks.upstream PORT [TLS_PORT CERTIFICATE]``.
 
 A request's prompt says what it wants: ``bench:STREAM:EVENTS:MICROSECONDS``, a number of content events and the time
 between two of them (0: as fast as they are taken). EVENTS 0 asks for a short answer that is no stream. Every event
@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import socket
+import ssl
 import sys
 import time
 from typing import cast
@@ -19,6 +20,7 @@ from benchmarks.process import new_loop
 
 _WANTED = re.compile(rb"bench:(\d+):(\d+):(\d+)")
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_READ = 65536
 _COMMON = b"apim-request-id: 0f0e0d0c-0b0a-0908-0706-050403020100\r\nx-ms-region: Sweden Central\r\n\r\n"
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n" + _COMMON
@@ -37,7 +39,8 @@ class Server(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pacer: Pacer) -> None:
         self._loop = loop
-        self._received = b""
+        self._received = bytearray()
+        self._needed = 0
         self._pacer = pacer
         self._writable = True
         self._paused = False
@@ -46,31 +49,42 @@ class Server(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
+        self._socket = cast(socket.socket, transport.get_extra_info("socket")).fileno()
 
     def data_received(self, data: bytes) -> None:
         """Collect a request and answer it."""
         self._received += data
-        head, blank, body = self._received.partition(b"\r\n\r\n")
-        if not blank:
+        if not self._needed:
+            end = self._received.find(b"\r\n\r\n")
+            length = _LENGTH.search(self._received, 0, end) if end >= 0 else None
+            if length is None:
+                return
+            self._needed = end + 4 + int(length[1])
+        if len(self._received) < self._needed:
             return
-        length = _LENGTH.search(head)
-        if length is None or len(body) < int(length[1]):
-            return
-        self._received = b""
-        wanted = _WANTED.search(body)
-        assert wanted is not None, body[:200]
+        wanted = _WANTED.search(self._received, self._received.rfind(b"bench:"))
+        assert wanted is not None, self._received[:200]
         self._stream, self._events, microseconds = (int(text) for text in wanted.groups())
+        self._received.clear()
+        self._needed = 0
         self._answer(microseconds / 1e6)
+
+    def write(self, data: bytes) -> None:
+        """Send from the loop."""
+        self._transport.write(data)
+
+    def write_now(self, data: bytes) -> bool:
+        """Send from the pacer's thread, while the loop sends nothing; return whether the socket took it all."""
+        return os.write(self._socket, data) == len(data)
 
     def _answer(self, gap: float) -> None:
         self._number = 0
         if self._events == 0:
-            self._transport.write(_ANSWER)
+            self.write(_ANSWER)
             return
         for part in _BEGINNING:
-            self._transport.write(part)
+            self.write(part)
         if gap:
-            self._socket = cast(socket.socket, self._transport.get_extra_info("socket")).fileno()
             self._pacer.add(gap, self._tick)
         else:
             self._flood()
@@ -79,8 +93,7 @@ class Server(asyncio.Protocol):
         """Send the next event, on the pacer's thread; return whether there are more. The loop writes nothing then."""
         if self._gone:
             return False
-        event = self._next()
-        if os.write(self._socket, event) < len(event):
+        if not self.write_now(self._next()):
             self._loop.call_soon_threadsafe(self._transport.abort)  # a relay that takes nothing loses this stream
             return False
         if self._number < self._events:
@@ -93,7 +106,7 @@ class Server(asyncio.Protocol):
         if not self._writable:
             self._paused = True
             return
-        self._transport.write(self._next())
+        self.write(self._next())
         if self._number == self._events:
             self._finish()
         else:
@@ -106,7 +119,7 @@ class Server(asyncio.Protocol):
 
     def _finish(self) -> None:
         for part in _ENDING:
-            self._transport.write(part)
+            self.write(part)
 
     def pause_writing(self) -> None:
         """Wait with a flood."""
@@ -125,14 +138,59 @@ class Server(asyncio.Protocol):
         self._gone = True
 
 
-async def main(port: int) -> None:
+class TlsServer(Server):
+    """The same with TLS. It encrypts for itself, so that the pacer's thread can: one record and one write an event."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pacer: Pacer, context: ssl.SSLContext) -> None:
+        super().__init__(loop, pacer)
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self._greeted = False
+
+    def data_received(self, data: bytes) -> None:
+        """Decrypt."""
+        self._in.write(data)
+        try:
+            if not self._greeted:
+                self._tls.do_handshake()
+                self._greeted = True
+            while plain := self._tls.read(_READ):
+                super().data_received(plain)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._transport.abort()
+            return
+        if self._out.pending:  # what the handshake has to say
+            self._transport.write(self._out.read())
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send."""
+        self._tls.write(data)
+        super().write(self._out.read())
+
+    def write_now(self, data: bytes) -> bool:
+        """Encrypt and send; no client speaks while it is answered, so nothing else uses the connection meanwhile."""
+        self._tls.write(data)
+        return super().write_now(self._out.read())
+
+
+async def main(port: int, tls_port: int | None = None, certificate: str | None = None) -> None:
     """Serve for ever."""
     loop = asyncio.get_running_loop()
     pacer = Pacer()
+    if tls_port is not None and certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        await loop.create_server(lambda: TlsServer(loop, pacer, context), "127.0.0.1", tls_port, backlog=4096)
     server = await loop.create_server(lambda: Server(loop, pacer), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
-if __name__ == "__main__":
+def _run(port: str, tls_port: str | None = None, certificate: str | None = None) -> None:
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(main(int(sys.argv[1])))
+        runner.run(main(int(port), int(tls_port) if tls_port else None, certificate))
+
+
+if __name__ == "__main__":
+    _run(*sys.argv[1:])

@@ -9,7 +9,10 @@ class Workload:
 
     ``events`` is the number of content events of each answer, 0 for a short answer that is no stream; ``gap`` is the
     time between two events in microseconds, 0 for as fast as they come; ``ramp`` the time in milliseconds between the
-    starts of two clients; ``still`` asks for the memory while all streams are open.
+    starts of two clients; ``still`` asks for the memory while all streams are open. The prompt is padded to
+    ``prompt_bytes`` at least. Requests take the keys of ``callers`` callers in turn, which the relay must have been
+    made for. ``tls`` means an upstream with TLS: again the relay must have been made for it. ``share`` is what a relay
+    gets that cannot carry the whole.
     """
 
     name: str
@@ -20,6 +23,10 @@ class Workload:
     gap: int = 0
     ramp: float = 0.0
     still: bool = False
+    prompt_bytes: int = 0
+    callers: int = 1
+    tls: bool = False
+    share: "Workload | None" = None
 
     @property
     def streams(self) -> bool:

@@ -1,0 +1,44 @@
+"""Makes callers' keys as an operator would, but many at once: ``python -m benchmarks.callers NUMBER --config FILE``.
+
+The keys go to standard output, one to a line; what the database keeps of them, into the ledger that the file names.
+"""
+
+import argparse
+import asyncio
+import os
+from datetime import UTC, datetime
+
+from chukei.adapters.access import peppers
+from chukei.adapters.books import ledger_address
+from chukei.adapters.databases import database_for
+from chukei.administration import KeyCabinet
+from chukei.config import Settings
+from chukei.hosts.asgi import checked_settings
+
+
+async def make(settings: Settings, number: int) -> list[str]:
+    """Return the keys of so many new callers."""
+    address = ledger_address(settings, os.environ)
+    assert address is not None
+    database = database_for(address)
+    await database.open()
+    try:
+        cabinet = KeyCabinet(database, peppers(settings), lambda: datetime.now(UTC))
+        made = [await cabinet.create(f"caller-{caller}") for caller in range(number)]
+    finally:
+        await database.close()
+    return [one.new.text.reveal() for one in made]
+
+
+def main() -> None:
+    """Make and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.callers", description="Make callers' keys.")
+    parser.add_argument("number", type=int)
+    parser.add_argument("--config")
+    arguments = parser.parse_args()
+    for key in asyncio.run(make(checked_settings(arguments.config), arguments.number)):
+        print(key)
+
+
+if __name__ == "__main__":
+    main()
