@@ -37,24 +37,27 @@ class Sample(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """One figure of a sweep. ``flat`` says that it is for one of what the size counts, so it should not grow at all;
-    other figures are for all of it.
+    other figures are for all of it. ``each`` names what one more of the size costs, in units ``factor`` times smaller.
     """
 
     title: str
     read: Callable[[Sample], float]
     digits: int = 1
     flat: bool = True
+    each: str = ""
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How one figure of one relay grows: ``overall`` and, with what the smallest size costs taken off, ``end``.
 
-    ``times`` is the figure at the largest size, as a multiple of that at the smallest.
+    ``times`` is the figure at the largest size, as a multiple of that at the smallest; ``each`` what one more costs.
     """
 
     relay: str
-    quantity: str
+    quantity: Quantity
+    each: float
     times: float
     overall: float
     end: float
@@ -66,8 +69,9 @@ class Verdict:
 
     def __str__(self) -> str:
         judgement = "" if self.linear else f" — **worse than linear** (at most {MOST})"
+        each = f"{self.each:.3g} {self.quantity.each}; " if self.quantity.each else ""
         return (
-            f"{self.relay}, {self.quantity}: × {self.times:.2f} from the smallest to the largest; "
+            f"{self.relay}, {self.quantity.title}: {each}× {self.times:.2f} from the smallest to the largest; "
             f"exponent of the total {self.overall:.2f}, at the end {self.end:.2f}{judgement}"
         )
 
@@ -114,7 +118,14 @@ def verdict(samples: Sequence[Sample], relay: str, quantity: Quantity) -> Verdic
     """Judge one figure of one relay."""
     found = medians(samples, relay, quantity.read)
     totals = [(size, value * size) if quantity.flat else (size, value) for size, value in found]
-    return Verdict(relay, quantity.title, found[-1][1] / found[0][1], exponent(totals), end_exponent(totals))
+    return Verdict(
+        relay,
+        quantity,
+        slope(found) * quantity.factor,
+        found[-1][1] / found[0][1],
+        exponent(totals),
+        end_exponent(totals),
+    )
 
 
 def sweep_table(of: str, samples: Sequence[Sample], quantities: Sequence[Quantity]) -> str:
