@@ -156,6 +156,7 @@ class TlsServer(Server):
                 self._greeted = True
             while plain := self._tls.read(_READ):
                 super().data_received(plain)
+            self._transport.close()  # the client has said goodbye
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:
