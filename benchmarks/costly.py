@@ -1,0 +1,61 @@
+"""The relay with something costly added to each event: ``python -m benchmarks.costly PORT``.
+
+It is there for the guard to be seen to fail. All JSON that leaves is parsed first, which is what the relay never does:
+it looks for a few markers and takes only those events apart in which one occurs.
+"""
+
+import asyncio
+import json
+import sys
+from typing import Any, cast
+
+from uvicorn import Config, Server
+
+from chukei.hosts.protocol import StrictProtocol
+
+
+class _Parsing:
+    """A transport that parses what is written to it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Parse each event, and write."""
+        for line in data.split(b"\n"):
+            if line.startswith(b"data: {"):
+                json.loads(line[6:])
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class CostlyProtocol(StrictProtocol):
+    """One client connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Put the parsing in between."""
+        super().connection_made(cast(asyncio.Transport, _Parsing(transport)))
+
+
+def main(port: int) -> None:
+    """Serve until a signal comes, as the environment says."""
+    config = Config(
+        "chukei.hosts.server:worker_application",
+        factory=True,
+        port=port,
+        http=CostlyProtocol,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
+    Server(config).run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
