@@ -24,7 +24,7 @@ from chukei.ports import Clock, Database, StoreAway
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 512
 """How many entries go into one transaction; when so many wait, they go at once."""
 
 BATCH_SECONDS = 0.5
@@ -179,12 +179,15 @@ class LedgerWriter:
                 await self._due.wait()
 
     async def _flush(self) -> None:
-        """Bring all that waits to the database or to the spool. What comes meanwhile waits for its own time."""
+        """Bring what waits to the database or to the spool. What comes meanwhile waits for its own time."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._due.clear()
         left = len(self._waiting)
+        if left > BATCH and not self._closing:  # the rest has only just come
+            left -= left % BATCH
+            self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._due.set)
         while left:
             batch = self._waiting[: min(left, BATCH)]
             last_chance = self._closing and self._spool is None

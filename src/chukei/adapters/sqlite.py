@@ -76,9 +76,15 @@ class SqliteDatabase:
         """See the Database port."""
 
         def add(connection: sqlite3.Connection) -> None:
-            rows = [row_of(entry, _micros) for entry in entries]
+            if len(entries) in _ADD:  # a transaction by itself
+                connection.execute(_ADD[len(entries)], _values_of(entries))
+                return
+            start = 0
             with transaction(connection):
-                connection.executemany(_ADD, rows)
+                for count, sql in _ADD.items():
+                    while len(entries) - start >= count:
+                        connection.execute(sql, _values_of(entries[start : start + count]))
+                        start += count
 
         if entries:
             await self._writer.run(add)
@@ -177,10 +183,26 @@ class SqliteDatabase:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
-_ADD = (
-    f"INSERT INTO chukei_entries ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-    " ON CONFLICT (time, id) DO NOTHING"
-)
+_ROWS = (512, 128, 32, 8, 1)
+"""How many entries go into one statement, the most first. Before and after each statement the thread has to wait for
+Python's lock, and beside a busy event loop that costs both of them more than the writing itself."""
+
+
+def _add(count: int) -> str:
+    row = f"({', '.join('?' * len(COLUMNS))})"
+    return (
+        f"INSERT INTO chukei_entries ({', '.join(COLUMNS)}) VALUES {', '.join([row] * count)}"  # noqa: S608
+        " ON CONFLICT (time, id) DO NOTHING"
+    )
+
+
+_ADD = {count: _add(count) for count in _ROWS}
+
+
+def _values_of(entries: Sequence[Entry]) -> list[object]:
+    return [value for entry in entries for value in row_of(entry, _micros)]
+
+
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
 _ADD_KEY = (
     f"INSERT INTO chukei_keys ({', '.join(KEY_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
