@@ -27,9 +27,9 @@ from benchmarks.process import cpu_seconds, free_port, new_loop
 from benchmarks.report import table
 
 ROOT = Path(__file__).parents[1]
-SITTINGS = 5
-ROUNDS = 25
-WARM_UP = 4
+SITTINGS = 9
+ROUNDS = 10
+WARM_UP = 3
 """Bursts of each kind that do not count: first requests, caches, a specialising interpreter."""
 
 PATIENCE_SECONDS = 20.0
