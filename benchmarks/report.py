@@ -1,4 +1,4 @@
-"""Many results into tables: medians over the rounds, the range, and the ratio to nginx of the same round."""
+"""Many results into tables: medians over the rounds, the range, and ratios to nginx and Envoy of the same round."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from benchmarks.measure import Result
 from benchmarks.workloads import Workload
 
-YARDSTICK = "nginx"
+YARDSTICKS = "nginx", "Envoy"
+DIRECT = "direct"
+"""The name of no relay at all."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -28,50 +30,84 @@ def spread(values: Sequence[float], digits: int) -> str:
     return middle if len(values) < 2 else f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
-def workload_table(workload: Workload, results: Sequence[Result]) -> str:
-    """Return the table of one workload."""
-    by_relay: dict[str, list[Result]] = {}
+def rounds(results: Iterable[Result], workload: str) -> dict[str, list[Result]]:
+    """Return the results of one workload by relay, in the order of the rounds."""
+    found: dict[str, list[Result]] = {}
     for result in results:
-        if result.workload == workload.name:
-            by_relay.setdefault(result.relay, []).append(result)
-    yardstick = by_relay.get(YARDSTICK)
-    columns = _columns(workload)
-    rows = []
-    for name, runs in by_relay.items():
-        ratio = "–"
-        if yardstick and name != "direct":
-            pairs = zip(runs, yardstick, strict=False)
-            ratio = spread([mine.unit_microseconds / theirs.unit_microseconds for mine, theirs in pairs], 2)
-        cells = [spread([value(run) for run in runs], digits) for _, digits, value in columns]
-        wrong = sum(run.tally.lost for run in runs), sum(run.tally.failed for run in runs)
-        cpu = spread([run.unit_microseconds for run in runs], 1) if name != "direct" else "–"
-        rows.append([name, cpu, ratio, *cells, f"{wrong[0]} / {wrong[1]}"])
-    unit = "event" if workload.streams else "request"
-    head = ["relay", f"µs CPU per {unit}", f"× {YARDSTICK}", *(title for title, _, _ in columns), "lost / failed"]
-    return f"### {workload.name} · {workload.title}\n\n{table(head, rows)}"
+        if result.workload == workload:
+            found.setdefault(result.relay, []).append(result)
+    return found
 
 
-Column = tuple[str, int, Callable[[Result], float]]
+def ratios(mine: Sequence[Result], theirs: Sequence[Result]) -> list[float]:
+    """Return how many times as much CPU an event or a request took, for each round."""
+    pairs = zip(mine, theirs, strict=False)
+    return [one.unit_microseconds / other.unit_microseconds for one, other in pairs]
 
 
-def _columns(workload: Workload) -> list[Column]:
-    rate: Column = (
-        ("events/s", 0, lambda run: run.tally.events / run.tally.seconds)
-        if workload.streams
-        else ("requests/s", 0, lambda run: run.tally.requests / run.tally.seconds)
-    )
-    late: list[Column] = [
-        ("delay p50 ms", 2, lambda run: run.tally.delay[0]),
-        ("p99 ms", 2, lambda run: run.tally.delay[1]),
-    ]
-    first: Column = ("first event p50 ms", 1, lambda run: run.tally.first[0])
-    clients = workload.clients
-    memory: Column = ("KiB per stream", 1, lambda run: run.grown / clients / 1024)
-    if workload.still:
-        return [memory, *late, first]
+def workload_tables(workload: Workload, results: Sequence[Result]) -> str:
+    """Return what one workload showed: what it cost, and how late things came."""
+    found = rounds(results, workload.name)
+    parts = [f"### {workload.name} · {workload.title}", _memory(found) if workload.still else _costs(workload, found)]
     if workload.gap:
-        return [*late, first]
-    return [rate]
+        parts.append(_delays(found))
+    if workload.share is not None and any(runs[0].clients != workload.clients for runs in found.values()):
+        names = ", ".join(name for name, runs in found.items() if runs[0].clients != workload.clients)
+        parts.append(f"{names}: only {workload.share.title}, as the whole would be too much.")
+    return "\n\n".join(parts)
+
+
+def _costs(workload: Workload, found: dict[str, list[Result]]) -> str:
+    yardsticks = [name for name in YARDSTICKS if name in found]
+    unit = "event" if workload.streams else "request"
+    rows = []
+    for name, runs in found.items():
+        per_second = [(run.tally.events or run.tally.requests) / run.tally.seconds for run in runs]
+        wrong = f"{sum(run.tally.lost for run in runs)} / {sum(run.tally.failed for run in runs)}"
+        cpu = [run.unit_microseconds for run in runs]
+        costs = [spread(cpu, 1 if statistics.median(cpu) < 100 else 0)]
+        costs += [spread(ratios(runs, found[other]), 2) for other in yardsticks]
+        if name == DIRECT:
+            costs = ["–"] * len(costs)
+        rows.append([name, *costs, spread(per_second, 0), wrong])
+    head = ["relay", f"µs CPU per {unit}", *(f"× {name}" for name in yardsticks), f"{unit}s/s", "lost / failed"]
+    return table(head, rows)
+
+
+def _memory(found: dict[str, list[Result]]) -> str:
+    rows = []
+    for name, runs in found.items():
+        per_stream = spread([run.grown / run.clients / 1024 for run in runs], 1) if name != DIRECT else "–"
+        wrong = f"{sum(run.tally.lost for run in runs)} / {sum(run.tally.failed for run in runs)}"
+        rows.append([name, f"{runs[0].clients:,}", per_stream, wrong])
+    return table(["relay", "streams", "KiB per stream", "lost / failed"], rows)
+
+
+_TIMES: list[tuple[str, int, Callable[[Result], float]]] = [
+    ("delay p50 ms", 2, lambda run: run.tally.delay[0]),
+    ("delay p99 ms", 2, lambda run: run.tally.delay[1]),
+    ("first event p50 ms", 1, lambda run: run.tally.first[0]),
+]
+
+
+def _delays(found: dict[str, list[Result]]) -> str:
+    head = ["relay"]
+    for title, _, _ in _TIMES:
+        head += [title, "added"]
+    rows = []
+    for name, runs in found.items():
+        cells = []
+        for _, digits, value in _TIMES:
+            cells.append(spread([value(run) for run in runs], digits))
+            more = added(runs, found.get(DIRECT, []), value)
+            cells.append(spread(more, digits) if more and name != DIRECT else "–")
+        rows.append([name, *cells])
+    return table(head, rows)
+
+
+def added(runs: Sequence[Result], direct: Sequence[Result], value: Callable[[Result], float]) -> list[float]:
+    """Return how much more a value is than without a relay, for each round."""
+    return [value(one) - value(other) for one, other in zip(runs, direct, strict=False)]
 
 
 def busiest(results: Sequence[Result]) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 class Workload:
     """Clients that each keep one connection and send ``requests`` requests on it, one after the other.
 
-    ``events`` is the number of content events of each answer, 0 for a short answer that is no stream; ``gap`` is the
-    time between two events in microseconds, 0 for as fast as they come; ``ramp`` the time in milliseconds between the
-    starts of two clients; ``still`` asks for the memory while all streams are open. The prompt is padded to
-    ``prompt_bytes`` at least. Requests take the keys of ``callers`` callers in turn, which the relay must have been
-    made for. ``tls`` means an upstream with TLS: again the relay must have been made for it. ``share`` is what a relay
-    gets that cannot carry the whole.
+    With ``seconds`` they stop after that time, with the answer that they are getting. ``events`` is the number of
+    content events of each answer, 0 for a short answer that is no stream; ``gap`` is the time between two events in
+    microseconds, 0 for as fast as they come; ``ramp`` the time in milliseconds between the starts of two clients;
+    ``still`` asks for the memory while all streams are open. The prompt is padded to ``prompt_bytes`` at least.
+    Requests take the keys of ``callers`` callers in turn, which the relay must have been made for. ``tls`` means an
+    upstream with TLS: again the relay must have been made for it. ``share`` is what a relay gets that cannot carry the
+    whole.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Workload:
     prompt_bytes: int = 0
     callers: int = 1
     tls: bool = False
+    seconds: float = 0.0
     share: "Workload | None" = None
 
     @property
@@ -34,14 +36,34 @@ class Workload:
         return self.events > 0
 
 
+_UNTIL_TIME_IS_UP = 1_000_000
+_EVERY_20_MS = 20_000
+
+
 def workloads(*, quick: bool) -> dict[str, Workload]:
     """Return all workloads by name; quick ones are for a look, their figures are coarse."""
-    seconds = 2 if quick else 10
-    slow = 200 if quick else 2000
+    paced, busy = (2, 1.0) if quick else (8, 3.0)
+    slow, gap = (500, 1_000_000) if quick else (5000, 2_500_000)
+
+    def pace(name: str, title: str, streams: int, *, tls: bool = False, share: Workload | None = None) -> Workload:
+        events = 50 * paced if streams > 20 else 25 * paced
+        return Workload(name, title, streams, 1, events, _EVERY_20_MS, 370 / streams, tls=tls, share=share)
+
+    def short(name: str, title: str, *, tls: bool = False) -> Workload:
+        return Workload(name, title, 32, _UNTIL_TIME_IS_UP, tls=tls, seconds=busy)
+
+    def still(title: str, streams: int, share: Workload | None = None) -> Workload:
+        return Workload("D", title, streams, 1, 6, gap, 1.0, still=True, share=share)
+
     found = (
-        Workload("A", "paced: 100 streams × 50 events/s", 100, 1, events=50 * seconds, gap=20_000, ramp=3.7),
-        Workload("B", "short: 32 clients, answers that are no streams", 32, 100 if quick else 500),
-        Workload("C", "flood: 20 clients × 400 events", 20, 10 if quick else 40, events=400),
-        Workload("D", f"open: {slow:,} slow streams", slow, 1, events=4, gap=2_500_000, ramp=1.0, still=True),
-    )
+        pace("A", "paced: 100 streams × 50 events/s", 100, share=pace("A", "10 streams × 50 events/s", 10)),
+        short("B", "short: 32 clients, answers that are no streams"),
+        Workload(
+            "C", "flood: 20 clients, answers of 400 events as fast as they come", 20, _UNTIL_TIME_IS_UP, 400,
+            seconds=busy, share=Workload("C", "4 clients", 4, _UNTIL_TIME_IS_UP, 400, seconds=busy),
+        ),
+        still(f"open: {slow:,} slow streams at once", slow, still("100 streams", 100)),
+        pace("A-TLS", "paced, from an upstream with TLS", 100, tls=True),
+        short("B-TLS", "short, from an upstream with TLS", tls=True),
+    )  # fmt: skip
     return {workload.name: workload for workload in found}
