@@ -6,11 +6,11 @@ What it may use is reserved before it is sent and corrected when it is over, how
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from uuid import uuid4
 
 from chukei.call import Call
 from chukei.errors import CallerError, RelayError, Unavailable, come_back
 from chukei.estimate import Estimator, cost_of
+from chukei.ids import new_id
 from chukei.limits import MICRO, RATES, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
 from chukei.policy import Policy
@@ -83,7 +83,7 @@ class Admission:
             return Admitted(self, call, model, None)
         estimate = self.estimator.amounts(call, model)
         try:
-            answer = await self._store.reserve(uuid4().hex, policy.subjects, estimate)
+            answer = await self._store.reserve(new_id(), policy.subjects, estimate)
         except StoreAway:
             message = "What you may use cannot be looked up at the moment; try again shortly."
             raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None

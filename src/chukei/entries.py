@@ -26,7 +26,8 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
     if who is None or operation is None or operation not in _NAMES:
         return None
     usage = record.usage or _NOTHING
-    hedges = sum(attempt.hedge for attempt in record.tries)
+    tries, ends = record.tries, record.finish_reasons
+    hedges = sum([attempt.hedge for attempt in tries])
     return Entry(
         id=id,
         time=time,
@@ -42,17 +43,17 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
         status=record.status,
         end=str(record.end or ""),
         code=record.code,
-        finish_reason=next(iter(record.finish_reasons.values()), None),
+        finish_reason=next(iter(ends.values())) if ends else None,
         input=usage.input,
         cached=usage.cached,
         output=usage.output,
         reasoning=usage.reasoning,
         estimated=usage.estimated,
-        wasted=_wasted(record),
+        wasted=_wasted(record) if len(tries) > 1 else 0,
         cost=0 if record.usage is None else record.cost,  # what used nothing costs nothing, whatever the price
         first_token=None if record.first_token is None else record.first_token * 1000,
         duration=record.duration * 1000,
-        retries=max(len(record.tries) - hedges - 1, 0),
+        retries=max(len(tries) - hedges - 1, 0),
         hedges=hedges,
         upstream_request_id=record.upstream_request_id,
         region=record.region,
@@ -61,7 +62,5 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
 
 def _wasted(record: RequestRecord) -> int:
     """Return the input tokens of all tries but the one that the record's usage is of."""
-    if len(record.tries) < 2:
-        return 0
     shown = next((attempt for attempt in record.tries if attempt.code is None), record.tries[-1])
     return sum(attempt.usage.input for attempt in record.tries if attempt.usage is not None and attempt is not shown)

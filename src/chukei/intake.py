@@ -5,9 +5,9 @@ know how the next parser counts (RFC 9112 §11.2, request smuggling).
 """
 
 import re
-import secrets
 
 from chukei.errors import CallerError
+from chukei.ids import new_id
 from chukei.model import Headers
 
 MAX_FIELDS = 128
@@ -86,7 +86,7 @@ def request_id(headers: Headers) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
-    return "req_" + secrets.token_hex(16)
+    return "req_" + new_id()
 
 
 def _bad(message: str) -> CallerError:

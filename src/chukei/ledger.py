@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 NOT_FAILED = frozenset({"completed", "length", "content_filter", "client_aborted"})
 """The ends of requests that are no failures: the answer was whole, or the client did not want the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One request. ``id`` is the relay's own and unique, since clients may choose ``request_id``.
 
     Tokens as in ``usage.Usage``: ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where

@@ -1,11 +1,11 @@
 """Rows that every database takes, and questions in which nothing a person typed becomes SQL."""
 
-from dataclasses import fields
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 from tests.adapters.ledger_entries import entry
 
 from chukei.adapters.ledger_sql import COLUMNS, MAX_TEXT, MOST, question_sql, row_of

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from chukei.adapters.databases import database_for, spool_for
 from chukei.adapters.ledger_writer import LedgerWriter
 from chukei.adapters.memory_quota import MemoryQuota
 from chukei.config import Settings
 from chukei.entries import entry_of
+from chukei.ids import new_id
 from chukei.ports import Clock, Database, QuotaStore
 from chukei.telemetry import RequestRecord
 
@@ -31,7 +31,7 @@ class Books:
         """Implement the Hook port: write a request into the ledger."""
         if self.writer is None:
             return
-        entry = entry_of(record, id=uuid4().hex, time=datetime.now(UTC))
+        entry = entry_of(record, id=new_id(), time=datetime.now(UTC))
         if entry is not None:
             self.writer.write(entry)
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
 from datetime import date, datetime
-from operator import attrgetter
 from typing import TypeVar, cast
+
+from msgspec.structs import astuple
 
 from chukei.ledger import NOT_FAILED, By, Entry, Question, Sum
 
@@ -56,18 +56,16 @@ def row_of(entry: Entry, moment: Callable[[datetime], _Moment]) -> tuple[object,
     Nothing in them is refused by a database: one entry that could not be written would hold up all others. What no
     database takes (NUL, lone surrogates, NaN) is replaced, what is absurd is cut.
     """
-    _, _, *values = _values(entry)
-    values = values if _is_plain(entry) else [_cleaned(value) for value in values]
-    return (text_of(entry.id), moment(entry.time), *values)
-
-
-_values = attrgetter(*(field.name for field in fields(Entry)))
+    id, time, *values = astuple(entry)
+    if not _is_plain(entry):
+        id, values = text_of(id), [_cleaned(value) for value in values]
+    return (id, moment(time), *values)
 
 
 def _is_plain(entry: Entry) -> bool:
     """Whether nothing needs to be replaced. Nearly all entries pass, so this looks at all texts at once."""
     texts = (
-        f"{entry.request_id}{entry.caller}{entry.kind}{entry.group}{entry.key_id}{entry.operation}{entry.model}"
+        f"{entry.id}{entry.request_id}{entry.caller}{entry.kind}{entry.group}{entry.key_id}{entry.operation}{entry.model}"
         f"{entry.deployment}{entry.end}{entry.code}{entry.finish_reason}{entry.upstream_request_id}{entry.region}"
     )
     counts = (

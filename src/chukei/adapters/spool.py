@@ -12,7 +12,6 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 
@@ -27,7 +26,7 @@ READ_BYTES = 1_048_576
 """How much of a file is looked at for one batch; a line is far below it."""
 
 _PATTERN = "entries-*.jsonl"
-_NAMES = tuple(field.name for field in fields(Entry))
+_NAMES = Entry.__struct_fields__
 _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
 
 
