@@ -13,7 +13,8 @@ Where things are, in the order in which a request meets them:
     attempt      one deployment asked; capabilities says what its API knows
     connect      until the first event: every failure is still a plain error
     deliver      from the first event to the last: the clock that watches both sides
-    relay        the state of one stream, over sse (framing), events and usage (tokens); plaintext for the simple form
+    relay        the state of one stream, over sse (framing), shape (events that look alike), events and usage (tokens);
+                 plaintext for the simple form
     pages        what the relay answers itself: the chat page in web/, models, health
 
 Around them:

@@ -45,6 +45,7 @@ class Delivery:
         self._broke_open = False
         self._timer: asyncio.TimerHandle | None = None
         self._left_over = b""
+        self._passed = 0  # bytes that left while the task slept
 
     async def run(self, first: bytes) -> None:
         """Pass the stream through to its end.
@@ -54,12 +55,13 @@ class Delivery:
         """
         self._timer = self._loop.call_at(self._due(), self._tick)
         if self._plain is None:
-            self._answer.divert(self._take)
+            self._answer.divert(self)
         try:
             await self._pass(first)
         finally:
             self._timer.cancel()
             self._answer.divert(None)
+            self._exchange.record.answer_bytes += self._passed
 
     async def _pass(self, out: bytes) -> None:
         stream = self._stream
@@ -88,11 +90,18 @@ class Delivery:
         else:
             self._answer.abort()
 
-    def _take(self, data: bytes) -> bool:
-        """Pass on a read while the loop above waits, and leave it asleep: waking it costs as much as all of this.
+    def whole(self, chunk: bytes, framed: bytes) -> bool:
+        """See the Taker port: what most of a stream is. The loop above stays asleep, whose waking costs as much."""
+        events = self._stream.alike(chunk)
+        if not (events and self._reply.send_now(chunk, framed)):
+            return False
+        self._stream.events += events
+        self._passed += len(chunk)
+        self._last_read = self._last_sent = self._loop.time()
+        return True
 
-        It is woken for whatever is more than passing on, and finds in ``_left_over`` what still has to leave.
-        """
+    def some(self, data: bytes) -> bool:
+        """See the Taker port. For whatever is more than passing on, ``_left_over`` holds what still has to leave."""
         stream = self._stream
         out = stream.feed(data)
         self._last_read = now = self._loop.time()
@@ -103,7 +112,7 @@ class Delivery:
             if not self._reply.send_now(out):
                 self._left_over = out
                 return False
-            self._exchange.record.answer_bytes += len(out)
+            self._passed += len(out)
             self._last_sent = now
         return True
 

@@ -38,11 +38,11 @@ class Answer(Protocol):
         """Make a waiting ``read`` return None."""
         ...
 
-    def divert(self, taker: Callable[[bytes], bool] | None) -> None:
-        """Hand bytes that arrive while a ``read`` waits to ``taker`` instead, which says whether that settles it.
+    def divert(self, taker: "Taker | None") -> None:
+        """Hand bytes that arrive while a ``read`` waits to ``taker`` instead.
 
-        If not, the waiting ``read`` returns None. None ends this. An answer may leave it undone: all it does is save
-        the waking of a task.
+        What that does not settle makes the ``read`` return None. None ends this. An answer may leave it undone: all it
+        does is save the waking of a task.
         """
         ...
 
@@ -52,6 +52,18 @@ class Answer(Protocol):
 
     def abort(self) -> None:
         """Close the connection at once, so that the upstream stops."""
+        ...
+
+
+class Taker(Protocol):
+    """Takes bytes of an answer's body in the moment in which they arrive."""
+
+    def some(self, data: bytes) -> bool:
+        """Take what has arrived, and say whether that settles it; else the reader is to look at it."""
+        ...
+
+    def whole(self, chunk: bytes, framed: bytes) -> bool:
+        """Take one whole chunk, which ``framed`` shows as it came (RFC 9112 §7.1); False leaves it untouched."""
         ...
 
 
@@ -139,8 +151,11 @@ class Reply(Protocol):
         """Send a part of the body at once."""
         ...
 
-    def send_now(self, data: bytes) -> bool:
-        """Send a part of the body without waiting; False, with nothing sent, where that cannot be."""
+    def send_now(self, data: bytes, framed: bytes | None = None) -> bool:
+        """Send a part of the body without waiting, if that can be done; False leaves it unsent.
+
+        ``framed`` is the same as a chunk of a chunked body (RFC 9112 §7.1), for a reply that is one.
+        """
         ...
 
     async def finish(self, data: bytes = b"") -> None:

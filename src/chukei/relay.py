@@ -18,6 +18,7 @@ import msgspec
 from chukei import sse
 from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty
 from chukei.model import Dialect, End
+from chukei.shape import Shape
 from chukei.usage import Usage
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
@@ -39,8 +40,8 @@ _RESPONSES_MARKERS = (
     b"event: error",
 )
 _OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', b'"error":{', b'"error": {')
-_LONGEST_MARKER = max(map(len, _CHAT_MARKERS + _RESPONSES_MARKERS + _OPEN_MARKERS))
-_MAX_CLEAN = 1024
+LESSONS = 8
+"""How often the look of events is learnt anew; a stream that changes it all the time is searched instead."""
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -59,7 +60,8 @@ class Stream:
     """The state of one stream.
 
     ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
-    not. ``cap`` bounds one event, and all that is held back before the first output.
+    not. ``cap`` bounds one event, and all that is held back before the first output. ``lessons`` is how often the look of
+    events may be learnt; with none, every event is searched.
 
     After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
     before it) and ``complete``. ``response_id`` is what the Responses API calls the answer; ``cause`` is
@@ -68,12 +70,12 @@ class Stream:
 
     __slots__ = (
         "_cap",
-        "_clean",
-        "_clean_until",
         "_framer",
         "_held",
+        "_lessons",
         "_markers",
         "_over",
+        "_shape",
         "_strip_usage",
         "cause",
         "dialect",
@@ -86,7 +88,7 @@ class Stream:
         "usage",
     )
 
-    def __init__(self, dialect: Dialect, *, strip_usage: bool, cap: int) -> None:
+    def __init__(self, dialect: Dialect, *, strip_usage: bool, cap: int, lessons: int = LESSONS) -> None:
         self.dialect = dialect
         self._strip_usage = strip_usage
         self._cap = cap
@@ -99,10 +101,8 @@ class Stream:
         }[dialect]
         self.state = State.PREAMBLE
         self._over = False
-        # How the last block without a marker began. One that begins alike, as chunks do up to their text, is only
-        # searched from there on.
-        self._clean = b""
-        self._clean_until = 0
+        self._shape: Shape | None = None  # of the last event without a marker
+        self._lessons = lessons
         self.events = 0
         self.finish_reasons: dict[int, str] = {}
         self.usage: Usage | None = None
@@ -132,6 +132,16 @@ class Stream:
     def feed(self, data: bytes) -> bytes:
         """Take one read and return what may leave now: whole events, unchanged, or ``b""``."""
         return self._pass(self._framer.feed(data))
+
+    def alike(self, data: bytes) -> int:
+        """Return how many events a read is, if it is whole ones like those before it, else 0.
+
+        They may leave; whoever lets them leave without ``feed`` adds them to ``events``.
+        """
+        if self._shape is None or self._framer.pending:
+            return 0
+        events, end = self._shape.match(data)
+        return events if end == len(data) else 0
 
     def finish(self) -> bytes:
         """Take the end of the upstream's body; return what it completes. An unfinished event is dropped.
@@ -164,13 +174,18 @@ class Stream:
             return self._pass_preamble(block)
         if self.state is State.DONE:
             return b""
-        begin = self._clean_until if block.startswith(self._clean) else 0
+        events, end = self._shape.match(block) if self._shape is not None else (0, 0)
+        self.events += events
+        return block if end == len(block) else block[:end] + self._pass_unlike(block[end:])
+
+    def _pass_unlike(self, block: bytes) -> bytes:
+        """Search events for the markers of what matters."""
         for marker in self._markers:
-            if block.find(marker, begin) >= 0:
+            if marker in block:
                 return self._pass_marked(block)
-        if not begin:
-            self._clean = block[: block.find(b'"delta"', 0, _MAX_CLEAN) + 1]
-            self._clean_until = max(len(self._clean) - _LONGEST_MARKER, 0)
+        if self._lessons:
+            self._lessons -= 1
+            self._shape = Shape.of(sse.first(block))
         self.events += block.count(b"\ndata:") + block.startswith(b"data:")
         return block
 
@@ -188,7 +203,8 @@ class Stream:
         return b""
 
     def _pass_marked(self, block: bytes) -> bytes:
-        """Look into each event of a block in which some event matters."""
+        """Look into each event of a block in which some event matters. What follows may look like any of them."""
+        self._shape = None
         keep = []
         for event in sse.split(block):
             if self._note(event):

@@ -24,20 +24,20 @@ class Framer:
 
     ``cap`` bounds the bytes of an unfinished event; memory stays below the cap plus one read. ``overflowed`` turns
     True when an event grew beyond it: the stream cannot go on. Feeding costs time linear in the bytes fed, however
-    they are split.
+    they are split. ``pending`` is what has arrived of an event that is not complete.
     """
 
-    __slots__ = ("_cap", "_has_cr", "_pending", "overflowed")
+    __slots__ = ("_cap", "_has_cr", "overflowed", "pending")
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._has_cr = False
-        self._pending = bytearray()
+        self.pending = bytearray()
         self.overflowed = False
 
     def feed(self, data: bytes) -> bytes:
         """Take one read; return the events that it completes, byte for byte, or ``b""``."""
-        pending = self._pending
+        pending = self.pending
         has_cr = b"\r" in data
         if not pending and not has_cr:
             end = data.rfind(b"\n\n")
@@ -57,8 +57,8 @@ class Framer:
         return complete
 
     def _check(self) -> None:
-        if len(self._pending) > self._cap:
-            self._pending.clear()
+        if len(self.pending) > self._cap:
+            self.pending.clear()
             self.overflowed = True
 
     def finish(self) -> bytes:
@@ -67,8 +67,8 @@ class Framer:
         Two endings need the knowledge that the stream is over: a last line end that is a lone CR, and a
         ``data: [DONE]`` whose blank line never came (it says all there is to say, so it is completed).
         """
-        rest = bytes(self._pending)
-        self._pending.clear()
+        rest = bytes(self.pending)
+        self.pending.clear()
         if _BOUNDARY_AT_END.search(rest):
             return rest
         if rest.rstrip(b"\r\n") == b"data: [DONE]":
@@ -104,6 +104,11 @@ def split(block: bytes) -> Iterator[bytes]:
             start = match.end()
     if start < len(block):
         yield block[start:]
+
+
+def first(block: bytes) -> bytes:
+    """Return the first event of a block of whole events whose lines end with LF."""
+    return block[: block.find(b"\n\n") + 2]
 
 
 def data_of(event: bytes) -> bytes:

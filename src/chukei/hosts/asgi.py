@@ -15,9 +15,9 @@ from typing import Any
 from chukei.adapters.request_log import log_request
 from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
-from chukei.errors import CallerError
+from chukei.hosts.cycle import SLOWEST_UPLOAD, check_length, too_large, too_slow
 from chukei.model import Headers, header
-from chukei.ports import ClientGone, Database, Hook
+from chukei.ports import ClientGone, Database, Hook, Incoming, Reply
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -25,12 +25,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 ABORT = "chukei.abort"
 """The scope extension by which the relay's own server lets a stalled connection be cut."""
-
-SEND_NOW = "chukei.send_now"
-"""The scope extension by which the relay's own server sends a part of a body at once, without a coroutine."""
-
-SLOWEST_UPLOAD = 16 * 1024
-"""Bytes per second that a body must arrive with after its first seconds; a poor mobile uplink is twice as fast."""
 
 
 class Application:
@@ -115,16 +109,18 @@ class Application:
             await self._simulator.stop()
             self._simulator = None
 
+    async def serve(self, incoming: Incoming, reply: Reply) -> None:
+        """Serve one request, from whichever host it comes."""
+        relay = self._relay or await self.start()
+        try:
+            await relay.gateway.handle(incoming, reply)
+        finally:
+            self._check_drained(relay)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            relay = self._relay or await self.start()
-            try:
-                await relay.gateway.handle(
-                    AsgiRequest(scope, receive, behind_platform=self._behind_platform), AsgiReply(scope, send)
-                )
-            finally:
-                self._check_drained(relay)
+            await self.serve(AsgiRequest(scope, receive, behind_platform=self._behind_platform), AsgiReply(scope, send))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -183,7 +179,7 @@ class AsgiRequest:
         client: tuple[str, int] | None = scope.get("client")
         # nginx speaks HTTP/1.0 to what it stands in front of unless told otherwise; a client on this machine does not.
         direct = not behind_platform and self.http_version != "1.0"
-        self.local = direct and client is not None and _is_loopback(client[0])
+        self.local = direct and client is not None and is_loopback(client[0])
         peer = client[0] if client is not None else ""
         self.source = (_platform_client(self.headers) or peer) if behind_platform else peer
         self._receive = receive
@@ -191,7 +187,7 @@ class AsgiRequest:
 
     async def body(self, limit: int, seconds: float) -> bytes:
         """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
-        self._check_length(limit)
+        check_length(self.headers, limit)
         parts: list[bytes] = []
         size = 0
         deadline = asyncio.get_running_loop().time() + seconds
@@ -200,22 +196,16 @@ class AsgiRequest:
                 async with asyncio.timeout_at(deadline + size / SLOWEST_UPLOAD):
                     message = await self._receive()
             except TimeoutError:
-                text = f"The request's body arrived too slowly: {size} bytes in {seconds:g} seconds and more."
-                raise CallerError(408, "request_timeout", text, headers=_CLOSE) from None
+                raise too_slow(size, seconds) from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part: bytes = message.get("body", b"")
             size += len(part)
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             if not message.get("more_body", False):
                 return b"".join((*parts, part)) if parts else part
             parts.append(part)
-
-    def _check_length(self, limit: int) -> None:
-        for name, value in self.headers:
-            if name == b"content-length" and int(value) > limit:
-                raise _too_large(limit)
 
     def watch(self, gone: Callable[[], None]) -> None:
         """See the Incoming port. ASGI's send does not tell that nobody listens; only receive does."""
@@ -237,14 +227,12 @@ class AsgiRequest:
 class AsgiReply:
     """Implements the Reply port."""
 
-    __slots__ = ("_abort", "_send", "_send_now", "started")
+    __slots__ = ("_abort", "_send", "started")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
         extensions = scope.get("extensions") or {}
         self._abort: Callable[[], None] | None = extensions.get(ABORT, {}).get("abort")
-        # Taken out, since what it refers to refers to the scope: nothing should wait for the garbage collector.
-        self._send_now: Callable[[bytes], bool] | None = extensions.pop(SEND_NOW, {}).get("send")
         self.started = False
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -256,9 +244,9 @@ class AsgiReply:
         """See the Reply port."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    def send_now(self, data: bytes) -> bool:
-        """See the Reply port. Only the relay's own server can."""
-        return self._send_now is not None and self._send_now(data)
+    def send_now(self, data: bytes, framed: bytes | None = None) -> bool:
+        """See the Reply port. ASGI has no such thing."""
+        return False
 
     async def finish(self, data: bytes = b"") -> None:
         """See the Reply port."""
@@ -269,15 +257,6 @@ class AsgiReply:
         if self._abort is not None:
             with suppress(RuntimeError):
                 self._abort()
-
-
-_CLOSE: Headers = [(b"connection", b"close")]
-
-
-def _too_large(limit: int) -> CallerError:
-    # Without `connection: close`: the server would close with a reset, which can destroy this answer on its way.
-    message = f"The request's body is larger than {limit} bytes, the limit of this relay (server.max_body_bytes)."
-    return CallerError(413, "request_too_large", message)
 
 
 def _platform_client(headers: Headers) -> str:
@@ -295,7 +274,8 @@ def _platform_client(headers: Headers) -> str:
 
 
 @lru_cache(1024)
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:

@@ -1,21 +1,27 @@
-"""The server's HTTP side, made strict: bounded heads, bounded waiting, errors that OpenAI's clients can read.
+"""The relay's own HTTP/1.1 side: bounded heads, bounded waiting, errors that OpenAI's clients can read.
 
-uvicorn with httptools accepts megabytes of headers, waits for ever for the rest of them, and answers what it cannot
-parse in plain text. This protocol keeps its speed and adds what it lacks.
+uvicorn brings the process: signals, workers, the start and the end. Its own protocols are not used: they accept
+megabytes of headers, wait for ever for the rest of them, answer what they cannot parse in plain text, and cost a
+request as much as half of the relay.
+
+A connection has one timer. It is set anew only when it must fire earlier than it would; when it fires too early, as
+after many requests in a row, it looks at the time that counts by then and sleeps again.
 """
 
 import asyncio
 import logging
+import math
 import socket
-from functools import partial
+from collections import deque
 from typing import Any
-from urllib.parse import urlsplit
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
 from chukei.errors import CallerError
-from chukei.hosts.asgi import ABORT, SEND_NOW, Application
+from chukei.hosts.asgi import Application, is_loopback
+from chukei.hosts.cycle import Cycle, refusal
+from chukei.hosts.parsing import Head, RequestParser
 from chukei.intake import request_id as request_id_of
 
 logger = logging.getLogger(__name__)
@@ -32,184 +38,233 @@ LINGER_SECONDS = 2.0
 the answer on its way (RFC 9112 §9.6)."""
 
 
-class CloseDelimitedCycle(RequestResponseCycle):
-    """An answer in HTTP/1.0, which knows no chunks: one without a length ends with its connection (RFC 9112 §6.3)."""
+class StrictProtocol(asyncio.Protocol):
+    """One client connection, as uvicorn's ``http`` setting makes them. It is a Client to its cycles."""
 
-    _measured = False
-
-    async def send(self, message: Any) -> None:
-        """Send without chunks, and promise uvicorn as many bytes as there are."""
-        if message["type"] == "http.response.start":
-            self._measured = any(name == b"content-length" for name, _ in message["headers"])
-            self.chunked_encoding = None if self._measured else False
-        elif not self._measured:
-            self.expected_content_length = len(message.get("body", b""))
-        await super().send(message)
-
-
-def _send_now(cycle: RequestResponseCycle, data: bytes) -> bool:
-    """Write one chunk of an answer that has begun, if its client keeps up; the same as uvicorn's ``send`` would."""
-    if not cycle.chunked_encoding or cycle.flow.write_paused or cycle.disconnected or cycle.response_complete:
-        return False
-    cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-    return True
-
-
-class StrictProtocol(HttpToolsProtocol):
-    """One client connection."""
-
-    _head_timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0  # since the head, or the last part of a body, began: chunk framing counts as well
-    _in_head = True
-    _refused = False
-    _resuming = False
-
-    @property
-    def _application(self) -> Application:
-        application = self.app
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: object,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        application = config.loaded_app
         assert isinstance(application, Application)
-        return application
+        self._application = application
+        self._settings = application.settings.server
+        self._state = server_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._parser = RequestParser(self, self._settings.max_header_bytes)
+        self._transport: Any = None  # uvloop's transports are no subclasses of asyncio's
+        self.local = False
+        self.source = ""
+        self.writable = True
+        self._drained: asyncio.Future[None] | None = None
+        self._reading = True
+        self._cycle: Cycle | None = None  # whose answer is due, or was the last one
+        self._arriving: Cycle | None = None  # whose body is arriving
+        self._pipeline: deque[Cycle] = deque()
+        self._refused = False
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the first request's head its time, and every later write to the client its own packet.
 
         asyncio leaves Nagle's algorithm on for sockets that were accepted from uvicorn's listener (it was made without
         naming TCP), which holds tokens back for the 40 ms of the client's delayed acknowledgement.
         """
-        super().connection_made(transport)
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.source = str(peer[0])
+            self.local = is_loopback(self.source)
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if _NOTSENT_LOWAT is not None:
             connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
-        self.settings = self._application.settings.server
-        self.timeout_keep_alive: float = self.settings.keepalive_seconds  # type: ignore[assignment]
-        self._await_head()
+        self._wait_until(self._loop.time() + self._settings.header_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Take one read; a head that is not complete with it has a limited time for the rest."""
+        parser = self._parser
+        begins = not parser.amid_head
+        parser.feed(data)
+        if begins and parser.amid_head and not self._refused:
+            self._wait_until(self._loop.time() + self._settings.header_seconds)
 
     def eof_received(self) -> None:
         """Take a half-close for leaving, at once: a mere close would first wait for a client that may not read."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            self.transport.abort()
+        if self._busy:
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._head_done()
-        super().connection_lost(exc)
+        """Tell those who wait for the client."""
+        self._state.connections.discard(self)
+        self._deadline = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+        self.resume_writing()
+        if self._cycle is not None and not self._cycle.complete:
+            self._cycle.leave()
+        self._pipeline.clear()
+        self._parser.close()
 
-    def data_received(self, data: bytes) -> None:
-        """Count what is not body, and give a later request's head its time too."""
-        if self._refused:
+    def pause_writing(self) -> None:
+        """Note that the client reads more slowly than the relay writes."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """Note that it has caught up."""
+        self.writable = True
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # What the parser tells.
+
+    def begin(self, head: Head) -> None:
+        """See Receiver. The next request in line waits for the end of this one."""
+        self._deadline = math.inf
+        cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.draining)
+        if self._busy:
+            self._pipeline.append(cycle)
+            self.let_read(False)
+        else:
+            self._start(cycle)
+
+    def take(self, data: bytes) -> None:
+        """See Receiver. An answered request's rest is dropped."""
+        if self._arriving is not None and not self._arriving.complete:
+            self._arriving.add_body(data)
+
+    def end(self) -> None:
+        """See Receiver."""
+        arriving, self._arriving = self._arriving, None
+        if arriving is None:
             return
-        self._unset_keepalive_if_required()
-        self._head_bytes += len(data)
-        if self._in_head and self._head_timer is None:
-            self._await_head()
-        self._parse(data)
-        if self._head_bytes > self.settings.max_header_bytes and not self._refused:
-            limit = self.settings.max_header_bytes
-            self._refuse(CallerError(431, "headers_too_large", f"The request's headers exceed {limit} bytes."))
+        arriving.end_body()
+        if arriving.complete:
+            self._wait_until(self._loop.time() + self._settings.keepalive_seconds)
 
-    def _parse(self, data: bytes) -> None:
+    def refuse(self, error: CallerError) -> None:
+        """See Receiver. Where an earlier request's answer is still due, this one would be taken for it: cut."""
+        request_id = request_id_of([])
+        logger.info("refused", extra={"fields": {"request_id": request_id, "status": error.status, "code": error.code}})
+        cycle = self._cycle
+        if cycle is not None and not cycle.complete:
+            if cycle.started or cycle.received:
+                self._transport.abort()
+                return
+            cycle.leave()
+        self._refused = True
+        self.write(refusal(error, request_id))
+        self.let_read(True)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._wait_until(self._loop.time() + LINGER_SECONDS)
+
+    # What a cycle calls.
+
+    @property
+    def _busy(self) -> bool:
+        return self._cycle is not None and not self._cycle.complete
+
+    def _start(self, cycle: Cycle) -> None:
+        self._cycle = cycle
+        task = self._loop.create_task(self._serve(cycle))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    async def _serve(self, cycle: Cycle) -> None:
         try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except HttpParserError:
-            self.send_400_response("")
+            await self._application.serve(cycle, cycle)
+        except Exception:
+            logger.exception("an answer failed on its way to the client")
+        finally:
+            if not (cycle.complete or cycle.gone):
+                self._transport.close()
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Read on in HTTP/1.1 after an offer to upgrade, as a server may (RFC 9110 §7.8).
+    @property
+    def date(self) -> bytes:
+        """The fields that every answer carries, as lines."""
+        return b"".join([name + b": " + value + b"\r\n" for name, value in self._state.default_headers])
 
-        Java's HttpClient makes the offer with every first request, and the parser stops there, in front of the body.
-        A new one is led to the same place.
+    def write(self, data: bytes) -> None:
+        """See Client."""
+        self._transport.write(data)
+
+    async def drained(self) -> None:
+        """See Client."""
+        while not self.writable:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def let_read(self, reading: bool) -> None:
+        """See Client."""
+        if reading != self._reading and not self._transport.is_closing():
+            self._reading = reading
+            self._transport.resume_reading() if reading else self._transport.pause_reading()
+
+    def answered(self, cycle: Cycle) -> None:
+        """Go on with the next request, or close.
+
+        A client has as long to read the rest of its last answer as it has for its next request. Where the answer came
+        before the end of the request's body, there is a moment for the rest of that.
         """
-        self.parser = HttpRequestParser(self)
-        framing = (b"content-length", b"transfer-encoding")
-        fields = [name + b": " + value + b"\r\n" for name, value in self.headers if name in framing]
-        self._resuming = True
-        self._parse(b"POST / HTTP/1.1\r\n" + b"".join(fields) + b"\r\n")
-        self._resuming = False
-        if rest and not self._refused:
-            self._parse(rest)
-
-    def on_message_begin(self) -> None:
-        """Let the application cut the connection."""
-        if self._resuming:
+        self._state.total_requests += 1
+        if not cycle.keep_alive:
+            self._transport.close()
+        if self._transport.is_closing():
+            if self._transport.get_write_buffer_size():
+                self._loop.call_later(self._settings.keepalive_seconds, self._transport.abort)
             return
-        super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {"abort": self._abort}}
+        self.let_read(True)
+        if self._pipeline:
+            self._start(self._pipeline.popleft())
+        elif not cycle.received:
+            self._wait_until(self._loop.time() + LINGER_SECONDS)
+        elif not self._parser.amid_head:
+            self._wait_until(self._loop.time() + self._settings.keepalive_seconds)
 
-    def on_url(self, url: bytes) -> None:
-        """Take the target."""
-        if not self._resuming:
-            super().on_url(url)
+    def abort(self) -> None:
+        """See Client."""
+        if self._transport is not None:
+            self._transport.abort()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field without the white space around it. One behind the body must not pass for one of the head."""
-        if self._resuming or self._refused:
+    # Limits of time, refusals, the end.
+
+    def _wait_until(self, deadline: float) -> None:
+        self._deadline = deadline
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self._deadline == math.inf:
             return
-        if self._in_head:
-            super().on_header(name, value.strip(b" \t"))
+        if self._loop.time() < self._deadline:
+            self._wait_until(self._deadline)
         else:
-            self._refuse(CallerError(400, "ambiguous_request", "Fields behind a chunked body are not accepted."))
+            self._overdue()
 
-    def on_headers_complete(self) -> None:
-        """Refuse what no HTTP/1.1 client sends, then start the request."""
-        if self._resuming:
-            return
-        self._head_done()
-        if self._refused:
-            return
-        fault = self._fault_of_the_request_line()
-        if fault is not None:
-            self._refuse(CallerError(400, "ambiguous_request", fault))
-            return
-        super().on_headers_complete()
-        if self.parser.get_http_version() == "1.0":
-            self.cycle.__class__ = CloseDelimitedCycle
-        self.scope["extensions"][SEND_NOW] = {"send": partial(_send_now, self.cycle)}
-        if self._application.draining:
-            self.cycle.keep_alive = False
-
-    def on_body(self, body: bytes) -> None:
-        """Drop what follows a refused head."""
-        self._head_bytes = 0
-        if not self._refused:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Expect the next head, unless the parser only believes that the rest is another protocol."""
-        if self.parser.should_upgrade():
-            return
-        self._head_done()
-        self._in_head = True
-        self._head_bytes = 0
-        if not self._refused:
-            super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be parsed; in the middle of another answer only cutting is left."""
-        self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
-
-    def on_response_complete(self) -> None:
-        """Give a client as long to read the rest of its last answer as it has for its next request.
-
-        Where the answer came before the end of the request's body, there is a moment for the rest of that.
-        """
-        super().on_response_complete()
-        if self.transport.is_closing():
-            if self.transport.get_write_buffer_size():
-                self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
-        elif not self._in_head and self.cycle.response_complete:
-            self._head_done()
-            self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, without waiting for a client that has not read its answer."""
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
+    def _overdue(self) -> None:
+        """End what takes too long, without waiting for a client that has not read its answer."""
+        self._deadline = math.inf
+        seconds = self._settings.header_seconds
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        elif self._parser.amid_head and not self._refused:
+            text = f"The request's headers did not arrive within {seconds:g} seconds."
+            self.refuse(CallerError(408, "request_timeout", text))
         else:
-            super().timeout_keep_alive_handler()
+            self._transport.close()
 
     def shutdown(self) -> None:
         """Let the application drain: uvicorn calls this on each connection when it has been told to stop.
@@ -218,76 +273,13 @@ class StrictProtocol(HttpToolsProtocol):
         told to go elsewhere and does not meet a closed door.
         """
         self._application.drain()
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete:
-            self._application.when_drained(super().shutdown)
+        if self._busy and self._cycle is not None:
+            self._cycle.keep_alive = False
         else:
-            super().shutdown()
+            self._application.when_drained(self._close_if_idle)
 
-    def _fault_of_the_request_line(self) -> str | None:
-        """Say what is wrong with the version or the target: RFC 9112 §2.3, §3.2 and, for two hosts, §3.2.2."""
-        if self.parser.get_http_version() not in ("1.0", "1.1"):
-            return "The version of HTTP must be 1.1 or 1.0."
-        if b"#" in self.url:
-            return "The request's target must not hold a fragment."
-        if not self.url.startswith(b"/") and not self._same_host():
-            return "The request's target and its Host header differ."
-        return None
-
-    def _same_host(self) -> bool:
-        if self.url == b"*":
-            return True
-        try:
-            target = urlsplit(self.url.decode("ascii"))
-        except ValueError:
-            return False
-        hosts = [value for name, value in self.headers if name == b"host"]
-        return target.scheme in ("http", "https") and hosts == [target.netloc.encode()]
-
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.settings.header_seconds, self._head_overdue)
-
-    def _head_done(self) -> None:
-        self._in_head = False
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _head_overdue(self) -> None:
-        self._head_timer = None
-        seconds = self.settings.header_seconds
-        if self._head_bytes:
-            text = f"The request's headers did not arrive within {seconds:g} seconds."
-            self._refuse(CallerError(408, "request_timeout", text))
+    def _close_if_idle(self) -> None:
+        if self._busy and self._cycle is not None:
+            self._cycle.keep_alive = False
         else:
-            self.transport.close()
-
-    def _refuse(self, error: CallerError) -> None:
-        """Answer and close. Where an earlier request's answer is still due, this one would be taken for it: cut."""
-        self._refused = True
-        if self._head_timer is not None:  # else the rest of this head would be found missing later
-            self._head_timer.cancel()
-        request_id = request_id_of([])
-        logger.info("refused", extra={"fields": {"request_id": request_id, "status": error.status, "code": error.code}})
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
-            self.transport.abort()
-            return
-        body = error.body
-        lines = [
-            b"content-type: application/json",
-            b"content-length: %d" % len(body),
-            b"connection: close",
-            b"x-request-id: " + request_id.encode(),
-            b"",
-            body,
-        ]
-        self.transport.write(STATUS_LINE[error.status] + b"\r\n".join(lines))
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
-
-    def _abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+            self._transport.close()

@@ -2,6 +2,9 @@
 
 The parser is llhttp (through httptools), in its strict default mode. Bytes wait in the answer until someone reads;
 above a high-water mark the socket is not read, so that a slow client slows its upstream and no buffer grows.
+
+What a stream is made of most of the time, a read that is one whole chunk while a taker stands ready, is recognised
+without the parser, which stands between two chunks before and after it.
 """
 
 import asyncio
@@ -12,9 +15,13 @@ import httptools
 
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers
+from chukei.ports import Taker
 
 HIGH_WATER = 64 * 1024
 """Bytes that may wait to be read. One event is about half a kilobyte, so this is a hundred events or more."""
+
+_SIZE_LINE = 12
+"""So long may the line be that begins a chunk if it is to be recognised without the parser."""
 
 MAX_HEADER_BYTES = 64 * 1024
 """Azure OpenAI sends about 2 KB of headers; a server that sends this much is not one."""
@@ -30,7 +37,11 @@ class Connection(asyncio.Protocol):
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
+        self._body: list[bytes] = []
+        self.on_body = self._body.append  # what the parser calls for each part of a body, without a frame of Python
         self._parser = httptools.HttpResponseParser(self)
+        self._parts = 0  # of the body that belong to the answer
+        self._between_chunks = False
         self._answer: HttpAnswer | None = None
         self._spoiled = False
         self._keep_alive = False
@@ -73,11 +84,21 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses of it
 
     def data_received(self, data: bytes) -> None:
-        """Parse one read. What stands before a framing error is kept."""
+        """Take one read."""
         answer = self._answer
         if answer is None or answer.complete:
             self.abort()  # nothing was asked, so this is not an answer
             return
+        if self._between_chunks and answer.taker is not None:
+            begin = data.find(b"\n", 0, _SIZE_LINE) + 1
+            size = len(data) - begin - 2
+            whole = size > 0 and data.startswith(b"%x\r\n" % size) and data.endswith(b"\r\n")
+            if whole and answer.taker.whole(data[begin:-2], data):
+                return
+        self._parse(answer, data)
+
+    def _parse(self, answer: "HttpAnswer", data: bytes) -> None:
+        """Parse one read. What stands before a framing error is kept."""
         answer.received = True
         try:
             self._parser.feed_data(data)
@@ -89,6 +110,18 @@ class Connection(asyncio.Protocol):
             if self._head_bytes > MAX_HEADER_BYTES:
                 answer.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
                 self.abort()
+        body = self._body
+        if body:
+            # A part that is followed by a line end which is not in it ends its chunk; one that ends in a line end
+            # itself cannot be mistaken for the size line of a next chunk (RFC 9112 §7.1).
+            last = body[-1]
+            self._between_chunks = last.endswith(b"\n") and data.endswith(last + b"\r\n")
+            if answer.complete:
+                del body[self._parts :]
+            answer.add_body(body[0] if len(body) == 1 else b"".join(body))
+            body.clear()
+        else:
+            self._between_chunks = False
         answer.notify()
 
     def ending(self, before_output: End) -> End:
@@ -130,13 +163,10 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.complete:
             self._answer.begin(self._parser.get_status_code())
 
-    def on_body(self, body: bytes) -> None:
-        """Keep body bytes."""
-        if self._answer is not None and not self._answer.complete:
-            self._answer.add_body(body)
-
     def on_message_complete(self) -> None:
         """Note the end of the answer."""
+        if self._answer is not None and not self._answer.complete:
+            self._parts = len(self._body)
         self._keep_alive = self._parser.should_keep_alive()  # afterwards the parser has forgotten
         if self._answer is not None:
             self._answer.end()
@@ -159,6 +189,7 @@ class HttpAnswer:
         "headers",
         "received",
         "status",
+        "taker",
         "until_close",
     )
 
@@ -169,7 +200,8 @@ class HttpAnswer:
         self._paused = False
         self._header_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._taker: Callable[[bytes], bool] | None = None
+        self._taker: Taker | None = None
+        self.taker: Taker | None = None  # while it stands ready
         self._error: UpstreamError | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self.status = 0
@@ -210,27 +242,30 @@ class HttpAnswer:
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
+        self.taker = self._taker
         try:
             await self._waiter
         finally:
-            self._waiter = None
+            self._waiter = self.taker = None
 
     def wake(self) -> None:
         """See the Answer port."""
-        self.notify()
+        self.taker = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
-    def divert(self, taker: Callable[[bytes], bool] | None) -> None:
+    def divert(self, taker: Taker | None) -> None:
         """See the Answer port."""
         self._taker = taker
 
     def notify(self) -> None:
         """Let a waiting reader look again, unless what has come is settled without it."""
-        if self._waiter is None or self._waiter.done():
-            return
-        plain = self._chunks and not self.complete and self._error is None and not self._paused
-        if plain and self._taker is not None and self._taker(self._take()):
-            return
-        self._waiter.set_result(None)
+        taker = self.taker
+        if taker is not None:
+            plain = self._chunks and not self.complete and self._error is None and not self._paused
+            if plain and taker.some(self._take()):
+                return
+        self.wake()
 
     def finish(self) -> None:
         """See the Answer port."""

@@ -1,0 +1,292 @@
+"""One request on a client's connection and the answer to it: the Incoming and Reply ports on the relay's own server."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
+
+from chukei.errors import CallerError
+from chukei.hosts.parsing import Head
+from chukei.model import Headers
+from chukei.ports import ClientGone
+
+SLOWEST_UPLOAD = 16 * 1024
+"""Bytes per second that a body must arrive with after its first seconds; a poor mobile uplink is twice as fast."""
+
+UNREAD_BYTES = 64 * 1024
+"""How much of a body may arrive before it is asked for."""
+
+_CLOSE: Headers = [(b"connection", b"close")]
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {code: f"HTTP/1.1 {code} {_PHRASES.get(code, '')}\r\n".encode() for code in range(100, 600)}
+
+
+def refusal(error: CallerError, request_id: str) -> bytes:
+    """Return the answer, whole, to what was no request; the connection ends with it."""
+    lines = [
+        b"content-type: application/json",
+        b"content-length: %d" % len(error.body),
+        b"connection: close",
+        b"x-request-id: " + request_id.encode(),
+        b"",
+        error.body,
+    ]
+    return _STATUS_LINES[error.status] + b"\r\n".join(lines)
+
+
+def too_large(limit: int) -> CallerError:
+    """Return the refusal of a body above the limit.
+
+    Without ``connection: close``: the server would close with a reset, which can destroy this answer on its way.
+    """
+    message = f"The request's body is larger than {limit} bytes, the limit of this relay (server.max_body_bytes)."
+    return CallerError(413, "request_too_large", message)
+
+
+def too_slow(size: int, seconds: float) -> CallerError:
+    """Return the refusal of a body that crawls."""
+    message = f"The request's body arrived too slowly: {size} bytes in {seconds:g} seconds and more."
+    return CallerError(408, "request_timeout", message, headers=_CLOSE)
+
+
+def check_length(headers: Headers, limit: int) -> None:
+    """Refuse a body that is announced to be too large.
+
+    Raises:
+        CallerError: 413.
+    """
+    for name, value in headers:
+        if name == b"content-length" and int(value) > limit:
+            raise too_large(limit)
+
+
+class Client(Protocol):
+    """The connection as a cycle needs it."""
+
+    local: bool
+    source: str
+    writable: bool
+
+    @property
+    def date(self) -> bytes:
+        """The fields that every answer carries, as lines."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send; what the kernel does not take waits in memory."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what waits, or is gone."""
+        ...
+
+    def let_read(self, reading: bool) -> None:
+        """Stop or go on reading."""
+        ...
+
+    def answered(self, cycle: "Cycle") -> None:
+        """Hear that an answer is complete."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+
+class Cycle:
+    """Implements the Incoming and Reply ports. ``gone`` says that the client has left."""
+
+    __slots__ = (
+        "_bodiless",
+        "_chunked",
+        "_client",
+        "_continue",
+        "_head",
+        "_left",
+        "_parts",
+        "_size",
+        "_unsent",
+        "_waiter",
+        "complete",
+        "gone",
+        "headers",
+        "http_version",
+        "keep_alive",
+        "local",
+        "method",
+        "query",
+        "raw_path",
+        "received",
+        "source",
+        "started",
+    )
+
+    def __init__(self, client: Client, head: Head, *, keep_alive: bool) -> None:
+        self.method = head.method
+        self.raw_path = head.path
+        self.query = head.query
+        self.http_version = head.version
+        self.headers = head.headers
+        # nginx speaks HTTP/1.0 to what it stands in front of unless told otherwise; a client on this machine does not.
+        self.local = client.local and head.version != "1.0"
+        self.source = client.source
+        self.keep_alive = keep_alive
+        self.received = False
+        self.gone = False
+        self.started = False
+        self.complete = False
+        self._client = client
+        self._continue = head.expects
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._left: Callable[[], None] | None = None
+        self._head = b""
+        self._bodiless = False
+        self._chunked = False
+        self._unsent: int | None = None  # of a body whose length was announced
+
+    # What the connection calls.
+
+    def add_body(self, data: bytes) -> None:
+        """Keep a part of the body."""
+        self._parts.append(data)
+        self._size += len(data)
+        if self._waiter is not None:
+            self._wake()
+        elif self._size > UNREAD_BYTES:
+            self._client.let_read(False)
+
+    def end_body(self) -> None:
+        """Note that the body is complete."""
+        self.received = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Note that the client has left."""
+        self.gone = True
+        self._wake()
+        if self._left is not None and not self.complete:
+            self._left()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # The request.
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
+        check_length(self.headers, limit)
+        if not self.received:
+            await self._collect(limit, seconds)
+        if self.gone:
+            raise ClientGone
+        if self._size > limit:
+            raise too_large(limit)
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _collect(self, limit: int, seconds: float) -> None:
+        if self._continue and not self.gone:
+            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not (self.received or self.gone or self._size > limit):
+            self._waiter = loop.create_future()
+            self._client.let_read(True)
+            try:
+                async with asyncio.timeout_at(deadline + self._size / SLOWEST_UPLOAD):
+                    await self._waiter
+            except TimeoutError:
+                raise too_slow(self._size, seconds) from None
+            finally:
+                self._waiter = None
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """See the Incoming port."""
+        self._left = gone
+        if self.gone:
+            gone()
+
+    def unwatch(self) -> None:
+        """See the Incoming port."""
+        self._left = None
+
+    # The answer.
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """See the Reply port. The head waits for the first part of the body, so that both are one packet."""
+        self.started = True
+        length: int | None = None
+        fields = [_STATUS_LINES[status], self._client.date]
+        closing = False
+        for name, value in headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection":
+                closing = value == b"close"
+            fields.append(b"%b: %b\r\n" % (name, value))
+        if closing:
+            self.keep_alive = False
+        self._unsent = length
+        self._bodiless = self.method == "HEAD" or status in (204, 304)
+        if not (self._bodiless or length is not None):
+            if self.http_version == "1.0":
+                self.keep_alive = False  # one that knows no chunks: the answer ends with its connection
+            else:
+                self._chunked = True
+                fields.append(b"transfer-encoding: chunked\r\n")
+        if not (self.keep_alive or closing):
+            fields.append(b"connection: close\r\n")
+        fields.append(b"\r\n")
+        self._head = b"".join(fields)
+        if self._head.count(b"\n") != len(fields) + self._client.date.count(b"\n") - 1:
+            raise RuntimeError("a header field of the answer holds a line end")
+
+    async def send(self, data: bytes) -> None:
+        """See the Reply port."""
+        if not self._client.writable:
+            await self._client.drained()
+        if not self.gone:
+            self._client.write(self._framed(data))
+
+    def send_now(self, data: bytes, framed: bytes | None = None) -> bool:
+        """See the Reply port."""
+        if not (self._chunked and self._client.writable) or self._head or self.gone:
+            return False
+        self._client.write(framed or b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    async def finish(self, data: bytes = b"") -> None:
+        """See the Reply port."""
+        if not self._client.writable:
+            await self._client.drained()
+        if self.gone:
+            return
+        last = self._framed(data)
+        if self._chunked:
+            last += b"0\r\n\r\n"
+        if last:
+            self._client.write(last)
+        if self._unsent and not self._bodiless:
+            raise RuntimeError("the answer is shorter than it said")
+        self.complete = True
+        self._client.answered(self)
+
+    def _framed(self, data: bytes) -> bytes:
+        """Return data as it goes over the wire, behind the head if that has not been sent yet."""
+        head, self._head = self._head, b""
+        if self._chunked:
+            return b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head
+        if self._bodiless:
+            return head
+        if self._unsent is not None:
+            self._unsent -= len(data)
+            if self._unsent < 0:
+                raise RuntimeError("the answer is longer than it said")
+        return head + data if head else data
+
+    def abort(self) -> None:
+        """See the Reply port."""
+        self._client.abort()

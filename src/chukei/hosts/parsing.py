@@ -1,0 +1,197 @@
+"""A client's bytes into requests; what no HTTP/1.1 client sends is refused. Parsed by llhttp (through httptools)."""
+
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from chukei.errors import CallerError
+from chukei.model import Headers
+
+
+class Head(NamedTuple):
+    """What stands before a request's body. ``expects`` says that the client waits to be told to send it."""
+
+    method: str
+    path: str
+    query: str
+    version: str
+    headers: Headers
+    keep_alive: bool
+    expects: bool
+
+
+class Receiver(Protocol):
+    """Who hears of requests."""
+
+    def begin(self, head: Head) -> None:
+        """Take a head."""
+        ...
+
+    def take(self, data: bytes) -> None:
+        """Take a part of the body that belongs to it."""
+        ...
+
+    def end(self) -> None:
+        """Hear that the request is complete."""
+        ...
+
+    def refuse(self, error: CallerError) -> None:
+        """Refuse what is no request; nothing behind it is parsed."""
+        ...
+
+
+class RequestParser:
+    """Reads one connection. ``in_head`` says that a head is awaited or arriving, ``head_bytes`` how much came of it."""
+
+    def __init__(self, receiver: Receiver, max_header_bytes: int) -> None:
+        self._receiver = receiver
+        self._max_header_bytes = max_header_bytes
+        self._parser = _parser_for(self)
+        self._url = b""
+        self._headers: Headers = []
+        self._refused = False
+        self._resuming = False
+        self.in_head = True
+        self.head_bytes = 0  # since the head, or the last part of a body, began: chunk framing counts as well
+
+    @property
+    def amid_head(self) -> bool:
+        """Whether a head has begun and is not complete."""
+        return self.in_head and self.head_bytes > 0
+
+    def feed(self, data: bytes) -> None:
+        """Parse one read."""
+        if self._refused:
+            return
+        self.head_bytes += len(data)
+        self._parse(data)
+        limit = self._max_header_bytes
+        if self.head_bytes > limit and not self._refused:
+            self._refuse(431, "headers_too_large", f"The request's headers exceed {limit} bytes.")
+
+    def close(self) -> None:
+        """Let go of the parser, which refers to this object as well."""
+        self._refused = True
+        self._parser = None
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        self._refused = True
+        self._receiver.refuse(CallerError(status, code, message))
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except HttpParserError:
+            if not self._refused:
+                self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read on in HTTP/1.1 after an offer to upgrade, as a server may (RFC 9110 §7.8).
+
+        Java's HttpClient makes the offer with every first request, and the parser stops there, in front of the body.
+        A new one is led to the same place.
+        """
+        self._parser = _parser_for(self)
+        framing = (b"content-length", b"transfer-encoding")
+        fields = [name + b": " + value + b"\r\n" for name, value in self._headers if name in framing]
+        self._resuming = True
+        self._parse(b"POST / HTTP/1.1\r\n" + b"".join(fields) + b"\r\n")
+        self._resuming = False
+        if rest and not self._refused:
+            self._parse(rest)
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        """Forget the last request."""
+        if not self._resuming:
+            self._url = b""
+            self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        """Take the target, or a part of it."""
+        if not self._resuming:
+            self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field without the white space around it. One behind the body must not pass for one of the head."""
+        if self._resuming or self._refused:
+            return
+        if self.in_head:
+            self._headers.append((name.lower(), value.strip(b" \t")))
+        else:
+            self._refuse(400, "ambiguous_request", "Fields behind a chunked body are not accepted.")
+
+    def on_headers_complete(self) -> None:
+        """Refuse what no HTTP/1.1 client sends, then begin the request."""
+        if self._resuming:
+            return
+        self.in_head = False
+        if self._refused:
+            return
+        version = self._parser.get_http_version()
+        fault = self._fault_of_the_request_line(version)
+        if fault is not None:
+            self._refuse(400, "ambiguous_request", fault)
+            return
+        path, query = self._target()
+        method = self._parser.get_method().decode("ascii")
+        keep_alive = version != "1.0" and self._parser.should_keep_alive()
+        expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers)
+        self._receiver.begin(Head(method, path, query, version, self._headers, keep_alive, expects))
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a part of the body on; drop what follows a refused head."""
+        self.head_bytes = 0
+        if not self._refused:
+            self._receiver.take(body)
+
+    def on_message_complete(self) -> None:
+        """Expect the next head, unless the parser only believes that the rest is another protocol."""
+        if self._parser.should_upgrade():
+            return
+        self.in_head = True
+        self.head_bytes = 0
+        if not self._refused:
+            self._receiver.end()
+
+    # The request line.
+
+    def _target(self) -> tuple[str, str]:
+        """Return path and query, without the address that a proxy's form of target begins with (RFC 9112 §3.2.2)."""
+        target = self._url.decode("latin-1")
+        if not target.startswith("/"):
+            whole = urlsplit(target)
+            return whole.path or "/", whole.query
+        path, _, query = target.partition("?")
+        return path, query
+
+    def _fault_of_the_request_line(self, version: str) -> str | None:
+        """Say what is wrong with the version or the target: RFC 9112 §2.3, §3.2 and, for two hosts, §3.2.2."""
+        if version not in ("1.0", "1.1"):
+            return "The version of HTTP must be 1.1 or 1.0."
+        if b"#" in self._url:
+            return "The request's target must not hold a fragment."
+        if not self._url.startswith(b"/") and not self._same_host():
+            return "The request's target and its Host header differ."
+        return None
+
+    def _same_host(self) -> bool:
+        if self._url == b"*":
+            return True
+        try:
+            target = urlsplit(self._url.decode("ascii"))
+        except ValueError:
+            return False
+        hosts = [value for name, value in self._headers if name == b"host"]
+        return target.scheme in ("http", "https") and hosts == [target.netloc.encode()]
+
+
+def _parser_for(listener: RequestParser) -> Any:
+    """Return a parser that also reads what a client sends behind a request that asks to close, to be refused."""
+    parser = HttpRequestParser(listener)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
