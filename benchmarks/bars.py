@@ -6,19 +6,20 @@ from pathlib import Path
 
 from benchmarks.measure import Result
 from benchmarks.plot import _STYLE, COLOURS, INK
-from benchmarks.report import DIRECT, YARDSTICKS, ratios, rounds
+from benchmarks.report import YARDSTICKS, ratios, rounds
 
+_DRAWN = "chukei", "Envoy", "LiteLLM"
 _WORKLOADS = {"A": "paced", "A-TLS": "paced, TLS", "B": "short", "B-TLS": "short, TLS", "C": "flood"}
 
 
 def heights(results: Sequence[Result]) -> dict[str, dict[str, float]]:
-    """Return CPU as so many times nginx's, by relay and workload; nginx itself is not among them."""
+    """Return CPU as so many times nginx's, by relay and workload."""
     found: dict[str, dict[str, float]] = {}
     for workload in _WORKLOADS:
         by_relay = rounds(results, workload)
         yardstick = by_relay.pop(YARDSTICKS[0], None)
         for relay, runs in by_relay.items():
-            if yardstick and relay != DIRECT:
+            if yardstick and relay in _DRAWN:
                 found.setdefault(relay, {})[workload] = statistics.median(ratios(runs, yardstick))
     return found
 
@@ -47,14 +48,14 @@ def draw(path: Path, results: Sequence[Result]) -> None:
             bars = axes.bar(
                 places, list(costs.values()), width * 0.92, label=relay, color=COLOURS[number % len(COLOURS)]
             )
-            axes.bar_label(bars, fmt="{:.3g}", fontsize=7, padding=1, color=INK)
+            axes.bar_label(bars, fmt=lambda y: f"{y:,.{1 if y < 20 else 0}f}", fontsize=8, padding=1, color=INK)
         axes.axhline(1.0, color=INK, linewidth=1.0, linestyle="--")
         axes.set_title("CPU time for an event or a request, beside nginx's", fontsize=11, loc="left")
         axes.set_ylabel("× nginx")
-        axes.set_xticks(range(len(groups)), [f"{group} · {_WORKLOADS[group]}" for group in groups])
+        axes.set_xticks(range(len(groups)), [_WORKLOADS[group] for group in groups])
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True, axis="y")
         axes.set_axisbelow(True)
-        axes.legend(frameon=False, ncols=2)
+        figure.legend(frameon=False, ncols=len(found), loc="outside lower center")
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
