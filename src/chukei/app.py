@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from chukei.adapters.access import Access, access, peppers
 from chukei.adapters.assets import asset
@@ -14,11 +15,8 @@ from chukei.adapters.books import Books, books_for
 from chukei.adapters.change_log import log_change
 from chukei.adapters.credentials import credential_for, identity_installed
 from chukei.adapters.databases import database_for
-from chukei.adapters.entra import entra_installed
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
-from chukei.admin import Admin
-from chukei.administration import KeyCabinet
 from chukei.admission import Admission
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
@@ -30,6 +28,9 @@ from chukei.policy import Policies
 from chukei.pool import Pool
 from chukei.ports import Board, Clock, Credential, Database, Hook
 from chukei.throttle import Throttle
+
+if TYPE_CHECKING:
+    from chukei.admin import Admin
 
 SIMULATED_KEY = "simulated"
 
@@ -74,7 +75,7 @@ def verify(settings: Settings) -> list[Problem]:
         if wanted.scope is not None and not identity_installed():
             message = "Entra ID needs more packages: pip install 'chukei[identity]'"
             problems.append(Problem("configuration", f"deployments.{name}.identity", message))
-    if settings.auth.entra is not None and not entra_installed():
+    if settings.auth.entra is not None and not _entra_installed():
         message = "access tokens need one more package: pip install 'chukei[entra]'"
         problems.append(Problem("configuration", "auth.entra", message))
     if settings.stores.quota is not None and find_spec("redis") is None:
@@ -96,6 +97,12 @@ def verify(settings: Settings) -> list[Problem]:
         message = f"{settings.upstream.ca_file} holds no certificate; give a PEM file of certificate authorities"
         problems.append(Problem("configuration", "upstream.ca_file", message))
     return problems
+
+
+def _entra_installed() -> bool:
+    from chukei.adapters.entra import entra_installed  # only where it is configured, like all that verifies tokens
+
+    return entra_installed()
 
 
 def build(settings: Settings, hooks: Sequence[Hook], database: Database | None = None) -> Relay:
@@ -127,10 +134,13 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
     return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), door, books, board)
 
 
-def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> Admin | None:
+def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin | None":
     key, database = settings.admin.api_key, books.database
     if key is None or database is None:
         return None
+    from chukei.admin import Admin
+    from chukei.administration import KeyCabinet
+
     return Admin(
         hashlib.sha256(key.reveal().encode()).digest(),
         database,

@@ -1,6 +1,5 @@
 """Usage as people and programs read it: tables, CSV, JSON. Pure."""
 
-import csv
 import io
 import re
 from collections.abc import Sequence
@@ -84,6 +83,8 @@ def as_csv(rows: Sequence[Sum], by: Sequence[By]) -> str:
 
     A name that a spreadsheet would take for a formula is put behind an apostrophe (OWASP, "CSV injection").
     """
+    import csv
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([*(column.value for column in by), *_NUMBERS])

@@ -2,17 +2,20 @@
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from chukei.adapters.entra import EntraTokens, fetcher
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.key_ring import KeyRing
-from chukei.adapters.signing_keys import SigningKeys
 from chukei.auth import CallerKeys, Gatekeeper
 from chukei.config import EntraSettings, Settings
 from chukei.keys import Peppers
 from chukei.model import Caller, CallerKind
 from chukei.ports import Clock, Database
 from chukei.throttle import Throttle
+
+if TYPE_CHECKING:
+    from chukei.adapters.entra import EntraTokens
+    from chukei.adapters.signing_keys import SigningKeys
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +26,7 @@ class Access:
 
     gatekeeper: Gatekeeper
     ring: KeyRing | None = None
-    signing_keys: SigningKeys | None = None
+    signing_keys: "SigningKeys | None" = None
     client: HttpClient | None = None
 
     def start(self) -> None:
@@ -49,21 +52,27 @@ def access(settings: Settings, clock: Clock, wall: Clock, database: Database | N
         )
     ring = KeyRing(database, clock, keep_seconds=auth.key_cache_seconds) if database is not None else None
     keys = CallerKeys(ring, peppers(settings), wall) if ring is not None else None
-    client = HttpClient(settings.upstream) if auth.entra is not None else None
-    signing_keys = _signing_keys(auth.entra, client, clock) if auth.entra is not None and client is not None else None
+    client = tokens = signing_keys = None
+    if auth.entra is not None:
+        client = HttpClient(settings.upstream)
+        tokens, signing_keys = _entra(auth.entra, client, clock, wall)
     gatekeeper = Gatekeeper(
         auth,
         settings.server,
         fixed=fixed(settings),
         keys=keys,
-        tokens=EntraTokens(auth.entra, signing_keys, clock, wall) if auth.entra and signing_keys else None,
+        tokens=tokens,
         throttle=Throttle(auth.failures_per_minute, clock),
     )
     return Access(gatekeeper, ring, signing_keys, client)
 
 
-def _signing_keys(entra: EntraSettings, client: HttpClient, clock: Clock) -> SigningKeys:
-    return SigningKeys(entra.authority, entra.tenants, fetcher(client), clock)
+def _entra(settings: EntraSettings, client: HttpClient, clock: Clock, wall: Clock) -> "tuple[EntraTokens, SigningKeys]":
+    from chukei.adapters.entra import EntraTokens, fetcher
+    from chukei.adapters.signing_keys import SigningKeys
+
+    keys = SigningKeys(settings.authority, settings.tenants, fetcher(client), clock)
+    return EntraTokens(settings, keys, clock, wall), keys
 
 
 def peppers(settings: Settings) -> Peppers:

@@ -1,10 +1,12 @@
 """The pages' files, read once from the installed package."""
 
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from chukei.pages import Asset
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -18,11 +20,13 @@ PAGE = "index.html"
 
 
 @cache
-def _catalogue() -> dict[str, Traversable]:
+def _catalogue() -> "dict[str, Traversable]":
     """Name every file of the page. Requests look names up here and never touch a path."""
+    from importlib.resources import files  # whoever serves only the API never needs it
+
     found: dict[str, Traversable] = {}
 
-    def add(folder: Traversable, prefix: str) -> None:
+    def add(folder: "Traversable", prefix: str) -> None:
         for entry in folder.iterdir():
             if entry.is_dir():
                 add(entry, f"{prefix}{entry.name}/")

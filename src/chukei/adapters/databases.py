@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -60,6 +59,8 @@ def _state_folder() -> Path:
         home = Path()
     if home.is_absolute() and os.access(home, os.W_OK):
         return home / ".local" / "state" / "chukei"
+    import tempfile  # with all kinds of compression; nearly everybody has a home
+
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir(), f"chukei-{owner}")
 

@@ -7,7 +7,6 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import msgspec
@@ -142,6 +141,8 @@ def _number(value: bytes | None) -> float | None:
 
 
 def _date(value: bytes | None) -> datetime | None:
+    from email.utils import parsedate_to_datetime  # only where a number was expected and something else came
+
     try:
         date = parsedate_to_datetime((value or b"").decode("ascii"))
     except (ValueError, TypeError, OverflowError):
