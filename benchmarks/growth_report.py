@@ -87,16 +87,15 @@ def exponent(points: Points) -> float:
 
 
 def end_exponent(points: Points) -> float:
-    """Return the exponent from the last size but one to the last, of what is beyond the cost of the smallest size.
+    """Return the exponent over the last tenfold of size or so, of what is beyond the cost of the smallest size.
 
     That is 1 for every straight line, and 0 for a cost that does not grow. A large fixed cost would hide from
     ``exponent`` what comes upon it only at the end.
     """
-    (first_size, first), *_, (near_size, near), (last_size, last) = points
-    if last <= first:
-        return 0.0
+    (first_size, first), *between, (last_size, last) = points
+    near_size, near = next((one for one in reversed(between) if 10 * one[0] <= last_size), between[-1])
     before = max(near - first, NOISE * first)  # less than that cannot be told from nothing
-    return math.log((last - first) / before) / math.log((last_size - first_size) / (near_size - first_size))
+    return math.log(max((last - first) / before, 1.0)) / math.log((last_size - first_size) / (near_size - first_size))
 
 
 def slope(points: Points) -> float:

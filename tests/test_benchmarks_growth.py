@@ -41,6 +41,12 @@ def test_a_square_that_a_fixed_cost_hides_shows_at_the_end() -> None:
     assert end_exponent(hidden) > 1.5
 
 
+def test_the_end_is_a_tenfold_though_sizes_are_closer() -> None:
+    noisy = [(10, 300.0), (100, 3000.0), (500, 14_000.0), (1000, 30_000.0)]
+    assert end_exponent(noisy) == pytest.approx(1.0)
+    assert end_exponent([(10, 1.0), (20, 2.0), (40, 4.0)]) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("noise", [0.98, 1.0, 1.02])
 def test_noise_on_what_does_not_grow_is_no_growth(noise: float) -> None:
     assert end_exponent([(1, 300.0), (10, 301.0), (100, 300.5), (1000, 300.0 * noise)]) <= 0.0
