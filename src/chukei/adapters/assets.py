@@ -1,12 +1,9 @@
 """The pages' files, read once from the installed package."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from chukei.pages import Asset
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -20,20 +17,18 @@ PAGE = "index.html"
 
 
 @cache
-def _catalogue() -> "dict[str, Traversable]":
+def _catalogue() -> dict[str, Path]:
     """Name every file of the page. Requests look names up here and never touch a path."""
-    from importlib.resources import files  # whoever serves only the API never needs it
+    found: dict[str, Path] = {}
 
-    found: dict[str, Traversable] = {}
-
-    def add(folder: "Traversable", prefix: str) -> None:
+    def add(folder: Path, prefix: str) -> None:
         for entry in folder.iterdir():
             if entry.is_dir():
                 add(entry, f"{prefix}{entry.name}/")
             elif entry.name.rpartition(".")[2] in _TYPES:
                 found[prefix + entry.name] = entry
 
-    add(files("chukei") / "web", "")
+    add(Path(__file__).parents[1] / "web", "")
     return found
 
 
