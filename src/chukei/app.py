@@ -17,6 +17,7 @@ from chukei.adapters.credentials import credential_for, identity_installed
 from chukei.adapters.databases import database_for
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
+from chukei.adapters.request_log import write_through
 from chukei.admission import Admission
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
@@ -57,7 +58,7 @@ class Relay:
             self.board.start()
 
     async def close(self) -> None:
-        """Close connections, stop refreshing tokens and hearing."""
+        """Close connections, stop refreshing tokens and hearing, and write what was logged."""
         await self.upstream.close()
         await self.access.close()
         if self.board is not None:
@@ -66,6 +67,7 @@ class Relay:
         await self.books.close()
         for credential in self.credentials:
             await credential.close()
+        write_through()
 
 
 def verify(settings: Settings) -> list[Problem]:

@@ -1,10 +1,13 @@
 """One line for each request: JSON for machines, or a short text for a person at a terminal."""
 
 import logging
+import time
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
+from chukei.adapters.line_writer import LineWriter
 from chukei.model import End
 from chukei.telemetry import RequestRecord, Try
 
@@ -28,6 +31,10 @@ _WARN = frozenset(
     }
 )
 MAX_PATH = 200
+_encode = msgspec.json.Encoder().encode
+
+
+_COMPLETED = End.COMPLETED
 
 
 def log_request(record: RequestRecord) -> None:
@@ -35,45 +42,82 @@ def log_request(record: RequestRecord) -> None:
     level = logging.INFO
     if record.end is End.INTERNAL_ERROR:
         level = logging.ERROR
-    elif record.end in _WARN:
+    elif record.end is not _COMPLETED and record.end in _WARN:
         level = logging.WARNING
     elif record.operation in _QUIET and record.status == 200:
         level = logging.DEBUG
     if logger.isEnabledFor(level):
-        logger.log(level, "request", extra={"fields": fields_of(record)})
+        if logging.getLogRecordFactory() is logging.LogRecord:
+            logger.handle(_Line(level, fields_of(record)))
+        else:
+            logger.log(level, "request", extra={"fields": fields_of(record)})
+
+
+class _Line(logging.LogRecord):
+    """A request's log record: what is the same in all of them is not found out each time. It names no thread."""
+
+    def __init__(self, level: int, fields: dict[str, object]) -> None:
+        self.__dict__ = {**_USUAL, "levelno": level, "levelname": logging.getLevelName(level), "fields": fields}
+        now = time.time()  # noqa: TID251 - log records have Unix time
+        self.created = now
+        self.msecs = int(now % 1 * 1000)
+        self.relativeCreated += (now - _USUAL["created"]) * 1000
+
+
+def _usual() -> dict[str, Any]:
+    made = logging.LogRecord(logger.name, logging.INFO, __file__, 0, "request", None, None, log_request.__name__)
+    nobody = dict.fromkeys(("thread", "threadName", "process", "processName", "taskName"))
+    return made.__dict__ | {name: value for name, value in nobody.items() if name in made.__dict__}
+
+
+_USUAL = _usual()
 
 
 def fields_of(record: RequestRecord) -> dict[str, object]:
     """Return what is known of a request, in the order of its path; unknown things are left out."""
-    usage = record.usage
-    fields: dict[str, object | None] = {
+    fields: dict[str, object] = {
         "request_id": record.request_id,
         "method": record.method,
         "path": record.path[:MAX_PATH],
-        "caller": record.caller,
-        "operation": record.operation,
-        "model": record.model,
-        "deployment": record.deployment,
-        "region": record.region,
-        "upstream_request_id": record.upstream_request_id,
-        "stream": record.stream,
-        "status": record.status,
-        "end": record.end,
-        "code": record.code,
-        "finish_reasons": list(record.finish_reasons.values()) or None,
-        "input_tokens": usage.input if usage else None,
-        "output_tokens": usage.output if usage else None,
-        "cached_tokens": usage.cached if usage else None,
-        "reasoning_tokens": usage.reasoning if usage else None,
-        "tokens_estimated": usage.estimated if usage else None,
-        "first_token_ms": round(record.first_token * 1000, 1) if record.first_token is not None else None,
-        "duration_ms": round(record.duration * 1000, 1),
-        "request_bytes": record.request_bytes,
-        "answer_bytes": record.answer_bytes,
-        "spilled_over": record.spilled or None,
-        "tries": [_fields_of_try(attempt) for attempt in record.tries] if len(record.tries) > 1 else None,
     }
-    return {key: value for key, value in fields.items() if value is not None}
+    if record.who is not None:
+        fields["caller"] = record.who.name
+    for name in _KNOWN_BEFORE:
+        value = getattr(record, name)
+        if value is not None:
+            fields[name] = value
+    if record.finish_reasons:
+        fields["finish_reasons"] = list(record.finish_reasons.values())
+    usage = record.usage
+    if usage is not None:
+        fields["input_tokens"] = usage.input
+        fields["output_tokens"] = usage.output
+        fields["cached_tokens"] = usage.cached
+        fields["reasoning_tokens"] = usage.reasoning
+        fields["tokens_estimated"] = usage.estimated
+    if record.first_token is not None:
+        fields["first_token_ms"] = round(record.first_token * 1000, 1)
+    fields["duration_ms"] = round(record.duration * 1000, 1)
+    fields["request_bytes"] = record.request_bytes
+    fields["answer_bytes"] = record.answer_bytes
+    if record.spilled:
+        fields["spilled_over"] = True
+    if len(record.tries) > 1:
+        fields["tries"] = [_fields_of_try(attempt) for attempt in record.tries]
+    return fields
+
+
+_KNOWN_BEFORE = (
+    "operation",
+    "model",
+    "deployment",
+    "region",
+    "upstream_request_id",
+    "stream",
+    "status",
+    "end",
+    "code",
+)
 
 
 def _fields_of_try(attempt: Try) -> dict[str, object]:
@@ -90,18 +134,25 @@ def _fields_of_try(attempt: Try) -> dict[str, object]:
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; JSON escapes control characters, so a header cannot forge a line."""
 
+    _second = -1
+    _written = ""  # that second
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        second, milliseconds = divmod(round(record.created * 1_000_000) // 1000, 1000)
+        if second != self._second:
+            self._second = second
+            self._written = datetime.fromtimestamp(second, UTC).isoformat()[:19]
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{self._written}.{milliseconds:03d}+00:00",
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
-        line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        return _encode(line).decode()
 
 
 class TextFormatter(logging.Formatter):
@@ -139,7 +190,7 @@ def _printable(text: str) -> str:
 
 def configure_logging(form: str, level: str, *, terminal: bool) -> None:
     """Send the process's logs to standard error in the chosen form."""
-    handler = logging.StreamHandler()
+    handler = LineWriter()
     as_text = form == "text" or (form == "auto" and terminal)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     root = logging.getLogger()
@@ -148,3 +199,10 @@ def configure_logging(form: str, level: str, *, terminal: bool) -> None:
     # The server's own chatter repeats what the relay says better; its problems remain.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("azure").setLevel(logging.WARNING)
+
+
+def write_through() -> None:
+    """Write the log lines that wait, and every later one at once: the event loop is about to end."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineWriter):
+            handler.write_through()

@@ -1,0 +1,48 @@
+"""Log lines are written together where many come; an orderly end loses none."""
+
+import http.client
+import json
+import signal
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from tests.live.relays import RelayProcess
+
+REQUESTS = 50
+
+
+def ask(address: str) -> str:
+    """Ask for the list of models and return the request's id."""
+    connection = http.client.HTTPConnection(address, timeout=10)
+    connection.request("GET", "/v1/models")
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.status == 200
+    return str(answer.getheader("x-request-id"))
+
+
+def wait_for(address: str) -> None:
+    """Wait until a worker listens; the process that starts them has told the address before."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            ask(address)
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_was_answered_before_a_signal_is_in_the_log(workers: str, how: signal.Signals) -> None:
+    with RelayProcess({"CHUKEI_LOG__FORMAT": "json"}, "--workers", workers) as relay:
+        address = urlsplit(relay.url).netloc
+        wait_for(address)
+        asked = [ask(address) for _ in range(REQUESTS)]
+        relay.stop(how)
+        logged = [json.loads(line).get("request_id") for line in relay.log if line.startswith("{")]
+    assert sorted(each for each in logged if each in asked) == sorted(asked)
