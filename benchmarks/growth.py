@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -107,7 +108,9 @@ def main(given: Sequence[str] | None = None) -> None:
             print(text, end="\n\n", flush=True)
             found[sweep.name] = samples
             good = good and passed
-            if plots is not None:
+            if plots is not None and find_spec("matplotlib") is None:
+                print("note: matplotlib is not here, so nothing is drawn", file=sys.stderr)
+            elif plots is not None:
                 draw(sweep, samples, plots / f"growth-{sweep.name}.svg")
     if arguments.json is not None:
         arguments.json.write_bytes(msgspec.json.encode(found))
