@@ -48,7 +48,7 @@ class Tally(msgspec.Struct):
 
     ``lost`` counts events that were missing, repeated, out of order or of another stream, ``failed`` answers with
     another status or without their end. ``first`` is from a request's sending to its first content event, or to the
-    whole answer where that is no stream.
+    whole answer where that is no stream. ``open`` is how many streams were open when the last one had begun.
     """
 
     requests: int = 0
@@ -59,6 +59,7 @@ class Tally(msgspec.Struct):
     cpu: float = 0.0
     delay: tuple[float, float, float] = (0.0, 0.0, 0.0)
     first: tuple[float, float] = (0.0, 0.0)
+    open: int = 0
 
 
 class Load:
@@ -95,6 +96,7 @@ class Load:
         """Count a client that has received its first event."""
         self._silent -= 1
         if self._silent == 0:
+            self.tally.open = self._running
             print("open", flush=True)
 
     def ended(self) -> None:

@@ -77,10 +77,15 @@ def _costs(workload: Workload, found: dict[str, list[Result]]) -> str:
 def _memory(found: dict[str, list[Result]]) -> str:
     rows = []
     for name, runs in found.items():
-        per_stream = spread([run.grown / run.clients / 1024 for run in runs], 1) if name != DIRECT else "–"
+        per_stream = spread([kib_per_stream(run) for run in runs], 1) if name != DIRECT else "–"
         wrong = f"{sum(run.tally.lost for run in runs)} / {sum(run.tally.failed for run in runs)}"
-        rows.append([name, f"{runs[0].clients:,}", per_stream, wrong])
-    return table(["relay", "streams", "KiB per stream", "lost / failed"], rows)
+        rows.append([name, f"{min(run.tally.open for run in runs):,}", per_stream, wrong])
+    return table(["relay", "streams open at once", "KiB per stream", "lost / failed"], rows)
+
+
+def kib_per_stream(run: Result) -> float:
+    """Return the memory of one open stream, in KiB."""
+    return run.grown / max(run.tally.open, 1) / 1024
 
 
 _TIMES: list[tuple[str, int, Callable[[Result], float]]] = [
@@ -110,8 +115,11 @@ def added(runs: Sequence[Result], direct: Sequence[Result], value: Callable[[Res
     return [value(one) - value(other) for one, other in zip(runs, direct, strict=False)]
 
 
-def busiest(results: Sequence[Result]) -> str:
-    """Return how busy the measuring processes were: near 1 they would be what is measured."""
-    clients = max((run.tally.cpu / run.tally.seconds for run in results if run.tally.seconds), default=0.0)
-    upstream = max((run.upstream_cpu / run.tally.seconds for run in results if run.tally.seconds), default=0.0)
-    return f"The clients took at most {clients:.0%} of a core, the upstream {upstream:.0%}."
+def busiest(results: Sequence[Result], relay: str) -> str:
+    """Return how busy the measuring processes were: near a core's all they would be what is measured."""
+    parts = []
+    for who, runs in ((relay, [run for run in results if run.relay == relay]), ("anything", results)):
+        clients = max((run.tally.cpu / run.tally.seconds for run in runs if run.tally.seconds), default=0.0)
+        upstream = max((run.upstream_cpu / run.tally.seconds for run in runs if run.tally.seconds), default=0.0)
+        parts.append(f"{clients:.0%} of a core and the upstream {upstream:.0%} while {who} was measured")
+    return f"The clients took at most {'; '.join(parts)}."

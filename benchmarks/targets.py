@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchmarks import workers
 from benchmarks.field import OURS
 from benchmarks.measure import Result
-from benchmarks.report import DIRECT, added, ratios, rounds, table
+from benchmarks.report import DIRECT, added, kib_per_stream, ratios, rounds, table
 from benchmarks.starts import Imports, Start
 
 
@@ -77,8 +77,10 @@ def _litellm(paced: dict[str, list[Result]]) -> list[float]:
 def _memory(found: Findings) -> Iterator[Line]:
     still = found.ours("D")
     if still:
-        per_stream = [run.grown / run.clients / 1024 for run in still]
-        yield from _at_most(f"D: memory of each of {still[0].clients:,} open streams", per_stream, 32, " KiB", 1)
+        per_stream = [kib_per_stream(run) for run in still]
+        yield from _at_most(
+            f"D: memory of each of {min(run.tally.open for run in still):,} open streams", per_stream, 32, " KiB", 1
+        )
     mine = [run for run in found.results if run.relay.startswith(OURS)]
     wrong = sum(run.tally.lost + run.tally.failed for run in mine)
     yield "lost, repeated or disordered events, failed requests", "0", str(wrong), wrong == 0

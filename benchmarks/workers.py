@@ -55,6 +55,7 @@ class Sample:
 def run(field: Field, rounds: int, *, quick: bool) -> list[Sample]:
     """Measure the relay and nginx with one worker and with two; nothing where the system knows no quotas."""
     every = workloads(quick=quick)
+    paced = replace(every["A"], events=100)
     scarce = [replace(every[name], clients=_CLIENTS, share=None) for name in ("B", "C")]
     makers: dict[str, Callable[[int], Server | None]] = {
         OURS: lambda workers: relays.chukei(OURS, field.upstream, field.folder, workers=workers),
@@ -72,7 +73,7 @@ def run(field: Field, rounds: int, *, quick: bool) -> list[Sample]:
             for (name, workers), server in servers.items():
                 note(f"{NAME} round {number + 1} of {rounds}: {name}, {workers}")
                 if workers == 2:
-                    samples.append(Sample(name, workers, 0.0, measure(every["A"], server, field.upstream)))
+                    samples.append(Sample(name, workers, 0.0, measure(paced, server, field.upstream)))
                 try:
                     with limited(list(tree(server.pid)), SHARE):
                         samples += [

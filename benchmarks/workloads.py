@@ -53,7 +53,7 @@ def workloads(*, quick: bool) -> dict[str, Workload]:
         return Workload(name, title, 32, _UNTIL_TIME_IS_UP, tls=tls, seconds=busy)
 
     def still(title: str, streams: int, share: Workload | None = None) -> Workload:
-        return Workload("D", title, streams, 1, 6, gap, 1.0, still=True, share=share)
+        return Workload("D", title, streams, 1, 6, gap, 1.5, still=True, share=share)
 
     found = (
         pace("A", "paced: 100 streams × 50 events/s", 100, share=pace("A", "10 streams × 50 events/s", 10)),
