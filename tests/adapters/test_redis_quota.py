@@ -18,9 +18,10 @@ from tests.fakes import FakeClock
 from tests.live.redis_server import RedisServer
 from tests.live.relays import clean_environment, eventually
 
+from chukei.adapters.redis_line import LOOK_SECONDS, LOOKS
 from chukei.adapters.redis_quota import RedisQuota
 from chukei.adapters.redis_quota_script import SERVER_TIME
-from chukei.adapters.redis_scripts import ANSWER_SECONDS, LOOK_SECONDS, LOOKS
+from chukei.adapters.redis_scripts import ANSWER_SECONDS
 from chukei.limits import Amounts, Grant, Refusal, Subject
 from chukei.ports import QuotaStore, StoreAway
 from chukei.quota import LEASE_SECONDS, MINUTE_SECONDS
@@ -69,6 +70,11 @@ async def stores(
 
 async def left(store: QuotaStore, *subjects: Subject) -> list[int]:
     return [each.remaining for each in await store.headroom(subjects)]
+
+
+async def settled(*stores: RedisQuota) -> None:
+    """Wait until Redis has taken all that was settled."""
+    await eventually(lambda: not any(unsettled(store) for store in stores))
 
 
 async def back(store: RedisQuota) -> None:
@@ -129,6 +135,7 @@ async def test_what_one_replica_reserves_the_others_count(server: RedisServer) -
         assert isinstance(await one.reserve("a", [ALL], Amounts(100, 50)), Grant)
         assert await left(other, ALL) == [1000 - used for used in USED]
         await one.settle("a", Amounts(70, 20))
+        await settled(one)
         assert await left(other, ALL) == [999, 930, 930, 930, 980, 1000]
 
 
@@ -162,6 +169,7 @@ async def test_a_request_costs_one_call_of_a_script_and_one_more_when_it_is_over
         assert calls(server, "evalsha") == 20
         for n in range(20):
             await store.settle(str(n), Amounts(1))
+        await settled(store)
         assert calls(server, "evalsha") == 40
         assert [calls(server, other) for other in ("eval", "ping", "script\\|load", "client\\|setinfo")] == [0, 0, 0, 0]
 
@@ -210,6 +218,7 @@ async def test_two_replicas_never_have_more_at_once_than_the_limit(server: Redis
     async with stores(server, 2) as both:
         await asyncio.gather(*[ask(store, f"{n}-{task}") for n, store in enumerate(both) for task in range(25)])
         assert most == 7
+        await settled(*both)
         assert await left(both[0], subject(concurrent=7)) == [7]
 
 
@@ -445,13 +454,34 @@ async def test_a_store_that_was_not_started_or_is_closed_is_away(server: RedisSe
         await store.headroom([ALL])
 
 
+async def test_what_was_settled_counts_for_the_next_request_of_this_process(server: RedisServer) -> None:
+    async with stores(server) as [store]:
+        for n in range(20):  # nobody waits for the settling, and yet the only place is free again
+            assert await granted(store, str(n), subject(concurrent=1))
+            await store.settle(str(n), Amounts())
+
+
+async def test_what_is_settled_while_a_session_begins_is_not_forgotten(mortal: RedisServer) -> None:
+    async with stores(mortal, patience=ANSWER_SECONDS) as [store]:
+        for n in range(300):
+            assert await granted(store, str(n), ALL, tokens=1)
+        mortal.stop()
+        with pytest.raises(StoreAway):
+            await store.headroom([ALL])
+        mortal.start()
+        for n in range(300):
+            await store.settle(str(n), Amounts(1))
+            await asyncio.sleep(0)
+        await back(store)
+        await settled(store)
+        assert await left(store, subject(concurrent=1000)) == [1000]
+
+
 async def test_closing_settles_what_is_under_way(server: RedisServer) -> None:
     async with stores(server, 2) as [store, other]:
         await store.reserve("a", [ALL], Amounts(100))
-        settling = asyncio.create_task(store.settle("a", Amounts(1)))
-        await asyncio.sleep(0)
+        await store.settle("a", Amounts(1))
         await store.close()
-        await settling
         assert (await left(other, ALL))[1] == 999
 
 

@@ -12,6 +12,7 @@ from redis import Redis
 from tests.live.redis_server import RedisServer
 
 from chukei.adapters.memory_quota import MemoryQuota
+from chukei.adapters.redis_commands import Script
 from chukei.adapters.redis_quota_script import (
     SETTLED_SECONDS,
     Words,
@@ -51,18 +52,23 @@ class OnRedis:
     def __init__(self, client: Redis, time: Time) -> None:
         self._client = client
         self._time = time
-        self._words = Words("test")
-        self._reserve, self._settle, self._renew = (client.register_script(text) for text in scripts(CHOSEN))
+        self._scripts = scripts(CHOSEN)
         self.held: dict[str, tuple[Sequence[Subject], int]] = {}
 
     def _set_time(self) -> None:
         self._client.mset({"s": self._time.ms // 1000, "us": self._time.ms % 1000 * 1000 + 999})
 
+    def _words(self, subjects: Sequence[Subject]) -> Words:
+        return Words("test", self._scripts, wanted(subjects))
+
+    def _send(self, script: Script, command: bytes) -> Any:
+        return sent(self._client, script.whole(command))
+
     def reserve(self, id: str, subjects: Sequence[Subject], amounts: Amounts) -> Grant | Refusal:
         self._set_time()
-        limits = wanted(subjects)
-        answer: Any = self._reserve(self._words.keys(id, limits), self._words.reserve(id, limits, amounts))
-        result = read_answer(id, limits, amounts, answer)
+        words = self._words(subjects)
+        answer = self._send(self._scripts.reserve, words.reserve(id, amounts))
+        result = read_answer(id, words.limits, amounts, answer)
         if isinstance(result, Grant):
             self.held[id] = subjects, self._time.ms
         return result
@@ -70,23 +76,31 @@ class OnRedis:
     def settle(self, id: str, subjects: Sequence[Subject], amounts: Amounts) -> None:
         self._set_time()
         self.held.pop(id, None)
-        limits = wanted(subjects)
-        self._settle(self._words.keys(id, limits), self._words.settle(id, limits, amounts))
+        self._send(self._scripts.settle, self._words(subjects).settle(id, amounts))
 
     def look(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         self._set_time()
-        limits = wanted(subjects)
-        answer: Any = self._reserve(self._words.keys("", limits), self._words.reserve("", limits, Amounts()))
-        return read_look(limits, answer)
+        words = self._words(subjects)
+        return read_look(words.limits, self._send(self._scripts.reserve, words.reserve("", Amounts())))
 
     def renew(self) -> None:
         self._set_time()
         while self.held and self._time.ms - next(iter(self.held.values()))[1] >= KEPT_SECONDS * 1000:
             del self.held[next(iter(self.held))]
         for id, (subjects, _) in self.held.items():
-            keys = self._words.leases(id, wanted(subjects))
+            keys = self._words(subjects).leases(id)
             if keys:
-                self._renew(keys, [id, len(keys) - 1])
+                self._send(self._scripts.renew, self._scripts.renew.command(keys, [id, len(keys) - 1]))
+
+
+def sent(client: Redis, command: bytes) -> Any:
+    """Send a command as it is and return its answer."""
+    connection = client.connection_pool.get_connection()
+    try:
+        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
+        return connection.read_response()
+    finally:
+        client.connection_pool.release(connection)
 
 
 @pytest.fixture(scope="module")
@@ -288,9 +302,10 @@ def test_leases_that_redis_has_lost_are_made_anew(client: Redis) -> None:
 
 
 def test_the_servers_own_time_is_used(client: Redis) -> None:
-    words, limits = Words("test"), wanted([Subject("caller:a", Limits(requests_per_minute=3))])
+    usual = scripts()
+    words = Words("test", usual, wanted([Subject("caller:a", Limits(requests_per_minute=3))]))
     before: Any = client.time()
-    answer: Any = client.eval(scripts().reserve, 3, *words.keys("x", limits), *words.reserve("x", limits, Amounts()))
+    answer = sent(client, usual.reserve.whole(words.reserve("x", Amounts())))
     after: Any = client.time()
     assert before[0] * 1000 + before[1] // 1000 <= answer[1] <= after[0] * 1000 + after[1] // 1000
 

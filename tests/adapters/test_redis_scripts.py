@@ -10,15 +10,25 @@ import pytest
 from tests.live.redis_server import RedisServer
 from tests.live.relays import eventually
 
-from chukei.adapters.redis_scripts import ANSWER_SECONDS, BATCH, LANES, LOOK_SECONDS, LOOKS, Call, RedisScripts
+from chukei.adapters.redis_commands import Call, Script
+from chukei.adapters.redis_line import LOOK_SECONDS, LOOKS
+from chukei.adapters.redis_scripts import ANSWER_SECONDS, BATCH, RedisScripts
 from chukei.ports import StoreAway
 
 pytestmark = pytest.mark.anyio
 
-ECHO = "return ARGV[1]"
-ADD = "return redis.call('RPUSH', KEYS[1], ARGV[1])"
-FAIL = "return redis.call('HGET', 'text', 'x')"
+ECHO = Script("return ARGV[1]")
+ADD = Script("return redis.call('RPUSH', KEYS[1], ARGV[1])")
+FAIL = Script("return redis.call('HGET', 'text', 'x')")
 AWAY, BACK = "calls: Redis is away", "calls: Redis is back"
+
+
+def echo(word: str | int) -> Call:
+    return ECHO.call([], [word])
+
+
+def added(word: str | int, done: Callable[[str], None] | None = None) -> Call:
+    return Call(ADD.command(["list"], [word]), ADD, str(word), done)
 
 
 def nothing() -> Sequence[Call]:
@@ -93,20 +103,20 @@ async def nothing_left() -> AsyncIterator[None]:
 
 
 async def test_each_call_gets_its_own_answer(server: RedisServer) -> None:
-    count = 3 * LANES * BATCH
+    count = 12 * BATCH
     async with line(server) as calls:
-        answers = await asyncio.gather(*[calls.call(Call(ECHO, [], [n])) for n in range(count)])
+        answers = await asyncio.gather(*[calls.call(echo(n)) for n in range(count)])
     assert answers == [str(n).encode() for n in range(count)]
 
 
 async def test_what_is_given_up_before_it_is_sent_is_not_sent(server: RedisServer) -> None:
     async with line(server) as calls:
-        call = Call(ADD, ["list"], ["given up"])
+        call = added("given up")
         asking = asyncio.create_task(calls.call(call))
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait({asking})
-        await calls.call(Call(ADD, ["list"], ["wanted"]))
+        await calls.call(added("wanted"))
         assert not call.sent
     assert kept(server) == [b"wanted"]
 
@@ -114,28 +124,28 @@ async def test_what_is_given_up_before_it_is_sent_is_not_sent(server: RedisServe
 async def test_what_must_be_done_is_done_though_nobody_waits(server: RedisServer) -> None:
     done: list[str] = []
     async with line(server) as calls:
-        asking = asyncio.create_task(calls.call(Call(ADD, ["list"], ["one"], lambda: done.append("one"))))
+        asking = asyncio.create_task(calls.call(added("one", done.append)))
         await asyncio.sleep(0)
         asking.cancel()
-        calls.submit(Call(ADD, ["list"], ["other"], lambda: done.append("other")))
+        calls.submit(added("other", done.append))
         await eventually(lambda: len(done) == 2)
     assert sorted(kept(server)) == [b"one", b"other"]
 
 
 async def test_a_session_begins_with_what_is_due(mortal: RedisServer) -> None:
-    due: list[Call] = [Call(ADD, ["list"], [n]) for n in range(2 * BATCH + 1)]
+    due: list[Call] = [added(n) for n in range(2 * BATCH + 1)]
     async with line(mortal, at_first=lambda: due) as calls:
-        assert await calls.call(Call(ADD, ["list"], ["last"])) == 2 * BATCH + 2
+        assert await calls.call(added("last")) == 2 * BATCH + 2
         mortal.stop()
         with pytest.raises(StoreAway):
-            await calls.call(Call(ADD, ["list"], ["lost"]))
+            await calls.call(added("lost"))
         mortal.start()
         await eventually(lambda: calls.up)
         assert len(kept(mortal)) == 2 * BATCH + 1
 
 
 async def test_what_is_regular_is_repeated(server: RedisServer) -> None:
-    async with line(server, regularly=lambda: [Call(ADD, ["list"], ["again"])], period=0.01):
+    async with line(server, regularly=lambda: [added("again")], period=0.01):
         await eventually(lambda: len(kept(server)) >= 3)
 
 
@@ -144,7 +154,7 @@ async def test_a_process_that_was_busy_does_not_blame_redis(
 ) -> None:
     async with line(server, patience=ANSWER_SECONDS) as calls:
         for n in range(5):
-            asking = [asyncio.create_task(calls.call(Call(ECHO, [], [n]))) for _ in range(50)]
+            asking = [asyncio.create_task(calls.call(echo(n))) for _ in range(50)]
             await asyncio.sleep(0)
             time.sleep(2 * ANSWER_SECONDS)
             assert await asyncio.gather(*asking) == [str(n).encode()] * 50
@@ -153,28 +163,28 @@ async def test_a_process_that_was_busy_does_not_blame_redis(
 
 async def test_a_stall_is_noticed_once_and_by_all(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with line(mortal, patience=ANSWER_SECONDS) as calls:
-        await calls.call(Call(ECHO, [], ["x"]))
+        await calls.call(echo("x"))
         await asyncio.sleep(ANSWER_SECONDS)
         mortal.pause()
         began = time.monotonic()
         with pytest.raises(StoreAway):
-            await calls.call(Call(ECHO, [], ["x"]))
+            await calls.call(echo("x"))
         stalled = time.monotonic() - began
         assert stalled + 0.01 >= ANSWER_SECONDS + LOOKS * LOOK_SECONDS
         assert stalled < 0.3
         assert not calls.up
         with pytest.raises(StoreAway):
-            await calls.call(Call(ECHO, [], ["x"]))
+            await calls.call(echo("x"))
         mortal.resume()
         await eventually(lambda: calls.up)
-        assert await calls.call(Call(ECHO, [], ["x"])) == b"x"
+        assert await calls.call(echo("x")) == b"x"
     assert (said(caplog, AWAY), said(caplog, BACK)) == (1, 1)
 
 
 async def test_closing_ends_what_waits(mortal: RedisServer) -> None:
     async with line(mortal) as calls:
         mortal.pause()
-        asking = [asyncio.create_task(calls.call(Call(ECHO, [], [n]))) for n in range(3)]
+        asking = [asyncio.create_task(calls.call(echo(n))) for n in range(3)]
         await asyncio.sleep(0.01)
         began = time.monotonic()
         await calls.close()
@@ -187,9 +197,7 @@ async def test_closing_ends_what_waits(mortal: RedisServer) -> None:
 async def test_a_script_that_fails_harms_no_other(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     server.command("SET", "text", "x")
     async with line(server) as calls:
-        results = await asyncio.gather(
-            calls.call(Call(ECHO, [], ["x"])), calls.call(Call(FAIL, [], [])), return_exceptions=True
-        )
+        results = await asyncio.gather(calls.call(echo("x")), calls.call(FAIL.call([], [])), return_exceptions=True)
         assert results[0] == b"x"
         assert isinstance(results[1], StoreAway)
         assert calls.up
@@ -202,11 +210,11 @@ async def test_a_replica_that_only_reads_is_away_until_it_writes(
     async with line(mortal) as calls:
         mortal.command("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(StoreAway):
-            await calls.call(Call(ADD, ["list"], ["x"]))
+            await calls.call(added("x"))
         assert not calls.up
         mortal.command("REPLICAOF", "NO", "ONE")
         await eventually(lambda: calls.up)
-        assert await calls.call(Call(ADD, ["list"], ["x"])) == 1
+        assert await calls.call(added("x")) == 1
     assert said(caplog, AWAY) == 1
 
 

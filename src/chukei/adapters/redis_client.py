@@ -5,13 +5,14 @@ Left to itself redis-py tries a refused connection for seconds before it says so
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ResponseError
@@ -26,7 +27,7 @@ CONNECTIONS = 8
 """How many connections a replica opens at most: one hears, the others ask and tell."""
 
 # A load balancer on the way forgets connections that are silent for minutes (Azure's after 4), without telling.
-_KEEPALIVE = {
+KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
@@ -45,7 +46,7 @@ def pool_for(url: str) -> Callable[[], BlockingConnectionPool]:
         socket_timeout=COMMAND_SECONDS,
         socket_connect_timeout=COMMAND_SECONDS,
         socket_keepalive=True,
-        socket_keepalive_options=_KEEPALIVE,
+        socket_keepalive_options=KEEPALIVE,
     )
     # Neither urllib's nor the library's message is passed on: either may quote what it takes for the port.
     try:
@@ -64,6 +65,44 @@ def pool_for(url: str) -> Callable[[], BlockingConnectionPool]:
         "a Redis URL is redis://[user:password@]host[:port][/number], or rediss:// with TLS and its ssl_ options; "
         "special characters in the password must be percent-encoded"
     )
+
+
+class Address(NamedTuple):
+    """Where a URL leads, and the commands with which a connection there begins."""
+
+    host: str
+    port: int
+    greeting: tuple[tuple[str | int, ...], ...]
+    tls: Callable[[], ssl.SSLContext | None]
+    """Makes a context anew, for the files that it is made of may have changed."""
+
+
+def address_of(url: str) -> Address:
+    """Return where a URL leads, as the library reads it.
+
+    Raises:
+        ValueError: the URL is not usable.
+    """
+    pool = pool_for(url)()
+
+    def made() -> Connection:
+        connection = pool.connection_class(**pool.connection_kwargs)
+        assert isinstance(connection, Connection)
+        return connection
+
+    def tls() -> ssl.SSLContext | None:
+        connection = made()
+        return connection.ssl_context.get() if isinstance(connection, SSLConnection) else None
+
+    known = made()
+    greeting: list[tuple[str | int, ...]] = []
+    if known.username:
+        greeting.append(("AUTH", known.username, known.password or ""))
+    elif known.password:
+        greeting.append(("AUTH", known.password))
+    if known.db:
+        greeting.append(("SELECT", known.db))
+    return Address(known.host, known.port, tuple(greeting), tls)
 
 
 async def pipelined(client: Redis, commands: Iterable[tuple[str | bytes | int, ...]]) -> ResponseError | None:

@@ -12,16 +12,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 import msgspec
 
 from chukei.adapters.redis_client import COMMAND_SECONDS
+from chukei.adapters.redis_commands import Call
 from chukei.adapters.redis_quota_script import SERVER_TIME, Words, read_answer, read_look, scripts
-from chukei.adapters.redis_scripts import ANSWER_SECONDS, Call, RedisScripts
-from chukei.limits import RATES, Amounts, Grant, Headroom, Refusal, Subject
+from chukei.adapters.redis_scripts import ANSWER_SECONDS, RedisScripts
+from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
 from chukei.ports import Clock, StoreAway
-from chukei.quota import KEPT_SECONDS, KINDS, MINUTE_SECONDS, RENEW_SECONDS, Wanted, wanted
+from chukei.quota import KEPT_SECONDS, RENEW_SECONDS, wanted
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,8 @@ RENEWED = 100
 """How many reservations' leases one call renews."""
 
 
-class _Held(NamedTuple):
-    """A reservation of this process that is not settled."""
-
-    limits: list[Wanted]
-    since: float
+READY = 4096
+"""For how many callers it is kept ready what is said to Redis, some kilobytes each."""
 
 
 class RedisQuota:
@@ -58,13 +55,13 @@ class RedisQuota:
         clock: Clock = time.monotonic,
         server_time: str = SERVER_TIME,
     ) -> None:
-        self._words = Words(namespace)
+        self._namespace = namespace
         self._scripts = scripts(server_time)
         self._clock = clock
-        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._ready: dict[int, tuple[Sequence[Subject], Words]] = {}
+        self._held: OrderedDict[str, tuple[Words, float]] = OrderedDict()  # not settled, with the time since when
         self._owed: OrderedDict[str, tuple[Call, float]] = OrderedDict()  # with the time until which it matters
-        self._none_owed = asyncio.Event()
-        self._none_owed.set()
+        self._none_owed: asyncio.Event | None = None  # once somebody waits for it
         self._redis = RedisScripts(
             url,
             self._scripts,
@@ -85,38 +82,34 @@ class RedisQuota:
         Raises:
             ValueError: there is or was a reservation of that id.
         """
-        limits = wanted(subjects)
-        if not limits:
+        words = self._words(subjects)
+        if not words.limits:
             return Grant(id)
-        call = Call(self._scripts.reserve, self._words.keys(id, limits), self._words.reserve(id, limits, estimate))
+        call = Call(words.reserve(id, estimate), self._scripts.reserve)
         try:
             answer = _integers(await self._redis.call(call))
         except BaseException:
             if call.sent:
-                self._redis.submit(self._owe(id, limits, Amounts()))
+                self._redis.submit(self._owe(id, words, Amounts()))
             raise
-        result = read_answer(id, limits, estimate, answer)
+        result = read_answer(id, words.limits, estimate, answer)
         if isinstance(result, Grant):
-            self._held[id] = _Held(limits, self._clock())
+            self._held[id] = words, self._clock()
         return result
 
     async def settle(self, id: str, actual: Amounts) -> None:
-        """See the QuotaStore port. Returns when it is done, or is to be done later."""
+        """See the QuotaStore port. Returns at once: it is done soon, or later."""
         held = self._held.pop(id, None)
-        if held is None:
-            return
-        call = self._owe(id, held.limits, actual)
-        if self._redis.up:
-            with suppress(StoreAway):
-                await self._redis.call(call)
+        if held is not None:
+            self._redis.submit(self._owe(id, held[0], actual))
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         """See the QuotaStore port."""
-        limits = wanted(subjects)
-        if not limits:
+        words = self._words(subjects)
+        if not words.limits:
             return ()
-        call = Call(self._scripts.reserve, self._words.keys("", limits), self._words.reserve("", limits, Amounts()))
-        return read_look(limits, _integers(await self._redis.call(call)))
+        call = Call(words.reserve("", Amounts()), self._scripts.reserve)
+        return read_look(words.limits, _integers(await self._redis.call(call)))
 
     def start(self) -> None:
         """See the QuotaStore port."""
@@ -124,7 +117,8 @@ class RedisQuota:
 
     async def close(self) -> None:
         """See the QuotaStore port. While Redis is away there is nothing to wait for."""
-        if self._redis.up:
+        if self._redis.up and self._owed:
+            self._none_owed = asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(COMMAND_SECONDS):
                     await self._none_owed.wait()
@@ -133,29 +127,36 @@ class RedisQuota:
             logger.warning("quotas: %d requests stay charged as reserved", len(self._owed))
             self._owed.clear()
 
-    def _owe(self, id: str, limits: list[Wanted], actual: Amounts) -> Call:
+    def _words(self, subjects: Sequence[Subject]) -> Words:
+        """Return what is said of some subjects. A caller's are the same object as long as its policy is."""
+        known = self._ready.get(id(subjects))
+        if known is not None and known[0] is subjects:
+            return known[1]
+        words = Words(self._namespace, self._scripts, wanted(subjects))
+        if isinstance(subjects, tuple):
+            if len(self._ready) >= READY:
+                self._ready.clear()
+            self._ready[id(subjects)] = subjects, words
+        return words
+
+    def _owe(self, id: str, words: Words, actual: Amounts) -> Call:
         """Keep what is to be settled until Redis has taken it."""
-
-        def taken() -> None:
-            self._owed.pop(id, None)
-            if not self._owed:
-                self._none_owed.set()
-
-        call = Call(self._scripts.settle, self._words.keys(id, limits), self._words.settle(id, limits, actual), taken)
-        calendar = any(KINDS[kind] not in RATES for _, kind, _ in limits)
-        self._owed[id] = call, self._clock() + (KEPT_SECONDS if calendar else MINUTE_SECONDS)
-        self._none_owed.clear()
+        call = Call(words.settle(id, actual), self._scripts.settle, id, self._taken)
+        self._owed[id] = call, self._clock() + words.lasting
         if len(self._owed) > OWED:
             self._owed.popitem(last=False)
         return call
+
+    def _taken(self, id: str) -> None:
+        self._owed.pop(id, None)
+        if not self._owed and self._none_owed is not None:
+            self._none_owed.set()
 
     def _still_owed(self) -> list[Call]:
         now = self._clock()
         for id, (_, until) in list(self._owed.items()):
             if until <= now:
                 del self._owed[id]
-        if not self._owed:
-            self._none_owed.set()
         return [call for call, _ in self._owed.values()]
 
     def _renewals(self) -> list[Call]:
@@ -163,17 +164,17 @@ class RedisQuota:
         now = self._clock()
         while self._held:
             oldest = next(iter(self._held))
-            if now - self._held[oldest].since < KEPT_SECONDS:
+            if now - self._held[oldest][1] < KEPT_SECONDS:
                 break
             del self._held[oldest]
-        leases = [(id, self._words.leases(id, held.limits)) for id, held in self._held.items()]
+        leases = [(id, words.leases(id)) for id, (words, _) in self._held.items()]
         leases = [(id, keys) for id, keys in leases if keys]
         return [self._renewal(leases[begin : begin + RENEWED]) for begin in range(0, len(leases), RENEWED)]
 
     def _renewal(self, leases: Sequence[tuple[str, list[str]]]) -> Call:
         keys = [key for _, each in leases for key in each]
         arguments = [word for id, each in leases for word in (id, len(each) - 1)]
-        return Call(self._scripts.renew, keys, arguments)
+        return self._scripts.renew.call(keys, arguments)
 
 
 def _integers(answer: object) -> list[int]:

@@ -10,13 +10,15 @@ late charge anything. All keys expire, and all have one hash tag, so that a clus
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chukei.limits import Amounts, Grant, Headroom, Refusal
+from chukei.adapters.redis_commands import Script, packed
+from chukei.limits import RATES, Amounts, Grant, Headroom, Refusal
 from chukei.quota import (
     CONCURRENT,
     DAY_MS,
     KEPT_SECONDS,
     KINDS,
     LEASE_MS,
+    MINUTE_SECONDS,
     MOST,
     SLOT_MS,
     SLOTS,
@@ -35,7 +37,6 @@ SETTLED_SECONDS = 120
 """How long it is remembered that a reservation was settled: longer than a connection that hangs."""
 
 Key = str
-Argument = str | int
 
 _BEGIN = """
 local clock = @TIME@
@@ -185,11 +186,11 @@ return now
 
 
 class Scripts(NamedTuple):
-    """The scripts' text."""
+    """The scripts."""
 
-    reserve: str
-    settle: str
-    renew: str
+    reserve: Script
+    settle: Script
+    renew: Script
 
 
 def scripts(time: str = SERVER_TIME) -> Scripts:
@@ -206,57 +207,71 @@ def scripts(time: str = SERVER_TIME) -> Scripts:
         "@SETTLED_SECONDS@": SETTLED_SECONDS,
     }
 
-    def filled(script: str) -> str:
+    def filled(script: str) -> Script:
         for name, value in values.items():
             script = script.replace(name, str(value))
-        return script
+        return Script(script)
 
     return Scripts(filled(RESERVE), filled(SETTLE), filled(RENEW))
 
 
 class Words:
-    """The keys of one ``namespace``, and what is said to the scripts of one request's limits."""
+    """What is said to the scripts of one request's limits, put together but for its id and amounts.
 
-    def __init__(self, namespace: str) -> None:
-        self._tag = f"{{{namespace}:quota}}"
+    ``lasting`` is for how many seconds after a reservation its settling matters.
+    """
 
-    def keys(self, id: str, limits: Sequence[Wanted]) -> list[Key]:
-        """Return the keys of a reservation and of each of its subjects."""
-        keys = [self._held(id)]
-        for name in dict.fromkeys(limit.subject for limit in limits):
-            keys += [f"{self._tag}:of:{name}", self._leases(name)]
-        return keys
+    __slots__ = ("_held", "_keys", "_leases", "_reserve", "_settle", "lasting", "limits", "scripts")
 
-    def _held(self, id: str) -> Key:
-        return f"{self._tag}:held:{id}"
+    def __init__(self, namespace: str, scripts: Scripts, limits: Sequence[Wanted]) -> None:
+        tag = f"{{{namespace}:quota}}"
+        names = {name: number for number, name in enumerate(dict.fromkeys(limit.subject for limit in limits), 1)}
+        self.limits = limits
+        self.scripts = scripts
+        self.lasting = KEPT_SECONDS if any(KINDS[limit.kind] not in RATES for limit in limits) else MINUTE_SECONDS
+        self._held = f"{tag}:held:"
+        self._leases = [f"{tag}:leases:{limit.subject}" for limit in limits if limit.kind == CONCURRENT]
+        self._keys = packed(key for name in names for key in (f"{tag}:of:{name}", f"{tag}:leases:{name}"))
+        count = 1 + 2 * len(names)
+        asked = [word for subject, kind, most in limits for word in (names[subject], kind + 1, most)]
+        corrected = [word for subject, kind, _ in limits for word in (names[subject], kind + 1)]
+        self._reserve = _around(scripts.reserve, count, asked)
+        self._settle = _around(scripts.settle, count, corrected)
 
-    def _leases(self, name: str) -> Key:
-        return f"{self._tag}:leases:{name}"
+    def reserve(self, id: str, amounts: Amounts) -> bytes:
+        """Return the command of a reservation; with an empty id, of a look."""
+        return self._filled(self._reserve, id, amounts)
 
-    def reserve(self, id: str, limits: Sequence[Wanted], amounts: Amounts) -> list[Argument]:
-        """Return the arguments of a reservation; with an empty id, of a look."""
-        arguments: list[Argument] = [id, clamped(amounts.tokens), clamped(amounts.money)]
-        numbers = _numbers(limits)
-        for subject, kind, most in limits:
-            arguments += [numbers[subject], kind + 1, most]
-        return arguments
+    def settle(self, id: str, amounts: Amounts) -> bytes:
+        """Return the command of settling."""
+        return self._filled(self._settle, id, amounts)
 
-    def settle(self, id: str, limits: Sequence[Wanted], amounts: Amounts) -> list[Argument]:
-        """Return the arguments of settling."""
-        arguments: list[Argument] = [id, clamped(amounts.tokens), clamped(amounts.money)]
-        numbers = _numbers(limits)
-        for subject, kind, _ in limits:
-            arguments += [numbers[subject], kind + 1]
-        return arguments
+    def _filled(self, around: tuple[bytes, bytes], id: str, amounts: Amounts) -> bytes:
+        """Return a command. The text is put together by hand, for this is done twice for each request."""
+        tokens, money = str(clamped(amounts.tokens)), str(clamped(amounts.money))
+        held, name = f"{self._held}{id}".encode(), id.encode()
+        return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
+            around[0],
+            len(held),
+            held,
+            self._keys,
+            len(name),
+            name,
+            len(tokens),
+            tokens.encode(),
+            len(money),
+            money.encode(),
+            around[1],
+        )
 
-    def leases(self, id: str, limits: Sequence[Wanted]) -> list[Key]:
+    def leases(self, id: str) -> list[Key]:
         """Return the keys for renewing a reservation's leases; none where it has none."""
-        leases = [self._leases(limit.subject) for limit in limits if limit.kind == CONCURRENT]
-        return [self._held(id), *leases] if leases else []
+        return [f"{self._held}{id}", *self._leases] if self._leases else []
 
 
-def _numbers(limits: Sequence[Wanted]) -> dict[str, int]:
-    return {name: number for number, name in enumerate(dict.fromkeys(limit.subject for limit in limits), 1)}
+def _around(script: Script, keys: int, words: Sequence[int]) -> tuple[bytes, bytes]:
+    """Return what of a command is before the reservation's key, and what after the amounts."""
+    return b"*%d\r\n%b%b" % (3 + keys + 3 + len(words), script.head, packed((keys,))), packed(words)
 
 
 def read_answer(id: str, limits: Sequence[Wanted], amounts: Amounts, answer: Sequence[int]) -> Grant | Refusal:
