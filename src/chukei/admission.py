@@ -14,7 +14,7 @@ from chukei.ids import new_id
 from chukei.limits import MICRO, RATES, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
 from chukei.policy import Policy
-from chukei.ports import QuotaStore, StoreAway
+from chukei.ports import SETTLED, QuotaStore, StoreAway
 from chukei.usage import Usage
 
 SHORTLY: Headers = [(b"retry-after", b"2")]
@@ -66,7 +66,7 @@ class Admission:
         self._store = store
         self._books_full = books_full
         self.estimator = Estimator()
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Future[None]] = set()
 
     async def admit(self, call: Call, model: Model, policy: Policy) -> Admitted:
         """Reserve what a request may use. Without limits nothing is asked of the store.
@@ -103,9 +103,11 @@ class Admission:
         """Settle a reservation beside whatever else goes on."""
         if self._store is None:
             return
-        task = asyncio.create_task(self._store.settle(id, actual))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        settling = self._store.settle(id, actual)
+        if settling is not SETTLED:
+            task = asyncio.ensure_future(settling)
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
 
     async def close(self) -> None:
         """Wait for what is being settled."""

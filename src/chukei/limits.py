@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+import msgspec
+
 MICRO = 1_000_000
 """Micro-units in one unit of currency."""
 
@@ -68,16 +70,14 @@ class Subject:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(msgspec.Struct, frozen=True, gc=False):
     """What a request uses: tokens in all, and money in micro-units."""
 
     tokens: int = 0
     money: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Headroom:
+class Headroom(msgspec.Struct, frozen=True, gc=False):
     """What is left of one limit: ``remaining`` of ``limit``, all of it again after ``reset`` seconds if nobody asks."""
 
     subject: str
@@ -87,8 +87,7 @@ class Headroom:
     reset: float
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """A reservation was made under ``id``. ``headroom`` tells of each limit after it, in the order of the subjects."""
 
     id: str

@@ -101,7 +101,11 @@ def asks_of(amounts: Amounts) -> tuple[int, ...]:
 
 def slots_at(now: Now) -> tuple[int, ...]:
     """Return the present slot of each kind but the concurrent one: a rate's slot, the day, the month."""
-    slot, day = now.steady // SLOT_MS, now.wall // DAY_MS
+    return _slots_of(now.steady // SLOT_MS, now.wall // DAY_MS)
+
+
+@lru_cache(maxsize=4)
+def _slots_of(slot: int, day: int) -> tuple[int, ...]:
     month = month_of(day)
     return (slot, slot, day, month, month)
 
@@ -202,7 +206,10 @@ class Meter:
     @property
     def newest(self) -> int | None:
         """The last slot in which something is charged."""
-        return next((slot for slot in reversed(self._amounts) if self._amounts[slot]), None)
+        amounts, last = self._amounts, self._last
+        if amounts.get(last):
+            return last
+        return next((slot for slot in reversed(amounts) if amounts[slot]), None)
 
     def __bool__(self) -> bool:
         return bool(self._amounts)

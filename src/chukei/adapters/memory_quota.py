@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
 from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
-from chukei.ports import Clock
+from chukei.ports import SETTLED, Clock
 from chukei.quota import (
     CONCURRENT,
     KEPT_SECONDS,
@@ -25,6 +25,9 @@ from chukei.quota import (
 
 SWEPT, SWEPT_AT_LEISURE = 2, 1000
 """Of how many accounts it is asked whether they can be forgotten when one is added, and at each renewing."""
+
+READY = 4096
+"""For how many callers the limits are kept as they are looked at."""
 
 _NEW = Account()  # stands for one that nothing was charged to
 
@@ -57,6 +60,7 @@ class MemoryQuota:
         self._wall = wall
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._ready: dict[int, tuple[tuple[Subject, ...], list[Wanted]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -72,23 +76,30 @@ class MemoryQuota:
             raise ValueError("an id is reserved twice")
         now = self._now()
         slots, asks = slots_at(now), asks_of(estimate)
-        limits = wanted(subjects)
+        limits, accounts = self._wanted(subjects), self._accounts
+        before = []
         for limit in limits:
-            kind, account = limit.kind, self._accounts.get(limit.subject, _NEW)
+            name, kind, most = limit
+            account = accounts.get(name, _NEW)
             used = account.used(kind, now, slots)
-            missing = asks[kind] - (limit.most - used)
+            missing = asks[kind] - (most - used)
             if missing > 0:
                 return refusal_of(limit, used, asks[kind], account.leaving(kind, missing), now)
-        for limit in limits:
-            self._account(limit.subject, now).charge(id, limit.kind, asks[limit.kind], now, slots)
+            before.append(used)
+        left = []
+        for limit, used in zip(limits, before, strict=True):
+            name, kind, _ = limit
+            account = accounts.get(name) or self._new_account(name, now)
+            account.charge(id, kind, asks[kind], now, slots)
+            left.append(headroom_of(limit, used + asks[kind], account.newest(kind), now))
         self._held[id] = _Held(now, slots, asks, limits)
-        return Grant(id, tuple([self._headroom(limit, now, slots) for limit in limits]))
+        return Grant(id, tuple(left))
 
-    async def settle(self, id: str, actual: Amounts) -> None:
+    def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
         """See the QuotaStore port."""
         held = self._held.pop(id, None)
         if held is None:
-            return
+            return SETTLED
         used = asks_of(actual)
         for name, kind, _ in held.limits:
             account = self._accounts.get(name)
@@ -98,12 +109,13 @@ class MemoryQuota:
                 account.release(id)
             elif kind != REQUESTS and used[kind] != held.asks[kind]:
                 account.correct(kind, held.slots[kind], used[kind] - held.asks[kind])
+        return SETTLED
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         """See the QuotaStore port. Never raises."""
         now = self._now()
         slots = slots_at(now)
-        return tuple(self._headroom(limit, now, slots) for limit in wanted(subjects))
+        return tuple([self._headroom(limit, now, slots) for limit in self._wanted(subjects)])
 
     def start(self) -> None:
         """See the QuotaStore port."""
@@ -128,7 +140,7 @@ class MemoryQuota:
         for id, held in self._held.items():
             for name, kind, _ in held.limits:
                 if kind == CONCURRENT:
-                    self._account(name, now).lease(id, now.steady)
+                    (self._accounts.get(name) or self._new_account(name, now)).lease(id, now.steady)
         self._sweep(SWEPT_AT_LEISURE, now)
 
     async def _keep_renewing(self) -> None:
@@ -139,11 +151,21 @@ class MemoryQuota:
     def _now(self) -> Now:
         return Now(round(self._clock() * 1000), round(self._wall() * 1000))
 
-    def _account(self, name: str, now: Now) -> Account:
-        account = self._accounts.get(name)
-        if account is None:
-            self._sweep(SWEPT, now)
-            account = self._accounts[name] = Account()
+    def _wanted(self, subjects: Sequence[Subject]) -> list[Wanted]:
+        """Return the limits of some subjects. A caller's are the same object for as long as its policy is."""
+        known = self._ready.get(id(subjects))
+        if known is not None and known[0] is subjects:
+            return known[1]
+        limits = wanted(subjects)
+        if isinstance(subjects, tuple):
+            if len(self._ready) >= READY:
+                self._ready.clear()
+            self._ready[id(subjects)] = subjects, limits
+        return limits
+
+    def _new_account(self, name: str, now: Now) -> Account:
+        self._sweep(SWEPT, now)
+        account = self._accounts[name] = Account()
         return account
 
     def _headroom(self, limit: Wanted, now: Now, slots: Sequence[int]) -> Headroom:

@@ -7,12 +7,12 @@ meanwhile when they are back: a limit of concurrent requests may then be exceede
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from chukei.limits import RATES, Amounts, Grant, Headroom, Limit, Limits, Refusal, Subject
-from chukei.ports import QuotaStore, StoreAway
+from chukei.ports import SETTLED, QuotaStore, StoreAway
 from chukei.quota import MINUTE_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -63,10 +63,10 @@ class QuotaFallback:
         self._end()
         return answer
 
-    async def settle(self, id: str, actual: Amounts) -> None:
+    def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
         """See the QuotaStore port. Whoever did not make the reservation does nothing."""
-        await self._local.settle(id, actual)
-        await self._shared.settle(id, actual)
+        local, shared = self._local.settle(id, actual), self._shared.settle(id, actual)
+        return shared if local is SETTLED else local if shared is SETTLED else _both(local, shared)
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         """See the QuotaStore port; of what is kept alone while the shared accounts are away."""
@@ -114,6 +114,11 @@ class QuotaFallback:
         if math.isinf(refusal.seconds) and refusal.asked <= whole:
             return replace(refusal, seconds=MINUTE_SECONDS)
         return refusal
+
+
+async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:
+    await one
+    await other
 
 
 def _has_quota(limits: Limits) -> bool:
