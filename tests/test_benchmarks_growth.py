@@ -1,11 +1,18 @@
 """How costs grow is told rightly, and the sweeps run; how much anything costs is not judged here."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
+from benchmarks.growth import report
 from benchmarks.growth_report import Quantity, Sample, end_exponent, exponent, medians, slope, sweep_table, verdict
+from benchmarks.growth_sweeps import EVENTS_PER_SECOND, SWEEPS
 
+ROOT = Path(__file__).parents[1]
 SIZES = (1, 10, 100, 1000)
 
 COST = Quantity("µs", lambda sample: sample.cost)
@@ -93,3 +100,39 @@ def test_what_was_not_measured_at_a_size_is_left_open() -> None:
     found = [*samples(lambda size: 30.0), Sample("nginx", 1, 12.0)]
     cells = [cell.strip() for cell in sweep_table("streams", found, [COST]).splitlines()[-1].strip("|").split("|")]
     assert cells == ["1,000", "30.0", "–", "0 / 0"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "lost", "good"),
+    [(0.0, 0.0, 0, True), (0.0, 1.0, 0, True), (1.0, 0.0, 0, False), (0.0, 0.0, 1, False)],
+)
+def test_only_what_the_relay_costs_and_loses_is_held_against_it(
+    ours: float, theirs: float, lost: int, good: bool
+) -> None:
+    (body,) = (sweep for sweep in SWEEPS if sweep.name == "body")
+    found = [*samples(lambda size: size ** (1 + ours)), *samples(lambda size: size ** (1 + theirs), "nginx")]
+    found[0].lost = lost
+    text, passed = report(body, found)
+    assert passed is good
+    assert ("lost, or" in text) is bool(lost)
+    assert text.count("worse than linear") == (ours > 0) + (theirs > 0)
+
+
+def test_as_many_events_come_however_many_streams_there_are() -> None:
+    (streams,) = (sweep for sweep in SWEEPS if sweep.name == "streams")
+    for size in (*streams.sizes, *streams.quick):
+        workload = streams.workload(size, 1.0)
+        assert size * 1e6 / workload.gap == pytest.approx(EVENTS_PER_SECOND)
+        assert size % 3, "then three streams out of step would be one"
+
+
+def test_a_quick_sweep_measures_every_size_and_loses_nothing(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    command = [sys.executable, "-m", "benchmarks.growth", "--quick", "--sweep", "deployments", "--json", str(results)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    found = msgspec.json.decode(results.read_bytes(), type=dict[str, list[Sample]])
+    assert [sample.size for sample in found["deployments"]] == [1, 10, 100], ran.stderr
+    assert [(sample.lost, sample.failed) for sample in found["deployments"]] == [(0, 0)] * 3
+    assert all(sample.cost > 0 and sample.memory > 0 for sample in found["deployments"])
+    assert ran.stdout.count("exponent of the total") == 2
+    assert (ran.returncode != 0) is ("worse than linear" in ran.stdout)
