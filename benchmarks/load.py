@@ -167,7 +167,7 @@ class Client(asyncio.Protocol):
         load.tally.events += 1
         load.delays.append(self._now - sent)
         if stream != self._stream or number != self._number:
-            load.tally.lost += 1
+            load.tally.lost += max(number - self._number, 1)
         self._number = number + 1
         if number == 0:
             load.firsts.append(self._now - self._sent)
