@@ -227,12 +227,11 @@ async def _next_part(answer: Answer, seconds: float) -> bytes | None:
 
 async def _in_time(exchange: Exchange, sending: Coroutine[None, None, None], seconds: float) -> None:
     """Give up a client that does not read what is sent."""
+    late = asyncio.get_running_loop().call_later(seconds, exchange.stop, End.CLIENT_STALLED)
     try:
-        async with asyncio.timeout(seconds):
-            await sending
-    except TimeoutError:
-        exchange.stop(End.CLIENT_STALLED)
-        await asyncio.sleep(0)  # the stop takes effect here
+        await sending
+    finally:
+        late.cancel()
 
 
 def _silent(seconds: float) -> UpstreamError:

@@ -216,7 +216,7 @@ def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _
     while raw[position : position + 1] == b'"':
         key = _KEY.match(raw, position)
         assert key is not None
-        name = msgspec.json.decode(b'"' + key[1] + b'"', type=str)
+        name = key[1].decode() if b"\\" not in key[1] else msgspec.json.decode(b'"' + key[1] + b'"', type=str)
         value = bytes(values[name])
         end = key.end() + len(value)
         # The parser keeps the last of two fields of one name; then the first one's bytes differ, or the name returns.

@@ -27,7 +27,8 @@ _SINGLE = frozenset(
         b"x-request-id",
     }
 )
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_NAME = rb"[!#$%&'*+.^_`|~0-9a-z-]+"
+_NAMES = re.compile(b"(?:%b(?::%b)*)?" % (_NAME, _NAME))
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(rb"(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -39,19 +40,25 @@ def check_head(http_version: str, headers: Headers, *, max_bytes: int, allowed_h
     Raises:
         CallerError: 400 for what is ambiguous or malformed, 421 for a Host that is not served here, 431 for too much.
     """
-    if len(headers) > MAX_FIELDS or sum(len(name) + len(value) for name, value in headers) > max_bytes:
+    # All names, and all values, in one go: a regular expression costs more to begin than to run on.
+    names, values = b":".join([name for name, _ in headers]), b"".join([value for _, value in headers])
+    if len(headers) > MAX_FIELDS or len(names) + len(values) - len(headers) + 1 > max_bytes:
         raise CallerError(
             431, "headers_too_large", f"The request's headers exceed {MAX_FIELDS} fields or {max_bytes} bytes."
         )
-    seen: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
-            raise _bad("A header has characters that HTTP does not allow.")
-        if name in _SINGLE and name in seen:
-            raise _bad(f"The header '{name.decode()}' appears more than once.")
-        seen[name] = value
+    seen = dict(headers)
+    if not _NAMES.fullmatch(names) or names.count(b":") != max(len(headers) - 1, 0) or _BAD_VALUE.search(values):
+        raise _bad("A header has characters that HTTP does not allow.")
+    if len(seen) < len(headers):
+        _check_single([name for name, _ in headers])
     _check_length(http_version, seen)
     _check_host(http_version, seen, allowed_hosts)
+
+
+def _check_single(names: list[bytes]) -> None:
+    for name in _SINGLE:
+        if names.count(name) > 1:
+            raise _bad(f"The header '{name.decode()}' appears more than once.")
 
 
 def _check_length(http_version: str, seen: dict[bytes, bytes]) -> None:

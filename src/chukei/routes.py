@@ -10,6 +10,7 @@ and beside it what is below /admin, for administrators.
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 from chukei.errors import CallerError
@@ -80,6 +81,9 @@ _ADMIN_FORMS = [
     (re.compile(re.escape(route).replace(r"\{id\}", "[^/]{1,128}")), methods) for route, methods in ADMIN_ROUTES.items()
 ]
 
+_MEMORABLE = 512
+"""Routes of longer paths are not kept ready, lest clients fill the memory."""
+
 MAX_SHOWN = 100
 """How much of a path an error repeats."""
 
@@ -93,6 +97,12 @@ def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route
         CallerError: 404 for an unknown path, 405 (with ``allow``) for a wrong method, 400 for a nonsensical model
             name or api-version.
     """
+    if len(raw_path) + len(query) > _MEMORABLE:
+        return _find(method, raw_path, query, admin)
+    return _remembered(method, raw_path, query, admin)
+
+
+def _find(method: str, raw_path: str, query: str, admin: bool) -> Route:
     if admin and is_admin(raw_path):
         return _admin(method, raw_path)
     path = raw_path if raw_path == "/" else raw_path.removesuffix("/")
@@ -105,6 +115,9 @@ def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route
         raise CallerError(404, "unknown_route", f"There is no route {path[:MAX_SHOWN]!r}. {_hint(path)}")
     _allow(method, ("POST",), path)
     return route
+
+
+_remembered = lru_cache(1024)(_find)
 
 
 def is_admin(raw_path: str) -> bool:

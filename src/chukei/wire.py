@@ -5,6 +5,7 @@ no version (Microsoft: "Azure OpenAI in Azure AI Foundry Models API lifecycle").
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 from chukei.model import Deployment, Dialect, Headers, Operation, Shape
@@ -73,7 +74,12 @@ def target(deployment: Deployment, name: str, operation: Operation, version: str
         return f"/openai/v1/{operation.path}"
     if operation is RESPONSES:
         return f"/openai/responses?api-version={version}"
-    return f"/openai/deployments/{quote(name, safe='')}/{operation.path}?api-version={version}"
+    return f"/openai/deployments/{_quoted(name)}/{operation.path}?api-version={version}"
+
+
+@lru_cache(1024)
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def names_model_in_body(operation: Operation, version: str) -> bool:
