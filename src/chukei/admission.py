@@ -18,7 +18,10 @@ from chukei.ports import SETTLED, QuotaStore, StoreAway
 from chukei.usage import Usage
 
 SHORTLY: Headers = [(b"retry-after", b"2")]
-_KINDS = {Limit.REQUESTS_PER_MINUTE: b"requests", Limit.TOKENS_PER_MINUTE: b"tokens"}
+_NAMES = {
+    limit: tuple(b"x-ratelimit-%b-%b" % (what, kind) for what in (b"limit", b"remaining", b"reset"))
+    for limit, kind in ((Limit.REQUESTS_PER_MINUTE, b"requests"), (Limit.TOKENS_PER_MINUTE, b"tokens"))
+}
 _WORDS = {
     Limit.REQUESTS_PER_MINUTE: "requests per minute",
     Limit.TOKENS_PER_MINUTE: "tokens per minute",
@@ -145,12 +148,10 @@ def _headers(headroom: Sequence[Headroom]) -> Headers:
     """Return OpenAI's fields for the caller's own limits per minute."""
     headers: Headers = []
     for left in headroom:
-        kind = _KINDS.get(left.limit)
-        if kind is None or not left.subject.startswith("caller:"):
-            continue
-        headers += [
-            (b"x-ratelimit-limit-" + kind, str(left.most).encode()),
-            (b"x-ratelimit-remaining-" + kind, str(left.remaining).encode()),
-            (b"x-ratelimit-reset-" + kind, f"{max(left.reset, 0.0):.3f}s".encode()),
-        ]
+        names = _NAMES.get(left.limit)
+        if names is not None and left.subject.startswith("caller:"):
+            most, remaining, reset = names
+            headers.append((most, b"%d" % left.most))
+            headers.append((remaining, b"%d" % left.remaining))
+            headers.append((reset, b"%.3fs" % max(left.reset, 0.0)))
     return headers

@@ -40,7 +40,8 @@ class Estimator:
     def amounts(self, call: Call, model: Model) -> Amounts:
         """Return what a request may use at most, as far as can be told: its prompt and all the output it may have."""
         given, made = self.prompt(call, model), output_of(call, model)
-        return Amounts(given + made, cost_of(Usage(input=given, output=made), model.prices) or 0)
+        cost = None if model.prices is None else cost_of(Usage(input=given, output=made), model.prices)
+        return Amounts(given + made, cost or 0)
 
     def learn(self, call: Call, model: Model, usage: Usage) -> None:
         """Take note of what was counted for a request. Only what the configuration names is learnt of, not what
@@ -61,13 +62,11 @@ def output_of(call: Call, model: Model) -> int:
         return 0
     names = OUTPUT_LIMITS.get(call.operation.name, ())
     limits = [whole for name in names if (whole := _whole(body.raw(name))) is not None]
-    if not limits:
+    if not limits and model.parameters:
         limits = [
-            int(value)
-            for name, value in (model.parameters or {}).items()
-            if name in ANY_OUTPUT_LIMIT and _is_whole(value)
+            int(value) for name, value in model.parameters.items() if name in ANY_OUTPUT_LIMIT and _is_whole(value)
         ]
-    caps = [int(cap) for name, cap in (model.caps or {}).items() if name in ANY_OUTPUT_LIMIT]
+    caps = [int(cap) for name, cap in model.caps.items() if name in ANY_OUTPUT_LIMIT] if model.caps else []
     each = min([*(limits or caps or [USUAL_OUTPUT]), *caps])
     choices = max(_whole(body.raw("n")) or 1, _whole(body.raw("best_of")) or 1)
     return min(each * choices, MOST_TOKENS)

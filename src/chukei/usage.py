@@ -5,16 +5,13 @@ Shapes: chat and text completions report ``prompt_tokens``/``completion_tokens``
 skipped, a field that is missing or null counts as zero; counts that are not whole numbers are no report at all.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes for one token, on average. Counting bytes, not characters, keeps Japanese from being undercounted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one request. ``cached`` is part of ``input``, ``reasoning`` part of ``output``."""
 
     input: int = 0
