@@ -21,6 +21,7 @@ from chukei.adapters.redis_quota_script import (
     scripts,
 )
 from chukei.limits import Amounts, Grant, Headroom, Limits, Refusal, Subject
+from chukei.ports import SETTLED
 from chukei.quota import DAY_MS, KEPT_SECONDS, LEASE_MS, MOST, SLOT_MS, SLOTS, wanted
 
 T = TypeVar("T")
@@ -170,7 +171,7 @@ def play(client: Redis, subjects: list[Subject], history: list[tuple[str, Any, A
         elif step == "settle" and made:
             id, chosen = made[what % len(made)]
             redis.settle(id, chosen, much)
-            at_once(memory.settle(id, much))
+            assert memory.settle(id, much) is SETTLED
             settled.add(id)
         elif step == "renew":
             redis.renew()

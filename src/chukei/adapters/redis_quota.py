@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -20,7 +20,7 @@ from chukei.adapters.redis_commands import Call
 from chukei.adapters.redis_quota_script import SERVER_TIME, Words, read_answer, read_look, scripts
 from chukei.adapters.redis_scripts import ANSWER_SECONDS, RedisScripts
 from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
-from chukei.ports import Clock, StoreAway
+from chukei.ports import SETTLED, Clock, StoreAway
 from chukei.quota import KEPT_SECONDS, RENEW_SECONDS, wanted
 
 logger = logging.getLogger(__name__)
@@ -97,11 +97,12 @@ class RedisQuota:
             self._held[id] = words, self._clock()
         return result
 
-    async def settle(self, id: str, actual: Amounts) -> None:
-        """See the QuotaStore port. Returns at once: it is done soon, or later."""
+    def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
+        """See the QuotaStore port. Nobody has to wait: it leaves with what is asked next, or is kept and done later."""
         held = self._held.pop(id, None)
         if held is not None:
             self._redis.submit(self._owe(id, held[0], actual))
+        return SETTLED
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         """See the QuotaStore port."""

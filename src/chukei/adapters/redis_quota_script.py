@@ -8,12 +8,14 @@ late charge anything. All keys expire, and all have one hash tag, so that a clus
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from chukei.adapters.redis_commands import Script, packed
 from chukei.limits import RATES, Amounts, Grant, Headroom, Refusal
 from chukei.quota import (
     CONCURRENT,
+    CONCURRENT_SECONDS,
     DAY_MS,
     KEPT_SECONDS,
     KINDS,
@@ -26,8 +28,8 @@ from chukei.quota import (
     Wanted,
     asks_of,
     clamped,
-    headroom_of,
     refusal_of,
+    seconds_until_gone,
 )
 
 SERVER_TIME = "redis.call('TIME')"
@@ -291,7 +293,23 @@ def read_answer(id: str, limits: Sequence[Wanted], amounts: Amounts, answer: Seq
 
 
 def read_look(limits: Sequence[Wanted], answer: Sequence[int]) -> tuple[Headroom, ...]:
-    """Return what the script says is left."""
-    now = Now(answer[1], answer[1])
-    pairs = zip(limits, answer[2::2], answer[3::2], strict=True)
-    return tuple([headroom_of(limit, used, newest if newest >= 0 else None, now) for limit, used, newest in pairs])
+    """Return what the script says is left: for each limit how much is used, and the last slot that holds something.
+
+    It is what ``headroom_of`` says, with what does not change from request to request worked out once.
+    """
+    ms, left, at = answer[1], [], 2
+    for subject, kind, most in limits:
+        used, newest = answer[at], answer[at + 1]
+        at += 2
+        if kind == CONCURRENT:
+            reset = CONCURRENT_SECONDS if used else 0.0
+        else:
+            reset = (_gone_at(kind, newest) - ms) / 1000 if newest >= 0 else 0.0
+        left.append(Headroom(subject, KINDS[kind], most, most - used if used < most else 0, reset))
+    return tuple(left)
+
+
+@lru_cache(maxsize=64)
+def _gone_at(kind: int, slot: int) -> int:
+    """Return from which millisecond on what is charged in a slot no longer counts."""
+    return round(seconds_until_gone(kind, slot, Now(0, 0)) * 1000)
