@@ -87,6 +87,7 @@ class LedgerWriter:
         self._delay = FIRST_DELAY
         self._retry_at: float | None = None  # None: the database takes what it is given
         self._adopt_at = 0.0
+        self._spooled = False  # something may be in the spool
         self._error: str | None = None
         self._refused = False  # neither the database nor the spool took the last batch
         self._lost = 0
@@ -221,8 +222,13 @@ class LedgerWriter:
                 await self._on_disk(spool.delivered)
             if self._clock() >= self._adopt_at:
                 self._adopt_at = self._clock() + ADOPT_SECONDS
+                self._spooled = True
                 await self._on_disk(spool.adopt)
-            while not self._due.is_set() and (batch := await self._on_disk(lambda: spool.next(BATCH))):
+            while self._spooled and not self._due.is_set():
+                batch = await self._on_disk(lambda: spool.next(BATCH))
+                self._spooled = bool(batch)
+                if not batch:
+                    break
                 found = True
                 if not await self._attempt(self._database.add(batch), spooled=True):
                     break
@@ -237,6 +243,7 @@ class LedgerWriter:
         if spool is None:
             return False
         try:
+            self._spooled = True
             await self._on_disk(lambda: spool.append(batch))
         except SpoolFullError:
             problem = "is full"
