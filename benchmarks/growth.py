@@ -56,6 +56,11 @@ def run(
                     yield sample(sweep, size, relay, upstream, effort)
 
 
+def heading(sweep: Sweep) -> str:
+    """Return the sweep's title with a capital letter."""
+    return sweep.title[0].upper() + sweep.title[1:]
+
+
 def report(sweep: Sweep, samples: Sequence[Sample]) -> tuple[str, bool]:
     """Return a sweep's table with how it grows, and whether the relay's costs are as they should be."""
     names = dict.fromkeys(one.relay for one in samples)
@@ -63,9 +68,7 @@ def report(sweep: Sweep, samples: Sequence[Sample]) -> tuple[str, bool]:
     judged = [one.linear for one in verdicts if one.relay == OURS]
     whole = not any(one.lost or one.failed for one in samples)
     told = "\n".join(f"- {one}" for one in verdicts)
-    text = (
-        f"### {sweep.title[0].upper()}{sweep.title[1:]}\n\n{sweep_table(sweep.of, samples, sweep.quantities)}\n\n{told}"
-    )
+    text = f"### {heading(sweep)}\n\n{sweep_table(sweep.of, samples, sweep.quantities)}\n\n{told}"
     return text if whole else f"{text}\n- **events were lost, or requests failed**", whole and all(judged)
 
 
@@ -74,7 +77,7 @@ def draw(sweep: Sweep, samples: Sequence[Sample], path: Path) -> None:
     quantity = sweep.quantities[0]
     names = dict.fromkeys(one.relay for one in samples)
     series = {name: medians(samples, name, quantity.read) for name in names}
-    lines(path, f"{quantity.title} by {sweep.title}", sweep.of, quantity.title, series, log_x=True)
+    lines(path, heading(sweep), sweep.of, quantity.title, series, log_x=True, log_y=sweep.log_y)
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:

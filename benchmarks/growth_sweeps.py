@@ -13,13 +13,13 @@ RAMP = 0.75
 """Milliseconds between the openings of two streams: three events of all, so that the events of any number of streams
 that 3 does not divide come evenly, and no relay finds several at a time."""
 
-STILL_SECONDS = 0.8
+STILL_SECONDS = 0.5
 """From the first event of the last stream to the window."""
 
-WINDOW_SECONDS = 2.0
+WINDOW_SECONDS = 1.5
 """How long open streams are watched."""
 
-SPARE_SECONDS = 0.8
+SPARE_SECONDS = 0.6
 """What streams are longer than they need be, for machines that are slow to open them all."""
 
 _CLIENTS = 8
@@ -36,7 +36,8 @@ class Sweep:
     ``workload`` makes what is done at a size, ``effort`` times as long as usual. ``setting`` is the argument of
     relays.chukei that takes the size where it is the relay that is made larger, and not what it is asked; nginx has no
     such thing and is left out then. ``fresh`` asks for a new process for each run, so that its memory can be told from
-    that of other runs. With ``open`` only what happens while all streams are open counts.
+    that of other runs. With ``open`` only what happens while all streams are open counts. ``log_y`` draws
+    the cost on a logarithmic axis.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Sweep:
     setting: str | None = None
     fresh: bool = False
     open: bool = False
+    log_y: bool = False
 
 
 def _streams(size: int, effort: float) -> Workload:
@@ -79,7 +81,7 @@ SWEEPS = (
     Sweep(
         "streams",
         f"open streams, {EVENTS_PER_SECOND:,} events a second of all together",
-        "streams",
+        "open streams",
         (10, 50, 200, 1000, 5000),
         (10, 80, 800),
         _streams,
@@ -89,12 +91,13 @@ SWEEPS = (
     ),
     Sweep(
         "body",
-        "the prompt, of short answers",
-        "KB",
+        "size of the prompt, for short answers",
+        "prompt, KB",
         (1, 10, 100, 1000),
         (1, 30, 1000),
         _body,
         (Quantity("µs CPU per request", lambda sample: sample.cost, 0, flat=False, each="µs for each KB"),),
+        log_y=True,
     ),
     Sweep(
         "callers",
@@ -119,7 +122,7 @@ SWEEPS = (
     Sweep(
         "events",
         "events of a stream, as fast as they come",
-        "events",
+        "events of a stream",
         (10, 100, 1000, 10_000),
         (10, 100, 1000),
         _events,

@@ -79,6 +79,8 @@ def lines(
             else:
                 set_low(0)
             axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        if not log_y:  # room above lines that are flat, where matplotlib leaves a share of their range
+            axes.set_ylim(0, max(axes.get_ylim()[1], 1.05 * max(y for points in series.values() for _, y in points)))
         axes.grid(visible=True)
         if len(series) > 1:
             axes.legend(frameon=False)
