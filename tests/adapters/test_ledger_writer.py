@@ -143,6 +143,18 @@ async def test_many_go_at_once_and_none_is_too_many_for_one_transaction(fake: Fa
         assert max(map(len, fake.batches)) == BATCH
 
 
+async def test_the_rest_of_many_waits_for_others(fake: FakeDatabase) -> None:
+    async with writing(fake) as writer:
+        await eventually(lambda: writer.state()["last_written"] is not None)
+        first, rest, later = entries(2 * BATCH), entries(3), entries(2)
+        write(writer, first + rest)
+        await eventually(lambda: len(fake.batches) == 2)
+        write(writer, later)
+        await eventually(lambda: len(fake.batches) == 3)
+    assert fake.batches[2] == rest + later
+    assert fake.batches[0] + fake.batches[1] == first
+
+
 async def test_what_comes_while_a_batch_is_written_waits_for_its_own_batch(fake: FakeDatabase) -> None:
     """Under a steady load each entry would else have a transaction of its own."""
     async with writing(fake) as writer:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.adapters.ledger_entries import START, entries
+from tests.adapters.ledger_entries import START, entries, naive
 
 from chukei.adapters.ledger_sql import question_sql
 from chukei.adapters.sqlite import SqliteDatabase
@@ -30,6 +30,15 @@ async def test_every_batch_reaches_the_disk(database: SqliteDatabase) -> None:
     for name, value in (("journal_mode", "wal"), ("synchronous", 2)):
         found = await database._writer.run(lambda connection: connection.execute(f"PRAGMA {name}").fetchone())  # noqa: B023
         assert found == (value,)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 41, 511, 512, 513, 1201])
+async def test_any_number_of_entries_is_added_and_a_second_time_nothing(database: SqliteDatabase, count: int) -> None:
+    given = entries(count)
+    await database.add(given[: count // 2])
+    for _ in range(2):
+        await database.add(given)
+    assert await database.sum(Question(by=())) == naive(Question(by=()), given)
 
 
 async def test_times_and_flags_are_whole_numbers(database: SqliteDatabase, tmp_path: Path) -> None:
