@@ -15,4 +15,5 @@ choosing.py   what choosing a deployment costs, by their number
 replicas.py   fifty replicas before Azure's limits, in invented time; fleet.py is what it simulates
 plot.py       lines into an SVG
 guard.py      the relay beside the least that a relay can be (reference.py), in bursts.py; costly.py makes it fail
+cold_start.py what starting takes, on a server and on Azure Functions
 """

@@ -41,7 +41,6 @@ BURSTS: dict[str, Burst] = {
     "a short request": short(30),
 }
 
-# What would configure the relay, or measure it too.
 _NOT_FOR_IT = re.compile(
     r"(CHUKEI_|AZURE_|OPENAI_|IDENTITY_|MSI_|STATE_DIRECTORY|COV|(HTTPS?|NO|ALL)_PROXY$)", re.IGNORECASE
 )
@@ -56,6 +55,11 @@ class Relay:
         self._port = port
         self._environment = environment
         self._log = folder / f"{name}.log"
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
@@ -81,7 +85,7 @@ class Relay:
             except ConnectionRefusedError:
                 if self._process.poll() is not None:
                     raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text()}") from None
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.002)
             else:
                 return
 
@@ -100,7 +104,7 @@ class Relay:
 
     def cpu(self) -> float:
         """Return the microseconds of CPU time that its process has used."""
-        return cpu_seconds(self._process.pid) * 1e6
+        return cpu_seconds(self.pid) * 1e6
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -115,9 +119,14 @@ class Cost(msgspec.Struct, frozen=True):
         return self.relay / self.reference
 
 
-def _relays(upstream: int, folder: Path, *, costly: bool) -> list[Relay]:
-    own = {name: value for name, value in os.environ.items() if not _NOT_FOR_IT.match(name)}
-    settings = {
+def plain_environment() -> dict[str, str]:
+    """Return the environment without what would configure a relay, or measure it too."""
+    return {name: value for name, value in os.environ.items() if not _NOT_FOR_IT.match(name)}
+
+
+def configuration(upstream: int, folder: Path) -> dict[str, str]:
+    """Return variables for a relay with all it has by itself: a key, a log, a ledger in SQLite."""
+    return {
         "XDG_STATE_HOME": str(folder),  # where the relay keeps its ledger
         "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{upstream}",
         "AZURE_OPENAI_API_KEY": "upstream-key",
@@ -125,6 +134,10 @@ def _relays(upstream: int, folder: Path, *, costly: bool) -> list[Relay]:
         "CHUKEI_API_KEY": KEY,
         "CHUKEI_LOG__FORMAT": "json",
     }
+
+
+def _relays(upstream: int, folder: Path, *, costly: bool) -> list[Relay]:
+    own, settings = plain_environment(), configuration(upstream, folder)
     port, other = free_port(), free_port()
     program = ["benchmarks.costly", str(port)] if costly else ["chukei", "serve", "--port", str(port)]
     return [
