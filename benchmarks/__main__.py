@@ -52,8 +52,10 @@ def _versions() -> str:
 
 
 def _run(workload: Workload, compared: Sequence[Server], upstream: Upstream, rounds: int) -> Iterator[Result]:
+    everyone = [*compared, None]
     for number in range(rounds):
-        for relay in [*compared, None]:
+        first = number % len(everyone)  # each takes its turn at being first, next, last
+        for relay in everyone[first:] + everyone[:first]:
             if workload.still and relay is not None and relay.slow and number:
                 continue  # it starts afresh each time, which takes long
             name = report.DIRECT if relay is None else relay.name
@@ -75,6 +77,8 @@ class Session:
         self.started: dict[str, starts.Start] = {}
         self.imported: dict[str, starts.Imports] = {}
         self.workers: list[workers.Sample] = []
+
+        print(f"Medians of {self._rounds} interleaved rounds, with their range in parentheses.\n", flush=True)
 
     def start(self) -> None:
         """Measure how relays start."""
@@ -117,6 +121,7 @@ class Session:
     def scale(self) -> None:
         """Measure what a second worker brings."""
         self.workers = workers.run(self._field, self._rounds, quick=self._quick)
+        self.results += workers.results(self.workers)
         print(workers.tables(self.workers), end="\n\n", flush=True)
 
     def summary(self) -> str:

@@ -1,13 +1,18 @@
 """What a second worker brings.
 
-On a machine with two cores, upstream and clients leave no two for the relay. So each process of a relay gets a small
-share of a core and no more: then it is workers that are scarce, and twice the load of one is what two could carry at
-best. How evenly connections fall to two workers is seen in the CPU of each, with and without that limit.
+On a machine with two cores, upstream and clients leave no two for the relay. So besides a run without limits, which
+tells the most where there are cores enough, each process of a relay gets a small share of a core and no more: then it
+is workers that are scarce, and twice the load of one is what two could carry at best. How evenly connections fall to
+two workers is seen in the CPU of each.
 """
 
 import contextlib
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+from msgspec.structs import replace as replace_fields
 
 from benchmarks import gateways, relays
 from benchmarks.field import OURS, Field, note, running
@@ -23,6 +28,8 @@ SHARE = 0.15
 """Of a core, for each worker: so little that even nginx, twice, leaves upstream and clients time to spare."""
 
 _CLIENTS = 64
+_ALL_STARTED_SECONDS = 2.0
+"""The port is open when the first worker is there; by then the others are too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +76,12 @@ def run(field: Field, rounds: int, *, quick: bool) -> list[Sample]:
                 server = make(workers)
                 if server is not None and stack.enter_context(running([server], field.upstream)):
                     servers[name, workers] = server
+        time.sleep(_ALL_STARTED_SECONDS)
         for number in range(rounds):
             for (name, workers), server in servers.items():
                 note(f"{NAME} round {number + 1} of {rounds}: {name}, {workers}")
-                if workers == 2:
-                    samples.append(Sample(name, workers, 0.0, measure(paced, server, field.upstream)))
+                free = (paced, scarce[0]) if workers == 2 else (scarce[0],)
+                samples += [Sample(name, workers, 0.0, measure(one, server, field.upstream)) for one in free]
                 try:
                     with limited(list(tree(server.pid)), SHARE):
                         samples += [
@@ -85,52 +93,65 @@ def run(field: Field, rounds: int, *, quick: bool) -> list[Sample]:
     return samples
 
 
-def gains(samples: Sequence[Sample], relay: str, workload: str) -> list[float]:
+def results(samples: Sequence[Sample]) -> list[Result]:
+    """Return the runs under names that keep them apart from those of other tables."""
+    return [
+        replace_fields(
+            sample.result,
+            relay=f"{sample.relay}, workers: {sample.workers}{', limited' if sample.share else ''}",
+            workload=f"{NAME} {sample.result.workload}",
+        )
+        for sample in samples
+    ]
+
+
+def gains(samples: Sequence[Sample], relay: str, workload: str, share: float = SHARE) -> list[float]:
     """Return how many times the load of one worker two of them carried, for each round."""
-    one, two = (
-        [
-            sample.rate
-            for sample in samples
-            if sample.share and (sample.relay, sample.result.workload, sample.workers) == (relay, workload, workers)
-        ]
-        for workers in (1, 2)
-    )
+    one, two = ([sample.rate for sample in _found(samples, relay, workload, workers, share)] for workers in (1, 2))
     return [more / less for more, less in zip(two, one, strict=False) if less]
 
 
 def tables(samples: Sequence[Sample]) -> str:
     """Return what two workers carry, and how evenly."""
-    parts = [f"### Workers · each with {SHARE:.0%} of a core and no more", _throughput(samples)]
-    balance = [
+    shared = [
         [f"{relay}, {title}", spread([100 * sample.busiest for sample in found], 0)]
         for title, workload, share in (
-            ("100 paced streams, no limit", "A", 0.0),
-            (f"{_CLIENTS} clients, short", "B", SHARE),
-            (f"{_CLIENTS} clients, flood", "C", SHARE),
+            ("100 paced streams", "A", 0.0),
+            (f"short, {_CLIENTS} clients", "B", 0.0),
+            (f"short, {_CLIENTS} clients, limited", "B", SHARE),
+            (f"flood, {_CLIENTS} clients, limited", "C", SHARE),
         )
         for relay in dict.fromkeys(sample.relay for sample in samples)
         if (found := _found(samples, relay, workload, 2, share))
     ]
-    parts.append(table(["of two workers", "the busier one's % of their CPU"], balance))
-    return "\n\n".join(parts)
+    balance = table(["of two workers", "the busier one's % of their CPU"], shared)
+    return f"### Workers\n\nLimited: each to {SHARE:.0%} of a core.\n\n{_throughput(samples)}\n\n{balance}"
 
 
 def _throughput(samples: Sequence[Sample]) -> str:
     rows = []
-    for workload, unit in (("B", "requests/s"), ("C", "events/s")):
+    for workload, share, what in (
+        ("B", 0.0, "short, requests/s"),
+        ("B", SHARE, "short, limited, requests/s"),
+        ("C", SHARE, "flood, limited, events/s"),
+    ):
         for relay in dict.fromkeys(sample.relay for sample in samples):
-            found = {workers: _found(samples, relay, workload, workers, SHARE) for workers in (1, 2)}
-            if not all(found.values()):
+            one, two = (_found(samples, relay, workload, workers, share) for workers in (1, 2))
+            if not one or not two:
                 continue
-            rates = [spread([sample.rate for sample in found[workers]], 0) for workers in (1, 2)]
-            used = [f"{100 * min(sample.used for sample in found[workers]):.0f}" for workers in (1, 2)]
-            wrong = sum(
-                sample.result.tally.lost + sample.result.tally.failed for one in found.values() for sample in one
-            )
-            gain = spread(gains(samples, relay, workload), 2)
-            rows.append([f"{relay}, {unit}", *rates, gain, " / ".join(used), str(wrong)])
-    head = ["relay", "one worker", "two workers", "× one", "% of its limit used, at least", "lost or failed"]
+            rates = [spread([sample.rate for sample in found], 0) for found in (one, two)]
+            costs = [f"{statistics.median(_each(found)):.1f}" for found in (one, two)]
+            used = [f"{100 * min(sample.used for sample in found):.0f}" for found in (one, two)]
+            wrong = sum(sample.result.tally.lost + sample.result.tally.failed for sample in (*one, *two))
+            gain = spread(gains(samples, relay, workload, share), 2)
+            row = [f"{relay}, {what}", *rates, gain, " / ".join(costs), " / ".join(used) if share else "–", str(wrong)]
+            rows.append(row)
+    head = ["relay", "one worker", "two", "× one", "µs CPU each", "% of its limit used, at least", "lost or failed"]
     return table(head, rows)
+
+
+def _each(samples: Sequence[Sample]) -> list[float]:
+    return [sample.result.unit_microseconds for sample in samples]
 
 
 def _found(samples: Sequence[Sample], relay: str, workload: str, workers: int, share: float) -> list[Sample]:

@@ -234,7 +234,7 @@ def test_two_workers_are_compared_with_one_of_the_same_round() -> None:
     ]
     assert workers.gains(samples, "chukei", "B") == [1.9, 2.0]
     assert samples[1].busiest == pytest.approx(2 / 3)
-    assert cells(workers.tables(samples), "chukei, requests/s")[3] == "1.95 (1.90–2.00)"
+    assert cells(workers.tables(samples), "chukei, short, limited, requests/s")[3] == "1.95 (1.90–2.00)"
 
 
 def test_bars_are_medians_of_the_ratios(tmp_path: Path) -> None:
