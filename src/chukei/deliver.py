@@ -90,13 +90,15 @@ class Delivery:
         else:
             self._answer.abort()
 
-    def whole(self, chunk: bytes, framed: bytes) -> bool:
+    def whole(self, framed: bytes, begin: int) -> bool:
         """See the Taker port: what most of a stream is. The loop above stays asleep, whose waking costs as much."""
-        events = self._stream.alike(chunk)
-        if not (events and self._reply.send_now(chunk, framed)):
+        stream = self._stream
+        end = len(framed) - 2
+        events = stream.alike(framed, begin, end)
+        if not (events and self._reply.send_now(framed, begin)):
             return False
-        self._stream.events += events
-        self._passed += len(chunk)
+        stream.events += events
+        self._passed += end - begin
         self._last_read = self._last_sent = self._loop.time()
         return True
 
@@ -109,7 +111,7 @@ class Delivery:
             self._left_over = out
             return False
         if out:
-            if not self._reply.send_now(out):
+            if not self._reply.send_now(out, 0):
                 self._left_over = out
                 return False
             self._passed += len(out)

@@ -62,8 +62,8 @@ class Taker(Protocol):
         """Take what has arrived, and say whether that settles it; else the reader is to look at it."""
         ...
 
-    def whole(self, chunk: bytes, framed: bytes) -> bool:
-        """Take one whole chunk, which ``framed`` shows as it came (RFC 9112 §7.1); False leaves it untouched."""
+    def whole(self, framed: bytes, begin: int) -> bool:
+        """Take one whole chunk as it came, whose data begins at ``begin`` (RFC 9112 §7.1); False leaves it untouched."""
         ...
 
 
@@ -151,10 +151,10 @@ class Reply(Protocol):
         """Send a part of the body at once."""
         ...
 
-    def send_now(self, data: bytes, framed: bytes | None = None) -> bool:
+    def send_now(self, data: bytes, begin: int) -> bool:
         """Send a part of the body without waiting, if that can be done; False leaves it unsent.
 
-        ``framed`` is the same as a chunk of a chunked body (RFC 9112 §7.1), for a reply that is one.
+        ``begin`` is 0, or where the data begins in what is framed as a chunk of a chunked body (RFC 9112 §7.1).
         """
         ...
 

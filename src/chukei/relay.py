@@ -60,8 +60,8 @@ class Stream:
     """The state of one stream.
 
     ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
-    not. ``cap`` bounds one event, and all that is held back before the first output. ``lessons`` is how often the look of
-    events may be learnt; with none, every event is searched.
+    not. ``cap`` bounds one event, and all that is held back before the first output. ``lessons`` is how often the look
+    of events may be learnt; with none, every event is searched.
 
     After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
     before it) and ``complete``. ``response_id`` is what the Responses API calls the answer; ``cause`` is
@@ -133,15 +133,15 @@ class Stream:
         """Take one read and return what may leave now: whole events, unchanged, or ``b""``."""
         return self._pass(self._framer.feed(data))
 
-    def alike(self, data: bytes) -> int:
-        """Return how many events a read is, if it is whole ones like those before it, else 0.
+    def alike(self, data: bytes, begin: int, end: int) -> int:
+        """Return how many events a part of ``data`` is, if it is whole ones like those before it, else 0.
 
         They may leave; whoever lets them leave without ``feed`` adds them to ``events``.
         """
         if self._shape is None or self._framer.pending:
             return 0
-        events, end = self._shape.match(data)
-        return events if end == len(data) else 0
+        events, whole = self._shape.match(data, begin, end)
+        return events if whole == end else 0
 
     def finish(self) -> bytes:
         """Take the end of the upstream's body; return what it completes. An unfinished event is dropped.
@@ -174,7 +174,7 @@ class Stream:
             return self._pass_preamble(block)
         if self.state is State.DONE:
             return b""
-        events, end = self._shape.match(block) if self._shape is not None else (0, 0)
+        events, end = self._shape.match(block, 0, len(block)) if self._shape is not None else (0, 0)
         self.events += events
         return block if end == len(block) else block[:end] + self._pass_unlike(block[end:])
 

@@ -40,34 +40,37 @@ class Shape:
         parts = [event[end:following] for (_, end), following in zip(spans, ends, strict=True)]
         return cls(event[: spans[0][0]], tuple((part[:1], part) for part in parts), event.count(b"\n"))
 
-    def match(self, block: bytes) -> tuple[int, int]:
-        """Return how many events of this shape a block begins with, and where they end.
+    def match(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
+        """Return how many events of this shape stand at ``begin``, before ``end``, and where they end.
 
         Every quotation mark in them belongs to what is known, or is escaped: so no key, and no event, hides in a value.
         """
         before = self._before
-        at, whole, events = 0, 0, 0
-        while block.startswith(before, at):
+        at, whole, events = begin, begin, 0
+        while data.startswith(before, at, end):
             at += len(before)
             for terminator, part in self._behind:
-                end = _end_of(block, at, terminator)
-                if end < 0 or not block.startswith(part, end):
+                stop = data.find(terminator, at, end)
+                if data[stop - 1] == _BACKSLASH or terminator != _QUOTE:
+                    stop = _end_of(data, at, stop, terminator)
+                if stop < 0 or not data.startswith(part, stop, end):
                     break
-                at = end + len(part)
+                at = stop + len(part)
             else:
                 whole = at
                 events += 1
+                if at == end:
+                    break
                 continue
             break
-        return (events, whole) if block.count(b"\n", 0, whole) == events * self._lines else (0, 0)
+        return (events, whole) if data.count(b"\n", begin, whole) == events * self._lines else (0, begin)
 
 
-def _end_of(block: bytes, begin: int, terminator: bytes) -> int:
-    """Return where a value ends; -1 where it does not, or is another kind of value."""
-    end = block.find(terminator, begin)
+def _end_of(data: bytes, begin: int, stop: int, terminator: bytes) -> int:
+    """Return where a value ends that is a number, or a string with an escape before ``stop``; -1 where it does not."""
     if terminator != _QUOTE:
-        return end if block[begin:end].isdigit() else -1
-    if end > begin and block[end - 1] == _BACKSLASH:
-        whole = _STRING.match(block, begin)
-        return whole.end() if whole is not None else -1
-    return end
+        return stop if data[begin:stop].isdigit() else -1
+    if stop <= begin:
+        return stop
+    whole = _STRING.match(data, begin)
+    return whole.end() if whole is not None else -1

@@ -244,7 +244,7 @@ class AsgiReply:
         """See the Reply port."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    def send_now(self, data: bytes, framed: bytes | None = None) -> bool:
+    def send_now(self, data: bytes, begin: int) -> bool:
         """See the Reply port. ASGI has no such thing."""
         return False
 

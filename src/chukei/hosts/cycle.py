@@ -72,8 +72,9 @@ class Client(Protocol):
         """The fields that every answer carries, as lines."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Send; what the kernel does not take waits in memory."""
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """What sends; what the kernel does not take waits in memory."""
         ...
 
     async def drained(self) -> None:
@@ -251,11 +252,12 @@ class Cycle:
         if not self.gone:
             self._client.write(self._framed(data))
 
-    def send_now(self, data: bytes, framed: bytes | None = None) -> bool:
-        """See the Reply port."""
-        if not (self._chunked and self._client.writable) or self._head or self.gone:
+    def send_now(self, data: bytes, begin: int) -> bool:
+        """See the Reply port. What is framed already leaves as it is."""
+        client = self._client
+        if not (self._chunked and client.writable) or self._head or self.gone:
             return False
-        self._client.write(framed or b"%x\r\n%b\r\n" % (len(data), data))
+        client.write(data if begin else b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
     async def finish(self, data: bytes = b"") -> None:

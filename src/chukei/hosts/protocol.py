@@ -79,6 +79,7 @@ class StrictProtocol(asyncio.Protocol):
         """
         self._state.connections.add(self)  # type: ignore[arg-type]
         self._transport = transport
+        self.write = self._transport.write
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.source = str(peer[0])
@@ -192,10 +193,6 @@ class StrictProtocol(asyncio.Protocol):
     def date(self) -> bytes:
         """The fields that every answer carries, as lines."""
         return b"".join([name + b": " + value + b"\r\n" for name, value in self._state.default_headers])
-
-    def write(self, data: bytes) -> None:
-        """See Client."""
-        self._transport.write(data)
 
     async def drained(self) -> None:
         """See Client."""

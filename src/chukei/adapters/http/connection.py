@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
             begin = data.find(b"\n", 0, _SIZE_LINE) + 1
             size = len(data) - begin - 2
             whole = size > 0 and data.startswith(b"%x\r\n" % size) and data.endswith(b"\r\n")
-            if whole and answer.taker.whole(data[begin:-2], data):
+            if whole and answer.taker.whole(data, begin):
                 return
         self._parse(answer, data)
 
