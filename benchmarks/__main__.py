@@ -134,8 +134,7 @@ def main() -> None:
     """Measure and print."""
     arguments = _arguments()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    raise_file_limit()
-    every = workloads(quick=arguments.quick)
+    every = workloads(quick=arguments.quick, files=raise_file_limit())
     wanted = arguments.workload or [*every, workers.NAME]
     chosen = [workload for name, workload in every.items() if name in wanted]
     print(f"{date.today().isoformat()} · {measure.processor()}\n{_versions()}\n", flush=True)  # noqa: DTZ011

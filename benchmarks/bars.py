@@ -25,17 +25,19 @@ def heights(results: Sequence[Result]) -> dict[str, dict[str, float]]:
 
 
 def draw(path: Path, results: Sequence[Result]) -> None:
-    """Draw them, each relay a colour and each workload a group, on a logarithmic scale.
+    """Draw them, each relay a colour and each workload a group, on a logarithmic scale; nothing without nginx.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
+    found = heights(results)
+    if not found:
+        return
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-    found = heights(results)
     groups = [workload for workload in _WORKLOADS if any(workload in one for one in found.values())]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.8), layout="constrained")

@@ -75,7 +75,10 @@ class Server(asyncio.Protocol):
 
     def write_now(self, data: bytes) -> bool:
         """Send from the pacer's thread, while the loop sends nothing; return whether the socket took it all."""
-        return os.write(self._socket, data) == len(data)
+        try:
+            return os.write(self._socket, data) == len(data)
+        except OSError:  # it is full, or the other side has gone
+            return False
 
     def _answer(self, gap: float) -> None:
         self._number = 0

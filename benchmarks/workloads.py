@@ -40,10 +40,14 @@ _UNTIL_TIME_IS_UP = 1_000_000
 _EVERY_20_MS = 20_000
 
 
-def workloads(*, quick: bool) -> dict[str, Workload]:
-    """Return all workloads by name; quick ones are for a look, their figures are coarse."""
+def workloads(*, quick: bool, files: int = 65536) -> dict[str, Workload]:
+    """Return all workloads by name; quick ones are for a look, their figures are coarse.
+
+    ``files`` is how many a process may have open: a relay needs two for each stream.
+    """
     paced, busy = (2, 1.0) if quick else (8, 3.0)
     slow, gap = (500, 1_000_000) if quick else (5000, 2_500_000)
+    slow = min(slow, files // 2 - 100)
 
     def pace(name: str, title: str, streams: int, *, tls: bool = False, share: Workload | None = None) -> Workload:
         events = 50 * paced if streams > 20 else 25 * paced

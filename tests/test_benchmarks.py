@@ -247,3 +247,10 @@ def test_bars_are_medians_of_the_ratios(tmp_path: Path) -> None:
     bars.draw(tmp_path / "one.svg", ROUNDS)
     bars.draw(tmp_path / "two.svg", ROUNDS)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    bars.draw(tmp_path / "three.svg", [result("chukei", "A", 30.0)])
+    assert not (tmp_path / "three.svg").exists()
+
+
+def test_a_machine_that_allows_few_files_gets_fewer_streams() -> None:
+    assert workloads(quick=False)["D"].clients == 5000
+    assert workloads(quick=False, files=4096)["D"].clients == 1948
