@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 from asyncpg.exceptions import InterfaceError, PostgresError
 
 from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS, question_sql, row_of, sums_of, text_of
@@ -80,10 +81,10 @@ class PostgresDatabase:
                 self._ready = True
 
     async def add(self, entries: Sequence[Entry]) -> None:
-        """See the Database port."""
-        rows = [row_of(entry, _itself) for entry in entries]
-        if rows:
-            await self._do(lambda connection: connection.executemany(_ADD, rows))
+        """See the Database port. A batch is one text, which costs the event loop half of what its values would."""
+        rows = msgspec.json.encode([row_of(entry, _itself) for entry in entries]).decode()
+        if entries:
+            await self._do(lambda connection: connection.execute(_ADD, rows))
 
     async def sum(self, question: Question) -> list[Sum]:
         """See the Database port."""
@@ -197,9 +198,27 @@ _MAKE_SCHEMA = (
     "CREATE TABLE IF NOT EXISTS chukei_schema"
     " (version BIGINT NOT NULL PRIMARY KEY, applied TIMESTAMPTZ NOT NULL DEFAULT now())"
 )
+_TYPES = {
+    "time": "timestamptz",
+    "stream": "boolean",
+    "status": "bigint",
+    "input_tokens": "bigint",
+    "cached_tokens": "bigint",
+    "output_tokens": "bigint",
+    "reasoning_tokens": "bigint",
+    "estimated": "boolean",
+    "wasted_tokens": "bigint",
+    "cost": "bigint",
+    "first_token_ms": "double precision",
+    "duration_ms": "double precision",
+    "retries": "bigint",
+    "hedges": "bigint",
+}
+_VALUES = [f"(entry->>{place})::{_TYPES.get(name, 'text')}" for place, name in enumerate(COLUMNS)]
 _ADD = (
     f"INSERT INTO chukei_entries ({', '.join(COLUMNS)})"  # noqa: S608
-    f" VALUES ({', '.join(f'${place + 1}' for place in range(len(COLUMNS)))}) ON CONFLICT (time, id) DO NOTHING"
+    f" SELECT {', '.join(_VALUES)}"
+    " FROM jsonb_array_elements($1::text::jsonb) AS entries (entry) ON CONFLICT (time, id) DO NOTHING"
 )
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
 _ADD_KEY = (
