@@ -11,10 +11,10 @@ from chukei.call import Call
 from chukei.errors import CallerError, RelayError, Unavailable, come_back
 from chukei.estimate import Estimator, cost_of
 from chukei.ids import new_id
-from chukei.limits import MICRO, RATES, Amounts, Grant, Headroom, Limit, Refusal
+from chukei.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
 from chukei.policy import Policy
-from chukei.ports import SETTLED, QuotaStore, StoreAway
+from chukei.ports import QuotaStore, StoreAway
 from chukei.usage import Usage
 
 SHORTLY: Headers = [(b"retry-after", b"2")]

@@ -4,7 +4,7 @@ Money is counted in whole micro-units, millionths of the currency that the confi
 are exact. A price is per million tokens; so tokens times price is micro-units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -92,6 +92,18 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     headroom: tuple[Headroom, ...] = ()
+
+
+class _Settled:
+    """Something to wait for that is over."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+SETTLED = _Settled()
+"""What a store returns that has settled a reservation at once."""
 
 
 @dataclass(frozen=True, slots=True)

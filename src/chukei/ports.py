@@ -3,7 +3,7 @@
 Adapters implement the upstream side, hosts the client's side, tests both.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -63,7 +63,7 @@ class Taker(Protocol):
         ...
 
     def whole(self, framed: bytes, begin: int) -> bool:
-        """Take one whole chunk as it came, whose data begins at ``begin`` (RFC 9112 §7.1); False leaves it untouched."""
+        """Take one whole chunk as it came, with its data at ``begin`` (RFC 9112 §7.1); False leaves it untouched."""
         ...
 
 
@@ -204,18 +204,6 @@ class ClientGone(Exception):
     """The client left; there is nobody to answer."""
 
 
-class _Settled:
-    """Something to wait for that is over."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
-
-
-SETTLED = _Settled()
-"""What a store returns that has settled a reservation at once."""
-
-
 class QuotaStore(Protocol):
     """Where the accounts of callers, groups and of everything are kept: this process's memory, or Redis for replicas.
 
@@ -236,8 +224,8 @@ class QuotaStore(Protocol):
     def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
         """Correct a reservation to what was used and give its slots back. A second time does nothing.
 
-        Never raises; while the store is away it is kept and done later, as long as that still matters. ``SETTLED``
-        where nothing has to be waited for.
+        Never raises; while the store is away it is kept and done later, as long as that still matters.
+        ``limits.SETTLED`` where nothing has to be waited for.
         """
         ...
 

@@ -20,8 +20,7 @@ from chukei.adapters.redis_quota_script import (
     read_look,
     scripts,
 )
-from chukei.limits import Amounts, Grant, Headroom, Limits, Refusal, Subject
-from chukei.ports import SETTLED
+from chukei.limits import SETTLED, Amounts, Grant, Headroom, Limits, Refusal, Subject
 from chukei.quota import DAY_MS, KEPT_SECONDS, LEASE_MS, MOST, SLOT_MS, SLOTS, wanted
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
-from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
-from chukei.ports import SETTLED, Clock
+from chukei.limits import SETTLED, Amounts, Grant, Headroom, Refusal, Subject
+from chukei.ports import Clock
 from chukei.quota import (
     CONCURRENT,
     KEPT_SECONDS,

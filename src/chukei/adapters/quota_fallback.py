@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from chukei.limits import RATES, Amounts, Grant, Headroom, Limit, Limits, Refusal, Subject
-from chukei.ports import SETTLED, QuotaStore, StoreAway
+from chukei.limits import RATES, SETTLED, Amounts, Grant, Headroom, Limit, Limits, Refusal, Subject
+from chukei.ports import QuotaStore, StoreAway
 from chukei.quota import MINUTE_SECONDS
 
 logger = logging.getLogger(__name__)
