@@ -21,6 +21,9 @@ _CONFIGURATION = """\
 [server]
 port = {port}
 
+[auth]
+api_key = {{ env = "SHARED_KEY" }}
+
 [stores]
 quota = "{quota}"
 ledger = {ledger}
@@ -91,7 +94,12 @@ def chukei(
         + "".join(_DEPLOYMENT.format(name=one, endpoint=upstream.address(tls=tls), model=MODEL) for one in names)
     )
     environment = {key: value for key, value in os.environ.items() if not _OURS.match(key)}
-    environment |= {"UPSTREAM_KEY": "upstream-key", "LEDGER": stores.ledger or "", "XDG_STATE_HOME": str(place)}
+    environment |= {
+        "SHARED_KEY": "shared-by-nobody-here",
+        "UPSTREAM_KEY": "upstream-key",
+        "LEDGER": stores.ledger or "",
+        "XDG_STATE_HOME": str(place),
+    }
     if tree is not None:
         environment["PYTHONPATH"] = str(tree.resolve() / "src")
     keys = place / "keys"

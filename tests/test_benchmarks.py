@@ -1,6 +1,8 @@
 """The benchmark runs, and loses nothing; how long anything takes is not judged here."""
 
+import contextlib
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from benchmarks import bars, events, load, report, starts, targets, workers
+from benchmarks import bars, events, load, relays, report, starts, targets, workers
 from benchmarks.measure import Result, measure
 from benchmarks.process import cpu_by_process, cpu_seconds
 from benchmarks.quota import limited
@@ -51,6 +53,29 @@ def test_clients_and_upstream_understand_each_other(tls: bool, events: int, gap:
     with Upstream(tmp_path) as upstream:
         found = measure(workload, None, upstream).tally
     assert (found.requests, found.events, found.lost, found.failed) == (10, 10 * events, 0, 0)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_relay_that_is_measured_has_everything_on(tls: bool, tmp_path: Path) -> None:
+    with Upstream(tmp_path) as upstream:
+        relay = relays.chukei("chukei", upstream, tmp_path, tls=tls, callers=3, deployments=2)
+        assert relay.keys is not None
+        with relay:
+            found = measure(replace(PACED, callers=3, tls=tls), relay, upstream).tally
+            relay.keys.write_text("nobody's")
+            refused = measure(PACED, relay, upstream).tally
+    assert (found.requests, found.events, found.lost, found.failed) == (10, 200, 0, 0)
+    assert (refused.requests, refused.failed) == (10, 10)
+    place = relay.keys.parent
+    with contextlib.closing(sqlite3.connect(place / "ledger.db")) as ledger:
+        rows = ledger.execute("SELECT caller, deployment, output_tokens, cost FROM chukei_entries WHERE status = 200")
+        callers, deployments, tokens, costs = map(set, zip(*rows, strict=True))
+    assert callers == {"caller-0", "caller-1", "caller-2"}
+    assert deployments <= {"d0", "d1"}
+    assert tokens == {400}
+    assert min(costs) > 0
+    logged = [msgspec.json.decode(line) for line in (place / "log").read_text().splitlines() if line.startswith("{")]
+    assert sum(line.get("event") == "request" for line in logged) >= 10
 
 
 def test_time_that_is_up_ends_the_clients_after_their_answers(tmp_path: Path) -> None:
