@@ -156,7 +156,7 @@ class FakeReply:
             self._arrived.notify_all()
         await self.reading.wait()
 
-    def send_now(self, data: bytes) -> bool:
+    def send_now(self, data: bytes, begin: int) -> bool:
         return False
 
     async def finish(self, data: bytes = b"") -> None:

@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 from tests.fakes import FakeReply
 
-from chukei.adapters.http.connection import Connection, HttpAnswer
+from chukei.adapters.http.answer import HttpAnswer
+from chukei.adapters.http.connection import Connection
 from chukei.config import StreamSettings
 from chukei.connect import Opened
 from chukei.deliver import Delivery
@@ -47,10 +48,10 @@ class BusyReply(FakeReply):
         self.started = True
         self._at_once = at_once
 
-    def send_now(self, data: bytes) -> bool:
+    def send_now(self, data: bytes, begin: int) -> bool:
         if not (self._at_once.pop(0) if self._at_once else True):
             return False
-        self.sent.append(data)
+        self.sent.append(data[begin:-2] if begin else data)
         return True
 
 

@@ -12,6 +12,7 @@ Where things are, in the order in which a request meets them:
     pool/        which deployment answers? how all of them are doing
     attempt      one deployment asked; capabilities says what its API knows
     connect      until the first event: every failure is still a plain error
+    heartbeat    comments while nothing has come yet
     deliver      from the first event to the last: the clock that watches both sides
     relay        the state of one stream, over sse (framing), shape (events that look alike), events and usage (tokens);
                  plaintext for the simple form

@@ -9,14 +9,13 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
 from chukei.admin import Admin
 from chukei.admission import Admission
-from chukei.attempt import Begun
 from chukei.auth import ANONYMOUS, Gatekeeper
 from chukei.config import Settings
 from chukei.connect import Opened, error_of_event
@@ -25,6 +24,7 @@ from chukei.deliver import Delivery, deliver_whole
 from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
 from chukei.exchange import Exchange
 from chukei.failover import Failover
+from chukei.heartbeat import STREAM_HEADERS, Heartbeat
 from chukei.model import Dialect, End, Headers, Model, Operation, header
 from chukei.pages import Pages, Visit
 from chukei.policy import Policies, Policy
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 1.0
 """How long the last words to a client may take when the relay is shutting down."""
-
-_STREAM_HEADERS: Headers = [*wire.UNBUFFERED, (b"x-content-type-options", b"nosniff")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +177,11 @@ class Gateway:
         """Have a deployment begin to answer, and deliver."""
         record = exchange.record
         opening = self._services.failover.open(call, record, model)
-        begun = await (self._await_first_event(opening, record, reply, headers) if call.stream else opening)
+        if call.stream:
+            with Heartbeat(reply, record, headers, self._settings.stream.heartbeat_seconds):
+                begun = await opening
+        else:
+            begun = await opening
         shows = policy.rules.see_deployment
         if self._settings.pool.deployment_header if shows is None else shows:
             headers.append((b"x-chukei-deployment", begun.lease.deployment.name.encode("ascii", "replace")))
@@ -195,28 +197,6 @@ class Gateway:
             raise
         begun.close()
 
-    async def _await_first_event(
-        self, opening: Coroutine[None, None, Begun], record: RequestRecord, reply: Reply, headers: Headers
-    ) -> Begun:
-        """Wait for the first output; when that takes long, keep the connection alive with comments meanwhile."""
-        task = asyncio.create_task(opening)
-        try:
-            while True:
-                await asyncio.wait({task}, timeout=self._settings.stream.heartbeat_seconds)
-                if task.done():
-                    return task.result()
-                if not reply.started:
-                    record.status = 200
-                    await reply.start(200, [wire.EVENT_STREAM, *_STREAM_HEADERS, *headers])
-                await reply.send(sse.HEARTBEAT)
-        except BaseException:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-            elif not task.cancelled() and task.exception() is None:
-                task.result().drop()
-            raise
-
     async def _deliver(
         self, exchange: Exchange, call: calls.Call, opened: Opened, reply: Reply, headers: Headers
     ) -> None:
@@ -229,7 +209,7 @@ class Gateway:
         if not reply.started:
             down = wire.headers_down(opened.answer.headers, limits=not exchange.own_limits)
             record.status = 200
-            await reply.start(200, [*down, *_STREAM_HEADERS, *headers])
+            await reply.start(200, [*down, *STREAM_HEADERS, *headers])
         delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)
         try:
             await delivery.run(opened.first)

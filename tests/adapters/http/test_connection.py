@@ -8,7 +8,7 @@ from tests.adapters.servers import LocalServer, Peer, answers
 from tests.fakes import bytewise
 from tests.live.relays import eventually
 
-from chukei.adapters.http.connection import HIGH_WATER, MAX_HEADER_BYTES
+from chukei.adapters.http.answer import HIGH_WATER, MAX_HEADER_BYTES
 from chukei.errors import UpstreamError
 from chukei.model import End
 

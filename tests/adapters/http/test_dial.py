@@ -11,7 +11,7 @@ from tests.adapters.http.test_client import OK, whole
 from tests.adapters.servers import LocalServer, Peer, Proxy, answers
 
 from chukei.adapters.http.client import HttpClient
-from chukei.adapters.http.connection import HttpAnswer
+from chukei.adapters.http.answer import HttpAnswer
 from chukei.adapters.http.dial import tls_context
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError

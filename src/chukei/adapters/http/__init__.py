@@ -2,6 +2,7 @@
 
 client.py      the pool: which connection a request gets, and when one is given up
 dial.py        opening a connection: TCP, TLS, proxies
-connection.py  one connection and the answers that arrive on it
+connection.py  one connection
+answer.py      the answer that arrives on it
 proxies.py     which proxy an address needs
 """

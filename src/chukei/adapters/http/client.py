@@ -5,7 +5,8 @@ import ssl
 from collections.abc import Callable
 from functools import cache, partial
 
-from chukei.adapters.http.connection import Connection, HttpAnswer
+from chukei.adapters.http.answer import HttpAnswer
+from chukei.adapters.http.connection import Connection
 from chukei.adapters.http.dial import Dialer, tls_context
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError

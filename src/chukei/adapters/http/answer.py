@@ -1,0 +1,213 @@
+"""The answer that arrives on a connection.
+
+Bytes wait in it until someone reads; above a high-water mark the socket is not read, so that a slow client slows its
+upstream and no buffer grows.
+"""
+
+import asyncio
+from typing import Protocol
+
+from chukei.errors import UpstreamError
+from chukei.model import End, Headers
+from chukei.ports import Taker
+
+HIGH_WATER = 64 * 1024
+"""Bytes that may wait to be read. One event is about half a kilobyte, so this is a hundred events or more."""
+
+MAX_HEADER_BYTES = 64 * 1024
+"""Azure OpenAI sends about 2 KB of headers; a server that sends this much is not one."""
+
+LINGER = 1.0
+"""Seconds that a finished answer may take to end its body before its connection is closed instead of reused."""
+
+
+class Carrier(Protocol):
+    """The connection as an answer needs it."""
+
+    def pause(self, paused: bool) -> None:
+        """Stop or resume reading."""
+        ...
+
+    def release(self) -> None:
+        """Take the connection back after a complete answer."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+
+class HttpAnswer:
+    """An answer that arrives. Implements the Answer port."""
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_error",
+        "_header_bytes",
+        "_lingering",
+        "_paused",
+        "_size",
+        "_taker",
+        "_waiter",
+        "complete",
+        "headers",
+        "received",
+        "status",
+        "taker",
+        "until_close",
+    )
+
+    def __init__(self, connection: Carrier) -> None:
+        self._connection: Carrier | None = connection
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._paused = False
+        self._header_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._taker: Taker | None = None
+        self.taker: Taker | None = None  # while it stands ready
+        self._error: UpstreamError | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self.status = 0
+        self.headers: Headers = []
+        self.complete = False
+        self.received = False
+        self.until_close = False
+
+    async def head(self) -> None:
+        """Wait for status and headers."""
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self) -> bytes | None:
+        """See the Answer port."""
+        if not self._chunks and not self.complete and self._error is None:
+            await self._wait()
+        if self._chunks:
+            data = self._take()
+            if self._paused:
+                self._paused = False
+                self._connection_pause(False)
+            return data
+        if self.complete:
+            return b""
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def _take(self) -> bytes:
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size = 0
+        return data
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        self.taker = self._taker
+        try:
+            await self._waiter
+        finally:
+            self._waiter = self.taker = None
+
+    def wake(self) -> None:
+        """See the Answer port."""
+        self.taker = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def divert(self, taker: Taker | None) -> None:
+        """See the Answer port."""
+        self._taker = taker
+
+    def notify(self) -> None:
+        """Let a waiting reader look again, unless what has come is settled without it."""
+        taker = self.taker
+        if taker is not None:
+            plain = self._chunks and not self.complete and self._error is None and not self._paused
+            if plain and taker.some(self._take()):
+                return
+        self.wake()
+
+    def finish(self) -> None:
+        """See the Answer port."""
+        connection = self._connection
+        if connection is None or self._lingering is not None:
+            return
+        if self.complete:
+            self._connection = None
+            connection.release()
+        elif self._error is not None or self.until_close:
+            self.abort()
+        else:
+            self._chunks.clear()
+            self._connection_pause(False)
+            self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
+
+    def abort(self) -> None:
+        """See the Answer port."""
+        connection, self._connection = self._connection, None
+        if self._lingering is not None:
+            self._lingering.cancel()
+        if connection is not None:
+            connection.abort()
+
+    def _connection_pause(self, paused: bool) -> None:
+        if self._connection is not None:
+            self._connection.pause(paused)
+
+    # What the connection calls.
+
+    def fail(self, message: str, end: End) -> None:
+        """Note that the answer broke; bytes that came before are still read first."""
+        if self._error is None and not self.complete:
+            fresh = not self.received
+            self._error = UpstreamError(end.value, message, end=end, fresh=fresh)
+        if self._lingering is not None:
+            self.abort()
+
+    def add_header(self, name: bytes, value: bytes) -> None:
+        """Keep one header field."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
+            self.abort()
+        elif not self.status:
+            self.headers.append((name, value))
+
+    def begin(self, status: int) -> None:
+        """Take the status that ends the headers."""
+        if status < 200 or self._error is not None:
+            self.headers.clear()
+            return
+        names = {name for name, _ in self.headers}
+        self.until_close = names.isdisjoint({b"content-length", b"transfer-encoding"}) and status not in (204, 304)
+        self.status = status
+
+    def add_body(self, data: bytes) -> None:
+        """Keep body bytes until they are read."""
+        if self._lingering is not None:
+            self.abort()  # more than the end was still to come
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER and not self._paused:
+            self._paused = True
+            self._connection_pause(True)
+
+    def end(self) -> None:
+        """Take the end of the message; that of an interim answer means nothing."""
+        if not self.status:
+            return
+        self.complete = True
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+            self.finish()
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "broken" if self._error else "arriving"
+        return f"<HttpAnswer {self.status or '-'} {state}>"
