@@ -57,6 +57,10 @@ def workload_tables(workload: Workload, results: Sequence[Result]) -> str:
     return "\n\n".join(parts)
 
 
+def _shown(name: str) -> str:
+    return "no relay" if name == DIRECT else name
+
+
 def _costs(workload: Workload, found: dict[str, list[Result]]) -> str:
     yardsticks = [name for name in YARDSTICKS if name in found]
     unit = "event" if workload.streams else "request"
@@ -69,7 +73,7 @@ def _costs(workload: Workload, found: dict[str, list[Result]]) -> str:
         costs += [spread(ratios(runs, found[other]), 2) for other in yardsticks]
         if name == DIRECT:
             costs = ["–"] * len(costs)
-        rows.append([name, *costs, spread(per_second, 0), wrong])
+        rows.append([_shown(name), *costs, spread(per_second, 0), wrong])
     head = ["relay", f"µs CPU per {unit}", *(f"× {name}" for name in yardsticks), f"{unit}s/s", "lost / failed"]
     return table(head, rows)
 
@@ -79,7 +83,7 @@ def _memory(found: dict[str, list[Result]]) -> str:
     for name, runs in found.items():
         per_stream = spread([kib_per_stream(run) for run in runs], 1) if name != DIRECT else "–"
         wrong = f"{sum(run.tally.lost for run in runs)} / {sum(run.tally.failed for run in runs)}"
-        rows.append([name, f"{min(run.tally.open for run in runs):,}", per_stream, wrong])
+        rows.append([_shown(name), f"{min(run.tally.open for run in runs):,}", per_stream, wrong])
     return table(["relay", "streams open at once", "KiB per stream", "lost / failed"], rows)
 
 
@@ -106,7 +110,7 @@ def _delays(found: dict[str, list[Result]]) -> str:
             cells.append(spread([value(run) for run in runs], digits))
             more = added(runs, found.get(DIRECT, []), value)
             cells.append(spread(more, digits) if more and name != DIRECT else "–")
-        rows.append([name, *cells])
+        rows.append([_shown(name), *cells])
     return table(head, rows)
 
 

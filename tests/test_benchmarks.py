@@ -218,7 +218,7 @@ def test_ratios_are_taken_within_each_round() -> None:
     assert cells(text, "chukei") == [
         "chukei", "36.0 (30.0–40.0)", "2.00 (2.00–2.50)", "1.00 (0.80–1.20)", "500 (500–500)", "0 / 0",
     ]  # fmt: skip
-    assert cells(text, "direct")[1:4] == ["–", "–", "–"]
+    assert cells(text, "no relay")[1:4] == ["–", "–", "–"]
     assert "LiteLLM: only 10 streams" in text
 
 
