@@ -50,9 +50,9 @@ def _value(call: Call, kind: str, session_header: bytes) -> bytes | None:
     if kind == "user":
         return body.raw("safety_identifier") or body.raw("user")
     for name in _PROMPTS:
-        prompt = body.raw(name)
-        if prompt is not None and len(prompt) >= PREFIX_BYTES:
-            return prompt[:PREFIX_BYTES]
+        prompt = body.beginning(name, PREFIX_BYTES)
+        if prompt is not None:
+            return prompt
     return None
 
 

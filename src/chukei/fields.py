@@ -65,6 +65,18 @@ class Fields:
         found = bytes(value)
         return None if found == b"null" else found
 
+    def begins_with(self, name: str, pattern: re.Pattern[bytes]) -> bool:
+        """Whether a field's JSON, as it came, begins with a pattern; for values that are too long to be copied."""
+        place = self._places.get(name)
+        return place is not None and pattern.match(self._raw, place[1], place[2]) is not None
+
+    def beginning(self, name: str, length: int) -> bytes | None:
+        """Return the first bytes of a field's JSON, as it came, where it has so many; else None."""
+        place = self._places.get(name)
+        if place is None or place[2] - place[1] < length:
+            return None
+        return self._raw[place[1] : place[1] + length]
+
     def text(self, name: str) -> str | None:
         """Return a string field, or None where it is missing or null."""
         value = self._decoded(name)
@@ -176,14 +188,15 @@ class Fields:
         named = {sent_as: name for name, sent_as in self._renamed.items()}
         kept = len(self._places) - len(self._moved) + len(named)
         added = [msgspec.json.encode(name) + b":" + value for name, value in self._added.items()]
-        parts = [self._raw[: self._open], b",".join(added)]
+        view = memoryview(self._raw)  # parts of it are not copied before they are joined
+        parts: list[bytes | memoryview] = [view[: self._open], b",".join(added)]
         if added and kept:
             parts.append(b",")
         position = self._open
         for start, end, new in self._edits(named, kept):
-            parts += (self._raw[position:start], new)
+            parts += (view[position:start], new)
             position = end
-        parts.append(self._raw[position:])
+        parts.append(view[position:])
         return b"".join(parts)
 
 
@@ -217,7 +230,7 @@ def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _
         key = _KEY.match(raw, position)
         assert key is not None
         name = key[1].decode() if b"\\" not in key[1] else msgspec.json.decode(b'"' + key[1] + b'"', type=str)
-        value = bytes(values[name])
+        value = memoryview(values[name])  # which may be a megabyte of prompt: not copied
         end = key.end() + len(value)
         # The parser keeps the last of two fields of one name; then the first one's bytes differ, or the name returns.
         if name in places or not raw.startswith(value, key.end()):

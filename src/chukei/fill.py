@@ -3,6 +3,7 @@
 Everything is spliced into the client's own bytes; what it did send stays as it was, unless a cap lowers it.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -12,6 +13,9 @@ from chukei.errors import CallerError
 from chukei.fields import Fields
 from chukei.model import Model, Operation
 from chukei.wire import CHAT, RESPONSES
+
+
+_NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb"\[[ \t\n\r]*\]"))
 
 
 class _Role(msgspec.Struct):
@@ -26,12 +30,11 @@ def check(fields: Fields, operation: Operation) -> None:
     """
     if operation is not CHAT:
         return
-    messages = fields.raw("messages")
-    if messages is None:
+    if "messages" not in fields or fields.begins_with("messages", _NULL):
         raise CallerError(400, "missing_messages", "'messages' is missing: send a list of messages.", param="messages")
-    if messages[:1] != b"[":
+    if not fields.begins_with("messages", _LIST):
         raise CallerError(400, "invalid_type", "'messages' must be a list of messages.", param="messages")
-    if not messages[1:-1].strip():
+    if fields.begins_with("messages", _EMPTY):
         raise CallerError(400, "missing_messages", "'messages' is empty: send at least one message.", param="messages")
 
 
