@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from hiredis import HiredisError, Reader, ReplyError
@@ -95,9 +96,11 @@ class Line(asyncio.Protocol):
         self._give_up()
 
     async def close(self) -> None:
-        """End, and wait until the connection is closed."""
+        """End, and wait until the connection is closed, for a second at most."""
         self.end(ConnectionError("closed"))
-        await self._closed.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMMAND_SECONDS):
+                await self._closed.wait()
 
     def _give_up(self) -> None:
         calls = [*self._asked, *self._next]
