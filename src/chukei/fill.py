@@ -14,7 +14,6 @@ from chukei.fields import Fields
 from chukei.model import Model, Operation
 from chukei.wire import CHAT, RESPONSES
 
-
 _NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb"\[[ \t\n\r]*\]"))
 
 

@@ -1,5 +1,6 @@
 """The relay as a server: uvicorn with our strict protocol, in one process or several that share a socket."""
 
+import gc
 import signal
 import socket
 import sys
@@ -102,4 +103,5 @@ def worker_application() -> Application:
     application = from_environment()
     log = application.settings.log
     configure_logging(log.format, log.level, terminal=sys.stderr.isatty())
+    gc.freeze()  # what the imports made stays for good, so collecting garbage need not look at it
     return application
