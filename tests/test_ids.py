@@ -32,9 +32,9 @@ FORKED = """
 import os
 from chukei.ids import new_id
 child = os.fork()
-print(new_id(), flush=True)
 if child:
     os.waitpid(child, 0)
+print(new_id())
 """
 
 
