@@ -196,6 +196,8 @@ class Client(asyncio.Protocol):
         """Count answers that never came as failed."""
         load = self._load
         load.tally.failed += self._left
+        if self._left:
+            load.tally.lost += load.count - self._number
         load.ended()
 
 

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 import time
 from typing import cast
 
@@ -74,7 +75,7 @@ class Server(asyncio.Protocol):
         self._transport.write(data)
 
     def write_now(self, data: bytes) -> bool:
-        """Send from the pacer's thread, while the loop sends nothing; return whether the socket took it all."""
+        """Send at once, on any thread, while nothing is on its way; return whether the socket took it all."""
         try:
             return os.write(self._socket, data) == len(data)
         except OSError:  # it is full, or the other side has gone
@@ -85,8 +86,9 @@ class Server(asyncio.Protocol):
         if self._events == 0:
             self.write(_ANSWER)
             return
+        send = self.write_now if gap else self.write  # a transport may keep what it is given while the pacer overtakes
         for part in _BEGINNING:
-            self.write(part)
+            send(part)
         if gap:
             self._pacer.add(gap, self._tick)
         else:
@@ -149,34 +151,42 @@ class TlsServer(Server):
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
         self._greeted = False
+        self._one_at_a_time = threading.Lock()  # OpenSSL allows one thread in a connection
 
     def data_received(self, data: bytes) -> None:
         """Decrypt."""
-        self._in.write(data)
-        try:
-            if not self._greeted:
-                self._tls.do_handshake()
-                self._greeted = True
-            while plain := self._tls.read(_READ):
-                super().data_received(plain)
-            self._transport.close()  # the client has said goodbye
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError:
-            self._transport.abort()
-            return
-        if self._out.pending:  # what the handshake has to say
-            self._transport.write(self._out.read())
+        plain, ended = bytearray(), False
+        with self._one_at_a_time:
+            self._in.write(data)
+            try:
+                if not self._greeted:
+                    self._tls.do_handshake()
+                    self._greeted = True
+                while part := self._tls.read(_READ):
+                    plain += part
+                ended = True  # the client has said goodbye
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                ended = True
+            if self._out.pending:  # what the handshake has to say
+                super().write_now(self._out.read())
+        if plain:
+            super().data_received(bytes(plain))
+        elif ended:
+            self._transport.close()
 
     def write(self, data: bytes) -> None:
-        """Encrypt and send."""
-        self._tls.write(data)
-        super().write(self._out.read())
+        """Encrypt and send from the loop."""
+        with self._one_at_a_time:
+            self._tls.write(data)
+            super().write(self._out.read())
 
     def write_now(self, data: bytes) -> bool:
-        """Encrypt and send; no client speaks while it is answered, so nothing else uses the connection meanwhile."""
-        self._tls.write(data)
-        return super().write_now(self._out.read())
+        """Encrypt and send at once, on any thread."""
+        with self._one_at_a_time:
+            self._tls.write(data)
+            return super().write_now(self._out.read())
 
 
 async def main(port: int, tls_port: int | None = None, certificate: str | None = None) -> None:
