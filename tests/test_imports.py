@@ -26,7 +26,7 @@ TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 
 ONLY_WHERE_CONFIGURED = {
     "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal", "redis", "requests",
-    "chukei.adapters.entra", "chukei.adapters.postgres", "chukei.adapters.postgres_errors",
+    "chukei.admin", "chukei.adapters.entra", "chukei.adapters.postgres", "chukei.adapters.postgres_errors",
     "chukei.adapters.quota_fallback", "chukei.adapters.redis_board", "chukei.adapters.redis_client",
     "chukei.adapters.redis_quota", "chukei.adapters.signing_keys", "chukei.hosts.simulated", "chukei.simulator",
     "importlib.resources",  # the chat page's

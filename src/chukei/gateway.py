@@ -11,10 +11,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
-from chukei.admin import Admin
 from chukei.admission import Admission
 from chukei.auth import ANONYMOUS, Gatekeeper
 from chukei.config import Settings
@@ -32,6 +32,9 @@ from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
 from chukei.routes import Page, Route
 from chukei.telemetry import RequestRecord
+
+if TYPE_CHECKING:  # it is imported where it is configured
+    from chukei.admin import Admin
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Services:
     pages: Pages
     hooks: Sequence[Hook]
     clock: Clock
-    admin: Admin | None = None
+    admin: "Admin | None" = None
 
 
 class Gateway:

@@ -68,16 +68,16 @@ class RequestParser:
         self._parse(data)
         limit = self._max_header_bytes
         if self.head_bytes > limit and not self._refused:
-            self._refuse(431, "headers_too_large", f"The request's headers exceed {limit} bytes.")
+            self._refuse(CallerError(431, "headers_too_large", f"The request's headers exceed {limit} bytes."))
 
     def close(self) -> None:
         """Let go of the parser, which refers to this object as well."""
         self._refused = True
         self._parser = None
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, error: CallerError) -> None:
         self._refused = True
-        self._receiver.refuse(CallerError(status, code, message))
+        self._receiver.refuse(error)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -86,7 +86,7 @@ class RequestParser:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except HttpParserError:
             if not self._refused:
-                self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
+                self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Read on in HTTP/1.1 after an offer to upgrade, as a server may (RFC 9110 §7.8).
@@ -123,7 +123,7 @@ class RequestParser:
         if self.in_head:
             self._headers.append((name.lower(), value.strip(b" \t")))
         else:
-            self._refuse(400, "ambiguous_request", "Fields behind a chunked body are not accepted.")
+            self._refuse(CallerError(400, "ambiguous_request", "Fields behind a chunked body are not accepted."))
 
     def on_headers_complete(self) -> None:
         """Refuse what no HTTP/1.1 client sends, then begin the request."""
@@ -135,7 +135,7 @@ class RequestParser:
         version = self._parser.get_http_version()
         fault = self._fault_of_the_request_line(version)
         if fault is not None:
-            self._refuse(400, "ambiguous_request", fault)
+            self._refuse(CallerError(400, "ambiguous_request", fault))
             return
         path, query = self._target()
         method = self._parser.get_method().decode("ascii")
