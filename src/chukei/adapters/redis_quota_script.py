@@ -38,8 +38,6 @@ SERVER_TIME = "redis.call('TIME')"
 SETTLED_SECONDS = 120
 """How long it is remembered that a reservation was settled: longer than a connection that hangs."""
 
-Key = str
-
 _BEGIN = """
 local clock = @TIME@
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -223,13 +221,12 @@ class Words:
     ``lasting`` is for how many seconds after a reservation its settling matters.
     """
 
-    __slots__ = ("_held", "_keys", "_leases", "_reserve", "_settle", "lasting", "limits", "scripts")
+    __slots__ = ("_held", "_keys", "_leases", "_reserve", "_settle", "lasting", "limits")
 
     def __init__(self, namespace: str, scripts: Scripts, limits: Sequence[Wanted]) -> None:
         tag = f"{{{namespace}:quota}}"
         names = {name: number for number, name in enumerate(dict.fromkeys(limit.subject for limit in limits), 1)}
         self.limits = limits
-        self.scripts = scripts
         self.lasting = KEPT_SECONDS if any(KINDS[limit.kind] not in RATES for limit in limits) else MINUTE_SECONDS
         self._held = f"{tag}:held:"
         self._leases = [f"{tag}:leases:{limit.subject}" for limit in limits if limit.kind == CONCURRENT]
@@ -250,23 +247,14 @@ class Words:
 
     def _filled(self, around: tuple[bytes, bytes], id: str, amounts: Amounts) -> bytes:
         """Return a command. The text is put together by hand, for this is done twice for each request."""
-        tokens, money = str(clamped(amounts.tokens)), str(clamped(amounts.money))
+        front, back = around
         held, name = f"{self._held}{id}".encode(), id.encode()
-        return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
-            around[0],
-            len(held),
-            held,
-            self._keys,
-            len(name),
-            name,
-            len(tokens),
-            tokens.encode(),
-            len(money),
-            money.encode(),
-            around[1],
-        )
+        t, m = b"%d" % clamped(amounts.tokens), b"%d" % clamped(amounts.money)
+        key = b"$%d\r\n%b\r\n%b" % (len(held), held, self._keys)
+        own = b"$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(t), t, len(m), m)
+        return front + key + own + back
 
-    def leases(self, id: str) -> list[Key]:
+    def leases(self, id: str) -> list[str]:
         """Return the keys for renewing a reservation's leases; none where it has none."""
         return [f"{self._held}{id}", *self._leases] if self._leases else []
 
@@ -297,14 +285,12 @@ def read_look(limits: Sequence[Wanted], answer: Sequence[int]) -> tuple[Headroom
 
     It is what ``headroom_of`` says, with what does not change from request to request worked out once.
     """
-    ms, left, at = answer[1], [], 2
-    for subject, kind, most in limits:
-        used, newest = answer[at], answer[at + 1]
-        at += 2
-        if kind == CONCURRENT:
-            reset = CONCURRENT_SECONDS if used else 0.0
-        else:
-            reset = (_gone_at(kind, newest) - ms) / 1000 if newest >= 0 else 0.0
+    ms, left = answer[1], []
+    for at, (subject, kind, most) in enumerate(limits, 1):
+        used, newest = answer[2 * at], answer[2 * at + 1]
+        reset = (_gone_at(kind, newest) - ms) / 1000 if newest >= 0 else 0.0
+        if kind == CONCURRENT and used:
+            reset = CONCURRENT_SECONDS
         left.append(Headroom(subject, KINDS[kind], most, most - used if used < most else 0, reset))
     return tuple(left)
 
