@@ -174,20 +174,39 @@ class Stream:
             return self._pass_preamble(block)
         if self.state is State.DONE:
             return b""
-        events, end = self._shape.match(block, 0, len(block)) if self._shape is not None else (0, 0)
-        self.events += events
-        return block if end == len(block) else block[:end] + self._pass_unlike(block[end:])
+        known = self._pass_known(block)
+        return block if known == len(block) else block[:known] + self._pass_unlike(block[known:])
+
+    def _pass_known(self, block: bytes) -> int:
+        """Count the events that a block begins with, as far as they look alike or teach how they look.
+
+        Return where they end.
+        """
+        at, end = 0, len(block)
+        while at < end:
+            if self._shape is not None:
+                events, at = self._shape.match(block, at, end)
+                self.events += events
+            if at == end or not self._lessons:
+                break
+            event = sse.first(block, at)
+            if self._is_marked(event):
+                break
+            self._lessons -= 1
+            self._shape = Shape.of(event)
+            self.events += _count(event)
+            at += len(event)
+        return at
 
     def _pass_unlike(self, block: bytes) -> bytes:
-        """Search events for the markers of what matters."""
-        for marker in self._markers:
-            if marker in block:
-                return self._pass_marked(block)
-        if self._lessons:
-            self._lessons -= 1
-            self._shape = Shape.of(sse.first(block))
-        self.events += block.count(b"\ndata:") + block.startswith(b"data:")
+        """Search events for what matters."""
+        if self._is_marked(block):
+            return self._pass_marked(block)
+        self.events += _count(block)
         return block
+
+    def _is_marked(self, block: bytes) -> bool:
+        return any(map(block.__contains__, self._markers))
 
     def _pass_preamble(self, block: bytes) -> bytes:
         """Hold events until one of them is output; then release all."""
@@ -280,3 +299,8 @@ class Stream:
         if response is not None and response.incomplete_details is not None:
             reason = response.incomplete_details.reason or reason
         self.finish_reasons[0] = reason
+
+
+def _count(block: bytes) -> int:
+    """Return how many events with data a block of whole events holds, if their lines end with LF."""
+    return block.count(b"\ndata:") + block.startswith(b"data:")

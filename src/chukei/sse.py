@@ -48,6 +48,11 @@ class Framer:
             self._check()
             return data[:end]
         self._has_cr |= has_cr
+        if not self._has_cr and (end := data.rfind(b"\n\n")) >= 0:
+            complete = b"".join((pending, memoryview(data)[: end + 2]))
+            pending[:] = data[end + 2 :]
+            self._check()
+            return complete
         scan_from = max(len(pending) - 3, 0)
         pending += data
         end = _boundary_with_cr(pending, scan_from) if self._has_cr else _boundary(pending, scan_from)
@@ -106,9 +111,10 @@ def split(block: bytes) -> Iterator[bytes]:
         yield block[start:]
 
 
-def first(block: bytes) -> bytes:
-    """Return the first event of a block of whole events whose lines end with LF."""
-    return block[: block.find(b"\n\n") + 2]
+def first(block: bytes, begin: int = 0) -> bytes:
+    """Return the event that begins there in a block of whole events, if lines end with LF; else all that follows."""
+    end = block.find(b"\n\n", begin)
+    return block[begin : end + 2] if end >= 0 else block[begin:]
 
 
 def data_of(event: bytes) -> bytes:

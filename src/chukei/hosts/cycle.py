@@ -1,7 +1,7 @@
 """One request on a client's connection and the answer to it: the Incoming and Reply ports on the relay's own server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -15,6 +15,9 @@ SLOWEST_UPLOAD = 16 * 1024
 
 UNREAD_BYTES = 64 * 1024
 """How much of a body may arrive before it is asked for."""
+
+WORTH_COPYING = 8 * 1024
+"""Bytes up to which it is cheaper to copy than to hand the kernel several parts."""
 
 _CLOSE: Headers = [(b"connection", b"close")]
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -70,6 +73,11 @@ class Client(Protocol):
     @property
     def date(self) -> bytes:
         """The fields that every answer carries, as lines."""
+        ...
+
+    @property
+    def write_all(self) -> Callable[[Iterable[bytes]], None]:
+        """The same for several parts, which it need not copy together."""
         ...
 
     @property
@@ -257,7 +265,12 @@ class Cycle:
         client = self._client
         if not (self._chunked and client.writable) or self._head or self.gone:
             return False
-        client.write(data if begin else b"%x\r\n%b\r\n" % (len(data), data))
+        if begin:
+            client.write(data)
+        elif len(data) > WORTH_COPYING:
+            client.write_all((b"%x\r\n" % len(data), data, b"\r\n"))
+        else:
+            client.write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
     async def finish(self, data: bytes = b"") -> None:

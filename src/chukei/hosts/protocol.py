@@ -79,7 +79,7 @@ class StrictProtocol(asyncio.Protocol):
         """
         self._state.connections.add(self)  # type: ignore[arg-type]
         self._transport = transport
-        self.write = self._transport.write
+        self.write, self.write_all = self._transport.write, self._transport.writelines
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.source = str(peer[0])
