@@ -2,6 +2,7 @@
 
 client.py      the pool: which connection a request gets, and when one is given up
 dial.py        opening a connection: TCP, TLS, proxies
+tls.py         what is between them then
 connection.py  one connection
 answer.py      the answer that arrives on it
 proxies.py     which proxy an address needs

@@ -7,11 +7,13 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from chukei.adapters.http.connection import Connection
 from chukei.adapters.http.proxies import proxy_for
+from chukei.adapters.http.tls import TlsTransport
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers
 
@@ -96,17 +98,14 @@ class Dialer:
 
     async def _direct(self, factory: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()
-        context = self._tls() if self._tls is not None else None
-        transport, connection = await loop.create_connection(
-            factory,
-            self.host,
-            self.port,
-            ssl=context,
-            server_hostname=self.host if context is not None else None,
-            **self._eyeballs(loop),
-        )
+        if self._tls is None:
+            transport, connection = await loop.create_connection(factory, self.host, self.port, **self._eyeballs(loop))
+            _bound(transport)
+            return connection
+        made = partial(TlsTransport, self._tls(), self.host)
+        transport, tls = await loop.create_connection(made, self.host, self.port, **self._eyeballs(loop))
         _bound(transport)
-        return connection
+        return await _secured(transport, tls, factory())
 
     def _eyeballs(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
         """Race IPv6 against IPv4 where the loop can; uvloop tries one address after the other.
@@ -130,15 +129,23 @@ class Dialer:
             host = f"[{self.host}]" if ":" in self.host else self.host
             transport.write(_connect_request(f"{host}:{self.port}", proxy))
             await tunnel.opened
-            connection = factory()
-            secure = await loop.start_tls(transport, connection, self._tls(), server_hostname=self.host)
-            if secure is None:
-                raise ConnectionError("the proxy closed the tunnel")
-            connection.connection_made(secure)
-            return connection
         except BaseException:
             transport.abort()
             raise
+        tls = TlsTransport(self._tls(), self.host)
+        transport.set_protocol(tls)
+        tls.connection_made(transport)
+        return await _secured(transport, tls, factory())
+
+
+async def _secured(transport: asyncio.BaseTransport, tls: TlsTransport, connection: Connection) -> Connection:
+    """Finish the handshake, or close."""
+    try:
+        await tls.secure(connection)
+    except BaseException:
+        transport.abort()  # type: ignore[attr-defined]
+        raise
+    return connection
 
 
 def _is_address(host: str) -> bool:

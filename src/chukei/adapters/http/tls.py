@@ -1,0 +1,135 @@
+"""TLS between the loop's transport and a connection.
+
+The event loops bring their own, but read until OpenSSL says that there is no more, which it does with an exception: for
+an event of half a kilobyte that costs more than to decrypt it. Here a read ends when no byte is left over.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+RECORD_BYTES = 16 * 1024
+"""The most that one record of TLS can hold (RFC 8446 §5.1)."""
+
+
+class TlsTransport(asyncio.Protocol):
+    """A protocol to the transport below, and once ``secure`` has returned the transport of the protocol above."""
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._below: Any = None  # uvloop's transports are no subclasses of asyncio's
+        self._above: asyncio.Protocol | None = None
+        self._shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def secure(self, above: asyncio.Protocol) -> None:
+        """Wait for the end of the handshake, then carry what ``above`` writes and hand it what comes.
+
+        Raises:
+            ssl.SSLError: the server's certificate or protocol will not do (ssl.SSLCertVerificationError).
+            OSError: the connection broke.
+        """
+        await self._shaken
+        self._above = above
+        above.connection_made(self)  # type: ignore[arg-type]
+        self._read()
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        self._below = transport
+        self._shake()
+
+    def data_received(self, data: bytes) -> None:
+        """Decrypt one read."""
+        self._incoming.write(data)
+        if self._above is not None:
+            self._read()
+        elif not self._shaken.done():
+            self._shake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand on that it is over. Only a goodbye of TLS (``close_notify``) is an end, all else is a break."""
+        if not self._shaken.done():
+            self._shaken.set_exception(exc or ConnectionResetError("the connection was closed in the handshake"))
+            self._shaken.exception()  # nobody may wait for it any more
+        if self._above is not None:
+            self._above.connection_lost(exc)
+
+    def _shake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._shaken.set_exception(error)
+            self._shaken.exception()
+        else:
+            self._shaken.set_result(None)
+        self._flush()
+
+    def _read(self) -> None:
+        """Hand on all that can be decrypted, in one piece."""
+        incoming, tls, parts = self._incoming, self._tls, []
+        over = broken = False
+        try:
+            while incoming.pending or tls.pending():
+                part = tls.read(RECORD_BYTES)
+                if not part:
+                    over = True
+                    break
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            pass  # a part of a record, or one that is no data
+        except ssl.SSLError:
+            broken = True
+        above = self._above
+        assert above is not None
+        if parts:
+            above.data_received(parts[0] if len(parts) == 1 else b"".join(parts))
+        if over:
+            above.eof_received()
+        if self._outgoing.pending:
+            self._flush()
+        if over or broken:
+            self._below.abort() if broken else self._below.close()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._below.write(self._outgoing.read())
+
+    # What the protocol above calls.
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send."""
+        self._tls.write(data)
+        self._flush()
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        """Encrypt and send several parts."""
+        for part in parts:
+            self._tls.write(part)
+        self._flush()
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._below.resume_reading()
+
+    def is_closing(self) -> bool:
+        """Whether it is closing."""
+        closing: bool = self._below.is_closing()
+        return closing
+
+    def abort(self) -> None:
+        """Close at once, dropping what is not yet sent."""
+        self._below.abort()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection: the TLS object, and all that the transport below knows."""
+        return self._tls if name == "ssl_object" else self._below.get_extra_info(name, default)
