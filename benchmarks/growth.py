@@ -7,6 +7,7 @@ a cost of the relay is worse than linear, or anything was lost.
 import argparse
 import contextlib
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,17 @@ def run(
                         f"{sweep.name} round {number + 1} of {rounds}: {size:,}, {relay.name}",
                         file=sys.stderr, flush=True,
                     )  # fmt: skip
-                    yield sample(sweep, size, relay, upstream, effort)
+                    found = sample(sweep, size, relay, upstream, effort)
+                    if found.failed:
+                        _check(upstream, folder / "upstream.log")
+                    yield found
+
+
+def _check(upstream: Upstream, log: Path) -> None:
+    """Tell an upstream that has ended from a relay that fails."""
+    with socket.socket() as client:
+        if client.connect_ex(("127.0.0.1", upstream.port)):
+            raise RuntimeError(f"the upstream has ended:\n{log.read_text()}")
 
 
 def heading(sweep: Sweep) -> str:
