@@ -21,12 +21,11 @@ _LONGEST = 8192
 class Shape:
     """What is the same in every event: up to the first value, and behind each."""
 
-    __slots__ = ("_before", "_behind", "_lines")
+    __slots__ = ("_before", "_behind")
 
-    def __init__(self, before: bytes, behind: tuple[tuple[bytes, bytes], ...], lines: int) -> None:
+    def __init__(self, before: bytes, behind: tuple[tuple[bytes, bytes], ...]) -> None:
         self._before = before
         self._behind = behind  # with each part the byte that it begins with, which ends the value
-        self._lines = lines
 
     @classmethod
     def of(cls, event: bytes) -> Self | None:
@@ -38,7 +37,7 @@ class Shape:
             return None
         ends = [begin for begin, _ in spans[1:]] + [len(event)]
         parts = [event[end:following] for (_, end), following in zip(spans, ends, strict=True)]
-        return cls(event[: spans[0][0]], tuple((part[:1], part) for part in parts), event.count(b"\n"))
+        return cls(event[: spans[0][0]], tuple((part[:1], part) for part in parts))
 
     def match(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
         """Return how many events of this shape stand at ``begin``, before ``end``, and where they end.
@@ -53,7 +52,7 @@ class Shape:
                 stop = data.find(terminator, at, end)
                 if data[stop - 1] == _BACKSLASH or terminator != _QUOTE:
                     stop = _end_of(data, at, stop, terminator)
-                if stop < 0 or not data.startswith(part, stop, end):
+                if stop < 0 or not data.startswith(part, stop, end) or data.find(b"\n", at, stop) >= 0:
                     break
                 at = stop + len(part)
             else:
@@ -63,7 +62,8 @@ class Shape:
                     break
                 continue
             break
-        return (events, whole) if data.count(b"\n", begin, whole) == events * self._lines else (0, begin)
+        # Two of these between quotation marks end an event as well (WHATWG HTML §9.2).
+        return (events, whole) if data.find(b"\r", begin, whole) < 0 else (0, begin)
 
 
 def _end_of(data: bytes, begin: int, stop: int, terminator: bytes) -> int:

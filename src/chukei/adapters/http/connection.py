@@ -14,8 +14,19 @@ import httptools
 from chukei.adapters.http.answer import MAX_HEADER_BYTES, HttpAnswer
 from chukei.model import End
 
-_SIZE_LINE = 12
-"""So long may the line be that begins a chunk if it is to be recognised without the parser."""
+_LARGEST = 4095
+
+
+def _size_lines() -> list[bytes]:
+    """Return with which line a chunk begins if it is so many bytes long as a whole (RFC 9112 §7.1), if it can be."""
+    lines = [b""] * (_LARGEST + 8)
+    for size in range(1, _LARGEST + 1):
+        line = b"%x\r\n" % size
+        lines[len(line) + size + 2] = line
+    return lines
+
+
+_SIZE_LINES = _size_lines()
 
 
 class Connection(asyncio.Protocol):
@@ -77,11 +88,9 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.complete:
             self.abort()  # nothing was asked, so this is not an answer
             return
-        if self._between_chunks and answer.taker is not None:
-            begin = data.find(b"\n", 0, _SIZE_LINE) + 1
-            size = len(data) - begin - 2
-            whole = size > 0 and data.startswith(b"%x\r\n" % size) and data.endswith(b"\r\n")
-            if whole and answer.taker.whole(data, begin):
+        if self._between_chunks and answer.taker is not None and len(data) < len(_SIZE_LINES):
+            line = _SIZE_LINES[len(data)]
+            if line and data.startswith(line) and data.endswith(b"\r\n") and answer.taker.whole(data, len(line)):
                 return
         self._parse(answer, data)
 
@@ -100,10 +109,10 @@ class Connection(asyncio.Protocol):
                 self.abort()
         body = self._body
         if body:
-            # A part that is followed by a line end which is not in it ends its chunk; one that ends in a line end
-            # itself cannot be mistaken for the size line of a next chunk (RFC 9112 §7.1).
+            # A part that is followed by a line end which is not in it ends its chunk; one that ends in a blank line
+            # of LFs is itself neither that line end nor the size line of a next chunk (RFC 9112 §7.1).
             last = body[-1]
-            self._between_chunks = last.endswith(b"\n") and data.endswith(last + b"\r\n")
+            self._between_chunks = last.endswith(b"\n\n") and data.endswith(last + b"\r\n")
             if answer.complete:
                 del body[self._parts :]
             answer.add_body(body[0] if len(body) == 1 else b"".join(body))
