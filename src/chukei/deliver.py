@@ -65,6 +65,8 @@ class Delivery:
 
     async def _pass(self, out: bytes) -> None:
         stream = self._stream
+        if self._plain is not None or not out:
+            await self._write(b"")  # the answer's head, for it may be long until there is more
         while not stream.ended:
             if out:
                 await self._send(out)

@@ -189,11 +189,12 @@ class Cycle:
         check_length(self.headers, limit)
         if not self.received:
             await self._collect(limit, seconds)
+        self._client.let_read(True)  # however much has come: the client's leaving must be noticed
+        parts, self._parts = self._parts, []
         if self.gone:
             raise ClientGone
         if self._size > limit:
             raise too_large(limit)
-        parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _collect(self, limit: int, seconds: float) -> None:
@@ -208,6 +209,7 @@ class Cycle:
                 async with asyncio.timeout_at(deadline + self._size / SLOWEST_UPLOAD):
                     await self._waiter
             except TimeoutError:
+                self._parts.clear()
                 raise too_slow(self._size, seconds) from None
             finally:
                 self._waiter = None
@@ -226,9 +228,9 @@ class Cycle:
 
     async def start(self, status: int, headers: Headers) -> None:
         """See the Reply port. The head waits for the first part of the body, so that both are one packet."""
-        self.started = True
         length: int | None = None
-        fields = [_STATUS_LINES[status], self._client.date]
+        date = self._client.date
+        fields = [_STATUS_LINES[status], date]
         closing = False
         for name, value in headers:
             if name == b"content-length":
@@ -240,18 +242,21 @@ class Cycle:
             self.keep_alive = False
         self._unsent = length
         self._bodiless = self.method == "HEAD" or status in (204, 304)
-        if not (self._bodiless or length is not None):
+        self._chunked = not (self._bodiless or length is not None)
+        if self._chunked:
             if self.http_version == "1.0":
-                self.keep_alive = False  # one that knows no chunks: the answer ends with its connection
+                self._chunked = self.keep_alive = False  # it knows no chunks: the answer ends with its connection
             else:
-                self._chunked = True
                 fields.append(b"transfer-encoding: chunked\r\n")
         if not (self.keep_alive or closing):
             fields.append(b"connection: close\r\n")
         fields.append(b"\r\n")
-        self._head = b"".join(fields)
-        if self._head.count(b"\n") != len(fields) + self._client.date.count(b"\n") - 1:
+        head = b"".join(fields)
+        lines = len(fields) - 1 + date.count(b"\n")
+        if head.count(b"\n") != lines or head.count(b"\r") != lines:
             raise RuntimeError("a header field of the answer holds a line end")
+        self.started = True
+        self._head = head
 
     async def send(self, data: bytes) -> None:
         """See the Reply port."""
@@ -279,6 +284,8 @@ class Cycle:
             await self._client.drained()
         if self.gone:
             return
+        if self.complete:
+            raise RuntimeError("the answer is complete already")
         last = self._framed(data)
         if self._chunked:
             last += b"0\r\n\r\n"
@@ -303,5 +310,6 @@ class Cycle:
         return head + data if head else data
 
     def abort(self) -> None:
-        """See the Reply port."""
-        self._client.abort()
+        """See the Reply port. Once the answer is complete the connection is the next one's."""
+        if not self.complete:
+            self._client.abort()

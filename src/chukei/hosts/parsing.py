@@ -66,29 +66,37 @@ class RequestParser:
             return
         self.head_bytes += len(data)
         self._parse(data)
-        limit = self._max_header_bytes
-        if self.head_bytes > limit and not self._refused:
-            self._refuse(CallerError(431, "headers_too_large", f"The request's headers exceed {limit} bytes."))
+        if self.head_bytes > self._max_header_bytes and not self._refused:
+            self._refuse_size()
 
     def close(self) -> None:
-        """Let go of the parser, which refers to this object as well."""
+        """Let go of the parser and of who hears, which refer to this object as well."""
         self._refused = True
         self._parser = None
+        del self._receiver
+
+    def _refuse_size(self) -> None:
+        limit = self._max_header_bytes
+        self._refuse(CallerError(431, "headers_too_large", f"The request's headers exceed {limit} bytes."))
 
     def _refuse(self, error: CallerError) -> None:
         self._refused = True
         self._receiver.refuse(error)
 
     def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except HttpParserError:
-            if not self._refused:
-                self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
+        rest: bytes | memoryview = data
+        while rest and not self._refused:
+            try:
+                self._parser.feed_data(rest)
+                return
+            except HttpParserUpgrade as upgrade:
+                rest = memoryview(rest)[upgrade.args[0] :]
+                self._ignore_upgrade()
+            except HttpParserError:
+                if not self._refused:
+                    self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
+    def _ignore_upgrade(self) -> None:
         """Read on in HTTP/1.1 after an offer to upgrade, as a server may (RFC 9110 §7.8).
 
         Java's HttpClient makes the offer with every first request, and the parser stops there, in front of the body.
@@ -98,10 +106,8 @@ class RequestParser:
         framing = (b"content-length", b"transfer-encoding")
         fields = [name + b": " + value + b"\r\n" for name, value in self._headers if name in framing]
         self._resuming = True
-        self._parse(b"POST / HTTP/1.1\r\n" + b"".join(fields) + b"\r\n")
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(fields) + b"\r\n")
         self._resuming = False
-        if rest and not self._refused:
-            self._parse(rest)
 
     # What llhttp calls.
 
@@ -132,6 +138,9 @@ class RequestParser:
         self.in_head = False
         if self._refused:
             return
+        if len(self._url) > self._max_header_bytes:  # which one read may bring with its request's end
+            self._refuse_size()
+            return
         version = self._parser.get_http_version()
         fault = self._fault_of_the_request_line(version)
         if fault is not None:
@@ -140,7 +149,9 @@ class RequestParser:
         path, query = self._target()
         method = self._parser.get_method().decode("ascii")
         keep_alive = version != "1.0" and self._parser.should_keep_alive()
-        expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers)
+        expects = version != "1.0" and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers
+        )
         self._receiver.begin(Head(method, path, query, version, self._headers, keep_alive, expects))
 
     def on_body(self, body: bytes) -> None:

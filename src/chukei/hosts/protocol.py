@@ -13,6 +13,7 @@ import logging
 import math
 import socket
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from uvicorn.config import Config
@@ -80,6 +81,8 @@ class StrictProtocol(asyncio.Protocol):
         self._state.connections.add(self)  # type: ignore[arg-type]
         self._transport = transport
         self.write, self.write_all = self._transport.write, self._transport.writelines
+        if isinstance(transport, asyncio.Transport):  # whose own one did without flow control once (CVE-2024-12254)
+            self.write_all = self._write_joined
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.source = str(peer[0])
@@ -91,11 +94,14 @@ class StrictProtocol(asyncio.Protocol):
         self._wait_until(self._loop.time() + self._settings.header_seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Take one read; a head that is not complete with it has a limited time for the rest."""
+        """Take one read; a later head that is not complete with it has a limited time for the rest."""
+        if self._refused:
+            return
         parser = self._parser
         begins = not parser.amid_head
         parser.feed(data)
-        if begins and parser.amid_head and not self._refused:
+        # The first head's time began with the connection; that of one behind an answer that is due begins with its end.
+        if begins and parser.amid_head and self._idle:
             self._wait_until(self._loop.time() + self._settings.header_seconds)
 
     def eof_received(self) -> None:
@@ -110,8 +116,9 @@ class StrictProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self.resume_writing()
-        if self._cycle is not None and not self._cycle.complete:
-            self._cycle.leave()
+        cycle, self._cycle, self._arriving = self._cycle, None, None  # which refers to this object as well
+        if cycle is not None and not cycle.complete:
+            cycle.leave()
         self._pipeline.clear()
         self._parser.close()
 
@@ -152,7 +159,10 @@ class StrictProtocol(asyncio.Protocol):
             self._wait_until(self._loop.time() + self._settings.keepalive_seconds)
 
     def refuse(self, error: CallerError) -> None:
-        """See Receiver. Where an earlier request's answer is still due, this one would be taken for it: cut."""
+        """See Receiver. Where an earlier request's answer is still due, this one would be taken for it: cut.
+
+        So would one to the rest of a request that has had its answer, by the client's next: close without a word.
+        """
         request_id = request_id_of([])
         logger.info("refused", extra={"fields": {"request_id": request_id, "status": error.status, "code": error.code}})
         cycle = self._cycle
@@ -161,8 +171,13 @@ class StrictProtocol(asyncio.Protocol):
                 self._transport.abort()
                 return
             cycle.leave()
+        if self._arriving is None or not self._arriving.complete:
+            self.write(refusal(error, request_id))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close as soon as what was written has had time to arrive; drop what comes until then."""
         self._refused = True
-        self.write(refusal(error, request_id))
         self.let_read(True)
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -170,9 +185,16 @@ class StrictProtocol(asyncio.Protocol):
 
     # What a cycle calls.
 
+    def _write_joined(self, parts: Iterable[bytes]) -> None:
+        self.write(b"".join(parts))
+
     @property
     def _busy(self) -> bool:
         return self._cycle is not None and not self._cycle.complete
+
+    @property
+    def _idle(self) -> bool:
+        return self._cycle is not None and self._cycle.complete and not self._refused
 
     def _start(self, cycle: Cycle) -> None:
         self._cycle = cycle
@@ -195,13 +217,20 @@ class StrictProtocol(asyncio.Protocol):
         return b"".join([name + b": " + value + b"\r\n" for name, value in self._state.default_headers])
 
     async def drained(self) -> None:
-        """See Client."""
-        while not self.writable:
-            self._drained = self._loop.create_future()
-            await self._drained
+        """See Client. What may take less time is limited elsewhere; this is for errors and pages."""
+        if self.writable:
+            return
+        late = self._loop.call_later(2 * self._application.settings.stream.write_seconds, self._transport.abort)
+        try:
+            while not self.writable:
+                self._drained = self._loop.create_future()
+                await self._drained
+        finally:
+            late.cancel()
 
     def let_read(self, reading: bool) -> None:
-        """See Client."""
+        """See Client. While requests wait in line no more are read."""
+        reading = reading and not self._pipeline
         if reading != self._reading and not self._transport.is_closing():
             self._reading = reading
             self._transport.resume_reading() if reading else self._transport.pause_reading()
@@ -214,18 +243,25 @@ class StrictProtocol(asyncio.Protocol):
         """
         self._state.total_requests += 1
         if not cycle.keep_alive:
-            self._transport.close()
+            if cycle.received:
+                self._transport.close()
+            else:
+                self._linger()
         if self._transport.is_closing():
             if self._transport.get_write_buffer_size():
                 self._loop.call_later(self._settings.keepalive_seconds, self._transport.abort)
             return
-        self.let_read(True)
+        if self._refused:
+            return
         if self._pipeline:
             self._start(self._pipeline.popleft())
         elif not cycle.received:
             self._wait_until(self._loop.time() + LINGER_SECONDS)
-        elif not self._parser.amid_head:
+        elif self._parser.amid_head:
+            self._wait_until(self._loop.time() + self._settings.header_seconds)
+        else:
             self._wait_until(self._loop.time() + self._settings.keepalive_seconds)
+        self.let_read(True)
 
     def abort(self) -> None:
         """See Client."""
