@@ -64,7 +64,7 @@ def test_the_events_in_front_of_another_one_are_found() -> None:
     assert shape_of(PLAIN).match(block, 0, len(block)) == (2, len(content("a") + content("b")))
 
 
-@pytest.mark.parametrize("break_", [b"\n", b"\n\n", b"\n\ndata: [DONE]\n\n"])
+@pytest.mark.parametrize("break_", [b"\n", b"\r", b"\n\n", b"\n\ndata: [DONE]\n\n", b"\r\rdata: [DONE]\r\rdata: "])
 def test_a_line_end_within_a_value_is_no_value(break_: bytes) -> None:
     """JSON writes it as an escape (RFC 8259 §7), so a raw one ends an event."""
     event = HIDDEN % (b"x" + break_ + b"y", b"8A")

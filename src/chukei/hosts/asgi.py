@@ -7,7 +7,6 @@ import asyncio
 import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -22,9 +21,6 @@ from chukei.ports import ClientGone, Database, Hook, Incoming, Reply
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-ABORT = "chukei.abort"
-"""The scope extension by which the relay's own server lets a stalled connection be cut."""
 
 
 class Application:
@@ -120,7 +116,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            await self.serve(AsgiRequest(scope, receive, behind_platform=self._behind_platform), AsgiReply(scope, send))
+            await self.serve(AsgiRequest(scope, receive, behind_platform=self._behind_platform), AsgiReply(send))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -227,12 +223,10 @@ class AsgiRequest:
 class AsgiReply:
     """Implements the Reply port."""
 
-    __slots__ = ("_abort", "_send", "started")
+    __slots__ = ("_send", "started")
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        extensions = scope.get("extensions") or {}
-        self._abort: Callable[[], None] | None = extensions.get(ABORT, {}).get("abort")
         self.started = False
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -253,10 +247,7 @@ class AsgiReply:
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     def abort(self) -> None:
-        """See the Reply port. Elsewhere the server cuts a body that its application left unfinished."""
-        if self._abort is not None:
-            with suppress(RuntimeError):
-                self._abort()
+        """See the Reply port. The server cuts a body that its application left unfinished."""
 
 
 def _platform_client(headers: Headers) -> str:
