@@ -14,6 +14,7 @@ import math
 import socket
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from uvicorn.config import Config
@@ -82,7 +83,7 @@ class StrictProtocol(asyncio.Protocol):
         self._transport = transport
         self.write, self.write_all = self._transport.write, self._transport.writelines
         if isinstance(transport, asyncio.Transport):  # whose own one did without flow control once (CVE-2024-12254)
-            self.write_all = self._write_joined
+            self.write_all = partial(_write_joined, transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.source = str(peer[0])
@@ -184,9 +185,6 @@ class StrictProtocol(asyncio.Protocol):
         self._wait_until(self._loop.time() + LINGER_SECONDS)
 
     # What a cycle calls.
-
-    def _write_joined(self, parts: Iterable[bytes]) -> None:
-        self.write(b"".join(parts))
 
     @property
     def _busy(self) -> bool:
@@ -316,3 +314,7 @@ class StrictProtocol(asyncio.Protocol):
             self._cycle.keep_alive = False
         else:
             self._transport.close()
+
+
+def _write_joined(transport: asyncio.WriteTransport, parts: Iterable[bytes]) -> None:
+    transport.write(b"".join(parts))
