@@ -129,10 +129,12 @@ class Dialer:
             host = f"[{self.host}]" if ":" in self.host else self.host
             transport.write(_connect_request(f"{host}:{self.port}", proxy))
             await tunnel.opened
+            if transport.is_closing():
+                raise ConnectionResetError("the proxy closed the tunnel")
+            tls = TlsTransport(self._tls(), self.host)
         except BaseException:
             transport.abort()
             raise
-        tls = TlsTransport(self._tls(), self.host)
         transport.set_protocol(tls)
         tls.connection_made(transport)
         return await _secured(transport, tls, factory())

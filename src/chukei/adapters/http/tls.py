@@ -6,7 +6,9 @@ an event of half a kilobyte that costs more than to decrypt it. Here a read ends
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 RECORD_BYTES = 16 * 1024
@@ -22,6 +24,8 @@ class TlsTransport(asyncio.Protocol):
         self._below: Any = None  # uvloop's transports are no subclasses of asyncio's
         self._above: asyncio.Protocol | None = None
         self._shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsent: deque[bytes] = deque()  # what waits for a server that shakes hands anew
+        self._lost = False
 
     async def secure(self, above: asyncio.Protocol) -> None:
         """Wait for the end of the handshake, then carry what ``above`` writes and hand it what comes.
@@ -31,6 +35,8 @@ class TlsTransport(asyncio.Protocol):
             OSError: the connection broke.
         """
         await self._shaken
+        if self._lost:  # before it could be told
+            raise ConnectionResetError("the connection was closed after the handshake")
         self._above = above
         above.connection_made(self)  # type: ignore[arg-type]
         self._read()
@@ -55,8 +61,10 @@ class TlsTransport(asyncio.Protocol):
         if not self._shaken.done():
             self._shaken.set_exception(exc or ConnectionResetError("the connection was closed in the handshake"))
             self._shaken.exception()  # nobody may wait for it any more
-        if self._above is not None:
-            self._above.connection_lost(exc)
+        self._lost = True
+        above, self._above = self._above, None  # the two would keep each other in memory
+        if above is not None:
+            above.connection_lost(exc)
 
     def _shake(self) -> None:
         try:
@@ -73,28 +81,48 @@ class TlsTransport(asyncio.Protocol):
     def _read(self) -> None:
         """Hand on all that can be decrypted, in one piece."""
         incoming, tls, parts = self._incoming, self._tls, []
-        over = broken = False
+        last: Callable[[asyncio.Protocol], None] | None = None
         try:
             while incoming.pending or tls.pending():
                 part = tls.read(RECORD_BYTES)
                 if not part:
-                    over = True
+                    last = self._end
                     break
                 parts.append(part)
         except ssl.SSLWantReadError:
             pass  # a part of a record, or one that is no data
         except ssl.SSLError:
-            broken = True
+            last = self._break
         above = self._above
         assert above is not None
         if parts:
             above.data_received(parts[0] if len(parts) == 1 else b"".join(parts))
-        if over:
+        if last is not None:
+            last(above)
+        elif self._unsent or self._outgoing.pending:
+            self._encrypt()
+
+    def _end(self, above: asyncio.Protocol) -> None:
+        """Take the server's goodbye and answer it (RFC 8446 §6.1, RFC 5246 §7.2.1)."""
+        if not self._below.is_closing():
             above.eof_received()
-        if self._outgoing.pending:
-            self._flush()
-        if over or broken:
-            self._below.abort() if broken else self._below.close()
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()
+        self._flush()
+        self._below.close()
+
+    def _break(self, _: asyncio.Protocol) -> None:
+        """Close over what is no TLS, or over the server's alert (RFC 8446 §6.2)."""
+        self._flush()
+        self._below.abort()
+
+    def _encrypt(self) -> None:
+        unsent = self._unsent
+        with suppress(ssl.SSLWantReadError):  # TLS 1.2 lets a server shake hands anew; until then nothing can be sent
+            while unsent:
+                self._tls.write(unsent[0])
+                unsent.popleft()
+        self._flush()
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -103,15 +131,14 @@ class TlsTransport(asyncio.Protocol):
     # What the protocol above calls.
 
     def write(self, data: bytes) -> None:
-        """Encrypt and send."""
-        self._tls.write(data)
-        self._flush()
+        """Encrypt and send, or drop what is written to a connection that is closing."""
+        self.writelines((data,))
 
     def writelines(self, parts: Iterable[bytes]) -> None:
         """Encrypt and send several parts."""
-        for part in parts:
-            self._tls.write(part)
-        self._flush()
+        if not self._below.is_closing():
+            self._unsent.extend(parts)
+            self._encrypt()
 
     def pause_reading(self) -> None:
         """Read no more for now."""
