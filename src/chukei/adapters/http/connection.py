@@ -7,7 +7,7 @@ before and after it.
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._body: list[bytes] = []
         self.on_body = self._body.append  # what the parser calls for each part of a body, without a frame of Python
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._parts = 0  # of the body that belong to the answer
         self._between_chunks = False
         self._answer: HttpAnswer | None = None
@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the answer and the pool."""
         self.closed = True
+        self._parser = None  # which refers to this object as well
         answer, self._answer = self._answer, None
         if answer is not None and not answer.complete:
             answer.fail("The upstream closed the connection before its answer was complete.", End.UPSTREAM_LOST)
