@@ -7,8 +7,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.hosts.scripted import Handler, Scripted, configured, echo, fields, get, post
+from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, chunk, head
+from tests.live.fault_upstream import FaultUpstream
 from tests.live.plain_http import connection, parse, raw, receive, rest
-from tests.live.relays import eventually
+from tests.live.raw_client import RawClient
+from tests.live.recordings import DONE, FINISH, delta
+from tests.live.relays import InProcessRelay, eventually, settings_for
 
 from chukei.hosts.protocol import StrictProtocol
 from chukei.ports import Incoming, Reply
@@ -206,3 +210,21 @@ async def test_a_half_close_while_an_answer_is_due() -> None:
         writer.write_eof()
         assert await rest(reader) == b""
         assert gone.is_set()
+
+
+async def test_the_head_of_a_stream_does_not_wait_for_its_text() -> None:
+    """The simple form leaves out what is no text, which is all that there may be for a long time."""
+    silent = chunk(delta("").replace(b'"content":""', b'"tool_calls":[{"index":0,"function":{"arguments":"x"}}]'))
+    async with (
+        FaultUpstream(
+            [Send(head() + silent), Hold(), Send(chunk(delta("late") + FINISH + DONE) + LAST_CHUNK)]
+        ) as upstream,
+        InProcessRelay(settings_for(upstream.url)) as relay,
+        RawClient(relay.url) as client,
+    ):
+        await client.post("/api/chat-stream", b'{"messages":[{"role":"user"}]}')
+        visit = await upstream.visit()
+        await visit.holding()
+        assert await client.head() == 200
+        visit.release()
+        assert (await client.rest()).startswith(b"data: late\n\n")
