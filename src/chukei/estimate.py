@@ -26,6 +26,9 @@ SMALLEST_LEARNT = 400
 """Bytes below which a body says little, being mostly JSON around the prompt."""
 
 
+_SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | {"n", "best_of"}
+
+
 class Estimator:
     """Estimates by model, and learns from what was counted."""
 
@@ -60,6 +63,8 @@ def output_of(call: Call, model: Model) -> int:
     body = call.body
     if not call.operation.generates or not isinstance(body, Fields):
         return 0
+    if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MUCH)):
+        return USUAL_OUTPUT
     names = OUTPUT_LIMITS.get(call.operation.name, ())
     limits = [whole for name in names if (whole := _whole(body.raw(name))) is not None]
     if not limits and model.parameters:

@@ -12,6 +12,7 @@ from chukei import call as calls
 from chukei.affinity import Homes
 from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
+from chukei.capabilities import ANY_OUTPUT_LIMIT
 from chukei.config import Settings
 from chukei.connect import error_of_event
 from chukei.errors import RelayError, Unavailable, UpstreamError
@@ -305,7 +306,7 @@ class _Search:
 def _cost(call: calls.Call) -> int:
     """Return the tokens that a request may take: its prompt's, and what its answer may have."""
     output = USUAL_OUTPUT
-    if isinstance(call.body, Fields):
+    if isinstance(call.body, Fields) and call.body.has_any(ANY_OUTPUT_LIMIT):
         for name in _LIMITS:
             raw = call.body.raw(name)
             if raw is not None and raw.isdigit() and len(raw) < 10:

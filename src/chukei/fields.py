@@ -13,6 +13,8 @@ from chukei.errors import CallerError
 
 _SPACE = re.compile(rb"[ \t\n\r]*")
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
+_COMMA = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*")
+_CLOSING = re.compile(rb"[ \t\n\r]*\}")
 _OBJECT = dict[str, msgspec.Raw]
 _Place = tuple[int, int, int]
 """Where a field's name, its value, and what is behind them begin."""
@@ -51,6 +53,10 @@ class Fields:
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether the client sent a field of any of these names."""
+        return not names.isdisjoint(self._values)
 
     @property
     def names(self) -> Collection[str]:
@@ -226,21 +232,20 @@ def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _
     start = _skip(raw, 0) + 1
     position = _skip(raw, start)
     places: dict[str, _Place] = {}
-    while raw[position : position + 1] == b'"':
-        key = _KEY.match(raw, position)
-        assert key is not None
-        name = key[1].decode() if b"\\" not in key[1] else msgspec.json.decode(b'"' + key[1] + b'"', type=str)
+    while (key := _KEY.match(raw, position)) is not None:
+        spelt = key[1]
+        name = spelt.decode() if b"\\" not in spelt else msgspec.json.decode(b'"' + spelt + b'"', type=str)
         value = memoryview(values[name])  # which may be a megabyte of prompt: not copied
-        end = key.end() + len(value)
+        begin = key.end()
+        end = begin + len(value)
+        comma = _COMMA.match(raw, end)
         # The parser keeps the last of two fields of one name; then the first one's bytes differ, or the name returns.
-        if name in places or not raw.startswith(value, key.end()):
+        if name in places or not raw.startswith(value, begin) or (comma is None and _CLOSING.match(raw, end) is None):
             raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
-        places[name] = (position, key.end(), end)
-        position = _skip(raw, end)
-        if raw[position : position + 1] not in (b",", b"}"):
-            raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
-        if raw[position : position + 1] == b",":
-            position = _skip(raw, position + 1)
+        places[name] = (position, begin, end)
+        if comma is None:
+            break
+        position = comma.end()
     return start, places
 
 

@@ -44,7 +44,6 @@ class HttpAnswer:
         "_chunks",
         "_connection",
         "_error",
-        "_header_bytes",
         "_lingering",
         "_paused",
         "_size",
@@ -63,7 +62,6 @@ class HttpAnswer:
         self._chunks: list[bytes] = []
         self._size = 0
         self._paused = False
-        self._header_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._taker: Taker | None = None
         self.taker: Taker | None = None  # while it stands ready
@@ -168,15 +166,6 @@ class HttpAnswer:
             self._error = UpstreamError(end.value, message, end=end, fresh=fresh)
         if self._lingering is not None:
             self.abort()
-
-    def add_header(self, name: bytes, value: bytes) -> None:
-        """Keep one header field."""
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > MAX_HEADER_BYTES:
-            self.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
-            self.abort()
-        elif not self.status:
-            self.headers.append((name, value))
 
     def begin(self, status: int) -> None:
         """Take the status that ends the headers."""

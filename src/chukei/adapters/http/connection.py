@@ -102,11 +102,9 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             answer.fail("The upstream's answer broke the rules of HTTP.", self.ending(End.UNEXPECTED_ANSWER))
             self.abort()
-        if not answer.status:  # the parser itself would collect an endless field
+        if not answer.status:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEADER_BYTES:
-                answer.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
-                self.abort()
+            self._check_head(answer)
         body = self._body
         if body:
             # A part that is followed by a line end which is not in it ends its chunk; one that ends in a blank line
@@ -153,8 +151,20 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header field; trailers come here too and are dropped."""
-        if self._answer is not None and not self._answer.complete:
-            self._answer.add_header(name.lower(), value)
+        answer = self._answer
+        if answer is None or answer.complete:
+            return
+        if not answer.status:
+            answer.headers.append((name.lower(), value))
+        else:
+            self._head_bytes += len(name) + len(value)
+            self._check_head(answer)
+
+    def _check_head(self, answer: HttpAnswer) -> None:
+        """Give up an answer with an endless head or endless trailers; the parser itself would collect them."""
+        if self._head_bytes > MAX_HEADER_BYTES:
+            answer.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
+            self.abort()
 
     def on_headers_complete(self) -> None:
         """Note the status; an interim answer (1xx) is not the answer."""
