@@ -271,6 +271,15 @@ async def test_a_later_head_has_its_time_from_its_first_byte_on() -> None:
     assert played.wire.statuses == [200, 408]
 
 
+async def test_so_has_one_that_begins_behind_another_request() -> None:
+    played = Played(echo)
+    await played.take(get("/a") + get("/b")[:-2])
+    played.clock.advance(9.9)
+    assert played.wire.statuses == [200]
+    played.clock.advance(0.2)
+    assert played.wire.statuses == [200, 408]
+
+
 async def test_nothing_is_served_behind_a_408() -> None:
     """It was refused: the rest of the head comes too late, and its answer would be the second to one request."""
     played = Played(echo)

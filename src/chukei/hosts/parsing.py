@@ -116,6 +116,7 @@ class RequestParser:
         if not self._resuming:
             self._url = b""
             self._headers = []
+            self.head_bytes = self.head_bytes or 1  # it may begin in the read that the last request ended in
 
     def on_url(self, url: bytes) -> None:
         """Take the target, or a part of it."""
