@@ -57,7 +57,7 @@ class StrictProtocol(asyncio.Protocol):
         self._state = server_state
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = RequestParser(self, self._settings.max_header_bytes)
-        self._transport: Any = None  # uvloop's transports are no subclasses of asyncio's
+        self.transport: Any = None  # uvloop's transports are no subclasses of asyncio's
         self.local = False
         self.source = ""
         self.writable = True
@@ -80,8 +80,8 @@ class StrictProtocol(asyncio.Protocol):
         naming TCP), which holds tokens back for the 40 ms of the client's delayed acknowledgement.
         """
         self._state.connections.add(self)  # type: ignore[arg-type]
-        self._transport = transport
-        self.write, self.write_all = self._transport.write, self._transport.writelines
+        self.transport = transport
+        self.write, self.write_all = self.transport.write, self.transport.writelines
         if isinstance(transport, asyncio.Transport):  # whose own one did without flow control once (CVE-2024-12254)
             self.write_all = partial(_write_joined, transport)
         peer = transport.get_extra_info("peername")
@@ -108,7 +108,7 @@ class StrictProtocol(asyncio.Protocol):
     def eof_received(self) -> None:
         """Take a half-close for leaving, at once: a mere close would first wait for a client that may not read."""
         if self._busy:
-            self._transport.abort()
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those who wait for the client."""
@@ -169,7 +169,7 @@ class StrictProtocol(asyncio.Protocol):
         cycle = self._cycle
         if cycle is not None and not cycle.complete:
             if cycle.started or cycle.received:
-                self._transport.abort()
+                self.transport.abort()
                 return
             cycle.leave()
         if self._arriving is None or not self._arriving.complete:
@@ -180,8 +180,8 @@ class StrictProtocol(asyncio.Protocol):
         """Close as soon as what was written has had time to arrive; drop what comes until then."""
         self._refused = True
         self.let_read(True)
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self._wait_until(self._loop.time() + LINGER_SECONDS)
 
     # What a cycle calls.
@@ -207,7 +207,7 @@ class StrictProtocol(asyncio.Protocol):
             logger.exception("an answer failed on its way to the client")
         finally:
             if not (cycle.complete or cycle.gone):
-                self._transport.close()
+                self.transport.close()
 
     @property
     def date(self) -> bytes:
@@ -218,7 +218,7 @@ class StrictProtocol(asyncio.Protocol):
         """See Client. What may take less time is limited elsewhere; this is for errors and pages."""
         if self.writable:
             return
-        late = self._loop.call_later(2 * self._application.settings.stream.write_seconds, self._transport.abort)
+        late = self._loop.call_later(2 * self._application.settings.stream.write_seconds, self.transport.abort)
         try:
             while not self.writable:
                 self._drained = self._loop.create_future()
@@ -229,9 +229,9 @@ class StrictProtocol(asyncio.Protocol):
     def let_read(self, reading: bool) -> None:
         """See Client. While requests wait in line no more are read."""
         reading = reading and not self._pipeline
-        if reading != self._reading and not self._transport.is_closing():
+        if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
-            self._transport.resume_reading() if reading else self._transport.pause_reading()
+            self.transport.resume_reading() if reading else self.transport.pause_reading()
 
     def answered(self, cycle: Cycle) -> None:
         """Go on with the next request, or close.
@@ -242,12 +242,12 @@ class StrictProtocol(asyncio.Protocol):
         self._state.total_requests += 1
         if not cycle.keep_alive:
             if cycle.received:
-                self._transport.close()
+                self.transport.close()
             else:
                 self._linger()
-        if self._transport.is_closing():
-            if self._transport.get_write_buffer_size():
-                self._loop.call_later(self._settings.keepalive_seconds, self._transport.abort)
+        if self.transport.is_closing():
+            if self.transport.get_write_buffer_size():
+                self._loop.call_later(self._settings.keepalive_seconds, self.transport.abort)
             return
         if self._refused:
             return
@@ -263,8 +263,8 @@ class StrictProtocol(asyncio.Protocol):
 
     def abort(self) -> None:
         """See Client."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     # Limits of time, refusals, the end.
 
@@ -289,13 +289,13 @@ class StrictProtocol(asyncio.Protocol):
         """End what takes too long, without waiting for a client that has not read its answer."""
         self._deadline = math.inf
         seconds = self._settings.header_seconds
-        if self._transport.get_write_buffer_size():
-            self._transport.abort()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
         elif self._parser.amid_head and not self._refused:
             text = f"The request's headers did not arrive within {seconds:g} seconds."
             self.refuse(CallerError(408, "request_timeout", text))
         else:
-            self._transport.close()
+            self.transport.close()
 
     def shutdown(self) -> None:
         """Let the application drain: uvicorn calls this on each connection when it has been told to stop.
@@ -313,7 +313,7 @@ class StrictProtocol(asyncio.Protocol):
         if self._busy and self._cycle is not None:
             self._cycle.keep_alive = False
         else:
-            self._transport.close()
+            self.transport.close()
 
 
 def _write_joined(transport: asyncio.WriteTransport, parts: Iterable[bytes]) -> None:
