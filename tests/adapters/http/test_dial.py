@@ -9,10 +9,9 @@ import trustme
 from tests.adapters.conftest import server_context
 from tests.adapters.http.test_client import OK, whole
 from tests.adapters.servers import LocalServer, Peer, Proxy, answers
-from tests.live.relays import eventually
 
-from chukei.adapters.http.answer import HttpAnswer
 from chukei.adapters.http.client import HttpClient
+from chukei.adapters.http.answer import HttpAnswer
 from chukei.adapters.http.dial import tls_context
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError
@@ -277,34 +276,3 @@ async def test_an_address_of_version_6_is_bracketed_for_the_proxy() -> None:
         settings = UpstreamSettings(proxies={"https": f"http://127.0.0.1:{proxy.port}"})
         await refused(HttpClient(settings), "https://[2001:db8::1]")
     assert heads[0].startswith(b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n")
-
-
-# Sessions.
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
-@pytest.mark.parametrize("first_stays", [True, False], ids=["beside", "after"])
-async def test_a_second_connection_takes_the_sessions_of_the_first(
-    authority: trustme.CA, ca_file: str, version: ssl.TLSVersion, first_stays: bool
-) -> None:
-    context = server_context(authority.issue_cert("localhost"))
-    context.minimum_version = context.maximum_version = version
-    reused: list[bool] = []
-
-    async def handle(peer: Peer) -> None:
-        reused.append(peer.writer.get_extra_info("ssl_object").session_reused)
-        while True:
-            await peer.request()
-            await peer.send(OK)
-
-    async with LocalServer(handle, context) as server, LocalServer(handle, context) as other:
-        http = HttpClient(UpstreamSettings(ca_file=ca_file))
-        first = await post(http, server.url)
-        if not first_stays:
-            await whole(first)
-            server.peers[0].reset()
-            await eventually(lambda: http.open_connections == 0)
-        for url in (server.url, server.url, other.url):
-            await post(http, url)
-        await http.close()
-    assert reused == [False, True, True, False]

@@ -9,9 +9,8 @@ import struct
 import termios
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -223,11 +222,6 @@ async def nothing_left() -> AsyncIterator[None]:
     await asyncio.sleep(0)
     loop.set_exception_handler(None)
     assert complaints == []
-
-
-async def plays_on(peer: Secured) -> None:
-    await peer.send(peer.record(b"whole"))
-    await stay(peer)
 
 
 async def stay(peer: Secured) -> None:
@@ -761,65 +755,3 @@ async def test_a_certificate_that_will_not_do(
     assert above.calls == []
     assert len(alerts) == 1  # the server is told why (RFC 8446 §6.2)
     assert "ALERT" in alerts[0]
-
-
-async def test_only_a_verified_handshake_has_a_session_to_offer(
-    authority: trustme.CA, trusting: ssl.SSLContext, version: ssl.TLSVersion
-) -> None:
-    async with nothing_left(), Server(serving(authority, version), plays_on) as server:
-        for context, verified in ((trusting, True), (ssl.create_default_context(), False)):
-            transport, tls = await asyncio.get_running_loop().create_connection(
-                partial(TlsTransport, context, "localhost"), "127.0.0.1", server.port
-            )
-            assert tls.session is None
-            above = Above()
-            with nullcontext() if verified else pytest.raises(ssl.SSLCertVerificationError):
-                await tls.secure(above)
-                await above.until(5)
-            assert (tls.session is not None) is verified
-            transport.abort()
-
-
-async def test_a_session_is_offered_only_once_it_can_be_resumed(
-    authority: trustme.CA, trusting: ssl.SSLContext
-) -> None:
-    """TLS 1.3 gives what can be resumed after the handshake; until then nothing shall replace an older one."""
-    go = asyncio.Event()
-
-    async def script(peer: Secured) -> None:
-        tickets = await peer.shake()
-        await go.wait()
-        await peer.send(tickets + peer.record(b"whole"))
-        await stay(peer)
-
-    context = serving(authority, ssl.TLSVersion.TLSv1_3)
-    above = Above()
-    async with nothing_left(), Server(context, script, shake=False) as server:
-        tls = await dial(server.port, trusting, above)
-        before = tls.session
-        go.set()
-        await above.until(5)
-        assert tls.session is not None
-        assert tls.session.has_ticket
-        assert before is None
-        tls.abort()
-
-
-async def test_a_server_that_has_forgotten_the_session_shakes_hands_in_full(
-    authority: trustme.CA, trusting: ssl.SSLContext, version: ssl.TLSVersion
-) -> None:
-    """And is verified again: here by a certificate that will not do."""
-    session: ssl.SSLSession | None = None
-    for name, error in (("localhost", None), ("localhost", None), ("other.invalid", ssl.SSLCertVerificationError)):
-        above = Above()
-        async with nothing_left(), Server(serving(authority, version, name), plays_on) as server:
-            transport, tls = await asyncio.get_running_loop().create_connection(
-                partial(TlsTransport, trusting, "localhost", session), "127.0.0.1", server.port
-            )
-            with pytest.raises(error) if error else nullcontext():
-                await tls.secure(above)
-                await above.until(5)
-            assert not tls.get_extra_info("ssl_object").session_reused
-            session = tls.session or session
-            transport.abort()
-        assert session is not None

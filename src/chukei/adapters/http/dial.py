@@ -52,8 +52,6 @@ class Dialer:
         self._tls = tls if self._endpoint.scheme == "https" else None
         self._proxy = proxy_for(self._endpoint, proxies)
         self._seconds = seconds
-        self._newest: TlsTransport | None = None
-        self._session: ssl.SSLSession | None = None
         self.host = self._endpoint.hostname or ""
         self.port = self._endpoint.port or (443 if self._tls else 80)
         self.authority = self._endpoint.netloc.rpartition("@")[2].encode()
@@ -104,22 +102,10 @@ class Dialer:
             transport, connection = await loop.create_connection(factory, self.host, self.port, **self._eyeballs(loop))
             _bound(transport)
             return connection
-        made = partial(self._begin, self._tls())
+        made = partial(TlsTransport, self._tls(), self.host)
         transport, tls = await loop.create_connection(made, self.host, self.port, **self._eyeballs(loop))
         _bound(transport)
         return await _secured(transport, tls, factory())
-
-    def _begin(self, context: ssl.SSLContext) -> TlsTransport:
-        """Begin a connection's TLS, offering the session of an earlier one. Tickets come long after a handshake."""
-        if self._newest is not None:
-            self._remember(self._newest)
-        self._newest = TlsTransport(context, self.host, self._session, self._remember)
-        return self._newest
-
-    def _remember(self, tls: TlsTransport) -> None:
-        self._session = tls.session or self._session
-        if tls is self._newest:
-            self._newest = None  # it may be gone, and another follows if not
 
     def _eyeballs(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
         """Race IPv6 against IPv4 where the loop can; uvloop tries one address after the other.
@@ -145,7 +131,7 @@ class Dialer:
             await tunnel.opened
             if transport.is_closing():
                 raise ConnectionResetError("the proxy closed the tunnel")
-            tls = self._begin(self._tls())
+            tls = TlsTransport(self._tls(), self.host)
         except BaseException:
             transport.abort()
             raise

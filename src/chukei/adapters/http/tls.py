@@ -18,30 +18,14 @@ RECORD_BYTES = 16 * 1024
 class TlsTransport(asyncio.Protocol):
     """A protocol to the transport below, and once ``secure`` has returned the transport of the protocol above."""
 
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        host: str,
-        session: ssl.SSLSession | None = None,
-        on_lost: Callable[["TlsTransport"], None] = lambda tls: None,
-    ) -> None:
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._below: Any = None  # uvloop's transports are no subclasses of asyncio's
         self._above: asyncio.Protocol | None = None
         self._shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unsent: deque[bytes] = deque()  # what waits for a server that shakes hands anew
         self._lost = False
-        self._on_lost = on_lost
-
-    @property
-    def session(self) -> ssl.SSLSession | None:
-        """What shortens a later handshake with this server, which has been verified, once it can (RFC 8446 §4.6.1)."""
-        try:
-            session = self._tls.session if self._above is not None else None
-        except ValueError:
-            return None  # a new handshake is under way, and what it will agree on cannot be copied yet
-        return session if session is not None and (session.has_ticket or session.id) else None
 
     async def secure(self, above: asyncio.Protocol) -> None:
         """Wait for the end of the handshake, then carry what ``above`` writes and hand it what comes.
@@ -78,7 +62,6 @@ class TlsTransport(asyncio.Protocol):
             self._shaken.set_exception(exc or ConnectionResetError("the connection was closed in the handshake"))
             self._shaken.exception()  # nobody may wait for it any more
         self._lost = True
-        self._on_lost(self)
         above, self._above = self._above, None  # the two would keep each other in memory
         if above is not None:
             above.connection_lost(exc)
