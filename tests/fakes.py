@@ -9,7 +9,8 @@ from chukei.errors import CallerError, UpstreamError
 from chukei.ledger import Entry, Key, Question, Sum
 from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
 from chukei.model import Headers
-from chukei.ports import ClientGone, StoreAway
+from chukei.ports import ClientGone, Taker
+from chukei.stores import StoreAway
 from chukei.telemetry import RequestRecord
 
 EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -66,7 +67,7 @@ class FakeAnswer:
     def wake(self) -> None:
         self._woken.set()
 
-    def divert(self, taker: Callable[[bytes], bool] | None) -> None:
+    def divert(self, taker: Taker | None) -> None:
         return None
 
     def finish(self) -> None:
@@ -268,6 +269,7 @@ class FakeDatabase:
         self.away = False
         self.silent = False
         self.reads = 0
+        self.copies = 0
         self.closed = False
 
     async def _asked(self) -> None:
@@ -292,9 +294,14 @@ class FakeDatabase:
         return 0
 
     async def keys(self) -> list[Key]:
-        self.reads += 1
+        self.copies += 1
         await self._asked()
         return list(self.rows.values())
+
+    async def keys_mark(self) -> str:
+        self.reads += 1
+        await self._asked()
+        return repr(self.rows)
 
     async def add_key(self, key: Key) -> None:
         await self._asked()

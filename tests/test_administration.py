@@ -38,6 +38,9 @@ class FakeDatabase:
     async def keys(self) -> list[Key]:
         return list(self.kept.values())
 
+    async def keys_mark(self) -> str:
+        raise NotImplementedError
+
     async def add_key(self, key: Key) -> None:
         self.kept[key.id] = key
 

@@ -13,8 +13,8 @@ from chukei.errors import CallerError, RelayError, Unavailable
 from chukei.limits import Amounts, Headroom, Limit, Limits, Prices, Refusal, Rules
 from chukei.model import Caller, CallerKind, Deployment, Model
 from chukei.policy import EVERYBODY, Policies, Policy
-from chukei.ports import StoreAway
 from chukei.routes import Route
+from chukei.stores import StoreAway
 from chukei.usage import Usage
 from chukei.wire import CHAT
 

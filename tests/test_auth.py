@@ -23,7 +23,7 @@ from chukei.errors import CallerError, Unavailable
 from chukei.keys import NewKey, Peppers
 from chukei.ledger import Key
 from chukei.model import Caller, CallerKind, Headers
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 from chukei.throttle import Throttle
 from chukei.tokens import TokenFlaw, TokenRefused
 

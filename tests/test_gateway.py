@@ -30,7 +30,8 @@ from chukei.model import End, Headers
 from chukei.pages import Asset, Pages
 from chukei.policy import Policies
 from chukei.pool import Pool
-from chukei.ports import Credential, QuotaStore, StoreAway
+from chukei.ports import Credential
+from chukei.stores import QuotaStore, StoreAway
 from chukei.telemetry import RequestRecord
 from chukei.usage import Usage
 

@@ -16,7 +16,7 @@ from chukei.limits import Amounts, Grant, Headroom, Limit, Limits, Refusal, Rule
 from chukei.model import Caller, CallerKind
 from chukei.own_usage import FRESH_SECONDS, MOST_KEPT, OwnUsage
 from chukei.policy import Policies, Policy
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

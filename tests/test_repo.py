@@ -40,6 +40,7 @@ TESTED_ELSEWHERE = {
     "limits.py": "nouns; test_policy.py for when limits say something",
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
+    "stores.py": "protocols without behaviour",
     "telemetry.py": "a record without behaviour",
     "adapters/__init__.py": "no code",
     "adapters/http/__init__.py": "no code",

@@ -20,7 +20,7 @@ Where things are, in the order in which a request meets them:
 
 Around them:
 
-    model, errors, ports, telemetry, wire    the words that all of them share
+    model, errors, ports, stores, telemetry, wire    the words that all of them share
     adapters/    the outside world: HTTP client, credentials, request log, page files
     config/      settings: read once, checked as a whole
     app          the one place that wires

@@ -22,7 +22,8 @@ from chukei.errors import CallerError, Unavailable
 from chukei.ledger import Key
 from chukei.model import End, Headers, header
 from chukei.pool import Pool
-from chukei.ports import Clock, Database, Incoming, Reply, StoreAway
+from chukei.ports import Clock, Incoming, Reply
+from chukei.stores import Database, StoreAway
 from chukei.telemetry import RequestRecord
 from chukei.throttle import Throttle
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from chukei.errors import CallerError
 from chukei.keys import NewKey, Peppers, make
 from chukei.ledger import Key
-from chukei.ports import Database
+from chukei.stores import Database
 
 MAX_NAME = 128
 """Characters in a caller's or a group's name."""

@@ -14,7 +14,7 @@ from chukei.ids import new_id
 from chukei.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
 from chukei.policy import Policy
-from chukei.ports import QuotaStore, StoreAway
+from chukei.stores import QuotaStore, StoreAway
 from chukei.usage import Usage
 
 SHORTLY: Headers = [(b"retry-after", b"2")]

@@ -15,7 +15,7 @@ from chukei.call import Call
 from chukei.fields import Fields
 from chukei.model import header
 from chukei.pool import digest
-from chukei.ports import Board
+from chukei.stores import Board
 from chukei.wire import RESPONSES
 
 PREFIX_BYTES = 4096

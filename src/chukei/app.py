@@ -27,7 +27,8 @@ from chukei.own_usage import OwnUsage
 from chukei.pages import Pages
 from chukei.policy import Policies
 from chukei.pool import Pool
-from chukei.ports import Board, Clock, Credential, Database, Hook
+from chukei.ports import Clock, Credential, Hook
+from chukei.stores import Board, Database
 from chukei.throttle import Throttle
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from chukei.config import AuthSettings, ServerSettings
 from chukei.errors import CallerError, Unavailable, come_back, origin_not_allowed
 from chukei.keys import Flaw, KeyDirectory, Peppers
 from chukei.model import Caller, CallerKind, End, Headers, header
-from chukei.ports import Clock, StoreAway
+from chukei.ports import Clock
+from chukei.stores import StoreAway
 from chukei.throttle import Throttle
 from chukei.tokens import TokenReader, TokenRefused, is_token
 

@@ -21,7 +21,8 @@ from chukei.fields import Fields
 from chukei.hedge import first_to_speak
 from chukei.model import Model
 from chukei.pool import Fault, Lease, Member, Pool, judge
-from chukei.ports import Board, Clock, Credential, Upstream
+from chukei.ports import Clock, Credential, Upstream
+from chukei.stores import Board
 from chukei.telemetry import RequestRecord, Try
 from chukei.wire import RESPONSES
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chukei.administration import KeyCabinet
     from chukei.config import Settings
     from chukei.ledger import By, Key
-    from chukei.ports import Database
+    from chukei.stores import Database
 
 EXIT_CONFIGURATION = 3
 EXIT_STORE = 4
@@ -201,7 +201,7 @@ def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> R
 
     from chukei.adapters.books import ledger_address
     from chukei.adapters.databases import database_for
-    from chukei.ports import StoreAway
+    from chukei.stores import StoreAway
 
     address = ledger_address(settings, os.environ)
     if address is None:

@@ -14,8 +14,9 @@ from chukei.ledger import By, Question, Sum
 from chukei.limits import MICRO, Headroom, Limit
 from chukei.model import Caller, End
 from chukei.policy import Policy
-from chukei.ports import Clock, Database, StoreAway
+from chukei.ports import Clock
 from chukei.reports import fields_of, total
+from chukei.stores import Database, StoreAway
 
 FRESH_SECONDS = 5.0
 """How long figures are good enough, so that nobody keeps the database busy by asking; the ledger is a second behind."""

@@ -15,7 +15,7 @@ from chukei.adapters.access import Access, access, peppers
 from chukei.config import load
 from chukei.ledger import Key
 from chukei.model import Caller, CallerKind, Headers
-from chukei.ports import Database
+from chukei.stores import Database
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from chukei.adapters.postgres import PostgresDatabase
 from chukei.adapters.schema import Migration, migrations
 from chukei.adapters.sqlite import CHUNK, SqliteDatabase
 from chukei.ledger import By, Entry, Key, Question, Sum
-from chukei.ports import Database, StoreAway
+from chukei.stores import Database, StoreAway
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from tests.live.relays import eventually
 
 from chukei.adapters.key_ring import READ_SECONDS, REFRESH_SECONDS, KeyRing
 from chukei.ledger import Key
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +63,19 @@ async def test_no_id_makes_it_ask_the_database() -> None:
     for number in range(1000):
         assert await ring.find(f"unknown-{number}") is None
     assert database.reads == 1
+
+
+async def test_keys_that_did_not_change_are_not_read_again() -> None:
+    database = FakeDatabase(KEY)
+    async with ring_of(database) as ring:
+        await reads(database, 5)
+        assert database.copies == 1
+        await database.end_key("id-one", expires=None, revoked=THEN)
+        await reads(database, 2)
+        found = await ring.find("id-one")
+        assert found is not None
+        assert found.revoked == THEN
+        assert database.copies == 2
 
 
 async def test_what_another_process_makes_and_ends_is_heard_of() -> None:
@@ -139,11 +152,11 @@ async def test_the_first_copy_is_waited_for_but_not_long() -> None:
 
 async def test_a_defect_in_the_database_does_not_end_the_reading(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(FakeDatabase):
-        async def keys(self) -> list[Key]:
+        async def keys_mark(self) -> str:
             if self.reads == 1:
                 self.reads += 1
                 raise RuntimeError("a defect")
-            return await super().keys()
+            return await super().keys_mark()
 
     database = Broken(KEY)
     async with ring_of(database) as ring:

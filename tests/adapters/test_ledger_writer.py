@@ -20,7 +20,7 @@ from chukei.adapters.databases import database_for
 from chukei.adapters.ledger_writer import BATCH, MAX_WAITING, LedgerWriter
 from chukei.adapters.sqlite import SqliteDatabase
 from chukei.ledger import Entry, Key, Question, Sum
-from chukei.ports import Database, StoreAway
+from chukei.stores import Database, StoreAway
 
 pytestmark = pytest.mark.anyio
 
@@ -68,6 +68,9 @@ class FakeDatabase:
         raise NotImplementedError
 
     async def keys(self) -> list[Key]:
+        raise NotImplementedError
+
+    async def keys_mark(self) -> str:
         raise NotImplementedError
 
     async def add_key(self, key: Key) -> None:

@@ -15,8 +15,8 @@ from tests.fakes import FakeClock
 
 from chukei.adapters.memory_quota import SWEPT_AT_LEISURE, MemoryQuota
 from chukei.limits import Amounts, Grant, Limit, Refusal, Subject
-from chukei.ports import QuotaStore
 from chukei.quota import DAY_MS, KEPT_SECONDS, LEASE_SECONDS, MINUTE_SECONDS, RENEW_SECONDS, SLOT_MS
+from chukei.stores import QuotaStore
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from tests.live.postgres_server import PASSWORD, USER, PostgresServer
 
 from chukei.adapters.postgres import PostgresDatabase
 from chukei.ledger import By, Question
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

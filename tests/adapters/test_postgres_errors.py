@@ -9,7 +9,7 @@ from tests.live.postgres_server import PASSWORD, PASSWORD_IN_URL, USER, Postgres
 
 from chukei.adapters.postgres import PostgresDatabase
 from chukei.adapters.postgres_errors import away
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from chukei.adapters.memory_quota import MemoryQuota
 from chukei.adapters.quota_fallback import Away, QuotaFallback
 from chukei.adapters.redis_quota import RedisQuota
 from chukei.limits import Amounts, Grant, Headroom, Limits, Refusal, Subject
-from chukei.ports import StoreAway
 from chukei.quota import MINUTE_SECONDS
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

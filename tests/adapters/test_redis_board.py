@@ -19,7 +19,7 @@ from chukei.adapters.redis_board import RedisBoard
 from chukei.adapters.redis_client import COMMAND_SECONDS
 from chukei.adapters.redis_messages import KEPT, Words
 from chukei.model import Change, Condition
-from chukei.ports import Board
+from chukei.stores import Board
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import hiredis
 import pytest
 
 from chukei.adapters.redis_commands import Call, Script, command, packed
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from tests.live.redis_server import RedisServer
 from chukei.adapters.redis_client import Address, address_of
 from chukei.adapters.redis_commands import Call, Script, command
 from chukei.adapters.redis_line import LOOK_SECONDS, LOOKS, Line, RefusedError, connect
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

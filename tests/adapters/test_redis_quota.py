@@ -23,8 +23,8 @@ from chukei.adapters.redis_quota import RedisQuota
 from chukei.adapters.redis_quota_script import SERVER_TIME
 from chukei.adapters.redis_scripts import ANSWER_SECONDS
 from chukei.limits import Amounts, Grant, Refusal, Subject
-from chukei.ports import QuotaStore, StoreAway
 from chukei.quota import LEASE_SECONDS, MINUTE_SECONDS
+from chukei.stores import QuotaStore, StoreAway
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from tests.live.relays import eventually
 from chukei.adapters.redis_commands import Call, Script
 from chukei.adapters.redis_line import LOOK_SECONDS, LOOKS
 from chukei.adapters.redis_scripts import ANSWER_SECONDS, BATCH, RedisScripts
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

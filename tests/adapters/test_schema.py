@@ -6,7 +6,7 @@ import pytest
 
 from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS
 from chukei.adapters.schema import Migration, migrations, pending, split
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 STEPS = tuple(Migration(number, ("SELECT 1;",)) for number in (1, 2, 3))
 

@@ -13,7 +13,7 @@ from tests.adapters.ledger_entries import START, entries, naive
 from chukei.adapters.ledger_sql import question_sql
 from chukei.adapters.sqlite import SqliteDatabase
 from chukei.ledger import By, Question
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

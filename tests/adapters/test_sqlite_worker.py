@@ -15,7 +15,7 @@ from tests.adapters.ledger_entries import entries
 
 from chukei.adapters.sqlite import SqliteDatabase
 from chukei.ledger import Question
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 pytestmark = pytest.mark.anyio
 

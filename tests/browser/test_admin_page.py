@@ -27,7 +27,7 @@ from tests.live.relays import InProcessRelay, settings_for
 
 from chukei.keys import parse
 from chukei.ledger import Entry, Key
-from chukei.ports import Database
+from chukei.stores import Database
 
 pytestmark = pytest.mark.anyio
 

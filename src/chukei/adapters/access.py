@@ -10,7 +10,8 @@ from chukei.auth import CallerKeys, Gatekeeper
 from chukei.config import EntraSettings, Settings
 from chukei.keys import Peppers
 from chukei.model import Caller, CallerKind
-from chukei.ports import Clock, Database
+from chukei.ports import Clock
+from chukei.stores import Database
 from chukei.throttle import Throttle
 
 if TYPE_CHECKING:

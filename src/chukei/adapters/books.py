@@ -13,7 +13,8 @@ from chukei.adapters.memory_quota import MemoryQuota
 from chukei.config import Settings
 from chukei.entries import entry_of
 from chukei.ids import new_id
-from chukei.ports import Clock, Database, QuotaStore
+from chukei.ports import Clock
+from chukei.stores import Database, QuotaStore
 from chukei.telemetry import RequestRecord
 
 logger = logging.getLogger(__name__)

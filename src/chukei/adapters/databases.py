@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from chukei.ports import Database
+from chukei.stores import Database
 
 
 def database_for(url: str) -> Database:

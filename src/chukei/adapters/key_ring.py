@@ -1,8 +1,8 @@
-"""Callers' keys in memory: a copy of the database's, read again every two seconds.
+"""Callers' keys in memory: a copy of the database's, compared every two seconds and read again where it changed.
 
 No request waits for the database, and none can make the relay ask it: whatever ids are tried, there is one query every
-two seconds. A key that was made or revoked anywhere is known to every replica after ``REFRESH_SECONDS`` and one query,
-which is given up after ``READ_SECONDS``: four seconds at most. While the database is away the copy stays in use, up to
+two seconds. A key that was made or revoked anywhere is known to every replica after ``REFRESH_SECONDS`` and two queries,
+which are given up after ``READ_SECONDS``: four seconds at most. While the database is away the copy stays in use, up to
 a limit, since it then knows nothing of later revocations.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from chukei.ledger import Key
-from chukei.ports import Clock, Database, StoreAway
+from chukei.ports import Clock
+from chukei.stores import Database, StoreAway
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class KeyRing:
         self._first_seconds = first_seconds
         self._keys: Mapping[str, Key] = {}
         self._read_at: float | None = None
+        self._mark: str | None = None  # of what was read
         self._tried = asyncio.Event()
         self._away = False
         self._task: asyncio.Task[None] | None = None
@@ -81,14 +83,16 @@ class KeyRing:
         began = self._clock()
         try:
             async with asyncio.timeout(self._read_seconds):
-                found = await self._database.keys()
+                mark = await self._database.keys_mark()  # first, so that a change in between is seen the next time
+                found = await self._database.keys() if mark != self._mark else None
         except (StoreAway, TimeoutError) as error:
             self._tell_away(error)
         except Exception:  # whatever it is, the next reading may succeed
             logger.exception("the callers' keys cannot be read")
         else:
-            self._keys = {key.id: self._not_unrevoked(key) for key in found}
-            self._read_at = began
+            if found is not None:
+                self._keys = {key.id: self._not_unrevoked(key) for key in found}
+            self._mark, self._read_at = mark, began
             if self._away:
                 self._away = False
                 logger.info("the callers' keys are read again")

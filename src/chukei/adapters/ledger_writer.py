@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from chukei.adapters.spool import Spool, SpoolFullError
 from chukei.ledger import Entry
-from chukei.ports import Clock, Database, StoreAway
+from chukei.ports import Clock
+from chukei.stores import Database, StoreAway
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS, question_sql, row_o
 from chukei.adapters.postgres_errors import away
 from chukei.adapters.schema import Migration, migrations, pending
 from chukei.ledger import Entry, Key, Question, Sum
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 CONNECT_SECONDS = 2.0
 """How long connecting may take, and waiting for a connection of the pool."""
@@ -116,6 +116,10 @@ class PostgresDatabase:
         """See the Database port."""
         rows = await self._do(lambda connection: connection.fetch(_KEYS))
         return [Key(*row) for row in rows]
+
+    async def keys_mark(self) -> str:
+        """See the Database port."""
+        return str(await self._do(lambda connection: connection.fetchrow(_KEYS_MARK)))
 
     async def add_key(self, key: Key) -> None:
         """See the Database port.
@@ -221,6 +225,10 @@ _ADD = (
     " FROM jsonb_array_elements($1::text::jsonb) AS entries (entry) ON CONFLICT (time, id) DO NOTHING"
 )
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
+_KEYS_MARK = (
+    "SELECT count(*), max(created), count(expires), sum(extract(epoch FROM expires)), count(revoked),"
+    " sum(extract(epoch FROM revoked)) FROM chukei_keys"
+)
 _ADD_KEY = (
     f"INSERT INTO chukei_keys ({', '.join(KEY_COLUMNS)})"  # noqa: S608
     f" VALUES ({', '.join(f'${place + 1}' for place in range(len(KEY_COLUMNS)))}) ON CONFLICT (id) DO NOTHING"

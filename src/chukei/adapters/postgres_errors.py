@@ -2,7 +2,7 @@
 
 from asyncpg import exceptions as pg
 
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (

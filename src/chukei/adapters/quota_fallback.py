@@ -12,8 +12,8 @@ from dataclasses import replace
 from enum import StrEnum
 
 from chukei.limits import RATES, SETTLED, Amounts, Grant, Headroom, Limit, Limits, Refusal, Subject
-from chukei.ports import QuotaStore, StoreAway
 from chukei.quota import MINUTE_SECONDS
+from chukei.stores import QuotaStore, StoreAway
 
 logger = logging.getLogger(__name__)
 

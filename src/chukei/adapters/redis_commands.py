@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
 
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 Word = str | int
 

@@ -18,7 +18,7 @@ from hiredis import HiredisError, Reader, ReplyError
 
 from chukei.adapters.redis_client import COMMAND_SECONDS, KEEPALIVE, Address
 from chukei.adapters.redis_commands import Call, command
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 LOOKS, LOOK_SECONDS = 3, 0.005
 """Before silence counts, how often and for how long it is looked again: it may be this process that was busy."""

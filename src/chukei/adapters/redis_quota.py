@@ -20,8 +20,9 @@ from chukei.adapters.redis_commands import Call
 from chukei.adapters.redis_quota_script import SERVER_TIME, Words, read_answer, read_look, scripts
 from chukei.adapters.redis_scripts import ANSWER_SECONDS, RedisScripts
 from chukei.limits import SETTLED, Amounts, Grant, Headroom, Refusal, Subject
-from chukei.ports import Clock, StoreAway
+from chukei.ports import Clock
 from chukei.quota import KEPT_SECONDS, RENEW_SECONDS, wanted
+from chukei.stores import StoreAway
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from chukei.adapters.redis_client import COMMAND_SECONDS, address_of, reason, stopped, until_one_ends
 from chukei.adapters.redis_commands import Call, Script, command
 from chukei.adapters.redis_line import Line, connect
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 logger = logging.getLogger(__name__)
 

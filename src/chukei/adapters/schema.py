@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 
 @dataclass(frozen=True, slots=True)

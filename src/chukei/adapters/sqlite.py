@@ -127,6 +127,10 @@ class SqliteDatabase:
         """See the Database port."""
         return await self._ask(lambda connection: [_key_of(row) for row in connection.execute(_KEYS)])
 
+    async def keys_mark(self) -> str:
+        """See the Database port."""
+        return str(await self._ask(lambda connection: connection.execute(_KEYS_MARK).fetchone()))
+
     async def add_key(self, key: Key) -> None:
         """See the Database port.
 
@@ -204,6 +208,9 @@ def _values_of(entries: Sequence[Entry]) -> list[object]:
 
 
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
+_KEYS_MARK = (
+    "SELECT count(*), max(created), count(expires), total(expires), count(revoked), total(revoked) FROM chukei_keys"
+)
 _ADD_KEY = (
     f"INSERT INTO chukei_keys ({', '.join(KEY_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
 )

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from chukei.ports import StoreAway
+from chukei.stores import StoreAway
 
 BUSY_SECONDS = 2.0
 """How long another program's lock is waited for."""

@@ -16,7 +16,8 @@ from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.hosts.cycle import SLOWEST_UPLOAD, check_length, too_large, too_slow
 from chukei.model import Headers, header
-from chukei.ports import ClientGone, Database, Hook, Incoming, Reply
+from chukei.ports import ClientGone, Hook, Incoming, Reply
+from chukei.stores import Database
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -9,8 +9,8 @@ import pytest
 from tests.adapters.servers import LocalServer, Peer, answers
 from tests.live.relays import eventually
 
-from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.answer import HttpAnswer
+from chukei.adapters.http.client import HttpClient
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError
 from chukei.model import End
