@@ -1,9 +1,9 @@
 """Callers' keys in memory: a copy of the database's, compared every two seconds and read again where it changed.
 
-No request waits for the database, and none can make the relay ask it: whatever ids are tried, there is one query every
-two seconds. A key that was made or revoked anywhere is known to every replica after ``REFRESH_SECONDS`` and two queries,
-which are given up after ``READ_SECONDS``: four seconds at most. While the database is away the copy stays in use, up to
-a limit, since it then knows nothing of later revocations.
+No request waits for the database, and none can make the relay ask it: whatever ids are tried, there is a look at it
+every two seconds. A key that was made or revoked anywhere is known to every replica after ``REFRESH_SECONDS`` and two
+queries, which are given up after ``READ_SECONDS``: four seconds at most. While the database is away the copy stays in
+use, up to a limit, since it then knows nothing of later revocations.
 """
 
 import asyncio

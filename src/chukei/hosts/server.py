@@ -15,8 +15,8 @@ from chukei.hosts.asgi import Application, from_environment
 
 BACKLOG = 2048
 GARBAGE = 50_000
-"""So many new objects that might form cycles start a collection. A request leaves none behind, so each of Python's usual
-one for every 700 (2,000 from 3.13 on) would look through all that is being served, and find nothing."""
+"""So many new objects that might form cycles start a collection. A request leaves none behind: each of Python's usual
+collections, one for every 700 or 2,000, would look through all that is being served and find nothing."""
 
 MARGIN_SECONDS = 1.5
 """What a shutdown may take beyond the grace period: last events, settling, closing."""

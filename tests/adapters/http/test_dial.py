@@ -10,8 +10,8 @@ from tests.adapters.conftest import server_context
 from tests.adapters.http.test_client import OK, whole
 from tests.adapters.servers import LocalServer, Peer, Proxy, answers
 
-from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.answer import HttpAnswer
+from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError
