@@ -7,6 +7,7 @@ it looks for a few markers and takes only those events apart in which one occurs
 import asyncio
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any, cast
 
 from uvicorn import Config, Server
@@ -26,6 +27,10 @@ class _Parsing:
             if line.startswith(b"data: {"):
                 json.loads(line[6:])
         self._transport.write(data)
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        """The same for several parts."""
+        self.write(b"".join(parts))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
