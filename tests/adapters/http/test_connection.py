@@ -9,6 +9,7 @@ from tests.fakes import bytewise
 from tests.live.relays import eventually
 
 from chukei.adapters.http.answer import HIGH_WATER, MAX_HEADER_BYTES
+from chukei.adapters.http.connection import Connection
 from chukei.errors import UpstreamError
 from chukei.model import End
 
@@ -163,6 +164,36 @@ async def test_an_endless_head_is_given_up() -> None:
         assert caught.value.end in (End.UNEXPECTED_ANSWER, End.UPSTREAM_LOST)
         assert MAX_HEADER_BYTES < 200 * 1024
         assert http.open_connections == 0
+
+
+class Swallowing(asyncio.Transport):
+    """A transport that swallows what is written, and tells whether it was cut."""
+
+    aborted = False
+
+    def write(self, data: object) -> None:
+        return None
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize("body", [0, MAX_HEADER_BYTES])
+@pytest.mark.parametrize("over", [False, True])
+async def test_a_head_that_comes_whole_in_one_read_is_bounded_without_its_body(body: int, over: bool) -> None:
+    connection, transport = Connection(lambda _: None, lambda _: None), Swallowing()
+    connection.connection_made(transport)
+    answer = connection.send(b"GET / HTTP/1.1\r\n\r\n", b"")
+    field = b"x-field: " + b"v" * (MAX_HEADER_BYTES // 4) + b"\r\n"
+    length = b"content-length: %d\r\n\r\n" % body
+    connection.data_received(b"HTTP/1.1 200 OK\r\n" + field * (4 if over else 3) + length + b"b" * body)
+    assert transport.aborted is over
+    if over:
+        with pytest.raises(UpstreamError, match="too many headers"):
+            await answer.head()
+    else:
+        await answer.head()
+        assert (answer.status, await answer.read()) == (200, b"b" * body)
 
 
 async def test_a_reader_that_waits_stops_the_socket_and_loses_nothing() -> None:

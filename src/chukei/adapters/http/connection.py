@@ -12,7 +12,7 @@ from typing import Any, cast
 import httptools
 
 from chukei.adapters.http.answer import MAX_HEADER_BYTES, HttpAnswer
-from chukei.model import End
+from chukei.model import End, Headers
 
 _LARGEST = 4095
 
@@ -97,14 +97,15 @@ class Connection(asyncio.Protocol):
     def _parse(self, answer: HttpAnswer, data: bytes) -> None:
         """Parse one read. What stands before a framing error is kept."""
         answer.received = True
+        if not answer.status:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             answer.fail("The upstream's answer broke the rules of HTTP.", self.ending(End.UNEXPECTED_ANSWER))
             self.abort()
         if not answer.status:
-            self._head_bytes += len(data)
-            self._check_head(answer)
+            self._check_head(answer, self._head_bytes)
         body = self._body
         if body:
             # A part that is followed by a line end which is not in it ends its chunk; one that ends in a blank line
@@ -158,18 +159,24 @@ class Connection(asyncio.Protocol):
             answer.headers.append((name.lower(), value))
         else:
             self._head_bytes += len(name) + len(value)
-            self._check_head(answer)
+            self._check_head(answer, self._head_bytes + _size(answer.headers))
 
-    def _check_head(self, answer: HttpAnswer) -> None:
+    def _check_head(self, answer: HttpAnswer, size: int) -> None:
         """Give up an answer with an endless head or endless trailers; the parser itself would collect them."""
-        if self._head_bytes > MAX_HEADER_BYTES:
+        if size > MAX_HEADER_BYTES:
             answer.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
             self.abort()
 
     def on_headers_complete(self) -> None:
         """Note the status; an interim answer (1xx) is not the answer."""
-        if self._answer is not None and not self._answer.complete:
-            self._answer.begin(self._parser.get_status_code())
+        answer = self._answer
+        if answer is None or answer.complete:
+            return
+        if self._head_bytes > MAX_HEADER_BYTES:  # what came may be body too
+            self._check_head(answer, _size(answer.headers))
+        answer.begin(self._parser.get_status_code())
+        if answer.status:
+            self._head_bytes = 0  # from here on that of trailers
 
     def on_message_complete(self) -> None:
         """Note the end of the answer."""
@@ -178,3 +185,7 @@ class Connection(asyncio.Protocol):
         self._keep_alive = self._parser.should_keep_alive()  # afterwards the parser has forgotten
         if self._answer is not None:
             self._answer.end()
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
