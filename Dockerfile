@@ -6,12 +6,13 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/chukei
 COPY requirements/serve.txt requirements/identity.txt requirements/entra.txt requirements/redis.txt requirements/postgres.txt requirements/
-RUN /opt/chukei/bin/pip install --no-cache-dir --require-hashes \
+RUN /opt/chukei/bin/pip install --no-cache-dir --require-hashes --no-deps \
     -r requirements/serve.txt -r requirements/identity.txt -r requirements/entra.txt -r requirements/redis.txt \
     -r requirements/postgres.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /opt/chukei/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && /opt/chukei/bin/pip check \
     && /opt/chukei/bin/pip uninstall --yes --quiet pip \
     && /usr/local/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/chukei/lib
 

@@ -169,7 +169,7 @@ class FakeReply:
 
     async def until(self, condition: Callable[[bytes], bool]) -> None:
         """Wait until what was sent so far fulfils a condition."""
-        async with asyncio.timeout(5), self._arrived:
+        async with asyncio.timeout(60), self._arrived:
             await self._arrived.wait_for(lambda: condition(self.body))
 
 

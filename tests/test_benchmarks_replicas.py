@@ -49,6 +49,6 @@ def test_an_outage_reaches_everybody_at_once() -> None:
 
 def test_the_command_prints_its_tables() -> None:
     command = [sys.executable, "-m", "benchmarks.replicas", "--quick"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("| shared") == len(cases()) + 1

@@ -16,7 +16,7 @@ SECRET = "sk-very-secret-0123"
 
 def chukei(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "chukei", *arguments]
-    return subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=120)
 
 
 def imported_by(code: str, *arguments: str) -> set[str]:

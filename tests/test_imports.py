@@ -145,7 +145,7 @@ def serving(environment: dict[str, str]) -> Iterator[Serving]:
 def ask(port: int) -> None:
     """Ask for one stream and one answer that is none."""
     for stream in (True, False):
-        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", port, timeout=120)
         body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "stream": stream})
         connection.request("POST", TARGET, body, {"api-key": KEY, "content-type": "application/json"})
         answer = connection.getresponse()
@@ -218,7 +218,7 @@ def imported_after(worker: str, application: str, upstream: str) -> Modules:
     program = f"import sys\n{worker}\nbefore = set(sys.modules)\n{application}\n{ONE_REQUEST}"
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=environment_for(upstream), capture_output=True, text=True, timeout=60, check=False,
+        env=environment_for(upstream), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return Modules(done.stdout.split())

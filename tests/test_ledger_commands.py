@@ -409,7 +409,7 @@ def test_a_database_that_cannot_be_reached_exits_with_4_and_shows_no_password(ch
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "chukei", *arguments]
-    return subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=120)
 
 
 def ask(url: str, key: str) -> int:
@@ -418,7 +418,7 @@ def ask(url: str, key: str) -> int:
     headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
     request = urllib.request.Request(f"{url}/v1/chat/completions", body, headers)
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
             answer.read()
             return int(answer.status)
     except urllib.error.HTTPError as error:

@@ -185,7 +185,7 @@ async def test_many_at_a_time_are_one_question_and_who_leaves_harms_nobody() -> 
     first.cancel()
     await asyncio.wait({first})
     ledger.hold.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         told = await asyncio.gather(*others)
     assert first.cancelled()
     assert len(ledger.questions) == 1

@@ -393,7 +393,7 @@ def test_every_mistake_is_named_at_once_with_its_place(tmp_path: Path) -> None:
     [defaults]
     model = "other"
     """
-    found = problems(written(tmp_path, text), {"CHUKEI_SERVER__GRACE_SECONDS": "soon", "CHUKEI_PORT": "1"})
+    found = problems(written(tmp_path, text), {"CHUKEI_SERVER__GRACE_SECONDS": "soon", "CHUKEI___PORT": "1"})
     expected = [
         "nonsense: is not a known key",
         "server.prot: is not a known key; did you mean port?",
@@ -428,7 +428,7 @@ def test_every_mistake_is_named_at_once_with_its_place(tmp_path: Path) -> None:
         "deployments.south.scope: only means something",
         "defaults.model: names 'other'",
         "CHUKEI_SERVER__GRACE_SECONDS: must be a number of seconds, not a string",
-        "CHUKEI_PORT: is not a setting",
+        "CHUKEI___PORT: is not a setting",
     ]
     for start in expected:
         assert any(problem.startswith(start) for problem in found), (start, found)
@@ -488,7 +488,6 @@ BAD_VARIABLES: list[tuple[dict[str, str], str]] = [
     ({"CHUKEI_API_KEY": "鍵"}, "auth.api_key: the secret holds spaces"),
     ({"CHUKEI_AUTH__API_KEY": ""}, "CHUKEI_AUTH__API_KEY: is set but empty"),
     ({"CHUKEI_API_KEY": SECRET, "CHUKEI_AUTH__ANONYMOUS": "true"}, "CHUKEI_AUTH__ANONYMOUS: is true although a key"),
-    ({"CHUKEI_SERVER": "x"}, "CHUKEI_SERVER: is not a setting"),
     ({"CHUKEI_SERVER__": "x"}, "CHUKEI_SERVER__: is not a setting"),
     ({"CHUKEI_SERVER__PROT": "1"}, "CHUKEI_SERVER__PROT: is not a known key; did you mean port?"),
     ({"CHUKEI_SERVER__PORT__X": "1"}, "server.port: must be a whole number, not a table"),
@@ -500,6 +499,33 @@ BAD_VARIABLES: list[tuple[dict[str, str], str]] = [
     ({"CHUKEI_SERVER__CORS_ORIGINS": "http://["}, "CHUKEI_SERVER__CORS_ORIGINS: "),
     (AZURE | {"OPENAI_API_VERSION": "v9"}, "AZURE_OPENAI_API_VERSION: 'v9' is not a version"),
 ]
+
+
+SERVICE_LINKS = {
+    "CHUKEI_SERVICE_HOST": "10.0.0.11",
+    "CHUKEI_SERVICE_PORT": "7221",
+    "CHUKEI_SERVICE_PORT_HTTP": "7221",
+    "CHUKEI_SERVICE_PORT_A__B": "7221",
+    "CHUKEI_PORT": "tcp://10.0.0.11:7221",
+    "CHUKEI_PORT_7221_TCP": "tcp://10.0.0.11:7221",
+    "CHUKEI_PORT_7221_TCP_PROTO": "tcp",
+    "CHUKEI_PORT_7221_TCP_ADDR": "10.0.0.11",
+    "CHUKEI_SERVER_SERVICE_HOST": "10.0.0.12",
+    "CHUKEI_SERVER_PORT_53_UDP_PORT": "53",
+    "CHUKEI_AUTH_PORT": "tcp://10.0.0.13:80",
+}
+
+
+@pytest.mark.parametrize("variable", SERVICE_LINKS)
+def test_what_kubernetes_tells_of_services_is_no_setting(variable: str) -> None:
+    settings = load(None, {variable: SERVICE_LINKS[variable]})
+    assert settings == load(None, {})
+
+
+@pytest.mark.parametrize("variable", ["CHUKEI_POOL", "CHUKEI_API_KEYS", "CHUKEI_LOG_FORMAT", "CHUKEI_SERVER_PORT"])
+def test_a_variable_without_a_section_is_ignored_and_named(variable: str) -> None:
+    [note] = load(None, {variable: "x"}).notices
+    assert note.startswith(f"{variable} is ignored; settings are named CHUKEI_SECTION__KEY")
 
 
 @pytest.mark.parametrize(("environment", "start"), BAD_VARIABLES)

@@ -1,6 +1,5 @@
 """[pool], [stores] and what deployments say of their place in the pool: every key, every kind of mistake."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -270,12 +269,3 @@ def test_one_deployment_by_two_names_has_one_quota(tmp_path: Path, first: str | 
 def test_the_order_of_names_does_not_matter_but_priorities_do(tmp_path: Path) -> None:
     text = two("priority = 2", "priority = 1", name="other") + '[models.chat]\ndeployments = ["a", "b"]\n'
     assert [item.name for item in read(tmp_path, text).models["chat"].deployments] == ["b", "a"]
-
-
-VARIABLES: list[Mapping[str, str]] = [{"CHUKEI_POOL": "x"}, {"CHUKEI_STORES": "redis://cache"}]
-
-
-@pytest.mark.parametrize("environment", VARIABLES)
-def test_a_section_is_no_setting(tmp_path: Path, environment: Mapping[str, str]) -> None:
-    [problem] = problems(tmp_path, "", **environment)
-    assert "is not a setting" in problem

@@ -120,7 +120,7 @@ def answer(output: int = OUTPUT, *, stream: bool) -> bytes:
 
 async def insist(url: str, caller: str, **more: Any) -> Answer:
     """Ask until Redis is not away."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await ask(url, caller, **more)).status == 503:
             assert answer.error["code"] == "quota_unavailable"
             await asyncio.sleep(0.1)
@@ -166,7 +166,7 @@ def count(answers: Sequence[Answer]) -> Count:
     return Count(statuses[200], statuses[503])
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Ask again and again until it is so."""
     async with asyncio.timeout(seconds):
         while not await condition():

@@ -18,7 +18,7 @@ from typing import Literal, Self
 from tests.live.fault_scripts import Close, Flood, Hold, Receive, Reset, Script, Send, Stall
 from tests.live.loopback import descriptor_of_peer, queued
 
-DEADLINE = 10
+DEADLINE = 60
 
 
 @dataclass(eq=False)

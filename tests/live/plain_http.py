@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # Far above what anything here takes, so that only a hang meets it.
-DEADLINE = 20
+DEADLINE = 60
 
 JSON = ("content-type", "application/json")
 CHAT = b'{"messages":[{"role":"user","content":"repeat: one two"}]}'

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-DEADLINE = 10
+DEADLINE = 60
 
 
 class Cut(Exception):

@@ -158,7 +158,7 @@ class RelayProcess:
         self.stop()
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds that no event tells of, looking often; fail when it does not come to hold."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 def chukei(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Run a command; return its exit status and what it wrote to standard error."""
     command = [sys.executable, "-m", "chukei", *arguments]
-    done = subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=120)
     assert done.stdout == "", "nothing is announced before the configuration is known to be right"
     return done.returncode, done.stderr
 

@@ -53,7 +53,7 @@ async def test_a_stream_arrives_event_by_event(host: Host, upstream: Upstream) -
     body = STREAM.replace(b"{", b'{"model":"curl--stall-6",', 1).replace(b"one two", b"one two three four five six")
     run = await Curl.start("-N", f"{host.base_url}/chat/completions", *JSON, "-d", body.decode())
     seen = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while b'"content":"one"' not in seen:
             seen += await run.output.read(65536)
     assert upstream.only.ended is None

@@ -73,7 +73,7 @@ def relay(request: pytest.FixtureRequest, hosts: Hosts) -> Host:
 
 @pytest.fixture
 def client(relay: Host) -> Iterator[Any]:
-    with OpenAI(base_url=relay.base_url, api_key=CLIENT_KEY, max_retries=0, timeout=20) as client:
+    with OpenAI(base_url=relay.base_url, api_key=CLIENT_KEY, max_retries=0, timeout=120) as client:
         yield client
 
 

@@ -109,10 +109,10 @@ async def _play(form: Form, cell: Cell, relay: InProcessRelay, bench: Bench) -> 
             assert await client.closed()
         record = await relay.record(before + 1)
         if visit is not None and cell.fault in LEAVES:
-            await visit.peer_left(1)
+            await visit.peer_left(60)
     # The end of an answer is awaited for a second; a whole error of the Responses API leaves a good connection.
     pooled = 1 if isinstance(cell.sees, Forwarded) and not form.has_finish else 0
-    await eventually(lambda: relay.upstream.open_connections == pooled, 1.5)
+    await eventually(lambda: relay.upstream.open_connections == pooled)
     return record, client.body
 
 

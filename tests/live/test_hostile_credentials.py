@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -31,6 +32,7 @@ from tests.live.relays import InProcessRelay, RelayProcess, eventually, settings
 from tests.live.simulated import SimulatorThread, Upstream
 
 from chukei.adapters.request_log import log_request
+from chukei.adapters.signing_keys import RETRY_SECONDS
 from chukei.config import Settings
 from chukei.errors import CallerError
 from chukei.hosts.asgi import Application
@@ -253,6 +255,7 @@ class TestUnknownSigningKeys:
         assert (await knock(door, bearer(provider.token()))).status == 200
         assert len(provider.fetches) == 4, "metadata and keys, of both versions"
         provider.down = down
+        began = time.monotonic()
         gatekeeper = served.relay.access.gatekeeper
         claims = encoded(provider.claims())
         for number in range(MOST):
@@ -265,7 +268,8 @@ class TestUnknownSigningKeys:
                 headers = [(b"authorization", b"Bearer " + token.encode())]
                 with pytest.raises(CallerError, match="not valid"):
                     await gatekeeper.authenticate(headers, local=False, source="192.0.2.1")
-        assert len(provider.fetches) <= 4 + 1
+        # One for the first unknown id, and for each time after which a failed or fruitless one may be tried again.
+        assert len(provider.fetches) <= 4 + 1 + 4 * (time.monotonic() - began) / RETRY_SECONDS
 
     async def test_keys_are_replaced_while_it_runs(self, relay: tuple[InProcessRelay, IdentityProvider]) -> None:
         served, provider = relay
@@ -298,7 +302,7 @@ class TestRevocation:
                 assert (await knock(door, bearer(world.key))).status == 200
             revoked = world.rows()[2].revoked
             await database.end_key(world.own.id, expires=None, revoked=revoked)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 for door in doors:
                     while (await knock(door, bearer(world.key))).status == 200:
                         await asyncio.sleep(0.05)

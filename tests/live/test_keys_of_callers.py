@@ -14,8 +14,8 @@ from tests.live.simulated import SimulatorThread
 pytestmark = pytest.mark.anyio
 
 PEPPER = "a pepper of thirty-two characters or more"
-WITHIN = 5.0
-"""Seconds in which every replica knows of a key that was made or revoked."""
+WITHIN = 60.0
+"""Seconds after which the test gives up. A replica looks every two seconds; tests/adapters/test_key_ring.py counts."""
 
 
 class Commands:
@@ -27,7 +27,7 @@ class Commands:
     def run(self, *arguments: str) -> str:
         """Return what one command wrote to standard output."""
         command = [sys.executable, "-m", "chukei", "keys", *arguments]
-        found = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60)
+        found = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=120)
         assert found.returncode == 0, found.stderr
         return found.stdout.strip()
 

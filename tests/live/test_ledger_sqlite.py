@@ -108,12 +108,12 @@ async def test_a_locked_database(tmp_path: Path) -> None:
     async with relay(tmp_path) as setup, long_stream(setup):
         with locked(setup.file):
             assert await setup.ask(50) == {200: 50}
-            await eventually(lambda: setup.said("the ledger's database is away"), 20)
+            await eventually(lambda: setup.said("the ledger's database is away"))
             assert await setup.ask(50) == {200: 50}
             await eventually(lambda: bool(spooled(tmp_path)))
         assert await setup.ask(10) == {200: 10}
-        await eventually(lambda: setup.rows() == 120, 20)
-        await eventually(lambda: not spooled(tmp_path), 20)
+        await eventually(lambda: setup.rows() == 120)
+        await eventually(lambda: not spooled(tmp_path))
     assert setup.rows() == 121
 
 
@@ -129,9 +129,9 @@ async def test_only_a_locked_database_and_a_full_spool_refuse(tmp_path: Path) ->
             assert served[200] > 60  # as much as the spool takes
             refused = await ask(setup.relay.url, "one")
             assert (refused.status, refused.error["code"], refused.header("retry-after")) == (503, "ledger_full", "2")
-        await until(lambda: _serves(setup), 20)
+        await until(lambda: _serves(setup))
         assert setup.said("the ledger takes entries again")
-        await eventually(lambda: setup.rows() >= 10 + served[200] + 1, 20)
+        await eventually(lambda: setup.rows() >= 10 + served[200] + 1)
     assert setup.rows() == setup.upstream.requests.total()
 
 
@@ -146,8 +146,8 @@ async def test_a_full_disk(tmp_path: Path) -> None:
                     await asyncio.sleep(0.1)
             assert served[200]
             assert setup.said("nothing more can be accounted for")
-        await until(lambda: _serves(setup), 20)
-        await eventually(lambda: setup.rows() >= 10 + served[200] + 1, 20)
+        await until(lambda: _serves(setup))
+        await eventually(lambda: setup.rows() >= 10 + served[200] + 1)
         # The relay has connected anew, and others have come and gone: none took itself to be the last to leave.
         assert setup.file.with_name("ledger.db-wal").exists()
     assert setup.rows() == setup.upstream.requests.total()

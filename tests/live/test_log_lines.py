@@ -14,7 +14,7 @@ REQUESTS = 50
 
 def ask(address: str) -> str:
     """Ask for the list of models and return the request's id."""
-    connection = http.client.HTTPConnection(address, timeout=10)
+    connection = http.client.HTTPConnection(address, timeout=120)
     connection.request("GET", "/v1/models")
     answer = connection.getresponse()
     answer.read()

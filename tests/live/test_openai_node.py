@@ -33,7 +33,7 @@ class NodeProcess:
         return answer
 
     def stop(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=120)
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ async def test_the_status_through_an_outage(bench: Bench) -> None:
         assert 0 < failing["seconds"] <= 1.0
         assert (await _get(relay, "/health/ready"))[0] == 200, "one that is only busy is a service"
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await _shown(relay))["b"]["status"] == "open":
                 await asyncio.sleep(0.02)
         assert (await _shown(relay))["b"]["status"] == "half_open"
@@ -168,7 +168,7 @@ async def test_the_log_names_every_try_and_holds_no_secret(bench: Bench, caplog:
         bench.third.script = CHAT.good
         assert (await answer_of(relay, CHAT)).body == CHAT.shown
         bench.second.script = CHAT.good
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while "deployment b answers again" not in caplog.text:
                 await answer_of(relay, CHAT)
                 await asyncio.sleep(0.02)

@@ -11,7 +11,7 @@ from tests.live.relays import clean_environment
 
 def chukei(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "chukei", *arguments]
-    return subprocess.run(command, env=clean_environment(variables), capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=clean_environment(variables), capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"], ["simulate"]], ids=" ".join)

@@ -99,7 +99,7 @@ async def calm(url: str, clients: int, seconds: float, first: int) -> list[Told]
 async def recover(relay: RelayProcess, upstream: StormUpstream) -> list[dict[str, Any]]:
     """Send requests until every deployment is ready, as real traffic would; those of the second tier are tried when
     the first one is busy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         number = CALM + 100_000
         current = await statuses(relay.url)
         while any(found["status"] != "ready" for found in current):
@@ -286,7 +286,7 @@ async def test_spilling_to_a_tier_that_was_broken_long_ago(tmp_path: Path) -> No
             await asyncio.gather(*(ask_for(relay.url, number) for number in range(20)))
             for deployment in upstream.deployments.values():
                 deployment.turn(Weather.FAIR)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while {found["status"] for found in await statuses(relay.url) if found["priority"] == 1} != {"ready"}:
                     await ask_for(relay.url, 0)
             await asyncio.sleep(3 * LONGEST_REST)

@@ -36,7 +36,7 @@ def test_a_key_has_the_same_owner_in_every_process(seed: str) -> None:
         env={"PYTHONHASHSEED": seed, "PYTHONPATH": "src:."},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     ring = Ring(owners(1, 2, 3))

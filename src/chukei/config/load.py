@@ -5,6 +5,7 @@ Order of precedence: a ``CHUKEI_SECTION__KEY`` variable, the file, the default. 
 built-in simulator answers.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,14 @@ from chukei.config.upstreams import read_upstreams, split_address
 PREFIX = "CHUKEI_"
 # Variables with the prefix that are not overrides of a key.
 _OWN = frozenset({"CHUKEI_CONFIG", "CHUKEI_API_KEY"})
+_NAMING = "settings are named CHUKEI_SECTION__KEY, such as CHUKEI_SERVER__PORT"
+# Kubernetes tells every container of the Services around it in variables; one called "chukei" has this prefix too
+# (Kubernetes, "Accessing the Service": environment variables). A port's own name may even hold two underscores.
+_SERVICE_LINK = re.compile(
+    r"CHUKEI_(?:\w+_)?SERVICE_(?:HOST|PORT(?:_\w+)?)=.*"
+    r"|CHUKEI_(?:\w+_)?PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=.*"
+    r"|CHUKEI_(?:(?!\w*__)\w+_)?PORT=(?:tcp|udp|sctp)://.*"
+)
 _GIBIBYTE = 1024**3
 
 SHORTEST_ADMIN_KEY = 16
@@ -44,8 +53,8 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     """
     chosen = path or environment.get("CHUKEI_CONFIG") or None
     document = Document(str(chosen or "configuration"), _parse(chosen) if chosen else {}, environment)
-    _overlay(document)
-    settings = _read(document)
+    notes = _overlay(document)
+    settings = _read(document, notes)
     document.raise_problems()
     return settings
 
@@ -65,22 +74,21 @@ def _parse(path: str | Path) -> dict[str, Any]:
     raise ConfigError([Problem(str(path), "", problem)])
 
 
-def _overlay(document: Document) -> None:
-    """Lay ``CHUKEI_SECTION__KEY`` variables over the file's tables."""
+def _overlay(document: Document) -> list[str]:
+    """Lay ``CHUKEI_SECTION__KEY`` variables over the file's tables; return notes about variables that are ignored."""
+    notes = []
     for variable, text in sorted(document.environment.items()):
-        if not variable.startswith(PREFIX) or variable in _OWN:
+        if not variable.startswith(PREFIX) or variable in _OWN or _SERVICE_LINK.fullmatch(f"{variable}={text}"):
+            continue
+        if "__" not in variable:
+            notes.append(f"{variable} is ignored; {_NAMING}")
             continue
         parts = variable.removeprefix(PREFIX).lower().split("__")
-        if len(parts) < 2 or not all(parts):
-            document.problems.append(
-                Problem(
-                    variable,
-                    "",
-                    "is not a setting; settings are named CHUKEI_SECTION__KEY, such as CHUKEI_SERVER__PORT",
-                )
-            )
+        if not all(parts):
+            document.problems.append(Problem(variable, "", f"is not a setting; {_NAMING}"))
             continue
         _set(document, parts, _value(text), variable)
+    return notes
 
 
 def _set(document: Document, parts: list[str], value: object, variable: str) -> None:
@@ -115,7 +123,7 @@ def _value(text: str) -> object:
         return text
 
 
-def _read(document: Document) -> Settings:
+def _read(document: Document, notes: list[str]) -> Settings:
     root = document.root()
     server = _server(root.table("server"))
     stream = _stream(root.table("stream"))
@@ -147,7 +155,7 @@ def _read(document: Document) -> Settings:
         default_model=served.default_model,
         open=served.open,
         simulated=served.simulated,
-        notices=tuple(served.notices),
+        notices=(*notes, *served.notices),
     )
 
 

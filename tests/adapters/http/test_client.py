@@ -26,13 +26,13 @@ def client(**settings: float) -> HttpClient:
 
 
 async def post(http: HttpClient, server: LocalServer, body: bytes = b"{}") -> HttpAnswer:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return await http.post(server.url, "/path", [(b"api-key", b"k")], body, lambda: None)
 
 
 async def whole(answer: HttpAnswer) -> bytes:
     parts = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (data := await answer.read()) != b"":
             parts.append(data or b"")  # None: something came, but nothing of the body
     answer.finish()
@@ -100,7 +100,7 @@ async def test_idle_connections_expire() -> None:
         http = client(keepalive_seconds=0.05)
         await whole(await post(http, server))
         assert http.open_connections == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.peers[0].closed.wait()
         assert http.open_connections == 0
         await whole(await post(http, server))
@@ -276,7 +276,7 @@ async def test_cancelling_while_waiting_for_the_head_closes_the_connection() -> 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.peers[0].closed.wait()
         assert http.open_connections == 0
 
@@ -293,7 +293,7 @@ async def test_closing_ends_idle_and_busy_connections() -> None:
         await http.close()
         with pytest.raises(UpstreamError):
             await whole(answer)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.peers[0].closed.wait()
         assert http.open_connections == 0
 
@@ -325,7 +325,7 @@ async def test_a_document_is_fetched_without_a_body() -> None:
 
     async with LocalServer(handle) as server:
         http = client()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             answer = await http.get(server.url, "/keys?x=1", [(b"accept", b"application/json")])
         assert await whole(answer) == b"hi"
         await http.close()

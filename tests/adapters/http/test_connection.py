@@ -110,7 +110,7 @@ async def test_breaks_come_after_what_arrived_and_the_connection_is_not_kept(
 
     async def read() -> None:
         answer = await post(http, server)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (data := await answer.read()) != b"":
                 got.append(data or b"")
 
@@ -144,7 +144,7 @@ async def test_bytes_after_an_answer_cost_the_connection(extra: bytes, later: bo
         answer = await post(http, server)
         assert await whole(answer) == b"hi"
         go.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.peers[0].closed.wait()
         assert http.open_connections == 0
 
@@ -241,7 +241,7 @@ async def test_a_waiting_reader_can_be_woken() -> None:
         assert "arriving" in repr(answer)
         answer.abort()
         answer.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.peers[0].closed.wait()
         assert http.open_connections == 0
 
@@ -270,12 +270,12 @@ async def lingering(rest: bytes) -> tuple[int, int]:
         asked.set()
         await told.wait()
         if rest.endswith(b"0\r\n\r\n"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while "1 idle" not in repr(http):
                     await asyncio.sleep(0.001)
             await whole(await post(http, server))
         else:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await server.peers[0].closed.wait()
         found = http.open_connections, len(server.peers)
         await http.close()

@@ -80,13 +80,13 @@ class Above(asyncio.Protocol):
 
     async def until(self, count: int) -> None:
         """Wait for so many bytes."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while sum(map(len, self.parts)) < count:
                 self.news.clear()
                 await self.news.wait()
 
     async def over(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.lost.wait()
 
 
@@ -146,7 +146,7 @@ class Secured:
     async def _taken(self) -> None:
         if self._client < 0:
             self._client = descriptor_of_peer(self.peer.writer)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while queued(self._client, termios.FIONREAD):
                 await asyncio.sleep(0)
 
@@ -190,7 +190,7 @@ async def dial(port: int, context: ssl.SSLContext, above: Above, host: str = "lo
         lambda: TlsTransport(context, host), "127.0.0.1", port
     )
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await tls.secure(above)
     except BaseException:
         transport.abort()
@@ -215,7 +215,7 @@ async def nothing_left() -> AsyncIterator[None]:
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     tasks, before = len(asyncio.all_tasks()), sockets()
     yield
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(asyncio.all_tasks()) > tasks or sockets() > before:
             await asyncio.sleep(0.01)
     gc.collect()
@@ -319,7 +319,7 @@ async def test_a_flood_stands_while_reading_is_paused(
                 await asyncio.sleep(0)
             assert len(above.parts) == count
             above.transport.resume_reading()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await above.news.wait()
     assert above.data == whole
     assert above.calls == ["made", "data", "eof", "lost"]
@@ -364,7 +364,7 @@ async def test_a_new_key_or_handshake_is_agreed_upon_and_nothing_is_lost(
     assert told is not None
     above = Above()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (line := await told.readline()).startswith(b"ACCEPT "):
                 pass
             port = int(line.rpartition(b":")[2])
@@ -478,7 +478,7 @@ async def test_a_goodbye_is_answered_and_nothing_is_sent_or_taken_after_it(
         tls.writelines([b"too", b"late"])
         await above.over()
         tls.write(b"too late")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await said.wait()
     assert above.calls == ["made", "data", "eof", "lost"]
 
@@ -545,7 +545,7 @@ async def test_nothing_of_a_lost_connection_stays_in_memory(
         gc.disable()
         try:
             left = await visit(server.port)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while left() is not None:
                     await asyncio.sleep(0.01)
         finally:
@@ -571,7 +571,7 @@ async def test_a_write_of_any_size_arrives(
         tls.write(body)
         tls.write(b"")
         tls.writelines([b"one", b"", body, b"two"])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await got == body + b"one" + body + b"two"
         tls.abort()
 
@@ -661,7 +661,7 @@ async def test_a_handshake_that_hangs_can_be_given_up(
     above = Above()
     async with nothing_left(), Server(serving(authority), script, shake=False) as server:
         task = asyncio.create_task(dial(server.port, trusting, above))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await hangs.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -691,7 +691,7 @@ async def test_a_connection_lost_before_anyone_was_told_is_an_error(
         _, tls = await asyncio.get_running_loop().create_connection(
             lambda: Watched(trusting, "localhost"), "127.0.0.1", server.port
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await tls.gone.wait()
         with pytest.raises(ConnectionResetError):
             await tls.secure(above)
@@ -750,7 +750,7 @@ async def test_a_certificate_that_will_not_do(
     async with nothing_left(), Server(context, script, shake=False) as server:
         with pytest.raises(ssl.SSLCertVerificationError):
             await dial(server.port, trusting, above)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.over.wait()
     assert above.calls == []
     assert len(alerts) == 1  # the server is told why (RFC 8446 §6.2)
