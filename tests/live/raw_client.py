@@ -64,6 +64,11 @@ class RawClient:
         data += self._http.send(h11.EndOfMessage()) or b""
         await self.send(data)
 
+    def sent(self, method: str) -> None:
+        """Take note of a request without a body that ``send`` is about to send as it is."""
+        self._http.send(h11.Request(method=method, target="/", headers=[("host", "relay")]))
+        self._http.send(h11.EndOfMessage())
+
     async def post(self, path: str, body: bytes, *fields: tuple[str, str]) -> None:
         """Post JSON."""
         await self.request("POST", path, body, *fields)

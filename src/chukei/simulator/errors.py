@@ -151,7 +151,7 @@ def throttled(seconds: float, kind: str, operation: str, api_version: str | None
         f"Requests to the {OPERATIONS.get(operation, operation)} Operation{version} have exceeded {limit}."
         f" Please retry after {headers['retry-after']} seconds."
     )
-    error = gateway_error(429, message)
+    error = gateway_error(429, message, None if kind == "provisioned" else "RateLimitReached")
     error.headers = headers
     return error
 

@@ -36,11 +36,12 @@ def answer_headers(
     settings: SimulatorSettings, exchange: Exchange, reply: Reply, dice: random.Random
 ) -> dict[str, str]:
     """Return the headers of an answer, as recorded in 2026, with plausible values."""
+    request_id = _guid(dice)
     headers = {
         "content-type": reply.content_type,
         "date": formatdate(usegmt=True),
         "strict-transport-security": "max-age=31536000; includeSubDomains; preload",
-        "apim-request-id": _guid(dice),
+        "apim-request-id": request_id,
         "x-content-type-options": "nosniff",
         "x-ms-region": settings.region,
         "x-request-id": _guid(dice),
@@ -48,8 +49,9 @@ def answer_headers(
     }
     if reply.streamed:
         headers["azureai-fe-is-streaming"] = "True"
-        headers["x-accel-buffering"] = "no"
     if reply.status == 200 and exchange.deployment is not None:
+        headers["x-accel-buffering"] = "no"
+        headers["x-ms-client-request-id"] = exchange.headers.get("x-ms-client-request-id", request_id)
         headers |= _served(exchange.deployment, reply.prompt_tokens, dice)
     return headers
 
