@@ -76,8 +76,15 @@ class Modules:
 
     @property
     def of_others(self) -> set[str]:
-        """Top-level names that are neither Python's nor the relay's. Cython registers helpers of its own."""
-        tops = {name.partition(".")[0] for name in self.names} - sys.stdlib_module_names - {"chukei", "__mp_main__"}
+        """Top-level names that are neither Python's nor the relay's.
+
+        Cython registers helpers of its own, and a distributor of Python a module that says what it left out.
+        """
+        tops = (
+            {name.partition(".")[0] for name in self.names}
+            - sys.stdlib_module_names
+            - {"chukei", "__mp_main__", "_missing_stdlib_info"}
+        )
         return {name for name in tops if not re.match(r"_?cython_", name)}
 
 

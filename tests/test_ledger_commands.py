@@ -422,11 +422,12 @@ def ask(url: str, key: str) -> int:
             answer.read()
             return int(answer.status)
     except urllib.error.HTTPError as error:
-        error.read()
+        with error:
+            error.read()
         return error.code
 
 
-def until(status: int, url: str, key: str, seconds: float = 10.0) -> None:
+def until(status: int, url: str, key: str, seconds: float = 60.0) -> None:
     """Ask until the answer has that status: a relay reads keys every two seconds."""
     end = time.monotonic() + seconds
     while (found := ask(url, key)) != status:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from chukei.stores import StoreAway
 
@@ -76,7 +77,7 @@ class SqliteWorker:
                 raise Gone(f"there is no file {self._path}")
             self._file = _file(self._path)
             connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=rw",
+                f"file:{quote(self._path.absolute().as_posix())}?mode=rw",
                 uri=True,
                 timeout=self._busy_seconds,
                 isolation_level=None,
