@@ -24,7 +24,10 @@ _TO_MEND = frozenset(
 def log_change(deployment: Deployment, change: Change) -> None:
     """Write what this relay found out of a deployment."""
     name, seconds = deployment.name, change.seconds
-    if change.condition is Condition.CLOSED:
+    if change.only is not None:
+        words = "answers again" if change.condition is Condition.CLOSED else f"is left alone for {seconds:.1f} s"
+        logger.info("deployment %s %s (%s), only for %s", name, words, change.why, change.only)
+    elif change.condition is Condition.CLOSED:
         logger.info("deployment %s answers again", name)
     elif change.condition is Condition.COOLING:
         logger.info("deployment %s is busy (%s) and left alone for %.1f s", name, change.why, seconds)
