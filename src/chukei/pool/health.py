@@ -12,7 +12,7 @@ from math import inf
 
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Headers
-from chukei.pool.breaker import Breaker
+from chukei.pool.breaker import Breaker, State
 from chukei.pool.member import PRESSED_SECONDS, Bar, Member, Quota, Status
 from chukei.pool.signals import Fault, Verdict, is_pressed
 from chukei.pool.source import Source
@@ -263,7 +263,7 @@ class Health:
         if source is None or whose is None or not source.counted:
             opened = count(member.breaker, trials[0], whose)
         if opened is not None:
-            self._opened(member, now, opened, verdict)
+            self._opened(member, now, opened, verdict, member.breaker)
         if source is None or whose is None:
             return
         source.counted = True
@@ -271,10 +271,8 @@ class Health:
         alone = count(own, trials[1], None)
         if alone is None and opened is None and member.breaker.is_trial(trials[0]):
             alone = own.trip(now, verdict.why, None)  # lest it be the next trial as well
-        if alone is not None and opened is None:
-            self._tell(
-                member, Change(Condition.OPEN, member.deployment.identity, alone, verdict.why, only=source.shown)
-            )
+        if alone is not None and member.breaker.state(now) is not State.OPEN:
+            self._opened(member, now, alone, verdict, own, only=source.shown)
 
     def _refused(
         self, member: Member, now: float, verdict: Verdict, cost: int, source: Source | None, trials: Trials
@@ -309,12 +307,13 @@ class Health:
             self._set_alarm(member, now)
             self._place(member, now)
 
-    def _opened(self, member: Member, now: float, seconds: float, verdict: Verdict) -> None:
+    def _opened(
+        self, member: Member, now: float, seconds: float, verdict: Verdict, breaker: Breaker, only: str | None = None
+    ) -> None:
         self._set_alarm(member, now)
-        breaker = member.breaker
         if _is_news(breaker.told, breaker.until, now):
             breaker.told = breaker.until
-            self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why))
+            self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why, only))
 
     def hear(self, change: Change, now: float) -> None:
         """Take up what another replica found out."""
