@@ -17,4 +17,15 @@ from chukei.pool.signals import Fault, Verdict, judge, retry_after
 from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus
 
-__all__ = ["DeploymentStatus", "Fault", "Lease", "Member", "Pool", "Source", "Verdict", "digest", "judge", "retry_after"]
+__all__ = [
+    "DeploymentStatus",
+    "Fault",
+    "Lease",
+    "Member",
+    "Pool",
+    "Source",
+    "Verdict",
+    "digest",
+    "judge",
+    "retry_after",
+]

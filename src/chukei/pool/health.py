@@ -211,8 +211,9 @@ class Health:
             self._tell(member, Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered"))
             self._forget_own(member)
             self._place(member, now)
-        elif source is not None and (own := self._own_breaker(source, member)) is not None:
-            if own.succeeded(trial=trials[1]):
+        elif source is not None and self._own:
+            own = self._own_breaker(source, member)
+            if own is not None and own.succeeded(trial=trials[1]):
                 change = Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered", source.shown)
                 self._tell(member, change)
         if now >= member.pressed_until and is_pressed(headers):

@@ -97,13 +97,15 @@ class Pool:
         """The models that clients may ask for, the default first."""
         return self._models.names
 
-    def model(self, asked: str | None) -> Model:
+    def model(self, asked: str | None, may_see: Callable[[str], bool] = lambda _: True) -> Model:
         """Return the model of a name, or the default where none was asked for, without remembering what is made up.
+
+        ``may_see`` says of which models an error may tell that they exist.
 
         Raises:
             CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
         """
-        return self._models.model(asked)
+        return self._models.model(asked, may_see)
 
     # Choosing.
 
