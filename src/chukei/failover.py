@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Mapping
 
 from chukei import affinity, usage
 from chukei import call as calls
-from chukei.affinity import Homes
+from chukei.affinity import Continued, Homes
 from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
 from chukei.capabilities import ANY_OUTPUT_LIMIT
@@ -92,7 +92,7 @@ class _Search:
         who = record.who
         self._source = Source(who.name if who is not None and who.kind in _TOLD_APART else None, call.raw)
         self._key: int | None = None
-        self._continued: list[str] = []
+        self._continued: list[Continued] = []
         self._at_home = False
         self._leases: list[Lease] = []
         self._asked: list[tuple[Lease, Try]] = []
@@ -143,17 +143,17 @@ class _Search:
     async def _first(self) -> Lease:
         failover, call = self._failover, self._call
         pool, settings = failover.pool, failover.settings.pool
+        self._continued = affinity.continued(call)
+        if self._continued:
+            identity = await failover.homes.find(self._continued, affinity.owner_of(self._record.who))
+            if identity is not None and self._several:
+                lease = pool.choose_home(
+                    self._model.name, identity, failover.clock(), cost=self._cost, source=self._source
+                )
+                if lease is not None:
+                    self._at_home = True
+                    return self._hold(lease)
         if self._several:
-            self._continued = affinity.continued(call)
-            if self._continued:
-                identity = await failover.homes.find(self._continued)
-                if identity is not None:
-                    lease = pool.choose_home(
-                        self._model.name, identity, failover.clock(), cost=self._cost, source=self._source
-                    )
-                    if lease is not None:
-                        self._at_home = True
-                        return self._hold(lease)
             self._key = affinity.key_of(call, settings.affinity, failover.session_header)
         return self._choose()
 
@@ -304,13 +304,14 @@ class _Search:
         raise error
 
     def _learn_home(self, begun: Begun) -> None:
-        """Remember who made what a later request may continue."""
+        """Remember who made what a later request may continue, and for whom."""
         opened, call = begun.opened, self._call
-        if not self._several or call.operation is not RESPONSES:
+        if call.operation is not RESPONSES:
             return
         made = opened.stream.response_id if opened.stream is not None else affinity.made(opened.first)
-        for known in (*self._continued, *([made] if made else [])):
-            self._failover.homes.remember(known, begun.lease.deployment.identity)
+        owner = affinity.owner_of(self._record.who)
+        for known in (*(each.id for each in self._continued), *([made] if made else [])):
+            self._failover.homes.remember(known, begun.lease.deployment.identity, owner)
 
 
 def _cost(call: calls.Call) -> int:
