@@ -275,7 +275,8 @@ async def test_words_of_a_replica_that_knows_no_owners_are_understood() -> None:
 
 
 def test_callers_without_a_name_are_one_owner_of_each_kind() -> None:
-    unnamed = {owner_of(Caller(kind.value, kind)) for kind in (CallerKind.LOCAL, CallerKind.ANONYMOUS, CallerKind.SHARED)}
+    kinds = (CallerKind.LOCAL, CallerKind.ANONYMOUS, CallerKind.SHARED)
+    unnamed = {owner_of(Caller("local", kind)) for kind in kinds}
     assert len(unnamed) == 3
     assert owner_of(Caller("local", CallerKind.KEY)) not in unnamed
     assert owner_of(Caller("ann", CallerKind.KEY, ("staff",), "k1")) == ANN, "its keys and groups may change"
