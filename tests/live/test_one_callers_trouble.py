@@ -52,7 +52,7 @@ POISON: dict[str, Script] = {
 def script(visit: Visit) -> Script:
     """Answer well, unless the request says otherwise."""
     wanted = json.loads(visit.body).get("user")
-    return POISON[wanted] if wanted in POISON else ANSWER
+    return POISON.get(wanted, ANSWER)
 
 
 @pytest.fixture

@@ -202,7 +202,8 @@ class TestModels:
         self, relay: Host, caller: str, known: str, upstream: Upstream
     ) -> None:
         answers = [await asked(relay, caller, CLASSIC.format("nonsense"))]
-        answers += [await asked(relay, caller, f"/v1/{path}", model="nonsense") for path in ("chat/completions", "responses")]
+        for path in ("/v1/chat/completions", "/v1/responses"):
+            answers.append(await asked(relay, caller, path, model="nonsense"))
         for path in ("/v1/models/nonsense", "/openai/v1/models/nonsense", "/openai/models/nonsense"):
             answers.append(await ask(relay.url, "GET", path, [bearer(caller)]))
         for answer in answers:

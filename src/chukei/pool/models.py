@@ -125,4 +125,5 @@ class Models:
         names = [name for name in self.names if may_see(name)]
         if names:
             return f"Known models: {', '.join(names)}."
-        return "There is none that you may use." if self._named and self.open is None else "Send the name of a deployment."
+        hidden = self._named and self.open is None
+        return "There is none that you may use." if hidden else "Send the name of a deployment."

@@ -584,7 +584,7 @@ async def test_a_write_of_any_size_arrives(
             assert await got == body + b"one" + body + b"two"
             while above.writing[-1:] == ["paused"]:
                 await asyncio.sleep(0)
-        assert bool(above.writing) is (size == 3_000_000), "whoever writes hears that a part has not left, and when it has"
+        assert bool(above.writing) is (size == 3_000_000), "a part has not left, and later it has"
         tls.abort()
 
 
