@@ -63,7 +63,7 @@ def test_an_unknown_model_is_404_and_names_the_known(name: str) -> None:
 def test_an_error_names_only_the_models_that_may_be_seen(asked: str | None) -> None:
     for seen, told in (("chat", "Known models: chat."), ("", "There is none that you may use.")):
         with pytest.raises(CallerError) as caught:
-            closed(default=None).model(asked, lambda name, seen=seen: name == seen)
+            closed(default=None).model(asked, seen.__eq__)
         assert caught.value.message.endswith(f" {told}")
     with pytest.raises(CallerError, match="Send the name of a deployment"):
         opened().model(None, lambda _: False)

@@ -12,7 +12,7 @@ from chukei.errors import Unavailable
 from chukei.model import Change, Condition, Deployment, Model
 from chukei.pool import Fault, Lease, Pool, Source, Verdict
 from chukei.pool.health import MOST_SOURCES
-from chukei.pool.member import Status
+from chukei.pool.member import Member, Status
 
 SLOW = Verdict(Fault.FAILED, "upstream_timeout")
 OVERLOADED = Verdict(Fault.FAILED, "upstream_503", 30.0)
@@ -202,7 +202,8 @@ def test_what_one_request_makes_several_deployments_do_counts_once() -> None:
     pool = pool_of([deployment(name, priority=number) for number, name in enumerate("abc")])
     states = []
     for number in range(12):
-        source, tried = by(f"caller-{number}"), []
+        source = by(f"caller-{number}")
+        tried: list[Member] = []
         with suppress(Unavailable):
             while True:
                 lease = pool.choose(None, NOW, tried=tried, source=source)
