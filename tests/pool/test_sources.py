@@ -225,6 +225,15 @@ def test_transport_failures_of_one_request_count_at_each() -> None:
     assert refusal(pool, "ann", NOW) is not None
 
 
+def test_what_a_caller_has_under_way_at_what_it_is_kept_from_is_stranded_there() -> None:
+    """All of it may move at once, beyond the budget for retries."""
+    pool = one()
+    leases = {name: [begin(pool, by(name)) for _ in range(2)] for name in ("eve", "ann")}
+    for _ in range(3):
+        fail(pool, SLOW, "eve")
+    assert [lease.stranded for name in ("eve", "ann") for lease in leases[name]] == [True, True, False, False]
+
+
 # Trials.
 
 
