@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from tests.fakes import JSON
 
 from chukei import affinity, call, routes
-from chukei.affinity import MOST_HOMES, PREFIX_BYTES, Homes, continued, made
+from chukei.affinity import MOST_HOMES, PREFIX_BYTES, Continued, Homes, continued, made, owner_of
 from chukei.config import PoolSettings
-from chukei.model import Change, Headers
+from chukei.errors import CallerError
+from chukei.model import Caller, CallerKind, Change, Headers
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +114,9 @@ def test_a_form_has_at_most_a_session() -> None:
     ],
 )
 def test_what_a_request_continues(fields: dict[str, object], ids: list[str]) -> None:
-    assert continued(call_of({"input": "hello", **fields})) == ids
+    found = continued(call_of({"input": "hello", **fields}))
+    assert [each.id for each in found] == ids
+    assert all(each.param in fields for each in found)
 
 
 def test_only_responses_continue_anything() -> None:
@@ -125,6 +128,8 @@ def test_only_responses_continue_anything() -> None:
     ("body", "found"),
     [
         (b'{"id":"resp_1","object":"response"}', "resp_1"),
+        (b'{"object":"response","id":"resp_1"}', "resp_1"),
+        (b'{\n  "id": "resp_1",\n  "output": [{"a', "resp_1"),
         (b'{"id":""}', None),
         (b'{"id":7}', None),
         (b"{}", None),
@@ -173,55 +178,105 @@ class FakeBoard:
         return None
 
 
+ANN, BOB = (owner_of(Caller(name, CallerKind.KEY)) for name in ("ann", "bob"))
+
+
+def ids(*found: str) -> list[Continued]:
+    return [Continued(each, "conversation" if each.startswith("conv") else "previous_response_id") for each in found]
+
+
 async def test_what_was_made_here_is_found_without_asking() -> None:
     board = FakeBoard()
     homes = Homes(board)
-    homes.remember("resp_1", "east")
-    assert await homes.find(["resp_1"]) == "east"
+    homes.remember("resp_1", "east", ANN)
+    assert await homes.find(ids("resp_1"), ANN) == "east"
     assert board.asked == []
-    assert board.told == [("resp_1", "east")]
+    assert board.told == [("resp_1", f"{ANN} east")]
 
 
 async def test_what_is_known_is_told_once_and_a_move_again() -> None:
     board = FakeBoard()
     homes = Homes(board)
     for identity in ("east", "east", "west", "west"):
-        homes.remember("conv_1", identity)
-    assert board.told == [("conv_1", "east"), ("conv_1", "west")]
-    assert await homes.find(["conv_1"]) == "west"
+        homes.remember("conv_1", identity, ANN)
+    assert board.told == [("conv_1", f"{ANN} east"), ("conv_1", f"{ANN} west")]
+    assert await homes.find(ids("conv_1"), ANN) == "west"
 
 
 async def test_what_another_replica_made_is_asked_for() -> None:
-    board = FakeBoard(conv_1="west")
+    board = FakeBoard(conv_1=f"{ANN} https://west.example/gpt 4o")
     homes = Homes(board)
-    assert await homes.find(["resp_1", "conv_1"]) == "west"
+    assert await homes.find(ids("resp_1", "conv_1"), ANN) == "https://west.example/gpt 4o"
     assert board.asked == ["resp_1", "conv_1"]
-    homes.remember("conv_1", "east")
-    assert await homes.find(["resp_1", "conv_1"]) == "east"
+    homes.remember("conv_1", "east", ANN)
+    assert await homes.find(ids("conv_1"), ANN) == "east"
     assert board.asked == ["resp_1", "conv_1"]
 
 
 async def test_without_a_board_what_is_unknown_stays_so() -> None:
     homes = Homes(None)
-    assert await homes.find([]) is None
-    assert await homes.find(["resp_1"]) is None
+    assert await homes.find([], ANN) is None
+    assert await homes.find(ids("resp_1"), ANN) is None
 
 
 async def test_ids_are_of_any_length_and_their_number_is_bounded() -> None:
     homes = Homes(None)
-    homes.remember("x" * 1_000_000, "east")
-    homes.remember("used", "east")
+    homes.remember("x" * 1_000_000, "east", ANN)
+    homes.remember("used", "east", ANN)
     for number in range(MOST_HOMES):
-        homes.remember(f"resp_{number}", "west")
+        homes.remember(f"resp_{number}", "west", ANN)
         if number % 1000 == 0:
-            homes.remember("used", "east")
+            homes.remember("used", "east", ANN)
     assert len(homes._known) == MOST_HOMES
-    assert await homes.find(["used"]) == "east"
-    assert await homes.find(["x" * 1_000_000]) is None
+    assert await homes.find(ids("used"), ANN) == "east"
+    assert await homes.find(ids("x" * 1_000_000), ANN) is None
     assert max(len(name) for name in homes._known) == 16
 
 
 async def test_an_id_that_is_no_text_is_no_problem() -> None:
     homes = Homes(None)
-    homes.remember("\ud800", "east")
-    assert await homes.find(["\ud800"]) == "east"
+    homes.remember("\ud800", "east", ANN)
+    assert await homes.find(ids("\ud800"), ANN) == "east"
+
+
+@pytest.mark.parametrize(
+    ("known", "param", "code", "message"),
+    [
+        ("resp_1", "previous_response_id", "previous_response_not_found", "Previous response"),
+        ("conv_1", "conversation", "conversation_not_found", "Conversation"),
+    ],
+)
+@pytest.mark.parametrize("here", [True, False], ids=["here", "on another replica"])
+async def test_what_was_made_for_one_caller_is_unknown_to_another(
+    known: str, param: str, code: str, message: str, here: bool
+) -> None:
+    homes = Homes(None if here else FakeBoard(**{known: f"{ANN} east"}))
+    if here:
+        homes.remember(known, "east", ANN)
+    for asked in (ids(known), ids("resp_unknown", known), ids(known, "conv_unknown")):
+        assert await homes.find(asked, ANN) == "east"
+        with pytest.raises(CallerError) as caught:
+            await homes.find(asked, BOB)
+        assert (caught.value.status, caught.value.code, caught.value.param) == (404, code, param)
+        assert caught.value.message == f"{message} with id '{known}' not found."
+
+
+async def test_whoever_has_it_first_keeps_it() -> None:
+    homes = Homes(None)
+    homes.remember("conv_1", "east", ANN)
+    for identity in ("east", "west"):
+        homes.remember("conv_1", identity, BOB)
+    assert await homes.find(ids("conv_1"), ANN) == "east"
+
+
+async def test_words_of_a_replica_that_knows_no_owners_are_understood() -> None:
+    homes = Homes(FakeBoard(resp_1="https://r.example/a b", resp_2="", resp_3=f"{ANN} "))
+    assert await homes.find(ids("resp_1"), ANN) == await homes.find(ids("resp_1"), BOB) == "https://r.example/a b"
+
+
+def test_callers_without_a_name_are_one_owner_of_each_kind() -> None:
+    kinds = (CallerKind.LOCAL, CallerKind.ANONYMOUS, CallerKind.SHARED)
+    unnamed = {owner_of(Caller("local", kind)) for kind in kinds}
+    assert len(unnamed) == 3
+    assert owner_of(Caller("local", CallerKind.KEY)) not in unnamed
+    assert owner_of(Caller("ann", CallerKind.KEY, ("staff",), "k1")) == ANN, "its keys and groups may change"

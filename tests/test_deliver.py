@@ -30,6 +30,15 @@ class FakeTransport:
     def write(self, data: bytes) -> None:
         pass
 
+    def set_write_buffer_limits(self, high: int | None = None) -> None:
+        pass
+
+    def get_extra_info(self, name: str) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
     def abort(self) -> None:
         self.aborted = True
 

@@ -2,18 +2,22 @@
 
 Should: a deployment keeps the prompts it has read in a cache, and reads their common beginning again for less
 (Microsoft: "Prompt caching with Azure OpenAI in Azure AI Foundry Models"). Must: what one deployment has stored, no
-other knows.
+other knows. And what it has stored for one caller is no other's to continue.
 """
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
 from chukei.call import Call
+from chukei.errors import CallerError
 from chukei.fields import Fields
-from chukei.model import header
+from chukei.model import Caller, header
 from chukei.pool import digest
 from chukei.stores import Board
 from chukei.wire import RESPONSES
@@ -22,10 +26,13 @@ PREFIX_BYTES = 4096
 """Azure caches prompts from 1,024 tokens on, by how they begin: at four bytes a token so much must be alike."""
 
 MOST_HOMES = 20_000
-"""So many stateful ids are remembered, the latest used; at about 150 bytes each that is 3 MB."""
+"""So many stateful ids are remembered, the latest used; at about 250 bytes each that is 5 MB."""
 
 # JSON that is none, that is too deep, or whose strings are no UTF-8.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+_RESPONSE, _CONVERSATION = "previous_response_id", "conversation"
+_ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"([\w-]{1,256})"')
 
 _PROMPTS = ("messages", "input", "prompt")
 
@@ -56,13 +63,20 @@ def _value(call: Call, kind: str, session_header: bytes) -> bytes | None:
     return None
 
 
-def continued(call: Call) -> list[str]:
-    """Return the ids of what a request continues: an earlier response, a conversation. The first one known decides."""
+class Continued(NamedTuple):
+    """What a request continues: an id, and the name of the field that holds it."""
+
+    id: str
+    param: str
+
+
+def continued(call: Call) -> list[Continued]:
+    """Return what a request continues: an earlier response, a conversation. The first one known decides where."""
     body = call.body
     if call.operation is not RESPONSES or not isinstance(body, Fields):
         return []
     ids = []
-    for name in ("previous_response_id", "conversation"):
+    for name in (_RESPONSE, _CONVERSATION):
         raw = body.raw(name)
         if raw is None:
             continue
@@ -70,8 +84,8 @@ def continued(call: Call) -> list[str]:
             value = msgspec.json.decode(raw, type=str | _Named)
         except _UNREADABLE:
             continue  # Azure will say what is wrong with it
-        ids.append(value if isinstance(value, str) else value.id)
-    return [found for found in ids if found]
+        ids.append(Continued(value if isinstance(value, str) else value.id, name))
+    return [found for found in ids if found.id]
 
 
 class _Named(msgspec.Struct):
@@ -79,41 +93,87 @@ class _Named(msgspec.Struct):
 
 
 def made(body: bytes) -> str | None:
-    """Return the id of the response that a whole answer holds."""
+    """Return the id of the response that a whole answer holds, of which this may be the beginning."""
+    found = _ID_FIRST.match(body)
+    if found is not None:
+        return found[1].decode()
     try:
         return msgspec.json.decode(body, type=_Named).id or None
     except _UNREADABLE:
         return None
 
 
+@lru_cache(1024)
+def owner_of(caller: Caller | None) -> str:
+    """Return whose a caller's stored state is: its own, or that of all who are let in the same way without a name."""
+    text = f"{caller.kind}:{caller.name}" if caller is not None else ""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=_OWNER_LETTERS // 2).hexdigest()
+
+
+_OWNER_LETTERS = 32
+
+
+class Home(NamedTuple):
+    """Where an id is known, as the identity of a deployment, and whose it is."""
+
+    identity: str
+    owner: str | None
+
+
 class Homes:
-    """Which deployment made which stateful id: known here, or to the other replicas."""
+    """Which deployment made which stateful id, for whom: known here, or to the other replicas.
+
+    An id that was made elsewhere, before the relay started say, belongs to whoever continues it first.
+    """
 
     def __init__(self, board: Board | None) -> None:
         self._board = board
-        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._known: OrderedDict[bytes, Home] = OrderedDict()
 
-    def remember(self, made: str, identity: str) -> None:
-        """Keep that a deployment made an id, or has continued it."""
+    def remember(self, made: str, identity: str, owner: str) -> None:
+        """Keep that a deployment made an id for this owner, or has continued it."""
         name = _short(made)
-        if self._known.get(name) == identity:
+        known = self._known.get(name)
+        if known is not None:
             self._known.move_to_end(name)
-            return
-        self._known[name] = identity
+            if known.identity == identity or known.owner not in (None, owner):
+                return
+        self._known[name] = Home(identity, owner)
         if len(self._known) > MOST_HOMES:
             self._known.popitem(last=False)
         if self._board is not None:
-            self._board.remember(made, identity)
+            self._board.remember(made, f"{owner} {identity}")
 
-    async def find(self, ids: Sequence[str]) -> str | None:
-        """Return the identity of the deployment that knows one of the ids, or None where nobody can tell."""
-        for made in ids:
-            if (identity := self._known.get(_short(made))) is not None:
-                return identity
-        for made in ids:
-            if self._board is not None and (identity := await self._board.home(made)) is not None:
-                return identity
-        return None
+    async def find(self, continued: Sequence[Continued], owner: str) -> str | None:
+        """Return the identity of the deployment that knows one of the ids, or None where nobody can tell.
+
+        Raises:
+            CallerError: 404, one of the ids is another's; what is said is what Azure says of those that it never made.
+        """
+        found = None
+        for each in continued:
+            home = self._known.get(_short(each.id)) or await self._ask(each.id)
+            if home is None:
+                continue
+            if home.owner not in (None, owner):
+                raise _not_found(each)
+            found = found or home.identity
+        return found
+
+    async def _ask(self, made: str) -> Home | None:
+        told = await self._board.home(made) if self._board is not None else None
+        if told is None:
+            return None
+        owner, _, identity = told.partition(" ")
+        return Home(identity, owner) if len(owner) == _OWNER_LETTERS and identity else Home(told, None)
+
+
+def _not_found(continued: Continued) -> CallerError:
+    if continued.param == _CONVERSATION:
+        message = f"Conversation with id '{continued.id[:80]}' not found."
+        return CallerError(404, "conversation_not_found", message, param=_CONVERSATION)
+    message = f"Previous response with id '{continued.id[:80]}' not found."
+    return CallerError(404, "previous_response_not_found", message, param=_RESPONSE)
 
 
 def _short(made: str) -> bytes:

@@ -22,7 +22,7 @@ from chukei.admission import Admission
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
-from chukei.model import Deployment, Model
+from chukei.model import Change, Deployment, Model
 from chukei.own_usage import OwnUsage
 from chukei.pages import Pages
 from chukei.policy import Policies
@@ -165,7 +165,12 @@ def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
     from chukei.adapters.redis_board import RedisBoard  # 50 to 100 ms, so only where it is configured
 
     board = RedisBoard(address.reveal(), pool.subjects, lambda change: pool.hear(change, clock()), clock=clock)
-    pool.listen(lambda _, change: board.publish(change))
+
+    def tell(_: Deployment, change: Change) -> None:
+        if change.only is None:
+            board.publish(change)
+
+    pool.listen(tell)
     return board
 
 

@@ -16,7 +16,10 @@ from chukei.routes import Route
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` the plain-text form."""
+    """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` the plain-text form.
+
+    ``raw`` is its body as it came, of ``size`` bytes.
+    """
 
     operation: Operation
     model: str | None
@@ -26,6 +29,7 @@ class Call:
     headers: Headers
     body: Fields | Form
     size: int
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Ca
     model = route.model if route.model is not None else body.text("model")
     if model is not None and not model.strip():
         raise CallerError(400, "missing_model", "'model' must not be empty.", param="model")
-    return Call(operation, model, stream, route.simple, route.api_version, headers, body, len(raw))
+    return Call(operation, model, stream, route.simple, route.api_version, headers, body, len(raw), raw)
 
 
 def _shape(operation: Operation, headers: Headers) -> Shape:

@@ -96,9 +96,9 @@ class Unavailable(RelayError):
 class UpstreamError(RelayError):
     """The upstream failed, broke off or answered something that must not be passed on.
 
-    ``fresh`` says that not one byte of an answer had arrived, which on a reused connection means that the upstream had
-    closed it before it saw the request: such a request may be sent once more (RFC 9112 §9.3.1). ``retry_after`` is for
-    how many seconds it asked to be left alone.
+    ``fresh`` says that the connection broke before all of the request had left it, and before one byte of an answer:
+    nobody can have worked on such a request, so it may be sent once more. ``retry_after`` is for how many seconds it
+    asked to be left alone.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Mapping
 
 from chukei import affinity, usage
 from chukei import call as calls
-from chukei.affinity import Homes
+from chukei.affinity import Continued, Homes
 from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
 from chukei.capabilities import ANY_OUTPUT_LIMIT
@@ -19,8 +19,8 @@ from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.estimate import USUAL_OUTPUT
 from chukei.fields import Fields
 from chukei.hedge import first_to_speak
-from chukei.model import Model
-from chukei.pool import Fault, Lease, Member, Pool, judge
+from chukei.model import CallerKind, Model
+from chukei.pool import Fault, Lease, Member, Pool, Source, judge
 from chukei.ports import Clock, Credential, Upstream
 from chukei.stores import Board
 from chukei.telemetry import RequestRecord, Try
@@ -31,6 +31,9 @@ RETRY_RESERVE = 100
 
 HEDGE_RESERVE = 10
 """So many hedged requests may be saved up."""
+
+_TOLD_APART = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
+"""Callers that have a name of their own. Behind any other name there may be many."""
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
@@ -86,8 +89,10 @@ class _Search:
         self._model = model
         self._several = len(model.deployments) > 1
         self._cost = _cost(call)
+        who = record.who
+        self._source = Source(who.name if who is not None and who.kind in _TOLD_APART else None, call.raw)
         self._key: int | None = None
-        self._continued: list[str] = []
+        self._continued: list[Continued] = []
         self._at_home = False
         self._leases: list[Lease] = []
         self._asked: list[tuple[Lease, Try]] = []
@@ -138,22 +143,25 @@ class _Search:
     async def _first(self) -> Lease:
         failover, call = self._failover, self._call
         pool, settings = failover.pool, failover.settings.pool
+        self._continued = affinity.continued(call)
+        if self._continued:
+            identity = await failover.homes.find(self._continued, affinity.owner_of(self._record.who))
+            if identity is not None and self._several:
+                lease = pool.choose_home(
+                    self._model.name, identity, failover.clock(), cost=self._cost, source=self._source
+                )
+                if lease is not None:
+                    self._at_home = True
+                    return self._hold(lease)
         if self._several:
-            self._continued = affinity.continued(call)
-            if self._continued:
-                identity = await failover.homes.find(self._continued)
-                if identity is not None:
-                    lease = pool.choose_home(self._model.name, identity, failover.clock(), cost=self._cost)
-                    if lease is not None:
-                        self._at_home = True
-                        return self._hold(lease)
             self._key = affinity.key_of(call, settings.affinity, failover.session_header)
         return self._choose()
 
     def _choose(self) -> Lease:
         failover = self._failover
         tried = [lease.member for lease in self._leases]
-        lease = failover.pool.choose(self._model.name, failover.clock(), cost=self._cost, tried=tried, key=self._key)
+        now, name = failover.clock(), self._model.name
+        lease = failover.pool.choose(name, now, cost=self._cost, tried=tried, key=self._key, source=self._source)
         return self._hold(lease)
 
     def _hold(self, lease: Lease) -> Lease:
@@ -179,7 +187,7 @@ class _Search:
         if fault in (Fault.FAILED, Fault.MISCONFIGURED):
             # What a deployment was working on when its breaker opened is stranded there, and all of it may move: it is
             # a bounded lot. The budget is for failures of deployments to which requests are still sent.
-            stranded = self._leases[-1].member.breaker.why is not None
+            stranded = self._leases[-1].stranded
             if self._counted >= settings.attempts or not (stranded or retries.spend(now)):
                 raise self._final(error, fault)
             spent = not stranded
@@ -194,7 +202,7 @@ class _Search:
         """Choose who else may know what the request continues; one that said nothing of it may have it."""
         tried = [lease.member for lease in self._leases]
         lease = self._failover.pool.choose_holder(
-            self._model.name, now, cost=self._cost, tried=tried, without=self._without
+            self._model.name, now, cost=self._cost, tried=tried, without=self._without, source=self._source
         )
         if lease is None:
             last = self._told or error
@@ -205,7 +213,8 @@ class _Search:
         """Return what the client is told when nobody else is asked."""
         if not self._several or fault is Fault.CALLER or self._at_home:
             return error
-        refusal = self._failover.pool.refusal(self._model.name, self._failover.clock())
+        now = self._failover.clock()
+        refusal = self._failover.pool.refusal(self._model.name, now, cost=self._cost, source=self._source)
         if refusal is not None and fault is not Fault.MISPLACED:
             return refusal
         if len(self._record.tries) > 1 and fault not in (Fault.MISPLACED, Fault.BUSY):
@@ -295,13 +304,14 @@ class _Search:
         raise error
 
     def _learn_home(self, begun: Begun) -> None:
-        """Remember who made what a later request may continue."""
+        """Remember who made what a later request may continue, and for whom."""
         opened, call = begun.opened, self._call
-        if not self._several or call.operation is not RESPONSES:
+        if call.operation is not RESPONSES:
             return
         made = opened.stream.response_id if opened.stream is not None else affinity.made(opened.first)
-        for known in (*self._continued, *([made] if made else [])):
-            self._failover.homes.remember(known, begun.lease.deployment.identity)
+        owner = affinity.owner_of(self._record.who)
+        for known in (*(each.id for each in self._continued), *([made] if made else [])):
+            self._failover.homes.remember(known, begun.lease.deployment.identity, owner)
 
 
 def _cost(call: calls.Call) -> int:

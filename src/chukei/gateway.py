@@ -162,7 +162,7 @@ class Gateway:
         call = calls.read(route, operation, incoming.headers, raw)
         exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
         record.stream = call.stream
-        model = services.pool.model(policy.model_for(call.model))
+        model = services.pool.model(policy.model_for(call.model), policy.allows)
         record.model = model.name
         policy.check_model(model.name)
         model = policy.applied_to(model)

@@ -146,13 +146,15 @@ class Change:
     """What became known of a deployment: its ``condition`` for the next ``seconds``, and the error's code as ``why``.
 
     ``subject`` is the ``quota`` of what cools, else the deployment's ``identity``. No clock is in it, since replicas
-    have different ones.
+    have different ones. ``only`` says which requests alone it concerns, in words; None where it holds for all, which
+    other replicas should know.
     """
 
     condition: Condition
     subject: str
     seconds: float
     why: str
+    only: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class Pages:
         if not name:
             shown = [known for known in self._pool.names if policy.allows(known)]
             return {"object": "list", "data": [_model(known) for known in shown]}
-        policy.check_model(self._pool.model(name).name)
+        policy.check_model(self._pool.model(name, policy.allows).name)
         return _model(name)
 
     def _deployments(self, policy: Policy) -> object:

@@ -21,12 +21,12 @@ class Board(Protocol):
         """Tell the other replicas, at some time soon; never raises, never waits."""
         ...
 
-    def remember(self, made: str, deployment: str) -> None:
-        """Tell that a stateful id was made by the deployment of that ``identity``; never raises, never waits."""
+    def remember(self, made: str, home: str) -> None:
+        """Tell where a stateful id was made and for whom, in words that replicas share; never raises, never waits."""
         ...
 
     async def home(self, made: str) -> str | None:
-        """Return the ``identity`` of the deployment that made a stateful id; None where that cannot be told soon."""
+        """Return what was told of a stateful id; None where nothing was, or that cannot be told soon."""
         ...
 
     def start(self) -> None:

@@ -56,3 +56,11 @@ def test_each_change_has_its_level_and_says_which_deployment(
     assert fields["event"].startswith("deployment east ")
     assert words in fields["event"]
     assert "contoso" not in line  # the name is enough, and it is the operator's own
+
+
+def test_what_concerns_one_caller_only_says_so(lines: io.StringIO) -> None:
+    log_change(EAST, Change(Condition.OPEN, EAST.identity, 12.5, "upstream_timeout", only="eve"))
+    log_change(EAST, Change(Condition.OPEN, EAST.identity, 60.0, "upstream_unauthorized", only="eve"))
+    found = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [line["level"] for line in found] == ["warning", "error"], "it may be the only caller that there is"
+    assert all(line["event"].endswith(", for eve only") for line in found)

@@ -7,6 +7,7 @@ second one and nothing else, so there is no column for that.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 
 from tests.live import matrix_forms as matrix
 from tests.live.fault_scripts import LAST_CHUNK, Close, Hold, Receive, Reset, Script, Send, Stall, chunk, head
@@ -17,7 +18,13 @@ GONE = "unresolvable"
 """The place whose name resolves to nothing."""
 
 DAYLIGHT = "Sun, 22 Nov 2026 12:00:00 GMT"
+FAILURES = 3
+"""So many in a row open the breaker; fewer where they take their time."""
+
 NINE_LATER = "Sun, 22 Nov 2026 12:00:09 GMT"
+
+
+_NUMBERS = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,8 @@ class Ask:
     error: bytes = b""
 
     def of(self, model: str) -> bytes:
-        """Return the request for a model."""
-        return self.request[:-1] + f',"model":"{model}"}}'.encode()
+        """Return the request for a model, unlike any other: the same one again would be one source of failures."""
+        return self.request[:-1] + f',"model":"{model}","metadata":{{"number":"{next(_NUMBERS)}"}}}}'.encode()
 
     @property
     def good(self) -> Script:
@@ -97,6 +104,13 @@ class Case:
     seconds: float = 0.0
     billed: bool = True
     at: str = "scripted"
+
+    @property
+    def rounds(self) -> int:
+        """How many requests, none like another, it takes until its deployment is left alone by all."""
+        if self.after is Status.COOLING or self.code in ("connect_timeout", "tls_unverified"):
+            return 1
+        return 2 if self.after is Status.OPEN or self.code == "upstream_timeout" else FAILURES
 
     @property
     def at_once(self) -> bool:

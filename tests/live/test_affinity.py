@@ -1,6 +1,7 @@
 """What belongs together finds the same deployment again: preferred for prompt caches, required for stored state."""
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,8 +15,10 @@ from tests.live.fault_upstream import FaultUpstream, Visit
 from tests.live.plain_http import Answer, post
 from tests.live.pools import SECRETS, Table, pool_file, pool_settings
 from tests.live.recordings import CHAT, DONE, FILTER, FINISH, RESPONSES, ROLE, delta
+from tests.live.redis_server import RedisServer
 from tests.live.relays import InProcessRelay, RelayProcess, eventually
 
+from chukei.config import load
 from chukei.simulator import Simulator, SimulatorSettings
 
 pytestmark = pytest.mark.anyio
@@ -213,6 +216,16 @@ class Resources:
             name: {"endpoint": it.url, **self.extra.get(name, {})} for name, it in self.simulators.items()
         }
         return InProcessRelay(pool_settings(self.directory, deployments, pool={"affinity": [], **pool}))
+
+    def relay_for(self, *callers: str, redis: str = "") -> InProcessRelay:
+        """Return a relay for callers whose keys are their names."""
+        deployments: dict[str, Table] = {name: {"endpoint": it.url} for name, it in self.simulators.items()}
+        path = pool_file(self.directory / "owned.toml", deployments, pool={"affinity": []})
+        lines = [f'[stores]\nquota = "{redis}"' if redis else ""]
+        for name in callers:
+            lines.append(f'[callers.{name}]\nkey_sha256 = "{hashlib.sha256(name.encode()).hexdigest()}"')
+        path.write_text("\n".join([path.read_text(), *lines]))
+        return InProcessRelay(load(path, SECRETS))
 
     @property
     def requests(self) -> dict[str, int]:
@@ -436,3 +449,57 @@ async def test_what_was_not_stored_harms_nobody(resources: Resources) -> None:
             assert resources.asked_since(before) == {home: 1}
         homes = {(await begin(relay, store=False))[1] for _ in range(6)}
     assert homes == set(NAMES)
+
+
+# Whose it is.
+
+
+async def as_caller(relay: str, caller: str, body: bytes, path: str = RESPONSES) -> Answer:
+    return await post(relay, path, body, [("authorization", f"Bearer {caller}")])
+
+
+@pytest.mark.parametrize("count", [1, 3], ids=["one deployment", "three deployments"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [RESPONSES, "/openai/responses?api-version=2025-03-01-preview"])
+async def test_nobody_continues_what_is_anothers(resources: Resources, count: int, stream: bool, path: str) -> None:
+    for name in NAMES[count:]:
+        del resources.simulators[name]
+    async with resources.relay_for("ann", "bob") as relay:
+        made = id_of(await as_caller(relay.url, "ann", turn(stream=stream), path))
+        conversation = "conv_a"
+        id_of(await as_caller(relay.url, "ann", turn(stream=stream, conversation=conversation), path))
+        before = resources.requests
+        told = [
+            await as_caller(relay.url, "bob", turn(stream=stream, **fields), path)
+            for fields in (
+                {"previous_response_id": made},
+                {"conversation": conversation},
+                {"conversation": {"id": conversation}},
+            )
+        ]
+        assert resources.asked_since(before) == {}, "Azure was asked"
+        assert [(answer.status, answer.error["code"], answer.error["param"]) for answer in told] == [
+            (404, "previous_response_not_found", "previous_response_id"),
+            (404, "conversation_not_found", "conversation"),
+            (404, "conversation_not_found", "conversation"),
+        ]
+        assert told[0].error["message"] == f"Previous response with id '{made}' not found."
+        for fields in ({"previous_response_id": made}, {"conversation": {"id": conversation}}):
+            id_of(await as_caller(relay.url, "ann", turn(stream=stream, **fields), path))
+
+
+async def test_what_another_replica_made_is_its_callers_there_too(resources: Resources) -> None:
+    with RedisServer() as redis:
+        async with (
+            resources.relay_for("ann", "bob", redis=redis.url) as one,
+            resources.relay_for("ann", "bob", redis=redis.url) as other,
+        ):
+            for relay in (one, other):
+                await eventually(lambda relay=relay: "connected" in repr(relay.relay.board))  # type: ignore[misc]
+            made = id_of(await as_caller(one.url, "ann", turn(stream=False)))
+            await eventually(lambda: ", 0 unsent" in repr(one.relay.board))
+            before = resources.requests
+            answer = await as_caller(other.url, "bob", turn(stream=False, previous_response_id=made))
+            assert (answer.status, answer.error["code"]) == (404, "previous_response_not_found")
+            assert resources.asked_since(before) == {}
+            id_of(await as_caller(other.url, "ann", turn(stream=False, previous_response_id=made)))

@@ -76,7 +76,7 @@ async def test_a_failure_after_output_is_an_event_and_nobody_else_is_asked(
         assert [(attempt.deployment, attempt.code) for attempt in record.tries] == [("a", code)]
         assert record.end is not End.COMPLETED
         known = deployments(relay)["a"]
-        assert (known.status, known.why, known.failed) == (Status.OPEN, code, 1)
+        assert (known.left_out_for, known.last_error, known.failed) == (1, code, 1)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_other_forms_after_output(ask: Ask, whole: bytes, code: str, bench
         assert b"two" not in body, "a token came from elsewhere"
         assert bench.asked == (1, 0, 0)
         known = deployments(relay)["a"]
-        assert (known.status, known.why, known.failed) == (Status.OPEN, code, 1)
+        assert (known.left_out_for, known.last_error, known.failed) == (1, code, 1)
 
 
 async def test_a_deployment_that_always_breaks_off_is_left_alone_in_the_end(bench: Bench) -> None:

@@ -74,19 +74,20 @@ async def test_a_client_that_leaves_a_trial_makes_room_for_the_next(bench: Bench
     """The deployment is not blamed for it, and not kept out either."""
     async with bench.relay(pool="breaker_failures = 1\nbreaker_seconds = 0.2") as relay:
         bench.heal(CHAT)
-        Clocked(bench.first, BROKEN, [Hold(), Stall()], CHAT.good)
-        assert (await answer_of(relay, CHAT)).body == CHAT.shown
+        Clocked(bench.first, BROKEN, BROKEN, [Hold(), Stall()], CHAT.good)
+        for _ in range(2):
+            assert (await answer_of(relay, CHAT)).body == CHAT.shown
         await eventually(lambda: deployments(relay)["a"].status is Status.HALF_OPEN)
         async with RawClient(relay.url) as client:
             await client.post(CHAT.path, CHAT.of("chat"))
-            visit = await bench.first.visit(2)
+            visit = await bench.first.visit(3)
             await visit.holding()
             client.reset()
             visit.release()
             assert await visit.peer_left(2)
-            await relay.record(2)
+            await relay.record(3)
         assert _codes(relay) == [("a", "cancelled")]
-        assert (deployments(relay)["a"].status, deployments(relay)["a"].failed) == (Status.HALF_OPEN, 1)
+        assert (deployments(relay)["a"].status, deployments(relay)["a"].failed) == (Status.HALF_OPEN, 2)
         assert (await answer_of(relay, CHAT)).body == CHAT.shown
         assert _codes(relay) == [("a", None)]
         assert deployments(relay)["a"].status is Status.READY

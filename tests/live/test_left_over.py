@@ -29,6 +29,12 @@ class NoTransport(asyncio.Transport):
     def write(self, data: object) -> None:
         pass
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
     def abort(self) -> None:
         pass
 

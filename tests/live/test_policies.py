@@ -189,6 +189,28 @@ class TestModels:
             assert (answer.status, answer.error["code"]) == (404, "model_not_found")
         assert upstream.exchanges == []
 
+    @pytest.mark.parametrize(
+        ("caller", "known"),
+        [
+            ("plain", "Known models: chat, fast, pro."),
+            ("researcher", "Known models: chat, fast."),
+            ("both", "Known models: pro."),
+            ("shut-out", "There is none that you may use."),
+        ],
+    )
+    async def test_an_error_names_no_model_that_is_hidden_from_the_caller(
+        self, relay: Host, caller: str, known: str, upstream: Upstream
+    ) -> None:
+        answers = [await asked(relay, caller, CLASSIC.format("nonsense"))]
+        for path in ("/v1/chat/completions", "/v1/responses"):
+            answers.append(await asked(relay, caller, path, model="nonsense"))
+        for path in ("/v1/models/nonsense", "/openai/v1/models/nonsense", "/openai/models/nonsense"):
+            answers.append(await ask(relay.url, "GET", path, [bearer(caller)]))
+        for answer in answers:
+            assert answer.status == 404
+            assert answer.error["message"] == f"There is no model 'nonsense' here. {known}"
+        assert upstream.exchanges == []
+
 
 class TestSystem:
     @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ FIELDS = {
     "status",
     "seconds",
     "why",
+    "left_out_for",
     "outstanding",
     "outstanding_tokens",
     "answered",
@@ -73,8 +74,11 @@ async def test_the_status_through_an_outage(bench: Bench) -> None:
 
         bench.second.script = [Send(head()), Reset()]
         assert (await answer_of(relay, CHAT)).status == 429
+        left_out = (await _shown(relay))["b"]
+        assert (left_out["status"], left_out["failed"], left_out["left_out_for"]) == ("ready", 1, 1)
+        assert (await answer_of(relay, CHAT)).status == 429
         failing = (await _shown(relay))["b"]
-        assert (failing["status"], failing["why"], failing["failed"]) == ("open", "upstream_lost", 1)
+        assert (failing["status"], failing["why"], failing["failed"]) == ("open", "upstream_lost", 2)
         assert 0 < failing["seconds"] <= 1.0
         assert (await _get(relay, "/health/ready"))[0] == 200, "one that is only busy is a service"
 
@@ -85,7 +89,7 @@ async def test_the_status_through_an_outage(bench: Bench) -> None:
         bench.second.script = [Hold(), *CHAT.good]
         async with RawClient(relay.url) as client:
             await client.post(CHAT.path, CHAT.of("chat"))
-            visit = await bench.second.visit(3)
+            visit = await bench.second.visit(4)
             await visit.holding()
             trying = (await _shown(relay))["b"]
             assert (trying["status"], trying["outstanding"]) == ("half_open", 1)
@@ -103,7 +107,8 @@ async def test_ready_while_any_deployment_of_the_default_model_is_not_failing(be
             upstream.script = refused("500 Internal Server Error", "retry-after: 30")
             bench.second.script = bench.second.script or CHAT.good
             bench.third.script = bench.third.script or CHAT.good
-            await answer_of(relay, CHAT)
+            for _ in range(2):
+                await answer_of(relay, CHAT)
         assert [known["status"] for known in (await _shown(relay)).values()] == ["open"] * 3
         assert await _get(relay, "/health/ready") == (503, {"status": "not ready"})
         assert (await _get(relay, "/health/live"))[0] == 200
@@ -156,9 +161,12 @@ async def test_the_log_is_loud_once_and_not_for_each_request(
         assert len(bench.first.visits) == 6
         for client in clients:
             client.close()
-    [line] = [line for line in caplog.records if line.name == "chukei.pool"]
-    assert line.levelname == level
-    assert line.getMessage().startswith(f"deployment a {'is ' if level == 'ERROR' else ''}{words}")
+    *one, line = [line for line in caplog.records if line.name == "chukei.pool"]
+    for each in (*one, line):
+        assert each.levelname == level
+        assert each.getMessage().startswith(f"deployment a {'is ' if level == 'ERROR' else ''}{words}")
+        assert each.getMessage().endswith(" only") is (each is not line)
+    assert len(one) == (name in ("unauthorized", "page", "unavailable")), "the first takes it from itself alone"
 
 
 async def test_the_log_names_every_try_and_holds_no_secret(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -166,7 +174,8 @@ async def test_the_log_names_every_try_and_holds_no_secret(bench: Bench, caplog:
     async with bench.relay(at="untrusted", pool="breaker_failures = 1\nbreaker_seconds = 0.1") as relay:
         bench.second.script = [Send(head() + chunk(CHAT.held[0])), Reset()]
         bench.third.script = CHAT.good
-        assert (await answer_of(relay, CHAT)).body == CHAT.shown
+        for _ in range(2):
+            assert (await answer_of(relay, CHAT)).body == CHAT.shown
         bench.second.script = CHAT.good
         async with asyncio.timeout(60):
             while "deployment b answers again" not in caplog.text:

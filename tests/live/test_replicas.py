@@ -42,8 +42,8 @@ class Two:
         environment = {**SECRETS, "CHUKEI_STORES__QUOTA": address}
         self.relays = [RelayProcess(environment, "--config", file) for _ in range(2)]
 
-    async def ask(self, relay: int) -> Answer:
-        answer = await post(self.relays[relay].url, CHAT, QUESTION)
+    async def ask(self, relay: int, text: str = "hi") -> Answer:
+        answer = await post(self.relays[relay].url, CHAT, QUESTION.replace(b'"hi"', json.dumps(text).encode()))
         assert answer.status == 200, answer.body
         assert answer.body.endswith(b"data: [DONE]\n\n")
         return answer
@@ -87,14 +87,18 @@ async def test_the_other_leaves_a_cooling_deployment_alone_without_a_429_of_its_
 
 async def test_an_open_breaker_is_shared_and_so_is_its_closing(two: Two) -> None:
     two.first.script = refuses("500 Internal Server Error", "retry-after-ms: 2500")
-    await two.ask(0)
+    await two.ask(0, "hello")
+    assert (await two.state(0))["left_out_for"] == 1
+    await two.ask(1, "hello")
+    assert len(two.first.visits) == 2, "what one content has met is no news for others"
+    await two.ask(0, "good bye")
     assert (await two.until(1, "open"))["why"] == "upstream_500"
     two.first.script = ANSWERS
     await two.until(0, "half_open")
     await two.ask(0)  # the trial
     await two.until(0, "ready")
     await two.until(1, "ready")
-    assert len(two.first.visits) == 2
+    assert len(two.first.visits) == 4
 
 
 async def test_a_relay_that_starts_later_knows_too(two: Two) -> None:

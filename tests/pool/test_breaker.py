@@ -27,7 +27,7 @@ def opened(drawn: float = 0.0) -> Breaker:
 
 def test_it_begins_closed_and_counts_no_trial() -> None:
     found = breaker()
-    assert (found.state(NOW), found.allows(NOW), found.enter(), found.why) == (State.CLOSED, True, 0, None)
+    assert (found.state(NOW), found.allows(NOW), found.enter(NOW), found.why) == (State.CLOSED, True, 0, None)
 
 
 def test_failures_in_a_row_open_it() -> None:
@@ -69,15 +69,27 @@ def test_after_its_time_one_trial_goes_and_no_other() -> None:
     found = opened()
     assert not found.allows(NOW + 4.999)
     assert (found.state(NOW + 5), found.allows(NOW + 5)) == (State.HALF_OPEN, True)
-    trial = found.enter()
+    trial = found.enter(NOW + 5)
     assert trial
     assert not found.allows(NOW + 5)
-    assert not found.allows(NOW + 86_400)
+    assert not found.allows(NOW + 9.999)
+
+
+def test_a_trial_that_is_silent_for_long_keeps_nobody_else_waiting_and_still_counts() -> None:
+    found = opened()
+    slow = found.enter(NOW + 5)
+    assert found.allows(NOW + 10)
+    other = found.enter(NOW + 10)
+    assert not found.allows(NOW + 14.999)
+    found.leave(trial=slow)
+    assert not found.allows(NOW + 14.999)
+    assert found.failed(NOW + 14, "upstream_lost", trial=other) == 10
+    assert found.succeeded(trial=slow), "it answers"
 
 
 def test_a_trial_that_is_answered_closes_it_and_all_is_forgotten() -> None:
     found = opened()
-    assert found.succeeded(trial=found.enter())
+    assert found.succeeded(trial=found.enter(NOW))
     assert (found.state(NOW + 5), found.why) == (State.CLOSED, None)
     assert [found.failed(NOW + 6, "upstream_lost", trial=0) for _ in range(3)] == [None, None, 5.0]
     assert found.until == NOW + 11
@@ -87,7 +99,7 @@ def test_a_trial_that_fails_opens_it_for_twice_as_long_up_to_the_maximum() -> No
     found, now, times = opened(), NOW, []
     for _ in range(8):
         now = found.until
-        trial = found.enter()
+        trial = found.enter(NOW)
         times.append(found.failed(now, "upstream_lost", trial=trial))
         found.leave(trial=trial)
     assert times == [10, 20, 40, 60, 60, 60, 60, 60]
@@ -95,10 +107,10 @@ def test_a_trial_that_fails_opens_it_for_twice_as_long_up_to_the_maximum() -> No
 
 def test_a_trial_that_ends_without_a_verdict_makes_room_for_the_next() -> None:
     found = opened()
-    first = found.enter()
+    first = found.enter(NOW)
     found.leave(trial=first)
     assert found.allows(NOW + 5)
-    second = found.enter()
+    second = found.enter(NOW + 5)
     assert second not in (0, first)
     assert not found.allows(NOW + 5)
 
@@ -119,12 +131,12 @@ def test_what_was_sent_before_it_opened_tells_nothing_new() -> None:
 
 def test_a_trial_of_earlier_on_has_no_say_over_a_later_one() -> None:
     found = opened()
-    early = found.enter()
+    early = found.enter(NOW)
     found.close()  # another replica has found it well
     for _ in range(3):
         found.failed(NOW + 6, "upstream_lost", trial=0)
     now = found.until
-    late = found.enter()
+    late = found.enter(now)
     assert found.failed(now, "connect_error", trial=early) is None
     assert not found.succeeded(trial=early)
     found.leave(trial=early)
@@ -158,6 +170,75 @@ def test_one_that_nobody_has_needed_for_long_is_stale() -> None:
     found = opened()
     longest = SETTINGS.max_breaker_seconds
     assert [found.is_stale(found.until + after) for after in (0.0, longest - 0.01, longest)] == [False, False, True]
-    found.enter()
+    found.enter(NOW)
     assert not found.is_stale(found.until + longest), "it is being tried"
     assert not breaker().is_stale(NOW)
+
+
+# Sources.
+
+
+def counted(found: Breaker, sources: str, *, trial: int = 0) -> list[bool]:
+    """Have failures of sources counted; ``.`` is an answer. Return which of them opened it."""
+    return [
+        found.succeeded(trial=trial) if each == "." else found.failed(NOW, "x", trial=trial, source=each) is not None
+        for each in sources
+    ]
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        "a" * 200,
+        "aab",
+        "a" * 100 + "b",
+        "a" * 100 + "." + "b" + "a" * 100,
+        "aaab.." * 50,
+        "aaaaaaaaab" + "." * 10,
+        "aaab." * 50,
+        "aab.a.a.ab.." * 20,
+    ],
+)
+def test_one_source_opens_nothing_and_makes_no_outage_of_anothers_failure(sources: str) -> None:
+    found = breaker()
+    assert not any(counted(found, sources)), found
+    assert repr(found).startswith("<Breaker closed, ")
+
+
+@pytest.mark.parametrize("sources", ["abc", "aabb", "aaabb", "aaaaaaabc", "a.b.c.d.e.f", "ab.ab.ab.ab.ab.a"])
+def test_several_sources_open_it(sources: str) -> None:
+    found = breaker()
+    assert True not in counted(found, sources[:-1])
+    assert counted(found, sources[-1]) == [True]
+    assert repr(found) == f"<Breaker open until {found.until:.1f} (x)>"
+
+
+def test_what_nobody_provoked_counts_each_time() -> None:
+    found = breaker()
+    counted(found, "aa")
+    assert [found.failed(NOW, "connect_error", trial=0) is not None for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_with_fewer_failures_in_a_row_it_still_takes_two_sources(limit: int) -> None:
+    found = breaker(breaker_failures=limit)
+    assert counted(found, "aaab") == [False, False, False, True]
+
+
+def test_it_opens_again_when_trials_of_two_sources_have_failed() -> None:
+    found, now = opened(), NOW + 5
+    assert counted(found, "aa", trial=found.enter(now)) == [False, False]
+    assert found.state(now) is State.HALF_OPEN
+    assert found.failed(now, "x", trial=found.enter(now), source="b") == 10
+    now += 10
+    assert found.failed(now, "x", trial=found.enter(now), source="b") is None, "each time anew"
+    assert found.failed(now, "connect_error", trial=found.enter(now)) == 20
+
+
+def test_a_known_time_takes_two_sources_since_the_last_answer() -> None:
+    found = breaker()
+    assert [found.rest(NOW, "x", 60.0, source="a") for _ in range(9)] == [None] * 9
+    found.succeeded(trial=0)
+    assert found.rest(NOW, "x", 60.0, source="b") is None
+    assert found.rest(NOW, "x", 60.0, source="a") == 60.0
+    assert breaker().rest(NOW, "tls_unverified", 60.0) == 60.0

@@ -36,7 +36,7 @@ def full() -> Member:
 
 def tried() -> Member:
     found = failing(0.0)
-    found.breaker.enter()
+    found.breaker.enter(NOW)
     return found
 
 

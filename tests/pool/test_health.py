@@ -137,9 +137,11 @@ def test_a_stream_that_was_a_trial_long_ago_does_not_judge_the_present() -> None
     trial = begin(pool, late)
     old.failed(late, busy(None))
     old.release(late)
-    assert pool.refusal(None, late + 10) is not None, "the old one's end has ended the trial"
-    trial.answered(late + 10, 0.2, NO_HEADERS)
-    assert serve(pool, late + 10) == "east"
+    cooled = late + 10
+    for now in (late + 4.99, cooled):
+        assert (pool.refusal(None, now) is not None) is (now < cooled), "the old one's end has ended the trial"
+    trial.answered(cooled, 0.2, NO_HEADERS)
+    assert serve(pool, cooled) == "east"
 
 
 # What replicas tell each other.

@@ -9,7 +9,7 @@ from tests.pool.reference import DRAWN, Reference
 from chukei.config import PoolSettings
 from chukei.errors import Unavailable
 from chukei.model import Change, Condition, Deployment, Headers, Model
-from chukei.pool import Fault, Lease, Pool, Verdict
+from chukei.pool import Fault, Lease, Pool, Source, Verdict
 from chukei.pool.balance import SPARE, Group, Tier
 from chukei.pool.member import Member
 
@@ -36,7 +36,19 @@ SETTINGS = st.builds(
     affinity_load=st.sampled_from([1.0, 1.25, 3.0]),
 )
 SECONDS = st.sampled_from([None, 0.1, 0.5, 7.0, 20.0, 3600.0])
-VERDICTS = st.builds(Verdict, fault=st.sampled_from(Fault), why=st.just("why"), seconds=SECONDS)
+VERDICTS = st.builds(
+    Verdict,
+    fault=st.sampled_from(Fault),
+    why=st.just("why"),
+    seconds=SECONDS,
+    transport=st.booleans(),
+    room=st.sampled_from([None, None, 1000.0]),
+)
+SOURCES = st.sampled_from([None, None, "ann", "bob", "eve"])
+
+
+def source_of(name: str | None) -> Source | None:
+    return Source(name, b"") if name is not None else None
 
 
 def named(deployments: list[Deployment]) -> list[Deployment]:
@@ -79,40 +91,53 @@ class Histories(RuleBasedStateMachine):
 
     # What happens.
 
-    @rule(data=st.data(), cost=st.integers(0, 5000), key=st.none() | st.integers(0, 2**64 - 1), again=st.booleans())
-    def choose(self, data: st.DataObject, cost: int, key: int | None, again: bool) -> None:
+    @rule(
+        data=st.data(),
+        cost=st.integers(0, 5000),
+        key=st.none() | st.integers(0, 2**64 - 1),
+        again=st.booleans(),
+        source=SOURCES,
+    )
+    def choose(self, data: st.DataObject, cost: int, key: int | None, again: bool, source: str | None) -> None:
         model = self._model(data)
         tried: set[Deployment] = set()
         if again:
             tried = data.draw(st.sets(st.sampled_from(model.deployments)), label="tried")
-        best = self.reference.best(model, self.now, tried)
-        next_by_rule = self._next_by_rule(model, tried)
+        best = self.reference.best(model, self.now, tried, source, cost)
+        barred = {each for each in model.deployments if self.reference.barred(each, source, cost, self.now)}
+        next_by_rule = self._next_by_rule(model, tried | barred)
+        told = self.pool.refusal(model.name, self.now, cost=cost, source=source_of(source))
+        assert (told is None) is bool(self.reference.best(model, self.now, set(), source, cost))
         try:
-            lease = self.pool.choose(model.name, self.now, cost=cost, tried=self._members(tried), key=key)
+            lease = self.pool.choose(
+                model.name, self.now, cost=cost, tried=self._members(tried), key=key, source=source_of(source)
+            )
         except Unavailable as error:
             assert not best, "refused although one is available"
-            if not tried:
+            if not tried and not barred:
                 self._check_refusal(error, model)
             return
         assert lease.deployment in best
         if key is None:
             assert lease.deployment in next_by_rule
-        self._entered(lease, cost)
+        self._entered(lease, source, cost)
 
-    @rule(data=st.data(), cost=st.integers(0, 5000))
-    def choose_home(self, data: st.DataObject, cost: int) -> None:
+    @rule(data=st.data(), cost=st.integers(0, 5000), source=SOURCES)
+    def choose_home(self, data: st.DataObject, cost: int, source: str | None) -> None:
         model = self._model(data)
         home = data.draw(st.sampled_from(model.deployments), label="home")
-        if not self.reference.available(home, self.now):
+        barred = self.reference.barred(home, source, cost, self.now)
+        if barred or not self.reference.available(home, self.now):
             with pytest.raises(Unavailable) as caught:
-                self.pool.choose_home(model.name, home.identity, self.now, cost=cost)
+                self.pool.choose_home(model.name, home.identity, self.now, cost=cost, source=source_of(source))
             assert caught.value.code == "stateful_deployment_busy"
-            assert self._waits(caught.value)[1] == pytest.approx(self.reference.wait(home, self.now), abs=0.002)
+            if not barred:
+                assert self._waits(caught.value)[1] == pytest.approx(self.reference.wait(home, self.now), abs=0.002)
             return
-        lease = self.pool.choose_home(model.name, home.identity, self.now, cost=cost)
+        lease = self.pool.choose_home(model.name, home.identity, self.now, cost=cost, source=source_of(source))
         assert lease is not None
         assert lease.deployment == home
-        self._entered(lease, cost)
+        self._entered(lease, source, cost)
 
     @precondition(lambda self: self._untold("answered"))
     @rule(data=st.data(), headers=st.sampled_from([PLAIN, CLOSE_TO_LIMIT]))
@@ -235,8 +260,8 @@ class Histories(RuleBasedStateMachine):
     def _untold(self, event: str) -> list[Lease]:
         return [lease for lease in self.reference.running if (lease, event) not in self.told]
 
-    def _entered(self, lease: Lease, cost: int) -> None:
-        self.reference.chosen(lease, cost, self.now)
+    def _entered(self, lease: Lease, source: str | None, cost: int) -> None:
+        self.reference.chosen(lease, source, cost, self.now)
 
     def _next_by_rule(self, model: Model, tried: set[Deployment]) -> set[Deployment]:
         """Return those with the least to do in the groups that are furthest behind."""

@@ -73,7 +73,7 @@ def test_the_status_is_what_keeps_it_away() -> None:
     found.outstanding = 0
     assert (found.status(NOW + 10), found.why(NOW + 10)) == (Status.HALF_OPEN, "upstream_lost")
     assert found.available(NOW + 10)
-    found.breaker.enter()
+    found.breaker.enter(NOW + 10)
     assert (found.available(NOW + 10), found.wait(NOW + 10)) == (False, 1.0)
     found.breaker.close()
     assert (found.status(NOW + 10), found.why(NOW + 10)) == (Status.READY, None)

@@ -59,6 +59,16 @@ def test_an_unknown_model_is_404_and_names_the_known(name: str) -> None:
     assert caught.value.message.isprintable()
 
 
+@pytest.mark.parametrize("asked", ["gpt-5", None])
+def test_an_error_names_only_the_models_that_may_be_seen(asked: str | None) -> None:
+    for seen, told in (("chat", "Known models: chat."), ("", "There is none that you may use.")):
+        with pytest.raises(CallerError) as caught:
+            closed(default=None).model(asked, seen.__eq__)
+        assert caught.value.message.endswith(f" {told}")
+    with pytest.raises(CallerError, match="Send the name of a deployment"):
+        opened().model(None, lambda _: False)
+
+
 def test_without_a_default_a_name_is_needed() -> None:
     with pytest.raises(CallerError) as caught:
         opened().choose(None, NOW)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chukei.errors import UpstreamError, event_too_large
 from chukei.model import End, Headers
 from chukei.pool import Fault, judge, retry_after
-from chukei.pool.signals import SHORTEST, is_pressed
+from chukei.pool.signals import SHORTEST, is_pressed, room
 
 DATE = (b"date", b"Sun, 22 Nov 2026 12:00:00 GMT")
 
@@ -197,3 +197,41 @@ def test_whatever_it_says_the_time_makes_sense(value: bytes, date: tuple[bytes, 
 )
 def test_close_to_a_limit(headers: Headers, pressed: bool) -> None:
     assert is_pressed(headers) is pressed
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        pytest.param({"limit-tokens": "250000", "remaining-requests": "232"}, 250_000, id="Azure"),
+        pytest.param({"limit-tokens": "40000", "remaining-tokens": "39923"}, 39_923, id="OpenAI"),
+        ({"limit-tokens": "40000", "remaining-tokens": "0"}, 40_000),
+        ({"limit-tokens": "40000", "remaining-tokens": "-1"}, 40_000),
+        ({"remaining-tokens": "0"}, None),
+        ({"limit-tokens": "0"}, None),
+        ({"limit-tokens": "many", "remaining-tokens": "1e999"}, None),
+        ({}, None),
+    ],
+)
+def test_for_how_many_tokens_a_refusing_quota_has_room(fields: dict[str, str], tokens: float | None) -> None:
+    headers = [(f"x-ratelimit-{name}".encode(), value.encode()) for name, value in fields.items()]
+    assert room(headers) == tokens
+    error = UpstreamError("upstream_429", "", end=End.UPSTREAM_STATUS, status=429, headers=headers)
+    assert judge(error).room == tokens
+
+
+@pytest.mark.parametrize(
+    ("code", "transport"),
+    [
+        ("connect_error", True),
+        ("connect_timeout", True),
+        ("tls_error", True),
+        ("tls_unverified", True),
+        ("upstream_identity_unavailable", True),
+        ("upstream_lost", False),
+        ("upstream_timeout", False),
+        ("upstream_unauthorized", False),
+        ("unexpected_content_type", False),
+    ],
+)
+def test_which_failures_no_request_can_provoke(code: str, transport: bool) -> None:
+    assert judge(UpstreamError(code, "", end=End.CONNECT_ERROR)).transport is transport

@@ -24,11 +24,12 @@ _TO_MEND = frozenset(
 def log_change(deployment: Deployment, change: Change) -> None:
     """Write what this relay found out of a deployment."""
     name, seconds = deployment.name, change.seconds
+    only = f", for {change.only} only" if change.only is not None else ""
     if change.condition is Condition.CLOSED:
-        logger.info("deployment %s answers again", name)
+        logger.info("deployment %s answers again%s", name, only)
     elif change.condition is Condition.COOLING:
-        logger.info("deployment %s is busy (%s) and left alone for %.1f s", name, change.why, seconds)
+        logger.info("deployment %s is busy (%s) and left alone for %.1f s%s", name, change.why, seconds, only)
     elif change.why in _TO_MEND:
-        logger.error("deployment %s is misconfigured (%s) and taken out for %.0f s", name, change.why, seconds)
+        logger.error("deployment %s is misconfigured (%s) and taken out for %.0f s%s", name, change.why, seconds, only)
     else:
-        logger.warning("deployment %s fails (%s) and is left alone for %.1f s", name, change.why, seconds)
+        logger.warning("deployment %s fails (%s) and is left alone for %.1f s%s", name, change.why, seconds, only)

@@ -88,9 +88,9 @@ class RedisBoard:
         self._outbox.add(change)
         self._news.set()
 
-    def remember(self, made: str, deployment: str) -> None:
+    def remember(self, made: str, home: str) -> None:
         """See the Board port. Only a digest of the id leaves the process."""
-        self._outbox.add_made(made, deployment)
+        self._outbox.add_made(made, home)
         self._news.set()
 
     async def home(self, made: str) -> str | None:

@@ -62,7 +62,7 @@ class Words:
         return f"{self.channel}:{condition}:{_digest(subject)}"
 
     def made_key(self, made: str) -> str:
-        """Return where it is kept which deployment made a stateful id. The id itself stays in the process."""
+        """Return where it is kept what made a stateful id, and for whom. The id itself stays in the process."""
         return f"{self._namespace}:made:{_digest(made)}"
 
     def commands(self, change: Change, left: float) -> tuple[Command, Command]:
@@ -75,9 +75,9 @@ class Words:
             return ("DEL", self.key(Condition.OPEN, change.subject)), publish
         return ("SET", self.key(change.condition, change.subject), data, "PX", int(left * 1000)), publish
 
-    def made_command(self, key: str, deployment: str) -> Command:
-        """Return what keeps the deployment that made a stateful id."""
-        return "SET", key, _clean(deployment), "EX", MADE_SECONDS
+    def made_command(self, key: str, home: str) -> Command:
+        """Return what keeps where a stateful id was made."""
+        return "SET", key, _clean(home), "EX", MADE_SECONDS
 
     def heard(self, data: object, left: float | None = None) -> Change | None:
         """Return another board's change; None for a stranger's words and for this board's own.
@@ -143,9 +143,9 @@ class Outbox:
             kind = "quota" if change.condition is Condition.COOLING else "breaker"
             self._changes.put(f"{kind} {change.subject}", (change, self._clock() + seconds))
 
-    def add_made(self, made: str, deployment: str) -> None:
-        """Add the deployment that made a stateful id."""
-        self._made.put(self._words.made_key(made), deployment)
+    def add_made(self, made: str, home: str) -> None:
+        """Add where a stateful id was made."""
+        self._made.put(self._words.made_key(made), home)
 
     def batch(self) -> tuple[list[Command], Callable[[], None]]:
         """Remove the oldest and return what says them, and what puts them back."""
@@ -155,7 +155,7 @@ class Outbox:
             left = until - self._clock()
             if left >= 0.001:  # the shortest that Redis knows
                 commands += self._words.commands(change, left)
-        commands += [self._words.made_command(key, deployment) for key, deployment in made.items()]
+        commands += [self._words.made_command(key, home) for key, home in made.items()]
 
         def put_back() -> None:
             self._changes.put_back(changes)

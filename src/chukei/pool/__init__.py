@@ -5,6 +5,7 @@ models    names to models with their deployments in tiers
 balance   who is next among deployments of one priority; ring sends what belongs together to one of them
 health    how all of them are doing, from what became of requests and what other replicas say
 member    one deployment: its breaker, the cool-down of its quota, its work, its pace
+source    who provoked a failure: a caller, or a content
 signals   whose affair a failure is, and when to come back
 busy      what a caller hears when there is none; status what an operator sees
 """
@@ -13,6 +14,18 @@ from chukei.pool.member import Member
 from chukei.pool.pool import Lease, Pool
 from chukei.pool.ring import digest
 from chukei.pool.signals import Fault, Verdict, judge, retry_after
+from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus
 
-__all__ = ["DeploymentStatus", "Fault", "Lease", "Member", "Pool", "Verdict", "digest", "judge", "retry_after"]
+__all__ = [
+    "DeploymentStatus",
+    "Fault",
+    "Lease",
+    "Member",
+    "Pool",
+    "Source",
+    "Verdict",
+    "digest",
+    "judge",
+    "retry_after",
+]

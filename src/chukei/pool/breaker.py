@@ -3,9 +3,13 @@
 It is driven by real requests. Several failures in a row open it, and so does a run of requests of which half fail; then
 nobody is sent there for a time that doubles with each trial that fails. Microsoft's guidance for such breakers: "Use a
 gateway in front of multiple Azure OpenAI deployments or instances".
+
+A failure has a source: who provoked it. However often the source that fails most does so, it counts as one failure, so
+no source opens the breaker alone, and none can make one failure of another look like an outage.
 """
 
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Hashable
 from enum import StrEnum
 
 from chukei.config import PoolSettings
@@ -15,8 +19,6 @@ WINDOW = 20
 
 JITTER = 0.1
 """By how much of itself a time may be shorter, so that replicas do not all try again in the same moment."""
-
-_MASK = (1 << WINDOW) - 1
 
 
 class State(StrEnum):
@@ -31,22 +33,25 @@ class Breaker:
     """``why`` is the code of the error that opened it, ``until`` the time at which a trial may begin;
     ``told`` is which of these times others were last told.
 
-    ``trial`` is the number of the trial that is under way, or 0. One of earlier on has no more say than any other
-    request.
+    ``trial`` is the number of the trial that is under way, or 0; from ``trial_until`` on it keeps no other waiting. A
+    trial from before the breaker was last closed has no more say than any other request.
 
     ``draw`` returns a number from 0 to 1.
     """
 
     __slots__ = (
+        "_condemning",
         "_draw",
         "_failures",
-        "_history",
+        "_last_close",
         "_outcomes",
+        "_row",
         "_seconds",
         "_settings",
         "_trials",
         "told",
         "trial",
+        "trial_until",
         "until",
         "why",
     )
@@ -55,6 +60,9 @@ class Breaker:
         self._settings = settings
         self._draw = draw
         self._trials = 0
+        self._row: dict[Hashable, int] = {}  # failures since the last answer, by source
+        self._condemning: set[Hashable] = set()  # sources since the last answer for which `rest` was asked
+        self._failures: deque[tuple[int, Hashable]] = deque(maxlen=WINDOW)  # the latest, each with its outcome's number
         self.close()
 
     def close(self) -> None:
@@ -63,10 +71,16 @@ class Breaker:
         self.until = 0.0
         self.told = 0.0
         self.trial = 0
+        self.trial_until = 0.0
+        self._last_close = self._trials
         self._seconds = self._settings.breaker_seconds
-        self._failures = 0
-        self._history = 0
         self._outcomes = 0
+        self._failures.clear()
+        self._forget_row()
+
+    def _forget_row(self) -> None:
+        self._row.clear()
+        self._condemning.clear()
 
     def state(self, now: float) -> State:
         """Return where it is."""
@@ -75,55 +89,80 @@ class Breaker:
         return State.OPEN if now < self.until else State.HALF_OPEN
 
     def allows(self, now: float) -> bool:
-        """Whether a request may be sent: always while closed, one at a time while half-open."""
-        return self.why is None or (now >= self.until and not self.trial)
+        """Whether a request may be sent: always while closed, one at a time while half-open.
+
+        A trial that is silent for long is not waited for: it may be a slow request at a deployment that is well.
+        """
+        return self.why is None or (now >= self.until and (not self.trial or now >= self.trial_until))
 
     def is_stale(self, now: float) -> bool:
         """Whether nobody has needed it for so long after it was open that what opened it says nothing any more."""
         return self.why is not None and not self.trial and now >= self.until + self._settings.max_breaker_seconds
 
-    def enter(self) -> int:
+    def enter(self, now: float) -> int:
         """Take note of a request that is being sent; return the number of the trial that it is, or 0."""
         if self.why is None:
             return 0
         self._trials += 1
         self.trial = self._trials
+        self.trial_until = now + self._settings.breaker_seconds
         return self.trial
 
     def leave(self, *, trial: int) -> None:
         """Take note that a request ended; a trial that ended without a verdict makes room for the next one."""
-        if self.is_trial(trial):
+        if trial and trial == self.trial:
             self.trial = 0
 
     def is_trial(self, trial: int) -> bool:
-        """Whether the request with this number is the trial that is under way."""
-        return trial != 0 and trial == self.trial
+        """Whether the request with this number is a trial of the breaker since it was last closed."""
+        return trial > self._last_close
 
     def succeeded(self, *, trial: int) -> bool:
-        """Note an answer; return whether it closed the breaker. While open, only the trial's answer counts."""
+        """Note an answer; return whether it closed the breaker. While open, only a trial's answer counts."""
         if self.why is not None:
             closes = self.is_trial(trial)
             if closes:
                 self.close()
             return closes
-        self._failures = 0
-        self._note(failed=False)
+        self._outcomes += 1
+        if self._row or self._condemning:
+            self._forget_row()
         return False
 
-    def failed(self, now: float, why: str, *, trial: int) -> float | None:
+    def failed(self, now: float, why: str, *, trial: int, source: Hashable | None = None) -> float | None:
         """Note a failure; return for how many seconds it opened the breaker, or None where it did not.
 
-        While open, what fails was sent before and tells nothing new.
+        Without a ``source`` nobody has provoked it. While open, what fails was sent before and tells nothing new; a
+        trial's failure opens it again once trials of two sources have failed.
         """
-        if self.why is not None:
-            return self.trip(now, why, None) if self.is_trial(trial) else None
-        self._failures += 1
-        self._note(failed=True)
-        many = self._outcomes >= WINDOW // 2 and 2 * self._history.bit_count() >= self._outcomes
-        limit = self._settings.breaker_failures
-        if limit == 0 or (self._failures < limit and not many):
+        is_open = self.why is not None
+        if is_open and not self.is_trial(trial):
             return None
-        return self.trip(now, why, None)
+        limit = self._settings.breaker_failures
+        if not is_open and limit == 0:
+            return None
+        self._outcomes += 1
+        whose = source if source is not None else object()
+        self._row[whose] = self._row.get(whose, 0) + 1
+        alone = source is not None and len(self._row) == 1
+        if not is_open:
+            self._failures.append((self._outcomes, whose))
+            alone = (alone or _weight(self._row.values()) < limit) and not self._fails_half()
+        return None if alone else self.trip(now, why, None)
+
+    def _fails_half(self) -> bool:
+        recent = Counter(whose for number, whose in self._failures if number > self._outcomes - WINDOW)
+        failures = _weight(recent.values())
+        outcomes = min(self._outcomes, WINDOW) - (recent.total() - failures)
+        return outcomes >= WINDOW // 2 and 2 * failures >= outcomes
+
+    def rest(self, now: float, why: str, seconds: float, *, source: Hashable | None = None) -> float | None:
+        """Open at once, for a time that is known, unless all that asked for it since the last answer is one source."""
+        if source is not None:
+            self._condemning.add(source)
+            if len(self._condemning) == 1:
+                return None
+        return self.trip(now, why, seconds)
 
     def trip(self, now: float, why: str, seconds: float | None) -> float:
         """Open for ``seconds``; None means for the next of the times that double. Return how long it is open now."""
@@ -132,8 +171,15 @@ class Breaker:
             self._seconds = min(2 * self._seconds, self._settings.max_breaker_seconds)
         self.why = why
         self.until = max(self.until, now + seconds)
+        self._forget_row()
         return self.until - now
 
-    def _note(self, *, failed: bool) -> None:
-        self._history = (self._history << 1 | failed) & _MASK
-        self._outcomes = min(self._outcomes + 1, WINDOW)
+    def __repr__(self) -> str:
+        if self.why is None:
+            return f"<Breaker closed, {sum(self._row.values())} failures of {len(self._row)} sources>"
+        return f"<Breaker open until {self.until:.1f} ({self.why}){f', trial {self.trial}' if self.trial else ''}>"
+
+
+def _weight(failures: Collection[int]) -> int:
+    """Return how many failures there are, given those of each source, if the source that has most counts as one."""
+    return sum(failures) - max(failures) + 1

@@ -2,11 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chukei.errors import Unavailable, come_back
 from chukei.model import End
-from chukei.pool.member import Member, Status
+from chukei.pool.member import Bar, Member, Status
 
 _WORDS = {
     Status.COOLING: "cooling down after a 429",
@@ -14,31 +14,53 @@ _WORDS = {
     Status.OPEN: "failing",
     Status.HALF_OPEN: "being tried again after failing",
 }
+_OWN = "left alone because your own requests failed there"
+_LARGE = "without room for a request as large as yours"
 _RATE = "rate_limit_error"
 _PASSING = frozenset({Status.COOLING, Status.FULL})
 
 
-def busy(model: str, members: Sequence[Member], now: float) -> Unavailable:
-    """Return 429 where at least one deployment is well but busy, else 503; with the shortest wait."""
-    members = [member for member in members if member.deployment.weight]
-    found = Counter(member.status(now) for member in members)
-    seconds = min(member.wait(now) for member in members)
-    reasons = ", ".join(f"{count} {_WORDS[status]}" for status, count in found.items() if status in _WORDS)
+NO_BARS: Mapping[Member, Bar] = {}
+
+
+def busy(model: str, members: Sequence[Member], now: float, bars: Mapping[Member, Bar] = NO_BARS) -> Unavailable:
+    """Return 429 where at least one deployment is well but busy, else 503; with the shortest wait.
+
+    ``bars`` are the deployments that are left out for this caller alone.
+    """
+    views = [_view(member, now, bars.get(member)) for member in members if member.deployment.weight]
+    found = Counter(words for _, words, _, _ in views if words)
+    seconds = min(wait for _, _, wait, _ in views)
+    reasons = ", ".join(f"{count} {words}" for words, count in found.items())
     headers = come_back(seconds)
-    if found.keys() & _PASSING:
+    if {status for status, *_ in views} & _PASSING:
         message = f"Every deployment of {model[:80]!r} is busy ({reasons}). {_advice(seconds)}"
         end = End.NO_DEPLOYMENT
         return Unavailable("all_deployments_busy", message, status=429, type=_RATE, end=end, headers=headers)
-    whys = ", ".join(sorted({why for member in members if (why := member.why(now))}))
+    whys = ", ".join(sorted({why for *_, why in views if why}))
     message = f"No deployment of {model[:80]!r} can answer ({reasons}: {whys}). {_advice(seconds)}"
     return Unavailable("no_deployment_available", message, end=End.NO_DEPLOYMENT, headers=headers)
 
 
-def home_is_away(member: Member, now: float) -> Unavailable:
+def _view(member: Member, now: float, bar: Bar | None) -> tuple[Status, str, float, str | None]:
+    """Return how a deployment looks to a request: its status, that in words, the wait in seconds, and why."""
+    status, wait = member.status(now), member.wait(now)
+    if bar is None or (wait >= bar.until - now and not member.available(now)):
+        return status, _WORDS.get(status, ""), wait, member.why(now)
+    words = _LARGE if bar.status is Status.COOLING else _OWN
+    return bar.status, words, bar.until - now if bar.until > now else 1.0, bar.why
+
+
+def wait_of(member: Member, now: float, bars: Mapping[Member, Bar]) -> float:
+    """Return the seconds until it may be worth asking a deployment again."""
+    return _view(member, now, bars.get(member))[2]
+
+
+def home_is_away(member: Member, now: float, bars: Mapping[Member, Bar] = NO_BARS) -> Unavailable:
     """Return 429 or 503 for a request that only one deployment could continue."""
-    status, seconds = member.status(now), member.wait(now)
+    status, words, seconds, _ = _view(member, now, bars.get(member))
     passing = status in _PASSING
-    what = _WORDS.get(status, "away")
+    what = words or "away"
     return Unavailable(
         "stateful_deployment_busy",
         f"The deployment that holds what this request continues is {what}. {_advice(seconds)}",

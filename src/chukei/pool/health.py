@@ -1,17 +1,41 @@
-"""How every deployment is doing: what requests and other replicas say of them, and when those left alone come back."""
+"""How every deployment is doing: what requests and other replicas say of them, and when those left alone come back.
 
-from collections.abc import Callable
+A deployment is taken from everybody by failures that no request can provoke, and by those which several sources have
+met (``breaker``). What one source alone meets takes it from that source: each has breakers of its own for a time.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Headers
-from chukei.pool.member import PRESSED_SECONDS, Member, Quota
+from chukei.pool.breaker import Breaker, State
+from chukei.pool.member import PRESSED_SECONDS, Bar, Member, Quota, Status
 from chukei.pool.signals import Fault, Verdict, is_pressed
+from chukei.pool.source import Source
 
 NEWS = 0.1
 """A time that grows by less than this share of itself is no news: it is one of many requests that fail together."""
+
+
+MOST_SOURCES = 1000
+"""Of so many sources the failures are remembered, the latest; with a breaker for each deployment that failed, 1 KB."""
+
+Trials = tuple[int, int]
+"""A request's numbers as a trial of its deployment's breaker, and of its source's own; 0 where it is none."""
+
+
+class _Own:
+    """What one source alone has met: a breaker for each deployment. ``over`` is when none of it matters any more."""
+
+    __slots__ = ("breakers", "over")
+
+    def __init__(self) -> None:
+        self.breakers: dict[Member, Breaker] = {}
+        self.over = 0.0
 
 
 class Health:
@@ -27,6 +51,8 @@ class Health:
         self._by_identity: dict[str, list[Member]] = {}
         self._wakes: list[tuple[float, int, Member]] = []
         self._turns = count()
+        self._own: OrderedDict[Hashable, _Own] = OrderedDict()  # by source, in order of the latest failure
+        self._narrow: set[Quota] = set()  # with room for small requests only
         self._listeners: list[Callable[[Deployment, Change], None]] = []
         self.now = 0.0  # the latest time that was told
 
@@ -81,66 +107,191 @@ class Health:
         for slot in member.slots:
             slot.place(available=available, pressed=pressed)
 
+    # What some requests only are kept from.
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether any deployment may be left out for some requests only."""
+        return bool(self._own or self._narrow)
+
+    def bars(self, source: Source | None, cost: int, now: float) -> Mapping[Member, Bar]:
+        """Return the deployments that are left out for requests of this source, and of so many tokens."""
+        found: dict[Member, Bar] = {}
+        for quota in [*self._narrow]:
+            if now >= quota.large_until:
+                self._narrow.discard(quota)
+            elif cost >= quota.large:
+                bar = Bar(Status.COOLING, quota.large_until, quota.large_why)
+                found.update(dict.fromkeys(quota.members, bar))
+        while self._own and next(iter(self._own.values())).over <= now:
+            self._own.popitem(last=False)
+        own = self._own.get(source.key) if self._own and source is not None else None
+        for member, breaker in own.breakers.items() if own is not None else ():
+            if not breaker.allows(now):
+                found[member] = Bar(Status(breaker.state(now).value), breaker.until, breaker.why)
+        return found
+
+    def left_out(self, now: float) -> Counter[Member]:
+        """Return for how many sources alone each deployment is left out."""
+        return Counter(
+            member
+            for own in self._own.values()
+            for member, breaker in own.breakers.items()
+            if breaker.why is not None and now < breaker.until
+        )
+
+    def _own_breaker(self, source: Source | None, member: Member) -> Breaker | None:
+        own = self._own.get(source.key) if self._own and source is not None else None
+        return own.breakers.get(member) if own is not None else None
+
+    def _make_own(self, source: Source, member: Member, now: float) -> Breaker:
+        own = self._own.setdefault(source.key, _Own())
+        self._own.move_to_end(source.key)
+        if own.over <= now:
+            own.breakers.clear()
+        own.over = now + self._longest
+        if len(self._own) > MOST_SOURCES:
+            self._own.popitem(last=False)
+        breaker = own.breakers.get(member)
+        if breaker is None:
+            breaker = own.breakers[member] = Breaker(self._settings, self._draw)
+        return breaker
+
+    def _forget_own(self, member: Member) -> None:
+        """Forget what single sources have met at a deployment that has recovered."""
+        for own in self._own.values():
+            own.breakers.pop(member, None)
+
+    def avoids(self, member: Member, source: Source | None) -> bool:
+        """Whether a deployment is open or half-open, for all or for this source."""
+        own = self._own_breaker(source, member)
+        return member.breaker.why is not None or (own is not None and own.why is not None)
+
     # What becomes of a request.
 
-    def entered(self, member: Member, now: float, cost: int) -> int:
-        """Note a request that is being sent; return its number as a trial of the breaker, or 0."""
+    def entered(self, member: Member, now: float, cost: int, source: Source | None) -> Trials:
+        """Note a request that is being sent; return its numbers as a trial."""
         if member.breaker.is_stale(now):
             # One trial would keep all others out of a tier that is needed again after a long time.
             member.breaker.close()
-        trial = member.breaker.enter()
+        trial = member.breaker.enter(now)
+        own = self._own_breaker(source, member)
+        own_trial = own.enter(now) if own is not None else 0
         member.outstanding += 1
         member.tokens += cost
+        if trial:
+            self._set_alarm(member, now)
         self._place(member, now)
-        return trial
+        return trial, own_trial
 
-    def left(self, member: Member, now: float, cost: int, *, trial: int) -> None:
+    def left(self, member: Member, now: float, cost: int, source: Source | None, trials: Trials) -> None:
         """Note that a request has ended, however it did."""
         member.outstanding -= 1
         member.tokens -= cost
-        member.breaker.leave(trial=trial)
+        member.breaker.leave(trial=trials[0])
+        if trials[1] and (own := self._own_breaker(source, member)) is not None:
+            own.leave(trial=trials[1])
         self._place(member, now)
 
-    def answered(self, member: Member, now: float, first_token: float | None, headers: Headers, *, trial: int) -> None:
+    def answered(
+        self,
+        member: Member,
+        now: float,
+        first_token: float | None,
+        headers: Headers,
+        source: Source | None,
+        trials: Trials,
+    ) -> None:
         """Note that a request's output has begun."""
         member.answered += 1
         member.quota.served()
         if first_token is not None:
             member.spoke(first_token)
-        if member.breaker.succeeded(trial=trial):
+        if member.breaker.succeeded(trial=trials[0]):
             self._tell(member, Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered"))
+            self._forget_own(member)
             self._place(member, now)
+        elif source is not None and self._own:
+            own = self._own_breaker(source, member)
+            if own is not None and own.succeeded(trial=trials[1]):
+                change = Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered", source.shown)
+                self._tell(member, change)
         if now >= member.pressed_until and is_pressed(headers):
             member.pressed_until = now + PRESSED_SECONDS
             self._set_alarm(member, now)
             self._place(member, now)
 
-    def failed(self, member: Member, now: float, verdict: Verdict, *, trial: int) -> None:
+    def failed(
+        self, member: Member, now: float, verdict: Verdict, cost: int, source: Source | None, trials: Trials
+    ) -> None:
         """Note that a request failed; what is not the deployment's affair leaves no trace."""
         if verdict.fault in (Fault.CALLER, Fault.MISPLACED):
             return
         member.failed += 1
         member.last_error = verdict.why
         if verdict.fault is Fault.BUSY:
-            if member.breaker.is_trial(trial):
-                member.breaker.close()  # it is well, only busy
-            self._cool(member, now, verdict)
-        elif verdict.fault is Fault.FAILED:
-            self._count(member, now, verdict, trial=trial)
-        elif self._settings.misconfigured_seconds and member.named:  # what only a client names may well not exist
-            seconds = member.breaker.trip(now, verdict.why, self._settings.misconfigured_seconds)
-            self._opened(member, now, seconds, verdict)
+            self._refused(member, now, verdict, cost, source, trials)
+        else:
+            self._blame(member, now, verdict, source, trials)
         self._place(member, now)
 
-    def outrun(self, member: Member, now: float) -> None:
+    def outrun(self, member: Member, now: float, source: Source | None, trials: Trials) -> None:
         """Note that a breaker's trial was unusually slow, and was stopped when another deployment spoke.
 
         So it has failed: else each request in turn would try a deployment that stays silent, at the price of another.
         """
         if member.breaker.why is not None:
-            verdict = Verdict(Fault.FAILED, "hedge_lost")
-            self._opened(member, now, member.breaker.trip(now, verdict.why, None), verdict)
+            self._blame(member, now, Verdict(Fault.FAILED, "hedge_lost"), source, trials)
             self._place(member, now)
+
+    def _blame(self, member: Member, now: float, verdict: Verdict, source: Source | None, trials: Trials) -> None:
+        """Count a failure against the deployment, and for the source that met it."""
+        failed, settings = verdict.fault is Fault.FAILED, self._settings
+        if failed:
+            rest = min(verdict.seconds or 0.0, settings.max_cooldown_seconds) if settings.breaker_failures else 0.0
+        elif settings.misconfigured_seconds and member.named:  # what only a client names may well not exist
+            rest = settings.misconfigured_seconds
+        else:
+            return
+
+        def count(breaker: Breaker, trial: int, whose: Hashable | None) -> float | None:
+            opened = breaker.failed(now, verdict.why, trial=trial, source=whose) if failed else None
+            rested = breaker.rest(now, verdict.why, rest, source=whose) if rest else None
+            return rested if rested is not None else opened
+
+        whose = source.key if source is not None and not verdict.transport else None
+        opened = None
+        if source is None or whose is None or not source.counted:
+            opened = count(member.breaker, trials[0], whose)
+        if opened is not None:
+            self._opened(member, now, opened, verdict, member.breaker)
+        if source is None or whose is None:
+            return
+        source.counted = True
+        own = self._make_own(source, member, now)
+        alone = count(own, trials[1], None)
+        if alone is None and opened is None and member.breaker.is_trial(trials[0]):
+            alone = own.trip(now, verdict.why, None)  # lest it be the next trial as well
+        if alone is not None and member.breaker.state(now) is not State.OPEN:
+            self._opened(member, now, alone, verdict, own, only=source.shown)
+
+    def _refused(
+        self, member: Member, now: float, verdict: Verdict, cost: int, source: Source | None, trials: Trials
+    ) -> None:
+        """Take note that a quota has refused a request. The deployment is well, only busy."""
+        if member.breaker.is_trial(trials[0]):
+            member.breaker.close()
+        own = self._own_breaker(source, member)
+        if own is not None and own.is_trial(trials[1]):
+            own.close()
+        if verdict.room is None or cost <= verdict.room:
+            self._cool(member, now, verdict)
+        elif self._settings.max_cooldown_seconds:
+            quota = member.quota
+            seconds = quota.narrow(now, verdict.seconds, verdict.why, cost, self._settings)
+            self._narrow.add(quota)
+            only = f"requests of {quota.large:,} tokens or more"
+            self._tell(member, Change(Condition.COOLING, member.deployment.quota, seconds, verdict.why, only=only))
 
     def _cool(self, member: Member, now: float, verdict: Verdict) -> None:
         if not self._settings.max_cooldown_seconds:
@@ -157,24 +308,18 @@ class Health:
             self._set_alarm(member, now)
             self._place(member, now)
 
-    def _count(self, member: Member, now: float, verdict: Verdict, *, trial: int) -> None:
-        breaker, settings = member.breaker, self._settings
-        opened = breaker.failed(now, verdict.why, trial=trial)
-        asked = min(verdict.seconds or 0.0, settings.max_cooldown_seconds)
-        if asked and settings.breaker_failures:
-            opened = breaker.trip(now, verdict.why, asked)
-        if opened is not None:
-            self._opened(member, now, opened, verdict)
-
-    def _opened(self, member: Member, now: float, seconds: float, verdict: Verdict) -> None:
+    def _opened(
+        self, member: Member, now: float, seconds: float, verdict: Verdict, breaker: Breaker, only: str | None = None
+    ) -> None:
         self._set_alarm(member, now)
-        breaker = member.breaker
         if _is_news(breaker.told, breaker.until, now):
             breaker.told = breaker.until
-            self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why))
+            self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why, only))
 
     def hear(self, change: Change, now: float) -> None:
         """Take up what another replica found out."""
+        if change.only is not None:
+            return
         if change.condition is Condition.COOLING:
             quota = self._quotas.get(change.subject)
             if quota is not None and self._settings.max_cooldown_seconds:
@@ -187,6 +332,7 @@ class Health:
             breaker = member.breaker
             if change.condition is Condition.CLOSED:
                 breaker.close()
+                self._forget_own(member)
             elif self._settings.breaker_failures and now + seconds > breaker.until:
                 breaker.trip(now, change.why, seconds)
                 breaker.told = breaker.until

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
@@ -32,19 +33,32 @@ class Status(StrEnum):
     DRAINED = "drained"  # weight 0
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Why a deployment is left out for some requests, while it serves others: ``status`` is how it looks to them."""
+
+    status: Status
+    until: float
+    why: str | None
+
+
 class Quota:
     """What deployments that share one Azure quota have in common: the cool-down after a 429.
 
-    ``told`` is until when others were last told that it lasts.
+    ``told`` is until when others were last told that it lasts. ``large`` is from how many tokens on requests are left
+    out until ``large_until``, because so large a one was refused while there was room for smaller ones.
     """
 
-    __slots__ = ("_streak", "members", "told", "until", "why")
+    __slots__ = ("_streak", "large", "large_until", "large_why", "members", "told", "until", "why")
 
     def __init__(self) -> None:
         self.members: list[Member] = []
         self.until = 0.0
         self.told = 0.0
         self.why: str | None = None
+        self.large = 0
+        self.large_until = 0.0
+        self.large_why: str | None = None
         self._streak = 0
 
     def cool(self, now: float, seconds: float | None, why: str, settings: PoolSettings) -> float:
@@ -62,6 +76,14 @@ class Quota:
         if until > self.until:
             self.until, self.why = until, why
         return self.until - now
+
+    def narrow(self, now: float, seconds: float | None, why: str, tokens: int, settings: PoolSettings) -> float:
+        """Leave out requests of so many tokens or more for ``seconds``; return for how long that is from now."""
+        if now < self.large_until:
+            tokens = min(tokens, self.large)
+        until = now + min(seconds or settings.cooldown_seconds, settings.max_cooldown_seconds)
+        self.large, self.large_until, self.large_why = tokens, max(until, self.large_until), why
+        return self.large_until - now
 
     def served(self) -> None:
         """Take note that there is quota."""
@@ -138,9 +160,9 @@ class Member:
 
     def next_change(self, now: float) -> float:
         """Return the time at which it may be available again, or no longer close to its limit; infinite for none."""
-        return min(
-            (time for time in (self.quota.until, self.breaker.until, self.pressed_until) if time > now), default=inf
-        )
+        breaker = self.breaker
+        times = (self.quota.until, breaker.until, breaker.trial_until, self.pressed_until)
+        return min((time for time in times if time > now), default=inf)
 
     def why(self, now: float) -> str | None:
         """Return the code of what keeps it away."""
@@ -156,3 +178,6 @@ class Member:
         """Return a percentile of the recent times to the first token; None while there are too few."""
         times = sorted(self._first_tokens)
         return times[min(int(share * len(times)), len(times) - 1)] if len(times) >= ENOUGH else None
+
+    def __repr__(self) -> str:
+        return f"<Member {self.deployment.name} {self.breaker} {self.outstanding} outstanding>"

@@ -77,18 +77,20 @@ class Models:
         yield from self._named.values()
         yield from self._opened.values()
 
-    def model(self, asked: str | None) -> Model:
+    def model(self, asked: str | None, may_see: Callable[[str], bool] = lambda _: True) -> Model:
         """Return the model of a name, or the default where none was asked for, without remembering what is made up.
+
+        ``may_see`` says of which models an error may tell that they exist.
 
         Raises:
             CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
         """
         name = asked if asked is not None else self._default
         if name is None:
-            message = f"'model' is missing and this relay has no default model. {self._known()}"
+            message = f"'model' is missing and this relay has no default model. {self._known(may_see)}"
             raise CallerError(400, "missing_model", message, param="model")
         served = self._named.get(name) or self._opened.get(name)
-        return served.model if served is not None else self._make_up(name)
+        return served.model if served is not None else self._make_up(name, may_see)
 
     def find(self, asked: str | None) -> Served:
         """Return the model of a name with its deployments.
@@ -109,15 +111,19 @@ class Models:
         self._opened.move_to_end(model.name)
         return served
 
-    def _make_up(self, name: str) -> Model:
+    def _make_up(self, name: str, may_see: Callable[[str], bool]) -> Model:
         place = self.open
         if place is None:
-            message = f"There is no model {name[:80]!r} here. {self._known()}"
+            message = f"There is no model {name[:80]!r} here. {self._known(may_see)}"
             raise CallerError(404, "model_not_found", message, param="model")
         if not _DEPLOYMENT.fullmatch(name):
             message = "'model' must be a deployment's name: letters, digits, dots, dashes and underscores."
             raise CallerError(400, "invalid_model", message, param="model")
         return Model(name, (Deployment(place.name, place.endpoint, name, api_version=place.api_version),))
 
-    def _known(self) -> str:
-        return f"Known models: {', '.join(self.names)}." if self.names else "Send the name of a deployment."
+    def _known(self, may_see: Callable[[str], bool]) -> str:
+        names = [name for name in self.names if may_see(name)]
+        if names:
+            return f"Known models: {', '.join(names)}."
+        hidden = self._named and self.open is None
+        return "There is none that you may use." if hidden else "Send the name of a deployment."

@@ -5,11 +5,12 @@ from collections.abc import Callable, Collection, Mapping
 from chukei.config import PoolSettings
 from chukei.errors import Unavailable
 from chukei.model import Change, Deployment, Headers, Model
-from chukei.pool.busy import busy, home_is_away
+from chukei.pool.busy import NO_BARS, busy, home_is_away, wait_of
 from chukei.pool.health import Health
-from chukei.pool.member import Member, Status
+from chukei.pool.member import Bar, Member, Status
 from chukei.pool.models import Models
 from chukei.pool.signals import Verdict
+from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus, in_words, status_of
 
 
@@ -19,20 +20,28 @@ class Lease:
     Say what became of it with ``answered`` and ``failed``, and ``release`` it in any case; a second time does nothing.
     """
 
-    __slots__ = ("_cost", "_health", "_held", "_trial", "member", "model")
+    __slots__ = ("_cost", "_health", "_held", "_source", "_trials", "member", "model")
 
-    def __init__(self, health: Health, model: Model, member: Member, now: float, cost: int) -> None:
+    def __init__(
+        self, health: Health, model: Model, member: Member, now: float, cost: int, source: Source | None
+    ) -> None:
         self._health = health
         self.model = model
         self.member = member
         self._cost = cost
         self._held = True
-        self._trial = health.entered(member, now, cost)
+        self._source = source
+        self._trials = health.entered(member, now, cost, source)
 
     @property
     def deployment(self) -> Deployment:
         """What was chosen."""
         return self.member.deployment
+
+    @property
+    def stranded(self) -> bool:
+        """Whether its deployment is left alone by now, for all or for this request's source."""
+        return self._health.avoids(self.member, self._source)
 
     def outrun(self, now: float, seconds: float) -> None:
         """Note that it was stopped after so many seconds of silence, because another deployment spoke first.
@@ -43,22 +52,22 @@ class Lease:
         usual = self.member.percentile(0.95)
         if usual is not None and seconds >= usual:
             self.member.spoke(seconds)
-            if self._trial:
-                self._health.outrun(self.member, now)
+            if self._trials[0]:
+                self._health.outrun(self.member, now, self._source, self._trials)
 
     def answered(self, now: float, first_token: float | None, headers: Headers) -> None:
         """Note that output has come, after so many seconds where it streams; and what the headers hint at."""
-        self._health.answered(self.member, now, first_token, headers, trial=self._trial)
+        self._health.answered(self.member, now, first_token, headers, self._source, self._trials)
 
     def failed(self, now: float, verdict: Verdict) -> None:
         """Note what the deployment did instead of answering, or after it had begun to."""
-        self._health.failed(self.member, now, verdict, trial=self._trial)
+        self._health.failed(self.member, now, verdict, self._cost, self._source, self._trials)
 
     def release(self, now: float) -> None:
         """Give the place back."""
         if self._held:
             self._held = False
-            self._health.left(self.member, now, self._cost, trial=self._trial)
+            self._health.left(self.member, now, self._cost, self._source, self._trials)
 
 
 class Pool:
@@ -88,23 +97,33 @@ class Pool:
         """The models that clients may ask for, the default first."""
         return self._models.names
 
-    def model(self, asked: str | None) -> Model:
+    def model(self, asked: str | None, may_see: Callable[[str], bool] = lambda _: True) -> Model:
         """Return the model of a name, or the default where none was asked for, without remembering what is made up.
+
+        ``may_see`` says of which models an error may tell that they exist.
 
         Raises:
             CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
         """
-        return self._models.model(asked)
+        return self._models.model(asked, may_see)
 
     # Choosing.
 
     def choose(
-        self, asked: str | None, now: float, *, cost: int = 0, tried: Collection[Member] = (), key: int | None = None
+        self,
+        asked: str | None,
+        now: float,
+        *,
+        cost: int = 0,
+        tried: Collection[Member] = (),
+        key: int | None = None,
+        source: Source | None = None,
     ) -> Lease:
         """Choose the deployment for a request that may cost so many tokens.
 
         ``tried`` are those which have failed it already. ``key`` is what it has in common with requests whose prompt
-        a deployment may still have in its cache.
+        a deployment may still have in its cache. ``source`` is who will have provoked it if it fails; without one each
+        failure counts by itself.
 
         Raises:
             CallerError: see ``model``.
@@ -112,6 +131,9 @@ class Pool:
         """
         served = self._models.find(asked)
         self._health.wake(now)
+        bars = NO_BARS
+        if self._health.has_bars and (bars := self._health.bars(source, cost, now)):
+            tried = [*tried, *bars]
         for tier in served.tiers:
             if not tier.available:
                 continue
@@ -120,10 +142,12 @@ class Pool:
                 member = tier.prefer(key, cost, self._load, tried)
             member = member or tier.take(cost, tried)
             if member is not None:
-                return Lease(self._health, served.model, member, now, cost)
-        raise busy(served.model.name, served.members, now)
+                return Lease(self._health, served.model, member, now, cost, source)
+        raise busy(served.model.name, served.members, now, bars)
 
-    def choose_home(self, asked: str | None, identity: str, now: float, *, cost: int = 0) -> Lease | None:
+    def choose_home(
+        self, asked: str | None, identity: str, now: float, *, cost: int = 0, source: Source | None = None
+    ) -> Lease | None:
         """Choose the one deployment that can continue what it has begun, whatever its weight; None if it is unknown.
 
         Raises:
@@ -132,15 +156,26 @@ class Pool:
         """
         served = self._models.find(asked)
         self._health.wake(now)
+        bars = self._bars(source, cost, now)
         for member in served.members:
             if member.deployment.identity == identity:
-                if not member.available(now):
-                    raise home_is_away(member, now)
-                return Lease(self._health, served.model, member, now, cost)
+                if member in bars or not member.available(now):
+                    raise home_is_away(member, now, bars)
+                return Lease(self._health, served.model, member, now, cost, source)
         return None
 
+    def _bars(self, source: Source | None, cost: int, now: float) -> Mapping[Member, Bar]:
+        return self._health.bars(source, cost, now) if self._health.has_bars else NO_BARS
+
     def choose_holder(
-        self, asked: str | None, now: float, *, cost: int, tried: Collection[Member], without: Collection[Member]
+        self,
+        asked: str | None,
+        now: float,
+        *,
+        cost: int,
+        tried: Collection[Member],
+        without: Collection[Member],
+        source: Source | None = None,
     ) -> Lease | None:
         """Choose one that may have stored what ``without`` have not, whatever its weight; None if all were tried.
 
@@ -150,20 +185,27 @@ class Pool:
         """
         served = self._models.find(asked)
         self._health.wake(now)
+        bars = self._bars(source, cost, now)
         left = [member for member in served.members if member not in without]
         for member in left:
-            if member not in tried and member.available(now):
-                return Lease(self._health, served.model, member, now, cost)
-        away = [member for member in left if not member.available(now)]
+            if member not in tried and member not in bars and member.available(now):
+                return Lease(self._health, served.model, member, now, cost, source)
+        away = [member for member in left if member in bars or not member.available(now)]
         if away:
-            raise home_is_away(min(away, key=lambda member: member.wait(now)), now)
+            raise home_is_away(min(away, key=lambda member: wait_of(member, now, bars)), now, bars)
         return None
 
-    def refusal(self, asked: str | None, now: float) -> Unavailable | None:
-        """Return what to tell a client if no deployment could take a request now, else None."""
+    def refusal(
+        self, asked: str | None, now: float, *, cost: int = 0, source: Source | None = None
+    ) -> Unavailable | None:
+        """Return what to tell a client if no deployment could take such a request now, else None."""
         served = self._models.find(asked)
         self._health.wake(now)
-        return None if served.available else busy(served.model.name, served.members, now)
+        bars = self._bars(source, cost, now)
+        able = served.available
+        if able and bars:
+            able = any(each.deployment.weight and each not in bars and each.available(now) for each in served.members)
+        return None if able else busy(served.model.name, served.members, now, bars)
 
     # What replicas tell each other.
 
@@ -194,12 +236,18 @@ class Pool:
 
     def status(self, now: float) -> dict[str, list[DeploymentStatus]]:
         """Return the state of each model's deployments."""
-        return {served.model.name: [status_of(member, now) for member in served.members] for served in self._models}
+        left_out = self._health.left_out(now)
+        return {
+            served.model.name: [status_of(member, now, left_out[member]) for member in served.members]
+            for served in self._models
+        }
 
     def __repr__(self) -> str:
         """Show the deployments as they were when the pool was last asked."""
+        now = self._health.now
+        left_out = self._health.left_out(now)
         shown = (
-            f"{served.model.name}: {', '.join(in_words(member, self._health.now) for member in served.members)}"
+            f"{served.model.name}: {', '.join(in_words(member, now, left_out[member]) for member in served.members)}"
             for served in self._models
         )
         return f"<Pool [{' | '.join(shown)}]{' any' if self._models.open else ''}>"

@@ -43,6 +43,10 @@ _FAILED = frozenset(
         "stream_incomplete",
     }
 )
+# Nothing that a request holds can bring these about: it was not even sent.
+_TRANSPORT = frozenset(
+    {"connect_error", "connect_timeout", "tls_error", "tls_unverified", "upstream_identity_unavailable"}
+)
 # Whoever asks for it gets it from every deployment; counted, it would take one after the other from everybody.
 _ASKED_FOR = frozenset({"event_too_large", "not_a_stream"})
 # The name in the request is the relay's own, so it is not the client who got it wrong.
@@ -65,11 +69,17 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to follow: ``why`` is an error code, ``seconds`` how long the upstream asked to be left alone."""
+    """What is to follow: ``why`` is an error code, ``seconds`` how long the upstream asked to be left alone.
+
+    ``transport`` says that no request's content can have provoked it. ``room`` is how many tokens a quota that refused
+    a request still had, where that is known.
+    """
 
     fault: Fault
     why: str
     seconds: float | None = None
+    transport: bool = False
+    room: float | None = None
 
 
 class _Error(msgspec.Struct):
@@ -86,12 +96,12 @@ def judge(error: UpstreamError) -> Verdict:
     """Return whose affair a failure is."""
     code = error.code
     if code in _MISCONFIGURED:
-        return Verdict(Fault.MISCONFIGURED, code)
+        return Verdict(Fault.MISCONFIGURED, code, transport=code in _TRANSPORT)
     if code in _FAILED:
-        return Verdict(Fault.FAILED, code)
+        return Verdict(Fault.FAILED, code, transport=code in _TRANSPORT)
     said = _said(error)
     if error.status == 429:
-        return Verdict(Fault.BUSY, code, error.retry_after)
+        return Verdict(Fault.BUSY, code, error.retry_after, room=room(error.headers))
     if error.status in (400, 404) and said in _ELSEWHERE:
         return Verdict(Fault.MISPLACED, said)
     if error.status == 404 and said in _NO_SUCH_DEPLOYMENT:
@@ -129,6 +139,16 @@ def retry_after(headers: Headers) -> float | None:
             return None
         seconds = (then - now).total_seconds()
     return max(seconds, SHORTEST)
+
+
+def room(headers: Headers) -> float | None:
+    """Return how many tokens a quota has left, or has at all; None where neither is told.
+
+    Of what remains 0 and -1 stand for "unknown" too. Azure's refusal of a request that is larger than the whole quota
+    tells the limit alone.
+    """
+    found = (_number(header(headers, name)) for name in (b"x-ratelimit-remaining-tokens", b"x-ratelimit-limit-tokens"))
+    return next((number for number in found if number), None)
 
 
 def _number(value: bytes | None) -> float | None:

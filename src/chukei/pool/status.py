@@ -11,7 +11,8 @@ _AWAY = frozenset({Status.OPEN, Status.COOLING})
 class DeploymentStatus:
     """One deployment as it is now. ``seconds`` is how long it is still left alone, and ``why`` an error's code.
 
-    Times are in seconds; those to the first token are of the latest streams, None while there were too few.
+    ``left_out_for`` is the number of callers, or of contents where callers are not told apart, for which alone it is
+    left alone. Times are in seconds; those to the first token are of the latest streams, None while there were too few.
     """
 
     deployment: str
@@ -25,11 +26,12 @@ class DeploymentStatus:
     answered: int
     failed: int
     last_error: str | None
+    left_out_for: int
     first_token_p50: float | None
     first_token_p95: float | None
 
 
-def status_of(member: Member, now: float) -> DeploymentStatus:
+def status_of(member: Member, now: float, left_out_for: int = 0) -> DeploymentStatus:
     """Return what is known of a deployment."""
     status, deployment = member.status(now), member.deployment
     return DeploymentStatus(
@@ -44,17 +46,20 @@ def status_of(member: Member, now: float) -> DeploymentStatus:
         answered=member.answered,
         failed=member.failed,
         last_error=member.last_error,
+        left_out_for=left_out_for,
         first_token_p50=member.percentile(0.50),
         first_token_p95=member.percentile(0.95),
     )
 
 
-def in_words(member: Member, now: float) -> str:
+def in_words(member: Member, now: float, left_out_for: int = 0) -> str:
     """Return the same in a few words."""
-    found = status_of(member, now)
+    found = status_of(member, now, left_out_for)
     words = [found.deployment, found.status.value]
     if found.status in _AWAY:
         words.append(f"{found.seconds:.1f} s ({found.why})")
+    if found.left_out_for:
+        words.append(f"left out for {found.left_out_for}")
     if found.outstanding:
         words.append(f"{found.outstanding} outstanding")
     if found.first_token_p50 is not None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 from tests.adapters.servers import LocalServer, Peer, answers
@@ -108,51 +110,170 @@ async def test_idle_connections_expire() -> None:
         await http.close()
 
 
-async def test_a_stale_connection_is_replaced_once() -> None:
-    """A server that closes at the very moment of reuse: the request goes out again on a new connection."""
-    seen = 0
+class Blocking:
+    """A server that the test itself plays, so that what it does lies between two turns of the client's loop.
+
+    It reads no more than it is told to, and takes little in by itself: what is large stays with its sender.
+    """
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.heads = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    async def accept(self) -> socket.socket:
+        connection: socket.socket = await asyncio.to_thread(self._accept)
+        return connection
+
+    def _accept(self) -> socket.socket:
+        self._listener.settimeout(5)
+        connection, _ = self._listener.accept()
+        connection.settimeout(5)
+        return connection
+
+    async def head(self, connection: socket.socket) -> bytes:
+        """Read one byte after the other up to the end of a head."""
+
+        def read() -> bytes:
+            found = b""
+            while not found.endswith(b"\r\n\r\n"):
+                found += connection.recv(1)
+            return found
+
+        self.heads += 1
+        return await asyncio.to_thread(read)
+
+    async def body(self, connection: socket.socket, size: int) -> None:
+        def read() -> None:
+            left = size
+            while left:
+                left -= len(connection.recv(left))
+
+        await asyncio.to_thread(read)
+
+
+def cut(connection: socket.socket, *, reset: bool) -> None:
+    if reset:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+LARGE = b"x" * 8_000_000
+"""More than the sockets on both sides take in."""
+
+SPEECHLESS = [pytest.param(True, id="reset"), pytest.param(False, id="closed")]
+
+
+@pytest.mark.parametrize("reset", SPEECHLESS)
+async def test_a_connection_that_is_found_closed_is_not_used(reset: bool) -> None:
+    """It ended while it was idle, and the loop has not told so yet."""
+    with Blocking() as server:
+        http = client()
+        for number in (1, 2):
+            asking = asyncio.create_task(http.post(server.url, "/", [], b"{}", lambda: None))
+            connection = await server.accept()
+            await server.head(connection)
+            await server.body(connection, 2)
+            connection.sendall(OK)
+            assert await whole(await asking) == b"hi"
+            assert server.heads == number
+            cut(connection, reset=reset)
+        await http.close()
+
+
+@pytest.mark.parametrize("reset", SPEECHLESS)
+async def test_a_request_that_was_sent_is_not_sent_again(reset: bool) -> None:
+    """It may have been worked on before the connection broke, and would be paid twice."""
+    generations = 0
 
     async def handle(peer: Peer) -> None:
-        nonlocal seen
+        nonlocal generations
         await peer.request()
-        seen += 1
+        generations += 1
         await peer.send(OK)
-        await peer.request()  # the second request on this connection is dropped unanswered
-        seen += 1
-        peer.reset()
+        await peer.request()
+        generations += 1
+        if reset:
+            peer.reset()
 
     async with LocalServer(handle) as server:
         http = client()
         assert await whole(await post(http, server)) == b"hi"
-        assert await whole(await post(http, server)) == b"hi"
-        assert seen == 3
-        assert len(server.peers) == 2
-        await http.close()
-
-
-async def test_a_request_that_kills_its_server_is_sent_twice_at_most() -> None:
-    seen = 0
-
-    async def handle(peer: Peer) -> None:
-        nonlocal seen
-        while True:
-            _, body = await peer.request()
-            seen += body == b"poison"
-            if body == b"poison":
-                peer.reset()
-                return
-            await peer.send(OK)
-
-    async with LocalServer(handle) as server:
-        http = client()
-        for answer in await asyncio.gather(*(post(http, server) for _ in range(4))):
-            await whole(answer)
-        assert http.open_connections == 4
         with pytest.raises(UpstreamError) as caught:
-            await post(http, server, b"poison")
-        assert caught.value.end is End.UPSTREAM_LOST
-        assert seen == 2
+            await post(http, server)
+        assert (caught.value.end, caught.value.fresh) == (End.UPSTREAM_LOST, False)
+        assert generations == 2
+        assert len(server.peers) == 1
+        assert http.open_connections == 0
         await http.close()
+
+
+async def used(http: HttpClient, server: Blocking) -> socket.socket:
+    """Return the server's side of a connection that has carried one request, and is idle."""
+    asking = asyncio.create_task(http.post(server.url, "/", [], b"", lambda: None))
+    connection = await server.accept()
+    await server.head(connection)
+    connection.sendall(OK)
+    await whole(await asking)
+    return connection
+
+
+@pytest.mark.parametrize("reset", SPEECHLESS)
+async def test_a_request_that_had_not_left_is_sent_on_a_new_connection_once(reset: bool) -> None:
+    with Blocking() as server:
+        http = client()
+        connection = await used(http, server)
+        asking = asyncio.create_task(http.post(server.url, "/", [], LARGE, lambda: None))
+        await server.head(connection)
+        cut(connection, reset=reset)
+        connection = await server.accept()
+        await server.head(connection)
+        cut(connection, reset=reset)
+        with pytest.raises(UpstreamError) as caught:
+            async with asyncio.timeout(5):
+                await asking
+        assert caught.value.end is End.UPSTREAM_LOST
+        assert server.heads == 3
+        assert http.open_connections == 0
+
+
+@pytest.mark.parametrize("reused", [True, False])
+async def test_a_refusal_in_the_midst_of_a_request_is_the_answer(reused: bool) -> None:
+    """The server has seen enough, says so and breaks off, with much of the body unread."""
+    refusal = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno"
+    with Blocking() as server:
+        http = client()
+        idle = await used(http, server) if reused else None
+        asking = asyncio.create_task(http.post(server.url, "/", [], LARGE, lambda: None))
+        connection = idle or await server.accept()
+        await server.head(connection)
+        connection.sendall(refusal)
+        connection.close()  # with unread bytes, so this is a reset
+        async with asyncio.timeout(5):
+            answer = await asking
+        assert (answer.status, await whole(answer)) == (413, b"no")
+        assert http.open_connections == 0
+
+
+async def test_a_connection_with_a_rest_of_a_request_is_not_used_again() -> None:
+    with Blocking() as server:
+        http = client()
+        asking = asyncio.create_task(http.post(server.url, "/", [], LARGE, lambda: None))
+        connection = await server.accept()
+        await server.head(connection)
+        connection.sendall(OK)
+        assert await whole(await asking) == b"hi"
+        await eventually(lambda: http.open_connections == 0)
+        connection.close()
 
 
 async def test_a_break_after_one_byte_is_not_tried_again() -> None:

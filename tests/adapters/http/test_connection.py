@@ -174,6 +174,12 @@ class Swallowing(asyncio.Transport):
     def write(self, data: object) -> None:
         return None
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
     def abort(self) -> None:
         self.aborted = True
 

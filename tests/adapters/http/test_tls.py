@@ -48,6 +48,7 @@ class Above(asyncio.Protocol):
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.calls: list[str] = []
+        self.writing: list[str] = []
         self.news = asyncio.Event()
         self.lost = asyncio.Event()
         self.error: Exception | None = None
@@ -67,6 +68,12 @@ class Above(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.calls.append("eof")
         return False
+
+    def pause_writing(self) -> None:
+        self.writing.append("paused")
+
+    def resume_writing(self) -> None:
+        self.writing.append("resumed")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.calls.append("lost")
@@ -567,12 +574,17 @@ async def test_a_write_of_any_size_arrives(
         await stay(peer)
 
     async with nothing_left(), Server(serving(authority, version), script) as server:
-        tls = await dial(server.port, trusting, Above())
+        above = Above()
+        tls = await dial(server.port, trusting, above)
+        tls.set_write_buffer_limits(high=0)
         tls.write(body)
         tls.write(b"")
         tls.writelines([b"one", b"", body, b"two"])
         async with asyncio.timeout(60):
             assert await got == body + b"one" + body + b"two"
+            while above.writing[-1:] == ["paused"]:
+                await asyncio.sleep(0)
+        assert bool(above.writing) is (size == 3_000_000), "a part has not left, and later it has"
         tls.abort()
 
 

@@ -22,6 +22,12 @@ class Nowhere(asyncio.Transport):
     def write(self, data: object) -> None:
         return None
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return False
+
     def abort(self) -> None:
         return None
 

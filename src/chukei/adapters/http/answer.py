@@ -159,10 +159,13 @@ class HttpAnswer:
 
     # What the connection calls.
 
-    def fail(self, message: str, end: End) -> None:
-        """Note that the answer broke; bytes that came before are still read first."""
+    def fail(self, message: str, end: End, *, unsent: bool = False) -> None:
+        """Note that the answer broke; bytes that came before are still read first.
+
+        ``unsent`` says that a part of the request had not left.
+        """
         if self._error is None and not self.complete:
-            fresh = not self.received
+            fresh = unsent and not self.received
             self._error = UpstreamError(end.value, message, end=end, fresh=fresh)
         if self._lingering is not None:
             self.abort()

@@ -46,8 +46,9 @@ class HttpClient:
     ) -> HttpAnswer:
         """See the Upstream port.
 
-        A reused connection that breaks before one byte of an answer had been closed by its server while the request
-        was on its way; then a new connection is used once (RFC 9112 §9.3.1).
+        A reused connection that breaks while a part of the request has not left, and before one byte of an answer, is
+        replaced by a new one, once. One that breaks later may have carried a request that was worked on, and that is
+        never sent a second time (RFC 9110 §9.2.2).
         """
         place = self._endpoints.get(endpoint) or self._add(endpoint)
         return await self._exchange(place, _head("POST", place.dialer, target, headers, len(body)), body, sent)
@@ -90,8 +91,9 @@ class HttpClient:
             connection, _ = place.idle.popitem()
             if connection.expiry is not None:
                 connection.expiry.cancel()
-            if not connection.closed:
+            if not connection.closed and connection.is_quiet():
                 return connection
+            connection.abort()
         return None
 
     async def _dial(self, place: _Endpoint) -> Connection:

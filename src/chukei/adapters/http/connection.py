@@ -6,6 +6,7 @@ before and after it.
 """
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -42,6 +43,8 @@ class Connection(asyncio.Protocol):
         self._parts = 0  # of the body that belong to the answer
         self._between_chunks = False
         self._answer: HttpAnswer | None = None
+        self._unsent = False  # a part of the request has not left, so nobody can have worked on it
+        self._arrivals: select.poll | None = None
         self._spoiled = False
         self._keep_alive = False
         self._head_bytes = 0
@@ -54,8 +57,18 @@ class Connection(asyncio.Protocol):
         assert self._answer is None
         self._answer = HttpAnswer(self)
         self._head_bytes = 0
+        self._unsent = False
         self._transport.writelines((head, body)) if body else self._transport.write(head)
+        if self._transport.is_closing():
+            self._unsent = True
         return self._answer
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come on an idle connection that the loop has not seen yet: bytes, an end, a reset.
+
+        Whatever it is, the connection is of no more use.
+        """
+        return self._arrivals is None or not self._arrivals.poll(0)
 
     def abort(self) -> None:
         """Close at once, dropping what is not yet sent."""
@@ -71,7 +84,7 @@ class Connection(asyncio.Protocol):
     def release(self) -> None:
         """Give the connection back after a complete answer."""
         self._answer = None
-        if self.closed or self._spoiled or not self._keep_alive:
+        if self.closed or self._spoiled or self._unsent or not self._keep_alive:
             self.abort()
         else:
             self._on_idle(self)
@@ -79,8 +92,21 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; after a TLS upgrade it comes a second time."""
+        """Keep the transport, and have it say whenever something stays unsent."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses of it
+        self._transport.set_write_buffer_limits(high=0)
+        socket = self._transport.get_extra_info("socket")
+        if socket is not None and hasattr(select, "poll"):  # Windows has none, and finds out later
+            self._arrivals = select.poll()
+            self._arrivals.register(socket.fileno(), select.POLLIN)
+
+    def pause_writing(self) -> None:
+        """Take note that a part of the request waits for the socket."""
+        self._unsent = True
+
+    def resume_writing(self) -> None:
+        """Take note that all of it has been handed to the socket."""
+        self._unsent = False
 
     def data_received(self, data: bytes) -> None:
         """Take one read."""
@@ -136,7 +162,8 @@ class Connection(asyncio.Protocol):
         self._parser = None  # which refers to this object as well
         answer, self._answer = self._answer, None
         if answer is not None and not answer.complete:
-            answer.fail("The upstream closed the connection before its answer was complete.", End.UPSTREAM_LOST)
+            message = "The upstream closed the connection before its answer was complete."
+            answer.fail(message, End.UPSTREAM_LOST, unsent=self._unsent)
         if answer is not None:
             answer.notify()
         self._on_lost(self)

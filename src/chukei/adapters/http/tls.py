@@ -56,6 +56,16 @@ class TlsTransport(asyncio.Protocol):
         elif not self._shaken.done():
             self._shake()
 
+    def pause_writing(self) -> None:
+        """Hand on that something waits for the socket."""
+        if self._above is not None:
+            self._above.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand on that nothing waits any more."""
+        if self._above is not None:
+            self._above.resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand on that it is over. Only a goodbye of TLS (``close_notify``) is an end, all else is a break."""
         if not self._shaken.done():
@@ -139,6 +149,10 @@ class TlsTransport(asyncio.Protocol):
         if not self._below.is_closing():
             self._unsent.extend(parts)
             self._encrypt()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set from how many unsent bytes on writing is paused, and until how few."""
+        self._below.set_write_buffer_limits(high, low)
 
     def pause_reading(self) -> None:
         """Read no more for now."""
