@@ -9,7 +9,7 @@ from tests.fakes import EVENT_STREAM, JSON, FakeAnswer, FakeUpstream
 
 from chukei import sse
 from chukei.call import UpstreamRequest
-from chukei.connect import LARGE_EVENT_BYTES, MAX_ERROR_BYTES, MAX_WHOLE_BYTES, Opened, connect, error_of_event
+from chukei.connect import LARGE_EVENT_BYTES, MAX_ERROR_BYTES, Opened, Waits, connect, error_of_event
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers, Operation
 from chukei.wire import CHAT, OPERATIONS, RESPONSES
@@ -28,6 +28,7 @@ async def ask(
     operation: Operation = CHAT,
     wants_stream: bool = True,
     seconds: float = 5.0,
+    output: float | None = None,
     cap: int = 65536,
 ) -> tuple[Opened, FakeUpstream]:
     upstream = FakeUpstream(*answers)
@@ -36,7 +37,7 @@ async def ask(
         REQUEST,
         operation,
         wants_stream=wants_stream,
-        seconds=seconds,
+        waits=Waits(seconds, output or seconds, seconds),
         cap=cap,
         sent=lambda: None,
         answered=lambda _: None,
@@ -271,7 +272,7 @@ async def test_how_far_a_request_came_is_told() -> None:
                 REQUEST,
                 CHAT,
                 wants_stream=True,
-                seconds=5.0,
+                waits=Waits(5.0, 5.0, 5.0),
                 cap=65536,
                 sent=lambda: told.append("sent"),
                 answered=told.append,

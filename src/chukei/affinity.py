@@ -6,6 +6,7 @@ other knows.
 """
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -74,16 +75,20 @@ def continued(call: Call) -> list[str]:
     return [found for found in ids if found]
 
 
+_ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"([\w-]+)"')
+
+
 class _Named(msgspec.Struct):
     id: str = ""
 
 
 def made(body: bytes) -> str | None:
-    """Return the id of the response that a whole answer holds."""
+    """Return the id of the response that an answer holds, of which the rest may still be to come."""
     try:
         return msgspec.json.decode(body, type=_Named).id or None
     except _UNREADABLE:
-        return None
+        found = _ID_FIRST.match(body)
+        return found[1].decode() if found is not None else None
 
 
 class Homes:

@@ -121,7 +121,7 @@ def write(
         raw = call.body.with_text("model", name)
     else:
         raw = call.body.raw
-    headers = wire.headers_up(call.headers)
+    headers = wire.headers_up(call.headers, model.image_deployments)
     headers += [credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
     if deployment.spillover is not None:
         headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))

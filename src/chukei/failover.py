@@ -14,7 +14,7 @@ from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
 from chukei.capabilities import ANY_OUTPUT_LIMIT
 from chukei.config import Settings
-from chukei.connect import error_of_event
+from chukei.connect import Waits, error_of_event
 from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.estimate import USUAL_OUTPUT
 from chukei.fields import Fields
@@ -97,9 +97,11 @@ class _Search:
         self._held: Begun | None = None
         self._won: Begun | None = None
         settings = failover.settings
-        self._limit = settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds
-        whole = max(self._limit, settings.pool.deadline_seconds) if call.stream else self._limit
-        self._deadline = failover.clock() + whole
+        self._limit = settings.upstream.answer_seconds
+        if call.stream and call.operation.generates:  # pictures and sounds are made before anything is sent of them
+            self._limit = model.first_token_seconds or settings.stream.first_token_seconds
+        self._whole = max(self._limit, settings.pool.deadline_seconds) if call.stream else self._limit
+        self._deadline = failover.clock() + self._whole
 
     async def run(self) -> Begun:
         """Ask one deployment after the other."""
@@ -168,9 +170,10 @@ class _Search:
         Raises:
             RelayError: nobody is: what the client is told.
         """
-        fault = judge(error).fault
+        verdict = judge(error)
+        fault = verdict.fault
         now, settings = self._failover.clock(), self._failover.settings.pool
-        if not self._several or fault is Fault.CALLER or self._at_home or now >= self._deadline:
+        if not self._several or not verdict.moves or self._at_home or now >= self._deadline:
             raise self._final(error, fault)
         if fault is Fault.MISPLACED:
             return self._next_holder(error, now)
@@ -203,7 +206,7 @@ class _Search:
 
     def _final(self, error: UpstreamError, fault: Fault) -> RelayError:
         """Return what the client is told when nobody else is asked."""
-        if not self._several or fault is Fault.CALLER or self._at_home:
+        if not self._several or not judge(error).moves or self._at_home:
             return error
         refusal = self._failover.pool.refusal(self._model.name, self._failover.clock())
         if refusal is not None and fault is not Fault.MISPLACED:
@@ -253,15 +256,22 @@ class _Search:
         attempt = Try(lease.deployment.name, hedge=hedge)
         self._asked.append((lease, attempt))
         record.tries.append(attempt)
-        seconds = min(self._limit, self._deadline - failover.clock())
+        waits = self._waits(self._deadline - failover.clock())
         try:
-            begun = await failover.asking.ask(lease, call, record.request_id, attempt, seconds)
+            begun = await failover.asking.ask(lease, call, record.request_id, attempt, waits)
             self._refuse_failure(begun)
         except UpstreamError as error:
             self._note(lease, error)
             raise
         lease.answered(failover.clock(), attempt.seconds if call.stream else None, begun.opened.answer.headers)
         return begun
+
+    def _waits(self, left: float) -> Waits:
+        """Return how long one deployment is waited for: briefly, until it has given a sign of life."""
+        thinking = self._failover.settings.stream.thinking_seconds
+        output = max(self._limit, thinking) if self._call.stream else left
+        # All tries share one deadline; where that is what strikes, it is what the client is told.
+        return Waits(min(self._limit, left), output, self._limit if self._limit <= left + 1.0 else self._whole)
 
     def _note(self, lease: Lease, error: UpstreamError) -> None:
         """Count a failure, of either of a hedged pair."""

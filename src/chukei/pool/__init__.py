@@ -5,14 +5,15 @@ models    names to models with their deployments in tiers
 balance   who is next among deployments of one priority; ring sends what belongs together to one of them
 health    how all of them are doing, from what became of requests and what other replicas say
 member    one deployment: its breaker, the cool-down of its quota, its work, its pace
-signals   whose affair a failure is, and when to come back
+signals   when to come back, from an answer's headers
 busy      what a caller hears when there is none; status what an operator sees
 """
 
 from chukei.pool.member import Member
 from chukei.pool.pool import Lease, Pool
 from chukei.pool.ring import digest
-from chukei.pool.signals import Fault, Verdict, judge, retry_after
+from chukei.pool.signals import retry_after
 from chukei.pool.status import DeploymentStatus
+from chukei.verdicts import Fault, Verdict, judge
 
 __all__ = ["DeploymentStatus", "Fault", "Lease", "Member", "Pool", "Verdict", "digest", "judge", "retry_after"]

@@ -9,8 +9,8 @@ from chukei.pool.busy import busy, home_is_away
 from chukei.pool.health import Health
 from chukei.pool.member import Member, Status
 from chukei.pool.models import Models
-from chukei.pool.signals import Verdict
 from chukei.pool.status import DeploymentStatus, in_words, status_of
+from chukei.verdicts import Verdict
 
 
 class Lease:

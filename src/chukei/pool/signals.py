@@ -1,17 +1,8 @@
-"""What an upstream's failure says of its deployment, and what its headers say of the time to come. Pure.
-
-The table in docs/balancing.md says the same in words.
-"""
+"""What an upstream's headers say of the time to come. Pure."""
 
 import math
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
-import msgspec
-
-from chukei.errors import UpstreamError
 from chukei.model import Headers, header
 
 SHORTEST = 0.1
@@ -19,97 +10,6 @@ SHORTEST = 0.1
 
 PRESSED = 0.95
 """From this share of a limit on, a deployment counts as close to it."""
-
-_MISCONFIGURED = frozenset(
-    {
-        "upstream_unauthorized",
-        "upstream_forbidden",
-        "tls_unverified",
-        "unexpected_content_type",
-        "unexpected_encoding",
-        "unexpected_redirect",
-        "unexpected_status",
-    }
-)
-_FAILED = frozenset(
-    {
-        "connect_error",
-        "connect_timeout",
-        "tls_error",
-        "unexpected_answer",
-        "upstream_lost",
-        "upstream_timeout",
-        "upstream_identity_unavailable",
-        "stream_incomplete",
-    }
-)
-# Whoever asks for it gets it from every deployment; counted, it would take one after the other from everybody.
-_ASKED_FOR = frozenset({"event_too_large", "not_a_stream"})
-# The name in the request is the relay's own, so it is not the client who got it wrong.
-_NO_SUCH_DEPLOYMENT = frozenset({"deploymentnotfound", "model_not_found"})
-# What one deployment keeps or has encrypted, another has never heard of.
-_ELSEWHERE = frozenset({"previous_response_not_found", "conversation_not_found", "invalid_encrypted_content"})
-# A conversation that is unknown comes as a 404 whose ``code`` is null or says no more than that the request is invalid.
-_UNKNOWN_CONVERSATION = re.compile(r"Conversation with id '[^']*' not found")
-
-
-class Fault(StrEnum):
-    """Whose affair a failure is, and so what follows."""
-
-    BUSY = "busy"  # the quota: it cools down
-    FAILED = "failed"  # the deployment or the way to it: the breaker counts it
-    MISCONFIGURED = "misconfigured"  # the operator: it is taken out, loudly
-    MISPLACED = "misplaced"  # nobody: another deployment has what is asked for
-    CALLER = "caller"  # the request: no other deployment would answer it better
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is to follow: ``why`` is an error code, ``seconds`` how long the upstream asked to be left alone."""
-
-    fault: Fault
-    why: str
-    seconds: float | None = None
-
-
-class _Error(msgspec.Struct):
-    code: str | int | None = None
-    type: str | None = None
-    message: str | None = None
-
-
-class _Body(msgspec.Struct):
-    error: _Error = msgspec.field(default_factory=_Error)
-
-
-def judge(error: UpstreamError) -> Verdict:
-    """Return whose affair a failure is."""
-    code = error.code
-    if code in _MISCONFIGURED:
-        return Verdict(Fault.MISCONFIGURED, code)
-    if code in _FAILED:
-        return Verdict(Fault.FAILED, code)
-    said = _said(error)
-    if error.status == 429:
-        return Verdict(Fault.BUSY, code, error.retry_after)
-    if error.status in (400, 404) and said in _ELSEWHERE:
-        return Verdict(Fault.MISPLACED, said)
-    if error.status == 404 and said in _NO_SUCH_DEPLOYMENT:
-        return Verdict(Fault.MISCONFIGURED, "deployment_not_found")
-    if error.status == 408 or (error.status >= 500 and code not in _ASKED_FOR):
-        return Verdict(Fault.FAILED, code, error.retry_after)
-    return Verdict(Fault.CALLER, code)
-
-
-def _said(error: UpstreamError) -> str:
-    """Return the code that the upstream's own words hold, in lower case."""
-    try:
-        said = msgspec.json.decode(error.body, type=_Body).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    if _UNKNOWN_CONVERSATION.match(said.message or ""):
-        return "conversation_not_found"
-    return str(said.code or "").lower()
 
 
 def retry_after(headers: Headers) -> float | None:
