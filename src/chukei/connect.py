@@ -40,7 +40,7 @@ _EVENTS = b"text/event-stream"
 _BOM = b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n"  # of JSON (RFC 8259 §2)
 _EVENT = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")  # how a stream of events begins (WHATWG HTML §9.2)
-_EVENT_BEGINS = (b"data", b"event", b"id", b"retry")
+_BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # what may go on to be one, in a read that was cut
 _MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
@@ -166,11 +166,9 @@ class _Beginning:
         """Read so much of a body as shows of what kind it is."""
         body = b""
         while not self._ended and len(body) <= HOLD_BYTES:
-            seen = _unpadded(body)
-            if seen and not (len(seen) <= 6 and any(name.startswith(seen.rstrip(b":\r\n")) for name in _EVENT_BEGINS)):
-                break
             body += await self._read()
-            if _EVENT.match(_unpadded(body)):
+            seen = _unpadded(body)
+            if seen and (_EVENT.match(seen) or not any(begin.startswith(seen) for begin in _BEGINS)):
                 break
         return body
 
