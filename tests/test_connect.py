@@ -10,10 +10,11 @@ from tests.fakes import EVENT_STREAM, JSON, FakeAnswer, FakeUpstream, bytewise
 
 from chukei import sse
 from chukei.call import UpstreamRequest
-from chukei.connect import HOLD_BYTES, LARGE_EVENT_BYTES, MAX_ERROR_BYTES, Opened, Waits, connect, error_of_event
+from chukei.connect import HOLD_BYTES, LARGE_EVENT_BYTES, MAX_ERROR_BYTES, Opened, Waits, connect
 from chukei.errors import UpstreamError
 from chukei.explanation import MASK
 from chukei.model import End, Headers, Operation
+from chukei.refusals import error_of_event
 from chukei.usage import Usage
 from chukei.verdicts import judge
 from chukei.wire import CHAT, OPERATIONS, RESPONSES

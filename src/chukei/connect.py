@@ -8,18 +8,27 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from chukei.call import UpstreamRequest
 from chukei.errors import UpstreamError, event_too_large
-from chukei.explanation import Blotter, explanation, plain
-from chukei.model import Dialect, End, Headers, Operation, header
-from chukei.pool import retry_after
+from chukei.explanation import Blotter
+from chukei.model import Dialect, Headers, Operation
 from chukei.ports import Answer, Upstream
+from chukei.refusals import (
+    OPERATORS,
+    error_of_event,
+    failure,
+    is_encoded,
+    is_json,
+    is_whole_object,
+    media_type,
+    refusal,
+    sealed,
+    unpadded,
+    whole_in,
+)
 from chukei.relay import Stream
-from chukei.usage import DECODE_ERRORS, Usage, WireUsage
-from chukei.verdicts import OWN_STATUS, ROWS, Fault, Row, Said, Words, row_of, row_of_status, said_in
-from chukei.wire import EVENT_STREAM, headers_down
+from chukei.verdicts import ROWS
+from chukei.wire import EVENT_STREAM
 
 MAX_ERROR_BYTES = 64 * 1024
 """An error body is a few hundred bytes; more is not worth waiting for."""
@@ -37,14 +46,9 @@ LARGE_EVENT_BYTES = 16 * 1024 * 1024
 """The cap for events that hold whole images or sounds, where the configured one is lower."""
 
 _EVENTS = b"text/event-stream"
-_BOM = b"\xef\xbb\xbf"
-_WHITE = b" \t\r\n"  # of JSON (RFC 8259 §2)
 _EVENT = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")  # how a stream of events begins (WHATWG HTML §9.2)
 _BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # what may go on to be one, in a read that was cut
 _MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
-_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
-
-_OPERATORS = "This is for the relay's operator to mend; callers cannot."
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,8 @@ async def connect(
     except TimeoutError:
         if alive and waits.output > waits.life:
             message = f"The upstream began to answer, but sent no output within {waits.output:g} s."
-            raise _failure("thinking_timeout", message, code="upstream_timeout") from None
-        raise _failure("upstream_timeout", f"The upstream sent no output within {waits.told:g} s.") from None
+            raise failure("thinking_timeout", message, code="upstream_timeout") from None
+        raise failure("upstream_timeout", f"The upstream sent no output within {waits.told:g} s.") from None
 
 
 class _Beginning:
@@ -142,12 +146,12 @@ class _Beginning:
         answer = self._answer
         content_type = media_type(answer.headers)
         if answer.status != 200:
-            raise await self._refusal(content_type)
-        if _is_encoded(answer.headers):
+            raise await self._refusal()
+        if is_encoded(answer.headers):
             message = "The upstream compressed its answer although it was asked not to."
-            raise _failure("unexpected_encoding", f"{message} {_OPERATORS}")
+            raise failure("unexpected_encoding", f"{message} {OPERATORS}")
         body = await self._look()
-        seen = _unpadded(body)
+        seen = unpadded(body)
         if content_type == _EVENTS and seen[:1] != b"{":
             return await self._opened_stream(body)
         if _EVENT.match(seen) and (self._wants_stream or not content_type):
@@ -167,7 +171,7 @@ class _Beginning:
         body = b""
         while not self._ended and len(body) <= HOLD_BYTES:
             body += await self._read()
-            seen = _unpadded(body)
+            seen = unpadded(body)
             if seen and (_EVENT.match(seen) or not any(begin.startswith(seen) for begin in _BEGINS)):
                 break
         return body
@@ -191,9 +195,9 @@ class _Beginning:
             if first:
                 return first
             if stream.overflowed:
-                raise _sealed(event_too_large(), ROWS["event_too_large"])
+                raise sealed(event_too_large(), ROWS["event_too_large"])
             if self._ended:
-                raise _failure("upstream_lost", "The upstream ended its answer before any output.")
+                raise failure("upstream_lost", "The upstream ended its answer before any output.")
 
     # Answers that are no streams.
 
@@ -202,7 +206,7 @@ class _Beginning:
             raise self._unexpected(content_type)
         media = self._operation.media
         known = content_type.startswith(media)
-        if _is_json(content_type) or (seen[:1] == b"{" and not known and b"application/json" in media):
+        if is_json(content_type) or (seen[:1] == b"{" and not known and b"application/json" in media):
             return await self._opened_json(body, content_type)
         # Without a type it may be what has no shape of its own, text or sound; JSON has one.
         if (self._wants_stream and self._operation.generates) or not (known or (not content_type and len(media) > 1)):
@@ -212,17 +216,17 @@ class _Beginning:
     async def _opened_json(self, body: bytes, content_type: bytes) -> Opened:
         """Hold a JSON answer while it may be an error, or break."""
         body = await self._held(body)
-        said = _answer_in(body)
+        said = whole_in(body)
         if (error := said.failure) is not None:
             raise error_of_event(error, self._blotter)
-        if self._ended and not _is_whole_object(body):
-            raise _failure("unexpected_answer", "The upstream's answer is no JSON, or was cut off.")
+        if self._ended and not is_whole_object(body):
+            raise failure("unexpected_answer", "The upstream's answer is no JSON, or was cut off.")
         if self._wants_stream and self._operation.generates:
             message = "The upstream answered as a whole; this model or operation does not stream. Leave 'stream' out."
-            raise _failure("not_a_stream", message, usage=said.counted)
+            raise failure("not_a_stream", message, usage=said.counted)
         if b"application/json" not in self._operation.media:
             raise self._unexpected(content_type)
-        if not _is_json(content_type):
+        if not is_json(content_type):
             self._rename((b"content-type", b"application/json"))  # stock clients decode nothing else
         return Opened(self._answer, None, body, whole=self._ended)
 
@@ -244,39 +248,16 @@ class _Beginning:
 
     def _unexpected(self, content_type: bytes) -> UpstreamError:
         message = f"The upstream answered {_shown(content_type)}, not what was asked for."
-        return _failure("unexpected_content_type", f"{message} {_OPERATORS}")
+        return failure("unexpected_content_type", f"{message} {OPERATORS}")
 
     # Error statuses.
 
-    async def _refusal(self, content_type: bytes) -> UpstreamError:
-        """Return the error that a status other than 200 is, with the upstream's own words where they help."""
-        answer, status = self._answer, self._answer.status
-        if 300 <= status < 400:
-            message = f"The upstream redirects (status {status}), which is not followed. {_OPERATORS}"
-            return _failure("unexpected_redirect", message)
-        if status < 300:
-            message = f"The upstream answered with status {status}, where only 200 is known. {_OPERATORS}"
-            return _failure("unexpected_status", message)
-        asked = retry_after(answer.headers)
-        raw = await self._error_body()
-        body, text = explanation(b"" if _is_encoded(answer.headers) else raw, content_type)
-        answer.finish()
-        body = self._blotter.json(body) if body is not None else None
-        row = row_of_status(status, said_in(body or b""))
-        headers = [field for field in headers_down(answer.headers) if not field[0].startswith(b"content-")]
-        headers = self._blotter.fields(headers)
-        if row.words is Words.OURS:
-            code = "upstream_unauthorized" if status == 401 else "upstream_forbidden"
-            headers = [*(field for field in headers if field[0] != b"x-should-retry"), _NO_RETRY]
-            message = f"The deployment refused the relay's own credentials (status {status}). {_OPERATORS}"
-            return _failure(row.kind, message, code=code, headers=headers)
-        if body is not None:
-            given = next((value for name, value in headers_down(answer.headers) if name == b"content-type"), b"")
-            headers.insert(0, (b"content-type", given if _is_json(content_type) else b"application/json"))
-        message = self._blotter.text(text) or f"The upstream answered with status {status} and no explanation."
-        error = _failure(row.kind, message, code=f"upstream_{status}", status=status, headers=headers, body=body)
-        error.retry_after = asked
-        return error
+    async def _refusal(self) -> UpstreamError:
+        if 200 <= self._answer.status < 400:
+            return refusal(self._answer.status, self._answer.headers, b"", self._blotter)
+        body = await self._error_body()
+        self._answer.finish()
+        return refusal(self._answer.status, self._answer.headers, body, self._blotter)
 
     async def _error_body(self) -> bytes:
         parts: list[bytes] = []
@@ -289,153 +270,9 @@ class _Beginning:
         return b"".join(parts)[:MAX_ERROR_BYTES]
 
 
-_NO_RETRY = (b"x-should-retry", b"false")
-
-
-def _failure(
-    kind: str,
-    message: str,
-    *,
-    code: str | None = None,
-    status: int | None = None,
-    headers: Headers | None = None,
-    body: bytes | None = None,
-    usage: Usage | None = None,
-) -> UpstreamError:
-    """Return the error of a row of the table; ``status`` is the upstream's own, where that row passes it on."""
-    row = ROWS[kind]
-    error = UpstreamError(
-        code or kind,
-        message,
-        end=row.end,
-        status=row.status or status or 502,
-        type="invalid_request_error" if row.fault is Fault.CALLER and row.status == OWN_STATUS else "upstream_error",
-        headers=headers or [],
-        body=body,
-        kind=kind,
-        usage=usage,
-    )
-    return _sealed(error, row)
-
-
-def _sealed(error: UpstreamError, row: Row) -> UpstreamError:
-    """Tell OpenAI's clients not to repeat what another deployment is not asked either, unless the upstream says to."""
-    if not row.moves and header(error.headers, b"x-should-retry") is None:
-        error.headers.append(_NO_RETRY)
-    return error
-
-
 def _is_telling(stream: Stream) -> bool:
     """Whether an error event can become an error status without losing what the client would read in the event."""
     return stream.dialect is Dialect.CHAT or (stream.failure or b"").startswith(b"{")
-
-
-def _is_encoded(headers: Headers) -> bool:
-    coding = header(headers, b"content-encoding")
-    transfer = header(headers, b"transfer-encoding")
-    return coding not in (None, b"identity") or (transfer is not None and transfer.lower() != b"chunked")
-
-
-# Bodies.
-
-
-class _Answer(msgspec.Struct):
-    error: msgspec.Raw = msgspec.Raw()  # `Raw | None` would take null alone
-    usage: msgspec.Raw = msgspec.Raw()
-    object: msgspec.Raw = msgspec.Raw()
-    choices: msgspec.Raw = msgspec.Raw()
-    data: msgspec.Raw = msgspec.Raw()
-    output: msgspec.Raw = msgspec.Raw()
-    text: msgspec.Raw = msgspec.Raw()
-
-    @property
-    def failure(self) -> bytes | None:
-        """The error that it is: an object or a text, where nothing is beside it that an answer has."""
-        error = bytes(self.error)
-        answers = (self.object, self.choices, self.data, self.output, self.text)
-        if any(bytes(part) not in (b"", b"null") for part in answers):
-            return None  # a response that failed has its error in itself
-        return error if error[:1] == b"{" or (error[:1] == b'"' and error != b'""') else None
-
-    @property
-    def counted(self) -> Usage | None:
-        """The usage that it reports."""
-        try:
-            return msgspec.json.decode(bytes(self.usage), type=WireUsage).counted()
-        except DECODE_ERRORS:
-            return None
-
-
-def _answer_in(body: bytes) -> _Answer:
-    try:
-        return msgspec.json.decode(_unpadded(body), type=_Answer)
-    except DECODE_ERRORS:
-        return _Answer()
-
-
-def _unpadded(body: bytes) -> bytes:
-    """Return a body without what may stand before JSON, or before the first event."""
-    return body.removeprefix(_BOM).lstrip(_WHITE)
-
-
-def _is_whole_object(body: bytes) -> bool:
-    """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
-    return _unpadded(body)[:1] == b"{" and body.rstrip(_WHITE)[-1:] == b"}"
-
-
-def error_of_event(error: bytes, blotter: Blotter | None = None) -> UpstreamError:
-    """Return the HTTP error that the ``error`` of an event before any output, or of a JSON answer, stands for."""
-    blotter = blotter or Blotter([])
-    error = blotter.json(error)
-    body, message = None, ""
-    try:
-        if error.startswith(b"{"):
-            body = b'{"error":' + error.decode("utf-8", "replace").encode() + b"}"
-        elif error.startswith(b'"'):
-            message = plain(msgspec.json.decode(error, type=str))
-    except DECODE_ERRORS:
-        pass
-    said = said_in(body or b"")
-    code = str(said.code) if _NAME.fullmatch(said.name) else "upstream_error"
-    status = _status_of(said)
-    kind = row_of_status(status, said).kind
-    failure = UpstreamError(
-        code,
-        message or "The upstream reported an error before any output.",
-        end=End.UPSTREAM_ERROR,
-        status=ROWS[kind].status or status,
-        body=body,
-        kind=kind,
-    )
-    return _sealed(failure, row_of(failure))
-
-
-def _status_of(said: Said) -> int:
-    """Return the status that an error inside a 200 stands for."""
-    code, kind = said.name, said.type if isinstance(said.type, str) else ""
-    if code == "429" or "rate_limit" in code + kind or kind == "too_many_requests":
-        return 429
-    for number in (code, str(said.status)):
-        if number.isascii() and number.isdigit() and len(number) == 3 and 400 <= int(number) < 600:
-            return int(number)
-    if code in _OF_REQUEST or kind == "invalid_request_error" or code.startswith("invalid_"):
-        return 400
-    return 502
-
-
-_OF_REQUEST = frozenset({"content_filter", "context_length_exceeded", "content_policy_violation"})
-
-
-# Types.
-
-
-def media_type(headers: Headers) -> bytes:
-    """Return the type of an answer in small letters, without parameters; of several the first."""
-    return re.split(rb"[;,]", header(headers, b"content-type") or b"", maxsplit=1)[0].strip().lower()
-
-
-def _is_json(content_type: bytes) -> bool:
-    return content_type in (b"application/json", b"text/json") or content_type.endswith(b"+json")
 
 
 def _shown(content_type: bytes) -> str:

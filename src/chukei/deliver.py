@@ -11,12 +11,13 @@ import msgspec
 
 from chukei import sse, usage, wire
 from chukei.config import StreamSettings
-from chukei.connect import Opened, media_type
+from chukei.connect import Opened
 from chukei.errors import UpstreamError, event_too_large
 from chukei.exchange import Exchange
 from chukei.model import Dialect, End, Headers
 from chukei.plaintext import PlainText
 from chukei.ports import Answer, Reply
+from chukei.refusals import media_type
 from chukei.relay import State, Stream
 
 

@@ -14,7 +14,7 @@ from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
 from chukei.capabilities import ANY_OUTPUT_LIMIT
 from chukei.config import Settings
-from chukei.connect import Waits, error_of_event
+from chukei.connect import Waits
 from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.estimate import USUAL_OUTPUT
 from chukei.fields import Fields
@@ -22,6 +22,7 @@ from chukei.hedge import first_to_speak
 from chukei.model import Model
 from chukei.pool import Fault, Lease, Member, Pool, judge
 from chukei.ports import Clock, Credential, Upstream
+from chukei.refusals import error_of_event
 from chukei.stores import Board
 from chukei.telemetry import RequestRecord, Try
 from chukei.wire import RESPONSES

@@ -18,7 +18,7 @@ from chukei import intake, routes, sse, usage, wire
 from chukei.admission import Admission
 from chukei.auth import ANONYMOUS, Gatekeeper
 from chukei.config import Settings
-from chukei.connect import Opened, error_of_event
+from chukei.connect import Opened
 from chukei.cors import Cors
 from chukei.deliver import Delivery, deliver_as_event, deliver_whole
 from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
@@ -30,6 +30,7 @@ from chukei.pages import Pages, Visit
 from chukei.policy import Policies, Policy
 from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
+from chukei.refusals import error_of_event
 from chukei.routes import Page, Route
 from chukei.telemetry import RequestRecord
 

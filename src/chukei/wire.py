@@ -124,4 +124,4 @@ def headers_up(headers: Headers, image_deployments: Collection[str] = ()) -> Hea
     image = header(headers, IMAGE_DEPLOYMENT) if image_deployments else None
     if image is not None and image.decode("latin-1") in image_deployments:
         passed.append((IMAGE_DEPLOYMENT, image))
-    return [ANY, *passed]
+    return passed
