@@ -716,6 +716,7 @@ async def test_a_reservation_is_settled_once_however_a_stream_ends(
         "CHUKEI_STREAM__MAX_EVENT_BYTES": "4096",
         "CHUKEI_STREAM__IDLE_SECONDS": "0.02",
         "CHUKEI_STREAM__FIRST_TOKEN_SECONDS": "0.02",
+        "CHUKEI_STREAM__THINKING_SECONDS": "0.02",
     }
     accounts, record = await accounted(FakeIncoming(body), FakeAnswer(reads), environment=limits)
     assert record.end is end

@@ -63,6 +63,12 @@ class Waits:
     output: float
     told: float
 
+    @classmethod
+    def within(cls, left: float, limit: float, whole: float, output: float) -> "Waits":
+        """Return those of one try, of which ``left`` is what all tries may still take of ``whole``."""
+        # Where not the try's own limit is what strikes but that of all of them, it is what the client is told.
+        return cls(min(limit, left), output, limit if limit <= left + 1.0 else whole)
+
     def after(self, seconds: float) -> "Waits":
         """Return what is left of them."""
         return replace(self, life=max(self.life - seconds, 0.0), output=max(self.output - seconds, 0.0))

@@ -171,8 +171,7 @@ class _Search:
         Raises:
             RelayError: nobody is: what the client is told.
         """
-        verdict = judge(error)
-        fault = verdict.fault
+        fault = (verdict := judge(error)).fault
         now, settings = self._failover.clock(), self._failover.settings.pool
         if not self._several or not verdict.moves or self._at_home or now >= self._deadline:
             raise self._final(error, fault)
@@ -257,7 +256,8 @@ class _Search:
         attempt = Try(lease.deployment.name, hedge=hedge)
         self._asked.append((lease, attempt))
         record.tries.append(attempt)
-        waits = self._waits(self._deadline - failover.clock())
+        output = failover.settings.stream.thinking_seconds if call.stream else 0.0
+        waits = Waits.within(self._deadline - failover.clock(), self._limit, self._whole, output)
         try:
             begun = await failover.asking.ask(lease, call, record.request_id, attempt, waits)
             self._refuse_failure(begun)
@@ -266,13 +266,6 @@ class _Search:
             raise
         lease.answered(failover.clock(), attempt.seconds if call.stream else None, begun.opened.answer.headers)
         return begun
-
-    def _waits(self, left: float) -> Waits:
-        """Return how long one deployment is waited for: briefly, until it has given a sign of life."""
-        thinking = self._failover.settings.stream.thinking_seconds
-        output = max(self._limit, thinking) if self._call.stream else left
-        # All tries share one deadline; where that is what strikes, it is what the client is told.
-        return Waits(min(self._limit, left), output, self._limit if self._limit <= left + 1.0 else self._whole)
 
     def _note(self, lease: Lease, error: UpstreamError) -> None:
         """Count a failure, of either of a hedged pair."""

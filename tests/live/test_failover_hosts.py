@@ -61,7 +61,8 @@ def _setup(kind: str) -> Setup:
         _model(kind, "busy", *(f"429-after-{seconds}-times-1" for seconds in (9, 1, 5))),
         _model(kind, "broken", *["500"] * 3),
     ]
-    head = "[auth]\nanonymous = true\n[pool]\ndeployment_header = true\n[stream]\nfirst_token_seconds = 1.0\nthinking_seconds = 1.0\n"
+    head = "[auth]\nanonymous = true\n[pool]\ndeployment_header = true\n[stream]\nfirst_token_seconds = 1.0\n"
+    head += "thinking_seconds = 1.0\n"
     return Setup(f"failover-{kind}", AS_USUAL, "\n".join([head, *models]))
 
 
