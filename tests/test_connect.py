@@ -14,7 +14,6 @@ from chukei.connect import HOLD_BYTES, LARGE_EVENT_BYTES, MAX_ERROR_BYTES, Opene
 from chukei.errors import UpstreamError
 from chukei.explanation import MASK
 from chukei.model import End, Headers, Operation
-from chukei.refusals import error_of_event
 from chukei.usage import Usage
 from chukei.verdicts import judge
 from chukei.wire import CHAT, OPERATIONS, RESPONSES
@@ -477,22 +476,6 @@ async def test_how_far_a_request_came_is_told() -> None:
                 answered=told.append,
             )
     assert told == ["sent", EVENT_STREAM, "sent", JSON, "sent"]
-
-
-ERRORS_OF_EVENTS = [
-    (b'{"code":"429"}', 429, "429"),
-    (b'{"code":"rate_limit_exceeded"}', 429, "rate_limit_exceeded"),
-    (b'{"code":"content_filter"}', 400, "content_filter"),
-    (b'{"code":null}', 502, "upstream_error"),
-    (b"null", 502, "upstream_error"),
-    (b'"text"', 502, "upstream_error"),
-]
-
-
-@pytest.mark.parametrize(("said", "status", "code"), ERRORS_OF_EVENTS)
-def test_an_events_error_is_told_to_whoever_asks(said: bytes, status: int, code: str) -> None:
-    error = error_of_event(said)
-    assert (error.status, error.code, error.end) == (status, code, End.UPSTREAM_ERROR)
 
 
 async def test_silence_is_a_timeout_at_every_stage() -> None:

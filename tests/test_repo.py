@@ -177,6 +177,7 @@ def error_codes() -> set[str]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
                 place = ERRORS[node.func.id]
                 code = node.args[place] if len(node.args) > place else None
+                code = next((given.value for given in node.keywords if given.arg == "code"), code)
                 for part in ast.walk(code) if code is not None else ():
                     if (
                         isinstance(part, ast.Constant)
