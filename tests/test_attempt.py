@@ -9,6 +9,7 @@ from chukei import call as calls
 from chukei import sse
 from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.config import PoolSettings, StreamSettings
+from chukei.connect import Waits
 from chukei.errors import CallerError, UpstreamError
 from chukei.model import Deployment, End, Model
 from chukei.pool import DeploymentStatus, Lease, Pool
@@ -58,7 +59,7 @@ class Bench:
     async def ask(self, seconds: float = 60.0) -> tuple[Begun, Lease]:
         lease = self.pool.choose("chat", self.clock(), cost=9)
         call = calls.read(Route(operation=CHAT), CHAT, [(b"content-type", b"application/json")], REQUEST)
-        return await self.asking.ask(lease, call, "request-1", self.attempt, seconds), lease
+        return await self.asking.ask(lease, call, "request-1", self.attempt, Waits(seconds, seconds, seconds)), lease
 
     @property
     def status(self) -> DeploymentStatus:
@@ -132,7 +133,7 @@ async def test_a_failure_is_told_and_gives_the_place_back(
 
 async def test_silence_ends_after_the_seconds_it_may_take() -> None:
     bench = Bench()
-    with pytest.raises(UpstreamError, match=r"within 0\.01 seconds"):
+    with pytest.raises(UpstreamError, match=r"within 0\.01 s"):
         await bench.ask(0.01)
     assert (bench.attempt.code, bench.attempt.usage) == ("upstream_timeout", PROMPT)
     assert bench.upstream.cancelled

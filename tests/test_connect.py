@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
-from tests.fakes import EVENT_STREAM, JSON, FakeAnswer, FakeUpstream
+from tests.fakes import EVENT_STREAM, JSON, FakeAnswer, FakeUpstream, bytewise
 
 from chukei import sse
 from chukei.call import UpstreamRequest
-from chukei.connect import LARGE_EVENT_BYTES, MAX_ERROR_BYTES, MAX_WHOLE_BYTES, Opened, connect, error_of_event
+from chukei.connect import HOLD_BYTES, LARGE_EVENT_BYTES, MAX_ERROR_BYTES, Opened, Waits, connect
 from chukei.errors import UpstreamError
+from chukei.explanation import MASK
 from chukei.model import End, Headers, Operation
+from chukei.usage import Usage
+from chukei.verdicts import judge
 from chukei.wire import CHAT, OPERATIONS, RESPONSES
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +25,7 @@ PREAMBLE = b'data: {"choices":[],"prompt_filter_results":[]}\n\n'
 CONTENT = b'data: {"choices":[{"delta":{"content":"hi"},"index":0}]}\n\n'
 ERROR = b'{"message":"Sorry","type":"server_error","param":null,"code":null}'
 IMAGES = OPERATIONS["images/generations"]
+EMBEDDINGS = OPERATIONS["embeddings"]
 
 
 async def ask(
@@ -28,15 +33,17 @@ async def ask(
     operation: Operation = CHAT,
     wants_stream: bool = True,
     seconds: float = 5.0,
+    output: float | None = None,
     cap: int = 65536,
+    request: UpstreamRequest = REQUEST,
 ) -> tuple[Opened, FakeUpstream]:
     upstream = FakeUpstream(*answers)
     opened = await connect(
         upstream,
-        REQUEST,
+        request,
         operation,
         wants_stream=wants_stream,
-        seconds=seconds,
+        waits=Waits(seconds, output or seconds, seconds),
         cap=cap,
         sent=lambda: None,
         answered=lambda _: None,
@@ -67,11 +74,120 @@ async def test_a_whole_answer_is_read_whole() -> None:
     assert not answer.aborted
 
 
-async def test_a_large_whole_answer_flows_through() -> None:
-    part = b"x" * (1 << 20)
-    answer = FakeAnswer([part] * 10, headers=[(b"content-type", b"audio/mpeg")])
-    opened, _ = await ask(answer, operation=OPERATIONS["audio/speech"], wants_stream=False)
-    assert MAX_WHOLE_BYTES < len(opened.first) <= MAX_WHOLE_BYTES + len(part)
+async def test_sound_and_text_flow_from_their_first_byte() -> None:
+    for path, kind, first in (("audio/speech", b"audio/mpeg", b"ID3"), ("audio/transcriptions", b"text/plain", b"Hel")):
+        opened, _ = await ask(
+            FakeAnswer([first], headers=[(b"content-type", kind)]), operation=OPERATIONS[path], wants_stream=False
+        )
+        assert (opened.first, opened.whole) == (first, False)
+
+
+async def test_json_is_held_up_to_a_size() -> None:
+    part = b'{"data":[' + b"0," * 40_000
+    opened, _ = await ask(FakeAnswer([part] * 40, headers=JSON), operation=EMBEDDINGS, wants_stream=False)
+    assert HOLD_BYTES < len(opened.first) <= HOLD_BYTES + len(part)
+    assert not opened.whole
+
+
+async def test_json_is_held_for_a_time_after_its_first_byte() -> None:
+    opened, _ = await ask(FakeAnswer([b'{"id":"x",'], headers=JSON), wants_stream=False, seconds=60.0)
+    assert (opened.first, opened.whole) == (b'{"id":"x",', False)
+
+
+async def test_a_break_in_what_is_held_is_a_proper_error() -> None:
+    broken = UpstreamError("upstream_lost", "x", end=End.UPSTREAM_LOST)
+    assert await refused(FakeAnswer([b'{"id":"x",', broken], headers=JSON), wants_stream=False) is broken
+
+
+PADDING = [b"\n" * 100, b"\r\n\t ", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n"]
+
+
+@pytest.mark.parametrize("before", PADDING)
+async def test_white_space_around_json_is_jsons(before: bytes) -> None:
+    body = before + b'{"id":"x"}' + b"\n" * 100
+    opened, _ = await ask(FakeAnswer([*bytewise(body), b""], headers=JSON), wants_stream=False)
+    assert (opened.first, opened.whole) == (body, True)
+    error = await refused(FakeAnswer([before + b'{"error":' + ERROR + b"}", b""], headers=JSON), wants_stream=False)
+    assert error.error_json == ERROR
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status":"failed","id":"r1","object":"response","error":{"code":"server_error"}}',
+        b'{"object":"list","data":[],"error":"x"}',
+        b'{"id":"caf\xe9"}',
+    ],
+)
+async def test_an_answer_with_an_error_in_it_is_an_answer(body: bytes) -> None:
+    opened, _ = await ask(FakeAnswer([body, b""], headers=JSON), wants_stream=False)
+    assert opened.first == body
+
+
+async def test_an_error_inside_a_200_may_stand_anywhere_and_be_a_text() -> None:
+    error = await refused(FakeAnswer([b'{"status":500,"error":' + ERROR + b"}", b""], headers=JSON), wants_stream=False)
+    assert (error.status, error.error_json) == (502, ERROR)
+    error = await refused(FakeAnswer([b'{"error":"The model is overloaded"}', b""], headers=JSON))
+    assert (error.status, error.error["message"]) == (502, "The model is overloaded")
+
+
+WHOLE_ANSWERS = [
+    ("audio/transcriptions", b"application/json", b'{"text":"hi","usage":{"type":"duration","seconds":1}}'),
+    ("audio/transcriptions", b"text/plain; charset=utf-8", b"hi\n"),
+    ("audio/transcriptions", b"text/plain", b"42"),
+    ("audio/transcriptions", b"text/vtt", b"WEBVTT\n\n00:00.000 --> 00:01.000\nhi"),
+    ("audio/translations", b"application/x-subrip", b"1\n00:00:00,000 --> 00:00:01,000\nhi"),
+    ("audio/translations", b"", b"hi"),
+    ("audio/speech", b"audio/mpeg", b"ID3\x04"),
+    ("audio/speech", b"application/octet-stream", b"\xff\xfb"),
+    ("images/generations", b"application/json; charset=utf-8", b'{"created":1,"data":[{"b64_json":"aGk="}]}'),
+    ("embeddings", b"application/json", b'{"object":"list","data":[]}'),
+]
+
+
+@pytest.mark.parametrize(("path", "kind", "body"), WHOLE_ANSWERS)
+async def test_what_does_not_stream_answers_as_a_whole(path: str, kind: bytes, body: bytes) -> None:
+    for reads in ([body, b""], [*bytewise(body), b""]):
+        for wants_stream in (True, False):
+            answer = FakeAnswer(reads, headers=[(b"content-type", kind)] if kind else [])
+            opened, _ = await ask(answer, operation=OPERATIONS[path], wants_stream=wants_stream)
+            assert opened.stream is None
+            while not opened.whole and (read := await answer.read()):
+                opened.first += read
+            assert opened.first == body
+            assert not answer.aborted
+
+
+@pytest.mark.parametrize("kind", [b"", b"text/plain", b"application/octet-stream", b"application/json", b"text/html"])
+@pytest.mark.parametrize("lead", [b"", b"\xef\xbb\xbf", b"\n\n", b": hello\n\n", b"event: x\n", b"id: 1\n"])
+async def test_a_stream_is_known_by_its_first_bytes(kind: bytes, lead: bytes) -> None:
+    for reads in ([lead + CONTENT], bytewise(lead + CONTENT)):
+        answer = FakeAnswer(reads, headers=[(b"content-type", kind), (b"x-ms-region", b"East")] if kind else [])
+        opened, _ = await ask(answer)
+        assert opened.stream is not None
+        assert opened.first.endswith(CONTENT)
+        assert [value for name, value in answer.headers if name == b"content-type"] == [
+            b"text/event-stream; charset=utf-8"
+        ]
+
+
+@pytest.mark.parametrize("kind", [b"Text/Event-Stream", b"text/event-stream;charset=UTF-8", b"text/event-stream, x/y"])
+async def test_every_spelling_of_a_streams_type(kind: bytes) -> None:
+    opened, _ = await ask(FakeAnswer([CONTENT], headers=[(b"content-type", kind)]))
+    assert opened.first == CONTENT
+
+
+async def test_an_error_in_json_where_a_stream_was_announced_is_that_error() -> None:
+    error = await refused(FakeAnswer([b'{"error":' + ERROR + b"}\n", b""]))
+    assert error.error_json == ERROR
+
+
+async def test_json_without_its_type_gets_it() -> None:
+    for kind in (b"", b"text/plain", b"application/octet-stream"):
+        answer = FakeAnswer([b'{"id":"x"}', b""], headers=[(b"content-type", kind)] if kind else [])
+        opened, _ = await ask(answer, wants_stream=False)
+        assert opened.first == b'{"id":"x"}'
+        assert answer.headers == JSON
 
 
 async def test_an_error_before_any_output_is_an_error_status() -> None:
@@ -88,6 +204,12 @@ KINDS = [
     (b'{"code":"content_filter"}', 400),
     (b'{"type":"invalid_request_error"}', 400),
     (b'{"type":"server_error","code":null}', 502),
+    (b'{"code":400,"message":"context length exceeded from messages"}', 400),
+    (b'{"code":"503","message":"overloaded"}', 503),
+    (b'{"status":422,"code":"x"}', 422),
+    (b'{"code":401,"message":"key"}', 502),
+    (b'{"code":"context_length_exceeded"}', 400),
+    (b'{"code":"caf\xe9"}', 502),
     (b'{"type":5,"code":[]}', 502),
 ]
 
@@ -96,7 +218,7 @@ KINDS = [
 async def test_an_error_event_becomes_the_status_it_stands_for(error: bytes, status: int) -> None:
     found = await refused(FakeAnswer([b'data: {"error":' + error + b"}\n\n"]))
     assert found.status == status
-    assert found.error_json == error
+    assert found.error_json == error.decode("utf-8", "replace").encode()
 
 
 async def test_an_error_that_is_no_object_still_says_something() -> None:
@@ -149,7 +271,7 @@ async def test_a_giant_first_event_is_an_error_unless_the_operation_has_large_on
 
 
 async def test_an_unexpected_content_type_is_never_relayed() -> None:
-    for kind in (b"text/html", b"text/plain", b"text/html; charset=utf-8", b"", b"x/y\x1b[31m"):
+    for kind in (b"text/html", b"text/plain", b"text/html; charset=utf-8", b"x/y\x1b[31m", b""):
         error = await refused(FakeAnswer([b"<script>", b""], headers=[(b"content-type", kind)]))
         assert (error.status, error.code, error.end) == (502, "unexpected_content_type", End.UNEXPECTED_ANSWER)
         assert error.message.isprintable()
@@ -158,11 +280,17 @@ async def test_an_unexpected_content_type_is_never_relayed() -> None:
     assert error.code == "unexpected_content_type"
 
 
-@pytest.mark.parametrize("body", [b"<script>", b'{"id":"x","choices":[]}', b'{"error":null}', b""])
+@pytest.mark.parametrize("body", [b'{"id":"x","choices":[]}', b'{"error":null}', b' {"id":"x"}'])
 async def test_a_plain_answer_to_a_call_for_a_stream_is_no_stream(body: bytes) -> None:
     error = await refused(FakeAnswer([body, b""], headers=JSON))
     assert (error.status, error.code, error.end) == (502, "not_a_stream", End.UNEXPECTED_ANSWER)
-    assert b"script" not in error.body
+    assert error.headers == [(b"x-should-retry", b"false")]
+
+
+async def test_what_was_made_instead_of_a_stream_is_counted_as_reported() -> None:
+    body = b'{"id":"x","choices":[{"index":0}],"usage":{"prompt_tokens":7,"completion_tokens":3}}'
+    assert (await refused(FakeAnswer([body, b""], headers=JSON))).usage == Usage(input=7, output=3)
+    assert (await refused(FakeAnswer([b"{}", b""], headers=JSON))).usage is None
 
 
 @pytest.mark.parametrize(("said", "status"), [(b'{"code":"429","message":"slow down"}', 429), (ERROR, 502)])
@@ -207,7 +335,22 @@ async def test_redirects_are_not_followed(status: int) -> None:
 
 
 BODY = b'{"error":{"code":"X","message": "theirs"}}'
-STATUSES = [(400, 400), (404, 404), (408, 408), (422, 422), (429, 429), (500, 500), (503, 503), (529, 529)]
+STATUSES = [
+    (409, 409),
+    (413, 413),
+    (418, 418),
+    (425, 425),
+    (502, 502),
+    (504, 504),
+    (400, 400),
+    (404, 404),
+    (408, 408),
+    (422, 422),
+    (429, 429),
+    (500, 500),
+    (503, 503),
+    (529, 529),
+]
 
 
 @pytest.mark.parametrize(("status", "seen"), STATUSES)
@@ -217,7 +360,9 @@ async def test_an_error_status_passes_with_the_upstreams_words(status: int, seen
     error = await refused(answer)
     assert (error.status, error.code, error.end) == (seen, f"upstream_{status}", End.UPSTREAM_STATUS)
     assert error.body == BODY
-    assert error.headers == [(b"retry-after", b"7"), (b"retry-after-ms", b"6500")]
+    callers = status < 500 and status not in (408, 425, 429)
+    told = [(b"x-should-retry", b"false")] if callers else []
+    assert error.headers == [*JSON, (b"retry-after", b"7"), (b"retry-after-ms", b"6500"), *told]
     assert error.retry_after == 6.5
     assert answer.finished
 
@@ -227,14 +372,68 @@ async def test_a_status_that_http_does_not_know_becomes_502(status: int) -> None
     assert (await refused(FakeAnswer([BODY, b""], status=status, headers=JSON))).status == 502
 
 
-@pytest.mark.parametrize(
-    ("status", "seen"), [(404, 404), (429, 429), (500, 500), (503, 503), (418, 502), (502, 502), (504, 502)]
-)
-@pytest.mark.parametrize("body", [b"", b"<h1>Sorry</h1>", b'{"error":"text"}', b"[]", b"\xff"])
-async def test_an_error_status_without_words_gets_ours(status: int, seen: int, body: bytes) -> None:
+@pytest.mark.parametrize("status", [404, 409, 413, 418, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("body", [b"", b"<h1>Sorry</h1>", b"{", b"[]", b"Sorry"])
+async def test_a_page_keeps_its_status_and_gets_our_words(status: int, body: bytes) -> None:
     error = await refused(FakeAnswer([body, b""], status=status, headers=[(b"content-type", b"text/html")]))
-    assert error.status == seen
+    assert error.status == status
     assert json.loads(error.body)["error"]["message"].startswith("The upstream answered with status")
+
+
+@pytest.mark.parametrize("kind", [b"text/plain", b"application/json", b""])
+@pytest.mark.parametrize(
+    ("status", "type"), [(413, "invalid_request_error"), (422, "invalid_request_error"), (503, "upstream_error")]
+)
+async def test_words_in_another_shape_become_the_message(status: int, type: str, kind: bytes) -> None:
+    for body in (b'{"detail":"Too much."}', b"Too much.\n"):
+        answer = FakeAnswer([body, b""], status=status, headers=[(b"content-type", kind)] if kind else [])
+        error = await refused(answer)
+        assert error.status == status
+        assert error.error == {"message": "Too much.", "type": type, "param": None, "code": f"upstream_{status}"}
+
+
+async def test_an_upstreams_own_wish_about_retries_stands() -> None:
+    headers: Headers = [*JSON, (b"x-should-retry", b"true")]
+    assert (await refused(FakeAnswer([BODY, b""], status=409, headers=headers))).headers == headers
+
+
+async def test_an_error_keeps_its_type_with_its_parameters() -> None:
+    kind = [(b"content-type", b"application/problem+json; charset=utf-8; profile=x")]
+    assert (await refused(FakeAnswer([BODY, b""], status=500, headers=kind))).headers == kind
+    plain: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    assert (await refused(FakeAnswer([BODY, b""], status=500, headers=plain))).headers == JSON
+
+
+async def test_a_compressed_error_keeps_its_status() -> None:
+    error = await refused(FakeAnswer([b"\x1f\x8b", b""], status=429, headers=[*JSON, (b"content-encoding", b"gzip")]))
+    assert (error.status, error.code) == (429, "upstream_429")
+
+
+async def test_the_relays_credential_is_in_no_error() -> None:
+    request = replace(REQUEST, headers=[(b"api-key", b"upstream-secret-key")])
+    said = rb'{"message":"Bad key upstream-secret\u002dkey","type":"invalid_request_error","code":"x"}'
+    headers: Headers = [*JSON, (b"x-ms-region", b"upstream-secret-key")]
+    for answer in (
+        FakeAnswer([b'{"error":' + said + b"}", b""], status=400, headers=headers),
+        FakeAnswer([b"Bad key upstream-secret-key", b""], status=422, headers=[(b"content-type", b"text/plain")]),
+        FakeAnswer([b'{"error":' + said + b"}", b""], headers=headers),
+        FakeAnswer([b'data: {"error":' + said + b"}\n\n"]),
+    ):
+        with pytest.raises(UpstreamError) as caught:
+            await ask(answer, request=request)
+        shown = json.dumps(json.loads(caught.value.body)) + repr(caught.value.headers)
+        assert "upstream-secret-key" not in shown
+        assert MASK in shown
+
+
+async def test_the_relays_credential_is_in_no_error_event() -> None:
+    request = replace(REQUEST, headers=[(b"authorization", b"Bearer upstream-secret-key")])
+    event = b'data: {"error":{"message":"Bad key upstream-secret\\u002dkey"}}\n\n'
+    opened, _ = await ask(FakeAnswer([CONTENT]), request=request)
+    assert opened.stream is not None
+    out = opened.stream.feed(event)
+    assert json.loads(out[6:])["error"]["message"] == f"Bad key {MASK}"
+    assert MASK.encode() in (opened.stream.failure or b"")
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "upstream_unauthorized"), (403, "upstream_forbidden")])
@@ -250,14 +449,14 @@ async def test_a_giant_error_body_is_not_waited_for() -> None:
     answer = FakeAnswer([b"x" * (MAX_ERROR_BYTES // 2)] * 4, status=500, headers=JSON)
     error = await refused(answer)
     assert error.status == 500
-    assert len(error.body) < 1000
+    assert len(error.body) < 1200
 
 
 async def test_a_429_whose_body_breaks_off_is_still_a_429() -> None:
     broken = UpstreamError("upstream_lost", "x", end=End.UPSTREAM_LOST)
     error = await refused(FakeAnswer([BODY[:9], broken], status=429, headers=[*JSON, (b"retry-after", b"7")]))
     assert error.status == 429
-    assert error.headers == [(b"retry-after", b"7")]
+    assert (b"retry-after", b"7") in error.headers
 
 
 async def test_how_far_a_request_came_is_told() -> None:
@@ -271,28 +470,12 @@ async def test_how_far_a_request_came_is_told() -> None:
                 REQUEST,
                 CHAT,
                 wants_stream=True,
-                seconds=5.0,
+                waits=Waits(5.0, 5.0, 5.0),
                 cap=65536,
                 sent=lambda: told.append("sent"),
                 answered=told.append,
             )
     assert told == ["sent", EVENT_STREAM, "sent", JSON, "sent"]
-
-
-ERRORS_OF_EVENTS = [
-    (b'{"code":"429"}', 429, "429"),
-    (b'{"code":"rate_limit_exceeded"}', 429, "rate_limit_exceeded"),
-    (b'{"code":"content_filter"}', 400, "content_filter"),
-    (b'{"code":null}', 502, "upstream_error"),
-    (b"null", 502, "upstream_error"),
-    (b'"text"', 502, "upstream_error"),
-]
-
-
-@pytest.mark.parametrize(("said", "status", "code"), ERRORS_OF_EVENTS)
-def test_an_events_error_is_told_to_whoever_asks(said: bytes, status: int, code: str) -> None:
-    error = error_of_event(said)
-    assert (error.status, error.code, error.end) == (status, code, End.UPSTREAM_ERROR)
 
 
 async def test_silence_is_a_timeout_at_every_stage() -> None:
@@ -309,6 +492,42 @@ async def test_silence_is_a_timeout_at_every_stage() -> None:
     with pytest.raises(UpstreamError):
         await ask(answer, seconds=0.01)
     assert answer.aborted
+
+
+@pytest.mark.parametrize("sign", [[], [PREAMBLE], [b": comment\n\n"], [PREAMBLE[:9]]])
+async def test_a_sign_of_life_extends_the_wait_for_output(sign: list[bytes]) -> None:
+    answer = FakeAnswer(sign)
+    task = asyncio.create_task(ask(answer, seconds=0.01, output=60.0))
+    await answer.silent.wait()
+    await asyncio.sleep(0.03)
+    answer.put((PREAMBLE[9:] if sign == [PREAMBLE[:9]] else b"") + CONTENT)
+    opened, _ = await task
+    assert opened.first.endswith(CONTENT)
+
+
+async def test_who_thinks_for_too_long_is_not_replaced_by_another() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await ask(FakeAnswer([PREAMBLE]), seconds=0.01, output=0.02)
+    error = caught.value
+    assert (error.status, error.code, error.end) == (504, "upstream_timeout", End.TIMEOUT)
+    assert not judge(error).moves
+    assert error.headers == [(b"x-should-retry", b"false")]
+    assert "0.02 s" in error.message
+
+
+async def test_the_message_names_the_limit_that_was_set() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await connect(
+            FakeUpstream(),
+            REQUEST,
+            CHAT,
+            wants_stream=True,
+            waits=Waits(60.0, 600.0, 60.0).after(59.9899999),
+            cap=65536,
+            sent=lambda: None,
+            answered=lambda _: None,
+        )
+    assert "60 s" in caught.value.message
 
 
 async def test_cancelling_closes_the_answer() -> None:

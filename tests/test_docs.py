@@ -12,7 +12,7 @@ import pytest
 from tests import markdown
 from tests.markdown import Fence
 
-from chukei import __version__, config
+from chukei import __version__, config, verdicts
 from chukei.adapters.request_log import fields_of
 from chukei.cli import main
 from chukei.config import ConfigError
@@ -31,9 +31,6 @@ HTTP = markdown.read("docs/http.md")
 
 SECRETS = {"AOAI_EASTUS_KEY": "one", "AOAI_SWEDEN_KEY": "two", "AOAI_WESTUS_KEY": "three", "RELAY_KEY": "four"}
 """The variables that the documentation tells its readers to set."""
-
-ERRORS_BY_PLACE = {"CallerError": 1, "Unavailable": 0, "UpstreamError": 0, "_unavailable": 0, "_unexpected": 0}
-"""What makes errors, and which argument of it is the code."""
 
 SECTIONS = {
     "server": "[server]\n{}",
@@ -152,10 +149,11 @@ def raised_codes() -> set[str]:
                     "Unavailable": 0,
                     "UpstreamError": 0,
                     "_unavailable": 0,
-                    "_unexpected": 0,
+                    "failure": 0,
                 }.get(node.func.id)
                 if place is not None:
-                    found |= _strings(node.args[place])
+                    given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+                    found |= _strings(given[0] if given else node.args[place])
     return found
 
 
@@ -196,6 +194,25 @@ class TestErrors:
     def test_every_end_is_explained(self) -> None:
         listed = markdown.section(ERRORS, "How a request ended: `end` in the log")
         assert [row[0].strip("`") for row in markdown.rows(listed)] == [end.value for end in End]
+
+
+class TestVerdicts:
+    def test_the_table_is_the_codes_own(self) -> None:
+        text = markdown.section(markdown.read("docs/balancing.md"), "What a failure means")
+        shown = [line for line in text.splitlines() if line.startswith("| `") and line.count(" | ") == 6]
+        assert shown == verdicts.table()
+
+    def test_every_affair_is_explained(self) -> None:
+        text = markdown.section(markdown.read("docs/balancing.md"), "What a failure means")
+        explained = [row[0].strip("`") for row in markdown.rows(text) if len(row) == 2 and row[0].startswith("`")]
+        assert explained == [fault.value for fault in verdicts.Fault]
+
+    def test_every_status_of_a_code_is_that_of_its_row(self) -> None:
+        rows = markdown.rows(markdown.section(ERRORS, "Azure OpenAI and the way to it"))
+        shown = {row[0].strip("`"): row[1] for row in rows}
+        for row in verdicts.TABLE:
+            if row.status >= 500 and row.kind in shown:
+                assert shown[row.kind] == str(row.status), row.kind
 
 
 class TestRoutes:

@@ -152,7 +152,7 @@ async def test_each_deployment_is_asked_once_even_if_it_stays_available() -> Non
     error = await bench.fails()
     assert bench.asked == "abc"
     assert (error.status, error.code) == (429, "upstream_429")
-    assert dict(error.headers) == {b"retry-after": b"7"}
+    assert dict(error.headers) == dict(JSON) | {b"retry-after": b"7"}
 
 
 async def test_the_deadline_ends_the_tries_of_a_stream() -> None:
@@ -190,7 +190,7 @@ async def test_without_a_share_nothing_is_retried() -> None:
 async def test_a_single_deployments_error_passes_as_it_is() -> None:
     bench = Bench(refusal(500, code="server_error"), count=1)
     error = await bench.fails()
-    assert (error.status, error.headers) == (500, [])
+    assert (error.status, error.headers) == (500, JSON)
     assert b"server_error" in error.body
 
 

@@ -716,6 +716,7 @@ async def test_a_reservation_is_settled_once_however_a_stream_ends(
         "CHUKEI_STREAM__MAX_EVENT_BYTES": "4096",
         "CHUKEI_STREAM__IDLE_SECONDS": "0.02",
         "CHUKEI_STREAM__FIRST_TOKEN_SECONDS": "0.02",
+        "CHUKEI_STREAM__THINKING_SECONDS": "0.02",
     }
     accounts, record = await accounted(FakeIncoming(body), FakeAnswer(reads), environment=limits)
     assert record.end is end
@@ -886,3 +887,79 @@ async def test_a_caller_may_be_kept_from_seeing_who_answered() -> None:
         )
         reply, _ = await bench.serve(FakeIncoming(BODY))
         assert dict(reply.headers).get(b"x-chukei-deployment") == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body", "event"),
+    [
+        (
+            "images/generations",
+            b"application/json",
+            b'\n{"data": [],\n"created":1}\n',
+            b'data: {"data": [],\ndata: "created":1}\n\n',
+        ),
+        ("audio/transcriptions", b"text/plain; charset=utf-8", b"hi\n", b'data: {"text":"hi\\n"}\n\n'),
+        ("audio/transcriptions", b"application/json", b'{"text":"hi"}', b'data: {"text":"hi"}\n\n'),
+    ],
+)
+async def test_a_whole_answer_to_a_stream_that_has_been_opened_is_one_event(
+    path: str, kind: bytes, body: bytes, event: bytes
+) -> None:
+    answer = FakeAnswer([], headers=[(b"content-type", kind)])
+    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.02")
+    form = b'--b\r\ncontent-disposition: form-data; name="stream"\r\n\r\ntrue\r\n--b--\r\n'
+    sound = path.startswith("audio")
+    headers = [
+        (b"host", b"localhost:7221"),
+        (b"content-type", b"multipart/form-data; boundary=b" if sound else b"application/json"),
+    ]
+    sent = form if sound else b'{"prompt":"a river","stream":true}'
+    reply, task = bench.start(FakeIncoming(sent, path=f"/v1/{path}", headers=headers))
+    await reply.until(lambda shown: shown.count(sse.HEARTBEAT) >= 2)
+    for part in (body, b""):
+        answer.put(part)
+    await task
+    assert reply.body.replace(sse.HEARTBEAT, b"") == event
+    assert (reply.finished, bench.record.end) == (True, End.COMPLETED)
+
+
+async def test_sound_cannot_follow_a_stream_that_has_been_opened() -> None:
+    answer = FakeAnswer([], headers=[(b"content-type", b"audio/mpeg")])
+    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.02")
+    sent = b'{"input":"a","voice":"b","stream":true}'
+    reply, task = bench.start(FakeIncoming(sent, path="/v1/audio/speech"))
+    await reply.until(lambda shown: sse.HEARTBEAT in shown)
+    answer.put(b"ID3")
+    await task
+    assert b'"code":"not_a_stream"' in reply.body
+    assert b"ID3" not in reply.body
+
+
+async def test_an_error_keeps_its_whole_type_and_nothing_of_azures_limits() -> None:
+    kind = (b"content-type", b"application/json; charset=utf-8")
+    azures: Headers = [kind, (b"x-ratelimit-remaining-tokens", b"9"), (b"retry-after", b"7")]
+    for accounts in (None, Accounts((Headroom("caller:local", Limit.TOKENS_PER_MINUTE, 100, 60, 24.0),))):
+        answer = FakeAnswer([b'{"error":{"message":"No."}}', b""], status=400, headers=azures)
+        reply, _ = await Bench(answer, quotas=accounts, environment=LIMITED).serve(FakeIncoming(WHOLE))
+        assert reply.headers.count(kind) == 1
+        assert (b"retry-after", b"7") in reply.headers
+        assert ((b"x-ratelimit-remaining-tokens", b"9") in reply.headers) is (accounts is None)
+
+
+async def test_thinking_is_waited_for_longer_than_silence() -> None:
+    answer = FakeAnswer([ROLE])
+    bench = Bench(answer, chukei_stream__first_token_seconds="0.02")
+    reply, task = bench.start(FakeIncoming(BODY))
+    await answer.silent.wait()
+    await asyncio.sleep(0.05)
+    for part in (CONTENT, FINISH, sse.DONE):
+        answer.put(part)
+    await task
+    assert reply.body == ROLE + CONTENT + FINISH + sse.DONE
+
+
+async def test_a_picture_may_take_as_long_as_a_whole_answer() -> None:
+    bench = Bench(chukei_stream__first_token_seconds="0.02", chukei_upstream__answer_seconds="0.06")
+    reply, _ = await bench.serve(FakeIncoming(b'{"prompt":"a","stream":true}', path="/v1/images/generations"))
+    assert reply.status == 504
+    assert b"within 0.06 s" in reply.body

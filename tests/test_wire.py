@@ -14,6 +14,7 @@ from chukei.wire import (
     names_model_in_body,
     target,
     version_for,
+    without_limits,
 )
 
 OPEN = Deployment("a", "https://a.openai.azure.com", "gpt-4o")
@@ -135,11 +136,31 @@ def test_only_what_azure_needs_goes_up() -> None:
         (b"x-stainless-os", b"Linux"),
         (b"openai-organization", b"o"),
         (b"x-ms-spillover-deployment", b"dear"),
+        (b"x-ms-oai-image-generation-deployment", b"dear"),
+        (b"x_ms_oai_image_generation_deployment", b"dear"),
+        (b"openai-beta", b"assistants=v2"),
     ]
-    assert headers_up(sent) == [(b"accept", b"application/json"), (b"content-type", b"application/json")]
+    assert headers_up(sent) == [(b"content-type", b"application/json"), (b"openai-beta", b"assistants=v2")]
+
+
+def test_a_deployment_for_images_goes_up_if_it_is_allowed() -> None:
+    name = b"x-ms-oai-image-generation-deployment"
+    for value, passes in (
+        (b"gpt-image-1", True),
+        (b"dear", False),
+        (b"gpt-image-1, dear", False),
+        (b"GPT-IMAGE-1", False),
+    ):
+        assert headers_up([(name, value)], ("gpt-image-1", "other")) == ([(name, value)] if passes else [])
+    assert headers_up([(name, b"dear"), (name, b"gpt-image-1")], ("gpt-image-1",)) == []
+
+
+def test_azures_own_limits_can_be_left_out() -> None:
+    headers: Headers = [(b"x-ratelimit-limit-tokens", b"1"), (b"retry-after", b"7")]
+    assert without_limits(headers) == headers_down(headers, limits=False) == [(b"retry-after", b"7")]
 
 
 @pytest.mark.parametrize("value", [b"a\r\nx: y", b"a\nb", b"a\x00", b"\x1b[31m", b"\x7f"])
 def test_control_characters_pass_in_neither_direction(value: bytes) -> None:
     assert headers_down([(b"x-ms-region", value)]) == []
-    assert headers_up([(b"accept", value)]) == []
+    assert headers_up([(b"openai-beta", value)]) == []

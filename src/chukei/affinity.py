@@ -93,7 +93,7 @@ class _Named(msgspec.Struct):
 
 
 def made(body: bytes) -> str | None:
-    """Return the id of the response that a whole answer holds, of which this may be the beginning."""
+    """Return the id of the response that an answer holds, of which the rest may still be to come."""
     found = _ID_FIRST.match(body)
     if found is not None:
         return found[1].decode()

@@ -7,13 +7,14 @@ from chukei import call as calls
 from chukei import usage
 from chukei.capabilities import Known
 from chukei.config import StreamSettings
-from chukei.connect import Opened, connect
+from chukei.connect import Opened, Waits, connect
 from chukei.errors import CallerError, UpstreamError
 from chukei.fields import Fields
-from chukei.model import End, Headers, header
+from chukei.model import Headers, header
 from chukei.pool import Lease, judge
 from chukei.ports import Clock, Credential, Upstream
 from chukei.telemetry import Try
+from chukei.verdicts import Cost
 from chukei.wire import version_for
 
 CANCELLED = "cancelled"
@@ -57,8 +58,8 @@ class Asking:
         self._clock = clock
         self._known = Known()
 
-    async def ask(self, lease: Lease, call: calls.Call, request_id: str, attempt: Try, seconds: float) -> Begun:
-        """Return the answer once it has begun, which may take so many seconds.
+    async def ask(self, lease: Lease, call: calls.Call, request_id: str, attempt: Try, waits: Waits) -> Begun:
+        """Return the answer once it has begun, if it does in time.
 
         Otherwise the place is given back, and the pool told what happened. ``attempt`` is filled in either way.
 
@@ -69,12 +70,15 @@ class Asking:
         clock = self._clock
         started = clock()
         try:
-            opened = await self._send(lease, call, request_id, attempt, started + seconds)
+            opened = await self._send(lease, call, request_id, attempt, waits)
         except UpstreamError as error:
             attempt.code = error.code
-            if error.end is End.UPSTREAM_STATUS:
-                attempt.usage = None  # what is refused costs nothing
-            lease.failed(clock(), judge(error))
+            verdict = judge(error)
+            if verdict.cost is Cost.NOTHING:
+                attempt.usage = None
+            elif error.usage is not None:
+                attempt.usage = error.usage
+            lease.failed(clock(), verdict)
             lease.release(clock())
             raise
         except BaseException as error:
@@ -85,9 +89,9 @@ class Asking:
             attempt.seconds = clock() - started
         return Begun(opened, lease, attempt, clock)
 
-    async def _send(self, lease: Lease, call: calls.Call, request_id: str, attempt: Try, deadline: float) -> Opened:
+    async def _send(self, lease: Lease, call: calls.Call, request_id: str, attempt: Try, waits: Waits) -> Opened:
         """Send the call; once more where the answer teaches how this deployment wants it written."""
-        deployment = lease.deployment
+        deployment, started = lease.deployment, self._clock()
 
         def sent() -> None:
             attempt.usage = usage.estimate(call.size, 0)
@@ -107,7 +111,7 @@ class Asking:
                     calls.write(call, lease.model, deployment, known, credential, request_id),
                     call.operation,
                     wants_stream=call.stream,
-                    seconds=max(deadline - self._clock(), 0.0),
+                    waits=waits.after(self._clock() - started),
                     cap=self._cap,
                     sent=sent,
                     answered=answered,

@@ -125,8 +125,8 @@ def write(
         raw = call.body.with_text("model", name)
     else:
         raw = call.body.raw
-    headers = wire.headers_up(call.headers)
-    headers += [credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
+    headers = wire.headers_up(call.headers, model.image_deployments)
+    headers += [wire.ANY, credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
     if deployment.spillover is not None:
         headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))
     target = wire.target(deployment, name, call.operation, version)

@@ -13,6 +13,7 @@ import msgspec
 
 from chukei.fields import Fields
 from chukei.model import Deployment, Operation
+from chukei.usage import DECODE_ERRORS
 from chukei.wire import V1
 
 OUTPUT_LIMITS = {
@@ -88,7 +89,7 @@ def refused(error_body: bytes) -> list[str]:
     """Return the names of the parameters that a deployment's 400 says it does not know; none for any other error."""
     try:
         error = msgspec.json.decode(error_body, type=_Refusal).error
-    except (msgspec.DecodeError, RecursionError):
+    except DECODE_ERRORS:
         return []
     if error.code in _CODES and isinstance(error.param, str) and error.param:
         return [error.param]

@@ -1,32 +1,77 @@
-"""From a request to the first event: nothing has been promised to the client yet, so every failure is a plain error."""
+"""From a request to the first event: nothing has been promised to the client yet, so every failure is a plain error.
+
+What a failure means, and which status the client gets for it, is in ``verdicts``.
+"""
 
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import msgspec
+from dataclasses import dataclass, replace
 
 from chukei.call import UpstreamRequest
 from chukei.errors import UpstreamError, event_too_large
-from chukei.model import Dialect, End, Headers, Operation, header
-from chukei.pool import retry_after
+from chukei.explanation import Blotter
+from chukei.model import Dialect, Headers, Operation
 from chukei.ports import Answer, Upstream
+from chukei.refusals import (
+    OPERATORS,
+    error_of_event,
+    failure,
+    is_encoded,
+    is_json,
+    is_whole_object,
+    media_type,
+    refusal,
+    sealed,
+    unpadded,
+    whole_in,
+)
 from chukei.relay import Stream
-from chukei.wire import headers_down
+from chukei.verdicts import ROWS
+from chukei.wire import EVENT_STREAM
 
 MAX_ERROR_BYTES = 64 * 1024
 """An error body is a few hundred bytes; more is not worth waiting for."""
 
-MAX_WHOLE_BYTES = 4 * 1024 * 1024
-"""Up to here an answer that is no stream is read whole, so that a break in it is a proper error for the client."""
+ERROR_SECONDS = 5.0
+"""Nor is one that takes longer than this: the status has arrived, and says more."""
+
+HOLD_BYTES = 256 * 1024
+"""Of a JSON answer so much is held, while it may still be an error: a chat's answer is a few kilobytes."""
+
+HOLD_SECONDS = 1.0
+"""For so long after its first byte. An answer that has been made arrives in less."""
 
 LARGE_EVENT_BYTES = 16 * 1024 * 1024
 """The cap for events that hold whole images or sounds, where the configured one is lower."""
 
-_ERROR_FIRST = re.compile(rb'\s*\{\s*"error"')
+_EVENTS = b"text/event-stream"
+_EVENT = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")  # how a stream of events begins (WHATWG HTML §9.2)
+_BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # what may go on to be one, in a read that was cut
+_MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
-_OPERATORS = "This is for the relay's operator to mend; callers cannot."
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long an answer may take, in seconds from the sending of its request.
+
+    Its head, the first sign of life, may take ``life`` seconds, and the first of a body that can be passed on
+    ``output``. ``told`` is what ``life`` is called in words, where it is what is left of a longer time.
+    """
+
+    life: float
+    output: float
+    told: float
+
+    @classmethod
+    def within(cls, left: float, limit: float, whole: float, output: float) -> "Waits":
+        """Return those of one try, of which ``left`` is what all tries may still take of ``whole``."""
+        # Where not the try's own limit is what strikes but that of all of them, it is what the client is told.
+        return cls(min(limit, left), output, limit if limit <= left + 1.0 else whole)
+
+    def after(self, seconds: float) -> "Waits":
+        """Return what is left of them."""
+        return replace(self, life=max(self.life - seconds, 0.0), output=max(self.output - seconds, 0.0))
 
 
 @dataclass(slots=True)
@@ -48,83 +93,187 @@ async def connect(
     operation: Operation,
     *,
     wants_stream: bool,
-    seconds: float,
+    waits: Waits,
     cap: int,
     sent: Callable[[], None],
     answered: Callable[[Headers], None],
 ) -> Opened:
     """Send the request and wait until the answer shows that it is one.
 
-    For a stream that is the first event with output in it, which may take ``seconds``; ``cap`` bounds an event in
-    bytes. Cancelling closes the connection. ``sent`` and ``answered`` hear how far it came: they are called when the
-    request is on its way and when headers have arrived.
+    For a stream that is the first event with output in it; ``cap`` bounds an event in bytes. Cancelling closes the
+    connection. ``sent`` and ``answered`` hear how far it came: they are called when the request is on its way and when
+    headers have arrived.
 
     Raises:
         UpstreamError: in whatever way the upstream failed; the connection is closed or back in its pool.
     """
+    begun = asyncio.get_running_loop().time()
+    alive = False
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(begun + waits.life) as limit:
             answer = await upstream.post(request.endpoint, request.target, request.headers, request.body, sent)
             answered(answer.headers)
+            alive = True
+            limit.reschedule(begun + max(waits.life, waits.output))
             try:
-                return await _begin(answer, request, operation, wants_stream, cap)
+                return await _Beginning(answer, request, operation, wants_stream=wants_stream, cap=cap).opened()
             except BaseException:
                 answer.abort()
                 raise
     except TimeoutError:
-        message = f"The upstream sent no output within {seconds:g} seconds."
-        raise UpstreamError("upstream_timeout", message, end=End.TIMEOUT, status=504) from None
+        if alive and waits.output > waits.life:
+            message = f"The upstream began to answer, but sent no output within {waits.output:g} s."
+            raise failure("thinking_timeout", message, code="upstream_timeout") from None
+        raise failure("upstream_timeout", f"The upstream sent no output within {waits.told:g} s.") from None
 
 
-async def _begin(
-    answer: Answer, request: UpstreamRequest, operation: Operation, wants_stream: bool, cap: int
-) -> Opened:
-    _refuse_encoding(answer.headers)
-    content_type = _content_type(answer.headers)
-    if answer.status != 200:
-        await _refuse_status(answer, content_type)
-    if content_type == b"text/event-stream":
-        if operation.large_events:
-            cap = max(cap, LARGE_EVENT_BYTES)
-        stream = Stream(operation.dialect, strip_usage=request.strip_usage, cap=cap)
-        return Opened(answer, stream, await _first_output(answer, stream))
-    if wants_stream and content_type == b"application/json":
-        raise await _not_a_stream(answer)
-    if wants_stream or content_type in (b"text/html", b"application/xhtml+xml"):
-        raise _unexpected(
-            "unexpected_content_type", f"The upstream answered {_shown(content_type)}, not what was asked for."
-        )
-    opened = await _whole(answer)
-    if opened.whole and content_type == b"application/json" and not _is_whole_json(opened.first):
-        message = "The upstream's answer is no JSON, or was cut off."
-        raise UpstreamError("unexpected_answer", message, end=End.UNEXPECTED_ANSWER)
-    return opened
+class _Beginning:
+    """The beginning of one answer."""
 
+    __slots__ = ("_answer", "_blotter", "_cap", "_ended", "_operation", "_request", "_wants_stream")
 
-async def _not_a_stream(answer: Answer) -> UpstreamError:
-    """Return what a plain JSON answer to a call for a stream means: an error in a 200, or that there is no stream."""
-    opened = await _whole(answer)
-    opened.answer.abort()
-    message = "The upstream answered as a whole; this model or operation does not stream."
-    return UpstreamError("not_a_stream", message, end=End.UNEXPECTED_ANSWER)
+    def __init__(
+        self, answer: Answer, request: UpstreamRequest, operation: Operation, *, wants_stream: bool, cap: int
+    ) -> None:
+        self._answer = answer
+        self._request = request
+        self._operation = operation
+        self._wants_stream = wants_stream
+        self._cap = max(cap, LARGE_EVENT_BYTES) if operation.large_events else cap
+        self._blotter = Blotter(request.headers)
+        self._ended = False
 
+    async def opened(self) -> Opened:
+        """Return the answer, once it shows what it is.
 
-async def _first_output(answer: Answer, stream: Stream) -> bytes:
-    """Read until something may leave. An error event in its place becomes an error status."""
-    while True:
-        data = await answer.read()
-        if data is None:
-            continue
-        first = stream.feed(data) if data else stream.finish()
-        if stream.failure is not None and stream.failed_first and _is_telling(stream):
-            raise error_of_event(stream.failure)
-        if first:
-            return first
-        if stream.overflowed:
-            raise event_too_large()
-        if not data:
-            message = "The upstream ended its answer before any output."
-            raise UpstreamError("upstream_lost", message, end=End.UPSTREAM_LOST)
+        Raises:
+            UpstreamError: it is none.
+        """
+        answer = self._answer
+        content_type = media_type(answer.headers)
+        if answer.status != 200:
+            raise await self._refusal()
+        if is_encoded(answer.headers):
+            message = "The upstream compressed its answer although it was asked not to."
+            raise failure("unexpected_encoding", f"{message} {OPERATORS}")
+        body = await self._look()
+        seen = unpadded(body)
+        if content_type == _EVENTS and seen[:1] != b"{":
+            return await self._opened_stream(body)
+        if _EVENT.match(seen) and (self._wants_stream or not content_type):
+            self._rename(EVENT_STREAM)
+            return await self._opened_stream(body)
+        return await self._opened_whole(body, seen, content_type)
+
+    async def _read(self) -> bytes:
+        """Return what has arrived; nothing at the end."""
+        while (data := await self._answer.read()) is None:
+            pass
+        self._ended = data == b""
+        return data
+
+    async def _look(self) -> bytes:
+        """Read so much of a body as shows of what kind it is."""
+        body = b""
+        while not self._ended and len(body) <= HOLD_BYTES:
+            body += await self._read()
+            seen = unpadded(body)
+            if seen and (_EVENT.match(seen) or not any(begin.startswith(seen) for begin in _BEGINS)):
+                break
+        return body
+
+    # Streams.
+
+    async def _opened_stream(self, first: bytes) -> Opened:
+        strip = self._request.strip_usage
+        stream = Stream(self._operation.dialect, strip_usage=strip, cap=self._cap, blotter=self._blotter)
+        return Opened(self._answer, stream, await self._first_output(stream, first))
+
+    async def _first_output(self, stream: Stream, data: bytes) -> bytes:
+        """Read until something may leave. An error event in its place becomes an error status."""
+        while True:
+            if not data and not self._ended:
+                data = await self._read()
+            first = stream.feed(data) if data else stream.finish()
+            data = b""
+            if stream.failure is not None and stream.failed_first and _is_telling(stream):
+                raise error_of_event(stream.failure, self._blotter)
+            if first:
+                return first
+            if stream.overflowed:
+                raise sealed(event_too_large(), ROWS["event_too_large"])
+            if self._ended:
+                raise failure("upstream_lost", "The upstream ended its answer before any output.")
+
+    # Answers that are no streams.
+
+    async def _opened_whole(self, body: bytes, seen: bytes, content_type: bytes) -> Opened:
+        if b"html" in content_type or _MARKUP.match(seen):
+            raise self._unexpected(content_type)
+        media = self._operation.media
+        known = content_type.startswith(media)
+        if is_json(content_type) or (seen[:1] == b"{" and not known and b"application/json" in media):
+            return await self._opened_json(body, content_type)
+        # Without a type it may be what has no shape of its own, text or sound; JSON has one.
+        if (self._wants_stream and self._operation.generates) or not (known or (not content_type and len(media) > 1)):
+            raise self._unexpected(content_type)
+        return Opened(self._answer, None, body, whole=self._ended)
+
+    async def _opened_json(self, body: bytes, content_type: bytes) -> Opened:
+        """Hold a JSON answer while it may be an error, or break."""
+        body = await self._held(body)
+        said = whole_in(body)
+        if (error := said.failure) is not None:
+            raise error_of_event(error, self._blotter)
+        if self._ended and not is_whole_object(body):
+            raise failure("unexpected_answer", "The upstream's answer is no JSON, or was cut off.")
+        if self._wants_stream and self._operation.generates:
+            message = "The upstream answered as a whole; this model or operation does not stream. Leave 'stream' out."
+            raise failure("not_a_stream", message, usage=said.counted)
+        if b"application/json" not in self._operation.media:
+            raise self._unexpected(content_type)
+        if not is_json(content_type):
+            self._rename((b"content-type", b"application/json"))  # stock clients decode nothing else
+        return Opened(self._answer, None, body, whole=self._ended)
+
+    def _rename(self, content_type: tuple[bytes, bytes]) -> None:
+        """Give the answer the type that it has."""
+        fields = [field for field in self._answer.headers if field[0] != b"content-type"]
+        self._answer.headers = [*fields, content_type]
+
+    async def _held(self, body: bytes) -> bytes:
+        parts, size = [body], len(body)
+        try:
+            async with asyncio.timeout(HOLD_SECONDS):
+                while not self._ended and size <= HOLD_BYTES:
+                    parts.append(await self._read())
+                    size += len(parts[-1])
+        except TimeoutError:
+            pass
+        return b"".join(parts)
+
+    def _unexpected(self, content_type: bytes) -> UpstreamError:
+        message = f"The upstream answered {_shown(content_type)}, not what was asked for."
+        return failure("unexpected_content_type", f"{message} {OPERATORS}")
+
+    # Error statuses.
+
+    async def _refusal(self) -> UpstreamError:
+        if 200 <= self._answer.status < 400:
+            return refusal(self._answer.status, self._answer.headers, b"", self._blotter)
+        body = await self._error_body()
+        self._answer.finish()
+        return refusal(self._answer.status, self._answer.headers, body, self._blotter)
+
+    async def _error_body(self) -> bytes:
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(ERROR_SECONDS):
+                while not self._ended and sum(map(len, parts)) <= MAX_ERROR_BYTES:
+                    parts.append(await self._read())
+        except (UpstreamError, TimeoutError):
+            pass  # the status has arrived and says more than the break
+        return b"".join(parts)[:MAX_ERROR_BYTES]
 
 
 def _is_telling(stream: Stream) -> bool:
@@ -132,132 +281,6 @@ def _is_telling(stream: Stream) -> bool:
     return stream.dialect is Dialect.CHAT or (stream.failure or b"").startswith(b"{")
 
 
-async def _whole(answer: Answer) -> Opened:
-    """Read an answer that is no stream, up to a size beyond which it flows through instead."""
-    parts: list[bytes] = []
-    size = 0
-    ended = False
-    while not ended and size <= MAX_WHOLE_BYTES:
-        data = await answer.read()
-        ended = data == b""
-        parts.append(data or b"")
-        size += len(data or b"")
-    body = b"".join(parts)
-    if _ERROR_FIRST.match(body):
-        error = _error_of(body)
-        if error is not None:
-            raise error_of_event(error)
-    return Opened(answer, None, body, whole=ended)
-
-
-def _is_whole_json(body: bytes) -> bool:
-    """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
-    return body[:64].lstrip()[:1] == b"{" and body[-64:].rstrip()[-1:] == b"}"
-
-
-def _refuse_encoding(headers: Headers) -> None:
-    coding = header(headers, b"content-encoding")
-    transfer = header(headers, b"transfer-encoding")
-    if coding not in (None, b"identity") or (transfer is not None and transfer.lower() != b"chunked"):
-        raise _unexpected("unexpected_encoding", "The upstream compressed its answer although it was asked not to.")
-
-
-async def _refuse_status(answer: Answer, content_type: bytes) -> None:
-    """Turn an answer with a status other than 200 into an error, with the upstream's own words where they help."""
-    status = answer.status
-    if 300 <= status < 400:
-        raise _unexpected("unexpected_redirect", f"The upstream redirects (status {status}), which is not followed.")
-    if status < 300:
-        raise _unexpected("unexpected_status", f"The upstream answered with status {status}, where only 200 is known.")
-    asked = retry_after(answer.headers)
-    keep = [(name, value) for name, value in headers_down(answer.headers) if not name.startswith(b"content-")]
-    body = await _error_body(answer)
-    answer.finish()
-    if status in (401, 403):
-        raise UpstreamError(
-            "upstream_unauthorized" if status == 401 else "upstream_forbidden",
-            f"The deployment refused the relay's own credentials (status {status}). {_OPERATORS}",
-            end=End.UPSTREAM_STATUS,
-            headers=[*(field for field in keep if field[0] != b"x-should-retry"), (b"x-should-retry", b"false")],
-        )
-    error = _error_of(body) if content_type != b"text/html" else None
-    if error is not None and status < 600:
-        raise UpstreamError(
-            f"upstream_{status}",
-            "",
-            end=End.UPSTREAM_STATUS,
-            status=status,
-            headers=keep,
-            body=body,
-            retry_after=asked,
-        )
-    passed = status if status in (404, 408, 429, 500, 503) or 400 <= status < 404 else 502
-    message = f"The upstream answered with status {status} and no explanation."
-    raise UpstreamError(
-        f"upstream_{status}", message, end=End.UPSTREAM_STATUS, status=passed, headers=keep, retry_after=asked
-    )
-
-
-async def _error_body(answer: Answer) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while size <= MAX_ERROR_BYTES:
-        try:
-            data = await answer.read()
-        except UpstreamError:
-            return b""  # the status has arrived and says more than the break
-        if data == b"":
-            return b"".join(parts)
-        parts.append(data or b"")
-        size += len(data or b"")
-    return b""
-
-
-class _ErrorBody(msgspec.Struct):
-    error: msgspec.Raw = msgspec.Raw()  # `Raw | None` would take null alone
-
-
-class _Error(msgspec.Struct):
-    code: str | int | None = None
-    type: str | None = None
-
-
-def _error_of(body: bytes) -> bytes | None:
-    """Return the ``error`` object of a body in OpenAI's shape, or None."""
-    try:
-        error = msgspec.json.decode(body, type=_ErrorBody).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    raw = bytes(error)
-    return raw if raw.startswith(b"{") else None
-
-
-def error_of_event(error: bytes) -> UpstreamError:
-    """Return the HTTP error that the ``error`` object of an error event before any output stands for."""
-    try:
-        known = msgspec.json.decode(error, type=_Error)
-    except msgspec.DecodeError:
-        known = _Error()
-    code, kind = str(known.code or ""), known.type or ""
-    if code == "429" or "rate_limit" in code + kind or kind == "too_many_requests":
-        status = 429
-    elif code == "content_filter" or kind == "invalid_request_error" or code.startswith("invalid_"):
-        status = 400
-    else:
-        status = 502
-    body = b'{"error":' + error + b"}" if error.startswith(b"{") else None
-    message = "The upstream reported an error before any output."
-    return UpstreamError(code or "upstream_error", message, end=End.UPSTREAM_ERROR, status=status, body=body)
-
-
-def _content_type(headers: Headers) -> bytes:
-    return (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-
-
 def _shown(content_type: bytes) -> str:
     known = content_type in (b"text/html", b"application/json", b"text/plain", b"application/octet-stream")
     return content_type.decode() if known else "another content type"
-
-
-def _unexpected(code: str, message: str) -> UpstreamError:
-    return UpstreamError(code, f"{message} {_OPERATORS}", end=End.UNEXPECTED_ANSWER)

@@ -7,6 +7,8 @@ reached, looks at when something last happened, and sleeps again for what is lef
 import asyncio
 from collections.abc import Coroutine
 
+import msgspec
+
 from chukei import sse, usage, wire
 from chukei.config import StreamSettings
 from chukei.connect import Opened
@@ -15,6 +17,7 @@ from chukei.exchange import Exchange
 from chukei.model import Dialect, End, Headers
 from chukei.plaintext import PlainText
 from chukei.ports import Answer, Reply
+from chukei.refusals import media_type
 from chukei.relay import State, Stream
 
 
@@ -216,6 +219,44 @@ async def deliver_whole(
         data = await _next_part(answer, settings.idle_seconds)
     record.answer_bytes += len(body)
     await _in_time(exchange, reply.finish(body), settings.write_seconds)
+    answer.finish()
+    record.end = End.COMPLETED
+
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""So much of an answer fits into one event."""
+
+
+async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, settings: StreamSettings) -> None:
+    """Pass on an answer that is no stream to a client whose stream has already been opened by a heartbeat.
+
+    JSON becomes one event; text becomes the ``text`` of one, as it is in the JSON form of a transcription.
+
+    Raises:
+        UpstreamError: the upstream broke or fell silent, or its answer cannot be an event.
+    """
+    record, answer = exchange.record, opened.answer
+    record.stream, record.usage = True, None
+    content_type = media_type(answer.headers)
+    is_json = content_type.endswith(b"json")
+    if not (is_json or content_type.startswith(b"text/")):
+        message = "The upstream answered as a whole after the stream had been opened; leave 'stream' out."
+        raise UpstreamError("not_a_stream", message, end=End.UNEXPECTED_ANSWER)
+    parts, ended = [opened.first], opened.whole
+    while not ended:
+        data = await _next_part(answer, settings.idle_seconds)
+        ended = data == b""
+        parts.append(data or b"")
+        if sum(map(len, parts)) > MAX_EVENT_BYTES:
+            raise event_too_large()
+    body = b"".join(parts)
+    if is_json:
+        record.usage = usage.of_answer(body)
+    else:
+        body = msgspec.json.encode({"text": body.decode("utf-8", "replace")})
+    event = sse.write(body.strip(b" \t\r\n"))
+    record.answer_bytes += len(event)
+    await _in_time(exchange, reply.finish(event), settings.write_seconds)
     answer.finish()
     record.end = End.COMPLETED
 

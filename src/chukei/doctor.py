@@ -15,7 +15,7 @@ from chukei.adapters.credentials import credential_for
 from chukei.adapters.http.client import HttpClient
 from chukei.capabilities import documented
 from chukei.config import Settings
-from chukei.connect import Opened, connect
+from chukei.connect import Opened, Waits, connect
 from chukei.errors import RelayError
 from chukei.model import Deployment, Model, Operation, header
 from chukei.pages import TEST_SECONDS, TEST_TEXT
@@ -95,12 +95,13 @@ async def _ask(
 ) -> Opened:
     call = calls.read(Route(operation), operation, [(b"content-type", b"application/json")], question)
     known = documented(operation, version_for(deployment, call.api_version))
+    seconds = settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds
     return await connect(
         upstream,
         calls.write(call, model, deployment, known, credential, "doctor"),
         operation,
         wants_stream=call.stream,
-        seconds=settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds,
+        waits=Waits(seconds, seconds, seconds),
         cap=settings.stream.max_event_bytes,
         sent=lambda: None,
         answered=lambda _: None,

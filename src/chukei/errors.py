@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chukei.model import End, Headers
+from chukei.usage import Usage
 
 
 class RelayError(Exception):
@@ -98,7 +99,8 @@ class UpstreamError(RelayError):
 
     ``fresh`` says that the connection broke before all of the request had left it, and before one byte of an answer:
     nobody can have worked on such a request, so it may be sent once more. ``retry_after`` is for how many seconds it
-    asked to be left alone.
+    asked to be left alone. ``kind`` is its row in the table of verdicts, or the code where that is none. ``usage`` is
+    what it reported to have used all the same.
     """
 
     def __init__(
@@ -113,8 +115,12 @@ class UpstreamError(RelayError):
         body: bytes | None = None,
         fresh: bool = False,
         retry_after: float | None = None,
+        kind: str | None = None,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(status, code, message, type=type, end=end, headers=headers, body=body)
+        self.kind = code if kind is None else kind
+        self.usage = usage
         self.fresh = fresh
         self.retry_after = retry_after
 

@@ -14,7 +14,7 @@ from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
 from chukei.capabilities import ANY_OUTPUT_LIMIT
 from chukei.config import Settings
-from chukei.connect import error_of_event
+from chukei.connect import Waits
 from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.estimate import USUAL_OUTPUT
 from chukei.fields import Fields
@@ -22,6 +22,7 @@ from chukei.hedge import first_to_speak
 from chukei.model import CallerKind, Model
 from chukei.pool import Fault, Lease, Member, Pool, Source, judge
 from chukei.ports import Clock, Credential, Upstream
+from chukei.refusals import error_of_event
 from chukei.stores import Board
 from chukei.telemetry import RequestRecord, Try
 from chukei.wire import RESPONSES
@@ -102,9 +103,11 @@ class _Search:
         self._held: Begun | None = None
         self._won: Begun | None = None
         settings = failover.settings
-        self._limit = settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds
-        whole = max(self._limit, settings.pool.deadline_seconds) if call.stream else self._limit
-        self._deadline = failover.clock() + whole
+        self._limit = settings.upstream.answer_seconds
+        if call.stream and call.operation.generates:  # pictures and sounds are made before anything is sent of them
+            self._limit = model.first_token_seconds or settings.stream.first_token_seconds
+        self._whole = max(self._limit, settings.pool.deadline_seconds) if call.stream else self._limit
+        self._deadline = failover.clock() + self._whole
 
     async def run(self) -> Begun:
         """Ask one deployment after the other."""
@@ -176,9 +179,9 @@ class _Search:
         Raises:
             RelayError: nobody is: what the client is told.
         """
-        fault = judge(error).fault
+        fault = (verdict := judge(error)).fault
         now, settings = self._failover.clock(), self._failover.settings.pool
-        if not self._several or fault is Fault.CALLER or self._at_home or now >= self._deadline:
+        if not self._several or not verdict.moves or self._at_home or now >= self._deadline:
             raise self._final(error, fault)
         if fault is Fault.MISPLACED:
             return self._next_holder(error, now)
@@ -211,7 +214,7 @@ class _Search:
 
     def _final(self, error: UpstreamError, fault: Fault) -> RelayError:
         """Return what the client is told when nobody else is asked."""
-        if not self._several or fault is Fault.CALLER or self._at_home:
+        if not self._several or not judge(error).moves or self._at_home:
             return error
         now = self._failover.clock()
         refusal = self._failover.pool.refusal(self._model.name, now, cost=self._cost, source=self._source)
@@ -262,9 +265,10 @@ class _Search:
         attempt = Try(lease.deployment.name, hedge=hedge)
         self._asked.append((lease, attempt))
         record.tries.append(attempt)
-        seconds = min(self._limit, self._deadline - failover.clock())
+        output = failover.settings.stream.thinking_seconds if call.stream else 0.0
+        waits = Waits.within(self._deadline - failover.clock(), self._limit, self._whole, output)
         try:
-            begun = await failover.asking.ask(lease, call, record.request_id, attempt, seconds)
+            begun = await failover.asking.ask(lease, call, record.request_id, attempt, waits)
             self._refuse_failure(begun)
         except UpstreamError as error:
             self._note(lease, error)

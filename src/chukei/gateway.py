@@ -18,9 +18,9 @@ from chukei import intake, routes, sse, usage, wire
 from chukei.admission import Admission
 from chukei.auth import ANONYMOUS, Gatekeeper
 from chukei.config import Settings
-from chukei.connect import Opened, error_of_event
+from chukei.connect import Opened
 from chukei.cors import Cors
-from chukei.deliver import Delivery, deliver_whole
+from chukei.deliver import Delivery, deliver_as_event, deliver_whole
 from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
 from chukei.exchange import Exchange
 from chukei.failover import Failover
@@ -30,6 +30,7 @@ from chukei.pages import Pages, Visit
 from chukei.policy import Policies, Policy
 from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
+from chukei.refusals import error_of_event
 from chukei.routes import Page, Route
 from chukei.telemetry import RequestRecord
 
@@ -204,6 +205,9 @@ class Gateway:
         self, exchange: Exchange, call: calls.Call, opened: Opened, reply: Reply, headers: Headers
     ) -> None:
         record, stream = exchange.record, opened.stream
+        if stream is None and reply.started:
+            await deliver_as_event(exchange, opened, reply, self._settings.stream)
+            return
         if stream is None:
             await deliver_whole(exchange, opened, reply, headers, self._settings.stream)
             return
@@ -229,13 +233,13 @@ class Gateway:
         record.end, record.code = error.end, error.code
         if not reply.started:
             record.status = error.status
-            body = error.body
-            headers = [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(body)).encode()),
-                *error.headers,
-                *self._headers(record, incoming),
-            ]
+            body, given = error.body, error.headers
+            if exchange.own_limits:
+                given = wire.without_limits(given)
+            if header(given, b"content-type") is None:
+                given = [(b"content-type", b"application/json"), *given]
+            length = (b"content-length", str(len(body)).encode())
+            headers = [length, *given, *self._headers(record, incoming)]
             await reply.start(error.status, headers)
             await reply.finish(body)
         elif record.stream:

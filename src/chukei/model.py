@@ -39,7 +39,8 @@ class Operation:
 
     ``path`` is what follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations whose answers
     are generated text, so that parameters, caps and the system message apply. ``large_events`` marks those which put
-    whole images or sounds into one event.
+    whole images or sounds into one event. ``media`` are the types, or their beginnings, that an answer which is no
+    stream may have.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Operation:
     shapes: tuple[Shape, ...] = (Shape.JSON,)
     generates: bool = False
     large_events: bool = False
+    media: tuple[bytes, ...] = (b"application/json",)
 
 
 class CallerKind(StrEnum):
@@ -159,7 +161,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A name that clients use, what it fills in for them and which deployments serve it, best first."""
+    """A name that clients use, what it fills in for them and which deployments serve it, best first.
+
+    ``first_token_seconds`` is how long its streams may give no sign of life, where that is not as for all.
+    ``image_deployments`` are the deployments that its callers may name for images within responses.
+    """
 
     name: str
     deployments: tuple[Deployment, ...]
@@ -167,3 +173,5 @@ class Model:
     parameters: Mapping[str, object] | None = None
     caps: Mapping[str, int | float] | None = None
     prices: Prices | None = None
+    first_token_seconds: float | None = None
+    image_deployments: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ import msgspec
 
 from chukei import sse
 from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty
+from chukei.explanation import Blotter
 from chukei.model import Dialect, End
 from chukei.shape import Shape
 from chukei.usage import Usage
@@ -61,7 +62,8 @@ class Stream:
 
     ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
     not. ``cap`` bounds one event, and all that is held back before the first output. ``lessons`` is how often the look
-    of events may be learnt; with none, every event is searched.
+    of events may be learnt; with none, every event is searched. ``blotter`` takes the relay's own credentials out of
+    the upstream's error events.
 
     After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
     before it) and ``complete``. ``response_id`` is what the Responses API calls the answer; ``cause`` is
@@ -69,6 +71,7 @@ class Stream:
     """
 
     __slots__ = (
+        "_blotter",
         "_cap",
         "_framer",
         "_held",
@@ -88,8 +91,17 @@ class Stream:
         "usage",
     )
 
-    def __init__(self, dialect: Dialect, *, strip_usage: bool, cap: int, lessons: int = LESSONS) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        strip_usage: bool,
+        cap: int,
+        lessons: int = LESSONS,
+        blotter: Blotter | None = None,
+    ) -> None:
         self.dialect = dialect
+        self._blotter = blotter
         self._strip_usage = strip_usage
         self._cap = cap
         self._framer = sse.Framer(cap)
@@ -227,7 +239,7 @@ class Stream:
         keep = []
         for event in sse.split(block):
             if self._note(event):
-                keep.append(event)
+                keep.append(event if self.failure is None or self._blotter is None else self._blotter.events(event))
             if self.state is State.DONE or (self.failure is not None and self.dialect is not Dialect.RESPONSES):
                 break
         return b"".join(keep)
@@ -281,7 +293,7 @@ class Stream:
     def _fail(self, error: bytes) -> None:
         """Keep the first error; whether output came before it decides what it can still become."""
         if self.failure is None:
-            self.failure = error
+            self.failure = error if self._blotter is None else self._blotter.json(error)
             self.failed_first = self.events <= 1
 
     def _note_response(self, event: ResponseEvent) -> None:

@@ -7,6 +7,9 @@ skipped, a field that is missing or null counts as zero; counts that are not who
 
 import msgspec
 
+DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
+"""What decoding JSON of whatever origin may raise. Invalid UTF-8 is a ``UnicodeDecodeError``, which is a ValueError."""
+
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes for one token, on average. Counting bytes, not characters, keeps Japanese from being undercounted."""
 
@@ -62,7 +65,7 @@ def of_answer(body: bytes) -> Usage | None:
     """Return the usage that a whole JSON answer reports, or None where it reports none."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.DecodeError, RecursionError):
+    except DECODE_ERRORS:
         return None
     return answer.usage.counted() if answer.usage else None
 

@@ -5,15 +5,18 @@ no version (Microsoft: "Azure OpenAI in Azure AI Foundry Models API lifecycle").
 """
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from urllib.parse import quote
 
-from chukei.model import Deployment, Dialect, Headers, Operation, Shape
+from chukei.model import Deployment, Dialect, Headers, Operation, Shape, header
 
 V1 = "v1"
 
 _BOTH = (Shape.JSON, Shape.MULTIPART)
 _MULTIPART = (Shape.MULTIPART,)
+_TEXTS = (b"application/json", b"text/", b"application/x-subrip")
+_SOUNDS = (b"audio/", b"video/", b"application/octet-stream", b"binary/octet-stream")
 
 CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True)
 RESPONSES = Operation("responses", "responses", Dialect.RESPONSES, generates=True, large_events=True)
@@ -26,9 +29,9 @@ OPERATIONS: dict[str, Operation] = {
         Operation("embeddings", "embeddings", Dialect.OPEN),
         Operation("image_generation", "images/generations", Dialect.OPEN, large_events=True),
         Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True),
-        Operation("transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART),
-        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART),
-        Operation("speech", "audio/speech", Dialect.OPEN, large_events=True),
+        Operation("transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART, media=_TEXTS),
+        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART, media=_TEXTS),
+        Operation("speech", "audio/speech", Dialect.OPEN, large_events=True, media=_SOUNDS),
     )
 }
 
@@ -49,8 +52,16 @@ _DOWN = frozenset(
     }
 )
 _DOWN_PREFIX = b"x-ratelimit-"
-# Fields of a request that may reach the upstream besides those which the relay writes itself.
-_UP = frozenset({b"accept", b"content-type", b"openai-beta", b"x-ms-oai-image-generation-deployment"})
+# Fields of a request that may reach the upstream besides those which the relay writes itself. None of them can choose
+# a deployment, a quota or an account, or what the upstream's answers look like.
+_UP = frozenset({b"content-type", b"openai-beta"})
+IMAGE_DEPLOYMENT = b"x-ms-oai-image-generation-deployment"
+"""Names any deployment of the resource, so it passes only with a name that the configuration allows (Microsoft: "Azure
+OpenAI Responses API", image generation)."""
+
+ANY = (b"accept", b"*/*")
+"""What the relay accepts: a client's own wish could make a gateway answer with an error, or with a page."""
+
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 UNBUFFERED: Headers = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 """What asks caches and nginx to pass a stream on as it comes."""
@@ -99,6 +110,18 @@ def headers_down(headers: Headers, *, limits: bool = True) -> Headers:
     ]
 
 
-def headers_up(headers: Headers) -> Headers:
-    """Return the fields of a client's request that the upstream may see: never a credential, never an address."""
-    return [(name, value) for name, value in headers if name in _UP and not _CONTROL.search(value)]
+def without_limits(headers: Headers) -> Headers:
+    """Return fields without Azure's own rate limits."""
+    return [(name, value) for name, value in headers if not name.startswith(_DOWN_PREFIX)]
+
+
+def headers_up(headers: Headers, image_deployments: Collection[str] = ()) -> Headers:
+    """Return the fields of a client's request that the upstream may see: never a credential, never an address.
+
+    ``image_deployments`` are the names that the client may give for images within a response.
+    """
+    passed = [(name, value) for name, value in headers if name in _UP and not _CONTROL.search(value)]
+    image = header(headers, IMAGE_DEPLOYMENT) if image_deployments else None
+    if image is not None and image.decode("latin-1") in image_deployments:
+        passed.append((IMAGE_DEPLOYMENT, image))
+    return passed

@@ -40,6 +40,7 @@ grace_seconds = 0
 [stream]
 heartbeat_seconds = 4
 first_token_seconds = 5
+thinking_seconds = 5.5
 idle_seconds = 6
 write_seconds = 7
 max_event_bytes = 8192
@@ -140,7 +141,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert settings.server == ServerSettings(
         "0.0.0.0", 8000, ("https://app.example",), ("relay.example",), 2048, 8192, 1.0, 2.5, 3.0, 0.0
     )
-    assert settings.stream == StreamSettings(4.0, 5.0, 6.0, 7.0, 8192)
+    assert settings.stream == StreamSettings(4.0, 5.0, 5.5, 6.0, 7.0, 8192)
     assert settings.upstream == UpstreamSettings(8.0, 9.0, 10.0, str(tmp_path / "ca.pem"), True, {})
     assert settings.pool == PoolSettings(
         4, 11.0, 0.5, 12.0, 0.0, 0, 13.0, 14.0, 0.0, ("user", "session"), "x-conversation", 2.0, 0.05, True

@@ -30,6 +30,7 @@ CONFIG = """
 [stream]
 heartbeat_seconds = {heartbeat}
 first_token_seconds = {limit}
+thinking_seconds = {limit}
 idle_seconds = {limit}
 max_event_bytes = 8192
 [upstream]

@@ -31,6 +31,7 @@ CONFIG = """
 [stream]
 heartbeat_seconds = {heartbeat}
 first_token_seconds = {first}
+thinking_seconds = {first}
 idle_seconds = {timeout}
 max_event_bytes = {max_event}
 [upstream]

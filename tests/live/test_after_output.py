@@ -183,12 +183,13 @@ async def test_the_callers_fault_passes_through(ask: Ask, status: str, body: byt
         bench.first.script = [Send(head("application/json", status=status, length=len(body)) + body)]
         client = await answer_of(relay, ask)
         assert (client.status, client.body) == (int(status[:3]), body)
-        assert "x-should-retry" not in client.headers
+        assert client.headers["x-should-retry"] == "false"
         assert "retry-after" not in client.headers
         assert bench.asked == (1, 0, 0)
         assert deployments(relay)["a"].status is Status.READY
         [attempt] = (await relay.record()).tries
-        assert (attempt.code, attempt.usage) == (f"upstream_{status[:3]}", None)
+        assert attempt.code == f"upstream_{status[:3]}"
+        assert (attempt.usage is None) is (b"content_filter" not in body), "a prompt that was judged is billed"
 
 
 @pytest.mark.parametrize(

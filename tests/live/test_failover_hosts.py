@@ -62,6 +62,7 @@ def _setup(kind: str) -> Setup:
         _model(kind, "broken", *["500"] * 3),
     ]
     head = "[auth]\nanonymous = true\n[pool]\ndeployment_header = true\n[stream]\nfirst_token_seconds = 1.0\n"
+    head += "thinking_seconds = 1.0\n"
     return Setup(f"failover-{kind}", AS_USUAL, "\n".join([head, *models]))
 
 

@@ -57,7 +57,8 @@ def configuration(upstream: StormUpstream, attempts: int) -> str:
     names = ", ".join(f'"{place.name}"' for place in PLACES)
     parts = [
         f'[models.chat]\ndeployments = [{names}]\n[defaults]\nmodel = "chat"\n',
-        f"[stream]\nfirst_token_seconds = {STALL_LIMIT}\nheartbeat_seconds = 0.5\n[upstream]\nkeepalive_seconds = 2\n",
+        f"[stream]\nfirst_token_seconds = {STALL_LIMIT}\nthinking_seconds = {STALL_LIMIT}\n"
+        f"heartbeat_seconds = 0.5\n[upstream]\nkeepalive_seconds = 2\n",
         f"[pool]\nbreaker_seconds = {LONGEST_REST / 2}\nmax_breaker_seconds = {LONGEST_REST}\nattempts = {attempts}\n",
         "[auth]\nanonymous = true\n",
         *(_deployment(place, upstream.deployments[place.name].url) for place in PLACES),

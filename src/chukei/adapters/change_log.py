@@ -3,22 +3,12 @@
 import logging
 
 from chukei.model import Change, Condition, Deployment
+from chukei.verdicts import TABLE, Fault
 
 logger = logging.getLogger("chukei.pool")
 
 # What does not pass by itself: somebody has to mend it.
-_TO_MEND = frozenset(
-    {
-        "upstream_unauthorized",
-        "upstream_forbidden",
-        "deployment_not_found",
-        "tls_unverified",
-        "unexpected_content_type",
-        "unexpected_encoding",
-        "unexpected_redirect",
-        "unexpected_status",
-    }
-)
+_TO_MEND = frozenset(row.kind for row in TABLE if row.fault is Fault.MISCONFIGURED)
 
 
 def log_change(deployment: Deployment, change: Change) -> None:

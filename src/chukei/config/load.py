@@ -189,6 +189,7 @@ def _stream(table: Reader) -> StreamSettings:
     settings = StreamSettings(
         heartbeat_seconds=table.seconds("heartbeat_seconds", plain.heartbeat_seconds),
         first_token_seconds=table.seconds("first_token_seconds", plain.first_token_seconds),
+        thinking_seconds=table.seconds("thinking_seconds", plain.thinking_seconds),
         idle_seconds=table.seconds("idle_seconds", plain.idle_seconds),
         write_seconds=table.seconds("write_seconds", plain.write_seconds),
         max_event_bytes=table.integer("max_event_bytes", plain.max_event_bytes, low=4096, high=_GIBIBYTE),

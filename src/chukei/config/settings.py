@@ -46,11 +46,12 @@ class StreamSettings:
     """``[stream]``: the pace of a stream.
 
     15 s of silence before a heartbeat stays far below the 230 s of Azure Functions' front end and the 60 s of common
-    reverse proxies.
+    reverse proxies. OpenAI's clients give up after 600 s of silence.
     """
 
     heartbeat_seconds: float = 15.0
     first_token_seconds: float = 60.0
+    thinking_seconds: float = 600.0
     idle_seconds: float = 120.0
     write_seconds: float = 60.0
     max_event_bytes: int = MEBIBYTE

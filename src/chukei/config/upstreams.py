@@ -188,6 +188,9 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         table.problem("deployments", "names one deployment twice; use weight to give it more")
     if not _NAME.fullmatch(name):
         table.problem("deployments", "the model's name has characters that clients could not send in a path")
+    for image in (images := table.strings("image_deployments")):
+        if not _DEPLOYMENT_NAME.fullmatch(image):
+            table.problem("image_deployments", f"{image!r} is not the name of a deployment on the same resource")
     found = sorted((deployments[wanted] for wanted in names if wanted in deployments), key=lambda item: item.priority)
     model = Model(
         name=name,
@@ -196,6 +199,8 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         parameters=read_parameters(table),
         caps=read_caps(table),
         prices=read_prices(table.table("prices")),
+        first_token_seconds=table.seconds("first_token_seconds", 0.0) or None,
+        image_deployments=images,
     )
     table.done()
     return model if found else None

@@ -6,16 +6,16 @@ balance   who is next among deployments of one priority; ring sends what belongs
 health    how all of them are doing, from what became of requests and what other replicas say
 member    one deployment: its breaker, the cool-down of its quota, its work, its pace
 source    who provoked a failure: a caller, or a content
-signals   whose affair a failure is, and when to come back
 busy      what a caller hears when there is none; status what an operator sees
 """
 
 from chukei.pool.member import Member
 from chukei.pool.pool import Lease, Pool
 from chukei.pool.ring import digest
-from chukei.pool.signals import Fault, Verdict, judge, retry_after
 from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus
+from chukei.signals import retry_after
+from chukei.verdicts import Fault, Verdict, judge
 
 __all__ = [
     "DeploymentStatus",

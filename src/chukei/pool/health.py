@@ -14,8 +14,9 @@ from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Headers
 from chukei.pool.breaker import Breaker, State
 from chukei.pool.member import PRESSED_SECONDS, Bar, Member, Quota, Status
-from chukei.pool.signals import Fault, Verdict, is_pressed
 from chukei.pool.source import Source
+from chukei.signals import is_pressed
+from chukei.verdicts import Fault, Verdict
 
 NEWS = 0.1
 """A time that grows by less than this share of itself is no news: it is one of many requests that fail together."""
@@ -225,7 +226,7 @@ class Health:
         self, member: Member, now: float, verdict: Verdict, cost: int, source: Source | None, trials: Trials
     ) -> None:
         """Note that a request failed; what is not the deployment's affair leaves no trace."""
-        if verdict.fault in (Fault.CALLER, Fault.MISPLACED):
+        if verdict.fault in (Fault.CALLER, Fault.MISPLACED, Fault.UNABLE):
             return
         member.failed += 1
         member.last_error = verdict.why

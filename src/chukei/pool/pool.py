@@ -9,9 +9,9 @@ from chukei.pool.busy import NO_BARS, busy, home_is_away, wait_of
 from chukei.pool.health import Health
 from chukei.pool.member import Bar, Member, Status
 from chukei.pool.models import Models
-from chukei.pool.signals import Verdict
 from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus, in_words, status_of
+from chukei.verdicts import Verdict
 
 
 class Lease:

@@ -1,4 +1,4 @@
-"""Whose affair a failure is, and what headers say of the time to come."""
+"""What headers say of the time to come."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -7,83 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chukei.errors import UpstreamError, event_too_large
+from chukei.errors import UpstreamError
 from chukei.model import End, Headers
-from chukei.pool import Fault, judge, retry_after
-from chukei.pool.signals import SHORTEST, is_pressed, room
+from chukei.signals import SHORTEST, is_pressed, retry_after, room
+from chukei.verdicts import judge
 
 DATE = (b"date", b"Sun, 22 Nov 2026 12:00:00 GMT")
-
-
-def failure(status: int, code: str, body: bytes | None = None, seconds: float | None = None) -> UpstreamError:
-    return UpstreamError(code, "It failed.", end=End.UPSTREAM_STATUS, status=status, body=body, retry_after=seconds)
-
-
-def saying(status: int, code: str) -> UpstreamError:
-    return failure(status, "upstream_error", b'{"error":{"code":"%s","message":"No."}}' % code.encode())
-
-
-@pytest.mark.parametrize(
-    ("error", "fault"),
-    [
-        (failure(429, "rate_limit_exceeded"), Fault.BUSY),
-        (failure(429, "insufficient_quota"), Fault.BUSY),
-        (failure(408, "upstream_error"), Fault.FAILED),
-        (failure(500, "upstream_error"), Fault.FAILED),
-        (failure(503, "upstream_error"), Fault.FAILED),
-        (failure(529, "upstream_error"), Fault.FAILED),
-        (failure(502, "connect_error"), Fault.FAILED),
-        (failure(504, "connect_timeout"), Fault.FAILED),
-        (failure(502, "tls_error"), Fault.FAILED),
-        (failure(504, "upstream_timeout"), Fault.FAILED),
-        (failure(502, "upstream_lost"), Fault.FAILED),
-        (failure(502, "upstream_identity_unavailable"), Fault.FAILED),
-        (failure(502, "upstream_unauthorized"), Fault.MISCONFIGURED),
-        (failure(502, "upstream_forbidden"), Fault.MISCONFIGURED),
-        (failure(502, "tls_unverified"), Fault.MISCONFIGURED),
-        (failure(502, "unexpected_content_type"), Fault.MISCONFIGURED),
-        (failure(502, "unexpected_redirect"), Fault.MISCONFIGURED),
-        (failure(502, "unexpected_encoding"), Fault.MISCONFIGURED),
-        (saying(404, "DeploymentNotFound"), Fault.MISCONFIGURED),
-        (saying(404, "previous_response_not_found"), Fault.MISPLACED),
-        (saying(400, "previous_response_not_found"), Fault.MISPLACED),
-        (saying(400, "invalid_encrypted_content"), Fault.MISPLACED),
-        (saying(404, "something"), Fault.CALLER),
-        (saying(400, "content_filter"), Fault.CALLER),
-        (saying(400, "DeploymentNotFound"), Fault.CALLER),
-        (failure(400, "upstream_error"), Fault.CALLER),
-        (failure(413, "upstream_error"), Fault.CALLER),
-        (failure(422, "upstream_error"), Fault.CALLER),
-        (event_too_large(), Fault.CALLER),
-        (failure(502, "not_a_stream"), Fault.CALLER),
-    ],
-    ids=lambda value: f"{value.status}-{value.code}" if isinstance(value, UpstreamError) else str(value),
-)
-def test_whose_affair_it_is(error: UpstreamError, fault: Fault) -> None:
-    assert judge(error).fault is fault
-
-
-@pytest.mark.parametrize(("status", "fault"), [(429, Fault.BUSY), (503, Fault.FAILED), (408, Fault.FAILED)])
-def test_the_time_that_was_asked_for_goes_along(status: int, fault: Fault) -> None:
-    verdict = judge(failure(status, "upstream_error", seconds=12.5))
-    assert (verdict.fault, verdict.seconds) == (fault, 12.5)
-
-
-def test_a_conversation_that_another_deployment_has_is_told_by_its_words() -> None:
-    body = (
-        b'{"error":{"message":"Conversation with id \'conv_1\' not found.","type":"invalid_request_error","code":null}}'
-    )
-    assert judge(failure(404, "upstream_error", body)).fault is Fault.MISPLACED
-
-
-@given(status=st.sampled_from([400, 404]), body=st.binary() | st.sampled_from([b"[" * 100_000, b'{"error":[]}', b"0"]))
-def test_any_body_can_be_judged(status: int, body: bytes) -> None:
-    assert judge(failure(status, "upstream_error", body)).fault is Fault.CALLER
-
-
-@pytest.mark.parametrize("code", [b"1234", b"null", b'"x"', b"true", b"{}"])
-def test_a_code_of_any_type_can_be_judged(code: bytes) -> None:
-    assert judge(failure(404, "upstream_error", b'{"error":{"code":%s}}' % code)).fault is Fault.CALLER
 
 
 # When to come back.

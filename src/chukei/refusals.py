@@ -1,0 +1,200 @@
+"""The error that the client gets for what an upstream did: its row of the table, its words, its header fields. Pure."""
+
+import re
+
+import msgspec
+
+from chukei.errors import UpstreamError
+from chukei.explanation import Blotter, explanation, plain
+from chukei.model import End, Headers, header
+from chukei.pool import retry_after
+from chukei.usage import DECODE_ERRORS, Usage, WireUsage
+from chukei.verdicts import OWN_STATUS, ROWS, Fault, Row, Said, Words, row_of, row_of_status, said_in
+from chukei.wire import headers_down
+
+OPERATORS = "This is for the relay's operator to mend; callers cannot."
+
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_NO_RETRY = (b"x-should-retry", b"false")
+
+
+def failure(
+    kind: str,
+    message: str,
+    *,
+    code: str | None = None,
+    status: int | None = None,
+    headers: Headers | None = None,
+    body: bytes | None = None,
+    usage: Usage | None = None,
+) -> UpstreamError:
+    """Return the error of a row of the table; ``status`` is the upstream's own, where that row passes it on."""
+    row = ROWS[kind]
+    error = UpstreamError(
+        code or kind,
+        message,
+        end=row.end,
+        status=row.status or status or 502,
+        type="invalid_request_error" if row.fault is Fault.CALLER and row.status == OWN_STATUS else "upstream_error",
+        headers=headers or [],
+        body=body,
+        kind=kind,
+        usage=usage,
+    )
+    return sealed(error, row)
+
+
+def sealed(error: UpstreamError, row: Row) -> UpstreamError:
+    """Tell OpenAI's clients not to repeat what another deployment is not asked either, unless the upstream says to."""
+    if not row.moves and header(error.headers, b"x-should-retry") is None:
+        error.headers.append(_NO_RETRY)
+    return error
+
+
+def refusal(status: int, fields: Headers, raw: bytes, blotter: Blotter) -> UpstreamError:
+    """Return the error that a status other than 200 is, with the upstream's own words where they help.
+
+    ``raw`` is what its body has come to.
+    """
+    content_type = media_type(fields)
+    if 300 <= status < 400:
+        message = f"The upstream redirects (status {status}), which is not followed. {OPERATORS}"
+        return failure("unexpected_redirect", message)
+    if status < 300:
+        message = f"The upstream answered with status {status}, where only 200 is known. {OPERATORS}"
+        return failure("unexpected_status", message)
+    body, text = explanation(b"" if is_encoded(fields) else raw, content_type)
+    body = blotter.json(body) if body is not None else None
+    row = row_of_status(status, said_in(body or b""))
+    headers = [field for field in headers_down(fields) if not field[0].startswith(b"content-")]
+    headers = blotter.fields(headers)
+    if row.words is Words.OURS:
+        headers = [*(field for field in headers if field[0] != b"x-should-retry"), _NO_RETRY]
+        message = f"The deployment refused the relay's own credentials (status {status}). {OPERATORS}"
+        return failure(
+            row.kind,
+            message,
+            code="upstream_unauthorized" if status == 401 else "upstream_forbidden",
+            headers=headers,
+        )
+    if body is not None:
+        given = next((value for name, value in headers_down(fields) if name == b"content-type"), b"")
+        headers.insert(0, (b"content-type", given if is_json(content_type) else b"application/json"))
+    message = blotter.text(text)
+    if body is None and not message:
+        message = f"The upstream answered with status {status} and no explanation."
+    error = failure(row.kind, message, code=f"upstream_{status}", status=status, headers=headers, body=body)
+    error.retry_after = retry_after(fields)
+    return error
+
+
+def error_of_event(error: bytes, blotter: Blotter | None = None) -> UpstreamError:
+    """Return the HTTP error that the ``error`` of an event before any output, or of a JSON answer, stands for."""
+    blotter = blotter or Blotter([])
+    error = blotter.json(error)
+    body, message = None, ""
+    try:
+        if error.startswith(b"{"):
+            body = b'{"error":' + error.decode("utf-8", "replace").encode() + b"}"
+        elif error.startswith(b'"'):
+            message = plain(msgspec.json.decode(error, type=str))
+    except DECODE_ERRORS:
+        pass
+    said = said_in(body or b"")
+    status = _status_of(said)
+    kind = row_of_status(status, said).kind
+    failure = UpstreamError(
+        str(said.code) if _NAME.fullmatch(said.name) else "upstream_error",
+        message or "The upstream reported an error before any output.",
+        end=End.UPSTREAM_ERROR,
+        status=ROWS[kind].status or status,
+        body=body,
+        kind=kind,
+    )
+    return sealed(failure, row_of(failure))
+
+
+def _status_of(said: Said) -> int:
+    """Return the status that an error inside a 200 stands for."""
+    code, kind = said.name, said.type if isinstance(said.type, str) else ""
+    if code == "429" or "rate_limit" in code + kind or kind == "too_many_requests":
+        return 429
+    for number in (code, str(said.status)):
+        if number.isascii() and number.isdigit() and len(number) == 3 and 400 <= int(number) < 600:
+            return int(number)
+    if code in _OF_REQUEST or kind == "invalid_request_error" or code.startswith("invalid_"):
+        return 400
+    return 502
+
+
+_OF_REQUEST = frozenset({"content_filter", "context_length_exceeded", "content_policy_violation"})
+
+
+# Bodies and types.
+
+_BOM = b"\xef\xbb\xbf"
+_WHITE = b" \t\r\n"  # of JSON (RFC 8259 §2)
+
+
+def unpadded(body: bytes) -> bytes:
+    """Return a body without what may stand before JSON, or before the first event."""
+    return body.removeprefix(_BOM).lstrip(_WHITE)
+
+
+def is_whole_object(body: bytes) -> bool:
+    """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
+    return unpadded(body)[:1] == b"{" and body.rstrip(_WHITE)[-1:] == b"}"
+
+
+class Whole(msgspec.Struct):
+    """What a JSON answer may be: an error, or one of the things that an answer has."""
+
+    error: msgspec.Raw = msgspec.Raw()  # `Raw | None` would take null alone
+    usage: msgspec.Raw = msgspec.Raw()
+    object: msgspec.Raw = msgspec.Raw()
+    choices: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = msgspec.Raw()
+    text: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def failure(self) -> bytes | None:
+        """The error that it is: an object or a text, where nothing is beside it that an answer has."""
+        error = bytes(self.error)
+        answers = (self.object, self.choices, self.data, self.output, self.text)
+        if any(bytes(part) not in (b"", b"null") for part in answers):
+            return None  # a response that failed has its error in itself
+        return error if error[:1] == b"{" or (error[:1] == b'"' and error != b'""') else None
+
+    @property
+    def counted(self) -> Usage | None:
+        """The usage that it reports."""
+        try:
+            return msgspec.json.decode(bytes(self.usage), type=WireUsage).counted()
+        except DECODE_ERRORS:
+            return None
+
+
+def whole_in(body: bytes) -> Whole:
+    """Return what a JSON answer says of itself; nothing where it cannot be read."""
+    try:
+        return msgspec.json.decode(unpadded(body), type=Whole)
+    except DECODE_ERRORS:
+        return Whole()
+
+
+def media_type(headers: Headers) -> bytes:
+    """Return the type of an answer in small letters, without parameters; of several the first."""
+    return re.split(rb"[;,]", header(headers, b"content-type") or b"", maxsplit=1)[0].strip().lower()
+
+
+def is_json(content_type: bytes) -> bool:
+    """Whether a type is one of JSON's."""
+    return content_type in (b"application/json", b"text/json") or content_type.endswith(b"+json")
+
+
+def is_encoded(headers: Headers) -> bool:
+    """Whether an answer was compressed, which it was asked not to be."""
+    coding = header(headers, b"content-encoding")
+    transfer = header(headers, b"transfer-encoding")
+    return coding not in (None, b"identity") or (transfer is not None and transfer.lower() != b"chunked")
