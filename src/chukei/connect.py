@@ -86,7 +86,8 @@ async def _begin(
     if content_type == b"text/event-stream":
         if operation.large_events:
             cap = max(cap, LARGE_EVENT_BYTES)
-        stream = Stream(operation.dialect, strip_usage=request.strip_usage, cap=cap)
+        skip = request.skip_empty_choices
+        stream = Stream(operation.dialect, strip_usage=request.strip_usage, skip_empty=skip, cap=cap)
         return Opened(answer, stream, await _first_output(answer, stream))
     if wants_stream and content_type == b"application/json":
         raise await _not_a_stream(answer)
@@ -115,7 +116,7 @@ async def _first_output(answer: Answer, stream: Stream) -> bytes:
         data = await answer.read()
         if data is None:
             continue
-        first = stream.feed(data) if data else stream.finish()
+        first = stream.feed(data) if data else stream.finish(proper=not answer.until_close)
         if stream.failure is not None and stream.failed_first and _is_telling(stream):
             raise error_of_event(stream.failure)
         if first:

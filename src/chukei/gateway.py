@@ -172,6 +172,8 @@ class Gateway:
         try:
             await self._answer(exchange, call, model, policy, reply, headers)
         finally:
+            if record.usage is not None and record.usage.estimated:
+                record.usage = admitted.estimated(record.usage, record.served_model)
             record.cost = admitted.settle(record.usage)
 
     async def _answer(
@@ -206,6 +208,8 @@ class Gateway:
         record, stream = exchange.record, opened.stream
         if stream is None:
             await deliver_whole(exchange, opened, reply, headers, self._settings.stream)
+            if not call.operation.counted and record.usage is not None and record.usage.estimated:
+                record.usage = None  # sound, pictures and plain text are not billed by tokens
             return
         record.stream = True
         record.first_token = exchange.elapsed
@@ -219,7 +223,8 @@ class Gateway:
             record.end = stream.end()
         finally:
             record.finish_reasons = stream.finish_reasons
-            record.usage = stream.usage or usage.estimate(call.size, stream.events)
+            record.served_model, record.service_tier = stream.model, stream.service_tier
+            record.usage = stream.usage or usage.estimate(call.size, stream.made, stream.events)
 
     # Ways out other than success.
 

@@ -39,7 +39,7 @@ class Operation:
 
     ``path`` is what follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations whose answers
     are generated text, so that parameters, caps and the system message apply. ``large_events`` marks those which put
-    whole images or sounds into one event.
+    whole images or sounds into one event, ``counted`` those whose whole answers always report tokens.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Operation:
     shapes: tuple[Shape, ...] = (Shape.JSON,)
     generates: bool = False
     large_events: bool = False
+    counted: bool = False
 
 
 class CallerKind(StrEnum):
@@ -157,7 +158,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A name that clients use, what it fills in for them and which deployments serve it, best first."""
+    """A name that clients use, what it fills in for them and which deployments serve it, best first.
+
+    ``skip_empty_choices`` keeps chunks without choices from clients that read ``choices[0]`` of each.
+    """
 
     name: str
     deployments: tuple[Deployment, ...]
@@ -165,3 +169,4 @@ class Model:
     parameters: Mapping[str, object] | None = None
     caps: Mapping[str, int | float] | None = None
     prices: Prices | None = None
+    skip_empty_choices: bool = False

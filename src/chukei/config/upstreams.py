@@ -196,6 +196,7 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         parameters=read_parameters(table),
         caps=read_caps(table),
         prices=read_prices(table.table("prices")),
+        skip_empty_choices=table.boolean("skip_empty_choices"),
     )
     table.done()
     return model if found else None

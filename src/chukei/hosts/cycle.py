@@ -293,6 +293,10 @@ class Cycle:
             self._client.write(last)
         if self._unsent and not self._bodiless:
             raise RuntimeError("the answer is shorter than it said")
+        if not self._client.writable:  # until its client has taken the most of it, it is not over
+            await self._client.drained()
+            if self.gone:
+                return
         self.complete = True
         self._client.answered(self)
 
