@@ -263,20 +263,19 @@ async def _pass_whole(
         down.append((b"content-length", length))
     exchange.record.status = 200
     await reply.start(200, [*down, *headers])
+    reader.feed(data)
     while not ended:
-        await _send_whole(exchange, reply, data, settings.write_seconds, reader)
+        await _send_whole(exchange, reply, data, settings.write_seconds)
         data = await _next_part(answer, settings.idle_seconds)
+        reader.feed(data)
         ended = not data
-    await _send_whole(exchange, reply, data, settings.write_seconds, reader, last=True)
+    await _send_whole(exchange, reply, data, settings.write_seconds, last=True)
 
 
-async def _send_whole(
-    exchange: Exchange, reply: Reply, data: bytes, seconds: float, reader: Reader, *, last: bool = False
-) -> None:
+async def _send_whole(exchange: Exchange, reply: Reply, data: bytes, seconds: float, *, last: bool = False) -> None:
     """Send a part in slices, each of which the client has to take in time."""
     for begin in range(0, len(data) or 1, SLICE_BYTES):
         part = data[begin : begin + SLICE_BYTES]
-        reader.feed(part)
         exchange.record.answer_bytes += len(part)
         final = last and begin + SLICE_BYTES >= len(data)
         await _in_time(exchange, reply.finish(part) if final else reply.send(part), seconds)
