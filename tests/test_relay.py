@@ -262,6 +262,7 @@ TOOL = chunk(choices=[{"delta": {"tool_calls": [{"index": 3, "function": {"argum
         pytest.param([content("x", index % 2) for index in range(40)] + [finish("stop")], False, id="many turns"),
         pytest.param([ROLE, ROLE.replace(b'"index":0', b'"index":7'), finish("stop")], False, id="a role alone"),
         pytest.param([TOOL, finish("tool_calls")], True, id="a tool call has an index of its own"),
+        pytest.param([TOOL] * 9 + [TOOL, content("x", 3), finish("stop")], False, id="which a choice may have, too"),
         pytest.param([chunk(choices=[{"text": "x", "index": 2}]), finish("stop", 2)], True, id="text completion"),
         pytest.param([chunk(choices=[{"text": "x"}]), finish("stop")], True, id="without an index"),
     ],

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from chukei.model import End
-from chukei.usage import DECODE_ERRORS, WireUsage
+from chukei.usage import WireUsage
 
 _SILENT = frozenset({b"null", b'""', b"[]", b"{}"})
 
@@ -46,7 +46,6 @@ class ResponseEvent(msgspec.Struct):
     """One event of the Responses API. ``code`` is that of an error which is not nested."""
 
     type: str = ""
-    delta: msgspec.Raw = msgspec.Raw()
     code: str | None = None
     response: Response | None = None
     error: msgspec.Raw = msgspec.Raw()
@@ -78,39 +77,6 @@ def is_chat_preamble(chunk: Chunk) -> bool:
             if key != "role" and bytes(value) not in _SILENT:
                 return False
     return True
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct):
-    function: _Function | None = None
-
-
-def generated(event: Chunk | ResponseEvent) -> int:
-    """Return how many bytes of an event were generated, as JSON writes them: text, reasoning, refusals, tool calls."""
-    if isinstance(event, ResponseEvent):
-        return _length("delta", bytes(event.delta))
-    return sum(
-        (len(choice.text.encode()) if choice.text else 0)
-        + sum(_length(key, bytes(value)) for key, value in (choice.delta or {}).items())
-        for choice in event.choices or ()
-    )
-
-
-def _length(key: str, value: bytes) -> int:
-    if key == "role" or not value or value in _SILENT:
-        return 0
-    if key == "tool_calls":
-        try:
-            calls = msgspec.json.decode(value, type=list[_ToolCall])
-        except DECODE_ERRORS:
-            return len(value)
-        made = [call.function for call in calls if call.function is not None]
-        return sum(len((each.name or "").encode()) + len((each.arguments or "").encode()) for each in made)
-    return len(value) - 2 if value[:1] == b'"' else len(value)
 
 
 def end_of(reasons: Collection[str]) -> End:

@@ -12,12 +12,14 @@ through as they are; only the few events that carry a marker are looked into. A 
 has a finish reason and the HTTP body has ended as its framing says.
 """
 
+import contextlib
+import re
 from enum import IntEnum
 
 import msgspec
 
 from chukei import sse
-from chukei.events import Chunk, Response, ResponseEvent, cause_of, end_of, generated, is_chat_preamble, is_empty
+from chukei.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty
 from chukei.model import Dialect, End
 from chukei.shape import Shape
 from chukei.usage import DECODE_ERRORS, Usage, reported
@@ -48,11 +50,16 @@ LESSONS = 8
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_EVENTS: dict[Dialect, type[Chunk | ResponseEvent]] = {
-    Dialect.CHAT: Chunk,
-    Dialect.RESPONSES: ResponseEvent,
-    Dialect.OPEN: ResponseEvent,
-}
+# Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat in
+# later events what deltas have said.
+_STRING = rb': ?"((?:[^"\\]++|\\.)*+)"'
+_CHAT_MADE = re.compile(rb'"(?:content|text|refusal|reasoning_content|arguments|name|transcript)"' + _STRING, re.DOTALL)
+_DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
+_AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
+_INDEX = re.compile(rb'"index": ?([0-9]+)')
+AUDIO_BYTES = 256
+"""A token of sound is about 50 ms, as Base64 3200 bytes; so many count as one byte of text, which errs upwards."""
+
 
 
 class State(IntEnum):
@@ -86,6 +93,7 @@ class Stream:
         "_cap",
         "_framer",
         "_held",
+        "_indices",
         "_lessons",
         "_markers",
         "_over",
@@ -123,6 +131,7 @@ class Stream:
         if self._skip_empty:
             self._markers += _EMPTY_CHOICES
         self._begun: set[int] = set()  # indices of choices
+        self._indices: set[bytes] = set()  # the same as they are written
         self.state = State.PREAMBLE
         self._over = False
         self._shape: Shape | None = None  # of the last event without a marker
@@ -237,19 +246,22 @@ class Stream:
         return block
 
     def _count(self, block: bytes) -> None:
-        """Count events without a marker, what was generated in them and the choices that they belong to."""
-        for event in sse.split(block):
-            data = sse.data_of(event)
-            self.events += bool(data)
-            if self.dialect is Dialect.CHAT or b'"delta"' in data:  # others may hold whole images
-                try:
-                    self._weigh(msgspec.json.decode(data, type=_EVENTS[self.dialect]))
-                except DECODE_ERRORS:
-                    self.made += len(data)  # not ours to judge, but no less than was generated
+        """Count events without a marker whose lines end with LF, what was generated, and choices that began."""
+        self.events += block.count(b"\ndata:") + block.startswith(b"data:")
+        self._weigh(block)
+        if self.dialect is Dialect.CHAT and not self._indices.issuperset(_INDEX.findall(block) or (b"0",)):
+            for event in sse.split(block):
+                with contextlib.suppress(*DECODE_ERRORS):  # what is not understood begins nothing
+                    self._note_source(msgspec.json.decode(sse.data_of(event), type=Chunk))
 
-    def _weigh(self, event: Chunk | ResponseEvent) -> None:
-        self.made += generated(event)
-        self._note_source(event if isinstance(event, Chunk) else event.response)
+    def _weigh(self, block: bytes) -> None:
+        """Add what was generated in a block."""
+        if self.dialect is not Dialect.CHAT:
+            self.made += sum(map(len, _DELTA_MADE.findall(block)))
+            return
+        self.made += sum(map(len, _CHAT_MADE.findall(block)))
+        if b'"audio":' in block:
+            self.made += sum(map(len, _AUDIO_MADE.findall(block))) // AUDIO_BYTES
 
     def _note_source(self, source: Chunk | Response | None) -> None:
         """Note which model served the answer, and which choices have begun."""
@@ -257,7 +269,9 @@ class Stream:
             self.model = source.model or self.model
             self.service_tier = source.service_tier or self.service_tier
             if isinstance(source, Chunk):
-                self._begun.update([choice.index for choice in source.choices or ()])
+                for choice in source.choices or ():
+                    self._begun.add(choice.index)
+                    self._indices.add(b"%d" % choice.index)
 
     def _is_marked(self, block: bytes) -> bool:
         return any(map(block.__contains__, self._markers))
@@ -279,6 +293,7 @@ class Stream:
     def _pass_marked(self, block: bytes) -> bytes:
         """Look into each event of a block in which some event matters. What follows may look like any of them."""
         self._shape = None
+        self._weigh(block)
         keep = []
         for event in sse.split(block):
             if self._note(event):
@@ -326,7 +341,7 @@ class Stream:
         if not is_empty(chunk.error):
             self._fail(bytes(chunk.error))
             return True
-        self._weigh(chunk)
+        self._note_source(chunk)
         for choice in chunk.choices or ():
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
@@ -344,7 +359,7 @@ class Stream:
 
     def _note_response(self, event: ResponseEvent) -> None:
         response = event.response
-        self._weigh(event)
+        self._note_source(response)
         if event.type == "error" or event.type == "response.failed" or not is_empty(event.error):
             self._fail(b"null" if is_empty(event.error) else bytes(event.error))
             self.cause = self.cause or cause_of(event)

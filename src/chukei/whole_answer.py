@@ -80,23 +80,33 @@ class Said:
     @classmethod
     def of(cls, body: bytes) -> Self:
         """Return what a whole JSON answer says; what is missing, or of another type, is not said."""
-        members = _decoded(body, _Members) or _Members()
-        wire = _decoded(members.usage, WireUsage)
-        reasons = {each.index: each.finish_reason for each in _decoded(members.choices, list[_Choice]) or ()}
-        details = _decoded(members.incomplete_details, _Details)
+        members = _read(_MEMBERS, body) or _Members()
+        reasons = {each.index: each.finish_reason for each in _read(_CHOICES, members.choices) or ()}
         if not reasons:
-            reasons[0] = (details.reason if details is not None else None) or _decoded(members.status, str)
+            details = _read(_DETAILS, members.incomplete_details)
+            reasons[0] = (details.reason if details is not None else None) or _read(_TEXT, members.status)
         return cls(
-            usage=reported(wire),
-            model=_decoded(members.model, str),
-            service_tier=_decoded(members.service_tier, str),
+            usage=reported(_read(_USAGE, members.usage)),
+            model=_read(_TEXT, members.model),
+            service_tier=_read(_TEXT, members.service_tier),
             finish_reasons={index: reason for index, reason in reasons.items() if reason},
         )
 
 
-def _decoded(raw: bytes | msgspec.Raw, kind: type[T]) -> T | None:
+_MEMBERS = msgspec.json.Decoder(_Members)
+_CHOICES = msgspec.json.Decoder(list[_Choice])
+_DETAILS = msgspec.json.Decoder(_Details)
+_USAGE = msgspec.json.Decoder(WireUsage)
+_TEXT = msgspec.json.Decoder(str)
+
+
+def _read(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T | None:
+    """Return what is meant; None where it is missing or of another type."""
+    raw = bytes(raw)
+    if raw in (b"", b"null"):
+        return None
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decoder.decode(raw)
     except DECODE_ERRORS:
         return None
 
