@@ -596,7 +596,8 @@ async def test_a_shutdown_awaits_no_usage() -> None:
 async def test_what_a_model_was_counted_to_do_tells_whether_it_may_reason() -> None:
     """A model of another name than Azure's families: at first it may, then it never did, then it once did."""
     thought = USAGE.replace(b'_tokens":3}', b'_tokens":3,"completion_tokens_details":{"reasoning_tokens":2}}')
-    broken, counted = [ROLE, CONTENT, LOST], [ROLE, CONTENT, FINISH, USAGE, sse.DONE]
+    broken: list[bytes | UpstreamError] = [ROLE, CONTENT, LOST]
+    counted: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, USAGE, sse.DONE]
     streams = [broken, counted, broken, [ROLE, CONTENT, FINISH, thought, sse.DONE], counted, broken]
     bench = Bench(*map(FakeAnswer, streams))
     seen = []

@@ -373,7 +373,8 @@ def test_deltas_of_a_response_are_weighed_and_what_repeats_them_is_not() -> None
 def test_chunks_without_choices_can_be_dropped_and_nothing_else_is(strip_usage: bool) -> None:
     spaced = b'data: {"choices": [], "prompt_filter_results": []}\n\n'
     mention = content('"choices":[]')
-    events = [FILTER, b": hello\n\n", ROLE, content("Hel"), spaced, content("lo"), mention, finish("stop"), FILTER, USAGE]
+    preamble = [FILTER, b": hello\n\n", ROLE]
+    events = [*preamble, content("Hel"), spaced, content("lo"), mention, finish("stop"), FILTER, USAGE]
     kept = [each for each in events if each not in (FILTER, spaced) and not (strip_usage and each == USAGE)]
     for reads in ([*events, sse.DONE], [b"".join(events) + sse.DONE], bytewise(b"".join(events) + sse.DONE)):
         passing = Stream(Dialect.CHAT, strip_usage=strip_usage, skip_empty=True, cap=CAP)

@@ -13,6 +13,8 @@ from chukei.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, Reader
 
 WIRE = {"prompt_tokens": 11, "completion_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
 LARGE = "x" * SMALL_BYTES
+CUT = {"reason": "max_output_tokens"}
+FILTERED = {"reason": "content_filter"}
 FAKE = '"usage":{"prompt_tokens":999999}'
 
 
@@ -43,7 +45,8 @@ ANSWERS: list[Any] = [
         },
         id="logprobs",
     ),
-    pytest.param({"choices": [choice(0, "stop", message={"content": (FAKE + '\\"') * 9000})], "usage": WIRE}, id="told"),
+    pytest.param({"choices": [choice(0, "stop", message={"content": FAKE * 9000})], "usage": WIRE}, id="told"),
+    pytest.param({"choices": [choice(0, "stop", message={"content": '\\"' * 99000})], "usage": WIRE}, id="escaped"),
     pytest.param({"text": FAKE * 9000, "usage": WIRE, "words": [{"usage": WIRE | {"prompt_tokens": 5}}]}, id="text"),
     pytest.param({"usage": WIRE, "metadata": {"usage": {"prompt_tokens": 5}}, "text": LARGE}, id="nested, behind it"),
     pytest.param({"tools": [{"usage": {"prompt_tokens": 5}}] * 9000, "usage": WIRE}, id="nested, before it"),
@@ -51,7 +54,7 @@ ANSWERS: list[Any] = [
     pytest.param({"a": ["usage", {"b": "usage"}], "c": "usage", "usage": WIRE, "text": LARGE}, id="values"),
     pytest.param({"a": {"": [[[[{"x": LARGE}]]]]}, "choices": [], "usage": WIRE}, id="deep"),
     pytest.param(
-        {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": [LARGE], "usage": WIRE},
+        {"status": "incomplete", "incomplete_details": CUT, "output": [LARGE], "usage": WIRE},
         id="response",
     ),
     pytest.param({"text": LARGE}, id="none"),
@@ -119,8 +122,8 @@ ENDS = [
     ({"choices": [choice(1, "length"), choice(0, "stop")]}, {1: "length", 0: "stop"}, End.LENGTH),
     ({"choices": [choice(0, None)]}, {}, End.COMPLETED),
     ({"status": "completed", "incomplete_details": None}, {0: "completed"}, End.COMPLETED),
-    ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, {0: "content_filter"}, End.CONTENT_FILTER),
-    ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, {0: "max_output_tokens"}, End.LENGTH),
+    ({"status": "incomplete", "incomplete_details": FILTERED}, {0: "content_filter"}, End.CONTENT_FILTER),
+    ({"status": "incomplete", "incomplete_details": CUT}, {0: "max_output_tokens"}, End.LENGTH),
     ({"status": "failed", "error": {"code": "server_error"}}, {0: "failed"}, End.UPSTREAM_ERROR),
     ({"data": []}, {}, End.COMPLETED),
 ]
@@ -128,9 +131,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("answer", "reasons", "end"), ENDS)
 @pytest.mark.parametrize("filler", ["", LARGE])
-def test_an_answer_says_how_it_ended(
-    answer: dict[str, object], reasons: dict[int, str], end: End, filler: str
-) -> None:
+def test_an_answer_says_how_it_ended(answer: dict[str, object], reasons: dict[int, str], end: End, filler: str) -> None:
     said = read(json.dumps({"filler": filler, **answer}).encode(), 5000)
     assert said.finish_reasons == reasons
     assert said.end is end

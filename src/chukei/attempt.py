@@ -93,7 +93,7 @@ class Asking:
         deployment = lease.deployment
 
         def sent() -> None:
-            attempt.usage = replace(usage.estimate(call.size), output=output_of(call, lease.model))  # it may be made unseen
+            attempt.usage = replace(usage.estimate(call.size), output=output_of(call, lease.model))  # made unseen
 
         def answered(headers: Headers) -> None:
             attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))

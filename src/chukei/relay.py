@@ -8,8 +8,8 @@ A stream is in one of these states:
 
 In PREAMBLE nothing leaves: content filter results and the assistant's role are held until the first output, so that a
 failure up to there can still become a proper HTTP error (or another deployment's answer). From OUTPUT on, reads pass
-through as they are; only the few events that carry a marker are looked into. A chat is complete, too, where every choice
-has a finish reason and the HTTP body has ended as its framing says.
+through as they are; only the few events that carry a marker are looked into. A chat is complete, too, where every
+choice has a finish reason and the HTTP body has ended as its framing says.
 """
 
 import contextlib
@@ -50,8 +50,8 @@ LESSONS = 8
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
-# Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat in
-# later events what deltas have said.
+# Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat
+# in later events what deltas have said.
 _STRING = rb': ?"((?:[^"\\]++|\\.)*+)"'
 _CHAT_MADE = re.compile(rb'"(?:content|text|refusal|reasoning_content|arguments|name|transcript)"' + _STRING, re.DOTALL)
 _DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
@@ -59,7 +59,6 @@ _AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
 _INDEX = re.compile(rb'"index": ?([0-9]+)')
 AUDIO_BYTES = 256
 """A token of sound is about 50 ms, as Base64 3200 bytes; so many count as one byte of text, which errs upwards."""
-
 
 
 class State(IntEnum):
@@ -154,7 +153,7 @@ class Stream:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is generated: each choice that began has a finish reason, or a response its last item."""
+        """Whether nothing more is generated: each choice that began has a finish reason, or the last item has ended."""
         return self.state is State.FINISHED and self._begun <= self.finish_reasons.keys()
 
     @property
@@ -175,9 +174,10 @@ class Stream:
         return self._pass(self._framer.feed(data))
 
     def alike(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
-        """Return how many events a part of ``data`` is, if it is whole ones like those before it, and their text's bytes.
+        """Return how many events a part of ``data`` is, and how many bytes were generated in them.
 
-        Else there are none. They may leave; whoever lets them leave without ``feed`` adds to ``events`` and ``made``.
+        There are none if it is not whole ones like those before it. They may leave; whoever lets them leave without
+        ``feed`` adds to ``events`` and ``made``.
         """
         if self._shape is None or self._framer.pending:
             return 0, 0

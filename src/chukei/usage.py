@@ -69,8 +69,8 @@ def estimate(request_bytes: int, made_bytes: int = 0, events: int = 0) -> Usage:
     """Estimate what an answer has cost that was not counted.
 
     ``request_bytes`` is the size of the request's body, ``made_bytes`` that of the generated text which was relayed, in
-    so many ``events``. Each holds one token at least: so that is the larger of two lower bounds, which differ by a tenth
-    for English and Japanese (cl100k and o200k). Where nothing was seen the output is 0, which says nothing of it.
+    so many ``events``. Azure OpenAI sends at least one token in each, and several where it filters first; the larger of
+    the two counts. Where nothing was seen the output is 0, which says nothing of it.
     """
     output = max(events, math.ceil(made_bytes / BYTES_PER_TOKEN))
     return Usage(input=math.ceil(request_bytes / BYTES_PER_TOKEN), output=output, estimated=True)

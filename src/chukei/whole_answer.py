@@ -28,8 +28,15 @@ MOST_KEPT_BYTES = 256 * 1024
 LONGEST_STRING = 1024
 """Bytes of a string that is kept; a longer one is a text, not a name."""
 
-_DEPTHS = {b'"usage"': 9, b'"model"': 1, b'"service_tier"': 1, b'"status"': 1, b'"incomplete_details"': 2, b'"choices"': 3}
-"""The top-level members that matter, and how deep they are kept: 1 is a member's own value, 3 what is in its objects."""
+_DEPTHS = {
+    b'"usage"': 9,
+    b'"model"': 1,
+    b'"service_tier"': 1,
+    b'"status"': 1,
+    b'"incomplete_details"': 2,
+    b'"choices"': 3,
+}
+"""The top-level members that matter, and how deep they are kept: 1 is a string, 3 includes the objects of a list."""
 
 _WHITE = b" \t\r\n"
 _BODY = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tests.live.fault_scripts import LAST_CHUNK, Close, Hold, Receive, Reset, Script, Send, Stall, Step, chunk, head
-from tests.live.matrix_cells import CELLS, Cell, F, P, Phase, after_heartbeat, Unmarked
+from tests.live.matrix_cells import CELLS, Cell, F, P, Phase, Unmarked, after_heartbeat
 
 PROMPT = "planted-prompt-secret"
 COMPLETION = "planted-completion-secret"

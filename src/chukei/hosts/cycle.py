@@ -293,12 +293,15 @@ class Cycle:
             self._client.write(last)
         if self._unsent and not self._bodiless:
             raise RuntimeError("the answer is shorter than it said")
-        if not self._client.writable:  # until its client has taken the most of it, it is not over
-            await self._client.drained()
-            if self.gone:
-                return
+        if not self._client.writable and not await self._taken():
+            return
         self.complete = True
         self._client.answered(self)
+
+    async def _taken(self) -> bool:
+        """Wait until the client has taken most of the answer, which is not over before; return whether it has."""
+        await self._client.drained()
+        return not self.gone
 
     def _framed(self, data: bytes) -> bytes:
         """Return data as it goes over the wire, behind the head if that has not been sent yet."""
