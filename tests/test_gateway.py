@@ -598,8 +598,9 @@ async def test_what_a_model_was_counted_to_do_tells_whether_it_may_reason() -> N
     thought = USAGE.replace(b'_tokens":3}', b'_tokens":3,"completion_tokens_details":{"reasoning_tokens":2}}')
     broken: list[bytes | UpstreamError] = [ROLE, CONTENT, LOST]
     counted: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, USAGE, sse.DONE]
-    streams = [broken, counted, broken, [ROLE, CONTENT, FINISH, thought, sse.DONE], counted, broken]
-    bench = Bench(*map(FakeAnswer, streams))
+    reasoned: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, thought, sse.DONE]
+    streams = [broken, counted, broken, reasoned, counted, broken]
+    bench = Bench(*(FakeAnswer(reads) for reads in streams))
     seen = []
     for _ in streams:
         await bench.serve(FakeIncoming(BODY))

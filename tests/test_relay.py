@@ -167,6 +167,37 @@ def test_usage_beside_choices_stays() -> None:
     assert done.usage == Usage(input=4, output=5, reasoning=2)
 
 
+@pytest.mark.parametrize("strip_usage", [True, False])
+def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_usage: bool) -> None:
+    """Gateways on the way send it behind the finish with an empty delta (https://github.com/agentjido/req_llm/issues/781)."""
+    late = chunk(choices=[{"index": 0, "delta": {}}], usage={"prompt_tokens": 12, "completion_tokens": 7})
+    out, done = through([content("x"), finish("stop"), late], strip_usage=strip_usage)
+    assert out == content("x") + finish("stop") + late
+    assert done.usage == Usage(12, 7)
+
+
+def test_usage_in_every_chunk_counts_only_once_it_is_final() -> None:
+    """Some count so far (https://github.com/alfredapp/openai-workflow/pull/52); cut short, that is less than was made."""
+
+    def so_far(number: int, reason: str | None = None) -> bytes:
+        delta = {"content": "x" * 400}
+        usage = {"prompt_tokens": 9, "completion_tokens": number}
+        return chunk(choices=[{"index": 0, "delta": delta, "finish_reason": reason}], usage=usage)
+
+    _, cut = through([so_far(0), so_far(2)], proper=False)
+    assert (cut.usage, cut.made) == (None, 800)
+    for ending in ([so_far(5, "stop")], [so_far(3), so_far(5), sse.DONE]):
+        assert through([so_far(0), so_far(2), *ending], proper=False)[1].usage == Usage(9, 5)
+
+
+def test_a_finish_reason_that_is_empty_is_none() -> None:
+    """Some write it so in every chunk but the last (https://github.com/ollama/ollama/issues/4357)."""
+    events = [content("a").replace(b'"finish_reason":null', b'"finish_reason":""')] * 3
+    _, done = through(events)
+    assert (done.finish_reasons, done.complete, done.finished) == ({}, False, False)
+    assert through([*events, finish("stop")])[1].complete
+
+
 def test_null_usage_is_no_usage() -> None:
     out, done = through([content("x"), finish("stop"), sse.DONE], strip_usage=True)
     assert out == content("x") + finish("stop") + sse.DONE
@@ -464,6 +495,7 @@ def test_an_incomplete_response_says_why(reason: str, end: End) -> None:
     assert done.complete
     assert done.finish_reasons == {0: reason}
     assert done.end() is end
+    assert done.usage == Usage(7, 5, 0, 2), "it was billed all the same"
 
 
 def test_an_error_in_a_responses_stream_waits_for_its_terminal_event() -> None:

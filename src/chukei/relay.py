@@ -90,6 +90,7 @@ class Stream:
     __slots__ = (
         "_begun",
         "_cap",
+        "_counted",
         "_framer",
         "_held",
         "_indices",
@@ -99,6 +100,7 @@ class Stream:
         "_shape",
         "_skip_empty",
         "_strip_usage",
+        "_usage",
         "cause",
         "dialect",
         "events",
@@ -110,7 +112,6 @@ class Stream:
         "response_id",
         "service_tier",
         "state",
-        "usage",
     )
 
     def __init__(
@@ -138,7 +139,8 @@ class Stream:
         self.events = 0
         self.made = 0
         self.finish_reasons: dict[int, str] = {}
-        self.usage: Usage | None = None
+        self._usage: Usage | None = None
+        self._counted = False
         self.failure: bytes | None = None
         self.failed_first = False
         self.cause = b""
@@ -150,6 +152,11 @@ class Stream:
     def complete(self) -> bool:
         """Whether the upstream said that this is all."""
         return self.state is State.DONE
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the upstream has counted, once it is final: some count in every chunk, so far."""
+        return self._usage if self._counted or self.complete else None
 
     @property
     def finished(self) -> bool:
@@ -347,7 +354,8 @@ class Stream:
                 self.finish_reasons[choice.index] = choice.finish_reason
                 self.state = State.FINISHED
         if chunk.usage is not None:
-            self.usage = reported(chunk.usage) or self.usage
+            self._usage = reported(chunk.usage) or self._usage
+            self._counted = self.finished and self._usage is not None
             return not self._strip_usage or bool(chunk.choices)
         return not self._skip_empty or chunk.choices != []
 
@@ -364,7 +372,8 @@ class Stream:
             self._fail(b"null" if is_empty(event.error) else bytes(event.error))
             self.cause = self.cause or cause_of(event)
         usage = response.usage if response is not None else event.usage
-        self.usage = reported(usage) or self.usage
+        self._usage = reported(usage) or self._usage
+        self._counted = self._usage is not None
         if event.type == "response.output_item.done":
             self.state = State.FINISHED
         elif event.type == "response.output_item.added":
