@@ -169,7 +169,7 @@ def test_usage_beside_choices_stays() -> None:
 
 @pytest.mark.parametrize("strip_usage", [True, False])
 def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_usage: bool) -> None:
-    """Gateways on the way send it behind the finish with an empty delta (https://github.com/agentjido/req_llm/issues/781)."""
+    """It comes behind the finish with an empty delta (https://github.com/agentjido/req_llm/issues/781)."""
     late = chunk(choices=[{"index": 0, "delta": {}}], usage={"prompt_tokens": 12, "completion_tokens": 7})
     out, done = through([content("x"), finish("stop"), late], strip_usage=strip_usage)
     assert out == content("x") + finish("stop") + late
@@ -177,7 +177,7 @@ def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_u
 
 
 def test_usage_in_every_chunk_counts_only_once_it_is_final() -> None:
-    """Some count so far (https://github.com/alfredapp/openai-workflow/pull/52); cut short, that is less than was made."""
+    """Some count so far (https://github.com/alfredapp/openai-workflow/pull/52), which is too little for one cut short."""
 
     def so_far(number: int, reason: str | None = None) -> bytes:
         delta = {"content": "x" * 400}

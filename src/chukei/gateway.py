@@ -9,14 +9,14 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
 from chukei.admission import Admission
-from chukei.auth import ANONYMOUS, Gatekeeper
+from chukei.auth import ANONYMOUS, Gatekeeper, key_revoked
 from chukei.config import Settings
 from chukei.connect import Opened, error_of_event
 from chukei.cors import Cors
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # it is imported where it is configured
 logger = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 1.0
-"""How long the last words to a client may take when the relay is shutting down."""
+"""How long the last words to a client may take when the relay is shutting down, or its key was revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,13 @@ class Gateway:
         """End what still runs: streams get an error event, waiting clients a 503."""
         for exchange in list(self._live):
             exchange.stop(End.SERVER_SHUTDOWN)
+
+    def revoke(self, keys: Set[str]) -> None:
+        """End what still runs for keys that hold no longer."""
+        for exchange in list(self._live):
+            who = exchange.record.who
+            if who is not None and who.key_id in keys:
+                exchange.stop(End.REFUSED)
 
     async def settled(self) -> None:
         """Wait until what requests have used is on their accounts."""
@@ -268,8 +275,8 @@ class Gateway:
         if reason is None:
             raise asyncio.CancelledError
         exchange.resume()
-        if reason is End.SERVER_SHUTDOWN:
-            error = shutting_down()
+        if reason in (End.SERVER_SHUTDOWN, End.REFUSED):
+            error = shutting_down() if reason is End.SERVER_SHUTDOWN else key_revoked()
             try:
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await self._refuse(exchange, error, reply, incoming)
