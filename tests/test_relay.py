@@ -177,7 +177,7 @@ def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_u
 
 
 def test_usage_in_every_chunk_counts_only_once_it_is_final() -> None:
-    """Some count so far (https://github.com/alfredapp/openai-workflow/pull/52), which is too little for one cut short."""
+    """Some count so far (see https://github.com/alfredapp/openai-workflow/pull/52): too little for one cut short."""
 
     def so_far(number: int, reason: str | None = None) -> bytes:
         delta = {"content": "x" * 400}

@@ -27,7 +27,7 @@ async def test_an_answer_is_not_over_before_its_client_has_taken_it(http: str, l
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = Config(application, http=http, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
+    config = Config(application, http=http, ws="none", lifespan="off", log_config=None)
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await eventually(lambda: server.started)

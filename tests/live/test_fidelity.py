@@ -206,18 +206,20 @@ async def test_code_that_reads_the_first_choice_of_each_chunk_can_be_helped(usag
         path = tmp_path / "chukei.toml"
         path.write_text(TRIPPING.format(url=upstream.url))
         environment = clean_environment({"TEST_KEY": "upstream-secret-key"})
-        async with InProcessRelay(load(str(path), environment)) as relay:
-            async with AsyncAzureOpenAI(azure_endpoint=relay.url, api_key="x", api_version="2024-10-21") as client:
+        async with (
+            InProcessRelay(load(str(path), environment)) as relay,
+            AsyncAzureOpenAI(azure_endpoint=relay.url, api_key="x", api_version="2024-10-21") as client,
+        ):
 
-                async def text(model: str) -> str:
-                    more: Any = {"stream_options": {"include_usage": True}} if usage else {}
-                    chunks: Any = await client.chat.completions.create(
-                        model=model, messages=[{"role": "user", "content": "a"}], stream=True, **more
-                    )
-                    found = [event async for event in chunks]
-                    assert bool(usage) is (found[-1].usage is not None)
-                    return "".join(event.choices[0].delta.content or "" for event in found[: -1 if usage else None])
+            async def text(model: str) -> str:
+                more: Any = {"stream_options": {"include_usage": True}} if usage else {}
+                chunks: Any = await client.chat.completions.create(
+                    model=model, messages=[{"role": "user", "content": "a"}], stream=True, **more
+                )
+                found = [event async for event in chunks]
+                assert bool(usage) is (found[-1].usage is not None)
+                return "".join(event.choices[0].delta.content or "" for event in found[: -1 if usage else None])
 
-                assert await text("skipping") == "Hello"
-                with pytest.raises(IndexError):
-                    await text("plain")
+            assert await text("skipping") == "Hello"
+            with pytest.raises(IndexError):
+                await text("plain")
