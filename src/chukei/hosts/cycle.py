@@ -286,9 +286,7 @@ class Cycle:
             return
         if self.complete:
             raise RuntimeError("the answer is complete already")
-        last = self._framed(data)
-        if self._chunked:
-            last += b"0\r\n\r\n"
+        last = self._framed(data) + (b"0\r\n\r\n" if self._chunked else b"")
         if last:
             self._client.write(last)
         if self._unsent and not self._bodiless:
@@ -299,7 +297,7 @@ class Cycle:
         self._client.answered(self)
 
     async def _taken(self) -> bool:
-        """Wait until the client has taken most of the answer, which is not over before; return whether it has."""
+        """Wait until the client has taken most of the answer; return whether it has."""
         await self._client.drained()
         return not self.gone
 
