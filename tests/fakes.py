@@ -38,6 +38,7 @@ class FakeAnswer:
     ) -> None:
         self.status = status
         self.headers = EVENT_STREAM if headers is None else headers
+        self.until_close = False
         self.finished = False
         self.aborted = False
         self.silent = asyncio.Event()  # set when a reader waits for what never comes

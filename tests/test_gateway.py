@@ -22,6 +22,7 @@ from chukei import sse
 from chukei.admission import Admission
 from chukei.auth import Gatekeeper
 from chukei.config import Settings, load
+from chukei.deliver import SLICE_BYTES
 from chukei.errors import CallerError, UpstreamError
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
@@ -44,6 +45,11 @@ ROLE = b'data: {"choices":[{"delta":{"role":"assistant"},"finish_reason":null,"i
 CONTENT = b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":null,"index":0}]}\n\n'
 FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop","index":0}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}\n\n'
+PROMPT = len(BODY) // 4 + 1
+RESERVED = Amounts(PROMPT + 500)
+NAMED = ROLE.replace(b'{"choices"', b'{"model":"gpt-4o-2024-08-06","choices"')
+LONG = CONTENT.replace(b"hi", b"x" * 4000)
+REASONING = BODY[:-1] + b',"reasoning_effort":"low"}'
 LOST = UpstreamError("upstream_lost", "Gone.", end=End.UPSTREAM_LOST)
 ENVIRONMENT = {
     "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com",
@@ -158,6 +164,39 @@ async def test_a_whole_answer() -> None:
     assert (reply.status, reply.body, reply.finished) == (200, body, True)
     assert dict(reply.headers)[b"content-length"] == str(len(body)).encode()
     assert (record.end, record.stream, record.usage) == (End.COMPLETED, False, Usage(1, 2))
+
+
+async def test_a_whole_answer_that_did_not_end_well_says_so_on_the_record() -> None:
+    body = b'{"choices":[{"index":0,"finish_reason":"content_filter"}],"usage":{"prompt_tokens":1}}'
+    _, record = await Bench(FakeAnswer([body, b""], headers=JSON)).serve(FakeIncoming(WHOLE))
+    assert (record.end, record.finish_reasons) == (End.CONTENT_FILTER, {0: "content_filter"})
+
+
+async def test_usage_of_a_whole_answer_that_is_not_found_is_what_was_reserved() -> None:
+    for path, body, output in (
+        ("/v1/chat/completions", WHOLE[:-1] + b',"max_completion_tokens":700}', 700),
+        ("/v1/embeddings", b'{"input":"x"}', 0),
+    ):
+        _, record = await Bench(FakeAnswer([b'{"data":[]}', b""], headers=JSON)).serve(FakeIncoming(body, path=path))
+        assert record.usage == Usage(len(body) // 4 + 1, output, estimated=True)
+    speech = FakeAnswer([b"RIFF", b""], headers=[(b"content-type", b"audio/wav")])
+    _, record = await Bench(speech).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    assert record.usage is None, "it is not billed by tokens"
+
+
+async def test_a_part_of_a_whole_answer_leaves_before_the_next_one_comes() -> None:
+    answer = FakeAnswer([b"x" * (5 << 20)], headers=[(b"content-type", b"audio/mpeg"), (b"content-length", b"5242881")])
+    bench = Bench(answer)
+    reply, task = bench.start(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    async with asyncio.timeout(5):
+        await answer.silent.wait()
+    assert reply.body == b"x" * (5 << 20)
+    assert dict(reply.headers)[b"content-length"] == b"5242881", "so that its client can show progress"
+    assert max(map(len, reply.sent)) <= SLICE_BYTES, "the write limit is for so much"
+    answer.put(b"y")
+    answer.put(b"")
+    await task
+    assert reply.finished
 
 
 async def test_a_large_whole_answer_flows() -> None:
@@ -294,7 +333,6 @@ BREAKS = [
     pytest.param([CONTENT, LOST], CONTENT, End.TRUNCATED, id="between events"),
     pytest.param([CONTENT, b""], CONTENT, End.TRUNCATED, id="a clean end"),
     pytest.param([CONTENT, FINISH, LOST], CONTENT + FINISH, End.TRUNCATED_AFTER_FINISH, id="after the finish"),
-    pytest.param([CONTENT, FINISH, b""], CONTENT + FINISH, End.TRUNCATED_AFTER_FINISH, id="no [DONE]"),
 ]
 
 
@@ -315,6 +353,27 @@ async def test_a_break_after_output_is_an_error_event_and_never_done(
     assert (record.end, record.code, record.status) == (end, "stream_incomplete", 200)
     assert record.usage is not None
     assert record.usage.estimated
+
+
+@pytest.mark.parametrize("until_close", [False, True])
+async def test_a_finished_chat_is_complete_as_it_came_if_its_body_has_an_end_of_its_own(until_close: bool) -> None:
+    answer = FakeAnswer([ROLE + CONTENT, FINISH, b""])
+    answer.until_close = until_close
+    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    if until_close:
+        assert (record.end, record.code) == (End.TRUNCATED_AFTER_FINISH, "stream_incomplete")
+    else:
+        assert (reply.body, reply.finished) == (ROLE + CONTENT + FINISH, True)
+        assert (record.end, record.code, answer.finished) == (End.COMPLETED, None, True)
+    assert record.usage is not None
+    assert record.usage.estimated, "the usage that was asked for never came"
+
+
+async def test_the_simple_form_of_a_chat_without_done_ends_as_ever() -> None:
+    answer = FakeAnswer([ROLE + CONTENT, FINISH, USAGE, b""])
+    reply, record = await Bench(answer).serve(FakeIncoming(BODY, path="/api/chat-stream"))
+    assert reply.body.endswith(b'"completion_tokens":3,"total_tokens":12}}\n\n' + sse.DONE)
+    assert record.end is End.COMPLETED
 
 
 async def test_the_simple_form_and_other_apis_name_their_error_events() -> None:
@@ -447,7 +506,7 @@ async def test_a_client_that_leaves_while_nothing_has_come_yet_stops_the_upstrea
 
 
 async def test_a_client_that_leaves_in_mid_stream_stops_the_upstream_and_is_charged_for_what_it_got() -> None:
-    answer = FakeAnswer([CONTENT, CONTENT, CONTENT])
+    answer = FakeAnswer([NAMED, CONTENT, CONTENT, CONTENT])
     incoming, bench = FakeIncoming(BODY), Bench(answer)
     reply, task = bench.start(incoming)
     await answer.silent.wait()
@@ -456,7 +515,99 @@ async def test_a_client_that_leaves_in_mid_stream_stops_the_upstream_and_is_char
     assert answer.aborted
     assert reply.aborted
     assert bench.record.end is End.CLIENT_ABORTED
-    assert bench.record.usage == Usage(len(BODY) // 4, 3, estimated=True)
+    assert bench.record.usage == Usage(len(BODY) // 4 + 1, 3, estimated=True)
+
+
+TAIL = [USAGE, sse.DONE]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([ROLE, CONTENT, FINISH], TAIL, id="whole events"),
+        pytest.param([ROLE, CONTENT, FINISH + USAGE[:9]], [USAGE[9:]], id="in two"),
+        pytest.param([ROLE, CONTENT, FINISH], [USAGE, LOST], id="and then a break"),
+    ],
+)
+async def test_usage_is_awaited_for_a_client_that_leaves_when_all_has_been_generated(
+    before: list[bytes], after: list[bytes | UpstreamError]
+) -> None:
+    answer = FakeAnswer(before)
+    incoming, bench = FakeIncoming(BODY), Bench(answer)
+    reply, task = bench.start(incoming)
+    await answer.silent.wait()
+    answer.silent.clear()
+    incoming.leave()
+    await answer.silent.wait()  # it reads on
+    for read in after:
+        answer.put(read)
+    await task
+    assert bench.record.end is End.CLIENT_ABORTED
+    assert bench.record.usage == Usage(9, 3)
+    assert answer.finished is (after == TAIL)
+    assert USAGE not in reply.body
+
+
+async def test_usage_is_awaited_on_the_responses_api_too() -> None:
+    delta = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"hi"}\n\n'
+    item = b'event: response.output_item.done\ndata: {"type":"response.output_item.done"}\n\n'
+    last = b'event: response.completed\ndata: {"type":"response.completed","response":{"usage":{"input_tokens":7}}}\n\n'
+    answer = FakeAnswer([delta, item])
+    incoming, bench = FakeIncoming(b'{"input":"x","stream":true}', path="/v1/responses"), Bench(answer)
+    _, task = bench.start(incoming)
+    await answer.silent.wait()
+    incoming.leave()
+    answer.put(last)
+    await task
+    assert (bench.record.end, bench.record.usage) == (End.CLIENT_ABORTED, Usage(7))
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        pytest.param([ROLE, CONTENT], id="not finished"),
+        pytest.param([CONTENT, CONTENT.replace(b'"index":0', b'"index":1'), FINISH], id="one of two choices"),
+    ],
+)
+async def test_nothing_is_awaited_while_more_would_be_generated(reads: list[bytes]) -> None:
+    answer = FakeAnswer(reads)
+    incoming, bench = FakeIncoming(BODY), Bench(answer)
+    _, task = bench.start(incoming)
+    await answer.silent.wait()
+    answer.silent.clear()
+    incoming.leave()
+    await task
+    assert answer.aborted
+    assert not answer.silent.is_set()
+
+
+async def test_a_shutdown_awaits_no_usage() -> None:
+    answer = FakeAnswer([ROLE, CONTENT, FINISH])
+    bench = Bench(answer)
+    _, task = bench.start(FakeIncoming(BODY))
+    await answer.silent.wait()
+    answer.silent.clear()
+    bench.gateway.stop_all()
+    await task
+    assert bench.record.end is End.SERVER_SHUTDOWN
+    assert not answer.silent.is_set()
+
+
+async def test_what_a_model_was_counted_to_do_tells_whether_it_may_reason() -> None:
+    """A model of another name than Azure's families: at first it may, then it never did, then it once did."""
+    thought = USAGE.replace(b'_tokens":3}', b'_tokens":3,"completion_tokens_details":{"reasoning_tokens":2}}')
+    broken: list[bytes | UpstreamError] = [ROLE, CONTENT, LOST]
+    counted: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, USAGE, sse.DONE]
+    reasoned: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, thought, sse.DONE]
+    streams = [broken, counted, broken, reasoned, counted, broken]
+    bench = Bench(*(FakeAnswer(reads) for reads in streams))
+    seen = []
+    for _ in streams:
+        await bench.serve(FakeIncoming(BODY))
+        usage = bench.hook.records.pop().usage
+        assert usage is not None
+        seen.append(usage.output)
+    assert seen == [500, 3, 1, 3, 3, 500]
 
 
 async def test_a_client_that_leaves_during_a_whole_answer_stops_the_upstream() -> None:
@@ -667,8 +818,6 @@ async def test_who_answered_is_told_where_that_is_wanted(shown: bool) -> None:
 
 LIMITED = {"CHUKEI_GROUPS__EVERYBODY__LIMITS__TOKENS_PER_MINUTE": "100000"}
 HALF = b'data: {"choices":[{"delta":{"content":"hi'
-ESTIMATED = Amounts(len(BODY) // 4 + 1)
-"""What a stream has used that breaks after one event, before Azure has counted."""
 
 
 class Accounts(FakeQuota):
@@ -699,12 +848,16 @@ BAD_STATUS = b'{"error":{"message":"no"}}'
 # What the deployment does, and what the request has used then.
 OUTCOMES = [
     pytest.param(BODY, [ROLE, CONTENT, FINISH, USAGE + sse.DONE], End.COMPLETED, Amounts(12), id="counted"),
-    pytest.param(BODY, [CONTENT, FINISH, sse.DONE], End.COMPLETED, Amounts(len(BODY) // 4 + 2), id="not counted"),
-    pytest.param(BODY, [CONTENT, LOST], End.TRUNCATED, ESTIMATED, id="broken"),
-    pytest.param(BODY, [HALF, LOST], End.UPSTREAM_LOST, Amounts(len(BODY) // 4), id="broken before output"),
-    pytest.param(BODY, [CONTENT, b"data: " + b"x" * 5000], End.EVENT_TOO_LARGE, ESTIMATED, id="a giant event"),
-    pytest.param(BODY, [CONTENT], End.TIMEOUT, ESTIMATED, id="silence"),
-    pytest.param(BODY, [ROLE], End.TIMEOUT, Amounts(len(BODY) // 4), id="silence before output"),
+    pytest.param(BODY, [NAMED, CONTENT, FINISH, sse.DONE], End.COMPLETED, Amounts(PROMPT + 2), id="not counted"),
+    pytest.param(BODY, [NAMED, CONTENT * 9, LOST], End.TRUNCATED, Amounts(PROMPT + 9), id="broken"),
+    pytest.param(BODY, [NAMED, LONG, LOST], End.TRUNCATED, Amounts(PROMPT + 1000), id="broken, many tokens an event"),
+    pytest.param(REASONING, [NAMED, CONTENT, LOST], End.TRUNCATED, Amounts(PROMPT + 6 + 500), id="asked to reason"),
+    pytest.param(BODY, [ROLE, CONTENT, LOST], End.TRUNCATED, RESERVED, id="broken, and it may have reasoned"),
+    pytest.param(BODY, [ROLE, LONG, LOST], End.TRUNCATED, Amounts(PROMPT + 1000), id="more than was reserved"),
+    pytest.param(BODY, [HALF, LOST], End.UPSTREAM_LOST, RESERVED, id="broken before output"),
+    pytest.param(BODY, [CONTENT, b"data: " + b"x" * 5000], End.EVENT_TOO_LARGE, RESERVED, id="a giant event"),
+    pytest.param(BODY, [CONTENT], End.TIMEOUT, RESERVED, id="silence"),
+    pytest.param(BODY, [ROLE], End.TIMEOUT, RESERVED, id="silence before output"),
 ]
 
 

@@ -42,10 +42,12 @@ def stream(dialect: Dialect = Dialect.CHAT, *, strip_usage: bool = False, cap: i
     return Stream(dialect, strip_usage=strip_usage, cap=cap)
 
 
-def through(reads: list[bytes], dialect: Dialect = Dialect.CHAT, *, strip_usage: bool = False) -> tuple[bytes, Stream]:
+def through(
+    reads: list[bytes], dialect: Dialect = Dialect.CHAT, *, strip_usage: bool = False, proper: bool = True
+) -> tuple[bytes, Stream]:
     passing = stream(dialect, strip_usage=strip_usage)
     out = [passing.feed(read) for read in reads]
-    return b"".join([*out, passing.finish()]), passing
+    return b"".join([*out, passing.finish(proper=proper)]), passing
 
 
 def test_a_chat_stream_is_unchanged_at_every_split() -> None:
@@ -165,6 +167,37 @@ def test_usage_beside_choices_stays() -> None:
     assert done.usage == Usage(input=4, output=5, reasoning=2)
 
 
+@pytest.mark.parametrize("strip_usage", [True, False])
+def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_usage: bool) -> None:
+    """It comes behind the finish with an empty delta (https://github.com/agentjido/req_llm/issues/781)."""
+    late = chunk(choices=[{"index": 0, "delta": {}}], usage={"prompt_tokens": 12, "completion_tokens": 7})
+    out, done = through([content("x"), finish("stop"), late], strip_usage=strip_usage)
+    assert out == content("x") + finish("stop") + late
+    assert done.usage == Usage(12, 7)
+
+
+def test_usage_in_every_chunk_counts_only_once_it_is_final() -> None:
+    """Some count so far (see https://github.com/alfredapp/openai-workflow/pull/52): too little for one cut short."""
+
+    def so_far(number: int, reason: str | None = None) -> bytes:
+        delta = {"content": "x" * 400}
+        usage = {"prompt_tokens": 9, "completion_tokens": number}
+        return chunk(choices=[{"index": 0, "delta": delta, "finish_reason": reason}], usage=usage)
+
+    _, cut = through([so_far(0), so_far(2)], proper=False)
+    assert (cut.usage, cut.made) == (None, 800)
+    for ending in ([so_far(5, "stop")], [so_far(3), so_far(5), sse.DONE]):
+        assert through([so_far(0), so_far(2), *ending], proper=False)[1].usage == Usage(9, 5)
+
+
+def test_a_finish_reason_that_is_empty_is_none() -> None:
+    """Some write it so in every chunk but the last (https://github.com/ollama/ollama/issues/4357)."""
+    events = [content("a").replace(b'"finish_reason":null', b'"finish_reason":""')] * 3
+    _, done = through(events)
+    assert (done.finish_reasons, done.complete, done.finished) == ({}, False, False)
+    assert through([*events, finish("stop")])[1].complete
+
+
 def test_null_usage_is_no_usage() -> None:
     out, done = through([content("x"), finish("stop"), sse.DONE], strip_usage=True)
     assert out == content("x") + finish("stop") + sse.DONE
@@ -236,12 +269,164 @@ def test_nothing_leaves_after_done(tail: bytes) -> None:
     assert passing.finish() == b""
 
 
+@pytest.mark.parametrize("proper", [True, False])
 @pytest.mark.parametrize("seen", range(3, 7))
-def test_without_done_a_chat_stream_is_not_complete(seen: int) -> None:
-    out, done = through(PLAIN[:seen])
-    assert out == b"".join(PLAIN[:seen])
+def test_without_done_a_chat_is_complete_if_it_is_finished_and_its_body_ends_properly(seen: int, proper: bool) -> None:
+    for reads in (PLAIN[:seen], bytewise(b"".join(PLAIN[:seen]))):
+        out, done = through(reads, proper=proper)
+        assert out == b"".join(PLAIN[:seen]), "nothing is made up"
+        assert done.complete is (proper and seen >= 5)
+        assert done.ended is done.complete
+        assert done.finished is (seen >= 5 and not done.complete)
+
+
+TOOL = chunk(choices=[{"delta": {"tool_calls": [{"index": 3, "function": {"arguments": "{}"}}]}, "index": 0}])
+
+
+@pytest.mark.parametrize(
+    ("events", "complete"),
+    [
+        pytest.param([content("a"), content("b", 1), finish("stop")], False, id="one of two"),
+        pytest.param([content("a"), content("b", 1), finish("stop", 1)], False, id="the other of two"),
+        pytest.param([content("a"), content("b", 1), finish("stop", 1), finish("length")], True, id="both"),
+        pytest.param([content("a"), finish("stop"), content("b", 1)], False, id="one that began late"),
+        pytest.param([content("x", index % 2) for index in range(40)] + [finish("stop")], False, id="many turns"),
+        pytest.param([ROLE, ROLE.replace(b'"index":0', b'"index":7'), finish("stop")], False, id="a role alone"),
+        pytest.param([TOOL, finish("tool_calls")], True, id="a tool call has an index of its own"),
+        pytest.param([TOOL] * 9 + [TOOL, content("x", 3), finish("stop")], False, id="which a choice may have, too"),
+        pytest.param([chunk(choices=[{"text": "x", "index": 2}]), finish("stop", 2)], True, id="text completion"),
+        pytest.param([chunk(choices=[{"text": "x"}]), finish("stop")], True, id="without an index"),
+    ],
+)
+def test_every_choice_that_began_must_finish(events: list[bytes], complete: bool) -> None:
+    for reads in (events, [b"".join(events)], bytewise(b"".join(events))):
+        assert through(reads)[1].complete is complete
+
+
+def test_a_response_is_not_complete_without_its_terminal_event() -> None:
+    item = event("response.output_item.done", item={"type": "message"})
+    _, done = through([CREATED, DELTA, item], Dialect.RESPONSES)
     assert not done.complete
-    assert not done.ended
+    assert done.finished, "so that its usage is worth waiting for"
+    _, more = through([DELTA, item, event("response.output_item.added", item={}), DELTA], Dialect.RESPONSES)
+    assert not more.finished
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        b"data:[DONE]",
+        b"data: [DONE]\n",
+        b"data: [DONE]\r\n",
+        b"data:[DONE]\r\n\r\n",
+        b"data: [DONE] \n\n",
+        b"data:  [DONE]\n\n",
+        b"event: done\ndata: [DONE]",
+        b"id: 7\ndata:[DONE]\r\r",
+    ],
+)
+@pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.OPEN])
+def test_every_spelling_of_done_ends_a_stream_even_where_the_body_does_not(done: bytes, dialect: Dialect) -> None:
+    for reads in ([content("x"), done], bytewise(content("x") + done)):
+        out, passing = through(reads, dialect, proper=False)
+        assert passing.complete
+        ending = b"" if done.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) else b"\n\n"
+        assert out == content("x") + (done.rstrip(b"\r\n") + ending if ending else done)
+
+
+@pytest.mark.parametrize("text", [b"data: [DONE", b"[DONE]", b"event: [DONE]", b": [DONE]", b'data: "[DONE]"'])
+def test_what_merely_resembles_done_does_not(text: bytes) -> None:
+    assert not through([content("x"), text], proper=False)[1].complete
+    assert not through([content("x"), text + b"\n\n"], proper=False)[1].complete
+
+
+INVALID = b"\xff\xc3("
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+@pytest.mark.parametrize(
+    "event",
+    [
+        content("y").replace(b"y", INVALID),
+        finish("stop").replace(b"stop", INVALID),
+        b'data: {"error":{"message":"' + INVALID + b'"}}\n\n',
+        b'data: {"' + INVALID + b'":1,"usage":{"prompt_tokens":"' + INVALID + b'"}}\n\n',
+        b'data: {"type":"response.completed' + INVALID + b'","delta":"' + INVALID + b'"}\n\n',
+        b"data: " + INVALID + b" [DONE]\n\n",
+    ],
+)
+def test_invalid_utf_8_passes_as_it_is(event: bytes, dialect: Dialect) -> None:
+    for before in (b"", content("x"), content("x") * 2):
+        out, _ = through([before, event], dialect)
+        assert out == before + event
+
+
+# What is generated, for an estimate where no usage is reported.
+
+WEIGHED = [
+    pytest.param(content("ほし"), 6, id="content"),
+    pytest.param(chunk(choices=[{"delta": {"refusal": "no"}, "index": 0}]), 2, id="refusal"),
+    pytest.param(chunk(choices=[{"delta": {"reasoning_content": "hmm"}, "index": 0}]), 3, id="reasoning"),
+    pytest.param(TOOL, 2, id="arguments"),
+    pytest.param(chunk(choices=[{"text": "abc", "index": 0}]), 3, id="text completion"),
+    pytest.param(chunk(choices=[{"delta": {"content": "ab"}, "index": 0}], obfuscation="x" * 30), 2, id="obfuscated"),
+    pytest.param(finish("stop"), 0, id="finish"),
+    pytest.param(FILTER, 0, id="filter"),
+]
+
+
+@pytest.mark.parametrize(("one", "size"), WEIGHED)
+@pytest.mark.parametrize("lessons", [0, 8])
+def test_what_was_generated_is_weighed_without_what_surrounds_it(one: bytes, size: int, lessons: int) -> None:
+    for reads in ([content("x")] + [one] * 9, [content("x") + one * 9], bytewise(content("x") + one * 9)):
+        passing = Stream(Dialect.CHAT, strip_usage=False, cap=CAP, lessons=lessons)
+        for read in reads:
+            passing.feed(read)
+        assert passing.made == 1 + 9 * size
+
+
+def test_deltas_of_a_response_are_weighed_and_what_repeats_them_is_not() -> None:
+    pieces = [
+        event("response.reasoning_summary_text.delta", delta="hmm", sequence_number=3),
+        event("response.function_call_arguments.delta", delta="{}", obfuscation="z" * 20),
+        event("response.output_text.delta", delta="ab", sequence_number=12),
+        event("response.output_text.done", text="ab" * 100),
+        event("response.output_item.done", item={"content": [{"text": "ab" * 100}]}),
+    ]
+    for reads in (pieces, [b"".join(pieces)], bytewise(b"".join(pieces))):
+        assert through(reads, Dialect.RESPONSES)[1].made == 7
+
+
+# Chunks without choices.
+
+
+@pytest.mark.parametrize("strip_usage", [True, False])
+def test_chunks_without_choices_can_be_dropped_and_nothing_else_is(strip_usage: bool) -> None:
+    spaced = b'data: {"choices": [], "prompt_filter_results": []}\n\n'
+    mention = content('"choices":[]')
+    preamble = [FILTER, b": hello\n\n", ROLE]
+    events = [*preamble, content("Hel"), spaced, content("lo"), mention, finish("stop"), FILTER, USAGE]
+    kept = [each for each in events if each not in (FILTER, spaced) and not (strip_usage and each == USAGE)]
+    for reads in ([*events, sse.DONE], [b"".join(events) + sse.DONE], bytewise(b"".join(events) + sse.DONE)):
+        passing = Stream(Dialect.CHAT, strip_usage=strip_usage, skip_empty=True, cap=CAP)
+        out = b"".join(passing.feed(read) for read in reads)
+        assert out == b"".join(kept) + sse.DONE
+        assert passing.usage == Usage(input=9, output=3)
+        assert passing.complete
+
+
+@pytest.mark.parametrize(
+    ("dialect", "one"),
+    [
+        pytest.param(Dialect.CHAT, ERROR.replace(b'{"error"', b'{"choices":[],"error"'), id="error"),
+        pytest.param(Dialect.CHAT, chunk(choices=None, x={"choices": []}), id="nested"),
+        pytest.param(Dialect.RESPONSES, FILTER, id="responses"),
+        pytest.param(Dialect.OPEN, FILTER, id="open"),
+    ],
+)
+def test_what_is_no_chunk_without_choices_stays(dialect: Dialect, one: bytes) -> None:
+    passing = Stream(dialect, strip_usage=False, skip_empty=True, cap=CAP)
+    assert passing.feed(content("x") + one) == content("x") + one
 
 
 def test_a_stream_of_preamble_alone_gives_nothing() -> None:
@@ -310,6 +495,7 @@ def test_an_incomplete_response_says_why(reason: str, end: End) -> None:
     assert done.complete
     assert done.finish_reasons == {0: reason}
     assert done.end() is end
+    assert done.usage == Usage(7, 5, 0, 2), "it was billed all the same"
 
 
 def test_an_error_in_a_responses_stream_waits_for_its_terminal_event() -> None:

@@ -61,6 +61,7 @@ TESTED_BY_FOLDER = {
 LONG_MODULES = {
     "failover.py": "one request's search",
     "pool/health.py": "everything that becomes of a request at a deployment",
+    "relay.py": "the state machine of a stream, in one place",
 }
 MAX_LINES = 320
 

@@ -28,16 +28,16 @@ def shape_of(event: bytes) -> Shape:
 def test_only_the_text_may_differ(text: str) -> None:
     shape = shape_of(HIDDEN % (b"one", b"8A9Q"))
     event = HIDDEN % (text.encode(), b"zz")
-    assert shape.match(event, 0, len(event)) == (1, len(event))
-    assert shape.match(event * 3, 0, 3 * len(event)) == (3, 3 * len(event))
+    assert shape.match(event, 0, len(event)) == (1, len(event), len(text.encode()))
+    assert shape.match(event * 3, 0, 3 * len(event)) == (3, 3 * len(event), 3 * len(text.encode()))
 
 
 def test_typed_events_count_upwards() -> None:
     shape = shape_of(TYPED % (b"one", b"8A", b"9"))
     event = TYPED % (b" two", b"b", b"10")
-    assert shape.match(event * 2, 0, 2 * len(event)) == (2, 2 * len(event))
+    assert shape.match(event * 2, 0, 2 * len(event)) == (2, 2 * len(event), 2 * len(" two"))
     other = TYPED % (b" two", b"b", b'"x"')
-    assert shape.match(other, 0, len(other)) == (0, 0)
+    assert shape.match(other, 0, len(other)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_what_differs_in_anything_else_is_not_alike(other: bytes) -> None:
 
 def test_the_events_in_front_of_another_one_are_found() -> None:
     block = content("a") + content("b") + finish("stop")
-    assert shape_of(PLAIN).match(block, 0, len(block)) == (2, len(content("a") + content("b")))
+    assert shape_of(PLAIN).match(block, 0, len(block)) == (2, len(content("a") + content("b")), 2)
 
 
 @pytest.mark.parametrize("break_", [b"\n", b"\r", b"\n\n", b"\n\ndata: [DONE]\n\n", b"\r\rdata: [DONE]\r\rdata: "])
 def test_a_line_end_within_a_value_is_no_value(break_: bytes) -> None:
     """JSON writes it as an escape (RFC 8259 §7), so a raw one ends an event."""
     event = HIDDEN % (b"x" + break_ + b"y", b"8A")
-    assert shape_of(HIDDEN % (b"one", b"8A9Q")).match(event, 0, len(event)) == (0, 0)
+    assert shape_of(HIDDEN % (b"one", b"8A9Q")).match(event, 0, len(event)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -100,21 +100,21 @@ def test_a_stream_is_understood_alike_with_and_without(texts: list[str], end: by
         )
         out = [b"".join(stream.feed(read) for read in reads) for stream in (quick, slow)]
         assert out[0] == out[1]
-        assert quick.events == slow.events
+        assert (quick.events, quick.made) == (slow.events, slow.made)
         assert (quick.state, quick.finish_reasons, quick.failure) == (slow.state, slow.finish_reasons, slow.failure)
 
 
-def alike(stream: Stream, data: bytes) -> int:
+def alike(stream: Stream, data: bytes) -> tuple[int, int]:
     framed = b"%x\r\n%b\r\n" % (len(data), data)
     return stream.alike(framed, framed.index(b"\n") + 1, len(framed) - 2)
 
 
 def test_what_is_alike_need_not_be_fed() -> None:
     stream = Stream(Dialect.CHAT, strip_usage=True, cap=CAP)
-    assert alike(stream, content("a")) == 0
+    assert alike(stream, content("a")) == (0, 0)
     stream.feed(FILTER + ROLE + content("a"))
-    assert alike(stream, content("b") + content("c")) == 2
-    assert alike(stream, content("b")[:-1]) == 0
-    assert alike(stream, finish("stop")) == 0
+    assert alike(stream, content("b") + content("cc")) == (2, 3)
+    assert alike(stream, content("b")[:-1]) == (0, 0)
+    assert alike(stream, finish("stop")) == (0, 0)
     stream.feed(content("b")[:20])
-    assert alike(stream, content("c")) == 0
+    assert alike(stream, content("c")) == (0, 0)

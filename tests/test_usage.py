@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from chukei.usage import Usage, estimate, of_answer
+from chukei.usage import Usage, estimate
+from chukei.whole_answer import Said
 
 CHAT = {
     "prompt_tokens": 10,
@@ -31,14 +32,13 @@ SHAPES = [
     pytest.param(
         {"prompt_tokens": None, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(0, 2), id="null"
     ),
-    pytest.param({"prompt_tokens_details": {"cached_tokens": None}}, Usage(), id="null inside"),
-    pytest.param({}, Usage(), id="empty"),
+    pytest.param({"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": None}}, Usage(1), id="null inside"),
 ]
 
 
 @pytest.mark.parametrize(("wire", "usage"), SHAPES)
 def test_a_whole_answer_reports_usage(wire: object, usage: Usage) -> None:
-    assert of_answer(json.dumps({"id": "x", "usage": wire}).encode()) == usage
+    assert Said.of(json.dumps({"id": "x", "usage": wire}).encode()).usage == usage
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,17 @@ def test_a_whole_answer_reports_usage(wire: object, usage: Usage) -> None:
         b'{"id":1}',
         b'{"usage":null}',
         b'{"usage":[1]}',
+        b'{"usage":{}}',
+        b'{"usage":{"prompt_tokens":0,"completion_tokens":null,"total_tokens":0}}',
         b"[" * 10_000,
         b'{"usage":{"prompt_tokens":"9"}}',
     ],
 )
 def test_an_answer_without_usage_reports_none(body: bytes) -> None:
-    assert of_answer(body) is None
+    assert Said.of(body).usage is None
 
 
-def test_an_estimate_counts_bytes_and_events() -> None:
-    assert estimate(4000, 25) == Usage(1000, 25, estimated=True)
-    assert estimate(3, 0) == Usage(0, 0, estimated=True)
+def test_an_estimate_is_the_larger_of_bytes_and_events() -> None:
+    assert estimate(4000, 25, 3) == Usage(1000, 7, estimated=True)
+    assert estimate(4000, 25, 9) == Usage(1000, 9, estimated=True)
+    assert estimate(3) == Usage(1, 0, estimated=True)

@@ -7,9 +7,11 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from chukei.call import Call
 from chukei.errors import CallerError, RelayError, Unavailable, come_back
-from chukei.estimate import Estimator, cost_of
+from chukei.estimate import Estimator, cost_of, output_of
 from chukei.ids import new_id
 from chukei.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
@@ -43,6 +45,18 @@ class Admitted:
         self._model = model
         self._id = grant.id if grant is not None else None
         self.headers = _headers(grant.headroom) if grant is not None else []
+
+    def estimated(self, used: Usage, served: str | None) -> Usage:
+        """Return the usage of an answer that was not counted, from the estimate of what was relayed.
+
+        Its prompt is taken as it was reserved. All the output that was reserved is taken where nothing of it was seen,
+        or where the model, which Azure calls ``served``, may have reasoned unseen; never less than what was relayed.
+        """
+        estimator = self._admission.estimator
+        output = used.output
+        if not output or estimator.may_reason(self._call, self._model, served):
+            output = max(output, output_of(self._call, self._model))
+        return msgspec.structs.replace(used, input=estimator.prompt(self._call, self._model), output=output)
 
     def settle(self, used: Usage | None) -> int | None:
         """Correct the reservation to what was used, in the background; return what that cost, if the model has a price.

@@ -134,7 +134,10 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
         hooks=[*hooks, books],
         clock=clock,
     )
-    return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), door, books, board)
+    gateway = Gateway(settings, services)
+    if door.ring is not None:
+        door.ring.listen(gateway.revoke)
+    return Relay(gateway, pool, upstream, tuple(credentials.values()), door, books, board)
 
 
 def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin | None":

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from chukei import call as calls
 from chukei import usage
 from chukei.capabilities import Known
 from chukei.config import StreamSettings
 from chukei.connect import Opened, Waits, connect
 from chukei.errors import CallerError, UpstreamError
+from chukei.estimate import output_of
 from chukei.fields import Fields
 from chukei.model import Headers, header
 from chukei.pool import Lease, judge
@@ -94,7 +97,7 @@ class Asking:
         deployment, started = lease.deployment, self._clock()
 
         def sent() -> None:
-            attempt.usage = usage.estimate(call.size, 0)
+            attempt.usage = replace(usage.estimate(call.size), output=output_of(call, lease.model))  # made unseen
 
         def answered(headers: Headers) -> None:
             attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))

@@ -227,10 +227,13 @@ def _key_ended(flaw: Flaw | None) -> CallerError | None:
     if flaw is Flaw.EXPIRED:
         message = "The access key has expired; ask the relay's operator for a new one."
         return CallerError(401, "key_expired", message, type="authentication_error", headers=_CHALLENGE)
-    if flaw is Flaw.REVOKED:
-        message = "The access key was revoked; ask the relay's operator for a new one."
-        return CallerError(401, "key_revoked", message, type="authentication_error", headers=_CHALLENGE)
-    return None
+    return key_revoked() if flaw is Flaw.REVOKED else None
+
+
+def key_revoked() -> CallerError:
+    """Return the error for a key that was right, perhaps even when the request began."""
+    message = "The access key was revoked; ask the relay's operator for a new one."
+    return CallerError(401, "key_revoked", message, type="authentication_error", headers=_CHALLENGE)
 
 
 def _too_many(wait: float) -> CallerError:

@@ -36,7 +36,8 @@ class Call:
 class UpstreamRequest:
     """What goes to a deployment, in which ``version`` of its API.
 
-    ``strip_usage`` says that the usage event was the relay's wish, not the client's.
+    ``strip_usage`` says that the usage event was the relay's wish, not the client's; ``skip_empty_choices`` that chunks
+    without choices are not to reach it.
     """
 
     endpoint: str
@@ -45,6 +46,7 @@ class UpstreamRequest:
     headers: Headers
     body: bytes
     strip_usage: bool
+    skip_empty_choices: bool = False
 
 
 def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Call:
@@ -130,4 +132,6 @@ def write(
     if deployment.spillover is not None:
         headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))
     target = wire.target(deployment, name, call.operation, version)
-    return UpstreamRequest(deployment.endpoint, target, version, headers, raw, strip_usage)
+    return UpstreamRequest(
+        deployment.endpoint, target, version, headers, raw, strip_usage, skip_empty_choices=model.skip_empty_choices
+    )

@@ -185,8 +185,14 @@ class _Beginning:
     # Streams.
 
     async def _opened_stream(self, first: bytes) -> Opened:
-        strip = self._request.strip_usage
-        stream = Stream(self._operation.dialect, strip_usage=strip, cap=self._cap, blotter=self._blotter)
+        request = self._request
+        stream = Stream(
+            self._operation.dialect,
+            strip_usage=request.strip_usage,
+            skip_empty=request.skip_empty_choices,
+            cap=self._cap,
+            blotter=self._blotter,
+        )
         return Opened(self._answer, stream, await self._first_output(stream, first))
 
     async def _first_output(self, stream: Stream, data: bytes) -> bytes:
@@ -194,7 +200,7 @@ class _Beginning:
         while True:
             if not data and not self._ended:
                 data = await self._read()
-            first = stream.feed(data) if data else stream.finish()
+            first = stream.feed(data) if data else stream.finish(proper=not self._answer.until_close)
             data = b""
             if stream.failure is not None and stream.failed_first and _is_telling(stream):
                 raise error_of_event(stream.failure, self._blotter)

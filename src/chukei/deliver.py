@@ -5,20 +5,28 @@ reached, looks at when something last happened, and sleeps again for what is lef
 """
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 
 import msgspec
 
-from chukei import sse, usage, wire
+from chukei import sse, wire
 from chukei.config import StreamSettings
 from chukei.connect import Opened
 from chukei.errors import UpstreamError, event_too_large
 from chukei.exchange import Exchange
-from chukei.model import Dialect, End, Headers
+from chukei.model import End, Headers, header
 from chukei.plaintext import PlainText
 from chukei.ports import Answer, Reply
 from chukei.refusals import media_type
-from chukei.relay import State, Stream
+from chukei.relay import Stream
+from chukei.whole_answer import Reader, Said
+
+SLICE_BYTES = 64 * 1024
+"""How much of an answer is given to the client at once, so that one which takes a little all the time is not cut."""
+
+READ_ON_SECONDS = 1.0
+"""How long an upstream that has generated all may take to report usage after the client has left."""
 
 
 class Delivery:
@@ -45,7 +53,7 @@ class Delivery:
         self._last_read = now
         self._last_sent = now
         self._sending_since: float | None = None
-        self._broke_open = False
+        self._broke = False
         self._timer: asyncio.TimerHandle | None = None
         self._left_over = b""
         self._passed = 0  # bytes that left while the task slept
@@ -61,10 +69,33 @@ class Delivery:
             self._answer.divert(self)
         try:
             await self._pass(first)
+        except asyncio.CancelledError:
+            if self._exchange.deserted and self._stream.finished and self._stream.usage is None:
+                self._end_watch()
+                await self._read_on()
+            raise
         finally:
-            self._timer.cancel()
-            self._answer.divert(None)
+            self._end_watch()
             self._exchange.record.answer_bytes += self._passed
+
+    def _end_watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._answer.divert(None)
+
+    async def _read_on(self) -> None:
+        """Read without a client until usage is reported. All has been generated, so this costs nothing."""
+        self._exchange.resume()
+        stream = self._stream
+        with contextlib.suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(READ_ON_SECONDS):
+                while not (stream.ended or stream.overflowed):
+                    data = await self._answer.read()
+                    if data == b"":
+                        break
+                    stream.feed(data or b"")
+        if stream.complete:
+            self._answer.finish()
 
     async def _pass(self, out: bytes) -> None:
         stream = self._stream
@@ -85,8 +116,8 @@ class Delivery:
                     await self._wakened()
                 continue
             self._last_read = self._loop.time()
-            out += stream.feed(data) if data else stream.finish()
-            if not data and (self._broke_open or not stream.ended):
+            out += stream.feed(data) if data else stream.finish(proper=not (self._broke or self._answer.until_close))
+            if not data and not stream.ended:
                 await self._send(out)
                 raise self._incomplete()
         await self._finish(out)
@@ -99,10 +130,11 @@ class Delivery:
         """See the Taker port: what most of a stream is. The loop above stays asleep, whose waking costs as much."""
         stream = self._stream
         end = len(framed) - 2
-        events = stream.alike(framed, begin, end)
+        events, made = stream.alike(framed, begin, end)
         if not (events and self._reply.send_now(framed, begin)):
             return False
         stream.events += events
+        stream.made += made
         self._passed += end - begin
         self._last_read = self._last_sent = self._loop.time()
         return True
@@ -128,11 +160,11 @@ class Delivery:
         try:
             return await self._answer.read()
         except UpstreamError:
-            self._broke_open = self._stream.dialect is Dialect.OPEN  # there only a clean end of the body says it
+            self._broke = True
             return b""
 
     def _incomplete(self) -> UpstreamError:
-        finished = self._stream.state is State.FINISHED
+        finished = self._stream.finished
         return UpstreamError(
             "stream_incomplete",
             "The upstream broke off before its answer was complete.",
@@ -198,29 +230,30 @@ class Delivery:
 async def deliver_whole(
     exchange: Exchange, opened: Opened, reply: Reply, headers: Headers, settings: StreamSettings
 ) -> None:
-    """Pass on an answer that is no stream of events.
+    """Pass on an answer that is no stream of events, as it comes, and put on the record what it says of itself.
+
+    Where it reports no usage, that of the record stays the estimate which it is.
 
     Raises:
         UpstreamError: the upstream broke or fell silent before the end.
     """
-    record, answer, body = exchange.record, opened.answer, opened.first
-    down = wire.headers_down(answer.headers, limits=not exchange.own_limits)
-    record.usage = None
-    data = b"" if opened.whole else await _next_part(answer, settings.idle_seconds)
-    if data == b"":
-        record.usage = usage.of_answer(body) if body[:1] == b"{" else None
-        down.append((b"content-length", str(len(body)).encode()))
-    record.status = 200
-    await reply.start(200, [*down, *headers])
-    while data != b"":
-        record.answer_bytes += len(body)
-        await _in_time(exchange, reply.send(body), settings.write_seconds)
-        body = data or b""
-        data = await _next_part(answer, settings.idle_seconds)
-    record.answer_bytes += len(body)
-    await _in_time(exchange, reply.finish(body), settings.write_seconds)
+    record, answer, reader = exchange.record, opened.answer, Reader()
+    try:
+        await _pass_whole(exchange, opened, reply, headers, settings, reader)
+    except asyncio.CancelledError:
+        if exchange.deserted and reader.reads:  # a JSON answer has been generated before it is sent
+            exchange.resume()
+            with contextlib.suppress(UpstreamError, TimeoutError):
+                async with asyncio.timeout(READ_ON_SECONDS):
+                    while data := await answer.read():
+                        reader.feed(data)
+        raise
+    finally:
+        said = reader.said()
+        record.served_model, record.service_tier = said.model, said.service_tier
+        record.usage, record.finish_reasons = said.usage or record.usage, said.finish_reasons
+    record.end = said.end
     answer.finish()
-    record.end = End.COMPLETED
 
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -236,7 +269,7 @@ async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, set
         UpstreamError: the upstream broke or fell silent, or its answer cannot be an event.
     """
     record, answer = exchange.record, opened.answer
-    record.stream, record.usage = True, None
+    record.stream = True
     content_type = media_type(answer.headers)
     is_json = content_type.endswith(b"json")
     if not (is_json or content_type.startswith(b"text/")):
@@ -246,12 +279,14 @@ async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, set
     while not ended:
         data = await _next_part(answer, settings.idle_seconds)
         ended = data == b""
-        parts.append(data or b"")
+        parts.append(data)
         if sum(map(len, parts)) > MAX_EVENT_BYTES:
             raise event_too_large()
     body = b"".join(parts)
     if is_json:
-        record.usage = usage.of_answer(body)
+        said = Said.of(body)
+        record.usage, record.finish_reasons = said.usage or record.usage, said.finish_reasons
+        record.served_model, record.service_tier = said.model, said.service_tier
     else:
         body = msgspec.json.encode({"text": body.decode("utf-8", "replace")})
     event = sse.write(body.strip(b" \t\r\n"))
@@ -261,11 +296,41 @@ async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, set
     record.end = End.COMPLETED
 
 
-async def _next_part(answer: Answer, seconds: float) -> bytes | None:
-    """Read more of a long answer, for which the time that the whole may take is no measure."""
+async def _pass_whole(
+    exchange: Exchange, opened: Opened, reply: Reply, headers: Headers, settings: StreamSettings, reader: Reader
+) -> None:
+    answer, ended, data = opened.answer, opened.whole, opened.first
+    down = wire.headers_down(answer.headers, limits=not exchange.own_limits)
+    length = b"%d" % len(data) if ended else header(answer.headers, b"content-length")
+    if length is not None:
+        down.append((b"content-length", length))
+    exchange.record.status = 200
+    await reply.start(200, [*down, *headers])
+    reader.feed(data)
+    while not ended:
+        await _send_whole(exchange, reply, data, settings.write_seconds)
+        data = await _next_part(answer, settings.idle_seconds)
+        reader.feed(data)
+        ended = not data
+    await _send_whole(exchange, reply, data, settings.write_seconds, last=True)
+
+
+async def _send_whole(exchange: Exchange, reply: Reply, data: bytes, seconds: float, *, last: bool = False) -> None:
+    """Send a part in slices, each of which the client has to take in time."""
+    for begin in range(0, len(data) or 1, SLICE_BYTES):
+        part = data[begin : begin + SLICE_BYTES]
+        exchange.record.answer_bytes += len(part)
+        final = last and begin + SLICE_BYTES >= len(data)
+        await _in_time(exchange, reply.finish(part) if final else reply.send(part), seconds)
+
+
+async def _next_part(answer: Answer, seconds: float) -> bytes:
+    """Read more of an answer, for which the time that the whole may take is no measure; nothing at its end."""
     try:
         async with asyncio.timeout(seconds):
-            return await answer.read()
+            while (data := await answer.read()) is None:
+                pass
+            return data
     except TimeoutError:
         raise _silent(seconds) from None
 

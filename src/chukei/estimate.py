@@ -4,6 +4,7 @@ A prompt's tokens are its body's bytes times a ratio that begins at a quarter an
 model: code, Japanese and images differ by more than a factor of two, but a model's users are much alike day by day.
 """
 
+import re
 from typing import TypeGuard
 
 from chukei.call import Call
@@ -26,6 +27,8 @@ SMALLEST_LEARNT = 400
 """Bytes below which a body says little, being mostly JSON around the prompt."""
 
 
+_NEVER_REASONS = re.compile(r"gpt-[34]")  # gpt-35-turbo, gpt-4o, gpt-4.1
+_ASKS_TO_REASON = frozenset({"reasoning_effort", "reasoning"})
 _SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | {"n", "best_of"}
 
 
@@ -34,6 +37,7 @@ class Estimator:
 
     def __init__(self) -> None:
         self._ratios: dict[str, float] = {}
+        self._reasons: dict[str, bool] = {}  # whether a model was seen to reason
 
     def prompt(self, call: Call, model: Model) -> int:
         """Return the tokens that the prompt may have."""
@@ -46,10 +50,25 @@ class Estimator:
         cost = None if model.prices is None else cost_of(Usage(input=given, output=made), model.prices)
         return Amounts(given + made, cost or 0)
 
+    def may_reason(self, call: Call, model: Model, served: str | None) -> bool:
+        """Whether an answer may hold reasoning that its client does not see; ``served`` is what Azure calls its model.
+
+        It may not where that is of a family that never does, or where the model has been counted and never did.
+        """
+        if not call.operation.generates:
+            return False
+        if isinstance(call.body, Fields) and call.body.has_any(_ASKS_TO_REASON):
+            return True
+        return self._reasons.get(model.name, served is None or _NEVER_REASONS.match(served) is None)
+
     def learn(self, call: Call, model: Model, usage: Usage) -> None:
         """Take note of what was counted for a request. Only what the configuration names is learnt of, not what
         clients make up."""
-        if usage.estimated or not usage.input or call.size < SMALLEST_LEARNT:
+        if usage.estimated:
+            return
+        if call.operation.generates and usage.output and (model.name in self._reasons or len(self._reasons) < 1000):
+            self._reasons[model.name] = usage.reasoning > 0 or self._reasons.get(model.name, False)
+        if not usage.input or call.size < SMALLEST_LEARNT:
             return
         if model.name not in self._ratios and len(self._ratios) >= 1000:
             return

@@ -1,7 +1,10 @@
 """The few fields of the upstream's events that matter to the relay; the parser skips all others. Pure."""
 
+from collections.abc import Collection
+
 import msgspec
 
+from chukei.model import End
 from chukei.usage import WireUsage
 
 _SILENT = frozenset({b"null", b'""', b"[]", b"{}"})
@@ -20,14 +23,20 @@ class Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: WireUsage | None = None
     error: msgspec.Raw = msgspec.Raw()
+    model: str | None = None
+    service_tier: str | None = None
 
 
 class _IncompleteDetails(msgspec.Struct):
     reason: str | None = None
 
 
-class _Response(msgspec.Struct):
+class Response(msgspec.Struct):
+    """A response within an event."""
+
     id: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
     error: msgspec.Raw = msgspec.Raw()
     usage: WireUsage | None = None
     incomplete_details: _IncompleteDetails | None = None
@@ -38,7 +47,7 @@ class ResponseEvent(msgspec.Struct):
 
     type: str = ""
     code: str | None = None
-    response: _Response | None = None
+    response: Response | None = None
     error: msgspec.Raw = msgspec.Raw()
     usage: WireUsage | None = None
 
@@ -68,3 +77,12 @@ def is_chat_preamble(chunk: Chunk) -> bool:
             if key != "role" and bytes(value) not in _SILENT:
                 return False
     return True
+
+
+def end_of(reasons: Collection[str]) -> End:
+    """Return how a complete answer ended, from the finish reasons of its choices."""
+    if "content_filter" in reasons:
+        return End.CONTENT_FILTER
+    if "length" in reasons or "max_output_tokens" in reasons:
+        return End.LENGTH
+    return End.COMPLETED

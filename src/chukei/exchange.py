@@ -43,7 +43,12 @@ class Exchange:
         """Stop because nobody listens any more."""
         self.stop(End.CLIENT_ABORTED)
 
+    @property
+    def deserted(self) -> bool:
+        """Whether it was stopped because its client left, or takes no more."""
+        return self.stopped in (End.CLIENT_ABORTED, End.CLIENT_STALLED)
+
     def resume(self) -> None:
-        """Take the task out of its cancelling, to say goodbye to the client."""
+        """Take the task out of its cancelling, to bring to an end what is left to do."""
         if self._task is not None:
             self._task.uncancel()

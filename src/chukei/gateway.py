@@ -9,14 +9,14 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chukei import call as calls
 from chukei import intake, routes, sse, usage, wire
 from chukei.admission import Admission
-from chukei.auth import ANONYMOUS, Gatekeeper
+from chukei.auth import ANONYMOUS, Gatekeeper, key_revoked
 from chukei.config import Settings
 from chukei.connect import Opened
 from chukei.cors import Cors
@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # it is imported where it is configured
 logger = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 1.0
-"""How long the last words to a client may take when the relay is shutting down."""
+"""How long the last words to a client may take when the relay is shutting down, or its key was revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,13 @@ class Gateway:
         """End what still runs: streams get an error event, waiting clients a 503."""
         for exchange in list(self._live):
             exchange.stop(End.SERVER_SHUTDOWN)
+
+    def revoke(self, keys: Set[str]) -> None:
+        """End what still runs for keys that hold no longer."""
+        for exchange in list(self._live):
+            who = exchange.record.who
+            if who is not None and who.key_id in keys:
+                exchange.stop(End.REFUSED)
 
     async def settled(self) -> None:
         """Wait until what requests have used is on their accounts."""
@@ -173,6 +180,8 @@ class Gateway:
         try:
             await self._answer(exchange, call, model, policy, reply, headers)
         finally:
+            if record.usage is not None and record.usage.estimated:
+                record.usage = admitted.estimated(record.usage, record.served_model)
             record.cost = admitted.settle(record.usage)
 
     async def _answer(
@@ -210,6 +219,8 @@ class Gateway:
             return
         if stream is None:
             await deliver_whole(exchange, opened, reply, headers, self._settings.stream)
+            if not call.operation.counted and record.usage is not None and record.usage.estimated:
+                record.usage = None  # sound, pictures and plain text are not billed by tokens
             return
         record.stream = True
         record.first_token = exchange.elapsed
@@ -223,7 +234,8 @@ class Gateway:
             record.end = stream.end()
         finally:
             record.finish_reasons = stream.finish_reasons
-            record.usage = stream.usage or usage.estimate(call.size, stream.events)
+            record.served_model, record.service_tier = stream.model, stream.service_tier
+            record.usage = stream.usage or usage.estimate(call.size, stream.made, stream.events)
 
     # Ways out other than success.
 
@@ -267,8 +279,8 @@ class Gateway:
         if reason is None:
             raise asyncio.CancelledError
         exchange.resume()
-        if reason is End.SERVER_SHUTDOWN:
-            error = shutting_down()
+        if reason in (End.SERVER_SHUTDOWN, End.REFUSED):
+            error = shutting_down() if reason is End.SERVER_SHUTDOWN else key_revoked()
             try:
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await self._refuse(exchange, error, reply, incoming)

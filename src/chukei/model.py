@@ -39,8 +39,8 @@ class Operation:
 
     ``path`` is what follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations whose answers
     are generated text, so that parameters, caps and the system message apply. ``large_events`` marks those which put
-    whole images or sounds into one event. ``media`` are the types, or their beginnings, that an answer which is no
-    stream may have.
+    whole images or sounds into one event, ``counted`` those whose whole answers always report tokens. ``media`` are the
+    types, or their beginnings, that an answer which is no stream may have.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Operation:
     generates: bool = False
     large_events: bool = False
     media: tuple[bytes, ...] = (b"application/json",)
+    counted: bool = False
 
 
 class CallerKind(StrEnum):
@@ -165,6 +166,7 @@ class Model:
 
     ``first_token_seconds`` is how long its streams may give no sign of life, where that is not as for all.
     ``image_deployments`` are the deployments that its callers may name for images within responses.
+    ``skip_empty_choices`` keeps chunks without choices from clients that read ``choices[0]`` of each.
     """
 
     name: str
@@ -175,3 +177,4 @@ class Model:
     prices: Prices | None = None
     first_token_seconds: float | None = None
     image_deployments: tuple[str, ...] = ()
+    skip_empty_choices: bool = False

@@ -7,7 +7,7 @@ reader which follows WHATWG HTML §9.2 gets the text back exactly, with LF for e
 import msgspec
 
 from chukei import sse
-from chukei.usage import Usage
+from chukei.usage import DECODE_ERRORS, Usage
 
 
 class _Delta(msgspec.Struct):
@@ -39,7 +39,7 @@ class PlainText:
     def _event(self, data: bytes) -> bytes:
         try:
             chunk = msgspec.json.decode(data, type=_Chunk)
-        except (msgspec.DecodeError, RecursionError):
+        except DECODE_ERRORS:
             return b""
         deltas = (choice.delta for choice in chunk.choices or () if choice.index == 0)
         return self._text("".join(delta.content or delta.refusal or "" for delta in deltas if delta is not None))

@@ -16,12 +16,15 @@ Clock = Callable[[], float]
 class Answer(Protocol):
     """An upstream's answer whose status and headers have arrived.
 
+    ``until_close`` says that the end of its connection alone ends its body, which then cannot be told from a break.
+
     Whoever holds it must end it: ``finish`` when all that matters was read, ``abort`` otherwise. Both may be called
     more than once.
     """
 
     status: int
     headers: Headers
+    until_close: bool
 
     async def read(self) -> bytes | None:
         """Return all bytes that have arrived, waiting for the first; ``b""`` at the end; None when woken.
@@ -156,7 +159,7 @@ class Reply(Protocol):
         ...
 
     async def finish(self, data: bytes = b"") -> None:
-        """Send the last part and end the answer."""
+        """Send the last part and end the answer, when most of it has left this process."""
         ...
 
     def abort(self) -> None:

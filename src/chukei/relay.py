@@ -8,19 +8,22 @@ A stream is in one of these states:
 
 In PREAMBLE nothing leaves: content filter results and the assistant's role are held until the first output, so that a
 failure up to there can still become a proper HTTP error (or another deployment's answer). From OUTPUT on, reads pass
-through as they are; only the few events that carry a marker are looked into.
+through as they are; only the few events that carry a marker are looked into. A chat is complete, too, where every
+choice has a finish reason and the HTTP body has ended as its framing says.
 """
 
+import contextlib
+import re
 from enum import IntEnum
 
 import msgspec
 
 from chukei import sse
-from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty
+from chukei.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty
 from chukei.explanation import Blotter
 from chukei.model import Dialect, End
 from chukei.shape import Shape
-from chukei.usage import Usage
+from chukei.usage import DECODE_ERRORS, Usage, reported
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
@@ -32,7 +35,9 @@ _CHAT_MARKERS = (
     b"[DONE]",
     b'"error":',
 )
+_EMPTY_CHOICES = (b'"choices":[]', b'"choices": []')
 _RESPONSES_MARKERS = (
+    b"response.output_item.",
     b"response.completed",
     b"response.incomplete",
     b"response.failed",
@@ -46,6 +51,15 @@ LESSONS = 8
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+# Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat
+# in later events what deltas have said.
+_STRING = rb': ?"((?:[^"\\]++|\\.)*+)"'
+_CHAT_MADE = re.compile(rb'"(?:content|text|refusal|reasoning_content|arguments|name|transcript)"' + _STRING, re.DOTALL)
+_DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
+_AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
+_INDEX = re.compile(rb'"index": ?([0-9]+)')
+AUDIO_BYTES = 256
+"""A token of sound is about 50 ms, as Base64 3200 bytes; so many count as one byte of text, which errs upwards."""
 
 
 class State(IntEnum):
@@ -61,34 +75,45 @@ class Stream:
     """The state of one stream.
 
     ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
-    not. ``cap`` bounds one event, and all that is held back before the first output. ``lessons`` is how often the look
-    of events may be learnt; with none, every event is searched. ``blotter`` takes the relay's own credentials out of
-    the upstream's error events.
+    not. ``skip_empty`` removes chunks whose list of choices is empty, unless they report usage. ``cap`` bounds one
+    event, and all that is held back before the first output. ``lessons`` is how often the look of events may be learnt;
+    with none, every event is searched. ``blotter`` takes the relay's own credentials out of upstream error events.
+
+    ``events`` and ``made`` are for an estimate where no usage is reported: how many events were passed on, and how many
+    bytes of text, reasoning and arguments were in them.
 
     After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
     before it) and ``complete``. ``response_id`` is what the Responses API calls the answer; ``cause`` is
-    its error as an object, wherever that stood.
+    its error as an object, wherever that stood. ``model`` and ``service_tier`` are those that served it, as events say
+    that were looked into: the first ones and the last.
     """
 
     __slots__ = (
+        "_begun",
         "_blotter",
         "_cap",
+        "_counted",
         "_framer",
         "_held",
+        "_indices",
         "_lessons",
         "_markers",
         "_over",
         "_shape",
+        "_skip_empty",
         "_strip_usage",
+        "_usage",
         "cause",
         "dialect",
         "events",
         "failed_first",
         "failure",
         "finish_reasons",
+        "made",
+        "model",
         "response_id",
+        "service_tier",
         "state",
-        "usage",
     )
 
     def __init__(
@@ -97,12 +122,14 @@ class Stream:
         *,
         strip_usage: bool,
         cap: int,
+        skip_empty: bool = False,
         lessons: int = LESSONS,
         blotter: Blotter | None = None,
     ) -> None:
         self.dialect = dialect
         self._blotter = blotter
         self._strip_usage = strip_usage
+        self._skip_empty = skip_empty and dialect is Dialect.CHAT
         self._cap = cap
         self._framer = sse.Framer(cap)
         self._held = bytearray()
@@ -111,22 +138,40 @@ class Stream:
             Dialect.RESPONSES: _RESPONSES_MARKERS,
             Dialect.OPEN: _OPEN_MARKERS,
         }[dialect]
+        if self._skip_empty:
+            self._markers += _EMPTY_CHOICES
+        self._begun: set[int] = set()  # indices of choices
+        self._indices: set[bytes] = set()  # the same as they are written
         self.state = State.PREAMBLE
         self._over = False
         self._shape: Shape | None = None  # of the last event without a marker
         self._lessons = lessons
         self.events = 0
+        self.made = 0
         self.finish_reasons: dict[int, str] = {}
-        self.usage: Usage | None = None
+        self._usage: Usage | None = None
+        self._counted = False
         self.failure: bytes | None = None
         self.failed_first = False
         self.cause = b""
         self.response_id: str | None = None
+        self.model: str | None = None
+        self.service_tier: str | None = None
 
     @property
     def complete(self) -> bool:
         """Whether the upstream said that this is all."""
         return self.state is State.DONE
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the upstream has counted, once it is final: some count in every chunk, so far."""
+        return self._usage if self._counted or self.complete else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is generated: each choice that began has a finish reason, or the last item has ended."""
+        return self.state is State.FINISHED and self._begun <= self.finish_reasons.keys()
 
     @property
     def ended(self) -> bool:
@@ -145,39 +190,38 @@ class Stream:
         """Take one read and return what may leave now: whole events, unchanged, or ``b""``."""
         return self._pass(self._framer.feed(data))
 
-    def alike(self, data: bytes, begin: int, end: int) -> int:
-        """Return how many events a part of ``data`` is, if it is whole ones like those before it, else 0.
+    def alike(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
+        """Return how many events a part of ``data`` is, and how many bytes were generated in them.
 
-        They may leave; whoever lets them leave without ``feed`` adds them to ``events``.
+        There are none if it is not whole ones like those before it. They may leave; whoever lets them leave without
+        ``feed`` adds to ``events`` and ``made``.
         """
         if self._shape is None or self._framer.pending:
-            return 0
-        events, whole = self._shape.match(data, begin, end)
-        return events if whole == end else 0
+            return 0, 0
+        events, whole, made = self._shape.match(data, begin, end)
+        return (events, made) if whole == end else (0, 0)
 
-    def finish(self) -> bytes:
+    def finish(self, *, proper: bool = True) -> bytes:
         """Take the end of the upstream's body; return what it completes. An unfinished event is dropped.
 
-        Afterwards ``complete`` tells whether this was an end or a break.
+        ``proper`` says that the body ended as its framing says: not by a break, nor by the end of a connection that
+        alone delimits it. Afterwards ``complete`` tells whether this was an end.
         """
         self._over = True
         out = self._pass(self._framer.finish())
-        if self.dialect is Dialect.OPEN and self.failure is None:
+        if not proper or self.failure is not None:
+            return out
+        if self.dialect is Dialect.OPEN:
             out = bytes(self._held) + out
             self._held.clear()
+            self.state = State.DONE
+        elif self.dialect is Dialect.CHAT and self.finished:
             self.state = State.DONE
         return out
 
     def end(self) -> End:
         """Return the reason for which a complete stream ended."""
-        reasons = self.finish_reasons.values()
-        if self.failure is not None:
-            return End.UPSTREAM_ERROR
-        if "content_filter" in reasons:
-            return End.CONTENT_FILTER
-        if "length" in reasons or "max_output_tokens" in reasons:
-            return End.LENGTH
-        return End.COMPLETED
+        return End.UPSTREAM_ERROR if self.failure is not None else end_of(self.finish_reasons.values())
 
     def _pass(self, block: bytes) -> bytes:
         if not block:
@@ -197,8 +241,9 @@ class Stream:
         at, end = 0, len(block)
         while at < end:
             if self._shape is not None:
-                events, at = self._shape.match(block, at, end)
+                events, at, made = self._shape.match(block, at, end)
                 self.events += events
+                self.made += made
             if at == end or not self._lessons:
                 break
             event = sse.first(block, at)
@@ -206,7 +251,7 @@ class Stream:
                 break
             self._lessons -= 1
             self._shape = Shape.of(event)
-            self.events += _count(event)
+            self._count(event)
             at += len(event)
         return at
 
@@ -214,8 +259,36 @@ class Stream:
         """Search events for what matters."""
         if self._is_marked(block):
             return self._pass_marked(block)
-        self.events += _count(block)
+        self._count(block)
         return block
+
+    def _count(self, block: bytes) -> None:
+        """Count events without a marker whose lines end with LF, what was generated, and choices that began."""
+        self.events += block.count(b"\ndata:") + block.startswith(b"data:")
+        self._weigh(block)
+        if self.dialect is Dialect.CHAT and not self._indices.issuperset(_INDEX.findall(block) or (b"0",)):
+            for event in sse.split(block):
+                with contextlib.suppress(*DECODE_ERRORS):  # what is not understood begins nothing
+                    self._note_source(msgspec.json.decode(sse.data_of(event), type=Chunk))
+
+    def _weigh(self, block: bytes) -> None:
+        """Add what was generated in a block."""
+        if self.dialect is not Dialect.CHAT:
+            self.made += sum(map(len, _DELTA_MADE.findall(block)))
+            return
+        self.made += sum(map(len, _CHAT_MADE.findall(block)))
+        if b'"audio":' in block:
+            self.made += sum(map(len, _AUDIO_MADE.findall(block))) // AUDIO_BYTES
+
+    def _note_source(self, source: Chunk | Response | None) -> None:
+        """Note which model served the answer, and which choices have begun."""
+        if source is not None:
+            self.model = source.model or self.model
+            self.service_tier = source.service_tier or self.service_tier
+            if isinstance(source, Chunk):
+                for choice in source.choices or ():
+                    self._begun.add(choice.index)
+                    self._indices.add(b"%d" % choice.index)
 
     def _is_marked(self, block: bytes) -> bool:
         return any(map(block.__contains__, self._markers))
@@ -229,13 +302,15 @@ class Stream:
                 held = bytes(self._held)
                 self._held.clear()
                 return held + self._pass(block[start:])
-            self._held += event
+            if not (self._skip_empty and _is_without_choices(event)):
+                self._held += event
             start += len(event)
         return b""
 
     def _pass_marked(self, block: bytes) -> bytes:
         """Look into each event of a block in which some event matters. What follows may look like any of them."""
         self._shape = None
+        self._weigh(block)
         keep = []
         for event in sse.split(block):
             if self._note(event):
@@ -250,20 +325,23 @@ class Stream:
             return True
         try:
             if self.dialect is Dialect.CHAT:
-                return is_chat_preamble(msgspec.json.decode(data, type=Chunk))
+                chunk = msgspec.json.decode(data, type=Chunk)
+                self._note_source(chunk)
+                return is_chat_preamble(chunk)
             if self.dialect is Dialect.RESPONSES:
                 said = msgspec.json.decode(data, type=ResponseEvent)
+                self._note_source(said.response)
                 if said.response is not None and said.response.id is not None:
                     self.response_id = said.response.id
                 return said.type in _RESPONSES_PREAMBLE
-        except (msgspec.DecodeError, RecursionError):
+        except DECODE_ERRORS:
             return False  # not ours to judge: it passes as it is
         return False
 
     def _note(self, event: bytes) -> bool:
         """Learn what an event says of the stream's state; return whether it may leave."""
         data = sse.data_of(event)
-        if data == b"[DONE]":
+        if sse.is_done(data):
             self.state = State.DONE
             return True
         if data:
@@ -272,7 +350,7 @@ class Stream:
             if self.dialect is Dialect.CHAT:
                 return self._note_chunk(msgspec.json.decode(data, type=Chunk))
             self._note_response(msgspec.json.decode(data, type=ResponseEvent))
-        except (msgspec.DecodeError, RecursionError):
+        except DECODE_ERRORS:
             pass  # a comment, or bytes that are not ours to judge
         return True
 
@@ -280,15 +358,16 @@ class Stream:
         if not is_empty(chunk.error):
             self._fail(bytes(chunk.error))
             return True
+        self._note_source(chunk)
         for choice in chunk.choices or ():
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
                 self.state = State.FINISHED
         if chunk.usage is not None:
-            self.usage = chunk.usage.counted()
-            if self._strip_usage and not chunk.choices:
-                return False
-        return True
+            self._usage = reported(chunk.usage) or self._usage
+            self._counted = self.finished and self._usage is not None
+            return not self._strip_usage or bool(chunk.choices)
+        return not self._skip_empty or chunk.choices != []
 
     def _fail(self, error: bytes) -> None:
         """Keep the first error; whether output came before it decides what it can still become."""
@@ -298,12 +377,17 @@ class Stream:
 
     def _note_response(self, event: ResponseEvent) -> None:
         response = event.response
+        self._note_source(response)
         if event.type == "error" or event.type == "response.failed" or not is_empty(event.error):
             self._fail(b"null" if is_empty(event.error) else bytes(event.error))
             self.cause = self.cause or cause_of(event)
         usage = response.usage if response is not None else event.usage
-        if usage is not None:
-            self.usage = usage.counted()
+        self._usage = reported(usage) or self._usage
+        self._counted = self._usage is not None
+        if event.type == "response.output_item.done":
+            self.state = State.FINISHED
+        elif event.type == "response.output_item.added":
+            self.state = State.OUTPUT
         if event.type not in _RESPONSES_TERMINAL:
             return
         self.state = State.DONE
@@ -313,6 +397,9 @@ class Stream:
         self.finish_reasons[0] = reason
 
 
-def _count(block: bytes) -> int:
-    """Return how many events with data a block of whole events holds, if their lines end with LF."""
-    return block.count(b"\ndata:") + block.startswith(b"data:")
+def _is_without_choices(preamble: bytes) -> bool:
+    """Whether an event of the preamble is a chunk whose list of choices is empty."""
+    try:
+        return msgspec.json.decode(sse.data_of(preamble), type=Chunk).choices == []
+    except DECODE_ERRORS:
+        return False  # a comment

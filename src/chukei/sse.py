@@ -70,15 +70,13 @@ class Framer:
         """Return what is complete now that no byte follows; drop and forget an unfinished rest.
 
         Two endings need the knowledge that the stream is over: a last line end that is a lone CR, and a
-        ``data: [DONE]`` whose blank line never came (it says all there is to say, so it is completed).
+        ``data: [DONE]`` whose blank line never came (it says all there is to say, so it is added).
         """
         rest = bytes(self.pending)
         self.pending.clear()
         if _BOUNDARY_AT_END.search(rest):
             return rest
-        if rest.rstrip(b"\r\n") == b"data: [DONE]":
-            return DONE
-        return b""
+        return rest.rstrip(b"\r\n") + b"\n\n" if is_done(data_of(rest)) else b""
 
 
 def _boundary(data: bytearray, scan_from: int) -> int:
@@ -133,6 +131,11 @@ def data_of(event: bytes) -> bytes:
         elif line == b"data":
             lines.append(b"")
     return b"\n".join(lines)
+
+
+def is_done(data: bytes) -> bool:
+    """Whether an event's data is what ends a stream; OpenAI's clients look at how it begins, as no JSON does."""
+    return data.lstrip().startswith(b"[DONE]")
 
 
 def write(data: str | bytes, event: str | None = None) -> bytes:

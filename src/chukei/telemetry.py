@@ -28,7 +28,7 @@ class RequestRecord:
     """One request, filled in along its path. Durations are seconds since the request's head had arrived.
 
     ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
-    holds every one in order.
+    holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them.
     """
 
     request_id: str
@@ -44,6 +44,8 @@ class RequestRecord:
     code: str | None = None
     finish_reasons: dict[int, str] = field(default_factory=dict)
     usage: Usage | None = None
+    served_model: str | None = None
+    service_tier: str | None = None
     cost: int | None = None  # in micro-units
     first_token: float | None = None
     duration: float = 0.0

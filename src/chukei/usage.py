@@ -5,6 +5,8 @@ Shapes: chat and text completions report ``prompt_tokens``/``completion_tokens``
 skipped, a field that is missing or null counts as zero; counts that are not whole numbers are no report at all.
 """
 
+import math
+
 import msgspec
 
 DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
@@ -57,23 +59,18 @@ class WireUsage(msgspec.Struct):
         )
 
 
-class _Answer(msgspec.Struct):
-    usage: WireUsage | None = None
+def reported(wire: WireUsage | None) -> Usage | None:
+    """Return what a ``usage`` object reports; None where there is none, or no count in it."""
+    usage = wire.counted() if wire is not None else None
+    return usage if usage is not None and (usage.input or usage.output) else None
 
 
-def of_answer(body: bytes) -> Usage | None:
-    """Return the usage that a whole JSON answer reports, or None where it reports none."""
-    try:
-        answer = msgspec.json.decode(body, type=_Answer)
-    except DECODE_ERRORS:
-        return None
-    return answer.usage.counted() if answer.usage else None
+def estimate(request_bytes: int, made_bytes: int = 0, events: int = 0) -> Usage:
+    """Estimate what an answer has cost that was not counted.
 
-
-def estimate(request_bytes: int, events: int) -> Usage:
-    """Estimate what a stream cut short has cost.
-
-    ``request_bytes`` is the size of the request's body; ``events`` the number of output events relayed. Azure OpenAI
-    sends about one token in each event.
+    ``request_bytes`` is the size of the request's body, ``made_bytes`` that of the generated text which was relayed, in
+    so many ``events``. Azure OpenAI sends at least one token in each, and several where it filters first; the larger of
+    the two counts. Where nothing was seen the output is 0, which says nothing of it.
     """
-    return Usage(input=request_bytes // BYTES_PER_TOKEN, output=events, estimated=True)
+    output = max(events, math.ceil(made_bytes / BYTES_PER_TOKEN))
+    return Usage(input=math.ceil(request_bytes / BYTES_PER_TOKEN), output=output, estimated=True)

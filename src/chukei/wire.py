@@ -18,15 +18,15 @@ _MULTIPART = (Shape.MULTIPART,)
 _TEXTS = (b"application/json", b"text/", b"application/x-subrip")
 _SOUNDS = (b"audio/", b"video/", b"application/octet-stream", b"binary/octet-stream")
 
-CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True)
-RESPONSES = Operation("responses", "responses", Dialect.RESPONSES, generates=True, large_events=True)
+CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True, counted=True)
+RESPONSES = Operation("responses", "responses", Dialect.RESPONSES, generates=True, large_events=True, counted=True)
 OPERATIONS: dict[str, Operation] = {
     operation.path: operation
     for operation in (
         CHAT,
         RESPONSES,
-        Operation("completions", "completions", Dialect.CHAT, generates=True),
-        Operation("embeddings", "embeddings", Dialect.OPEN),
+        Operation("completions", "completions", Dialect.CHAT, generates=True, counted=True),
+        Operation("embeddings", "embeddings", Dialect.OPEN, counted=True),
         Operation("image_generation", "images/generations", Dialect.OPEN, large_events=True),
         Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True),
         Operation("transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART, media=_TEXTS),

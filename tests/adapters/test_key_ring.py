@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -93,6 +93,24 @@ async def test_what_another_process_makes_and_ends_is_heard_of() -> None:
         del database.rows["id-one"]
         await reads(database)
         assert await ring.find("id-one") is None
+
+
+async def test_a_revocation_is_told_once_and_nothing_else_is() -> None:
+    told: list[Set[str]] = []
+    ended = replace(KEY, id="ended-before", revoked=THEN)
+    database = FakeDatabase(KEY, ended, replace(KEY, id="id-two"), replace(KEY, id="id-three"))
+    async with ring_of(database) as ring:
+        ring.listen(told.append)
+        await ring.find("id-one")
+        del database.rows["id-three"]  # as in a copy that lags
+        await database.end_key("id-two", expires=THEN, revoked=None)
+        await database.end_key("id-one", expires=None, revoked=THEN)
+        await reads(database)
+        database.rows["id-one"] = KEY
+        await reads(database)
+        await database.end_key("id-one", expires=None, revoked=THEN)
+        await reads(database)
+    assert told == [{"id-one"}]
 
 
 async def test_a_revocation_that_the_database_forgets_stays() -> None:

@@ -82,11 +82,16 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmarked:
+    """The complete answer as it came, without [DONE]; the simple form ends as ever."""
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """Nothing: it left itself."""
 
 
-Sees = Refused | Broken | Forwarded | Whole | Left
+Sees = Refused | Broken | Forwarded | Whole | Unmarked | Left
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,7 @@ CELLS = (
 
     Cell(P.FINISHED,   F.RESET,       Broken("stream_incomplete"),              E.TRUNCATED_AFTER_FINISH, T.ESTIMATED),
     Cell(P.FINISHED,   F.CLOSE,       Broken("stream_incomplete"),              E.TRUNCATED_AFTER_FINISH, T.ESTIMATED),
-    Cell(P.FINISHED,   F.CLEAN_END,   Broken("stream_incomplete"),              E.TRUNCATED_AFTER_FINISH, T.ESTIMATED),
+    Cell(P.FINISHED,   F.CLEAN_END,   Unmarked(),                               E.COMPLETED,              T.ESTIMATED),
     Cell(P.FINISHED,   F.STALL,       Broken("upstream_timeout"),               E.TIMEOUT,                T.ESTIMATED),
     Cell(P.FINISHED,   F.BAD_CHUNK,   Broken("stream_incomplete"),              E.TRUNCATED_AFTER_FINISH, T.ESTIMATED),
     Cell(P.FINISHED,   F.ERROR_EVENT, Forwarded(),                              E.UPSTREAM_ERROR,         T.ESTIMATED),
@@ -194,7 +199,7 @@ CELLS = (
     Cell(P.FINISHED,   F.SHUTDOWN,    Broken("server_shutdown"),                E.SERVER_SHUTDOWN,        T.ESTIMATED),
 
     Cell(P.COUNTED,    F.RESET,       Broken("stream_incomplete"),              E.TRUNCATED_AFTER_FINISH, T.EXACT),
-    Cell(P.COUNTED,    F.CLEAN_END,   Broken("stream_incomplete"),              E.TRUNCATED_AFTER_FINISH, T.EXACT),
+    Cell(P.COUNTED,    F.CLEAN_END,   Unmarked(),                               E.COMPLETED,              T.EXACT),
     Cell(P.COUNTED,    F.STALL,       Broken("upstream_timeout"),               E.TIMEOUT,                T.EXACT),
     Cell(P.COUNTED,    F.ABORT,       Left(),                                   E.CLIENT_ABORTED,         T.EXACT),
 

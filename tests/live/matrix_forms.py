@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tests.live.fault_scripts import LAST_CHUNK, Close, Hold, Receive, Reset, Script, Send, Stall, Step, chunk, head
-from tests.live.matrix_cells import CELLS, Cell, F, P, Phase, after_heartbeat
+from tests.live.matrix_cells import CELLS, Cell, F, P, Phase, Unmarked, after_heartbeat
 
 PROMPT = "planted-prompt-secret"
 COMPLETION = "planted-completion-secret"
@@ -146,7 +146,8 @@ def script_of(form: Form, cell: Cell) -> Script:
         garbage = Send(b"HTTP/1.1 400 This is no TLS\r\n\r\n")
         return [Receive(), Hold(), garbage if cell.fault is F.BAD_CHUNK else _fault(form, cell), Stall()]
     script = [*_so_far(form, cell.phase), Hold(), *_strike(form, cell)]
-    return script if cell.fault is F.ERROR_EVENT else [*script, Stall()]
+    ends = cell.fault is F.ERROR_EVENT or isinstance(cell.sees, Unmarked)
+    return script if ends else [*script, Stall()]
 
 
 def _so_far(form: Form, phase: Phase) -> Iterator[Step]:

@@ -17,6 +17,7 @@ from tests.live.raw_client import RawClient
 
 from chukei.model import End
 from chukei.pool.member import Status
+from chukei.usage import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -46,8 +47,10 @@ FAULTS: dict[str, tuple[Step, str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    ("phase", "fault"),
+    [(phase, fault) for phase in PHASES for fault in FAULTS if (phase, fault) != ("after-the-finish", "clean-end")],
+)
 async def test_a_failure_after_output_is_an_event_and_nobody_else_is_asked(
     phase: str, fault: str, bench: Bench
 ) -> None:
@@ -77,6 +80,37 @@ async def test_a_failure_after_output_is_an_event_and_nobody_else_is_asked(
         assert record.end is not End.COMPLETED
         known = deployments(relay)["a"]
         assert (known.left_out_for, known.last_error, known.failed) == (1, code, 1)
+
+
+@pytest.mark.parametrize("ask", [CHAT, SIMPLE], ids=lambda ask: str(ask.name))
+@pytest.mark.parametrize("tail", [b"", b"data:[DONE]", b"data: [DONE]\r\n"])
+async def test_a_finished_answer_whose_body_ends_properly_is_complete(tail: bytes, ask: Ask, bench: Bench) -> None:
+    whole = _PREAMBLE + _FIRST + _SECOND + _THIRD + EVENTS.finish + EVENTS.usage
+    async with bench.relay(pool="breaker_failures = 1") as relay:
+        bench.heal(ask)
+        bench.first.script = [Send(head() + chunk(whole + tail) + LAST_CHUNK)]
+        client = await answer_of(relay, ask)
+        if ask is SIMPLE:
+            assert client.body.endswith(b'"completion_tokens":3,"total_tokens":10}}\n\ndata: [DONE]\n\n')
+        else:
+            assert client.body == whole + (tail.rstrip() + b"\n\n" if tail else b"")
+        record = await relay.record()
+        assert (record.end, record.code, record.finish_reasons) == (End.COMPLETED, None, {0: "stop"})
+        assert record.usage == Usage(input=7, output=3)
+        assert deployments(relay)["a"].status is Status.READY
+
+
+async def test_a_stock_client_reads_an_answer_without_done(bench: Bench) -> None:
+    async with bench.relay() as relay:
+        bench.heal(CHAT)
+        whole = _PREAMBLE + _FIRST + _SECOND + _THIRD + EVENTS.finish
+        bench.first.script = [Send(head() + chunk(whole) + LAST_CHUNK)]
+        async with AsyncOpenAI(base_url=f"{relay.url}/v1", api_key="x", max_retries=0) as client:
+            chunks: Any = await client.chat.completions.create(
+                model="chat", messages=[{"role": "user", "content": "a"}], stream=True
+            )
+            reasons = [choice.finish_reason async for event in chunks for choice in event.choices]
+        assert reasons[-1] == "stop"
 
 
 @pytest.mark.parametrize(

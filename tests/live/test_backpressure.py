@@ -1,5 +1,8 @@
 """A client that stops reading pauses its upstream, loses nothing when it goes on, and is cut when it never does."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Flood, Hold, Reset, Send, Stall, Step, chunk, head
 from tests.live.fault_upstream import FaultUpstream
@@ -8,6 +11,7 @@ from tests.live.recordings import CHAT, DONE, HARD, delta
 from tests.live.relays import InProcessRelay, eventually, settings_for
 
 from chukei.model import End
+from chukei.usage import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -83,16 +87,51 @@ async def test_a_stalled_client_does_not_hold_a_stream_whose_upstream_broke(seco
     assert record.code == "stream_incomplete"
 
 
-async def test_an_answered_client_that_does_not_read_is_cut_at_last() -> None:
-    """Its answer waits in the relay's buffers; an idle connection would be closed by now, and so is this one."""
+async def test_a_whole_answer_that_nobody_reads_is_not_over_until_it_is_cut() -> None:
+    """Its place among the caller's concurrent requests is taken as long as its bytes wait here."""
     async with FaultUpstream() as upstream:
-        settings = settings_for(upstream.url, {"CHUKEI_SERVER__KEEPALIVE_SECONDS": "0.2"})
+        settings = settings_for(upstream.url, {"CHUKEI_STREAM__WRITE_SECONDS": "0.3"})
         async with (
             InProcessRelay(settings) as relay,
             RawClient(relay.url, receive_buffer=4096) as client,
         ):
-            answer = b'{"data":"' + b"x" * 2_000_000 + b'"}'
+            answer = b'{"data":"' + b"x" * 2_000_000 + b'","usage":{"prompt_tokens":5,"completion_tokens":6}}'
             upstream.script = [Send(head("application/json", length=len(answer)) + answer)]
             await client.post(CHAT, b'{"messages":[{}]}')
-            assert (await relay.record()).end is End.COMPLETED
+            record = await relay.record()
+            assert (record.end, record.usage) == (End.CLIENT_STALLED, Usage(5, 6))
             await eventually(lambda: not relay.server.server_state.connections)
+
+
+async def test_a_caller_cannot_have_more_whole_answers_unread_than_it_may_have_requests(tmp_path: Path) -> None:
+    path = tmp_path / "chukei.toml"
+    path.write_text("[groups.everybody.limits]\nconcurrent = 1\n")
+    answer = b'{"data":"' + b"x" * 2_000_000 + b'"}'
+    async with FaultUpstream([Send(head("application/json", length=len(answer)) + answer)]) as upstream:
+        settings = settings_for(upstream.url, {"CHUKEI_AUTH__ANONYMOUS": "true"}, str(path))
+        async with InProcessRelay(settings) as relay:
+            async with RawClient(relay.url, receive_buffer=4096) as first, RawClient(relay.url) as second:
+                await first.post(CHAT, b'{"messages":[{}]}')
+                await (await upstream.visit()).ended.wait()
+                assert await first.head() == 200
+                await second.post(CHAT, b'{"messages":[{}]}')
+                assert await second.head() == 429
+                first.widen()
+                assert await first.rest() == answer
+            assert (await relay.record(2)).end is End.COMPLETED
+
+
+async def test_a_slow_reader_of_a_whole_answer_is_not_cut_while_it_takes_some() -> None:
+    """The write limit is for each slice, however long the whole takes."""
+    answer = b'{"data":"' + b"x" * 4_000_000 + b'"}'
+    async with FaultUpstream([Send(head("application/json", length=len(answer)) + answer)]) as upstream:
+        settings = settings_for(upstream.url, {"CHUKEI_STREAM__WRITE_SECONDS": "0.5"})
+        async with InProcessRelay(settings) as relay, RawClient(relay.url, receive_buffer=4096) as client:
+            began = asyncio.get_running_loop().time()
+            await client.post(CHAT, b'{"messages":[{}]}')
+            while len(client.body) < len(answer):
+                assert await client.part()
+                if asyncio.get_running_loop().time() - began < 1.5:
+                    await asyncio.sleep(0.01)
+            assert client.body == answer
+            assert (await relay.record()).end is End.COMPLETED

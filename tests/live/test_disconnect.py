@@ -12,6 +12,7 @@ from tests.live.recordings import CHAT, HARD, delta
 from tests.live.relays import InProcessRelay, eventually
 from tests.live.simulated import SimulatorThread, Upstream
 
+from chukei.deliver import READ_ON_SECONDS
 from chukei.model import End
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +67,7 @@ async def test_while_it_waits_for_a_whole_answer(
         visit = await scripted.visit()
         await visit.holding()
         leave(client)
-        await visit.peer_left(WITHIN)
+        await visit.peer_left(WITHIN + READ_ON_SECONDS)  # once an answer has begun its usage is awaited
         record = await relay.record(before + 1)
     assert record.end is End.CLIENT_ABORTED
     assert record.usage is not None

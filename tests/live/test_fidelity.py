@@ -2,14 +2,18 @@
 
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from openai import AsyncAzureOpenAI
 from tests.live.fault_scripts import LAST_CHUNK, Script, Send, chunk, head
 from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import RawClient
-from tests.live.recordings import CHAT, DONE, FINISH, HARD, USAGE, Recording, delta, parameters
-from tests.live.relays import InProcessRelay, settings_for
+from tests.live.recordings import CHAT, DONE, FILTER, FINISH, HARD, ROLE, USAGE, Recording, delta, parameters
+from tests.live.relays import InProcessRelay, clean_environment, settings_for
 
+from chukei.config import load
 from chukei.simulator import Simulator, SimulatorSettings
 
 pytestmark = pytest.mark.anyio
@@ -180,3 +184,42 @@ async def test_what_the_simulator_sends(name: str) -> None:
         sent = sent.replace(usage, b"")
     assert body == sent
     assert len(body) > 1000
+
+
+TRIPPING = """
+[deployments.a]
+endpoint = "{url}"
+api_key = {{ env = "TEST_KEY" }}
+[models.plain]
+deployments = ["a"]
+[models.skipping]
+deployments = ["a"]
+skip_empty_choices = true
+"""
+
+
+@pytest.mark.parametrize("usage", [True, False])
+async def test_code_that_reads_the_first_choice_of_each_chunk_can_be_helped(usage: bool, tmp_path: Path) -> None:
+    """As tutorials have it; with Azure's first chunk it fails (https://github.com/langfuse/langfuse/issues/2833)."""
+    told = b"".join([FILTER, ROLE, delta("Hel"), delta("lo"), FINISH, USAGE, DONE])
+    async with FaultUpstream(whole(told)) as upstream:
+        path = tmp_path / "chukei.toml"
+        path.write_text(TRIPPING.format(url=upstream.url))
+        environment = clean_environment({"TEST_KEY": "upstream-secret-key"})
+        async with (
+            InProcessRelay(load(str(path), environment)) as relay,
+            AsyncAzureOpenAI(azure_endpoint=relay.url, api_key="x", api_version="2024-10-21") as client,
+        ):
+
+            async def text(model: str) -> str:
+                more: Any = {"stream_options": {"include_usage": True}} if usage else {}
+                chunks: Any = await client.chat.completions.create(
+                    model=model, messages=[{"role": "user", "content": "a"}], stream=True, **more
+                )
+                found = [event async for event in chunks]
+                assert bool(usage) is (found[-1].usage is not None)
+                return "".join(event.choices[0].delta.content or "" for event in found[: -1 if usage else None])
+
+            assert await text("skipping") == "Hello"
+            with pytest.raises(IndexError):
+                await text("plain")

@@ -1,6 +1,7 @@
 """Callers' keys from end to end: made on the command line, used on two relays with one database, replaced, revoked."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.plain_http import CHAT, Answer, post
+from tests.live.raw_client import RawClient
 from tests.live.relays import RelayProcess, clean_environment
 from tests.live.simulated import SimulatorThread
 
@@ -103,6 +105,30 @@ async def test_made_used_and_revoked_everywhere(
     for relay in relays:
         assert (await ask(relay, other)).status == 200
         assert any('"team-b"' in line or "team-b" in line for line in relay.log)
+
+
+async def test_revoked_while_a_stream_runs(
+    commands: Commands, relays: list[RelayProcess], nothing_planted: list[str]
+) -> None:
+    """The other caller's stream, which stalls in the same way, goes on."""
+    key, other = await asyncio.gather(
+        asyncio.to_thread(commands.run, "create", "team-f"), asyncio.to_thread(commands.run, "create", "team-g")
+    )
+    nothing_planted += [key, other]
+    await until(relays[0], key, None)
+    await until(relays[0], other, None)
+    body = b'{"model":"gpt-4o--stall","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    async with RawClient(relays[0].url) as running, RawClient(relays[0].url) as spared:
+        for client, theirs in ((running, key), (spared, other)):
+            await client.post("/v1/chat/completions", body, ("authorization", f"Bearer {theirs}"))
+            assert await client.head() == 200
+        await asyncio.to_thread(commands.run, "revoke", key[4:16])
+        last = (await running.rest()).strip().rpartition(b"\n\n")[2]
+        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "key_revoked"
+        await until(relays[0], key, "key_revoked")
+        assert (await ask(relays[0], other)).status == 200
+        assert await spared.part(), "nothing has ended it"
+        assert b"error" not in spared.body
 
 
 async def test_replaced_with_both_working(

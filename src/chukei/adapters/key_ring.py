@@ -8,7 +8,7 @@ use, up to a limit, since it then knows nothing of later revocations.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
 from chukei.ledger import Key
@@ -49,6 +49,11 @@ class KeyRing:
         self._tried = asyncio.Event()
         self._away = False
         self._task: asyncio.Task[None] | None = None
+        self._tell_revoked: Callable[[Set[str]], None] | None = None
+
+    def listen(self, revoked: Callable[[Set[str]], None]) -> None:
+        """Call with the ids of keys as soon as they are known to have been revoked."""
+        self._tell_revoked = revoked
 
     async def find(self, id: str) -> Key | None:
         """See ``KeyDirectory``."""
@@ -91,7 +96,10 @@ class KeyRing:
             logger.exception("the callers' keys cannot be read")
         else:
             if found is not None:
-                self._keys = {key.id: self._not_unrevoked(key) for key in found}
+                before, self._keys = self._keys, {key.id: self._not_unrevoked(key) for key in found}
+                gone = {id for id, key in self._keys.items() if key.revoked is not None and _is_good(before.get(id))}
+                if gone and self._tell_revoked is not None:
+                    self._tell_revoked(gone)
             self._mark, self._read_at = mark, began
             if self._away:
                 self._away = False
@@ -112,3 +120,7 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"<KeyRing {len(self._keys)} keys>"
+
+
+def _is_good(key: Key | None) -> bool:
+    return key is not None and key.revoked is None

@@ -201,6 +201,7 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         prices=read_prices(table.table("prices")),
         first_token_seconds=table.seconds("first_token_seconds", 0.0) or None,
         image_deployments=images,
+        skip_empty_choices=table.boolean("skip_empty_choices"),
     )
     table.done()
     return model if found else None

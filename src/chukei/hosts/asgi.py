@@ -19,6 +19,9 @@ from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Reply
 from chukei.stores import Database
 
+WORTH_WAITING = 16 * 1024
+"""Bytes of an answer's last part from which on a client must have taken most of it before the answer is over."""
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -245,6 +248,9 @@ class AsgiReply:
 
     async def finish(self, data: bytes = b"") -> None:
         """See the Reply port."""
+        if len(data) > WORTH_WAITING:  # a server waits for a slow client before it takes more, not afterwards
+            await self.send(data)
+            data = b""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     def abort(self) -> None:

@@ -286,15 +286,20 @@ class Cycle:
             return
         if self.complete:
             raise RuntimeError("the answer is complete already")
-        last = self._framed(data)
-        if self._chunked:
-            last += b"0\r\n\r\n"
+        last = self._framed(data) + (b"0\r\n\r\n" if self._chunked else b"")
         if last:
             self._client.write(last)
         if self._unsent and not self._bodiless:
             raise RuntimeError("the answer is shorter than it said")
+        if not self._client.writable and not await self._taken():
+            return
         self.complete = True
         self._client.answered(self)
+
+    async def _taken(self) -> bool:
+        """Wait until the client has taken most of the answer; return whether it has."""
+        await self._client.drained()
+        return not self.gone
 
     def _framed(self, data: bytes) -> bytes:
         """Return data as it goes over the wire, behind the head if that has not been sent yet."""
