@@ -63,7 +63,7 @@ def test_pages_and_pictures_have_no_words(kind: bytes) -> None:
 
 def test_an_error_object_stays_as_it_is() -> None:
     assert explanation(OBJECT, JSON).body == OBJECT
-    assert explanation(b"\xef\xbb\xbf\n" * 1 + OBJECT + b"\n\n", JSON).body == OBJECT
+    assert explanation(b"\xef\xbb\xbf\n" + OBJECT + b"\n\n", JSON).body == b"\n" + OBJECT + b"\n\n"
     assert explanation(OBJECT, b"text/plain").body == OBJECT
 
 

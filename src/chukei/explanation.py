@@ -62,7 +62,7 @@ def explanation(body: bytes, content_type: bytes) -> Explanation:
     rest = text[end:].strip()
     error = value.get("error") if isinstance(value, dict) else None
     if isinstance(error, dict) and not rest:
-        return Explanation(body=text.encode())
+        return Explanation(body=body.removeprefix(_BOM).decode("utf-8", "replace").encode())
     words = plain(" ".join(part for part in (_words(value, _DEPTH), rest) if part))
     if isinstance(error, dict):
         return Explanation(body=msgspec.json.encode({"error": error | {"message": words}}))
