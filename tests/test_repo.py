@@ -59,6 +59,7 @@ TESTED_BY_FOLDER = {
 }
 
 LONG_MODULES = {
+    "deliver.py": "streams, and answers that are none",
     "failover.py": "one request's search",
     "pool/health.py": "everything that becomes of a request at a deployment",
     "relay.py": "the state machine of a stream, in one place",
