@@ -100,7 +100,9 @@ class Key:
     """A caller's key as the database knows it: never the key itself.
 
     ``digest`` is HMAC-SHA-256 of the secret part with a pepper of the given version, from outside the database. A
-    caller may have several at once, so that one can be replaced while the other still works.
+    caller may have several at once, so that one can be replaced while the other still works. ``unreadable`` says that
+    another program has written something that no key of the relay's can have, such as an end beyond the year 9999: what
+    is left of it is shown, and it opens nothing.
     """
 
     id: str
@@ -112,3 +114,12 @@ class Key:
     expires: datetime | None
     revoked: datetime | None
     note: str | None
+    unreadable: bool = False
+
+    def state(self, now: datetime) -> str:
+        """Return ``active``, ``expired``, ``revoked``, or ``unreadable`` for what can only be revoked."""
+        if self.revoked is not None:
+            return "revoked"
+        if self.unreadable:
+            return "unreadable"
+        return "expired" if self.expires is not None and self.expires <= now else "active"
