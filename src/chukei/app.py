@@ -110,7 +110,8 @@ def _entra_installed() -> bool:
 
 def build(settings: Settings, hooks: Sequence[Hook], database: Database | None = None) -> Relay:
     """Wire a relay from settings without problems."""
-    credentials = {name: credential_for(wanted) for name, wanted in settings.credentials.items()}
+    made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
+    credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     upstream = HttpClient(settings.upstream)
     clock = time.monotonic
     draw = random.SystemRandom().random
@@ -134,7 +135,7 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
         hooks=[*hooks, books],
         clock=clock,
     )
-    return Relay(Gateway(settings, services), pool, upstream, tuple(credentials.values()), door, books, board)
+    return Relay(Gateway(settings, services), pool, upstream, tuple(made.values()), door, books, board)
 
 
 def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin | None":

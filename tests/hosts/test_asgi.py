@@ -1,0 +1,124 @@
+"""The relay under other ASGI servers, which tell in several ways that a client has left."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from chukei.config import load
+from chukei.hosts.asgi import Application, Scope
+from chukei.model import End
+from chukei.telemetry import RequestRecord
+
+pytestmark = pytest.mark.anyio
+
+STREAM = json.dumps({"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "x"}]}).encode()
+
+
+class ClientDisconnect(Exception):
+    """What some servers raise in place of OSError."""
+
+
+class Server:
+    """Runs one request; its ``send`` fails from the message of a number on. ``told`` is whether receive said so before."""
+
+    def __init__(self, error: Exception, *, fails_at: int, told: bool = False) -> None:
+        self.error = error
+        self.fails_at = fails_at
+        self.sent: list[dict[str, Any]] = []
+        self.failed = 0
+        self._body = [{"type": "http.request", "body": STREAM, "more_body": False}]
+        self._told = asyncio.Event() if told else None
+
+    async def receive(self) -> dict[str, Any]:
+        if self._body:
+            return self._body.pop()
+        if self._told is None:
+            return await asyncio.Event().wait() or {}
+        await self._told.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if len(self.sent) < self.fails_at:
+            self.sent.append(message)
+            return
+        self.failed += 1
+        if self._told is not None:
+            self._told.set()
+            await asyncio.sleep(0.01)  # which the reader of ``receive`` needs
+        raise self.error
+
+
+def scope(method: str, path: str) -> Scope:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "http_version": "1.1",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+    }
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[tuple[Application, list[RequestRecord]]]:
+    records: list[RequestRecord] = []
+    settings = load(None, {"CHUKEI_STORES__LEDGER": "none", "CHUKEI_SIMULATOR__INTER_TOKEN_SECONDS": "0.001"})
+    application = Application(settings, hooks=[records.append])
+    yield application, records
+    await application.stop()
+
+
+LEAVING = {
+    "OSError": (OSError("the client has left"), False),
+    "ConnectionResetError": (ConnectionResetError(), False),
+    "its own error, after it said so": (ClientDisconnect(), True),
+}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+@pytest.mark.parametrize("fails_at", [0, 1, 3])
+async def test_a_stream_whose_client_has_left_ends_quietly(
+    relay: tuple[Application, list[RequestRecord]], caplog: pytest.LogCaptureFixture, how: str, fails_at: int
+) -> None:
+    application, records = relay
+    error, told = LEAVING[how]
+    server = Server(error, fails_at=fails_at, told=told)
+    await application(scope("POST", "/v1/chat/completions"), server.receive, server.send)
+    await asyncio.sleep(0)
+    assert [record.end for record in records] == [End.CLIENT_ABORTED]
+    assert server.failed == 1
+    assert [entry for entry in caplog.records if entry.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/health/live"), ("GET", "/nothing"), ("GET", "/")])
+@pytest.mark.parametrize("fails_at", [0, 1])
+async def test_pages_and_refusals_too(
+    relay: tuple[Application, list[RequestRecord]],
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    fails_at: int,
+) -> None:
+    application, records = relay
+    server = Server(OSError(), fails_at=fails_at)
+    await application(scope(method, path), server.receive, server.send)
+    await asyncio.sleep(0)
+    assert len(records) == 1
+    assert [entry for entry in caplog.records if entry.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(("path", "said"), [("/health/live", "failed inside"), ("/nothing", "could not be answered")])
+async def test_a_server_that_fails_otherwise_is_told_of_in_the_log_and_raises_nothing(
+    relay: tuple[Application, list[RequestRecord]], caplog: pytest.LogCaptureFixture, path: str, said: str
+) -> None:
+    application, records = relay
+    server = Server(RuntimeError("a defect"), fails_at=0)
+    await application(scope("GET", path), server.receive, server.send)
+    assert len(records) == 1
+    assert [said in entry.getMessage() for entry in caplog.records if entry.levelno >= logging.ERROR] == [True]
