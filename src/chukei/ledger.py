@@ -11,7 +11,7 @@ NOT_FAILED = frozenset({"completed", "length", "content_filter", "client_aborted
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One request. ``id`` is the relay's own and unique, since clients may choose ``request_id``.
+    """One request, or ``requests`` that are alike and used nothing. ``id`` is the relay's own and unique, since clients may choose ``request_id``.
 
     Tokens as in ``usage.Usage``: ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where
     Azure had not counted them. ``wasted`` are input tokens that other deployments may have charged for the same
@@ -47,6 +47,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     hedges: int
     upstream_request_id: str | None
     region: str | None
+    requests: int = 1
 
 
 class By(StrEnum):

@@ -158,6 +158,7 @@ some_entries = st.lists(
         estimated=st.booleans(),
         wasted=tokens,
         cost=st.none() | tokens,
+        requests=st.integers(1, 10**6),
         first_token=st.none() | st.floats(0, 1e6),
     ),
     max_size=12,

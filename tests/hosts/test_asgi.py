@@ -23,7 +23,7 @@ class ClientDisconnect(Exception):
 
 
 class Server:
-    """Runs one request; its ``send`` fails from the message of a number on. ``told`` is whether receive said so before."""
+    """Runs one request; ``send`` fails from its message of a number on. ``told``: receive says so before."""
 
     def __init__(self, error: Exception, *, fails_at: int, told: bool = False) -> None:
         self.error = error

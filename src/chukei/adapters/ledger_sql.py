@@ -38,6 +38,7 @@ COLUMNS = (
     "hedges",
     "upstream_request_id",
     "region",
+    "requests",
 )
 KEY_COLUMNS = ("id", "caller", "caller_group", "digest", "pepper", "created", "expires", "revoked", "note")
 
@@ -79,6 +80,7 @@ def _is_plain(entry: Entry) -> bool:
         entry.cost or 0,
         entry.retries,
         entry.hedges,
+        entry.requests,
     )
     return (
         texts.isascii()
@@ -170,16 +172,16 @@ def question_sql(
     names = [day if by is By.DAY else _NAMES[by] for by in question.by]
     well = ", ".join(bound(end) for end in sorted(NOT_FAILED))
     sums = (
-        "count(*)",
-        f"sum(CASE WHEN end_reason IN ({well}) THEN 0 ELSE 1 END)",
+        "sum(requests)",
+        f"sum(CASE WHEN end_reason IN ({well}) THEN 0 ELSE requests END)",
         "sum(input_tokens)",
         "sum(cached_tokens)",
         "sum(output_tokens)",
         "sum(reasoning_tokens)",
         "sum(wasted_tokens)",
-        "sum(CASE WHEN estimated THEN 1 ELSE 0 END)",
+        "sum(CASE WHEN estimated THEN requests ELSE 0 END)",
         "coalesce(sum(cost), 0)",
-        "count(*) - count(cost)",
+        "sum(CASE WHEN cost IS NULL THEN requests ELSE 0 END)",
         "count(CASE WHEN stream THEN first_token_ms END)",
         "coalesce(sum(CASE WHEN stream THEN first_token_ms END), 0)",
     )

@@ -217,6 +217,7 @@ _TYPES = {
     "duration_ms": "double precision",
     "retries": "bigint",
     "hedges": "bigint",
+    "requests": "bigint",
 }
 _VALUES = [f"(entry->>{place})::{_TYPES.get(name, 'text')}" for place, name in enumerate(COLUMNS)]
 _ADD = (

@@ -100,6 +100,8 @@ def fields_of(record: RequestRecord) -> dict[str, object]:
     fields["duration_ms"] = round(record.duration * 1000, 1)
     fields["request_bytes"] = record.request_bytes
     fields["answer_bytes"] = record.answer_bytes
+    if record.count > 1:
+        fields["count"] = record.count
     if record.spilled:
         fields["spilled_over"] = True
     if len(record.tries) > 1:

@@ -11,13 +11,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from chukei.adapters.request_log import log_request
 from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
+from chukei.errors import CallerError
 from chukei.hosts.cycle import SLOWEST_UPLOAD, check_length, too_large, too_slow
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Reply
 from chukei.stores import Database
+from chukei.telemetry import RequestRecord
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -32,7 +33,7 @@ class Application:
         settings: Settings,
         *,
         behind_platform: bool = False,
-        hooks: Sequence[Hook] = (log_request,),
+        hooks: Sequence[Hook] = (),
         database: Database | None = None,
     ) -> None:
         if behind_platform:  # whose disk is gone with the instance
@@ -113,6 +114,11 @@ class Application:
             await relay.gateway.handle(incoming, reply)
         finally:
             self._check_drained(relay)
+
+    def refused(self, error: CallerError, request_id: str) -> None:
+        """Account for what a host refused because it was no request."""
+        if self._relay is not None:
+            self._relay.tally(RequestRecord(request_id, "", "", status=error.status, end=error.end, code=error.code))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -165,7 +165,7 @@ class StrictProtocol(asyncio.Protocol):
         So would one to the rest of a request that has had its answer, by the client's next: close without a word.
         """
         request_id = request_id_of([])
-        logger.info("refused", extra={"fields": {"request_id": request_id, "status": error.status, "code": error.code}})
+        self._application.refused(error, request_id)
         cycle = self._cycle
         if cycle is not None and not cycle.complete:
             if cycle.started or cycle.received:
