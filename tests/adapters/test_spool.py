@@ -251,11 +251,15 @@ def test_where_files_cannot_be_locked_nothing_is_left_open_or_behind(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     spool = Spool(tmp_path, PLENTY, lock=no_locks)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for _ in range(50):
         with pytest.raises(OSError, match="No locks available"):
             spool.append(entries(1))
         spool.adopt()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     assert [path.name for path in files(tmp_path)] == ["entries-1-dead.jsonl"]
     assert caplog.text.count("cannot be taken over: No locks available") == 1
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
