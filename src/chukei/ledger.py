@@ -11,12 +11,12 @@ NOT_FAILED = frozenset({"completed", "length", "content_filter", "client_aborted
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One request, or ``requests`` that are alike and used nothing. ``id`` is the relay's own and unique, since clients may choose ``request_id``.
+    """One request, or ``requests`` that are alike and used nothing.
 
-    Tokens as in ``usage.Usage``: ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where
-    Azure had not counted them. ``wasted`` are input tokens that other deployments may have charged for the same
-    request. ``cost`` is in micro-units of the currency of the prices; None where the model has no price. Durations are
-    in milliseconds.
+    ``id`` is the relay's own and unique, since clients may choose ``request_id``. Tokens as in ``usage.Usage``:
+    ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where Azure had not counted them.
+    ``wasted`` are input tokens that other deployments may have charged for the same request. ``cost`` is in micro-units
+    of the currency of the prices; None where the model has no price. Durations are in milliseconds.
     """
 
     id: str

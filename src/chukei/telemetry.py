@@ -29,8 +29,8 @@ class RequestRecord:
     """One request, filled in along its path. Durations are seconds since the request's head had arrived.
 
     ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
-    holds every one in order. Where ``count`` is above 1 the record stands for so many that are alike, of which it is the
-    last; ``ended`` is when that was then, in UTC.
+    holds every one in order. Where ``count`` is above 1 the record stands for so many that are alike, and it
+    is the last of them; ``ended`` is when that was, in UTC.
     """
 
     request_id: str

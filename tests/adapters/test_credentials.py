@@ -314,7 +314,12 @@ endpoint = "https://{name}.openai.azure.com"
 identity = true
 {more}
 """
-        for name, more in (("east", ""), ("west", ""), ("north", f'client_id = "{other}"'), ("south", 'scope = "api://x"'))
+        for name, more in (
+            ("east", ""),
+            ("west", ""),
+            ("north", f'client_id = "{other}"'),
+            ("south", 'scope = "api://x"'),
+        )
     )
     path = tmp_path / "relay.toml"
     path.write_text(f'{tables}\n[models.gpt-4o]\ndeployments = ["east", "west", "north", "south"]\n')

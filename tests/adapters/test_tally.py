@@ -21,7 +21,10 @@ class Books:
     def __init__(self) -> None:
         self.now = NOON
         self.kept: list[RequestRecord] = []
-        self.tally = Tally((self.kept.append,), now=lambda: self.now)
+        self.tally = Tally((self,), now=lambda: self.now)
+
+    def __call__(self, record: RequestRecord) -> None:
+        self.kept.append(record)
 
     def counts(self) -> Counter[str | None]:
         """Return how many requests what was kept stands for, by caller."""
@@ -80,7 +83,7 @@ async def test_no_caller_hides_another(books: Books) -> None:
 @pytest.mark.parametrize("invented", ["model", "method"])
 async def test_a_caller_who_varies_what_it_sends_gains_nothing(books: Books, invented: str) -> None:
     for number in range(10_000):
-        books.tally(refusal(**{invented: f"x{number % 5000}"}))
+        books.tally(refusal(None, **{invented: f"x{number % 5000}"}))
     books.tally.close()
     assert books.counts() == {"team-a": 10_000}
     assert len(books.kept) <= KINDS * (SINGLY + 1) + 1
@@ -97,7 +100,7 @@ async def test_whatever_is_unknown_shares_one_bound(books: Books) -> None:
 
 async def test_many_callers_do_not_wait_for_the_minute() -> None:
     books, most = Books(), 50
-    books.tally = Tally((books.kept.append,), now=lambda: books.now, most=most)
+    books.tally = Tally((books,), now=lambda: books.now, most=most)
     for number in range(4 * most):
         for _ in range(SINGLY + 2):
             books.tally(refusal(caller(f"c{number}")))
@@ -141,8 +144,8 @@ async def test_one_hook_that_fails_keeps_nothing_from_the_others(caplog: pytest.
     def broken(record: RequestRecord) -> None:
         raise RuntimeError("broken")
 
-    kept: list[RequestRecord] = []
-    tally = Tally((broken, kept.append))
+    books = Books()
+    tally = Tally((broken, books))
     tally(refusal())
-    assert len(kept) == 1
+    assert len(books.kept) == 1
     assert "was not written" in caplog.text

@@ -36,9 +36,7 @@ class Server:
     async def receive(self) -> dict[str, Any]:
         if self._body:
             return self._body.pop()
-        if self._told is None:
-            return await asyncio.Event().wait() or {}
-        await self._told.wait()
+        await (self._told or asyncio.Event()).wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
@@ -69,7 +67,7 @@ def scope(method: str, path: str) -> Scope:
 async def relay() -> AsyncIterator[tuple[Application, list[RequestRecord]]]:
     records: list[RequestRecord] = []
     settings = load(None, {"CHUKEI_STORES__LEDGER": "none", "CHUKEI_SIMULATOR__INTER_TOKEN_SECONDS": "0.001"})
-    application = Application(settings, hooks=[records.append])
+    application = Application(settings, hooks=[lambda record: records.append(record)])
     yield application, records
     await application.stop()
 

@@ -22,6 +22,7 @@ MANY = 200
 MINUTES = 2
 """A run of some seconds may lie in two."""
 
+
 async def test_thousands_of_refusals_are_a_few_rows_and_lines(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     callers = {"eager": {"limits": {"tokens_per_day": 1}}, "barred": {"limits": {"tokens_per_minute": 1}}, "calm": {}}

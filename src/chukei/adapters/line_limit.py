@@ -1,8 +1,8 @@
 """Bounds how many lines one place in the code can write, whatever makes it write them.
 
-Requests have a bound of their own (``tally``). Everything else that a caller can provoke is a line of some place in the
-code: a credential that was refused, a deployment that fails, a traceback. Of each place ``MOST`` lines pass in a minute;
-the next one that passes says how many were left out.
+Requests have a bound of their own (``tally``). Everything else that a caller can provoke is a line of some place in
+the code: a credential that was refused, a deployment that fails, a traceback. Of each place ``MOST`` lines pass in a
+minute; the next one that passes says how many were left out.
 """
 
 import logging

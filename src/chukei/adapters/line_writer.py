@@ -1,7 +1,7 @@
 """Writes log lines: one that comes alone at once, those that come close together with one system call.
 
-Whoever reads the log may stop: a pipe is full then, and writing to it waits. So a thread writes, and nobody waits for it.
-What it cannot write in time is dropped, and counted.
+Whoever reads the log may stop: a pipe is full then, and writing to it waits. So a thread writes, and nobody waits for
+it. What it cannot write in time is dropped, and counted.
 """
 
 import asyncio

@@ -215,7 +215,7 @@ def log_crashes() -> None:
         if args.exc_value is not None and args.exc_type is not SystemExit:
             crashes.error("a thread ends by an error", exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
 
-    def unraisable(args: sys.UnraisableHookArgs) -> None:
+    def unraisable(args: "sys.UnraisableHookArgs") -> None:
         if args.exc_value is not None:
             what = args.err_msg or "an error could not be raised"
             crashes.error("%s", what, exc_info=(args.exc_type, args.exc_value, args.exc_traceback))

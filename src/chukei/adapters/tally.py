@@ -1,9 +1,9 @@
 """Counts requests that cost nothing but their record, in place of keeping each.
 
 A request for which no deployment was asked is cheap to send: refusals for whatever reason, pages, what does not exist.
-One caller can send thousands a second, and each would be a line of the log and a row of the ledger. So of those that are
-alike, ``SINGLY`` in a minute are handed on one by one, and the others together as one record with a ``count`` when the
-minute is over. What is alike differs at most in its path, its request id and how long it took.
+One caller can send thousands a second, and each would be a line of the log and a row of the ledger. So of those that
+are alike, ``SINGLY`` in a minute are handed on one by one, and the others together as one record with a ``count`` when
+the minute is over. What is alike differs at most in its path, its request id and how long it took.
 
 Minutes are those of the wall clock, so that no record stands for requests of two days.
 """

@@ -80,6 +80,12 @@ class Application:
             relay.gateway.drain()
             asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
 
+    def stop_all(self) -> None:
+        """End what still runs, now."""
+        if self._relay is not None:
+            self._relay.gateway.drain()
+            self._relay.gateway.stop_all()
+
     @property
     def draining(self) -> bool:
         """Whether no new calls are taken any more."""
