@@ -35,6 +35,15 @@ UNSENT_BYTES = 64 * 1024
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS have it
 
 
+PIPELINED = 16
+"""How many requests in line are parsed at most; what came with them in one read waits as bytes."""
+
+_SMALL_READ = 4096
+"""Bytes of a read that cannot hold many requests."""
+
+_HEAD_END = b"\r\n\r\n"
+
+
 LINGER_SECONDS = 2.0
 """How long the rest of a request that was answered early is read. Closing at once would send a reset, which can destroy
 the answer on its way (RFC 9112 §9.6)."""
@@ -66,6 +75,9 @@ class StrictProtocol(asyncio.Protocol):
         self._cycle: Cycle | None = None  # whose answer is due, or was the last one
         self._arriving: Cycle | None = None  # whose body is arriving
         self._pipeline: deque[Cycle] = deque()
+        self._held = b""  # bytes behind the requests in line
+        self._waiting = False  # for the client to read its last answer, before the next request begins
+        self._unread = 0  # bytes that waited for the client when its time began
         self._refused = False
         self._deadline = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -100,10 +112,24 @@ class StrictProtocol(asyncio.Protocol):
             return
         parser = self._parser
         begins = not parser.amid_head
-        parser.feed(data)
+        self._feed(data)
         # The first head's time began with the connection; that of one behind an answer that is due begins with its end.
         if begins and parser.amid_head and self._idle:
             self._wait_until(self._loop.time() + self._settings.header_seconds)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse a read, as far as requests may stand in line."""
+        if self._held:
+            self._held += data
+            return
+        while data and not self._refused:
+            if len(self._pipeline) >= PIPELINED:
+                self._held = data
+                self.let_read(False)
+                return
+            end = len(data) if len(data) <= _SMALL_READ else _end_of_heads(data)
+            self._parser.feed(data[:end] if end < len(data) else data)
+            data = data[end:]
 
     def eof_received(self) -> None:
         """Take a half-close for leaving, at once: a mere close would first wait for a client that may not read."""
@@ -116,6 +142,7 @@ class StrictProtocol(asyncio.Protocol):
         self._deadline = math.inf
         if self._timer is not None:
             self._timer.cancel()
+        self._waiting, self._held = False, b""
         self.resume_writing()
         cycle, self._cycle, self._arriving = self._cycle, None, None  # which refers to this object as well
         if cycle is not None and not cycle.complete:
@@ -130,6 +157,9 @@ class StrictProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that it has caught up."""
         self.writable = True
+        if self._waiting:
+            self._waiting = False
+            self._go_on()
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -137,9 +167,8 @@ class StrictProtocol(asyncio.Protocol):
 
     def begin(self, head: Head) -> None:
         """See Receiver. The next request in line waits for the end of this one."""
-        self._deadline = math.inf
         cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.draining)
-        if self._busy:
+        if self._busy or self._waiting or self._pipeline:
             self._pipeline.append(cycle)
             self.let_read(False)
         else:
@@ -179,6 +208,7 @@ class StrictProtocol(asyncio.Protocol):
     def _linger(self) -> None:
         """Close as soon as what was written has had time to arrive; drop what comes until then."""
         self._refused = True
+        self._held, self._waiting = b"", False
         self.let_read(True)
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -196,6 +226,7 @@ class StrictProtocol(asyncio.Protocol):
 
     def _start(self, cycle: Cycle) -> None:
         self._cycle = cycle
+        self._deadline = math.inf
         task = self._loop.create_task(self._serve(cycle))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
@@ -228,7 +259,7 @@ class StrictProtocol(asyncio.Protocol):
 
     def let_read(self, reading: bool) -> None:
         """See Client. While requests wait in line no more are read."""
-        reading = reading and not self._pipeline
+        reading = reading and not (self._pipeline or self._held or self._waiting)
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
             self.transport.resume_reading() if reading else self.transport.pause_reading()
@@ -236,8 +267,8 @@ class StrictProtocol(asyncio.Protocol):
     def answered(self, cycle: Cycle) -> None:
         """Go on with the next request, or close.
 
-        A client has as long to read the rest of its last answer as it has for its next request. Where the answer came
-        before the end of the request's body, there is a moment for the rest of that.
+        The next request waits while much of this answer does. Where the answer came before the end of the request's
+        body, there is a moment for the rest of that.
         """
         self._state.total_requests += 1
         if not cycle.keep_alive:
@@ -246,20 +277,40 @@ class StrictProtocol(asyncio.Protocol):
             else:
                 self._linger()
         if self.transport.is_closing():
-            if self.transport.get_write_buffer_size():
-                self._loop.call_later(self._settings.keepalive_seconds, self.transport.abort)
+            self._await_reader()
+        elif self._refused:
             return
-        if self._refused:
-            return
+        elif self.writable:
+            self._go_on()
+        else:
+            self._waiting = True
+            self._await_reader()
+            self.let_read(False)
+
+    def _go_on(self) -> None:
+        """Begin the next request, or await it."""
         if self._pipeline:
             self._start(self._pipeline.popleft())
-        elif not cycle.received:
-            self._wait_until(self._loop.time() + LINGER_SECONDS)
-        elif self._parser.amid_head:
-            self._wait_until(self._loop.time() + self._settings.header_seconds)
-        else:
-            self._wait_until(self._loop.time() + self._settings.keepalive_seconds)
+        if self._held and not self._pipeline:
+            held, self._held = self._held, b""
+            self._feed(held)
+        if self._refused:
+            return
+        if self._idle and self._cycle is not None:
+            if not self._cycle.received:
+                self._wait_until(self._loop.time() + LINGER_SECONDS)
+            elif self._parser.amid_head:
+                self._wait_until(self._loop.time() + self._settings.header_seconds)
+            else:
+                self._await_reader()
         self.let_read(True)
+
+    def _await_reader(self) -> None:
+        """Give the client its time: to read some of what waits for it, or else for its next request."""
+        self._unread = self.transport.get_write_buffer_size()
+        stream = self._application.settings.stream
+        seconds = stream.write_seconds if self._unread else self._settings.keepalive_seconds
+        self._wait_until(self._loop.time() + seconds)
 
     def abort(self) -> None:
         """See Client."""
@@ -286,10 +337,12 @@ class StrictProtocol(asyncio.Protocol):
             self._overdue()
 
     def _overdue(self) -> None:
-        """End what takes too long, without waiting for a client that has not read its answer."""
+        """End what takes too long, without waiting for a client that does not read its answer."""
         self._deadline = math.inf
         seconds = self._settings.header_seconds
-        if self.transport.get_write_buffer_size():
+        if self.transport.get_write_buffer_size() < self._unread:  # it does
+            self._await_reader()
+        elif self.transport.get_write_buffer_size():
             self.transport.abort()
         elif self._parser.amid_head and not self._refused:
             text = f"The request's headers did not arrive within {seconds:g} seconds."
@@ -314,6 +367,17 @@ class StrictProtocol(asyncio.Protocol):
             self._cycle.keep_alive = False
         else:
             self.transport.close()
+
+
+def _end_of_heads(data: bytes) -> int:
+    """Return where as many requests as may stand in line end at the latest: each has an empty line behind its head."""
+    end = 0
+    for _ in range(PIPELINED):
+        found = data.find(_HEAD_END, end)
+        if found < 0:
+            return len(data)
+        end = found + len(_HEAD_END)
+    return end
 
 
 def _write_joined(transport: asyncio.WriteTransport, parts: Iterable[bytes]) -> None:
