@@ -84,9 +84,9 @@ async def test_a_stalled_client_does_not_hold_a_stream_whose_upstream_broke(seco
 
 
 async def test_an_answered_client_that_does_not_read_is_cut_at_last() -> None:
-    """Its answer waits in the relay's buffers; an idle connection would be closed by now, and so is this one."""
+    """Its answer waits in the relay's buffers, and a client has only so long to read some of one."""
     async with FaultUpstream() as upstream:
-        settings = settings_for(upstream.url, {"CHUKEI_SERVER__KEEPALIVE_SECONDS": "0.2"})
+        settings = settings_for(upstream.url, {"CHUKEI_STREAM__WRITE_SECONDS": "0.2"})
         async with (
             InProcessRelay(settings) as relay,
             RawClient(relay.url, receive_buffer=4096) as client,

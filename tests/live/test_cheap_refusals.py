@@ -31,13 +31,13 @@ async def test_thousands_of_refusals_are_a_few_rows_and_lines(tmp_path: Path) ->
         environment = ENVIRONMENT | {"CHUKEI_STORES__LEDGER": f"sqlite:///{file}", "CHUKEI_LOG__FORMAT": "json"}
         with RelayProcess(environment, "--config", str(path)) as relay:
             answered: Counter[str] = Counter()
-            for _ in range(MANY // 10):
+            for turn in range(MANY // 10):
                 for name in ("eager", "barred"):
                     answers = await asyncio.gather(*(ask(relay.url, name) for _ in range(10)))
                     answered.update(f"{name}: {answer.error['code']}" for answer in answers)
                 answers = await asyncio.gather(
                     *(post(relay.url, CHAT, b"{", [bearer("calm")]) for _ in range(5)),
-                    *(post(relay.url, CHAT, b"{}", [("api-key", "wrong")]) for _ in range(5)),
+                    *(post(relay.url, CHAT, b"{}", [("api-key", f"sk-{turn}-{n}")]) for n in range(5)),
                 )
                 answered.update(answer.error["code"] for answer in answers)
                 async with RawClient(relay.url) as raw:

@@ -147,7 +147,7 @@ class RequestParser:
         codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):  # RFC 9112 §6.1; behind an upgrade it would go unnoticed
             message = "The relay knows no transfer coding but 'chunked', once."
-            self._refuse(CallerError(501, "invalid_http", message))
+            self._refuse(CallerError(400, "invalid_http", message))
             return
         fault = self._fault_of_the_request_line(version)
         if fault is not None:
@@ -206,6 +206,25 @@ class RequestParser:
             return False
         hosts = [value for name, value in self._headers if name == b"host"]
         return target.scheme in ("http", "https") and hosts == [target.netloc.encode()]
+
+
+_SMALL_READ = 4096
+"""Bytes of a read that cannot hold many requests."""
+
+_HEAD_END = b"\r\n\r\n"
+
+
+def end_of_heads(data: bytes, most: int) -> int:
+    """Return where so many heads end at the latest, since an empty line is behind each; else the end of the data."""
+    end = 0
+    if len(data) > _SMALL_READ:
+        for _ in range(most):
+            found = data.find(_HEAD_END, end)
+            if found < 0:
+                return len(data)
+            end = found + len(_HEAD_END)
+        return end
+    return len(data)
 
 
 def _parser_for(listener: RequestParser) -> Any:
