@@ -167,3 +167,45 @@ async def test_all_keys_the_newest_first(desk: Desk) -> None:
         await desk.cabinet.create(name)
         desk.now += DAY
     assert [key.caller for key in await desk.cabinet.all()] == ["c", "b", "a"]
+
+
+LAST = datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "expires",
+    [
+        datetime.fromisoformat("9999-12-31T23:59:59-05:00"),
+        datetime.fromisoformat("0001-01-01T00:00:00+05:00"),
+        datetime.fromisoformat("2027-01-01T00:00:00"),
+    ],
+)
+async def test_an_end_that_no_database_holds_is_refused(desk: Desk, expires: datetime) -> None:
+    with pytest.raises(CallerError) as refused:
+        await desk.cabinet.create("team-a", expires=expires)
+    assert (refused.value.status, refused.value.code, refused.value.param) == (400, "invalid_value", "expires")
+    assert desk.database.kept == {}
+
+
+async def test_ends_are_kept_in_utc(desk: Desk) -> None:
+    made = await desk.cabinet.create("team-a", expires=datetime.fromisoformat("2027-01-01T00:00:00+09:00"))
+    assert str(made.key.expires) == "2026-12-31 15:00:00+00:00"
+
+
+async def test_a_key_until_the_end_of_the_calendar_is_rotated_for_as_long(desk: Desk) -> None:
+    old = await desk.cabinet.create("team-a", expires=LAST)
+    desk.now += DAY
+    new = await desk.cabinet.rotate(old.key.id, overlap=DAY)
+    assert new.key.expires == LAST
+    assert desk.database.kept[old.key.id].expires == NOW + 2 * DAY
+
+
+async def test_a_key_that_cannot_be_read_opens_nothing_and_can_only_be_revoked(desk: Desk) -> None:
+    made = await desk.cabinet.create("team-a")
+    id, text = made.key.id, made.new.text.reveal()
+    desk.database.kept[id] = replace(made.key, unreadable=True)
+    assert desk.flaw(text) is Flaw.UNREADABLE
+    with pytest.raises(CallerError, match="cannot be read"):
+        await desk.cabinet.rotate(id, overlap=DAY)
+    await desk.cabinet.revoke(id)
+    assert desk.flaw(text) is Flaw.REVOKED

@@ -285,7 +285,7 @@ class TestCommands:
 def test_every_field_of_the_log_line_is_explained() -> None:
     values: dict[str, Any] = {"usage": Usage(), "finish_reasons": {0: "stop"}, "end": End.COMPLETED}
     values |= {"tries": [Try("a"), Try("b")], "spilled": True, "who": Caller("team-b", CallerKind.KEY, ("research",))}
-    record = RequestRecord("id", "GET", "/")
+    record = RequestRecord("id", "GET", "/", count=2)
     for field in fields(RequestRecord):
         if getattr(record, field.name) in (None, {}, [], False):
             setattr(record, field.name, values.get(field.name, 1))

@@ -199,8 +199,6 @@ class Admin:
 
     async def _create(self, body: bytes) -> AdminAnswer:
         asked = _decode(body, NewKeyRequest)
-        if asked.expires is not None and asked.expires.tzinfo is None:
-            raise CallerError(400, "invalid_value", "'expires' needs a time zone, such as Z.", param="expires")
         made = await self._cabinet.create(
             asked.caller, group=asked.group, expires=asked.expires, note=(asked.note or "")[:200] or None
         )
@@ -224,16 +222,11 @@ class Admin:
         return _json({**self._shown(made.key), "key": made.new.text.reveal()}, status=201)
 
     def _shown(self, key: Key) -> dict[str, object]:
-        state = "active"
-        if key.revoked is not None:
-            state = "revoked"
-        elif key.expires is not None and key.expires <= self._now():
-            state = "expired"
         return {
             "id": key.id,
             "caller": key.caller,
             "group": key.group,
-            "state": state,
+            "state": key.state(self._now()),
             "created": key.created,
             "expires": key.expires,
             "revoked": key.revoked,

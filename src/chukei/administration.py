@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from chukei.errors import CallerError
 from chukei.keys import NewKey, Peppers, make
@@ -18,6 +18,10 @@ RESERVED = frozenset({"anonymous", "local", "shared-key"})
 
 SIGNED_IN = ("user:", "app:")
 """How the names of those begin whom Entra ID or App Service names: nobody else may share their accounts."""
+
+
+LATEST = datetime.max.replace(tzinfo=UTC)
+"""The latest end of a key: no Python, and no JavaScript's text of a date, has a later year."""
 
 
 class NoSuchKey(LookupError):
@@ -57,6 +61,7 @@ class KeyCabinet:
             check_name(group, "group")
         if note is not None and not note.isprintable():
             raise CallerError(400, "invalid_value", "The note must be one line of printable characters.", param="note")
+        expires = _in_utc(expires) if expires is not None else None
         if expires is not None and expires <= self._now():
             raise CallerError(400, "invalid_value", "The key would expire before it is made.", param="expires")
         new = make()
@@ -85,13 +90,12 @@ class KeyCabinet:
         if old is None:
             raise NoSuchKey(id)
         now = self._now()
-        if old.revoked is not None or (old.expires is not None and old.expires <= now):
-            raise CallerError(400, "key_has_ended", "This key has ended; make a new one instead.", param="id")
-        lifetime = old.expires - old.created if old.expires is not None else None
-        made = await self.create(
-            old.caller, group=old.group, expires=now + lifetime if lifetime is not None else None, note=old.note
-        )
-        ends = now + overlap
+        if old.state(now) != "active":
+            why = "cannot be read" if old.unreadable else "has ended"
+            raise CallerError(400, "key_has_ended", f"This key {why}; make a new one instead.", param="id")
+        expires = _later(now, old.expires - old.created) if old.expires is not None else None
+        made = await self.create(old.caller, group=old.group, expires=expires, note=old.note)
+        ends = _later(now, overlap)
         await self._database.end_key(
             id, expires=min(ends, old.expires) if old.expires is not None else ends, revoked=None
         )
@@ -107,6 +111,25 @@ class KeyCabinet:
         key = next((key for key in await self._database.keys() if key.id == id), None)
         if key is None or not await self._database.end_key(id, expires=key.expires, revoked=key.revoked or self._now()):
             raise NoSuchKey(id)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a time in UTC, since a database and a report hold it so.
+
+    Raises:
+        CallerError: 400 for one that has no zone, or no year from 1 to 9999 in UTC.
+    """
+    try:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+        message = "The end of a key needs a time zone, such as Z."
+    except OverflowError:
+        message = "The end of a key must be within the years 1 to 9999 of UTC; leave it out for a key without an end."
+    raise CallerError(400, "invalid_value", message, param="expires")
+
+
+def _later(now: datetime, span: timedelta) -> datetime:
+    return now + min(span, LATEST - now)
 
 
 def check_name(name: str, what: str) -> None:

@@ -17,7 +17,8 @@ from chukei.adapters.credentials import credential_for, identity_installed
 from chukei.adapters.databases import database_for
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
-from chukei.adapters.request_log import write_through
+from chukei.adapters.request_log import log_request, write_through
+from chukei.adapters.tally import Tally
 from chukei.admission import Admission
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
@@ -47,6 +48,7 @@ class Relay:
     credentials: Sequence[Credential]
     access: Access
     books: Books
+    tally: Tally
     board: Board | None = None
 
     def start(self) -> None:
@@ -65,6 +67,7 @@ class Relay:
         if self.board is not None:
             await self.board.close()
         await self.gateway.settled()
+        self.tally.close()
         await self.books.close()
         for credential in self.credentials:
             await credential.close()
@@ -109,8 +112,9 @@ def _entra_installed() -> bool:
 
 
 def build(settings: Settings, hooks: Sequence[Hook], database: Database | None = None) -> Relay:
-    """Wire a relay from settings without problems."""
-    credentials = {name: credential_for(wanted) for name, wanted in settings.credentials.items()}
+    """Wire a relay from settings without problems. ``hooks`` hear of each request, besides the log and the ledger."""
+    made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
+    credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     upstream = HttpClient(settings.upstream)
     clock = time.monotonic
     draw = random.SystemRandom().random
@@ -120,6 +124,7 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
     wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
     books = books_for(settings, clock, wall, database)
     door = access(settings, clock, wall, books.database)
+    tally = Tally((log_request, books))
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
     admission = Admission(books.quotas, lambda: books.full)
     own_usage = OwnUsage(admission, books.database, clock=clock, now=_now)
@@ -131,13 +136,13 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage),
         admin=_admin(settings, books, pool, clock),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, books],
+        hooks=[*hooks, tally],
         clock=clock,
     )
     gateway = Gateway(settings, services)
     if door.ring is not None:
         door.ring.listen(gateway.revoke)
-    return Relay(gateway, pool, upstream, tuple(credentials.values()), door, books, board)
+    return Relay(gateway, pool, upstream, tuple(made.values()), door, books, tally, board)
 
 
 def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin | None":

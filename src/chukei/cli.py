@@ -4,6 +4,7 @@ Exit codes: 0 well, 1 failure, 2 wrong usage, 3 wrong configuration, 4 an upstre
 cannot be reached or refuses, 130 interrupted.
 """
 
+import logging
 import os
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
@@ -49,17 +50,47 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
     if path is not None:
         overrides["CHUKEI_CONFIG"] = path
     os.environ.update(overrides)  # the workers read their configuration from there
-    settings = _load(None)
-    from chukei.hosts.server import listen
+    from chukei.config import ConfigError
+    from chukei.hosts.asgi import checked_settings
+
+    try:
+        settings = checked_settings(None)
+    except ConfigError as error:
+        _fail_to_start(str(error), EXIT_CONFIGURATION)
+    from chukei.hosts.server import listen, say, start_log
     from chukei.hosts.server import serve as run
 
-    for line in _announcements(settings):
-        click.echo(line, err=True)
+    start_log(settings.log)
+    for level, text in _announcements(settings, workers):
+        say(settings.log, level, text)
+    host, port = settings.server.host, settings.server.port
     try:
-        listener = listen(settings.server.host, settings.server.port)
+        listener = listen(host, port)
     except OSError as error:
-        _cannot_listen(settings.server.host, settings.server.port, error)
-    run(settings, listener, workers=workers, ready=partial(_announce, simulated=settings.simulated))
+        _fail_to_start(_cannot_listen(host, port, error), 1)
+
+    def ready(url: str) -> None:
+        shown = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - for showing only
+        what = "chat page (simulator)" if settings.simulated else "chat page"
+        say(settings.log, logging.INFO, f"listening on {url}", url=url)
+        say(settings.log, logging.INFO, f"{what} {shown}/ · OpenAI base URL {shown}/v1", base_url=f"{shown}/v1")
+
+    raise SystemExit(run(settings, listener, workers=workers, ready=ready))
+
+
+def _fail_to_start(text: str, status: int) -> NoReturn:
+    """End before the start, as a line of the log where that is JSON by the configuration, however wrong that is."""
+    from chukei.config import wants_json
+
+    if not wants_json(os.environ):
+        click.echo(f"chukei: {text}", err=True)
+        raise SystemExit(status)
+    from chukei.config import LogSettings
+    from chukei.hosts.server import say, start_log
+
+    start_log(LogSettings(format="json"))
+    say(LogSettings(format="json"), logging.CRITICAL, text)
+    raise SystemExit(status)
 
 
 @main.command()
@@ -69,6 +100,12 @@ def check(path: str | None) -> None:
     settings = _load(path)
     for notice in settings.notices:
         click.echo(f"note: {notice}", err=True)
+    if settings.counts_alone:
+        click.echo(
+            "note: each process counts limits in its own memory, so N workers or replicas grant N times as much; "
+            f"{_SHARE_LIMITS}",
+            err=True,
+        )
     if settings.simulated:
         click.echo("The configuration is valid; it names no deployment, so the simulator would answer.")
         return
@@ -95,14 +132,14 @@ def simulate(path: str | None, host: str, port: int, replay: str | None) -> None
     try:
         run(settings.simulator, host, port, partial(click.echo, err=True))
     except OSError as error:
-        _cannot_listen(host, port, error)
+        click.echo(f"chukei: {_cannot_listen(host, port, error)}", err=True)
+        raise SystemExit(1) from None
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> NoReturn:
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
     code = error.errno or 0  # asyncio rewrites the text; a failed look-up has a negative code and a text of its own
     reason = os.strerror(code) if code > 0 else error.strerror
-    click.echo(f"chukei: cannot listen on {host}:{port}: {reason}", err=True)
-    raise SystemExit(1) from None
+    return f"cannot listen on {host}:{port}: {reason}"
 
 
 @main.command()
@@ -159,23 +196,21 @@ def _load(path: str | None) -> "Settings":
         raise SystemExit(EXIT_CONFIGURATION) from None
 
 
-def _announcements(settings: "Settings") -> list[str]:
-    """Return what an operator should know before the first request."""
-    lines = [f"chukei: note: {notice}" for notice in settings.notices]
+_SHARE_LIMITS = 'stores.quota = "redis://…" has them counted together'
+
+
+def _announcements(settings: "Settings", workers: int) -> list[tuple[int, str]]:
+    """Return what an operator should know before the first request, with the level of each line."""
+    lines = [(logging.INFO, f"note: {notice}") for notice in settings.notices]
     loopback = settings.server.host in {"127.0.0.1", "localhost", "::1"}
     if settings.auth.anonymous:
-        lines.append("chukei: warning: auth.anonymous is true: everybody who reaches this address is served")
+        lines.append((logging.WARNING, "auth.anonymous is true: everybody who reaches this address is served"))
     elif not settings.closed and not loopback:
-        lines.append(
-            "chukei: warning: no access key is set, so without one of `chukei keys` only this machine is served"
-        )
+        text = "no access key is set, so without one of `chukei keys` only this machine is served"
+        lines.append((logging.WARNING, text))
+    if workers > 1 and settings.counts_alone:
+        text = f"each of the {workers} workers counts limits on its own, so callers get up to {workers} times as much; "
+        lines.append((logging.WARNING, text + _SHARE_LIMITS))
     if settings.simulated:
-        lines.append("chukei: no Azure OpenAI resource is configured: the built-in simulator answers")
+        lines.append((logging.INFO, "no Azure OpenAI resource is configured: the built-in simulator answers"))
     return lines
-
-
-def _announce(url: str, *, simulated: bool) -> None:
-    shown = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - for showing only
-    what = "chat page (simulator)" if simulated else "chat page"
-    click.echo(f"chukei: listening on {url}", err=True)
-    click.echo(f"chukei: {what} {shown}/ · OpenAI base URL {shown}/v1", err=True)

@@ -15,8 +15,8 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
     """Return the entry of a request, or None where it gets none.
 
     Requests for an operation of a model whose caller is known get one, whatever became of them: also those that the
-    relay itself refused. Those for pages, for what does not exist and of callers that were turned away get none, so
-    nobody without a credential can fill the database.
+    relay itself refused, alike ones together. Those for pages, for what does not exist and of callers that were turned
+    away get none, so nobody without a credential can fill the database.
 
     ``id`` must be unique among all relays; ``time`` is when the request ended, with a time zone. The group is the
     first of the caller's. Retries are the deployments that were asked one after another after the first, hedges those
@@ -57,6 +57,7 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
         hedges=hedges,
         upstream_request_id=record.upstream_request_id,
         region=record.region,
+        requests=record.count,
     )
 
 

@@ -102,6 +102,9 @@ class Gateway:
             await self._serve_or_refuse(exchange, incoming, reply)
         except asyncio.CancelledError:
             await self._stopped(exchange, reply, incoming)
+        except Exception:  # of the host, while it was told of a failure
+            logger.exception("request %s could not be answered", record.request_id)
+            reply.abort()
         finally:
             exchange.closed = True
             incoming.unwatch()

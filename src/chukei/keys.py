@@ -130,12 +130,13 @@ class KeyDirectory(Protocol):
 
 
 class Flaw(StrEnum):
-    """Why a key does not open. Only who holds the whole key may hear of the last three."""
+    """Why a key does not open. Only who holds the whole key may hear that it expired or was revoked."""
 
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REVOKED = "revoked"
     NOT_YET = "not_yet"
+    UNREADABLE = "unreadable"
 
 
 _NOBODY = Key("", "", None, secrets.token_bytes(32), UNPEPPERED, datetime.min.replace(tzinfo=UTC), None, None, None)
@@ -154,6 +155,8 @@ def check(presented: Presented, key: Key | None, peppers: Peppers, now: datetime
         return Flaw.UNKNOWN
     if key.revoked is not None:  # at whatever time: clocks differ, and nobody revokes ahead
         return Flaw.REVOKED
+    if key.unreadable:
+        return Flaw.UNREADABLE
     if key.expires is not None and key.expires <= now:
         return Flaw.EXPIRED
     return Flaw.NOT_YET if key.created > now + CLOCK_SKEW else None

@@ -11,12 +11,12 @@ NOT_FAILED = frozenset({"completed", "length", "content_filter", "client_aborted
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One request. ``id`` is the relay's own and unique, since clients may choose ``request_id``.
+    """One request, or ``requests`` that are alike and used nothing.
 
-    Tokens as in ``usage.Usage``: ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where
-    Azure had not counted them. ``wasted`` are input tokens that other deployments may have charged for the same
-    request. ``cost`` is in micro-units of the currency of the prices; None where the model has no price. Durations are
-    in milliseconds.
+    ``id`` is the relay's own and unique, since clients may choose ``request_id``. Tokens as in ``usage.Usage``:
+    ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where Azure had not counted them.
+    ``wasted`` are input tokens that other deployments may have charged for the same request. ``cost`` is in micro-units
+    of the currency of the prices; None where the model has no price. Durations are in milliseconds.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     hedges: int
     upstream_request_id: str | None
     region: str | None
+    requests: int = 1
 
 
 class By(StrEnum):
@@ -100,7 +101,9 @@ class Key:
     """A caller's key as the database knows it: never the key itself.
 
     ``digest`` is HMAC-SHA-256 of the secret part with a pepper of the given version, from outside the database. A
-    caller may have several at once, so that one can be replaced while the other still works.
+    caller may have several at once, so that one can be replaced while the other still works. ``unreadable`` says that
+    another program has written something that no key of the relay's can have, such as an end beyond the year 9999: what
+    is left of it is shown, and it opens nothing.
     """
 
     id: str
@@ -112,3 +115,12 @@ class Key:
     expires: datetime | None
     revoked: datetime | None
     note: str | None
+    unreadable: bool = False
+
+    def state(self, now: datetime) -> str:
+        """Return ``active``, ``expired``, ``revoked``, or ``unreadable`` for what can only be revoked."""
+        if self.revoked is not None:
+            return "revoked"
+        if self.unreadable:
+            return "unreadable"
+        return "expired" if self.expires is not None and self.expires <= now else "active"

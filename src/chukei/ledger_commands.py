@@ -153,14 +153,9 @@ _HEAD = ("id", "caller", "group", "state", "created", "expires", "note")
 
 
 def _row(key: Key, now: datetime) -> tuple[str, ...]:
-    state = "active"
-    if key.revoked is not None:
-        state = "revoked"
-    elif key.expires is not None and key.expires <= now:
-        state = "expired"
     ends = key.expires.strftime("%Y-%m-%d %H:%M") if key.expires is not None else "-"
     made = key.created.strftime("%Y-%m-%d %H:%M")
-    return (key.id, key.caller, key.group or "-", state, made, ends, key.note or "-")
+    return (key.id, key.caller, key.group or "-", key.state(now), made, ends, key.note or "-")
 
 
 def _show_new(text: str, key: Key) -> None:

@@ -1,6 +1,7 @@
 """What is known of a request when it has ended. No prompt, no completion, no credential."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from chukei.model import Caller, End
 from chukei.usage import Usage
@@ -28,7 +29,8 @@ class RequestRecord:
     """One request, filled in along its path. Durations are seconds since the request's head had arrived.
 
     ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
-    holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them.
+    holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them. Where ``count`` is
+    above 1 the record stands for so many alike, and it is the last of them; ``ended`` is when that was, in UTC.
     """
 
     request_id: str
@@ -55,6 +57,8 @@ class RequestRecord:
     region: str | None = None
     spilled: bool = False
     tries: list[Try] = field(default_factory=list)
+    count: int = 1
+    ended: datetime | None = None
 
     @property
     def caller(self) -> str | None:

@@ -41,6 +41,7 @@ _PLAIN = Entry(
     hedges=0,
     upstream_request_id="a1b2",
     region="swedencentral",
+    requests=1,
 )
 
 
@@ -95,15 +96,15 @@ def _sum(names: tuple[str, ...], members: list[Entry]) -> Sum:
     streamed = [each.first_token for each in members if each.stream and each.first_token is not None]
     return Sum(
         names=names,
-        requests=len(members),
-        failed=sum(each.end not in NOT_FAILED for each in members),
+        requests=sum(each.requests for each in members),
+        failed=sum(each.requests for each in members if each.end not in NOT_FAILED),
         input=sum(each.input for each in members),
         cached=sum(each.cached for each in members),
         output=sum(each.output for each in members),
         reasoning=sum(each.reasoning for each in members),
         wasted=sum(each.wasted for each in members),
-        estimated=sum(each.estimated for each in members),
+        estimated=sum(each.requests for each in members if each.estimated),
         cost=sum(each.cost or 0 for each in members),
-        unpriced=sum(each.cost is None for each in members),
+        unpriced=sum(each.requests for each in members if each.cost is None),
         first_token=sum(streamed) / len(streamed) if streamed else None,
     )

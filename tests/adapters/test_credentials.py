@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from tests.adapters.servers import LocalServer, Peer
@@ -15,7 +16,8 @@ from tests.live.relays import clean_environment, eventually
 
 from chukei.adapters import credentials
 from chukei.adapters.credentials import FixedCredential, IdentityCredential, credential_for
-from chukei.config import CredentialSettings, Secret
+from chukei.app import build
+from chukei.config import CredentialSettings, Secret, load
 from chukei.errors import UpstreamError
 from chukei.model import End
 
@@ -301,3 +303,25 @@ async def test_no_identity_at_all_is_a_clear_failure(anyio_backend: str) -> None
         with pytest.raises(AssertionError, match="could not get an Entra ID token") as caught:
             await ask(environment)
     assert "platform-secret" not in str(caught.value)
+
+
+def test_deployments_with_one_identity_and_scope_share_their_token(tmp_path: Path) -> None:
+    other = "11111111-2222-3333-4444-555555555555"
+    tables = "".join(
+        f"""
+[deployments.{name}]
+endpoint = "https://{name}.openai.azure.com"
+identity = true
+{more}
+"""
+        for name, more in (
+            ("east", ""),
+            ("west", ""),
+            ("north", f'client_id = "{other}"'),
+            ("south", 'scope = "api://x"'),
+        )
+    )
+    path = tmp_path / "relay.toml"
+    path.write_text(f'{tables}\n[models.gpt-4o]\ndeployments = ["east", "west", "north", "south"]\n')
+    settings = load(path, {"CHUKEI_STORES__LEDGER": "none"})
+    assert len(build(settings, ()).credentials) == 3

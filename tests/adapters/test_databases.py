@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,8 @@ from chukei.adapters.databases import database_for, spool_for
 from chukei.adapters.postgres import PostgresDatabase
 from chukei.adapters.schema import Migration, migrations
 from chukei.adapters.sqlite import CHUNK, SqliteDatabase
+from chukei.administration import KeyCabinet
+from chukei.keys import Peppers
 from chukei.ledger import By, Entry, Key, Question, Sum
 from chukei.stores import Database, StoreAway
 
@@ -153,6 +158,7 @@ some_entries = st.lists(
         estimated=st.booleans(),
         wasted=tokens,
         cost=st.none() | tokens,
+        requests=st.integers(1, 10**6),
         first_token=st.none() | st.floats(0, 1e6),
     ),
     max_size=12,
@@ -248,6 +254,77 @@ async def test_an_id_of_a_key_is_taken_once(database: Database) -> None:
     await database.add_key(KEY)
     with pytest.raises(ValueError, match="already"):
         await database.add_key(KEY)
+
+
+# What another program may write into a row: the time of a column, in SQLite's form and in PostgreSQL's.
+FOREIGN_TIMES = {
+    "beyond 9999": (253_402_318_799_000_000, "9999-12-31T23:59:59-05:00"),
+    "for ever": (2**63 - 1, "infinity"),
+    "since ever": (-(2**63), "-infinity"),
+    "before Christ": (-62_198_755_200_000_000, "0044-03-15 BC"),
+}
+
+
+@pytest.mark.parametrize("column", ["created", "expires"])
+@pytest.mark.parametrize("foreign", FOREIGN_TIMES)
+async def test_a_key_that_cannot_be_read_hides_no_other_and_can_be_revoked(
+    url: str, database: Database, column: str, foreign: str
+) -> None:
+    other = replace(KEY, id="k2", created=START + timedelta(days=1))
+    for key in (KEY, other):
+        await database.add_key(key)
+    micros, text = FOREIGN_TIMES[foreign]
+    await meddle(url, f"UPDATE chukei_keys SET {column} = {{}} WHERE id = 'k1'", micros, f"'{text}'")
+    found = {key.id: key for key in await database.keys()}
+    assert found["k2"] == other
+    assert (found["k1"].unreadable, found["k1"].state(START)) == (True, "unreadable")
+    mark = await database.keys_mark()
+    assert await database.end_key("k2", expires=START + timedelta(days=2), revoked=None)
+    assert await database.keys_mark() not in (mark, "")
+    cabinet = KeyCabinet(database, Peppers(), lambda: START)
+    await cabinet.revoke("k1")
+    await cabinet.revoke("k2")
+    assert [key.state(START) for key in await cabinet.all()] == ["revoked", "revoked"]
+
+
+async def test_a_time_of_revoking_that_cannot_be_read_revokes(url: str, database: Database) -> None:
+    await database.add_key(KEY)
+    await meddle(url, "UPDATE chukei_keys SET revoked = {}", 2**63 - 1, "'infinity'")
+    assert [key.state(START) for key in await database.keys()] == ["revoked"]
+
+
+async def test_names_in_no_utf_8_hide_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    async with opened(database_for(url)) as database:
+        await database.add_key(KEY)
+        await database.add_key(replace(KEY, id="k2"))
+        await database.add([entry(), entry(caller="team-b")])
+        await meddle(url, "UPDATE chukei_keys SET caller = CAST(x'66ff' AS TEXT) WHERE id = 'k1'")
+        await meddle(url, "UPDATE chukei_entries SET caller = CAST(x'66ff' AS TEXT) WHERE caller = 'team-a'")
+        assert [(key.id, key.unreadable) for key in await database.keys()] == [("k1", True), ("k2", False)]
+        assert {each.names[0] for each in await database.sum(Question())} == {"f\ufffd", "team-b"}
+
+
+@pytest.mark.parametrize("micros", [-(2**63), 2**63 - 1])
+async def test_a_time_of_an_entry_that_no_calendar_knows_hides_no_other(tmp_path: Path, micros: int) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    async with opened(database_for(url)) as database:
+        await database.add([entry(caller="strange"), entry()])
+        await meddle(url, f"UPDATE chukei_entries SET time = {micros} WHERE caller = 'strange'")
+        assert (("team-a",), 1) in [(each.names, each.requests) for each in await database.sum(Question())]
+
+
+async def meddle(url: str, sql: str, *values: object) -> None:
+    """Do what another program might; ``values`` are how SQLite and PostgreSQL write one."""
+    kind = url.startswith("postgres")
+    sql = sql.format(values[kind]) if values else sql
+    if kind:
+        connection = await asyncpg.connect(url)
+        await connection.execute(sql)
+        await connection.close()
+    else:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+            connection.execute(sql)
 
 
 async def test_ending_a_key(database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from chukei.adapters import request_log
 from chukei.adapters.request_log import JsonFormatter, TextFormatter, configure_logging, fields_of, log_request
-from chukei.model import End
+from chukei.model import Caller, CallerKind, End
 from chukei.telemetry import RequestRecord, Try
 from chukei.usage import Usage
 
@@ -87,10 +87,12 @@ def test_the_text_form_cannot_be_forged_either(field: str) -> None:
 
 def test_the_text_form_is_short() -> None:
     entry = logging.makeLogRecord({"name": "chukei.request", "msg": "request", "levelno": 30, "levelname": "WARNING"})
-    entry.fields = fields_of(record(model="gpt-4o", usage=Usage(9, 3), first_token=0.25, end=End.TRUNCATED, code="c'd"))
+    known = {"model": "gpt-4o", "deployment": "sweden", "who": Caller("team-a", CallerKind.KEY), "count": 37}
+    entry.fields = fields_of(record(usage=Usage(9, 3), first_token=0.25, end=End.TRUNCATED, code="c'd", **known))
     line = TextFormatter().format(entry)
     assert line.partition("warning ")[2] == (
-        "200  POST  /v1/chat/completions  gpt-4o  truncated  c'd  9+3 tokens  first 250 ms  1235 ms"
+        "200  POST  /v1/chat/completions  team-a  gpt-4o  at sweden  truncated  c'd  9+3 tokens  first 250 ms  1235 ms"
+        "  37 alike  req_1"
     )
 
 

@@ -1,5 +1,6 @@
 """What waits on the disk: whole, bounded, its owner's alone, and delivered by whoever comes after a crash."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -238,3 +239,27 @@ def test_a_killed_process_leaves_whole_batches(tmp_path: Path) -> None:
     found = [int(each.id) for each in drained(spool, 500)]
     assert found == list(range(len(found)))
     assert len(found) >= max(said, default=250)
+
+
+def test_where_files_cannot_be_locked_nothing_is_left_open_or_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on NFS without its lock daemon: the system says ENOLCK, which no file system here does."""
+    left_behind(tmp_path, b"{}\n")
+
+    def no_locks(descriptor: int) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    spool = Spool(tmp_path, PLENTY, lock=no_locks)
+    before = open_files()
+    for _ in range(50):
+        with pytest.raises(OSError, match="No locks available"):
+            spool.append(entries(1))
+        spool.adopt()
+    assert open_files() == before
+    assert [path.name for path in files(tmp_path)] == ["entries-1-dead.jsonl"]
+    assert caplog.text.count("cannot be taken over: No locks available") == 1
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -32,7 +32,7 @@ class Served:
 
     async def listening(self) -> None:
         while not self.url:
-            found = re.search(r"listening on (http://\S+)", await self.line())
+            found = re.search(r"listening on (http://[^\s\"]+)", await self.line())
             self.url = f"{found[1]}/" if found else ""
 
     async def logged(self, operation: str) -> dict[str, Any]:

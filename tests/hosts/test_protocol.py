@@ -7,14 +7,15 @@ import asyncio
 import gc
 import re
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
 from tests.hosts.scripted import LIMIT, Handler, Scripted, configured, echo, fields, get, post
 from tests.live.relays import eventually
 
-from chukei.hosts.protocol import LINGER_SECONDS, StrictProtocol
+from chukei.hosts.cycle import Cycle
+from chukei.hosts.protocol import LINGER_SECONDS, PIPELINED, StrictProtocol
 from chukei.ports import ClientGone, Incoming, Reply
 
 pytestmark = pytest.mark.anyio
@@ -338,12 +339,108 @@ async def test_a_body_is_not_hurried_by_the_timer_of_heads() -> None:
     assert played.wire.written.endswith(b"/axy")
 
 
-async def test_a_client_that_has_not_read_its_last_answer_is_cut() -> None:
+async def test_thousands_of_requests_in_one_read_wait_as_bytes() -> None:
+    """As objects they would take a hundred times the memory."""
+    gate = Gate()
+    played = Played(gate)
+    paths = [f"/{number}" for number in range(1500)]
+    before = cycles()
+    await played.take(get("/gate") + b"".join(map(get, paths)))
+    assert played.application.paths == ["/gate"]
+    assert cycles() - before <= 2 * PIPELINED + 1
+    assert not played.wire.reading
+    gate.opened.set()
+    while len(played.application.paths) <= len(paths):
+        served = len(played.application.paths)
+        await played.settle()
+        assert len(played.application.paths) > served
+    await played.settle()
+    assert played.application.paths == ["/gate", *paths]
+    assert re.findall(rb"\r\n\r\n(/[0-9]+)", played.wire.written) == [path.encode() for path in paths]
+    assert played.wire.reading
+
+
+def cycles() -> int:
+    gc.collect()
+    return sum(type(each) is Cycle for each in gc.get_objects())
+
+
+async def test_chunks_full_of_empty_lines_are_no_requests() -> None:
+    played = Played(echo)
+    body = b"\r\n\r\n" * 5000
+    await played.take(get("/a", b"Transfer-Encoding: chunked").replace(b"GET", b"POST") + b"%x\r\n" % len(body) + body)
+    await played.take(b"\r\n0\r\n\r\n" + get("/b"))
+    assert played.wire.written.count(body) == 1
+    assert played.application.paths == ["/a", "/b"]
+
+
+async def test_the_next_request_waits_until_the_client_reads() -> None:
+    def unread(incoming: Incoming, reply: Reply) -> Awaitable[None]:
+        played.wire.unsent = 100_000
+        played.protocol.pause_writing()
+        return echo(incoming, reply)
+
+    played = Played(echo)
+    played.application._handler = unread
+    await played.take(get("/a"))
+    played.protocol.resume_writing()
+    await played.take(get("/b") + get("/c"))
+    assert (played.application.paths, played.wire.reading) == (["/a", "/b"], False)
+    played.protocol.resume_writing()
+    await played.settle()
+    assert played.application.paths == ["/a", "/b", "/c"]
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "closing"])
+async def test_a_client_that_has_not_read_its_last_answer_is_cut(keeps: bool) -> None:
+    played = Played(echo)
+    played.wire.unsent = 100
+    await played.take(get("/a", *([] if keeps else [b"Connection: close"])))
+    assert (played.wire.closed, played.wire.aborted) == (not keeps, False)
+    played.clock.advance(0.11)
+    assert played.wire.aborted
+
+
+async def test_a_slow_client_has_its_time_anew_with_whatever_it_reads() -> None:
     played = Played(echo)
     played.wire.unsent = 100
     await played.take(get("/a"))
-    played.clock.advance(75)
-    assert played.wire.aborted
+    for left in (80, 60, 0):
+        played.wire.unsent = left
+        played.clock.advance(0.11)
+    assert not played.wire.aborted
+    played.clock.advance(74)
+    await played.take(get("/b"))
+    assert played.wire.statuses == [200, 200]
+
+
+ODD_HEADS = {
+    "another transfer coding": (get("/a", b"Transfer-Encoding: gzip"), 400),
+    "one before chunks": (get("/a", b"Transfer-Encoding: gzip, chunked"), 400),
+    "chunks twice": (get("/a", b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"), 400),
+    "an offer of h2c": (
+        get("/a", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMA"),
+        200,
+    ),
+    "a WebSocket": (get("/a", b"Connection: Upgrade", b"Upgrade: websocket"), 200),
+    "HTTP/2 at once": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4", 400),
+    "TLS": (b"\x16\x03\x01\x02\0\x01\0\1\xfc\3\3", 400),
+    "a tunnel": (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 400),
+    "an expectation nobody knows": (get("/a", b"Expect: a miracle"), 200),
+}
+
+
+@pytest.mark.parametrize("upgrade", [(), (b"Connection: upgrade", b"Upgrade: x")], ids=["", "with an upgrade"])
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "byte by byte"])
+@pytest.mark.parametrize("odd", ODD_HEADS)
+async def test_an_odd_head_gets_one_answer(odd: str, split: bool, upgrade: tuple[bytes, ...]) -> None:
+    head, status = ODD_HEADS[odd]
+    head = head.replace(b"Host: a\r\n", b"\r\n".join((b"Host: a", *upgrade, b"")))
+    played = Played(echo)
+    for part in (head[place : place + 1] for place in range(len(head))) if split else (head,):
+        played.protocol.data_received(part)
+    await played.settle()
+    assert played.wire.statuses == [status]
 
 
 async def test_a_client_that_reads_nothing_holds_no_page_for_ever() -> None:

@@ -132,7 +132,7 @@ class RelayProcess:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.log.append(line.rstrip("\n"))
-            found = re.match(r"chukei: listening on (\S+)", line)
+            found = re.search(r"listening on (http:[^\s\"]+)", line)
             if found:
                 self.url = found[1]
                 self._listening.set()

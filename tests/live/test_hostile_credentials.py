@@ -31,7 +31,6 @@ from tests.live.plain_http import CHAT, Answer, ask, post
 from tests.live.relays import InProcessRelay, RelayProcess, eventually, settings_for
 from tests.live.simulated import SimulatorThread, Upstream
 
-from chukei.adapters.request_log import log_request
 from chukei.adapters.signing_keys import RETRY_SECONDS
 from chukei.config import Settings
 from chukei.errors import CallerError
@@ -71,7 +70,7 @@ class KeyedRelay(InProcessRelay):
 
     def __init__(self, settings: Settings, database: FakeDatabase) -> None:
         super().__init__(settings)
-        self.application = Application(self._settings, hooks=[self._record, log_request], database=database)
+        self.application = Application(self._settings, hooks=[self._record], database=database)
 
 
 class Collected(logging.Handler):
@@ -229,13 +228,14 @@ async def test_a_door_for_each_page(door: Door, world: World) -> None:
 async def test_a_head_that_breaks_off_is_refused_once(
     simulator_thread: SimulatorThread, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "chukei.hosts.protocol"):
+    with caplog.at_level(logging.INFO, "chukei.request"):
         extra = {"CHUKEI_SERVER__HEADER_SECONDS": "0.05"}
         async with InProcessRelay(settings_for(simulator_thread.url, extra)) as relay:
             assert (await knock(Door(relay.url, str, True), [("api-key", "\x00")])).status == 400
             silence = asyncio.get_running_loop().time() + 0.1  # past the time in which a head must arrive
             await eventually(lambda: asyncio.get_running_loop().time() > silence)
-    assert [record.getMessage() for record in caplog.records if record.name == "chukei.hosts.protocol"] == ["refused"]
+    lines = [vars(record)["fields"] for record in caplog.records if record.name == "chukei.request"]
+    assert [line["status"] for line in lines] == [400]
 
 
 class TestUnknownSigningKeys:

@@ -3,11 +3,13 @@
 import http.client
 import json
 import signal
+import subprocess
+import sys
 import time
 from urllib.parse import urlsplit
 
 import pytest
-from tests.live.relays import RelayProcess
+from tests.live.relays import RelayProcess, clean_environment
 
 REQUESTS = 50
 
@@ -44,5 +46,28 @@ def test_whoever_was_answered_before_a_signal_is_in_the_log(workers: str, how: s
         wait_for(address)
         asked = [ask(address) for _ in range(REQUESTS)]
         relay.stop(how)
-        logged = [json.loads(line).get("request_id") for line in relay.log if line.startswith("{")]
-    assert sorted(each for each in logged if each in asked) == sorted(asked)
+        lines = [json.loads(line) for line in relay.log if line.startswith("{")]
+    logged = [line for line in lines if line.get("operation") == "models"]
+    assert sum(line.get("count", 1) for line in logged) == len(asked) + 1
+    assert {line["request_id"] for line in logged if "count" not in line} & set(asked)
+
+
+def test_a_log_that_nobody_reads_stops_neither_the_relay_nor_its_end() -> None:
+    """As where a service manager or a log shipper hangs. The pipe takes 64 KiB, and each line has some 300 bytes."""
+    environment = clean_environment({"CHUKEI_LOG__FORMAT": "json", "CHUKEI_LOG__LEVEL": "debug"})
+    command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = ""
+        while not url:
+            url = json.loads(process.stderr.readline()).get("url", "")
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        for _ in range(1500):
+            connection.request("GET", "/health/live")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b'{"status":"live"}')
+        connection.close()
+        process.terminate()
+        assert process.wait(30) == 0
+        lines = process.stderr.read().splitlines()
+    assert 0 < len(lines) < 1500

@@ -1,12 +1,13 @@
 """What keeps a command from starting is said in one line, with the exit code that commands.md gives it."""
 
+import json
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.live.relays import clean_environment
+from tests.live.relays import RelayProcess, clean_environment
 
 
 def chukei(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -42,3 +43,69 @@ def test_faults_are_checked_beside_deployments_too(command: str, tmp_path: Path)
     assert result.returncode == 3
     assert "unknown fault 'nonsense'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+JSON = {"CHUKEI_LOG__FORMAT": "json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "status", "said"),
+    [
+        (["--host", "nowhere.invalid"], JSON, 1, "cannot listen on nowhere.invalid:0"),
+        (["--config", "none.toml"], JSON, 3, "there is no such file"),
+        ([], {**JSON, "CHUKEI_SERVER__BODY_SECONDS": "long", "CHUKEI_AUTH__ANONYMOUS": "perhaps"}, 3, "2 problems"),
+    ],
+)
+def test_where_the_log_is_json_so_is_what_keeps_it_from_starting(
+    arguments: list[str], variables: dict[str, str], status: int, said: str
+) -> None:
+    found = chukei("serve", "--port", "0", *arguments, **variables)
+    *notices, fields = [json.loads(line) for line in found.stderr.splitlines()]
+    assert all(notice["level"] in ("info", "warning") for notice in notices)
+    assert (found.returncode, fields["level"]) == (status, "critical")
+    assert said in fields["event"]
+
+
+def test_a_format_in_a_file_with_mistakes_counts_too(tmp_path: Path) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text('[log]\nformat = "json"\n[server]\nprot = 1\n')
+    found = chukei("serve", "--config", str(path))
+    assert found.returncode == 3
+    assert "did you mean port?" in json.loads(found.stderr)["event"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_where_the_log_is_json_so_is_the_start(workers: str) -> None:
+    variables = JSON | {"CHUKEI_AUTH__ANONYMOUS": "true", "CHUKEI_LOG__LEVEL": "error"}
+    with RelayProcess(variables, "--workers", workers) as relay:
+        relay.stop()
+    lines = [json.loads(line) for line in relay.log]
+    assert [line["url"] for line in lines if "url" in line] == [relay.url]
+    assert any(line["level"] == "warning" and "auth.anonymous" in line["event"] for line in lines)
+
+
+CRASHES = """
+import logging, sys, threading, warnings
+from chukei.config import LogSettings
+from chukei.hosts.server import start_log
+
+start_log(LogSettings(format="json"))
+warnings.warn("old")
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start()
+thread.join()
+class Broken:
+    def __del__(self):
+        raise ValueError("in the end")
+Broken()
+raise RuntimeError("the last")
+"""
+
+
+def test_where_the_log_is_json_so_is_a_crash() -> None:
+    found = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True, timeout=30)
+    lines = [json.loads(line) for line in found.stderr.splitlines()]
+    assert found.returncode == 1
+    assert [line["level"] for line in lines] == ["warning", "error", "error", "critical"]
+    for line, text in zip(lines[1:], ("ZeroDivisionError", "in the end", "the last"), strict=True):
+        assert text in line["exception"]

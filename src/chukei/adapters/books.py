@@ -32,7 +32,7 @@ class Books:
         """Implement the Hook port: write a request into the ledger."""
         if self.writer is None:
             return
-        entry = entry_of(record, id=new_id(), time=datetime.now(UTC))
+        entry = entry_of(record, id=new_id(), time=record.ended or datetime.now(UTC))
         if entry is not None:
             self.writer.write(entry)
 

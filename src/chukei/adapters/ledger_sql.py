@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TypeVar, cast
 
 from msgspec.structs import astuple
 
-from chukei.ledger import NOT_FAILED, By, Entry, Question, Sum
+from chukei.ledger import NOT_FAILED, By, Entry, Key, Question, Sum
 
 COLUMNS = (
     "id",
@@ -38,6 +38,7 @@ COLUMNS = (
     "hedges",
     "upstream_request_id",
     "region",
+    "requests",
 )
 KEY_COLUMNS = ("id", "caller", "caller_group", "digest", "pepper", "created", "expires", "revoked", "note")
 
@@ -47,6 +48,7 @@ MAX_TEXT = 512
 MOST = 10**12
 """The most of anything that is believed of one request, so that sums stay within 64 bits."""
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _Moment = TypeVar("_Moment")
 
 
@@ -78,6 +80,7 @@ def _is_plain(entry: Entry) -> bool:
         entry.cost or 0,
         entry.retries,
         entry.hedges,
+        entry.requests,
     )
     return (
         texts.isascii()
@@ -110,6 +113,38 @@ def text_of(text: str) -> str:
     return text[:MAX_TEXT].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
+def key_of(row: Sequence[object], moment: Callable[[object], datetime]) -> Key:
+    """Return the key of a row in the order of ``KEY_COLUMNS``; never raises, whatever another program has written.
+
+    ``moment`` raises ValueError, OverflowError or TypeError for what is no time of the years 1 to 9999. A time of
+    revoking that cannot be read revokes all the same.
+    """
+    unreadable = False
+
+    def text(value: object) -> str:
+        nonlocal unreadable
+        try:
+            return value.decode() if isinstance(value, bytes) else str(value)
+        except UnicodeDecodeError:
+            unreadable = True
+            return cast(bytes, value).decode("utf-8", "replace")
+
+    def time(value: object, otherwise: datetime | None) -> datetime | None:
+        nonlocal unreadable
+        try:
+            return None if value is None else moment(value)
+        except (ValueError, OverflowError, TypeError):
+            unreadable = True
+            return otherwise
+
+    id, caller, group, digest, pepper, created, expires, revoked, note = row
+    made, ends, ended = time(created, _NEVER), time(expires, None), time(revoked, _NEVER)
+    texts = [None if value is None else text(value) for value in (group, note)]
+    if not (isinstance(digest, bytes) and isinstance(pepper, int) and made is not None):
+        unreadable, digest, pepper, made = True, b"", 0, made or _NEVER
+    return Key(text(id), text(caller), texts[0], digest, pepper, made, ends, ended, texts[1], unreadable)
+
+
 # Questions. Names of columns come from here alone; whatever a person may have typed is a bound parameter.
 
 _NAMES = {
@@ -137,16 +172,16 @@ def question_sql(
     names = [day if by is By.DAY else _NAMES[by] for by in question.by]
     well = ", ".join(bound(end) for end in sorted(NOT_FAILED))
     sums = (
-        "count(*)",
-        f"sum(CASE WHEN end_reason IN ({well}) THEN 0 ELSE 1 END)",
+        "sum(requests)",
+        f"sum(CASE WHEN end_reason IN ({well}) THEN 0 ELSE requests END)",
         "sum(input_tokens)",
         "sum(cached_tokens)",
         "sum(output_tokens)",
         "sum(reasoning_tokens)",
         "sum(wasted_tokens)",
-        "sum(CASE WHEN estimated THEN 1 ELSE 0 END)",
+        "sum(CASE WHEN estimated THEN requests ELSE 0 END)",
         "coalesce(sum(cost), 0)",
-        "count(*) - count(cost)",
+        "sum(CASE WHEN cost IS NULL THEN requests ELSE 0 END)",
         "count(CASE WHEN stream THEN first_token_ms END)",
         "coalesce(sum(CASE WHEN stream THEN first_token_ms END), 0)",
     )

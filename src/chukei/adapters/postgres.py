@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 from asyncpg.exceptions import InterfaceError, PostgresError
 
-from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS, question_sql, row_of, sums_of, text_of
+from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS, key_of, question_sql, row_of, sums_of, text_of
 from chukei.adapters.postgres_errors import away
 from chukei.adapters.schema import Migration, migrations, pending
 from chukei.ledger import Entry, Key, Question, Sum
@@ -115,7 +115,7 @@ class PostgresDatabase:
     async def keys(self) -> list[Key]:
         """See the Database port."""
         rows = await self._do(lambda connection: connection.fetch(_KEYS))
-        return [Key(*row) for row in rows]
+        return [key_of(row, _moment) for row in rows]
 
     async def keys_mark(self) -> str:
         """See the Database port."""
@@ -217,6 +217,7 @@ _TYPES = {
     "duration_ms": "double precision",
     "retries": "bigint",
     "hedges": "bigint",
+    "requests": "bigint",
 }
 _VALUES = [f"(entry->>{place})::{_TYPES.get(name, 'text')}" for place, name in enumerate(COLUMNS)]
 _ADD = (
@@ -224,10 +225,20 @@ _ADD = (
     f" SELECT {', '.join(_VALUES)}"
     " FROM jsonb_array_elements($1::text::jsonb) AS entries (entry) ON CONFLICT (time, id) DO NOTHING"
 )
-_KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
+_TIMES = frozenset({"created", "expires", "revoked"})
+# For infinity, and what is BC or beyond 9999, the driver has no datetime, and would give up the whole answer.
+_KEY_VALUES = [
+    f"CASE WHEN {name} BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00'"
+    f" THEN to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') ELSE {name}::text END"
+    if name in _TIMES
+    else name
+    for name in KEY_COLUMNS
+]
+_KEYS = f"SELECT {', '.join(_KEY_VALUES)} FROM chukei_keys ORDER BY chukei_keys.created, id"  # noqa: S608
 _KEYS_MARK = (
-    "SELECT count(*), max(created), count(expires), sum(extract(epoch FROM expires)), count(revoked),"
-    " sum(extract(epoch FROM revoked)) FROM chukei_keys"
+    "SELECT count(*), max(created)::text, count(expires), count(revoked),"
+    " sum(CASE WHEN isfinite(expires) THEN extract(epoch FROM expires) END),"
+    " sum(CASE WHEN isfinite(revoked) THEN extract(epoch FROM revoked) END) FROM chukei_keys"
 )
 _ADD_KEY = (
     f"INSERT INTO chukei_keys ({', '.join(KEY_COLUMNS)})"  # noqa: S608
@@ -238,6 +249,10 @@ _END_KEY = "UPDATE chukei_keys SET expires = coalesce($1, expires), revoked = co
 
 def _itself(moment: datetime) -> datetime:
     return moment
+
+
+def _moment(text: object) -> datetime:
+    return datetime.fromisoformat(f"{text}+00:00")  # and what was in no such range is not ISO 8601 then
 
 
 def _affected(status: str) -> int:

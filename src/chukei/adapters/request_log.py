@@ -1,12 +1,16 @@
 """One line for each request: JSON for machines, or a short text for a person at a terminal."""
 
 import logging
+import sys
+import threading
 import time
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from chukei.adapters.line_limit import LineLimit
 from chukei.adapters.line_writer import LineWriter
 from chukei.model import End
 from chukei.telemetry import RequestRecord, Try
@@ -100,6 +104,8 @@ def fields_of(record: RequestRecord) -> dict[str, object]:
     fields["duration_ms"] = round(record.duration * 1000, 1)
     fields["request_bytes"] = record.request_bytes
     fields["answer_bytes"] = record.answer_bytes
+    if record.count > 1:
+        fields["count"] = record.count
     if record.spilled:
         fields["spilled_over"] = True
     if len(record.tries) > 1:
@@ -134,17 +140,17 @@ def _fields_of_try(attempt: Try) -> dict[str, object]:
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; JSON escapes control characters, so a header cannot forge a line."""
 
-    _second = -1
-    _written = ""  # that second
+    _written = (-1, "")  # a second and its text
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         second, milliseconds = divmod(round(record.created * 1_000_000) // 1000, 1000)
-        if second != self._second:
-            self._second = second
-            self._written = datetime.fromtimestamp(second, UTC).isoformat()[:19]
+        known, written = self._written
+        if second != known:
+            written = datetime.fromtimestamp(second, UTC).isoformat()[:19]
+            self._written = (second, written)
         line: dict[str, object] = {
-            "time": f"{self._written}.{milliseconds:03d}+00:00",
+            "time": f"{written}.{milliseconds:03d}+00:00",
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
@@ -169,13 +175,17 @@ class TextFormatter(logging.Formatter):
                 str(fields.get("status", "-")),
                 str(fields.get("method", record.getMessage())),
                 str(fields.get("path", "")),
+                str(fields.get("caller", "")),
                 str(fields.get("model", "")),
+                f"at {fields['deployment']}" if "deployment" in fields else "",
                 f"{len(tries)} tries" if isinstance(tries := fields.get("tries"), list) else "",
                 str(fields.get("end", "")),
                 str(fields.get("code", "")),
                 tokens if "input_tokens" in fields else "",
                 f"first {fields['first_token_ms']:.0f} ms" if "first_token_ms" in fields else "",
                 f"{fields['duration_ms']:.0f} ms" if "duration_ms" in fields else "",
+                f"{fields['count']} alike" if "count" in fields else "",
+                str(fields.get("request_id", "")),
             ]
             text = _printable("  ".join(part for part in parts if part))
         if record.exc_info:
@@ -188,14 +198,43 @@ def _printable(text: str) -> str:
     return ascii(text)[1:-1].replace("\\'", "'").replace("\\\\", "\\")
 
 
+def is_text(form: str, *, terminal: bool) -> bool:
+    """Whether lines are for people."""
+    return form == "text" or (form == "auto" and terminal)
+
+
+def log_crashes() -> None:
+    """Log what would be printed beside the log: warnings, and errors that nobody has caught."""
+    logging.captureWarnings(True)
+    crashes = logging.getLogger("chukei.crash")
+
+    def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        crashes.critical("the process ends by an error", exc_info=(kind, error, trace))
+
+    def thread_crashed(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            crashes.error("a thread ends by an error", exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
+
+    def unraisable(args: "sys.UnraisableHookArgs") -> None:
+        if args.exc_value is not None:
+            what = args.err_msg or "an error could not be raised"
+            crashes.error("%s", what, exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = crashed, thread_crashed, unraisable
+
+
 def configure_logging(form: str, level: str, *, terminal: bool) -> None:
-    """Send the process's logs to standard error in the chosen form."""
-    handler = LineWriter()
-    as_text = form == "text" or (form == "auto" and terminal)
-    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    """Send the process's logs to standard error in the chosen form. May be called again, with another form."""
     root = logging.getLogger()
+    handler = next((each for each in root.handlers if isinstance(each, LineWriter)), None)
+    if handler is None:
+        handler = LineWriter()
+        handler.addFilter(LineLimit(apart=logger.name))
+    as_text = is_text(form, terminal=terminal)
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.raiseExceptions = False  # what cannot be logged is not printed beside it
     # The server's own chatter repeats what the relay says better; its problems remain.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("azure").setLevel(logging.WARNING)

@@ -30,6 +30,29 @@ _NAMES = Entry.__struct_fields__
 _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
 
 
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(descriptor: int) -> bool:
+        """Lock a file until it is closed; whether nobody else has."""
+        os.lseek(descriptor, 2**40, os.SEEK_SET)  # beyond all data, which others may read
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def lock(descriptor: int) -> bool:
+        """Lock a file until it is closed; whether nobody else has."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 class SpoolFullError(Exception):
     """The files in the folder would hold more than they may."""
 
@@ -37,13 +60,15 @@ class SpoolFullError(Exception):
 class Spool:
     """What waits in one folder, as far as it is this process's or nobody's. ``max_bytes`` bounds the whole folder."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, *, lock: Callable[[int], bool] = lock) -> None:
         self.folder = folder
         self.waiting = 0  # entries, of this process and of those whose files it has taken over
         self._max_bytes = max_bytes
+        self._lock = lock
         self._own: _File | None = None
         self._adopted: list[_File] = []
         self._last: _File | None = None  # what ``next`` has read from
+        self._foreign: set[Path] = set()  # that cannot be taken over, which was said
 
     @property
     def bytes(self) -> int:
@@ -68,7 +93,7 @@ class Spool:
         if self.bytes + len(data) > self._max_bytes:
             raise SpoolFullError
         if self._own is None:
-            self._own = _new_file(self.folder)
+            self._own = _new_file(self.folder, self._lock)
         self._own.append(data)
         self.waiting += len(entries)
 
@@ -77,9 +102,11 @@ class Spool:
         for path in sorted(self.folder.glob(_PATTERN)):
             if all(held is None or held.path != path for held in (self._own, *self._adopted)):
                 try:
-                    found = _open_file(path)
+                    found = _open_file(path, self._lock)
                 except OSError as error:
-                    logger.warning("%s cannot be taken over: %s", path, error.strerror)
+                    if path not in self._foreign:
+                        self._foreign.add(path)
+                        logger.warning("%s cannot be taken over: %s", path, error.strerror)
                     continue
                 if found is not None:
                     self._adopted.append(found)
@@ -188,49 +215,45 @@ class _File:
         os.close(self._descriptor)
 
 
-def _new_file(folder: Path) -> _File:
+def _new_file(folder: Path, lock: Callable[[int], bool]) -> _File:
     """Make a file; somebody who looks for files left behind may take it away before it is locked."""
     while True:
         path = folder / f"entries-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        if _lock(descriptor) and os.fstat(descriptor).st_nlink:
-            return _File(path, descriptor)
-        os.close(descriptor)
+        try:
+            made = _locked(path, descriptor, lock)
+        except OSError:  # a file system without locks, as some of NFS
+            path.unlink(missing_ok=True)
+            raise
+        if made is not None:
+            return made
 
 
-def _open_file(path: Path) -> _File | None:
+def _open_file(path: Path, lock: Callable[[int], bool]) -> _File | None:
     """Take a file over; None where its process lives, it is another user's, or somebody else was faster."""
     try:
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    found = os.fstat(descriptor)
-    mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
-    if mine and stat.S_ISREG(found.st_mode) and _lock(descriptor) and os.fstat(descriptor).st_nlink:
-        return _File(path, descriptor)
-    os.close(descriptor)
-    return None
+    return _locked(path, descriptor, lock)
 
 
-if sys.platform == "win32":
-    import msvcrt
+def _locked(path: Path, descriptor: int, lock: Callable[[int], bool]) -> _File | None:
+    """Return an open file as this process's, else close it.
 
-    def _lock(descriptor: int) -> bool:
-        os.lseek(descriptor, 2**40, os.SEEK_SET)  # beyond all data, which others may read
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    Raises:
+        OSError: it cannot be locked here.
+    """
+    file = None
+    try:
+        found = os.fstat(descriptor)
+        mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+        if mine and stat.S_ISREG(found.st_mode) and lock(descriptor) and os.fstat(descriptor).st_nlink:
+            file = _File(path, descriptor)
+    finally:
+        if file is None:
+            os.close(descriptor)
+    return file
 
 
 def _line(entry: Entry) -> bytes:

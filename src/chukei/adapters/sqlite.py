@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
-from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS, question_sql, row_of, sums_of, text_of
+from chukei.adapters.ledger_sql import COLUMNS, KEY_COLUMNS, key_of, question_sql, row_of, sums_of, text_of
 from chukei.adapters.schema import Migration, migrations, pending
 from chukei.adapters.sqlite_worker import (
     APPLICATION,
@@ -42,6 +43,7 @@ CHUNK = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST_MICROS, _LAST_MICROS = 0, (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _PART = timedelta(days=31)
 _DAY = "time / 86400000000"
 _Result = TypeVar("_Result")
@@ -125,7 +127,7 @@ class SqliteDatabase:
 
     async def keys(self) -> list[Key]:
         """See the Database port."""
-        return await self._ask(lambda connection: [_key_of(row) for row in connection.execute(_KEYS)])
+        return await self._ask(lambda connection: [key_of(row, _moment) for row in connection.execute(_KEYS)])
 
     async def keys_mark(self) -> str:
         """See the Database port."""
@@ -171,6 +173,7 @@ class SqliteDatabase:
         if pending(self._steps, version_of(connection)):
             raise Gone("the schema is not up to date")
         connection.execute("PRAGMA query_only = ON")
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # another program may have written
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
         """Bring the schema up to date; the lock keeps others from doing it at the same time."""
@@ -207,7 +210,9 @@ def _values_of(entries: Sequence[Entry]) -> list[object]:
     return [value for entry in entries for value in row_of(entry, _micros)]
 
 
-_KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
+_TEXTS = frozenset({"id", "caller", "caller_group", "note"})
+_KEY_VALUES = [f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in KEY_COLUMNS]  # for texts in no UTF-8
+_KEYS = f"SELECT {', '.join(_KEY_VALUES)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
 _KEYS_MARK = (
     "SELECT count(*), max(created), count(expires), total(expires), count(revoked), total(revoked) FROM chukei_keys"
 )
@@ -222,6 +227,7 @@ def _rows(connection: sqlite3.Connection, question: Question) -> Iterator[tuple[
     parts = [question]
     first, last = connection.execute("SELECT min(time), max(time) FROM chukei_entries").fetchone()
     if question.caller is None and first is not None:
+        first, last = (min(max(each, _FIRST_MICROS), _LAST_MICROS) for each in (first, last))  # no relay's are others
         start = max(question.since or _EPOCH, _EPOCH + first * _MICROSECOND)
         end = min(question.until or _LAST, _EPOCH + (last + 1) * _MICROSECOND)
         starts = [start + number * _PART for number in range((end - start) // _PART + 1)] if start < end else []
@@ -235,15 +241,9 @@ def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else _EPOCH + micros * _MICROSECOND
+def _moment(micros: object) -> datetime:
+    return _EPOCH + cast(int, micros) * _MICROSECOND
 
 
 def _date(days: object) -> date:
     return date(1970, 1, 1) + timedelta(days=cast(int, days))
-
-
-def _key_of(row: Sequence[object]) -> Key:
-    id, caller, group, digest, pepper, created, expires, revoked, note = row
-    times = (_moment(created), _moment(expires), _moment(revoked))  # type: ignore[arg-type]
-    return Key(id, caller, group, digest, pepper, *times, note)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Configuration: read once at the start from a TOML file and the environment, checked as a whole, then immutable."""
 
-from chukei.config.load import load
+from chukei.config.load import load, wants_json
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
     AdminSettings,
@@ -43,4 +43,5 @@ __all__ = [
     "StreamSettings",
     "UpstreamSettings",
     "load",
+    "wants_json",
 ]

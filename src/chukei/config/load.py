@@ -59,6 +59,17 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+def wants_json(environment: Mapping[str, str]) -> bool:
+    """Whether log lines are to be JSON, as far as a configuration that may be wrong tells."""
+    path = environment.get("CHUKEI_CONFIG")
+    try:
+        table = _parse(path).get("log") if path else None
+    except ConfigError:
+        table = None
+    in_file = table.get("format") if isinstance(table, dict) else None
+    return (_value(environment.get("CHUKEI_LOG__FORMAT", "")) or in_file) == "json"
+
+
 def _parse(path: str | Path) -> dict[str, Any]:
     try:
         text = Path(path).read_bytes().decode()

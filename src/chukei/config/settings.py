@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chukei.limits import Rules
+from chukei.limits import NOTHING, Rules
 from chukei.model import Deployment, Model
 
 MEBIBYTE = 1024 * 1024
@@ -231,6 +231,12 @@ class Settings:
     open: Deployment | None = None
     simulated: bool = False
     notices: tuple[str, ...] = ()
+
+    @property
+    def counts_alone(self) -> bool:
+        """Whether there are limits, and each process counts on its own."""
+        rules = [*self.policies.groups.values(), *(caller.rules for caller in self.policies.callers.values())]
+        return self.stores.quota is None and any(each.limits != NOTHING or each.total != NOTHING for each in rules)
 
     @property
     def closed(self) -> bool:

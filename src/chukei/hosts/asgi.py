@@ -11,13 +11,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from chukei.adapters.request_log import log_request
 from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
+from chukei.errors import CallerError
 from chukei.hosts.cycle import SLOWEST_UPLOAD, check_length, too_large, too_slow
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Reply
 from chukei.stores import Database
+from chukei.telemetry import RequestRecord
 
 WORTH_WAITING = 16 * 1024
 """Bytes of an answer's last part from which on a client must have taken most of it before the answer is over."""
@@ -35,7 +36,7 @@ class Application:
         settings: Settings,
         *,
         behind_platform: bool = False,
-        hooks: Sequence[Hook] = (log_request,),
+        hooks: Sequence[Hook] = (),
         database: Database | None = None,
     ) -> None:
         if behind_platform:  # whose disk is gone with the instance
@@ -82,6 +83,12 @@ class Application:
             relay.gateway.drain()
             asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
 
+    def stop_all(self) -> None:
+        """End what still runs, now."""
+        if self._relay is not None:
+            self._relay.gateway.drain()
+            self._relay.gateway.stop_all()
+
     @property
     def draining(self) -> bool:
         """Whether no new calls are taken any more."""
@@ -117,10 +124,16 @@ class Application:
         finally:
             self._check_drained(relay)
 
+    def refused(self, error: CallerError, request_id: str) -> None:
+        """Account for what a host refused because it was no request."""
+        if self._relay is not None:
+            self._relay.tally(RequestRecord(request_id, "", "", status=error.status, end=error.end, code=error.code))
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            await self.serve(AsgiRequest(scope, receive, behind_platform=self._behind_platform), AsgiReply(send))
+            request = AsgiRequest(scope, receive, behind_platform=self._behind_platform)
+            await self.serve(request, AsgiReply(send, request))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -182,8 +195,10 @@ class AsgiRequest:
         self.local = direct and client is not None and is_loopback(client[0])
         peer = client[0] if client is not None else ""
         self.source = (_platform_client(self.headers) or peer) if behind_platform else peer
+        self.gone = False
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
+        self._left: Callable[[], None] | None = None
 
     async def body(self, limit: int, seconds: float) -> bytes:
         """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
@@ -198,6 +213,7 @@ class AsgiRequest:
             except TimeoutError:
                 raise too_slow(size, seconds) from None
             if message["type"] == "http.disconnect":
+                self.gone = True
                 raise ClientGone
             part: bytes = message.get("body", b"")
             size += len(part)
@@ -208,30 +224,59 @@ class AsgiRequest:
             parts.append(part)
 
     def watch(self, gone: Callable[[], None]) -> None:
-        """See the Incoming port. ASGI's send does not tell that nobody listens; only receive does."""
-        self._watcher = asyncio.create_task(self._watch(gone))
+        """See the Incoming port. Most servers' send does not tell that nobody listens; only receive does."""
+        self._left = gone
+        if self.gone:
+            gone()
+        else:
+            self._watcher = asyncio.create_task(self._watch())
 
-    async def _watch(self, gone: Callable[[], None]) -> None:
+    async def _watch(self) -> None:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                gone()
+                self.leave()
                 return
+
+    def leave(self) -> None:
+        """Note that the client has left, and tell so once."""
+        self.gone = True
+        left, self._left = self._left, None
+        if left is not None:
+            left()
 
     def unwatch(self) -> None:
         """See the Incoming port."""
+        self._left = None
         if self._watcher is not None:
             self._watcher.cancel()
 
 
 class AsgiReply:
-    """Implements the Reply port."""
+    """Implements the Reply port. What cannot be sent because the client has left is dropped, as the port says.
 
-    __slots__ = ("_send", "started")
+    A server may raise OSError then (ASGI HTTP specification 2.4), and some raise errors of their own.
+    """
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    __slots__ = ("_request", "_server_send", "started")
+
+    def __init__(self, send: Send, request: AsgiRequest) -> None:
+        self._server_send = send
+        self._request = request
         self.started = False
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if self._request.gone:
+            return
+        try:
+            await self._server_send(message)
+        except OSError:
+            self._request.gone = True
+            # Not at once: this is the request's own task, which would be cancelled behind its end.
+            asyncio.get_running_loop().call_soon(self._request.leave)
+        except Exception:
+            if not self._request.gone:
+                raise
 
     async def start(self, status: int, headers: Headers) -> None:
         """See the Reply port."""

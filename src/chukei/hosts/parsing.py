@@ -91,7 +91,8 @@ class RequestParser:
                 return
             except HttpParserUpgrade as upgrade:
                 rest = memoryview(rest)[upgrade.args[0] :]
-                self._ignore_upgrade()
+                if not self._refused:
+                    self._ignore_upgrade()
             except HttpParserError:
                 if not self._refused:
                     self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
@@ -143,6 +144,11 @@ class RequestParser:
             self._refuse_size()
             return
         version = self._parser.get_http_version()
+        codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):  # RFC 9112 §6.1; behind an upgrade it would go unnoticed
+            message = "The relay knows no transfer coding but 'chunked', once."
+            self._refuse(CallerError(400, "invalid_http", message))
+            return
         fault = self._fault_of_the_request_line(version)
         if fault is not None:
             self._refuse(CallerError(400, "ambiguous_request", fault))
@@ -151,7 +157,7 @@ class RequestParser:
         method = self._parser.get_method().decode("ascii")
         keep_alive = version != "1.0" and self._parser.should_keep_alive()
         expects = version != "1.0" and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers
+            name == b"expect" and b"100-continue" in value.lower() for name, value in self._headers
         )
         self._receiver.begin(Head(method, path, query, version, self._headers, keep_alive, expects))
 
@@ -200,6 +206,25 @@ class RequestParser:
             return False
         hosts = [value for name, value in self._headers if name == b"host"]
         return target.scheme in ("http", "https") and hosts == [target.netloc.encode()]
+
+
+_SMALL_READ = 4096
+"""Bytes of a read that cannot hold many requests."""
+
+_HEAD_END = b"\r\n\r\n"
+
+
+def end_of_heads(data: bytes, most: int) -> int:
+    """Return where so many heads end at the latest, since an empty line is behind each; else the end of the data."""
+    end = 0
+    if len(data) > _SMALL_READ:
+        for _ in range(most):
+            found = data.find(_HEAD_END, end)
+            if found < 0:
+                return len(data)
+            end = found + len(_HEAD_END)
+        return end
+    return len(data)
 
 
 def _parser_for(listener: RequestParser) -> Any:

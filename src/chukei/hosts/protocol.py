@@ -3,18 +3,11 @@
 uvicorn brings the process: signals, workers, the start and the end. Its own protocols are not used: they accept
 megabytes of headers, wait for ever for the rest of them, answer what they cannot parse in plain text, and cost a
 request as much as half of the relay.
-
-A connection has one timer. It is set anew only when it must fire earlier than it would; when it fires too early, as
-after many requests in a row, it looks at the time that counts by then and sleeps again.
 """
 
 import asyncio
 import logging
-import math
-import socket
 from collections import deque
-from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from uvicorn.config import Config
@@ -23,17 +16,16 @@ from uvicorn.server import ServerState
 from chukei.errors import CallerError
 from chukei.hosts.asgi import Application, is_loopback
 from chukei.hosts.cycle import Cycle, refusal
-from chukei.hosts.parsing import Head, RequestParser
+from chukei.hosts.deadline import Deadline
+from chukei.hosts.parsing import Head, RequestParser, end_of_heads
+from chukei.hosts.sending import send_at_once, write_all
 from chukei.intake import request_id as request_id_of
 
 logger = logging.getLogger(__name__)
 
 
-UNSENT_BYTES = 64 * 1024
-"""How much the kernel may take for a client before it is sent; left alone it takes 4 MB for one that does not read."""
-
-_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS have it
-
+PIPELINED = 16
+"""How many requests in line are parsed at most; what came with them in one read waits as bytes."""
 
 LINGER_SECONDS = 2.0
 """How long the rest of a request that was answered early is read. Closing at once would send a reset, which can destroy
@@ -66,33 +58,25 @@ class StrictProtocol(asyncio.Protocol):
         self._cycle: Cycle | None = None  # whose answer is due, or was the last one
         self._arriving: Cycle | None = None  # whose body is arriving
         self._pipeline: deque[Cycle] = deque()
+        self._held = b""  # bytes behind the requests in line
+        self._waiting = False  # for the client to read its last answer, before the next request begins
+        self._unread = 0  # bytes that waited for the client when its time began
         self._refused = False
-        self._deadline = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        self._deadline = Deadline(self._loop, self._overdue)
 
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Give the first request's head its time, and every later write to the client its own packet.
-
-        asyncio leaves Nagle's algorithm on for sockets that were accepted from uvicorn's listener (it was made without
-        naming TCP), which holds tokens back for the 40 ms of the client's delayed acknowledgement.
-        """
+        """Give the first request's head its time."""
         self._state.connections.add(self)  # type: ignore[arg-type]
         self.transport = transport
-        self.write, self.write_all = self.transport.write, self.transport.writelines
-        if isinstance(transport, asyncio.Transport):  # whose own one did without flow control once (CVE-2024-12254)
-            self.write_all = partial(_write_joined, transport)
+        self.write, self.write_all = self.transport.write, write_all(self.transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.source = str(peer[0])
             self.local = is_loopback(self.source)
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if _NOTSENT_LOWAT is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
-        self._wait_until(self._loop.time() + self._settings.header_seconds)
+        send_at_once(transport.get_extra_info("socket"))
+        self._deadline.set(self._settings.header_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Take one read; a later head that is not complete with it has a limited time for the rest."""
@@ -100,10 +84,24 @@ class StrictProtocol(asyncio.Protocol):
             return
         parser = self._parser
         begins = not parser.amid_head
-        parser.feed(data)
-        # The first head's time began with the connection; that of one behind an answer that is due begins with its end.
+        self._feed(data)
+        # The first head's time began with the connection, that of one behind an answer begins with the answer's end.
         if begins and parser.amid_head and self._idle:
-            self._wait_until(self._loop.time() + self._settings.header_seconds)
+            self._deadline.set(self._settings.header_seconds)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse a read, as far as requests may stand in line."""
+        if self._held:
+            self._held += data
+            return
+        while data and not self._refused:
+            if len(self._pipeline) >= PIPELINED:
+                self._held = data
+                self.let_read(False)
+                return
+            end = end_of_heads(data, PIPELINED)
+            self._parser.feed(data[:end] if end < len(data) else data)
+            data = data[end:]
 
     def eof_received(self) -> None:
         """Take a half-close for leaving, at once: a mere close would first wait for a client that may not read."""
@@ -113,9 +111,8 @@ class StrictProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those who wait for the client."""
         self._state.connections.discard(self)
-        self._deadline = math.inf
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadline.close()
+        self._waiting, self._held = False, b""
         self.resume_writing()
         cycle, self._cycle, self._arriving = self._cycle, None, None  # which refers to this object as well
         if cycle is not None and not cycle.complete:
@@ -130,6 +127,9 @@ class StrictProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that it has caught up."""
         self.writable = True
+        if self._waiting:
+            self._waiting = False
+            self._go_on()
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -137,9 +137,8 @@ class StrictProtocol(asyncio.Protocol):
 
     def begin(self, head: Head) -> None:
         """See Receiver. The next request in line waits for the end of this one."""
-        self._deadline = math.inf
         cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.draining)
-        if self._busy:
+        if self._busy or self._waiting or self._pipeline:
             self._pipeline.append(cycle)
             self.let_read(False)
         else:
@@ -157,7 +156,7 @@ class StrictProtocol(asyncio.Protocol):
             return
         arriving.end_body()
         if arriving.complete:
-            self._wait_until(self._loop.time() + self._settings.keepalive_seconds)
+            self._deadline.set(self._settings.keepalive_seconds)
 
     def refuse(self, error: CallerError) -> None:
         """See Receiver. Where an earlier request's answer is still due, this one would be taken for it: cut.
@@ -165,7 +164,7 @@ class StrictProtocol(asyncio.Protocol):
         So would one to the rest of a request that has had its answer, by the client's next: close without a word.
         """
         request_id = request_id_of([])
-        logger.info("refused", extra={"fields": {"request_id": request_id, "status": error.status, "code": error.code}})
+        self._application.refused(error, request_id)
         cycle = self._cycle
         if cycle is not None and not cycle.complete:
             if cycle.started or cycle.received:
@@ -179,10 +178,11 @@ class StrictProtocol(asyncio.Protocol):
     def _linger(self) -> None:
         """Close as soon as what was written has had time to arrive; drop what comes until then."""
         self._refused = True
+        self._held, self._waiting = b"", False
         self.let_read(True)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._wait_until(self._loop.time() + LINGER_SECONDS)
+        self._deadline.set(LINGER_SECONDS)
 
     # What a cycle calls.
 
@@ -196,6 +196,7 @@ class StrictProtocol(asyncio.Protocol):
 
     def _start(self, cycle: Cycle) -> None:
         self._cycle = cycle
+        self._deadline.lift()
         task = self._loop.create_task(self._serve(cycle))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
@@ -228,7 +229,7 @@ class StrictProtocol(asyncio.Protocol):
 
     def let_read(self, reading: bool) -> None:
         """See Client. While requests wait in line no more are read."""
-        reading = reading and not self._pipeline
+        reading = reading and not (self._pipeline or self._held or self._waiting)
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
             self.transport.resume_reading() if reading else self.transport.pause_reading()
@@ -236,8 +237,8 @@ class StrictProtocol(asyncio.Protocol):
     def answered(self, cycle: Cycle) -> None:
         """Go on with the next request, or close.
 
-        A client has as long to read the rest of its last answer as it has for its next request. Where the answer came
-        before the end of the request's body, there is a moment for the rest of that.
+        The next request waits while much of this answer does. Where the answer came before the end of the request's
+        body, there is a moment for the rest of that.
         """
         self._state.total_requests += 1
         if not cycle.keep_alive:
@@ -246,20 +247,39 @@ class StrictProtocol(asyncio.Protocol):
             else:
                 self._linger()
         if self.transport.is_closing():
-            if self.transport.get_write_buffer_size():
-                self._loop.call_later(self._settings.keepalive_seconds, self.transport.abort)
+            self._await_reader()
+        elif self._refused:
             return
-        if self._refused:
-            return
+        elif self.writable:
+            self._go_on()
+        else:
+            self._waiting = True
+            self._await_reader()
+            self.let_read(False)
+
+    def _go_on(self) -> None:
+        """Begin the next request, or await it."""
         if self._pipeline:
             self._start(self._pipeline.popleft())
-        elif not cycle.received:
-            self._wait_until(self._loop.time() + LINGER_SECONDS)
-        elif self._parser.amid_head:
-            self._wait_until(self._loop.time() + self._settings.header_seconds)
-        else:
-            self._wait_until(self._loop.time() + self._settings.keepalive_seconds)
+        if self._held and not self._pipeline:
+            held, self._held = self._held, b""
+            self._feed(held)
+        if self._refused:
+            return
+        if self._idle and self._cycle is not None:
+            if not self._cycle.received:
+                self._deadline.set(LINGER_SECONDS)
+            elif self._parser.amid_head:
+                self._deadline.set(self._settings.header_seconds)
+            else:
+                self._await_reader()
         self.let_read(True)
+
+    def _await_reader(self) -> None:
+        """Give the client its time: to read some of what waits for it, or else for its next request."""
+        self._unread = self.transport.get_write_buffer_size()
+        seconds = self._application.settings.stream.write_seconds if self._unread else self._settings.keepalive_seconds
+        self._deadline.set(seconds)
 
     def abort(self) -> None:
         """See Client."""
@@ -268,28 +288,12 @@ class StrictProtocol(asyncio.Protocol):
 
     # Limits of time, refusals, the end.
 
-    def _wait_until(self, deadline: float) -> None:
-        self._deadline = deadline
-        if deadline < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer, self._timer_at = None, math.inf
-        if self._deadline == math.inf:
-            return
-        if self._loop.time() < self._deadline:
-            self._wait_until(self._deadline)
-        else:
-            self._overdue()
-
     def _overdue(self) -> None:
-        """End what takes too long, without waiting for a client that has not read its answer."""
-        self._deadline = math.inf
+        """End what takes too long, without waiting for a client that does not read its answer."""
         seconds = self._settings.header_seconds
-        if self.transport.get_write_buffer_size():
+        if self.transport.get_write_buffer_size() < self._unread:  # it does
+            self._await_reader()
+        elif self.transport.get_write_buffer_size():
             self.transport.abort()
         elif self._parser.amid_head and not self._refused:
             text = f"The request's headers did not arrive within {seconds:g} seconds."
@@ -314,7 +318,3 @@ class StrictProtocol(asyncio.Protocol):
             self._cycle.keep_alive = False
         else:
             self.transport.close()
-
-
-def _write_joined(transport: asyncio.WriteTransport, parts: Iterable[bytes]) -> None:
-    transport.write(b"".join(parts))

@@ -1,17 +1,25 @@
 """The relay as a server: uvicorn with our strict protocol, in one process or several that share a socket."""
 
+import asyncio
 import gc
+import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from uvicorn import Config, Server
-from uvicorn.supervisors import Multiprocess
 
-from chukei.adapters.request_log import configure_logging
-from chukei.config import Settings
+from chukei.adapters.request_log import configure_logging, is_text, log_crashes
+from chukei.config import LogSettings, ServerSettings, Settings
 from chukei.hosts.asgi import Application, from_environment
+from chukei.hosts.workers import ENDING, INTERRUPTED, Link, Supervisor, handled
+
+logger = logging.getLogger(__name__)
+announcer = logging.getLogger("chukei.start")
+announcer.setLevel(logging.INFO)  # whatever the log's level: whoever starts a relay must learn where it is
 
 BACKLOG = 2048
 GARBAGE = 50_000
@@ -21,40 +29,110 @@ collections, one for every 700 or 2,000, would look through all that is being se
 MARGIN_SECONDS = 1.5
 """What a shutdown may take beyond the grace period: last events, settling, closing."""
 
+CLOSING_SECONDS = 10.0
+"""What closing may take besides, before a worker is killed: every part of it has a limit of its own."""
 
-class _AnnouncedServer(Server):
-    """A server that says when it accepts connections."""
 
-    def __init__(self, config: Config, ready: Callable[[], None]) -> None:
+class RelayServer(Server):
+    """A server that says when it accepts connections, and ends in good order however it is asked to.
+
+    The first signal lets what runs go on for the grace period; a second interrupt from the keyboard ends that period.
+    ``forced`` says that there was one. uvicorn would then leave requests and the ledger as they are, and raise the
+    signal once more at the end. A worker hears of interrupts from its parent (``alone`` is false).
+    """
+
+    def __init__(self, config: Config, ready: Callable[[], None], *, alone: bool = True) -> None:
         super().__init__(config)
         self._ready = ready
+        self._alone = alone
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.forced = False
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals while the server runs."""
+        with handled(self.handle_exit):
+            yield
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Take a signal."""
+        if self.should_exit and sig == signal.SIGINT and self._alone:
+            self.force()
+        self.should_exit = True
+
+    def force(self) -> None:
+        """End the grace period; from any thread."""
+        self.forced = True
+        application = self.config.loaded_app
+        if self._loop is not None and isinstance(application, Application):
+            self._loop.call_soon_threadsafe(application.stop_all)
 
     def leave(self, *_: object) -> None:
-        """End at once before the start. uvicorn shuts down in good order and then raises the signal once more."""
+        """End at once before the start, and change nothing after the end."""
         if not self.started:
             raise SystemExit(0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             self._ready()
 
 
-def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: Callable[[str], None]) -> None:
-    """Serve on what ``listen`` returned until a signal comes. ``ready`` is told the address.
+def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: Callable[[str], None]) -> int:
+    """Serve on what ``listen`` returned until a signal comes; return the exit status. ``ready`` is told the address.
 
     Each process builds its application from the environment, so what differs from it must have been put there.
     """
-    config = _config(settings, workers)
     url = _url(listener)
-    if workers == 1:
-        server = _AnnouncedServer(config, lambda: ready(url))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, server.leave)
+    if workers > 1:
+        seconds = settings.server.grace_seconds + MARGIN_SECONDS + CLOSING_SECONDS
+        work = partial(_work, settings.server, settings.log)
+        return Supervisor(work, listener, workers, seconds=seconds).run(lambda: ready(url))
+    server = RelayServer(_config(settings.server), lambda: ready(url))
+    with handled(server.leave):
+        return _run(server, listener)
+
+
+def _work(server: ServerSettings, log: LogSettings, listener: socket.socket, link: Link) -> int:
+    """Be one of several processes."""
+    start_log(log)
+    one = RelayServer(_config(server), link.serves, alone=False)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, one.leave)
+    link.follow(one.force)
+    return _run(one, listener)
+
+
+def _run(server: RelayServer, listener: socket.socket) -> int:
+    try:
         server.run(sockets=[listener])
+    except Exception:
+        logger.critical("the server ends by an error", exc_info=True)
+        return 1
+    return INTERRUPTED if server.forced else 0
+
+
+def start_log(log: LogSettings) -> None:
+    """Have everything that this process says on standard error be lines of the log."""
+    configure_logging(log.format, log.level, terminal=_is_terminal())
+    log_crashes()
+
+
+def say(log: LogSettings, level: int, text: str, **fields: object) -> None:
+    """Tell the operator something about the start: in plain words where the log is for people, else as a line of it."""
+    if is_text(log.format, terminal=_is_terminal()):
+        word = f"{logging.getLevelName(level).lower()}: " if level > logging.INFO else ""
+        sys.stderr.write(f"chukei: {word}{text}\n")
+        sys.stderr.flush()
     else:
-        ready(url)
-        Multiprocess(config, sockets=[listener]).run()
+        announcer.log(level, "%s", text, extra={"fields": fields})
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -79,14 +157,12 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(settings: Settings, workers: int) -> Config:
-    server = settings.server
+def _config(server: ServerSettings) -> Config:
     return Config(
         app="chukei.hosts.server:worker_application",
         factory=True,
         host=server.host,
         port=server.port,
-        workers=workers,
         http="chukei.hosts.protocol:StrictProtocol",
         ws="none",
         loop="auto",
@@ -105,8 +181,7 @@ def _config(settings: Settings, workers: int) -> Config:
 def worker_application() -> Application:
     """Return a worker's application, in a process that may have just begun."""
     application = from_environment()
-    log = application.settings.log
-    configure_logging(log.format, log.level, terminal=sys.stderr.isatty())
+    start_log(application.settings.log)
     gc.freeze()  # what the imports made stays for good, so collecting garbage need not look at it
     gc.set_threshold(GARBAGE, 20, 100)
     return application

@@ -99,11 +99,13 @@ export class Keys {
 
   /** @param {Key} key */
   #actions(key) {
-    if (key.state !== "active") return null;
+    if (key.state !== "active" && key.state !== "unreadable") return null;
     const words = this.#words;
     const button = (/** @type {string} */ what, /** @type {() => void} */ onclick) =>
       element("button", { type: "button", class: "text-button", "aria-label": words.say(`keys.${what}.label`, { id: key.id, caller: key.caller }), onclick }, words.say(`keys.${what}`));
-    return element("div", { class: "buttons" }, button("rotate", () => void this.#rotate(key)), button("revoke", () => void this.#revoke(key)));
+    const revoke = button("revoke", () => void this.#revoke(key));
+    if (key.state === "unreadable") return element("div", { class: "buttons" }, revoke);
+    return element("div", { class: "buttons" }, button("rotate", () => void this.#rotate(key)), revoke);
   }
 
   #create() {

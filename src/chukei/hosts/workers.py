@@ -1,0 +1,248 @@
+"""Several processes that serve one listening socket, and the one that starts, watches and ends them.
+
+A pipe joins each worker to its parent. The worker says when it accepts connections, the parent when it is to end. The
+pipe ends with either of them: a worker whose parent is dead, however it died, ends in good order too.
+"""
+
+import logging
+import multiprocessing
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.context import SpawnProcess
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[socket.socket, "Link"], int]
+"""What a worker does: serves a socket, says so, and returns the exit status of its process."""
+
+RESTART_SECONDS = 1.0
+"""How long a worker that ended before it served is not replaced, so that a fault which stays costs little."""
+
+_END, _NOW = "end", "now"
+INTERRUPTED = 130
+"""The exit status after an interrupt from the keyboard (128 and the signal's number)."""
+
+_spawn = multiprocessing.get_context("spawn")
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+"""The signals that ask for an orderly end. SIGHUP comes when the terminal closes."""
+
+
+@contextmanager
+def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Have signals that ask for an end handled, but for a SIGHUP that whoever started the process ignores (nohup)."""
+    numbers = [number for number in ENDING if not _is_ignored(number)]
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
+
+
+def _is_ignored(number: int) -> bool:
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
+
+
+class Supervisor:
+    """Runs ``count`` workers, replaces those that die, and ends all when a signal asks for it.
+
+    ``seconds`` is how long an orderly end of a worker may take.
+    """
+
+    def __init__(self, work: Work, listener: socket.socket, count: int, *, seconds: float) -> None:
+        self._work = work
+        self._listener = listener
+        self._count = count
+        self._seconds = seconds
+        self._workers: list[_Worker] = []
+        self._due: list[float] = []  # when further ones are to be started
+        self._interrupts = 0
+        self._ending = False
+        self._heard, self._bell = Pipe(duplex=False)
+
+    def run(self, ready: Callable[[], None]) -> int:
+        """Serve until a signal comes; return the exit status. ``ready`` is called when all workers serve.
+
+        A worker that ends before then ends all: what keeps it from starting would keep its successor.
+        """
+        with handled(self._signalled):
+            self._due = [0.0] * self._count
+            status = self._start(ready)
+            if status is None:
+                while not self._ending:
+                    self._step()
+                status = 0
+            self._end()
+        return INTERRUPTED if self._interrupts > 1 else status
+
+    def _signalled(self, number: int, _: object) -> None:
+        self._interrupts += number == signal.SIGINT
+        self._bell.send(number)
+
+    def _start(self, ready: Callable[[], None]) -> int | None:
+        while not self._ending:
+            failed = self._step()
+            if failed is not None:
+                logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
+                return failed.status or 1
+            if len(self._workers) == self._count and all(worker.serves for worker in self._workers):
+                ready()
+                return None
+        return 0
+
+    def _step(self) -> "_Worker | None":
+        """Start what is due and wait until something happens; return a worker that ended before it served."""
+        now = time.monotonic()
+        for moment in [moment for moment in self._due if moment <= now]:
+            self._due.remove(moment)
+            self._workers.append(_Worker(self._work, self._listener))
+        events: dict[object, _Worker | None] = {self._heard: None}
+        for worker in self._workers:
+            events |= dict.fromkeys(worker.events, worker)
+        timeout = min(self._due) - now if self._due else None
+        failed = None
+        for event in wait(list(events), timeout):  # type: ignore[arg-type]
+            found = events[event]
+            if found is None:
+                self._ending = self._heard.recv() is not None
+            elif found.is_over():
+                failed = failed or self._replace(found)
+        return failed
+
+    def _replace(self, worker: "_Worker") -> "_Worker | None":
+        if worker not in self._workers:
+            return None
+        self._workers.remove(worker)
+        self._due.append(time.monotonic() + (0.0 if worker.serves else RESTART_SECONDS))
+        if not worker.serves:
+            return worker
+        logger.error("worker %d ended (%s), and another takes its place", worker.pid, worker.end)
+        return None
+
+    def _end(self) -> None:
+        """End all workers in good order; those that take too long, at once."""
+        self._listener.close()  # else new connections would wait for an answer
+        for worker in self._workers:
+            worker.tell(_END)
+        deadline = time.monotonic() + self._seconds
+        told = False
+        while left := [worker for worker in self._workers if worker.process.is_alive()]:
+            wait([self._heard, *(worker.process.sentinel for worker in left)], max(deadline - time.monotonic(), 0.0))
+            while self._heard.poll():
+                self._heard.recv()
+            if self._interrupts > 1 and not told:
+                told = True
+                for worker in left:
+                    worker.tell(_NOW)
+            if time.monotonic() >= deadline:
+                for worker in left:
+                    logger.error("worker %d does not end and is killed", worker.pid)
+                    worker.process.kill()
+                    worker.process.join()
+
+
+class _Worker:
+    """One process, and this end of its pipe."""
+
+    def __init__(self, work: Work, listener: socket.socket) -> None:
+        self._pipe, theirs = Pipe()
+        self.serves = False
+        self.process: SpawnProcess = _spawn.Process(target=_run, args=(work, listener, theirs))
+        with _signals_held_back():
+            self.process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    @property
+    def events(self) -> Mapping[object, None]:
+        """What tells of something new."""
+        return dict.fromkeys((self.process.sentinel, *((self._pipe,) if not self._pipe.closed else ())))
+
+    def is_over(self) -> bool:
+        """Hear what there is to hear; whether the process has ended."""
+        try:
+            while not self._pipe.closed and self._pipe.poll():
+                self.serves = bool(self._pipe.recv())
+        except (EOFError, OSError):
+            self._pipe.close()
+            self.process.join()  # its end of the pipe is closed by its death
+        return not self.process.is_alive()
+
+    @property
+    def status(self) -> int:
+        """The exit status, as a shell would show it."""
+        code = self.process.exitcode or 0
+        return 128 - code if code < 0 else code
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words."""
+        code = self.process.exitcode or 0
+        return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    def tell(self, what: str) -> None:
+        """Say that it is to end."""
+        with suppress(OSError):  # it is dead
+            self._pipe.send(what)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Keep signals from a process that is being started until it can handle them: it inherits the mask."""
+    mask = getattr(signal, "pthread_sigmask", None)
+    if mask is None:
+        yield
+        return
+    before = mask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        mask(signal.SIG_SETMASK, before)
+
+
+def _run(work: Work, listener: socket.socket, pipe: Connection) -> None:
+    """Be a worker."""
+    for number in ENDING:
+        if not _is_ignored(number):
+            signal.signal(number, _leave)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    sys.exit(work(listener, Link(pipe)))
+
+
+def _leave(*_: object) -> None:
+    """End at once before the start."""
+    raise SystemExit(0)
+
+
+class Link:
+    """A worker's end of the pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def serves(self) -> None:
+        """Say that connections are accepted."""
+        with suppress(OSError):  # the parent is dead, which the other thread hears too
+            self._pipe.send(True)
+
+    def follow(self, now: Callable[[], None]) -> None:
+        """Raise SIGTERM here when the parent says so or is dead; call ``now`` from a thread for an end at once."""
+        threading.Thread(target=self._follow, args=(now,), name="chukei-parent", daemon=True).start()
+
+    def _follow(self, now: Callable[[], None]) -> None:
+        try:
+            while self._pipe.recv() != _NOW:
+                signal.raise_signal(signal.SIGTERM)
+            now()
+        except (EOFError, OSError):
+            signal.raise_signal(signal.SIGTERM)

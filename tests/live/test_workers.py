@@ -1,0 +1,209 @@
+"""Several processes on one socket: none is left behind, none dies without a word, and limits are not multiplied so."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Stall, Step, chunk, head
+from tests.live.fault_upstream import FaultUpstream
+from tests.live.raw_client import RawClient
+from tests.live.recordings import CHAT, DONE, HARD, delta
+from tests.live.relays import RelayProcess, clean_environment, eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+
+SCRIPT: list[Step] = [Send(head() + chunk(delta("one"))), Hold(), Send(chunk(delta(" two") + DONE) + LAST_CHUNK)]
+
+
+@contextmanager
+def relay_to(upstream: FaultUpstream, *arguments: str, **more: str) -> Iterator[RelayProcess]:
+    environment = {
+        "AZURE_OPENAI_ENDPOINT": upstream.url,
+        "AZURE_OPENAI_API_KEY": "key",
+        "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
+        "CHUKEI_LOG__FORMAT": "json",
+    }
+    with RelayProcess(environment | more, *arguments) as relay:
+        yield relay
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that listen for a parent; one of Python's own watches over resources."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(each) for each in path.read_text().split()]
+    return [each for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def events(relay: RelayProcess) -> list[str]:
+    return [str(json.loads(line)["event"]) for line in relay.log]
+
+
+async def test_workers_whose_parent_is_killed_finish_what_runs_and_end() -> None:
+    async with FaultUpstream(SCRIPT) as upstream:
+        with relay_to(upstream, "--workers", "2") as relay:
+            workers = children(relay.process.pid)
+            assert len(workers) == 2
+            async with RawClient(relay.url) as running:
+                await running.post(CHAT, HARD.request)
+                await running.until(delta("one"))
+                relay.process.kill()
+                await eventually(lambda: sum(map(is_alive, workers)) == 1, 20)
+                (await upstream.visit()).release()
+                assert (await running.rest()).endswith(DONE)
+            await eventually(lambda: not any(map(is_alive, workers)), 20)
+            address = urlsplit(relay.url)
+            with pytest.raises(ConnectionError):
+                await asyncio.open_connection(address.hostname, address.port)
+
+
+async def test_a_worker_that_dies_is_told_of_and_replaced() -> None:
+    async with FaultUpstream(SCRIPT) as upstream:
+        with relay_to(upstream, "--workers", "2") as relay:
+            first, second = children(relay.process.pid)
+            os.kill(first, signal.SIGKILL)
+            told = f"worker {first} ended (signal SIGKILL), and another takes its place"
+            await eventually(lambda: told in events(relay), 20)
+            await eventually(lambda: len(children(relay.process.pid)) == 2, 20)
+            assert second in children(relay.process.pid)
+            assert relay.stop() == 0
+        assert not any("Traceback" in line for line in relay.log)
+
+
+async def test_workers_that_cannot_start_end_all_and_say_so(tmp_path: Path) -> None:
+    """The parent has read its configuration; what the workers find may be another."""
+    path = tmp_path / "relay.toml"
+    path.write_text("")
+    code = f"""
+import sys
+from pathlib import Path
+from chukei.cli import main
+from chukei.hosts import server
+
+listen = server.listen
+def spoil(host, port):
+    Path({str(path)!r}).write_text("nonsense")
+    return listen(host, port)
+server.listen = spoil
+main(["serve", "--port", "0", "--workers", "2", "--config", {str(path)!r}])
+"""
+    environment = clean_environment({"CHUKEI_LOG__FORMAT": "json"})
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    lines = [json.loads(line) for line in found.stderr.splitlines()]
+    assert found.returncode == 1
+    assert any("ended before it served (exit status 1)" in line["event"] for line in lines)
+    assert any("is not valid TOML" in line.get("exception", "") for line in lines)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_closed_terminal_lets_what_runs_finish(workers: str) -> None:
+    async with FaultUpstream(SCRIPT) as upstream:
+        with relay_to(upstream, "--workers", workers) as relay:
+            async with RawClient(relay.url) as running:
+                await running.post(CHAT, HARD.request)
+                await running.until(delta("one"))
+                relay.process.send_signal(signal.SIGHUP)
+                await until_refused(relay.url)
+                (await upstream.visit()).release()
+                assert (await running.rest()).endswith(DONE)
+            assert await asyncio.to_thread(relay.process.wait, 30) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_second_interrupt_ends_in_good_order_at_once(workers: str) -> None:
+    async with FaultUpstream([Send(head() + chunk(delta("one"))), Stall()]) as upstream:
+        with relay_to(upstream, "--workers", workers, CHUKEI_SERVER__GRACE_SECONDS="300") as relay:
+            async with RawClient(relay.url) as running:
+                await running.post(CHAT, HARD.request)
+                await running.until(delta("one"))
+                relay.process.send_signal(signal.SIGINT)
+                await until_refused(relay.url)
+                relay.process.send_signal(signal.SIGINT)
+                assert b"server_shutdown" in await running.rest()
+            assert await asyncio.to_thread(relay.process.wait, 30) == 130
+            relay.stop()
+        assert [json.loads(line).get("end") for line in relay.log if '"chat"' in line] == ["server_shutdown"]
+        assert not any("Traceback" in line for line in relay.log)
+
+
+async def until_refused(url: str) -> None:
+    """Wait until nothing listens any more."""
+    address = urlsplit(url)
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address.hostname, address.port)
+            except ConnectionError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)
+
+
+def test_nohup_is_heeded(tmp_path: Path) -> None:
+    with relay_under_nohup() as (process, url):
+        process.send_signal(signal.SIGHUP)
+        with urllib.request.urlopen(f"{url}/health/live", timeout=10) as answer:
+            assert answer.status == 200
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@contextmanager
+def relay_under_nohup() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
+    with subprocess.Popen(
+        ["nohup", *command],
+        env=clean_environment({"CHUKEI_LOG__FORMAT": "json"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        url = ""
+        while not url:
+            line = process.stderr.readline()
+            url = json.loads(line).get("url", "") if line.startswith("{") else ""
+        try:
+            yield process, url
+        finally:
+            process.kill()
+
+
+SHARED = 'stores.quota = "redis://…"'
+
+
+@pytest.mark.parametrize(("workers", "told"), [("1", False), ("2", True)])
+def test_limits_that_each_worker_counts_alone_are_told_of(tmp_path: Path, workers: str, told: bool) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text("[groups.everybody.limits]\nrequests_per_minute = 10\n")
+    with RelayProcess({"CHUKEI_LOG__FORMAT": "json"}, "--config", str(path), "--workers", workers) as relay:
+        relay.stop()
+    warnings = [line["event"] for line in map(json.loads, relay.log) if line["level"] == "warning"]
+    assert any(f"each of the {workers} workers" in text and SHARED in text for text in warnings) is told
+
+
+def test_check_says_that_limits_are_counted_by_each_process(tmp_path: Path) -> None:
+    path = tmp_path / "relay.toml"
+    for text, told in (("[groups.everybody.limits]\nconcurrent = 1\n", True), ("", False)):
+        path.write_text(text)
+        command = [sys.executable, "-m", "chukei", "check", "--config", str(path)]
+        found = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=30)
+        assert found.returncode == 0
+        assert (SHARED in found.stderr) is told
