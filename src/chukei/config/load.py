@@ -5,6 +5,7 @@ Order of precedence: a ``CHUKEI_SECTION__KEY`` variable, the file, the default. 
 built-in simulator answers.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ PREFIX = "CHUKEI_"
 # Variables with the prefix that are not overrides of a key.
 _OWN = frozenset({"CHUKEI_CONFIG", "CHUKEI_API_KEY"})
 _GIBIBYTE = 1024**3
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?")
 
 SHORTEST_ADMIN_KEY = 16
 """Characters; whoever has this key can make all others."""
@@ -155,11 +157,9 @@ def _server(table: Reader) -> ServerSettings:
     plain = ServerSettings()
     origins = table.strings("cors_origins")
     for origin in origins:
-        parts = split_address(origin)
-        if origin != "*" and (parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
-            table.problem(
-                "cors_origins", f"{origin!r} is not an origin; write scheme and host only: https://app.example.com"
-            )
+        fault = _origin_fault(origin)
+        if fault is not None:
+            table.problem("cors_origins", f"{origin!r} {fault}")
     settings = ServerSettings(
         host=table.string("host") or plain.host,
         port=table.integer("port", plain.port, low=0, high=65_535),
@@ -174,6 +174,25 @@ def _server(table: Reader) -> ServerSettings:
     )
     table.done()
     return settings
+
+
+def _origin_fault(origin: str) -> str | None:
+    """Return what keeps an origin from being one that a browser sends: scheme://host, and :port where it is unusual.
+
+    Any scheme will do: editors, desktop programs and extensions have their own (RFC 6454 §6.1). A browser writes
+    scheme and host in small letters and names in ASCII, and leaves a scheme's own port away.
+    """
+    if origin == "*":
+        return None
+    if origin.lower() == "null":
+        return "is what every sandboxed page and every file sends, so it would let all of them in; write * for that"
+    form = _ORIGIN.fullmatch(origin)
+    parts = split_address(origin) if form is not None else None
+    if form is None or parts is None:
+        return "is not an origin; write scheme and host, without a path or a slash at the end: https://app.example.com"
+    if f":{parts.port}" == {"http": ":80", "https": ":443"}.get(parts.scheme):
+        return f"has the port that browsers leave away; write {origin.rpartition(':')[0]}"
+    return None
 
 
 def _stream(table: Reader) -> StreamSettings:
