@@ -65,6 +65,10 @@ class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
     overlap_seconds: float = 86_400.0
 
 
+class RevokeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``POST /admin/keys/{id}/revoke``: nothing more to say."""
+
+
 class Admin:
     """Answers administrators. ``ledger_state`` tells how the ledger's writing goes."""
 
@@ -212,6 +216,7 @@ class Admin:
 
     async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
         if action == "revoke":
+            _decode(body or b"{}", RevokeRequest)
             await self._cabinet.revoke(id)
             logger.info("an administrator revoked the key %s", id)
             return _json({"id": id, "state": "revoked"})

@@ -68,9 +68,11 @@ _PREFIXES = {"/v1/": False, "/openai/v1/": False, "/openai/": True, "/models/": 
 That below /models counts the versions of another API. Longer ones first."""
 
 _UNSERVED = frozenset(
-    "assistants audio batch batches chat chatkit containers conversations embeddings evals extensions files fine_tuning "
-    "fine-tunes graders images info ingestion moderations organization projects realtime responses skills threads "
-    "uploads vector_stores video videos".split()
+    """
+    assistants audio batch batches chat chatkit containers conversations embeddings evals extensions files fine_tuning
+    fine-tunes graders images info ingestion moderations organization projects realtime responses skills threads
+    uploads vector_stores video videos
+    """.split()  # noqa: SIM905 - a list of so many words is easier to read as text
 )
 """First parts of routes that OpenAI's and Azure's APIs have and the relay has not."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chukei.config.auth import read_auth
-from chukei.config.policies import read_policies
+from chukei.config.policies import note_unpriced, read_policies
 from chukei.config.pool import read_ledger, read_pool, read_stores
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
@@ -130,6 +130,7 @@ def _read(document: Document) -> Settings:
     ledger = read_ledger(root.table("ledger"))
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
+    note_unpriced(root, served.models, policies)
     admin = _admin(root.table("admin"))
     root.done()
     return Settings(
@@ -149,7 +150,7 @@ def _read(document: Document) -> Settings:
         default_model=served.default_model,
         open=served.open,
         simulated=served.simulated,
-        notices=tuple(served.notices),
+        notices=(*served.notices, *document.notices),
     )
 
 
