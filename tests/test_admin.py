@@ -540,3 +540,26 @@ def test_the_examples_of_the_document_are_right() -> None:
         for name, example in content["examples"].items():
             assert conforms(example["value"], content["schema"]) == []
             assert example["value"]["error"]["code"] == name
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "body", "code"),
+    [
+        ("DELETE", "/usage", "caller=a&caller=b", b"", "duplicate_parameter"),
+        ("GET", "/usage", "by=day&by=day", b"", "duplicate_parameter"),
+        ("GET", "/keys", "caller=a", b"", "unknown_parameter"),
+        ("GET", "/ledger", "x", b"", "unknown_parameter"),
+        ("POST", "/keys", "caller=a", b'{"caller":"b"}', "unknown_parameter"),
+        ("POST", "/keys", "", b'{"caller":"a","caller":"b"}', "duplicate_parameter"),
+        ("POST", "/keys", "", b'{"caller":"a","c\\u0061ller":"b"}', "duplicate_parameter"),
+        ("POST", "/keys", "", b'{"caller":"bad name!"}', "invalid_value"),
+        ("POST", "/keys/x/rotate", "", b'{"overlap_seconds":0,"overlap_seconds":9}', "duplicate_parameter"),
+        ("POST", "/keys/x/revoke", "", b'{"id":"y"}', "invalid_json"),
+    ],
+)
+async def test_what_is_doubled_or_unknown_is_refused(
+    office: Office, method: str, path: str, query: str, body: bytes, code: str
+) -> None:
+    with pytest.raises(CallerError) as caught:
+        await office.admin.answer(method, path, query, body)
+    assert (caught.value.status, caught.value.code) == (400, code)

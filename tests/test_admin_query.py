@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chukei.admin_query import MAX_ROWS, only, read
+from chukei.admin_query import MAX_ROWS, once, only, read
 from chukei.errors import CallerError
 from chukei.ledger import By, Question
 
@@ -75,3 +75,11 @@ def test_what_would_be_ignored_is_refused(name: str) -> None:
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 500
     only({"caller": "a"}, frozenset({"caller"}))
+
+
+@pytest.mark.parametrize("query", ["caller=a&caller=b", "caller=a&caller=a", "caller=a&%63aller=", "x&x"])
+def test_a_parameter_is_given_once(query: str) -> None:
+    with pytest.raises(CallerError, match="more than once") as caught:
+        once(query)
+    assert (caught.value.status, caught.value.code) == (400, "duplicate_parameter")
+    assert once("caller=a&model=b&group=") == {"caller": "a", "model": "b", "group": ""}

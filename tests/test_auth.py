@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import inspect
+import itertools
 import json
 import logging
 from dataclasses import replace
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from tests.fakes import FakeClock
 
 from chukei import auth, keys
-from chukei.auth import ANONYMOUS, LOCAL, SHARED, CallerKeys, Gatekeeper, credential
-from chukei.config import AuthSettings, Secret, ServerSettings
+from chukei.auth import ANONYMOUS, LOCAL, SHARED, CallerKeys, Gatekeeper, credentials
+from chukei.config import AuthSettings, EntraSettings, Secret, ServerSettings
 from chukei.errors import CallerError, Unavailable
 from chukei.keys import NewKey, Peppers
 from chukei.ledger import Key
@@ -52,6 +53,12 @@ def refused(gate: Gatekeeper, headers: Headers, *, local: bool = True) -> Caller
         [(b"authorization", b"bearer  " + KEY.encode() + b" ")],
         [(b"authorization", b"Bearer " + KEY.encode()), (b"api-key", KEY.encode())],
         [(b"api-key", b""), (b"authorization", b"Bearer " + KEY.encode())],
+        [(b"authorization", b"Bearer dummy"), (b"api-key", KEY.encode())],
+        [(b"authorization", b"Bearer dummy"), (b"api-key", b"unused"), (b"x-api-key", KEY.encode())],
+        [(b"authorization", b"Bearer " + KEY.encode()), (b"api-key", b"unused")],
+        [(b"authorization", b"Bearer a.b.c"), (b"x-api-key", KEY.encode())],
+        [(b"authorization", b"Basic x"), (b"api-key", KEY.encode())],
+        [(b"authorization", b"Bearer"), (b"api-key", KEY.encode())],
     ],
 )
 @pytest.mark.parametrize("local", [True, False])
@@ -75,13 +82,13 @@ NO_ENTRY: list[tuple[Headers, int]] = [
     ([(b"authorization", b"Bearer:" + KEY.encode())], 401),
     ([(b"authorization", b"Bearer " + KEY.encode() + b"," + KEY.encode())], 401),
     ([(b"authorization", b"Bearer\x00" + KEY.encode())], 401),
-    ([(b"authorization", b"Basic x"), (b"api-key", KEY.encode())], 401),
-    ([(b"authorization", b"Bearer wrong"), (b"api-key", KEY.encode())], 400),
-    ([(b"api-key", KEY.encode()), (b"x-api-key", b"other")], 400),
     ([(b"cookie", KEY.encode()), (b"x-key", KEY.encode())], 401),
     ([(b"x-ms-client-principal", b"eyJ9"), (b"x-forwarded-for", b"127.0.0.1")], 401),
     ([(b"api-key", KEY.encode() + b"\xff")], 401),
     ([(b"api-key", b"*")], 401),
+    ([(b"authorization", b"Bearer dummy"), (b"api-key", b"wrong")], 401),
+    ([(b"authorization", KEY.encode()), (b"api-key", b"wrong")], 401),
+    ([*[(b"api-key", b"%d" % number) for number in range(4)], (b"x-api-key", KEY.encode())], 400),
 ]
 
 
@@ -116,8 +123,8 @@ def test_keys_are_compared_in_constant_time_by_their_digests() -> None:
 
 
 def test_one_credential_in_two_carriers_is_one() -> None:
-    assert credential([(b"api-key", b"a"), (b"x-api-key", b" a ")]) == b"a"
-    assert credential([]) is None
+    assert credentials([(b"api-key", b"a"), (b"x-api-key", b" a ")]) == ([b"a"], False)
+    assert credentials([]) == ([], False)
 
 
 # Without a key: this machine's own users only.
@@ -180,6 +187,22 @@ def test_other_sites_pages_may_not(origin: bytes) -> None:
     assert (error.status, error.code) == (403, "origin_not_allowed")
 
 
+@pytest.mark.parametrize("site", [b"cross-site", b"same-site", b"", b"whatever"])
+@pytest.mark.parametrize("mode", [b"no-cors", b"navigate", b"cors"])
+def test_other_sites_pages_may_not_read_without_an_origin_either(site: bytes, mode: bytes) -> None:
+    """A plain GET, as of an image or a link, has no Origin."""
+    fetched = [HOST, (b"sec-fetch-site", site), (b"sec-fetch-mode", mode)]
+    assert refused(WITHOUT, fetched).code == "origin_not_allowed"
+    assert let_in(WITHOUT, [*fetched, (b"origin", b"https://app.example")]) == LOCAL
+    assert let_in(Gatekeeper(AuthSettings(), ServerSettings(cors_origins=("*",))), fetched) == LOCAL
+    assert let_in(WITH_KEY, [*fetched, (b"api-key", KEY.encode())]) == SHARED
+
+
+@pytest.mark.parametrize("site", [b"none", b"same-origin"])
+def test_the_users_own_requests_and_those_of_the_relays_page_may(site: bytes) -> None:
+    assert let_in(WITHOUT, [HOST, (b"sec-fetch-site", site)]) == LOCAL
+
+
 def test_every_site_may_call_where_the_operator_says_so() -> None:
     gate = Gatekeeper(AuthSettings(), ServerSettings(cors_origins=("*",)))
     assert let_in(gate, [HOST, (b"origin", b"https://any.example")], local=True) == LOCAL
@@ -220,6 +243,9 @@ class Directory:
         if self.away:
             raise StoreAway("gone")
         return self._kept.get(id)
+
+    async def any(self) -> bool:
+        return bool(self._kept)
 
 
 class Tokens:
@@ -322,12 +348,80 @@ def test_while_keys_cannot_be_told_it_is_nobodys_fault() -> None:
     assert refused(gate_of(directory), [(b"api-key", b"chk_wrong")]).status == 401
 
 
-def test_keys_of_others_leave_this_machine_open_to_its_users() -> None:
+def test_keys_of_others_leave_this_machine_open_to_those_who_send_none() -> None:
     gate = gate_of(Directory(*DIRECTORY))
     assert let_in(gate, [HOST]) == LOCAL
-    assert let_in(gate, [HOST, (b"authorization", b"Bearer whatever")]) == LOCAL
     assert refused(gate, [HOST, (b"api-key", text_of(ENDED))]).code == "key_expired"
     assert refused(gate, [HOST], local=False).status == 401
+
+
+CARRIERS = (b"authorization", b"api-key", b"x-api-key")
+
+
+def carried(carrier: bytes, key: bytes) -> tuple[bytes, bytes]:
+    return carrier, b"Bearer " + key if carrier == b"authorization" else key
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("sent", [b"whatever", b"unused", b"a.b.c", b"chk_wrong"])
+def test_a_credential_that_is_sent_must_be_right_once_any_key_exists(carrier: bytes, sent: bytes) -> None:
+    for database in (DIRECTORY, [kept(ENDED, revoked=NOW)]):
+        assert refused(gate_of(Directory(*database)), [HOST, carried(carrier, sent)]).code == "invalid_api_key"
+
+
+def test_another_scheme_is_wrong_too_once_any_key_exists() -> None:
+    assert refused(gate_of(Directory(*DIRECTORY)), [HOST, (b"authorization", b"Basic x")]).status == 401
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [(b"authorization", b"Bearer whatever")],
+        [(b"authorization", b"Bearer dummy"), (b"api-key", b"unused"), (b"x-api-key", b"none")],
+        [(b"authorization", b"Basic x")],
+        [(b"authorization", b"Bearer ")],
+    ],
+)
+def test_before_the_first_key_nothing_is_compared(sent: Headers) -> None:
+    for gate in (WITHOUT, gate_of(Directory())):
+        assert let_in(gate, [HOST, *sent]) == LOCAL
+
+
+def test_this_machines_users_can_be_asked_for_a_key_as_well() -> None:
+    gate = gate_of(Directory(*DIRECTORY), local=False)
+    assert refused(gate, [HOST]).status == 401
+    assert refused(gate, [HOST, (b"api-key", b"unused")]).status == 401
+    assert let_in(gate, [HOST, (b"api-key", text_of(OWN))]).name == "team-a"
+    assert refused(gate_of(local=False), [HOST]).status == 401
+
+
+@pytest.mark.parametrize(("right", "foreign"), list(itertools.permutations(CARRIERS, 2)))
+@pytest.mark.parametrize("first", [True, False])
+def test_what_cannot_be_ours_is_ignored_beside_what_is(right: bytes, foreign: bytes, first: bool) -> None:
+    entra = EntraSettings((TENANT,), ("x",))
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), per_minute=1, api_key=Secret(KEY), entra=entra, fixed=FIXED)
+    for key, name in ((text_of(OWN), "team-a"), (KEY.encode(), "shared-key"), (b"fixed", "team-b")):
+        for other in (b"dummy", b"sk-proj-0123456789", TOKEN):  # which says nothing of a tenant that is known here
+            fields = [carried(right, key), carried(foreign, other)]
+            for _ in range(3):  # and no failure is counted
+                assert let_in(gate, [HOST, *(fields if first else fields[::-1])], local=False).name == name
+
+
+FIXED = {hashlib.sha256(b"fixed").hexdigest(): Caller("team-b", CallerKind.KEY)}
+
+
+@pytest.mark.parametrize(
+    "both", list(itertools.permutations([text_of(OWN), text_of(OLD), b"chk_wrong", KEY.encode(), b"fixed", TOKEN], 2))
+)
+def test_two_of_ours_are_one_too_many(both: tuple[bytes, bytes]) -> None:
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), api_key=Secret(KEY), fixed=FIXED)
+    assert refused(gate, [(b"api-key", both[0]), carried(b"authorization", both[1])]).code == "ambiguous_credentials"
+
+
+def test_each_of_several_guesses_is_counted() -> None:
+    gate = gate_of(Directory(*DIRECTORY), per_minute=4)
+    guesses = [HOST, (b"api-key", b"a"), (b"x-api-key", b"b")]
+    assert [refused(gate, guesses).status for _ in range(3)] == [401, 401, 429]
 
 
 def test_a_key_in_the_configuration() -> None:
@@ -390,7 +484,7 @@ def test_what_tries_no_key_is_not_counted() -> None:
     for _ in range(5):
         assert refused(gate, [HOST]).status == 401
         assert refused(gate, [HOST, (b"authorization", b"Basic x")]).status == 401
-        assert refused(gate, [HOST, (b"api-key", b"a"), (b"x-api-key", b"b")]).status == 400
+        assert refused(gate, [HOST, (b"api-key", KEY.encode()), (b"x-api-key", b"chk_b")]).status == 400
 
 
 def test_the_log_says_why_but_not_what_and_not_without_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -444,7 +538,6 @@ def test_a_principal_that_is_none(value: bytes) -> None:
         [SENT],
         [(b"x-ms-client-principal", b"e30=")],
         [(b"api-key", text_of(OWN))],
-        [(b"x-api-key", b"whatever")],
         [(b"authorization", b"Bearer " + text_of(OWN))],
         [(b"authorization", b"Bearer " + TOKEN)],
     ],
@@ -452,6 +545,11 @@ def test_a_principal_that_is_none(value: bytes) -> None:
 def test_a_principal_and_another_credential(others: Headers) -> None:
     gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), **PLATFORM)
     assert refused(gate, [SENT, *others]).code == "ambiguous_credentials"
+
+
+def test_a_principal_and_what_is_none_of_ours() -> None:
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), **PLATFORM)
+    assert let_in(gate, [SENT, (b"x-api-key", b"whatever")]) == SIGNED_IN
 
 
 def test_the_token_that_the_platform_looked_at_is_no_other() -> None:

@@ -36,7 +36,10 @@ class Commands:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ledger.db"
-        self.environment = {"CHUKEI_STORES__LEDGER": f"sqlite:///{self.path}"}
+        self.environment = {
+            "CHUKEI_STORES__LEDGER": f"sqlite:///{self.path}",
+            "CHUKEI_GROUPS__RESEARCH__SYSTEM": "x",
+        }
 
     def __call__(self, *arguments: str, **environment: str) -> Result:
         machines = dict.fromkeys(os.environ.keys() - clean_environment().keys())
@@ -108,7 +111,9 @@ def test_a_new_key_alone_goes_to_standard_output(chukei: Commands) -> None:
 
 def test_a_key_with_a_group_an_end_and_a_note(chukei: Commands) -> None:
     found = chukei("keys", "create", "team-b", "--group", "research", "--expires", "90d", "--note", "for the batch")
-    assert "note: there is no [groups.research] in the configuration" in found.stderr
+    unknown = chukei("keys", "create", "team-b", "--group", "reserch")
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
+    assert "There is no [groups.reserch] in the configuration; those that there are: research." in unknown.stderr
     assert re.search(r", until \d{4}-\d\d-\d\d \d\d:\d\d UTC\. It is shown", found.stderr)
     [key] = chukei.kept().values()
     assert (key.group, key.note) == ("research", "for the batch")
@@ -129,8 +134,8 @@ def test_keys_are_made_with_the_configured_pepper(chukei: Commands, pepper: str)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["create", ""], "The caller's name must have 1 to 128 printable characters"),
-        (["create", "a\nb"], "The caller's name must have 1 to 128 printable characters"),
+        (["create", ""], "The caller's name must have 1 to 128 letters, digits"),
+        (["create", "a\nb"], "The caller's name must have 1 to 128 letters, digits"),
         (["create", "x" * 129], "The caller's name must have"),
         (["create", "team-b", "--group", " g"], "The group's name must have"),
         (["create", "team-b", "--note", "\x1b[2Jgone\r\nteam-x"], "The note must be one line of printable characters"),
@@ -171,10 +176,12 @@ def test_keys_are_listed_the_newest_first_without_what_opens(chukei: Commands) -
     assert "chk_" not in listed
     rows = chukei.rows("keys", "list")
     assert [(row["id"], row["state"], row["note"]) for row in rows] == [
-        (second, "active", "-"),
+        (second, "active", None),
         (first, "revoked", "日本語"),
     ]
     assert rows[0].keys() == set(head.split())
+    assert rows[0]["group"] is None
+    assert datetime.fromisoformat(rows[0]["created"]).tzinfo is not None
 
 
 def test_a_key_that_has_expired_says_so(chukei: Commands) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chukei.errors import CallerError
-from chukei.routes import Page, Route, find, is_admin
+from chukei.routes import Page, Route, find, is_admin, refuse_websocket
 from chukei.wire import CHAT, OPERATIONS, RESPONSES
 
 DATED = "api-version=2024-10-21"
@@ -15,6 +15,17 @@ POSTS = [
     pytest.param("/v1/chat/completions/", "", Route(CHAT), id="a slash behind"),
     pytest.param("/openai/v1/responses", DATED, Route(RESPONSES), id="v1 has no version"),
     pytest.param("/openai/responses", DATED, Route(RESPONSES, api_version="2024-10-21"), id="Azure's responses"),
+    pytest.param("/openai/chat/completions", DATED, Route(CHAT, api_version="2024-10-21"), id="Azure's, by the body"),
+    pytest.param("/models/chat/completions", "api-version=2024-05-01-preview", Route(CHAT), id="Foundry's"),
+    pytest.param("//v1/chat/completions", "", Route(CHAT), id="a slash before"),
+    pytest.param("/v1//chat///completions//", "", Route(CHAT), id="slashes everywhere"),
+    pytest.param(
+        "//openai//deployments/a%2F%2Fb//embeddings",
+        "",
+        Route(OPERATIONS["embeddings"], model="a//b"),
+        id="but not encoded ones",
+    ),
+    pytest.param("//api//chat-stream", "", Route(CHAT, simple=True), id="the simple form, too"),
     pytest.param(
         "/openai/deployments/gpt-4o/chat/completions",
         DATED,
@@ -35,9 +46,9 @@ def test_calls(path: str, query: str, route: Route) -> None:
     assert find("POST", path, query) == route
 
 
-@pytest.mark.parametrize("prefix", ["/v1/", "/openai/v1/", "/openai/deployments/m/"])
+@pytest.mark.parametrize("prefix", ["/v1/", "/openai/v1/", "/openai/", "/models/", "/openai/deployments/m/"])
 @pytest.mark.parametrize("path", OPERATIONS)
-def test_every_operation_is_reached_three_ways(prefix: str, path: str) -> None:
+def test_every_operation_is_reached_in_all_ways(prefix: str, path: str) -> None:
     assert find("POST", prefix + path, "").operation is OPERATIONS[path]
 
 
@@ -49,6 +60,9 @@ def test_every_operation_is_reached_three_ways(prefix: str, path: str) -> None:
         ("/web/../../etc/passwd", Route(page=Page.ASSET, name="../../etc/passwd")),  # looked up, never opened
         ("/health/live", Route(page=Page.LIVE)),
         ("/health/ready", Route(page=Page.READY)),
+        ("//", Route(page=Page.CHAT_PAGE)),
+        ("//health//live", Route(page=Page.LIVE)),
+        ("//v1//models//a%2F%2Fb", Route(page=Page.MODELS, name="a//b")),
         ("/health/deployments", Route(page=Page.DEPLOYMENTS)),
         ("/api/test-stream", Route(page=Page.TEST_STREAM)),
         ("/v1/models", Route(page=Page.MODELS)),
@@ -68,10 +82,7 @@ def test_pages(method: str, path: str, route: Route) -> None:
         "*",
         "/v1",
         "/v1/",
-        "/v1/chat",
         "/V1/chat/completions",
-        "/v1//chat/completions",
-        "/v1/chat/completions//",
         "/v1/chat%2Fcompletions",
         "/v1/../v1/chat/completions",
         "/openai/deployments//chat/completions",
@@ -79,7 +90,6 @@ def test_pages(method: str, path: str, route: Route) -> None:
         "/openai/deployments/a",
         "/Admin",
         "/admin/nothing",
-        "/admin//",
         "/admin/keys/a/b/rotate",
         "/admin/keys//rotate",
         "/admin/../admin/keys",
@@ -104,6 +114,63 @@ def test_an_unknown_path_gets_a_hint() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/v1/v1/chat/completions", "leave it out"),
+        ("/openai/deployments//chat/completions", "name is empty"),
+        ("/v1/nonsense", "Below /v1 there are chat/completions"),
+    ],
+)
+def test_a_hint_fits_what_was_sent(path: str, hint: str) -> None:
+    with pytest.raises(CallerError, match=hint):
+        find("POST", path, "")
+
+
+UNSERVED = [
+    "responses/resp_1",
+    "responses/resp_1/cancel",
+    "files",
+    "files/file-1/content",
+    "moderations",
+    "batches",
+    "realtime",
+    "realtime/sessions",
+    "assistants",
+    "threads/t/runs",
+    "vector_stores",
+    "fine_tuning/jobs",
+    "uploads",
+    "containers",
+    "evals",
+    "images/variations",
+    "chat/completions/c_1",
+]
+
+
+@pytest.mark.parametrize("prefix", ["/v1/", "/openai/v1/", "/openai/", "//openai//", "/openai/deployments/m/"])
+@pytest.mark.parametrize("path", UNSERVED)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_only_others_serve_is_called_so(prefix: str, path: str, method: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        find(method, prefix + path, DATED)
+    assert (caught.value.status, caught.value.code) == (404, "route_not_served")
+    assert "base URL" not in caught.value.message
+
+
+@pytest.mark.parametrize("prefix", ["/v1/", "//v1//", "/openai/v1/", "/openai/", "/openai/deployments/m/"])
+@pytest.mark.parametrize("path", ["responses", "responses/", "realtime", "chat/completions"])
+def test_a_websocket_is_told_to_do_without(prefix: str, path: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        refuse_websocket(prefix + path)
+    assert (caught.value.status, caught.value.headers) == (426, [(b"upgrade", b"HTTP/1.1")])
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/models", "/health/live", "/admin", "/nonsense", "", "*"])
+def test_an_upgrade_elsewhere_may_be_ignored(path: str) -> None:
+    refuse_websocket(path)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
         ("GET", "/v1/chat/completions", b"POST, OPTIONS"),
@@ -125,6 +192,8 @@ def test_wrong_methods_are_told_the_right_ones(method: str, path: str, allow: by
         ("HEAD", "/admin/", Page.ADMIN_PAGE, ""),
         ("GET", "/admin/openapi.json", Page.ADMIN_PAGE, "admin-openapi.json"),
         ("GET", "/admin/usage", Page.ADMIN, "/usage"),
+        ("GET", "//admin", Page.ADMIN_PAGE, "admin.html"),
+        ("GET", "///admin//usage", Page.ADMIN, "/usage"),
         ("DELETE", "/admin/usage/", Page.ADMIN, "/usage"),
         ("POST", "/admin/keys", Page.ADMIN, "/keys"),
         ("POST", "/admin/keys/aB%2F3/rotate", Page.ADMIN, "/keys/aB%2F3/rotate"),

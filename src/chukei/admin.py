@@ -6,13 +6,14 @@ Nothing here is on the path of a model's request. Without ``[admin] api_key`` th
 import asyncio
 import hashlib
 import hmac
+import json
 import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
 
@@ -62,6 +63,10 @@ class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
     """``POST /admin/keys/{id}/rotate``: how many seconds the old key still works."""
 
     overlap_seconds: float = 86_400.0
+
+
+class RevokeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``POST /admin/keys/{id}/revoke``: nothing more to say."""
 
 
 class Admin:
@@ -150,7 +155,7 @@ class Admin:
             Unavailable: 503 while the database cannot be asked.
         """
         try:
-            return await self._answer(method, path, dict(parse_qsl(query, keep_blank_values=True)), body)
+            return await self._answer(method, path, admin_query.once(query), body)
         except StoreAway as error:
             raise Unavailable("ledger_unavailable", f"The database cannot be asked: {error}", end=End.REFUSED) from None
         except NoSuchKey:
@@ -162,6 +167,8 @@ class Admin:
                 return await self._usage(query)
             case "DELETE", "/usage":
                 return await self._forget(query)
+        admin_query.only(query, frozenset())
+        match method, path:
             case "GET" | "HEAD", "/keys":
                 return _json({"data": [self._shown(key) for key in await self._cabinet.all()]})
             case "POST", "/keys":
@@ -207,6 +214,7 @@ class Admin:
 
     async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
         if action == "revoke":
+            _decode(body or b"{}", RevokeRequest)
             await self._cabinet.revoke(id)
             logger.info("an administrator revoked the key %s", id)
             return _json({"id": id, "state": "revoked"})
@@ -243,6 +251,22 @@ Asked = TypeVar("Asked")
 
 def _decode(body: bytes, kind: type[Asked]) -> Asked:
     try:
+        json.loads(body, object_pairs_hook=_once)  # since msgspec takes the last of two members
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CallerError(400, "invalid_json", f"The request's body is not what is expected: {error}.") from None
+
+
+def _once(members: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the members of an object, each of which may be given once, whatever escapes spell its name.
+
+    Raises:
+        CallerError: 400.
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        name = next(name for name in names if names.count(name) > 1)[:80]
+        message = f"The member {name!r} is given more than once; give it once."
+        raise CallerError(400, "duplicate_parameter", message, param=name)
+    return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from datetime import datetime
+from urllib.parse import parse_qsl
 
 from chukei import reports
 from chukei.errors import CallerError
@@ -36,6 +37,21 @@ def read(query: Mapping[str, str], now: datetime) -> tuple[Question, int, bool]:
         model=query.get("model"),
     )
     return question, _limit(query), form == "csv"
+
+
+def once(query: str) -> dict[str, str]:
+    """Return the parameters of an address, each of which may be given once.
+
+    Raises:
+        CallerError: 400, since of two it is not clear which one is meant.
+    """
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in found:
+            message = f"{name[:80]!r} is given more than once; give it once."
+            raise CallerError(400, "duplicate_parameter", message, param=name[:80])
+        found[name] = value
+    return found
 
 
 def only(query: Mapping[str, str], known: Set[str]) -> None:

@@ -1,6 +1,7 @@
 """What an administrator does with callers' keys, from the command line or over HTTP."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,8 @@ from chukei.stores import Database
 MAX_NAME = 128
 """Characters in a caller's or a group's name."""
 
+
+_NAME = re.compile(r"[\w.:/@+ -]{1,128}")  # as in the configuration, so that rules can be written for it
 
 RESERVED = frozenset({"anonymous", "local", "shared-key"})
 """Names of callers without a key of their own."""
@@ -37,9 +40,20 @@ class Made:
 
 
 class KeyCabinet:
-    """Makes, replaces and ends keys. ``now`` returns the time in UTC."""
+    """Makes, replaces and ends keys.
 
-    def __init__(self, database: Database, peppers: Peppers, now: Callable[[], datetime]) -> None:
+    ``now`` returns the time in UTC. ``groups`` are those of the configuration, or None where they are not known.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        peppers: Peppers,
+        now: Callable[[], datetime],
+        *,
+        groups: Collection[str] | None = None,
+    ) -> None:
+        self._groups = groups
         self._database = database
         self._peppers = peppers
         self._now = now
@@ -59,11 +73,18 @@ class KeyCabinet:
             raise CallerError(400, "invalid_value", message, param="caller")
         if group is not None:
             check_name(group, "group")
+        if group is not None and self._groups is not None and group not in self._groups:
+            known = f"those that there are: {', '.join(self._groups)}" if self._groups else "there is none"
+            message = f"There is no [groups.{group}] in the configuration; {known}."
+            raise CallerError(400, "invalid_value", message, param="group")
         if note is not None and not note.isprintable():
             raise CallerError(400, "invalid_value", "The note must be one line of printable characters.", param="note")
         expires = _in_utc(expires) if expires is not None else None
         if expires is not None and expires <= self._now():
             raise CallerError(400, "invalid_value", "The key would expire before it is made.", param="expires")
+        return await self._make(caller, group, expires, note)
+
+    async def _make(self, caller: str, group: str | None, expires: datetime | None, note: str | None) -> Made:
         new = make()
         digest, pepper = self._peppers.key_digest(new)
         key = Key(new.id, caller, group, digest, pepper, self._now(), expires, None, note)
@@ -94,7 +115,8 @@ class KeyCabinet:
             why = "cannot be read" if old.unreadable else "has ended"
             raise CallerError(400, "key_has_ended", f"This key {why}; make a new one instead.", param="id")
         expires = _later(now, old.expires - old.created) if old.expires is not None else None
-        made = await self.create(old.caller, group=old.group, expires=expires, note=old.note)
+        # Its names were checked when it was made; its group may have left the configuration since.
+        made = await self._make(old.caller, old.group, expires, old.note)
         ends = _later(now, overlap)
         await self._database.end_key(
             id, expires=min(ends, old.expires) if old.expires is not None else ends, revoked=None
@@ -138,6 +160,9 @@ def check_name(name: str, what: str) -> None:
     Raises:
         CallerError: 400.
     """
-    if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
-        message = f"The {what}'s name must have 1 to {MAX_NAME} printable characters, without spaces around it."
+    if not _NAME.fullmatch(name) or name != name.strip():
+        message = (
+            f"The {what}'s name must have 1 to {MAX_NAME} letters, digits, spaces and . : / @ _ + -, "
+            "without spaces around it."
+        )
         raise CallerError(400, "invalid_value", message, param=what)

@@ -23,6 +23,7 @@ from chukei.admission import Admission
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
+from chukei.installation import command_for
 from chukei.model import Change, Deployment, Model
 from chukei.own_usage import OwnUsage
 from chukei.pages import Pages
@@ -79,13 +80,13 @@ def verify(settings: Settings) -> list[Problem]:
     problems = []
     for name, wanted in settings.credentials.items():
         if wanted.scope is not None and not identity_installed():
-            message = "Entra ID needs more packages: pip install 'chukei[identity]'"
+            message = f"Entra ID needs more packages: {command_for('identity')}"
             problems.append(Problem("configuration", f"deployments.{name}.identity", message))
     if settings.auth.entra is not None and not _entra_installed():
-        message = "access tokens need one more package: pip install 'chukei[entra]'"
+        message = f"access tokens need one more package: {command_for('entra')}"
         problems.append(Problem("configuration", "auth.entra", message))
     if settings.stores.quota is not None and find_spec("redis") is None:
-        message = "Redis needs one more package: pip install 'chukei[redis]'"
+        message = f"Redis needs one more package: {command_for('redis')}"
         problems.append(Problem("configuration", "stores.quota", message))
     ledger = settings.stores.ledger
     try:
@@ -133,7 +134,7 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
         policies=Policies(rules, settings.policies.groups),
         admission=admission,
         pool=pool,
-        pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage),
+        pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
         admin=_admin(settings, books, pool, clock),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, tally],
@@ -155,7 +156,7 @@ def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin
     return Admin(
         hashlib.sha256(key.reveal().encode()).digest(),
         database,
-        KeyCabinet(database, peppers(settings), _now),
+        KeyCabinet(database, peppers(settings), _now, groups=settings.policies.groups),
         pool,
         clock=clock,
         now=_now,

@@ -2,7 +2,8 @@
 
 One extractor serves every carrier of a credential. The answer to a wrong one tells nothing but that it is wrong; only
 who holds a whole key or a genuine token hears more. What a credential is, is decided by its form alone, so nothing is
-tried out: ``chk_…`` is a caller's key, three parts with dots an Entra ID token, the rest the shared key.
+tried out: ``chk_…`` is a caller's key, three parts with dots an Entra ID token, the rest the shared key. Beside one of
+ours, what has another form is ignored: many clients insist on filling every carrier with something.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from chukei.ports import Clock
 from chukei.stores import StoreAway
 from chukei.throttle import Throttle
 from chukei.tokens import TokenReader, TokenRefused, is_token
+from chukei.tokens import read as read_token
 
 logger = logging.getLogger(__name__)
 
@@ -28,31 +30,45 @@ ANONYMOUS = Caller("anonymous", CallerKind.ANONYMOUS)
 LOCAL = Caller("local", CallerKind.LOCAL)
 SHARED = Caller("shared-key", CallerKind.SHARED)
 
+_KEY_FIELDS = frozenset({b"api-key", b"x-api-key"})
 _CHALLENGE: Headers = [(b"www-authenticate", b'Bearer realm="chukei"')]
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+# What the browser says of its user's own requests, and of those of the relay's own page.
+_OWN_SITES = frozenset({b"none", b"same-origin"})
 # Fields that only a proxy adds. Behind one, a loopback peer says nothing about where the client is.
 _FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"})
 
 
-def credential(headers: Headers) -> bytes | None:
-    """Return the one credential of a request, from any of its carriers, or None.
+MOST_CREDENTIALS = 4
+"""How many different ones a request may carry: three carriers there are, and each is a guess that must be counted."""
+
+
+def credentials(headers: Headers) -> tuple[list[bytes], bool]:
+    """Return the different credentials of a request, from all their carriers, and whether there was another thing.
+
+    Such a thing is an Authorization that is not a bearer token: none of this relay's, whatever it holds.
 
     Raises:
-        CallerError: 400 for two different ones, 401 for an Authorization that is not a bearer token.
+        CallerError: 400 for more than anybody needs.
     """
-    found = set()
+    found: list[bytes] = []
+    foreign = False
     for name, value in headers:
-        if name in (b"api-key", b"x-api-key"):
-            found.add(value.strip())
+        if name in _KEY_FIELDS:
+            text = value.strip()
         elif name == b"authorization":
-            scheme, _, token = value.strip().partition(b" ")
-            if scheme.lower() != b"bearer" or not token.strip():
-                raise _unauthorized("The Authorization header must be 'Bearer' and a key.")
-            found.add(token.strip())
-    found.discard(b"")
-    if len(found) > 1:
+            scheme, _, text = value.strip().partition(b" ")
+            text = text.strip()
+            if scheme.lower() != b"bearer" or not text:
+                foreign = True
+                continue
+        else:
+            continue
+        if text and text not in found:
+            found.append(text)
+    if len(found) > MOST_CREDENTIALS:
         raise _ambiguous()
-    return found.pop() if found else None
+    return found, foreign
 
 
 class CallerKeys:
@@ -82,6 +98,10 @@ class CallerKeys:
         groups = (kept.group,) if kept.group is not None else ()
         return Caller(kept.caller, CallerKind.KEY, groups, kept.id), flaw
 
+    async def exist(self) -> bool:
+        """Whether any key was ever made, as far as is known."""
+        return await self._directory.any()
+
 
 class Gatekeeper:
     """Decides by the settings who may call.
@@ -102,13 +122,15 @@ class Gatekeeper:
     ) -> None:
         self._anonymous = auth.anonymous
         self._digest = _digest(auth.api_key.reveal().encode()) if auth.api_key is not None else None
-        self._origins = frozenset(server.cors_origins)
+        self._origins = frozenset(origin.encode() for origin in server.cors_origins)
         self._fixed = dict(fixed or {})
         self._keys = keys
         self._tokens = tokens
         self._throttle = throttle
         # Keys of the database alone do not close it: they are for others, and may be made at any time.
-        self._closed = bool(self._digest is not None or self._fixed or tokens is not None or auth.app_service)
+        self._closed = bool(
+            self._digest is not None or self._fixed or tokens is not None or auth.app_service or not auth.local
+        )
         self._platform = auth.app_service and auth.platform_auth
         self._entra = auth.entra
 
@@ -120,17 +142,19 @@ class Gatekeeper:
 
         Raises:
             CallerError: 401 without a valid credential, 403 for one that is not enough and for a page of another site
-                that uses a local user's browser, 429 after too many failures, 400 for two credentials.
+                that uses a local user's browser, 429 after too many failures, 400 for two credentials of this relay.
             Unavailable: 503 while it cannot be told.
         """
         if self._anonymous:
             return ANONYMOUS
-        sent = credential(headers)
+        sent, foreign = credentials(headers)
         let_in = self._principal(headers, source)
         if let_in is not None:
             return await self._agree(let_in, sent, source)
-        if sent is not None and (self._closed or (self._keys is not None and sent.startswith(keys.PREFIX))):
-            return await self._recognise(sent, source)
+        if (sent or foreign) and (self._closed or await self._asks(sent)):
+            if not sent:
+                raise _unauthorized("The Authorization header must be 'Bearer' and a key.")
+            return await self._recognise(sent[0] if len(sent) == 1 else self._one_of(sent, source), source)
         if self._closed:
             raise _unauthorized("An access key is needed: send it as 'Authorization: Bearer KEY' or 'api-key: KEY'.")
         if not local or not _is_direct(headers):
@@ -138,8 +162,49 @@ class Gatekeeper:
                 "This relay serves callers without a key only on its own machine. Its operator can set CHUKEI_API_KEY, "
                 "or auth.anonymous = true to serve everybody."
             )
-        self._check_origin(headers)
+        self._check_site(headers)
         return LOCAL
+
+    async def _asks(self, sent: list[bytes]) -> bool:
+        """Whether credentials are compared on a relay that serves its own machine without one.
+
+        Before the first key was made they are not, since stock clients insist on sending something.
+        """
+        if self._keys is None:
+            return False
+        return any(each.startswith(keys.PREFIX) for each in sent) or await self._keys.exist()
+
+    def _one_of(self, sent: list[bytes], source: str) -> bytes:
+        """Return the only one of several credentials that has the form of ours; clients add a made-up one.
+
+        Raises:
+            CallerError: 400 where there are more, 401 and 429 where there is none.
+        """
+        ours = [each for each in sent if self._is_ours(each)]
+        if len(ours) > 1:
+            raise _ambiguous()
+        if not ours:
+            # Each was a guess, and counts as one.
+            raise [self._refused(source, "no key or token") for _ in sent][-1]
+        return ours[0]
+
+    def _is_ours(self, sent: bytes) -> bool:
+        """Whether a credential is a key of this relay or has the form of one, or is a token of its issuers."""
+        if self._configured(sent) is not None:
+            return True
+        if sent.startswith(keys.PREFIX):
+            return self._keys is not None
+        return self._tokens is not None and is_token(sent) and self._may_be_issued(sent)
+
+    def _may_be_issued(self, token: bytes) -> bool:
+        """Whether a token says that it is of one of the tenants that are configured."""
+        if self._entra is None:
+            return True
+        try:
+            read_token(token, self._entra.tenants)
+        except TokenRefused:
+            return False
+        return True
 
     def _principal(self, headers: Headers, source: str) -> Caller | None:
         """Return whom the platform in front let in. Where there is none, what clients send in its name is ignored."""
@@ -153,24 +218,29 @@ class Gatekeeper:
         except TokenRefused as refusal:
             raise self._refused(source, f"principal: {refusal.flaw}", refusal.told) from None
 
-    async def _agree(self, let_in: Caller, sent: bytes | None, source: str) -> Caller:
+    async def _agree(self, let_in: Caller, sent: list[bytes], source: str) -> Caller:
         """Return whom the platform let in, unless the request carries somebody else's credential besides.
 
         The platform hands on the token that it has looked at; a key it knows nothing of.
         """
-        if sent is not None and not is_token(sent):
-            raise _ambiguous()
-        if sent is not None and self._tokens is not None and (await self._recognise(sent, source)).name != let_in.name:
-            raise _ambiguous()
+        for each in sent:
+            if not self._is_ours(each):
+                continue
+            if not is_token(each) or (await self._recognise(each, source)).name != let_in.name:
+                raise _ambiguous()
         return let_in
 
-    async def _recognise(self, sent: bytes, source: str) -> Caller:
+    def _configured(self, sent: bytes) -> Caller | None:
+        """Return whose key it is of those that stand in the configuration."""
         digest = _digest(sent)
         if self._digest is not None and hmac.compare_digest(digest, self._digest):
             return SHARED
-        fixed = self._fixed.get(digest.hex())
-        if fixed is not None:
-            return fixed
+        return self._fixed.get(digest.hex())
+
+    async def _recognise(self, sent: bytes, source: str) -> Caller:
+        configured = self._configured(sent)
+        if configured is not None:
+            return configured
         if self._keys is not None and sent.startswith(keys.PREFIX):
             caller, flaw = await self._keys.caller(sent)
             if caller is None or flaw is not None:
@@ -191,14 +261,21 @@ class Gatekeeper:
         logger.info("a credential was refused: %s", why)
         return told or _unauthorized("The access key or token is not valid.")
 
-    def _check_origin(self, headers: Headers) -> None:
-        """Keep other sites' pages out: a browser on this machine runs them, but their Origin tells."""
+    def _check_site(self, headers: Headers) -> None:
+        """Keep other sites' pages out: a browser on this machine runs them, but it says where they are from.
+
+        Not every request of a page has an Origin (WHATWG Fetch §3.2: a plain GET has none), but browsers add
+        Sec-Fetch-Site to all that go to this machine (W3C Fetch Metadata §2.4). ``same-site`` is another port.
+        """
         origin = header(headers, b"origin")
         if origin is None:
-            return
-        text = origin.decode("latin-1").lower()
-        own = text.partition("://")[2] == (header(headers, b"host") or b"").decode("latin-1").lower()
-        if not own and text not in self._origins and "*" not in self._origins:
+            site = header(headers, b"sec-fetch-site")
+            if site is None or site in _OWN_SITES or b"*" in self._origins:
+                return
+            raise origin_not_allowed()
+        text = origin.lower()
+        own = text.partition(b"://")[2] == (header(headers, b"host") or b"").lower()
+        if not own and text not in self._origins and b"*" not in self._origins:
             raise origin_not_allowed()
 
     def __repr__(self) -> str:
@@ -219,7 +296,9 @@ def _unauthorized(message: str) -> CallerError:
 
 
 def _ambiguous() -> CallerError:
-    return CallerError(400, "ambiguous_credentials", "The request carries two different credentials; send one.")
+    return CallerError(
+        400, "ambiguous_credentials", "The request carries two different credentials of this relay; send one."
+    )
 
 
 def _key_ended(flaw: Flaw | None) -> CallerError | None:

@@ -177,7 +177,7 @@ def _watch(url: str) -> None:
     try:
         click.echo(standing(url, key) + "\n")
         pace = watch(url, key)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         click.echo(f"chukei: {error}", err=True)
         raise SystemExit(EXIT_UPSTREAM) from None
     click.echo(str(pace))

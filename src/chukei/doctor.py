@@ -1,6 +1,8 @@
 """What is wrong between here and a token: asks each deployment for one, or a relay how it and its deployments are."""
 
 import http.client
+import socket
+import ssl
 import statistics
 import time
 from collections.abc import Iterator
@@ -159,7 +161,6 @@ def standing(url: str, key: str | None) -> str:
     """Return a table of what the relay at ``url`` knows of its deployments.
 
     Raises:
-        OSError: the relay cannot be reached.
         ValueError: see ``watch``.
     """
     with _asked(url, "/health/deployments", key) as answer:
@@ -189,8 +190,7 @@ def watch(url: str, key: str | None, clock: Clock = time.monotonic) -> Pace:
     """Read the test stream of the relay at ``url`` and note when each character arrives.
 
     Raises:
-        OSError: the relay cannot be reached.
-        ValueError: the address is none, or what answers is not a relay that serves this caller.
+        ValueError: the address is none, the relay cannot be reached, or what answers is none that serves this caller.
     """
     started = clock()
     with _asked(url, "/api/test-stream", key) as answer:
@@ -217,8 +217,28 @@ def _asked(url: str, path: str, key: str | None) -> Iterator[http.client.HTTPRes
         yield answer
     except http.client.HTTPException as error:
         raise ValueError(f"{url} does not speak HTTP as a relay does: {type(error).__name__}") from None
+    except OSError as error:
+        raise ValueError(_unreached(parts.hostname, connection.port, error)) from None
     finally:
         connection.close()
+
+
+def _unreached(host: str, port: int, error: OSError) -> str:
+    """Return why a relay could not be reached, and what helps."""
+    match error:
+        case ConnectionRefusedError():
+            return f"nothing listens on port {port} of {host}; start the relay with chukei serve, or correct the port"
+        case socket.gaierror():
+            return f"there is no host {host!r}; correct its name, or look at this machine's DNS"
+        case TimeoutError():
+            return f"{host} does not answer on port {port}; look at firewalls and proxies on the way"
+        case ssl.SSLCertVerificationError():
+            return f"the certificate of {host} is not trusted: {error.verify_message}; SSL_CERT_FILE names others"
+        case ssl.SSLError():
+            return f"{host} does not speak TLS on port {port}; write http:// where there is none"
+        case ConnectionResetError() | BrokenPipeError():
+            return f"{host} closed the connection on port {port}; look at what stands in front of the relay"
+    return f"{host} cannot be reached on port {port}: {error.strerror or error}"
 
 
 def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:

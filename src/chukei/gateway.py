@@ -135,6 +135,8 @@ class Gateway:
         if incoming.method == "OPTIONS" and not routes.is_admin(incoming.raw_path):
             await self._preflight(record, incoming, reply)
             return
+        if incoming.method == "GET" and (header(incoming.headers, b"upgrade") or b"").lower() == b"websocket":
+            routes.refuse_websocket(incoming.raw_path)
         admin = services.admin
         route = routes.find(incoming.method, incoming.raw_path, incoming.query, admin=admin is not None)
         if route.page is Page.ADMIN and admin is not None:

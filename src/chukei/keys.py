@@ -128,6 +128,10 @@ class KeyDirectory(Protocol):
         """
         ...
 
+    async def any(self) -> bool:
+        """Whether there is any key, be it ended, as far as is known; never asks the database."""
+        ...
+
 
 class Flaw(StrEnum):
     """Why a key does not open. Only who holds the whole key may hear that it expired or was revoked."""

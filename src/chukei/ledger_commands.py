@@ -43,8 +43,6 @@ def create(caller: str, group: str | None, expires: str | None, note: str | None
     """
     ends = datetime.now(UTC) + _span(expires) if expires is not None else None
     settings = _load(path)
-    if group is not None and group not in settings.policies.groups:
-        click.echo(f"chukei: note: there is no [groups.{group}] in the configuration", err=True)
     made = _with(settings, lambda cabinet: cabinet.create(caller, group=group, expires=ends, note=note))
     _show_new(made.new.text.reveal(), made.key)
 
@@ -59,8 +57,19 @@ def list_(form: str, path: str | None) -> None:
     if form == "json":
         import msgspec
 
-        rows = [_row(key, now) for key in found]
-        click.echo(msgspec.json.encode([dict(zip(_HEAD, row, strict=True)) for row in rows]).decode())
+        rows = [
+            {
+                "id": key.id,
+                "caller": key.caller,
+                "group": key.group,
+                "state": key.state(now),
+                "created": key.created,
+                "expires": key.expires,
+                "note": key.note,
+            }
+            for key in found
+        ]
+        click.echo(msgspec.json.encode(rows).decode())
         return
     lines = [_HEAD, *(_row(key, now) for key in found)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
@@ -180,7 +189,8 @@ def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -
     from chukei.errors import CallerError
 
     def prepared(database: Database) -> Awaitable[Result]:
-        return work(KeyCabinet(database, peppers(settings), lambda: datetime.now(UTC)))
+        cabinet = KeyCabinet(database, peppers(settings), lambda: datetime.now(UTC), groups=settings.policies.groups)
+        return work(cabinet)
 
     try:
         return _ask(settings, prepared)

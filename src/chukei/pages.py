@@ -62,6 +62,7 @@ class Pages:
 
     ``assets`` finds a file of the chat page by its name, ``""`` being the page itself; ``pace`` is the seconds between
     two characters of the buffering test. Without ``own_usage`` callers cannot ask for theirs.
+    ``since`` is when the models began to be offered here, in Unix time: clients sort by it, and some refuse 0.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Pages:
         simulated: bool,
         pace: float = TEST_SECONDS,
         own_usage: OwnUsage | None = None,
+        since: int = 0,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._pace = pace
         self._assets = assets
         self._own_usage = own_usage
+        self._since = since
         self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
 
     def needs_caller(self, page: Page) -> bool:
@@ -133,19 +136,18 @@ class Pages:
     def _models(self, name: str, policy: Policy) -> object:
         if not name:
             shown = [known for known in self._pool.names if policy.allows(known)]
-            return {"object": "list", "data": [_model(known) for known in shown]}
+            return {"object": "list", "data": [self._model(known) for known in shown]}
         policy.check_model(self._pool.model(name, policy.allows).name)
-        return _model(name)
+        return self._model(name)
+
+    def _model(self, name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": self._since, "owned_by": "chukei"}
 
     def _deployments(self, policy: Policy) -> object:
         if policy.rules.see_deployment is False:
             message = f"You may not see the deployments: {policy.where['see_deployment']} is false."
             raise CallerError(403, "not_allowed", message, type="permission_error")
         return {"models": self._pool.status(self._clock())}
-
-
-def _model(name: str) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "chukei"}
 
 
 async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> None:

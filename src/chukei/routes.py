@@ -1,8 +1,9 @@
-"""What a method and a path mean: one table for the three ways in.
+"""What a method and a path mean: one table for the ways in.
 
 /api/chat-stream                        the simple form
 /v1/…, /openai/v1/…                     as OpenAI's clients send it
-/openai/deployments/{model}/…, /openai/responses, with ?api-version=   as Azure's clients send it
+/openai/deployments/{model}/…, /openai/…, with ?api-version=   as Azure's clients send it
+/models/…                               as the client of Azure AI Foundry's model inference sends it
 
 and beside it what is below /admin, for administrators.
 """
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 from chukei.errors import CallerError
 from chukei.model import Operation
-from chukei.wire import CHAT, OPERATIONS, RESPONSES, is_api_version
+from chukei.wire import CHAT, OPERATIONS, is_api_version
 
 
 class Page(StrEnum):
@@ -61,8 +62,22 @@ _PAGES = {
     "/openai/v1/usage": Page.USAGE,
 }
 _MODEL_PREFIXES = ("/v1/models/", "/openai/v1/models/", "/openai/models/")
-_V1_PREFIXES = ("/v1/", "/openai/v1/")
 _DEPLOYMENTS = "/openai/deployments/"
+_PREFIXES = {"/v1/": False, "/openai/v1/": False, "/openai/": True, "/models/": False}
+"""What stands before an operation where the body names the model, and whether ``api-version`` is one of Azure OpenAI's.
+That below /models counts the versions of another API. Longer ones first."""
+
+_UNSERVED = frozenset(
+    """
+    assistants audio batch batches chat chatkit containers conversations embeddings evals extensions files fine_tuning
+    fine-tunes graders images info ingestion moderations organization projects realtime responses skills threads
+    uploads vector_stores video videos
+    """.split()  # noqa: SIM905 - a list of so many words is easier to read as text
+)
+"""First parts of routes that OpenAI's and Azure's APIs have and the relay has not."""
+
+_SLASHES = re.compile(r"(?<!/openai/deployments)/{2,}")
+_DOUBLED = "/v1/v1"
 
 ADMIN = "/admin"
 ADMIN_PAGE = "admin.html"
@@ -91,11 +106,13 @@ MAX_SHOWN = 100
 def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route:
     """Return the route of a request. ``admin`` says whether there are those of administrators.
 
-    ``raw_path`` is the path as sent, still percent-encoded, since a model's name may hold an encoded slash.
+    ``raw_path`` is the path as sent, still percent-encoded, since a model's name may hold an encoded slash. Slashes
+    that follow each other count as one, as on Azure: clients join a base URL that ends in one with a path that begins
+    with one.
 
     Raises:
-        CallerError: 404 for an unknown path, 405 (with ``allow``) for a wrong method, 400 for a nonsensical model
-            name or api-version.
+        CallerError: 404 for an unknown path and for what only others serve, 405 (with ``allow``) for a wrong method,
+            400 for a nonsensical model name or api-version.
     """
     if len(raw_path) + len(query) > _MEMORABLE:
         return _find(method, raw_path, query, admin)
@@ -103,16 +120,17 @@ def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route
 
 
 def _find(method: str, raw_path: str, query: str, admin: bool) -> Route:
-    if admin and is_admin(raw_path):
-        return _admin(method, raw_path)
-    path = raw_path if raw_path == "/" else raw_path.removesuffix("/")
+    path = _collapsed(raw_path)
+    if admin and is_admin(path):
+        return _admin(method, path)
+    path = path if path == "/" else path.removesuffix("/")
     page = _page(path)
     if page is not None:
         _allow(method, ("GET", "HEAD"), path)
         return page
     route = _operation(path, query)
     if route is None:
-        raise CallerError(404, "unknown_route", f"There is no route {path[:MAX_SHOWN]!r}. {_hint(path)}")
+        raise _missing(path)
     _allow(method, ("POST",), path)
     return route
 
@@ -122,7 +140,29 @@ _remembered = lru_cache(1024)(_find)
 
 def is_admin(raw_path: str) -> bool:
     """Whether a path is one of administrators, known or not."""
+    if "//" in raw_path:
+        raw_path = _collapsed(raw_path)
     return raw_path == ADMIN or raw_path.startswith(f"{ADMIN}/")
+
+
+def _collapsed(raw_path: str) -> str:
+    """Return a path without empty parts. That of a deployment without a name stays, which must not become another."""
+    return _SLASHES.sub("/", raw_path) if "//" in raw_path else raw_path
+
+
+def refuse_websocket(raw_path: str) -> None:
+    """Refuse a handshake of WebSocket where there is, or could be, an operation.
+
+    Clients that can do without, as Codex can, then do so at once (openai/codex#10824); after a 405 they try again.
+
+    Raises:
+        CallerError: 426.
+    """
+    path = _collapsed(raw_path).removesuffix("/")
+    if _operation(path, "") is not None or _is_unserved(path):
+        message = f"{path[:MAX_SHOWN]!r} is not served over WebSocket here; send the request as an HTTP POST."
+        # RFC 9110 §15.5.22 asks for the protocol that is wanted instead.
+        raise CallerError(426, "websocket_not_supported", message, headers=[(b"upgrade", b"HTTP/1.1")])
 
 
 def _admin(method: str, raw_path: str) -> Route:
@@ -155,17 +195,24 @@ def _page(path: str) -> Route | None:
 def _operation(path: str, query: str) -> Route | None:
     if path == "/api/chat-stream":
         return Route(CHAT, simple=True)
-    for prefix in _V1_PREFIXES:
-        if path.startswith(prefix) and (operation := OPERATIONS.get(path.removeprefix(prefix))):
-            return Route(operation)
-    if path == "/openai/responses":
-        return Route(RESPONSES, api_version=_api_version(query))
     if path.startswith(_DEPLOYMENTS):
         name, _, rest = path.removeprefix(_DEPLOYMENTS).partition("/")
         found = OPERATIONS.get(rest)
         if found is not None and name:
             return Route(found, model=_model(name), api_version=_api_version(query))
+    prefix, rest = _split(path)
+    known = OPERATIONS.get(rest)
+    if known is not None:
+        return Route(known, api_version=_api_version(query) if _PREFIXES[prefix] else None)
     return None
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return what stands before an operation, empty where nothing does, and the rest."""
+    for prefix in _PREFIXES:
+        if path.startswith(prefix):
+            return prefix, path.removeprefix(prefix)
+    return "", ""
 
 
 def _model(encoded: str) -> str:
@@ -196,9 +243,37 @@ def _allow(method: str, allowed: tuple[str, ...], path: str, *, others: tuple[st
         )
 
 
+def _is_unserved(path: str) -> bool:
+    """Whether OpenAI or Azure have such a route."""
+    if path.startswith(_DEPLOYMENTS):
+        name, _, rest = path.removeprefix(_DEPLOYMENTS).partition("/")
+        if not name:
+            return False
+    else:
+        rest = _split(path)[1]
+    return rest.partition("/")[0] in _UNSERVED
+
+
+def _missing(path: str) -> CallerError:
+    shown = repr(path[:MAX_SHOWN])
+    if _is_unserved(path):
+        message = (
+            f"This relay does not serve {shown}, a route of OpenAI's or Azure's APIs. It serves "
+            f"{', '.join(OPERATIONS)} and models; for anything else call the resource itself."
+        )
+        return CallerError(404, "route_not_served", message)
+    return CallerError(404, "unknown_route", f"There is no route {shown}. {_hint(path)}")
+
+
 def _hint(path: str) -> str:
+    if _DOUBLED in path:
+        return "The client adds /v1 itself: leave it out of its base URL."
+    if f"{_DEPLOYMENTS}/" in path:
+        return "The deployment's name is empty: set it in the client."
     last = path.rpartition("/")[2]
     for known in OPERATIONS:
         if last and known.endswith(last):
             return f"Did you mean /v1/{known}?"
+    if _split(path)[0]:
+        return f"Below /v1 there are {', '.join(OPERATIONS)}, models and usage."
     return "Chat is at /v1/chat/completions and /api/chat-stream; set the client's base URL to end in /v1."

@@ -195,3 +195,44 @@ async def test_only_web_and_mail_addresses_become_links(library: Page) -> None:
     ]
     safe = await run_module(library, "markdown/render.js", "return arg.map((target) => m.safeTarget(target));", targets)
     assert safe == ["https://a.test/", "http://a.test/", "mailto:a@b", *[None] * 10]
+
+
+REPEATED = [
+    "[a](",
+    "[a](<",
+    '[a](b "',
+    "![",
+    "*a",
+    "*a_b**c ",
+    "`a",
+    "a\n",
+    "> ",
+    "- ",
+    "<!-- ",
+    "http://a)",
+    "a|b\n-|-\n",
+]
+
+
+@pytest.mark.parametrize("unit", REPEATED)
+async def test_parsing_costs_as_much_for_the_last_byte_as_for_the_first(library: Page, unit: str) -> None:
+    """Eight times the text may cost some thirty times as much while the machine is busy; squared it would be 64 times,
+    and plain text in the same run shows what busy means."""
+    script = """
+      const blocks = await import(new URL("web/markdown/blocks.js", document.baseURI).href);
+      const cost = (text) => {
+        let best = Infinity;
+        for (let turn = 0; turn < 5; turn += 1) {
+          const began = performance.now();
+          blocks.parseBlocks(text);
+          m.parseInline(text);
+          best = Math.min(best, performance.now() - began);
+        }
+        return best;
+      };
+      const of = (unit, size) => unit.repeat(Math.ceil(size / unit.length));
+      cost(of(arg, 20000));
+      return [cost(of(arg, 20000)), cost(of(arg, 160000)), cost(of("word ", 160000))];
+    """
+    small, large, plain = await run_module(library, "markdown/inline.js", script, unit)
+    assert large <= 30 * max(small, plain, 1.0)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from chukei.installation import command_for
 from chukei.stores import Database
 
 
@@ -25,7 +26,7 @@ def database_for(url: str) -> Database:
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
-        raise ValueError("a PostgreSQL ledger needs asyncpg: pip install 'chukei[postgres]'") from None
+        raise ValueError(f"a PostgreSQL ledger needs asyncpg: {command_for('postgres')}") from None
     return PostgresDatabase(url)
 
 

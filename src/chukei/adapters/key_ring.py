@@ -57,15 +57,26 @@ class KeyRing:
 
     async def find(self, id: str) -> Key | None:
         """See ``KeyDirectory``."""
-        if self._read_at is None and not self._tried.is_set():
+        if self._read_at is None:
+            await self._first_try()
+        if self._read_at is None or self._clock() - self._read_at > self._keep_seconds:
+            raise StoreAway("the callers' keys could not be read for too long")
+        return self._keys.get(id)
+
+    async def any(self) -> bool:
+        """See ``KeyDirectory``."""
+        if self._read_at is None:
+            await self._first_try()
+        return bool(self._keys)
+
+    async def _first_try(self) -> None:
+        """Wait until the database was asked for the first time, but not for ever."""
+        if not self._tried.is_set():
             try:
                 async with asyncio.timeout(self._first_seconds):
                     await self._tried.wait()
             except TimeoutError:
                 pass
-        if self._read_at is None or self._clock() - self._read_at > self._keep_seconds:
-            raise StoreAway("the callers' keys could not be read for too long")
-        return self._keys.get(id)
 
     def start(self) -> None:
         """Begin to read."""

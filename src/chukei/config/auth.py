@@ -19,6 +19,7 @@ def read_auth(table: Reader, document: Document) -> AuthSettings:
     plain = AuthSettings()
     settings = AuthSettings(
         anonymous=table.boolean("anonymous"),
+        local=table.boolean("local", plain.local),
         api_key=_api_key(table, document),
         entra=_entra(table.table("entra"), document) if table.has("entra") else None,
         app_service=table.boolean("app_service"),
@@ -37,6 +38,8 @@ def read_auth(table: Reader, document: Document) -> AuthSettings:
         table.problem(
             "anonymous", "is true although callers are to sign in; drop one, so that it is clear who may call"
         )
+    if settings.anonymous and not settings.local:
+        table.problem("local", "is false although anonymous serves everybody; drop one of them")
     if settings.unpeppered_keys and not settings.peppers:
         table.problem("unpeppered_keys", "is true without a pepper; no key has one then")
     table.done()

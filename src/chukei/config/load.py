@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chukei.config.auth import read_auth
-from chukei.config.policies import read_policies
+from chukei.config.policies import note_unpriced, read_policies
 from chukei.config.pool import read_ledger, read_pool, read_stores
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
@@ -38,6 +38,7 @@ _SERVICE_LINK = re.compile(
     r"|CHUKEI_(?:(?!\w*__)\w+_)?PORT=(?:tcp|udp|sctp)://.*"
 )
 _GIBIBYTE = 1024**3
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?")
 
 SHORTEST_ADMIN_KEY = 16
 """Characters; whoever has this key can make all others."""
@@ -147,6 +148,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
     ledger = read_ledger(root.table("ledger"))
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
+    note_unpriced(root, served.models, policies)
     admin = _admin(root.table("admin"))
     root.done()
     return Settings(
@@ -166,7 +168,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         default_model=served.default_model,
         open=served.open,
         simulated=served.simulated,
-        notices=(*notes, *served.notices),
+        notices=(*notes, *served.notices, *document.notices),
     )
 
 
@@ -174,11 +176,9 @@ def _server(table: Reader) -> ServerSettings:
     plain = ServerSettings()
     origins = table.strings("cors_origins")
     for origin in origins:
-        parts = split_address(origin)
-        if origin != "*" and (parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
-            table.problem(
-                "cors_origins", f"{origin!r} is not an origin; write scheme and host only: https://app.example.com"
-            )
+        fault = _origin_fault(origin)
+        if fault is not None:
+            table.problem("cors_origins", f"{origin!r} {fault}")
     settings = ServerSettings(
         host=table.string("host") or plain.host,
         port=table.integer("port", plain.port, low=0, high=65_535),
@@ -193,6 +193,25 @@ def _server(table: Reader) -> ServerSettings:
     )
     table.done()
     return settings
+
+
+def _origin_fault(origin: str) -> str | None:
+    """Return what keeps an origin from being one that a browser sends: scheme://host, and :port where it is unusual.
+
+    Any scheme will do: editors, desktop programs and extensions have their own (RFC 6454 §6.1). A browser writes
+    scheme and host in small letters and names in ASCII, and leaves a scheme's own port away.
+    """
+    if origin == "*":
+        return None
+    if origin.lower() == "null":
+        return "is what every sandboxed page and every file sends, so it would let all of them in; write * for that"
+    form = _ORIGIN.fullmatch(origin)
+    parts = split_address(origin) if form is not None else None
+    if form is None or parts is None:
+        return "is not an origin; write scheme and host, without a path or a slash at the end: https://app.example.com"
+    if f":{parts.port}" == {"http": ":80", "https": ":443"}.get(parts.scheme):
+        return f"has the port that browsers leave away; write {origin.rpartition(':')[0]}"
+    return None
 
 
 def _stream(table: Reader) -> StreamSettings:

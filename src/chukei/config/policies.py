@@ -1,16 +1,18 @@
 """The parts of the configuration that say what callers and groups may do, and what models cost."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 
 from chukei.config.reader import Reader
 from chukei.config.settings import CallerSettings, PolicySettings
 from chukei.config.upstreams import read_caps, read_parameters
 from chukei.limits import MICRO, Limits, Rules
+from chukei.model import Model
 
 _MOST = 2**53
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
-_NAME = re.compile(r"[\w.:/@ -]{1,128}")
+_NAME = re.compile(r"[\w.:/@+ -]{1,128}")
 
 
 def read_policies(root: Reader, models: Collection[str], *, closed: bool) -> PolicySettings:
@@ -35,6 +37,31 @@ def read_policies(root: Reader, models: Collection[str], *, closed: bool) -> Pol
         callers[name] = CallerSettings(rules, digest.lower() if digest else None, wanted)
         table.done()
     return PolicySettings(callers, groups)
+
+
+def note_unpriced(root: Reader, models: Mapping[str, Model], policies: PolicySettings) -> None:
+    """Note limits in money on models without prices: what has none costs nothing, so it is never limited."""
+    for name, rules in policies.groups.items():
+        for kind, limits in (("limits", rules.limits), ("total", rules.total)):
+            _note_unpriced(root, f"groups.{name}.{kind}", limits, rules.models, models)
+    for name, caller in policies.callers.items():
+        allowed = caller.rules.models
+        of_groups = [policies.groups[group].models for group in caller.groups if group in policies.groups]
+        if allowed is None and of_groups and None not in of_groups:
+            allowed = tuple(model for named in of_groups for model in named or ())
+        _note_unpriced(root, f"callers.{name}.limits", caller.rules.limits, allowed, models)
+
+
+def _note_unpriced(
+    root: Reader, place: str, limits: Limits, allowed: Collection[str] | None, models: Mapping[str, Model]
+) -> None:
+    if limits.money_per_month is None:
+        return
+    free = [name for name, model in models.items() if model.prices is None and (allowed is None or name in allowed)]
+    if free:
+        root.notice(
+            f"{place}.money_per_month", f"does not limit what has no prices: {', '.join(free)}; set models.NAME.prices"
+        )
 
 
 def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) -> Rules:
@@ -74,6 +101,9 @@ def read_limits(table: Reader) -> Limits:
         money_per_month=round(money * MICRO) if money >= 0 else None,
         concurrent=_count(table, "concurrent"),
     )
+    for key in (item.name for item in fields(limits)):
+        if getattr(limits, key) == 0:
+            table.notice(key, "is 0, which refuses every request; remove it for no limit")
     table.done()
     return limits
 

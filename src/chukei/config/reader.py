@@ -1,6 +1,6 @@
 """Reading a table key by key so that every problem is found, not only the first."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class Document:
         self.environment = environment
         self.origins: dict[tuple[str, ...], str] = {}
         self.problems: list[Problem] = []
+        self.notices: list[str] = []
 
     def root(self) -> "Reader":
         """Return the reader of the top table."""
@@ -67,6 +68,10 @@ class Reader:
     def problem(self, key: str, message: str) -> None:
         """Note a mistake in this table; one of the table itself where the key is empty."""
         self._document.problem((*self._path, key) if key else self._path, message)
+
+    def notice(self, key: str, message: str) -> None:
+        """Note what is allowed but hardly meant."""
+        self._document.notices.append(f"{'.'.join((*self._path, key))} {message}")
 
     def has(self, key: str) -> bool:
         """Whether the key is set."""
@@ -205,11 +210,16 @@ class Reader:
                 self.problem(key, f"is not a known key{_nearest(key, self._known)}")
 
 
-def _nearest(key: str, known: set[str]) -> str:
+def closest(key: str, known: Collection[str]) -> str | None:
+    """Return what a mistyped word may have been meant to be."""
     import difflib  # only for a mistake, so not at every start
 
-    close = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(sorted(known))}"
+    return next(iter(difflib.get_close_matches(key, known, 1)), None)
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    close = closest(key, known)
+    return f"; did you mean {close}?" if close else f"; known here: {', '.join(sorted(known))}"
 
 
 def _kind(value: object) -> str:

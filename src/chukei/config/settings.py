@@ -128,11 +128,13 @@ class EntraSettings:
 class AuthSettings:
     """``[auth]``: who may call.
 
+    ``local`` says that this machine's own users need no credential as long as none is configured.
     ``app_service`` says that App Service authentication is meant to be in front, ``platform_auth`` that the platform
     says it is. ``peppers`` are by version. ``failures_per_minute`` is for each source; 0 counts none.
     """
 
     anonymous: bool = False
+    local: bool = True
     api_key: Secret | None = None
     entra: EntraSettings | None = None
     app_service: bool = False
@@ -243,4 +245,4 @@ class Settings:
         """Whether nobody is served without a credential, also on this machine."""
         auth = self.auth
         in_file = any(caller.key_sha256 is not None for caller in self.policies.callers.values())
-        return auth.api_key is not None or auth.entra is not None or auth.app_service or in_file
+        return auth.api_key is not None or auth.entra is not None or auth.app_service or in_file or not auth.local

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from chukei.config.parameters import PARAMETERS
 from chukei.config.prices import read_prices
-from chukei.config.reader import Document, Problem, Reader
+from chukei.config.reader import Document, Problem, Reader, closest
 from chukei.config.settings import CredentialSettings
 from chukei.model import Deployment, Model
 
@@ -102,7 +104,7 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
     if fault:
         table.problem("endpoint", fault)
     version = table.string("api_version")
-    if version is not None and not _VERSION.fullmatch(version):
+    if version is not None and not _is_version(version):
         table.problem("api_version", f'{version!r} is not a version; write "v1", or a dated one such as "2024-10-21"')
     credential = _credential(table)
     deployment = Deployment(
@@ -118,6 +120,16 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
     )
     table.done()
     return deployment, credential
+
+
+def _is_version(text: str) -> bool:
+    """Whether an api-version can be one: v1 or a day of the calendar."""
+    if not _VERSION.fullmatch(text):
+        return False
+    try:
+        return text == "v1" or bool(date.fromisoformat(text[:10]))
+    except ValueError:
+        return False
 
 
 def _spillover(table: Reader) -> str | None:
@@ -168,7 +180,8 @@ def clean_endpoint(given: str, *, plain_http: bool) -> tuple[str, str | None]:
     path = parts.path.rstrip("/")
     if path in {"/openai", "/openai/v1"}:
         path = ""
-    if "/openai/" in path or path.startswith("/api/projects"):
+    azure = parts.hostname.endswith((".azure.com", ".azure.us", ".azure.cn"))
+    if path and (azure or "/openai/" in path or path.startswith("/api/projects") or path.endswith("/models")):
         return given, f"must be the resource's address alone: {parts.scheme}://{parts.netloc}"
     # Written alike, so that one resource is recognised under each spelling of its address (RFC 3986 §6.2.2, §6.2.3).
     authority = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
@@ -212,6 +225,12 @@ def read_parameters(table: Reader) -> dict[str, Any]:
     parameters = table.mapping("parameters")
     for key in {"model", "messages", "input", "prompt", "stream", "stream_options"} & set(parameters):
         table.problem("parameters", f"must not hold {key}, which is the client's or the relay's to set")
+    for key in parameters:
+        if key not in PARAMETERS:
+            close = closest(key, PARAMETERS)
+            table.notice(
+                f"parameters.{key}", f"is no parameter of OpenAI's APIs{f'; did you mean {close}?' if close else ''}"
+            )
     return parameters
 
 
@@ -242,7 +261,7 @@ def _read_environment(served: Served, document: Document, *, plain_http: bool) -
     if fault:
         document.problems.append(Problem("AZURE_OPENAI_ENDPOINT", "", fault))
     version = _first(environment, _API_VERSION)
-    if version is not None and not _VERSION.fullmatch(version):
+    if version is not None and not _is_version(version):
         document.problems.append(Problem(_API_VERSION[0], "", f"{version!r} is not a version such as 2024-10-21 or v1"))
     default = _first(environment, _CHAT_DEPLOYMENT) or _first(environment, _DEPLOYMENT)
     served.open = Deployment("azure", endpoint, default or "", api_version=version)

@@ -44,6 +44,9 @@ import {
 /** @typedef {{block: Block, next: number}} Found the block, and the first line after it */
 /** @typedef {(lines: string[], at: number, depth: number) => Found | null} Reader */
 
+/** Cells that rows lack and are filled in. Beyond it rows stay short, or a wide head would multiply each of many. */
+const MOST_MISSING = 2000;
+
 /** @type {Reader[]} */
 const READERS = [readFence, readHeading, readRule, readQuote, readList, readTable];
 
@@ -178,7 +181,7 @@ function readItem(lines, at, marker, depth) {
     const after = skipBlank(lines, next);
     if (after >= lines.length || !belongsTo(lines, after, marker, after > next)) break;
     if (after > next) {
-      body.push(...lines.slice(next, after).map(() => ""));
+      for (let blank = next; blank < after; blank += 1) body.push("");
       loose ||= indentOf(lines[after]) >= marker.indent + 2 && readMarker(lines[after]) === null;
     }
     body.push(dedent(lines[after], marker.content));
@@ -220,9 +223,12 @@ function readTable(lines, at) {
   /** @type {string[][]} */
   const rows = [];
   let next = at + 2;
+  let missing = 0;
   while (next < lines.length && !isBlank(lines[next]) && !startsBlock(lines, next)) {
-    const cells = splitRow(lines[next]);
-    rows.push(aligns.map((_, column) => cells[column] ?? ""));
+    const cells = splitRow(lines[next]).slice(0, aligns.length);
+    missing += aligns.length - cells.length;
+    while (cells.length < aligns.length && missing <= MOST_MISSING) cells.push("");
+    rows.push(cells);
     next += 1;
   }
   return { block: { type: "table", line: at, aligns, head: splitRow(lines[at]), rows }, next };

@@ -128,7 +128,10 @@ class InlineParser {
     if (hard) return this.#break(1);
     // A line end is drawn as a space, which Chinese and Japanese do not have between words.
     const joins = isUnspaced(last.text.at(-1) ?? "") && isUnspaced(charAt(this.text, this.#at + 1));
-    return this.#push(joins ? "" : "\n", 1);
+    // A part of its own: looking at the end of one that grows with every line would copy it each time.
+    this.#parts.push({ type: "text", text: joins ? "" : "\n" });
+    this.#at += 1;
+    return true;
   }
 
   #code() {

@@ -4,6 +4,8 @@
 
 /** Longer targets are text: bounds the look-ahead at every `](`. */
 const LONGEST_TARGET = 2000;
+/** CommonMark asks for three. Each `](` opens one more, so that no character is looked at more often than this. */
+const MOST_PARENTHESES = 8;
 
 /**
  * Reads `(address "title")`.
@@ -37,7 +39,7 @@ function addressLength(text, from) {
   let at = from;
   for (; at < text.length && !/\s/.test(text[at]); at += 1) {
     if (text[at] === "\\") at += 1;
-    else if (text[at] === "(") depth += 1;
+    else if (text[at] === "(" && ++depth > MOST_PARENTHESES) return 0;
     else if (text[at] === ")" && --depth < 0) break;
   }
   return Math.min(at, text.length) - from;
@@ -49,10 +51,12 @@ function addressLength(text, from) {
  */
 export function trimAddress(address) {
   let end = address.length;
+  const opened = count(address, "(");
+  let closed = count(address, ")");
   while (end > 0) {
     const char = address[end - 1];
-    if (char === ")" && count(address.slice(0, end), "(") >= count(address.slice(0, end), ")")) break;
     if (!".,:;!?'*_~)".includes(char)) break;
+    if (char === ")" && opened >= closed--) break;
     end -= 1;
   }
   return address.slice(0, end);
