@@ -8,15 +8,22 @@ import re
 from functools import lru_cache
 from urllib.parse import quote
 
-from chukei.model import Deployment, Dialect, Headers, Operation, Shape
+from chukei.model import MEBIBYTE, Deployment, Dialect, Headers, Operation, Shape
 
 V1 = "v1"
 
 _BOTH = (Shape.JSON, Shape.MULTIPART)
 _MULTIPART = (Shape.MULTIPART,)
 
-CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True)
-RESPONSES = Operation("responses", "responses", Dialect.RESPONSES, generates=True, large_events=True)
+# Azure takes pictures of 20 MB in chats, which base64 makes 27; audio of 25 MB; pictures of 50 MB to be edited.
+_PICTURES = 32 * MEBIBYTE
+_AUDIO = 26 * MEBIBYTE
+_EDITS = 64 * MEBIBYTE
+
+CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True, max_body_bytes=_PICTURES)
+RESPONSES = Operation(
+    "responses", "responses", Dialect.RESPONSES, generates=True, large_events=True, max_body_bytes=_PICTURES
+)
 OPERATIONS: dict[str, Operation] = {
     operation.path: operation
     for operation in (
@@ -25,9 +32,9 @@ OPERATIONS: dict[str, Operation] = {
         Operation("completions", "completions", Dialect.CHAT, generates=True),
         Operation("embeddings", "embeddings", Dialect.OPEN),
         Operation("image_generation", "images/generations", Dialect.OPEN, large_events=True),
-        Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True),
-        Operation("transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART),
-        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART),
+        Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True, max_body_bytes=_EDITS),
+        Operation("transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART, max_body_bytes=_AUDIO),
+        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART, max_body_bytes=_AUDIO),
         Operation("speech", "audio/speech", Dialect.OPEN, large_events=True),
     )
 }
