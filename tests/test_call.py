@@ -8,8 +8,8 @@ import pytest
 from chukei import call as calls
 from chukei.capabilities import Capabilities, documented
 from chukei.errors import CallerError
-from chukei.multipart import Form
 from chukei.model import Deployment, Headers, Model
+from chukei.multipart import Form
 from chukei.routes import Route, find
 from chukei.wire import version_for
 
@@ -82,15 +82,6 @@ def test_another_content_type_is_refused(headers: Headers) -> None:
         read(b"{" + MESSAGES + b"}", headers=headers)
     assert caught.value.status == 415
     assert "application/json" in caught.value.message
-
-
-@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"GZIP", b"identity, gzip"])
-def test_a_compressed_body_is_refused(coding: bytes) -> None:
-    with pytest.raises(CallerError) as caught:
-        read(b"{" + MESSAGES + b"}", headers=[*JSON, (b"content-encoding", coding)])
-    assert (caught.value.status, caught.value.code) == (415, "unsupported_content_encoding")
-    assert (b"accept-encoding", b"identity") in caught.value.headers
-    assert read(b"{" + MESSAGES + b"}", headers=[*JSON, (b"content-encoding", b"Identity")]).model is None
 
 
 def test_audio_wants_a_form() -> None:

@@ -200,7 +200,9 @@ def test_every_legal_spelling_becomes_one(content_type: bytes, body: bytes) -> N
     assert b"\\" not in written.partition(b"\r\n\r\n")[0]
 
 
-@pytest.mark.parametrize("inside", [b"\n--cut\n", b"\n--cut--\n", b'\n--cut\nContent-Disposition: form-data; name="model"\n\nx'])
+@pytest.mark.parametrize(
+    "inside", [b"\n--cut\n", b"\n--cut--\n", b'\n--cut\nContent-Disposition: form-data; name="model"\n\nx']
+)
 def test_what_another_reader_would_take_for_a_boundary_goes_up_as_a_value(inside: bytes) -> None:
     form = Form(part(inside, b"name=file") + part(b"w", b"name=model") + b"--cut--", TYPE)
     written = form.write({})

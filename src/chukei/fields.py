@@ -28,9 +28,27 @@ MAX_NAME = 256
 """Characters in a field's name; the longest of any API has about thirty."""
 
 EXACT = frozenset(
-    "model messages input prompt instructions stream stream_options include_usage n best_of max_tokens "
-    "max_completion_tokens max_output_tokens background store previous_response_id conversation service_tier "
-    "data_sources".split()
+    [
+        "model",
+        "messages",
+        "input",
+        "prompt",
+        "instructions",
+        "stream",
+        "stream_options",
+        "include_usage",
+        "n",
+        "best_of",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "background",
+        "store",
+        "previous_response_id",
+        "conversation",
+        "service_tier",
+        "data_sources",
+    ]
 )
 """Names that the relay reads or writes: another spelling of the same letters is refused, whichever reader ignores case.
 

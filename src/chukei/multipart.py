@@ -41,6 +41,7 @@ _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]"
 _NAME = re.compile(rb"[0-9A-Za-z_.\[\]-]{1,128}")
 _TYPE = re.compile(rb"(%b)/%b(?:[ \t]*+;[\x20-\x7e]*+)?" % (_TOKEN, _TOKEN))
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_PADDING = re.compile(rb"[ \t]++(?=\r\n)")
 _BEHIND_END = re.compile(rb"[ \t]*+(?:\r?\n|\Z)")
 _PLAIN_CHARSETS = (b"utf-8", b"us-ascii")
 _SILENT = logging.Logger("multipart")
@@ -96,8 +97,8 @@ class Form:
                 yield delimiter + _head(_Part(name, None, None, 0, 0)) + text.encode() + b"\r\n"
         for part in self._parts:
             yield delimiter + _head(part)
-            text = replaced.get(part.name)
-            yield view[part.start : part.end] if text is None else text.encode()
+            given = replaced.get(part.name)
+            yield view[part.start : part.end] if given is None else given.encode()
             yield b"\r\n"
         yield delimiter + b"--\r\n"
 
@@ -212,7 +213,11 @@ def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[_Part]]:
     first = raw.find(line)
     if first < 0 or (raw[max(first - 2, 0) : first] != b"\r\n" and raw[: min(first, 64)].strip(b"\r\n")):
         raise _invalid("it does not begin with its boundary")
-    raw = raw[first:] if first else raw
+    padding = _PADDING.match(raw, first + len(line))  # which the parser takes behind every boundary but the first
+    if padding is not None:
+        raw = line + raw[padding.end() :]
+    elif first:
+        raw = raw[first:]
     delimiters = raw.count(b"\r\n" + line)
     if delimiters > MAX_PARTS:
         raise _invalid(f"it has more than {MAX_PARTS} parts")

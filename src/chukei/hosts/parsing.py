@@ -8,7 +8,6 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from chukei.errors import CallerError
 from chukei.model import Headers
 
-
 FREE_PARTS = 4096
 """Parts of a body that may be of any size."""
 
