@@ -1,4 +1,4 @@
-"""Request bodies that are in memory: how many bytes, of each caller and of all, and how many requests of each caller."""
+"""Request bodies that are in memory: how many bytes and requests, of each caller and of all."""
 
 import math
 

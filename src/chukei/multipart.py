@@ -44,7 +44,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PADDING = re.compile(rb"[ \t]++(?=\r\n)")
 _BEHIND_END = re.compile(rb"[ \t]*+(?:\r?\n|\Z)")
 _PLAIN_CHARSETS = (b"utf-8", b"us-ascii")
-_SILENT = logging.Logger("multipart")
+_SILENT = logging.getLogger("chukei.multipart.parser")
 _SILENT.disabled = True  # what a caller sends must not write log lines
 
 
