@@ -296,8 +296,8 @@ class TestSize:
         assert len(fits) == 32 * MEBIBYTE
         answer = await post(serving.url, "/v1/chat/completions", fits)
         assert answer.status == 200
-        assert len(upstream.only.body) == 16 * MEBIBYTE + len(b'"model":"gpt-4o",')
-        fields = [JSON, ("content-length", str(16 * MEBIBYTE + 1))]
+        assert len(upstream.only.body) == 32 * MEBIBYTE + len(b'"model":"gpt-4o",')
+        fields = [JSON, ("content-length", str(32 * MEBIBYTE + 1))]
         early = await ask(serving.url, "POST", "/v1/chat/completions", fields)
         assert (early.status, early.error["code"]) == (413, "request_too_large")
         assert "max_body_bytes" in early.error["message"]
