@@ -201,12 +201,13 @@ class FakeIncoming:
         self._body = body
         self._gone: Callable[[], None] | None = None
 
-    async def body(self, limit: int, seconds: float) -> bytes:
+    async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
         self.limits = (limit, seconds)
         if isinstance(self._body, CallerError):
             raise self._body
         if self._body is None:
             raise ClientGone
+        arrived(len(self._body))
         return self._body
 
     def watch(self, gone: Callable[[], None]) -> None:

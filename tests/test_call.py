@@ -9,6 +9,7 @@ from chukei import call as calls
 from chukei.capabilities import Capabilities, documented
 from chukei.errors import CallerError
 from chukei.model import Deployment, Headers, Model
+from chukei.multipart import Form
 from chukei.routes import Route, find
 from chukei.wire import version_for
 
@@ -81,15 +82,6 @@ def test_another_content_type_is_refused(headers: Headers) -> None:
         read(b"{" + MESSAGES + b"}", headers=headers)
     assert caught.value.status == 415
     assert "application/json" in caught.value.message
-
-
-@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"GZIP", b"identity, gzip"])
-def test_a_compressed_body_is_refused(coding: bytes) -> None:
-    with pytest.raises(CallerError) as caught:
-        read(b"{" + MESSAGES + b"}", headers=[*JSON, (b"content-encoding", coding)])
-    assert (caught.value.status, caught.value.code) == (415, "unsupported_content_encoding")
-    assert (b"accept-encoding", b"identity") in caught.value.headers
-    assert read(b"{" + MESSAGES + b"}", headers=[*JSON, (b"content-encoding", b"Identity")]).model is None
 
 
 def test_audio_wants_a_form() -> None:
@@ -225,9 +217,11 @@ FIELDS = b'--cut\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper\
 def test_a_forms_model_is_replaced_only_where_the_body_must_name_it() -> None:
     call = read(FIELDS, "/v1/audio/transcriptions", FORM)
     assert call.model == "whisper"
-    assert written(call, name="w-1").body == FIELDS.replace(b"whisper", b"w-1")
-    assert written(call, "2024-10-21", name="w-1").body is FIELDS
-    assert written(call, name="whisper").body is FIELDS
+    for version, name, model in ((None, "w-1", "w-1"), ("2024-10-21", "w-1", "whisper")):
+        up = written(call, version, name=name) if version else written(call, name=name)
+        types = [value for field, value in up.headers if field == b"content-type"]
+        assert len(types) == 1
+        assert Form(up.body, types[0]).text("model") == model
 
 
 @pytest.mark.parametrize(("value", "stream"), [(b"true", True), (b"True", True), (b"1", True), (b"false", False)])

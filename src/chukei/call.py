@@ -74,11 +74,6 @@ def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Ca
 
 
 def _shape(operation: Operation, headers: Headers) -> Shape:
-    coding = header(headers, b"content-encoding")
-    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
-        message = "Compressed requests are not accepted; send the body as it is, without 'Content-Encoding'."
-        accept = (b"accept-encoding", b"identity")  # RFC 9110 §15.5.16
-        raise CallerError(415, "unsupported_content_encoding", message, headers=[accept])
     given = (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
     if given == b"application/json" and Shape.JSON in operation.shapes:
         return Shape.JSON
@@ -114,6 +109,7 @@ def write(
     name = deployment.deployment
     version = wire.version_for(deployment, call.api_version)
     strip_usage = False
+    headers = wire.headers_up(call.headers, model.image_deployments)
     if isinstance(call.body, Fields):
         body = call.body.copy()
         fill(body, call.operation, model)
@@ -123,11 +119,10 @@ def write(
         if call.stream:
             strip_usage = ask_for_usage(body, call.operation, capabilities)
         raw = body.bytes()
-    elif wire.names_model_in_body(call.operation, version) and call.body.text("model") != name:
-        raw = call.body.with_text("model", name)
     else:
-        raw = call.body.raw
-    headers = wire.headers_up(call.headers, model.image_deployments)
+        raw = call.body.write({"model": name} if wire.names_model_in_body(call.operation, version) else {})
+        headers = [(field, value) for field, value in headers if field != b"content-type"]
+        headers.append((b"content-type", call.body.content_type))
     headers += [wire.ANY, credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
     if deployment.spillover is not None:
         headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))

@@ -1,9 +1,11 @@
 """The top-level fields of a client's JSON object, found and changed without re-encoding the rest of it.
 
 A body is validated and indexed in one pass of a compiled parser; each change replaces, inserts or cuts the bytes of
-one field. Two fields of one name are refused, because two readers could then see two requests (RFC 8259 §4).
+one field. Two fields of one name are refused, because two readers could then see two requests (RFC 8259 §4); so is a
+name that differs only in case from one that the relay acts on, because some readers ignore case.
 """
 
+import codecs
 import re
 from collections.abc import Collection, Iterator
 
@@ -11,16 +13,53 @@ import msgspec
 
 from chukei.errors import CallerError
 
-_SPACE = re.compile(rb"[ \t\n\r]*")
-_KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
-_COMMA = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*")
-_CLOSING = re.compile(rb"[ \t\n\r]*\}")
+# Possessive throughout: nothing is tried twice, and no state is kept for each character.
+_SPACE = re.compile(rb"[ \t\n\r]*+")
+_KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
+_BEHIND = re.compile(rb"[ \t\n\r]*+(?:(,)[ \t\n\r]*+|\})")
 _OBJECT = dict[str, msgspec.Raw]
 _Place = tuple[int, int, int]
 """Where a field's name, its value, and what is behind them begin."""
 
 MAX_FIELDS = 256
 """No API has a tenth as many; the bound keeps a hostile object from costing time for each of millions of fields."""
+
+MAX_NAME = 256
+"""Characters in a field's name; the longest of any API has about thirty."""
+
+EXACT = frozenset(
+    [
+        "model",
+        "messages",
+        "input",
+        "prompt",
+        "instructions",
+        "stream",
+        "stream_options",
+        "include_usage",
+        "n",
+        "best_of",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "background",
+        "store",
+        "previous_response_id",
+        "conversation",
+        "service_tier",
+        "data_sources",
+    ]
+)
+"""Names that the relay reads or writes: another spelling of the same letters is refused, whichever reader ignores case.
+
+Readers in .NET often do. No client of OpenAI's or Azure's APIs writes these in capitals.
+"""
+
+_COUNTED_FROM = 16 * 1024
+"""Bytes from which fields are counted while they are parsed; a smaller body cannot hold enough of them to matter."""
+
+_SLICE = 256 * 1024
+"""Bytes that are checked to be UTF-8 at a time, so that the text need not be in memory as a whole."""
 
 
 class Fields:
@@ -214,8 +253,10 @@ def _decode(raw: bytes, param: str | None) -> dict[str, msgspec.Raw]:
     what = f"'{param}'" if param else "The request body"
     try:
         if not raw.isascii():
-            raw.decode()  # the parser does not look into strings that it leaves as they are (RFC 8259 §8.1)
-        return msgspec.json.decode(raw, type=_OBJECT)
+            _check_text(raw)  # the parser does not look into strings that it leaves as they are (RFC 8259 §8.1)
+        values = msgspec.json.decode(raw, type=_OBJECT) if len(raw) < _COUNTED_FROM else _decode_counting(raw)
+    except _TooMany:
+        raise _too_many() from None
     except msgspec.ValidationError:
         raise CallerError(400, "invalid_json", f"{what} must be a JSON object.", param=param) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -223,12 +264,66 @@ def _decode(raw: bytes, param: str | None) -> dict[str, msgspec.Raw]:
         raise CallerError(400, "invalid_json", f"{what} is not valid JSON: {reason}.", param=param) from None
     except RecursionError:
         raise CallerError(400, "invalid_json", f"{what} is nested too deeply.", param=param) from None
+    _check_names(values)
+    return values
+
+
+def _check_text(raw: bytes) -> None:
+    if len(raw) <= _SLICE:
+        raw.decode()
+        return
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(raw)
+    for start in range(0, len(raw), _SLICE):
+        decoder.decode(view[start : start + _SLICE])
+    decoder.decode(b"", final=True)
+
+
+class _Name(str):
+    """What the parser asks the counter for: it has no hook for names that are plain strings."""
+
+    __slots__ = ()
+
+
+class _TooMany(Exception):
+    """Stops the parser."""
+
+
+def _decode_counting(raw: bytes) -> dict[str, msgspec.Raw]:
+    """Decode, and stop at the first field too many: millions of them would cost seconds and gigabytes."""
+    count = 0
+
+    def counted(kind: type, name: str) -> str:
+        nonlocal count
+        count += 1
+        if count > MAX_FIELDS:
+            raise _TooMany
+        return _Name(name)
+
+    values = msgspec.json.decode(raw, type=dict[_Name, msgspec.Raw], dec_hook=counted)
+    return {str(name): value for name, value in values.items()}
+
+
+def _check_names(values: dict[str, msgspec.Raw]) -> None:
+    if len(values) > MAX_FIELDS:
+        raise _too_many()
+    names = "".join(values)
+    if len(names) > MAX_NAME and max(map(len, values)) > MAX_NAME:
+        raise CallerError(400, "invalid_json", f"A field's name is longer than {MAX_NAME} characters.")
+    if names.isascii() and names == names.lower():
+        return
+    for name in values:
+        meant = name.casefold()
+        if name != meant and meant in EXACT:
+            message = f"The field {name!r} must be spelt {meant!r}: some readers of JSON would take one for the other."
+            raise CallerError(400, "ambiguous_field", message, param=meant)
+
+
+def _too_many() -> CallerError:
+    return CallerError(400, "too_many_fields", f"The object has more than {MAX_FIELDS} fields.")
 
 
 def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _Place]]:
     """Return the index behind the opening brace, and each field's place; the parser found the object valid."""
-    if len(values) > MAX_FIELDS:
-        raise CallerError(400, "too_many_fields", f"The object has more than {MAX_FIELDS} fields.")
     start = _skip(raw, 0) + 1
     position = _skip(raw, start)
     places: dict[str, _Place] = {}
@@ -238,14 +333,14 @@ def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _
         value = memoryview(values[name])  # which may be a megabyte of prompt: not copied
         begin = key.end()
         end = begin + len(value)
-        comma = _COMMA.match(raw, end)
+        behind = _BEHIND.match(raw, end)
         # The parser keeps the last of two fields of one name; then the first one's bytes differ, or the name returns.
-        if name in places or not raw.startswith(value, begin) or (comma is None and _CLOSING.match(raw, end) is None):
+        if name in places or not raw.startswith(value, begin) or behind is None:
             raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
         places[name] = (position, begin, end)
-        if comma is None:
+        if behind[1] is None:
             break
-        position = comma.end()
+        position = behind.end()
     return start, places
 
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chukei import call as calls
-from chukei import intake, routes, sse, usage, wire
+from chukei import codings, intake, routes, sse, usage, wire
 from chukei.admission import Admission
 from chukei.auth import ANONYMOUS, Gatekeeper, key_revoked
+from chukei.bodies import Bodies, Hold
 from chukei.config import Settings
 from chukei.connect import Opened
 from chukei.cors import Cors
 from chukei.deliver import Delivery, deliver_as_event, deliver_whole
-from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
+from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
 from chukei.exchange import Exchange
 from chukei.failover import Failover
 from chukei.heartbeat import STREAM_HEADERS, Heartbeat
@@ -41,6 +42,10 @@ logger = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 1.0
 """How long the last words to a client may take when the relay is shutting down, or its key was revoked."""
+
+
+LARGE_BODY = 1024 * 1024
+"""Bytes from which others get their turn between the steps of reading a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Gateway:
         self._settings = settings
         self._services = services
         self._cors = Cors(settings.server.cors_origins)
+        self._bodies = Bodies(settings.server.max_bodies_bytes)
         self._live: set[Exchange] = set()
         self.draining = False
 
@@ -167,10 +173,36 @@ class Gateway:
         incoming: Incoming,
         reply: Reply,
     ) -> None:
+        """Make room for the body before it is read, and keep it until the request is over."""
+        announced = int(header(incoming.headers, b"content-length") or 0)
+        limit = self._settings.server.max_body_bytes or operation.max_body_bytes
+        caller = (exchange.record.who or ANONYMOUS).name
+        hold = self._bodies.enter(caller, min(announced, limit), policy.rules.limits.concurrent)
+        try:
+            await self._call(exchange, route, operation, policy, incoming, reply, hold)
+        finally:
+            hold.leave()
+
+    async def _call(
+        self,
+        exchange: Exchange,
+        route: Route,
+        operation: Operation,
+        policy: Policy,
+        incoming: Incoming,
+        reply: Reply,
+        hold: Hold,
+    ) -> None:
         """Read the call, see whether the caller may make it, and have it answered."""
         server, services, record = self._settings.server, self._services, exchange.record
-        raw = await incoming.body(server.max_body_bytes, server.body_seconds)
+        limit = server.max_body_bytes or operation.max_body_bytes
+        coding = codings.coding_of(incoming.headers)
+        raw = await incoming.body(limit, server.body_seconds, hold.reach)
         incoming.watch(exchange.client_left)
+        if coding is not None:
+            raw = await _plain(raw, coding, limit, hold)
+        if len(raw) > LARGE_BODY:
+            await asyncio.sleep(0)  # joining it took its time, and reading it will
         record.request_bytes = len(raw)
         call = calls.read(route, operation, incoming.headers, raw)
         exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
@@ -318,6 +350,20 @@ class Gateway:
                 hook(record)
             except Exception:
                 logger.exception("a hook failed for request %s", record.request_id)
+
+
+async def _plain(raw: bytes, coding: str, limit: int, hold: Hold) -> bytes:
+    """Return a compressed body as it was before, a slice at a time."""
+    made = bytearray()
+    for part in codings.plain(raw, coding):
+        if len(made) + len(part) > limit:
+            message = f"The request's body is larger than {limit} bytes when it is no longer compressed."
+            raise CallerError(413, "request_too_large", message)
+        made += part
+        hold.reach(len(raw) + len(made))
+        if len(part) == codings.SLICE:
+            await asyncio.sleep(0)
+    return bytes(made)
 
 
 def _error_event(error: RelayError, *, named: bool) -> bytes:

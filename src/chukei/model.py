@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from chukei.limits import Prices
 
+MEBIBYTE = 1024 * 1024
+
 Headers = list[tuple[bytes, bytes]]
 """Header fields in order of arrival, names in lower case, as ASGI and HTTP/1.1 parsers hand them over."""
 
@@ -40,7 +42,8 @@ class Operation:
     ``path`` is what follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations whose answers
     are generated text, so that parameters, caps and the system message apply. ``large_events`` marks those which put
     whole images or sounds into one event, ``counted`` those whose whole answers always report tokens. ``media`` are the
-    types, or their beginnings, that an answer which is no stream may have.
+    types, or their beginnings, that an answer which is no stream may have. ``max_body_bytes`` is the largest request body
+    that is read.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Operation:
     large_events: bool = False
     media: tuple[bytes, ...] = (b"application/json",)
     counted: bool = False
+    max_body_bytes: int = 16 * MEBIBYTE
 
 
 class CallerKind(StrEnum):

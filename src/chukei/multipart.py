@@ -1,101 +1,304 @@
-"""The form fields of a multipart body that matter to the relay: read and replaced without touching its files.
+"""Forms: read once, and written anew so that whoever reads them next reads the same.
 
-Format: RFC 7578, RFC 2046 §5.1. A body that two readers could understand differently is refused: two ``model`` fields,
-a part whose name depends on who reads it, a boundary that is only the beginning of another line.
+Format: RFC 7578, RFC 2046 §5.1. Clients write forms in many ways, and readers differ in what they make of them. So
+nothing of a form's framing is passed on: its parts go up under a boundary of the relay's own, each with a head that
+holds no more than a name, a file's name and its type, in their order and with their values byte for byte. What has no
+one meaning is refused.
 """
 
+import logging
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from chukei.errors import CallerError
+from chukei.ids import new_id
 
-_BOUNDARY = re.compile(rb';\s*boundary=(?:"([^"]{1,70})"|([^;\s"]{1,70}))', re.IGNORECASE)
-# A backslash before a quotation mark is left out: it escapes for some readers and not for others.
-_QUOTED = rb'"(?:[^"\\\r\n]|\\(?!"))*"'
-_PARAMETER = re.compile(rb';[ \t]*([^\s;="]+)=(' + _QUOTED + rb'|[^;\s"]+)[ \t]*')
-_DISPOSITION = re.compile(
-    rb"\r\ncontent-disposition:[ \t]*form-data[ \t]*"
-    rb'((?:;[ \t]*[^\s;="]+=(?:' + _QUOTED + rb'|[^;\s"]+)[ \t]*)*)\r\n(?![ \t])',
-    re.IGNORECASE,
-)
-_BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_BEHIND_DELIMITER = re.compile(rb"[ \t]*(?=\r\n)")
-_ONCE = frozenset({b"model", b"stream"})
-_MAX_PARTS = 256
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MAX_PARTS = 256
+"""Parts of a form; the longest of any API has 16 pictures and about 20 fields."""
+
+MAX_HEAD_FIELDS = 8
+"""Fields in a part's head; RFC 7578 knows three."""
+
+MAX_HEAD_FIELD = 4096
+"""Bytes of one of them: a file's name may take 255 characters of nine bytes each."""
+
+MAX_TYPE = 1024
+"""Bytes of a form's content type."""
+
 _MAX_VALUE = 4096
+_OURS = frozenset({"model", "stream"})
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_PARAMETER = re.compile(rb'(?:[ \t]*+;)++[ \t]*+(%b)=("(?:[^"\\]|\\.)*+"|[^\s;"]++)' % _TOKEN, re.DOTALL)
+_END = re.compile(rb"[ \t;]*+\Z")
+_ESCAPED = re.compile(rb'\\(["\\])')
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046 §5.1.1
+_NAME = re.compile(rb"[0-9A-Za-z_.\[\]-]{1,128}")
+_TYPE = re.compile(rb"(%b)/%b(?:[ \t]*+;[\x20-\x7e]*+)?" % (_TOKEN, _TOKEN))
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_PADDING = re.compile(rb"[ \t]++(?=\r\n)")
+_BEHIND_END = re.compile(rb"[ \t]*+(?:\r?\n|\Z)")
+_PLAIN_CHARSETS = (b"utf-8", b"us-ascii")
+_SILENT = logging.getLogger("chukei.multipart.parser")
+_SILENT.disabled = True  # what a caller sends must not write log lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part: where its value begins and ends."""
+
+    name: str
+    filename: bytes | None
+    type: bytes | None
+    start: int
+    end: int
 
 
 class Form:
-    """The small text fields of one form."""
+    """One form. ``content_type`` is that of what ``write`` returns.
 
-    __slots__ = ("_delimiter", "_spans", "raw")
+    Raises:
+        CallerError: 400, where it is no form, or one that two readers could take differently.
+    """
+
+    __slots__ = ("_boundary", "_parts", "_raw", "content_type")
 
     def __init__(self, raw: bytes, content_type: bytes) -> None:
-        found = _BOUNDARY.search(content_type)
-        if found is None:
-            raise _invalid("the content type names no boundary")
-        self.raw = raw
-        self._delimiter = b"--" + (found[1] or found[2])
-        self._spans = self._index()
-
-    def _index(self) -> dict[bytes, tuple[int, int]]:
-        spans: dict[bytes, tuple[int, int]] = {}
-        raw, delimiter = self.raw, self._delimiter
-        if not raw.startswith(delimiter):
-            raise _invalid("it does not begin with its boundary")
-        position = len(delimiter)
-        for _ in range(_MAX_PARTS):
-            if raw.startswith(b"--", position):
-                return spans
-            name, start, end = self._part(position)
-            if name in _ONCE and name in spans:
-                text = name.decode()
-                raise CallerError(400, "duplicate_field", f"The field '{text}' appears more than once.", param=text)
-            spans[name] = (start, end)
-            position = end + 2 + len(delimiter)
-        raise _invalid(f"it has more than {_MAX_PARTS} parts")
-
-    def _part(self, position: int) -> tuple[bytes, int, int]:
-        """Return the name of the part whose delimiter ends at ``position``, and its value's span."""
-        raw = self.raw
-        if _BEHIND_DELIMITER.match(raw, position) is None:
-            raise _invalid("a line begins with its boundary and goes on")
-        head_end = raw.find(b"\r\n\r\n", position)
-        end = raw.find(b"\r\n" + self._delimiter, head_end + 2)
-        if head_end < 0 or end < 0:
-            raise _invalid("it ends inside a part")
-        return _name(raw[position : head_end + 2].lstrip(b" \t")), head_end + 4, end
+        self._raw, self._parts = _read(raw, _boundary_of(content_type))
+        self._boundary = _new_boundary(raw)
+        self.content_type = b"multipart/form-data; boundary=" + self._boundary
 
     def text(self, name: str) -> str | None:
         """Return a field's text, or None where it is missing."""
-        span = self._spans.get(name.encode())
-        if span is None:
+        part = next((part for part in self._parts if part.name == name), None)
+        if part is None:
             return None
-        if span[1] - span[0] > _MAX_VALUE:
+        if part.end - part.start > _MAX_VALUE:
             raise CallerError(400, "invalid_type", f"'{name}' is too long.", param=name)
         try:
-            return self.raw[span[0] : span[1]].decode()
+            return self._raw[part.start : part.end].decode()
         except UnicodeDecodeError:
             raise CallerError(400, "invalid_type", f"'{name}' is not UTF-8 text.", param=name) from None
 
-    def with_text(self, name: str, value: str) -> bytes:
-        """Return the body with a field's text replaced, or with the field added in front."""
-        span = self._spans.get(name.encode())
-        if span is not None:
-            return self.raw[: span[0]] + value.encode() + self.raw[span[1] :]
-        head = b'\r\nContent-Disposition: form-data; name="' + name.encode() + b'"\r\n\r\n'
-        return self._delimiter + head + value.encode() + b"\r\n" + self.raw
+    def write(self, replaced: Mapping[str, str]) -> bytes:
+        """Return the form under the relay's own boundary, with some fields' texts replaced, or added in front."""
+        return b"".join(self._pieces(replaced))
+
+    def _pieces(self, replaced: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+        view, delimiter = memoryview(self._raw), b"--" + self._boundary
+        there = {part.name for part in self._parts}
+        for name, text in replaced.items():
+            if name not in there:
+                yield delimiter + _head(_Part(name, None, None, 0, 0)) + text.encode() + b"\r\n"
+        for part in self._parts:
+            yield delimiter + _head(part)
+            given = replaced.get(part.name)
+            yield view[part.start : part.end] if given is None else given.encode()
+            yield b"\r\n"
+        yield delimiter + b"--\r\n"
 
 
-def _name(head: bytes) -> bytes:
-    """Return the name that a part's head gives it; ``head`` begins and ends with a line end."""
-    found = _DISPOSITION.search(head)
-    if found is None or head.lower().count(b"\r\ncontent-disposition") != 1 or _BARE_LINE_END.search(head):
+def _new_boundary(raw: bytes) -> bytes:
+    """Return a boundary that nobody can know before, and that does not occur in the form."""
+    while True:
+        boundary = b"chukei-" + new_id().encode()
+        if boundary not in raw:
+            return boundary
+
+
+def _head(part: _Part) -> bytes:
+    lines = b'\r\nContent-Disposition: form-data; name="' + part.name.encode() + b'"'
+    if part.filename is not None:
+        lines += b'; filename="' + part.filename + b'"'
+    if part.type is not None:
+        lines += b"\r\nContent-Type: " + part.type
+    return lines + b"\r\n\r\n"
+
+
+def _boundary_of(content_type: bytes) -> bytes:
+    if len(content_type) > MAX_TYPE:
+        raise _invalid(f"the content type is longer than {MAX_TYPE} bytes")
+    boundary = _parameters(content_type.partition(b";"), "the content type").get(b"boundary")
+    if boundary is None:
+        raise _invalid("the content type names no boundary")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise _invalid("the content type's boundary has characters that no boundary may have")
+    return boundary
+
+
+def _parameters(value: tuple[bytes, bytes, bytes], where: str) -> dict[bytes, bytes]:
+    """Return the parameters of a header's value that was parted at the first semicolon."""
+    text = value[1] + value[2]
+    found: dict[bytes, bytes] = {}
+    position = 0
+    while match := _PARAMETER.match(text, position):
+        name, given = match[1].lower(), match[2]
+        if name in found or (b"*" in name and name != b"filename*"):
+            raise _invalid(f"{where} names a parameter twice, or in parts")
+        found[name] = _ESCAPED.sub(rb"\1", given[1:-1]) if given.startswith(b'"') else given
+        position = match.end()
+    if not _END.match(text, position):
+        raise _invalid(f"{where} has a parameter that cannot be read")
+    return found
+
+
+class _Reader:
+    """Hears of the parts of a form from the parser, in the order in which they come."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self.parts: list[_Part] = []
+        self.complete = False
+        self._fields: dict[bytes, bytes] = {}
+        self._field = self._value = b""
+        self._start = self._end = 0
+
+    def callbacks(self) -> "MultipartCallbacks":
+        """Return what the parser calls."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._take_field,
+            "on_header_value": self._take_value,
+            "on_header_end": self._end_field,
+            "on_part_data": self._take_data,
+            "on_part_end": self._end_part,
+            "on_end": self._finish,
+        }
+
+    def _begin(self) -> None:
+        self._fields = {}
+        self._start = self._end = -1
+
+    def _take_field(self, data: bytes, start: int, end: int) -> None:
+        self._field, self._value = data[start:end].lower(), b""
+
+    def _take_value(self, data: bytes, start: int, end: int) -> None:
+        self._value = data[start:end]
+
+    def _end_field(self) -> None:
+        if self._field in self._fields:
+            raise _invalid("a part's head names a field twice")
+        if _CONTROL.search(self._value):
+            raise _invalid("a part's head has control characters")
+        self._fields[self._field] = self._value.strip(b" \t")
+
+    def _take_data(self, data: bytes, start: int, end: int) -> None:
+        if self._start < 0:
+            self._start = start
+        self._end = end
+
+    def _end_part(self) -> None:
+        self.parts.append(_part(self._fields, max(self._start, 0), max(self._end, 0)))
+
+    def _finish(self) -> None:
+        self.complete = True
+        raise _Complete
+
+
+class _Complete(Exception):
+    """Stops the parser behind the last boundary."""
+
+
+def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[_Part]]:
+    """Return a form's parts, and the bytes that they are places in."""
+    from python_multipart.exceptions import FormParserError  # only forms need it
+    from python_multipart.multipart import MultipartParser
+
+    line = b"--" + boundary
+    first = raw.find(line)
+    if first < 0 or (raw[max(first - 2, 0) : first] != b"\r\n" and raw[: min(first, 64)].strip(b"\r\n")):
+        raise _invalid("it does not begin with its boundary")
+    padding = _PADDING.match(raw, first + len(line))  # which the parser takes behind every boundary but the first
+    if padding is not None:
+        raw = line + raw[padding.end() :]
+    elif first:
+        raw = raw[first:]
+    delimiters = raw.count(b"\r\n" + line)
+    if delimiters > MAX_PARTS:
+        raise _invalid(f"it has more than {MAX_PARTS} parts")
+    reader = _Reader(raw)
+    parser: Any = MultipartParser(
+        boundary, reader.callbacks(), max_header_count=MAX_HEAD_FIELDS, max_header_size=MAX_HEAD_FIELD
+    )
+    parser.logger = _SILENT
+    try:
+        parser.write(raw)
+    except _Complete:
+        pass
+    except FormParserError:
+        raise _invalid("a boundary or a part's head cannot be read") from None
+    if not reader.complete:
+        raise _invalid("it ends inside a part")
+    if delimiters != len(reader.parts):
+        raise _invalid("a line begins with its boundary and goes on, or parts follow its end")
+    last = raw.rfind(line) + len(line) + 2
+    if not _BEHIND_END.match(raw, last):
+        raise _invalid("its last boundary goes on")
+    _check_names(reader.parts)
+    return raw, reader.parts
+
+
+def _part(fields: dict[bytes, bytes], start: int, end: int) -> _Part:
+    disposition = fields.get(b"content-disposition", b"").partition(b";")
+    if disposition[0].strip().lower() != b"form-data":
         raise _invalid("a part has no plain 'Content-Disposition: form-data'")
-    names = [(key.lower(), value) for key, value in _PARAMETER.findall(found[1]) if key.lower() in (b"name", b"name*")]
-    if len(names) != 1 or names[0][0] != b"name":
-        raise _invalid("a part must have one name")
-    value: bytes = names[0][1]
-    return value[1:-1] if value.startswith(b'"') else value
+    if fields.get(b"content-transfer-encoding", b"binary").lower() not in (b"binary", b"8bit", b"7bit"):
+        raise _invalid("a part has a 'Content-Transfer-Encoding'; send its bytes as they are")
+    given = _parameters(disposition, "a part's head")
+    name = given.get(b"name")
+    if name is None or not _NAME.fullmatch(name):
+        raise _invalid("a part must have one name, of letters, digits and _ . - [ ]")
+    kind = fields.get(b"content-type")
+    if kind is not None:
+        _check_type(kind)
+    return _Part(name.decode(), _filename(given), kind, start, end)
+
+
+def _check_type(kind: bytes) -> None:
+    match = _TYPE.fullmatch(kind)
+    if match is None or match[1].lower() in (b"multipart", b"message"):
+        raise _invalid("a part's content type cannot be read, or is another form")
+
+
+def _filename(given: dict[bytes, bytes]) -> bytes | None:
+    """Return a file's name as it can stand between quotation marks for every reader: WHATWG HTML §4.10.21.8."""
+    extended = given.get(b"filename*")
+    name = given.get(b"filename")
+    if extended is not None:  # RFC 6266 §4.3: of the two it is the one that counts
+        charset, _, value = extended.partition(b"'")
+        if charset.lower() != b"utf-8" or b"'" not in value:
+            raise _invalid("an extended file name must be in UTF-8")
+        name = unquote_to_bytes(value.partition(b"'")[2])
+    if name is None:
+        return None
+    if _CONTROL.search(name):
+        raise _invalid("a file's name has control characters")
+    return name.replace(b"\\", b"%5C").replace(b'"', b"%22")
+
+
+def _check_names(parts: list[_Part]) -> None:
+    """See that each reader finds the same value under the names that the relay reads, however it compares names."""
+    seen = set()
+    for part in parts:
+        meant = part.name.lower().partition("[")[0].strip("_.-")
+        if meant == "charset" and part.name.startswith("_"):
+            raise _invalid("it names a character set for other parts; send UTF-8")
+        if meant not in _OURS:
+            continue
+        if part.name != meant:
+            message = f"The field {part.name!r} must be spelt {meant!r}: some readers would take one for the other."
+            raise CallerError(400, "ambiguous_field", message, param=meant)
+        if meant in seen:
+            raise CallerError(400, "duplicate_field", f"The field '{meant}' appears more than once.", param=meant)
+        seen.add(meant)
+        charset = _parameters((part.type or b"").partition(b";"), "a part's content type").get(b"charset", b"utf-8")
+        if part.filename is not None or charset.lower() not in _PLAIN_CHARSETS:
+            raise CallerError(400, "invalid_type", f"'{meant}' must be a field of UTF-8 text.", param=meant)
 
 
 def _invalid(why: str) -> CallerError:

@@ -120,8 +120,8 @@ class Incoming(Protocol):
     local: bool
     source: str
 
-    async def body(self, limit: int, seconds: float) -> bytes:
-        """Return the whole body.
+    async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
+        """Return the whole body. ``arrived`` hears how many bytes there are as they come; what it raises ends this.
 
         Raises:
             CallerError: 413 above ``limit`` bytes, 408 when it comes too slowly; a small one may take ``seconds``.

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote, unquote_plus
 
 from chukei.errors import CallerError
 from chukei.model import Operation
@@ -98,6 +98,15 @@ _ADMIN_FORMS = [
 
 _MEMORABLE = 512
 """Routes of longer paths are not kept ready, lest clients fill the memory."""
+
+MAX_PARAMETERS = 64
+"""Parameters in a query; Azure's clients send one or two."""
+
+MAX_ENCODED_NAME = 1024
+"""Characters of a model's name in a path, where each of 100 may take nine."""
+
+_LONGEST_KEY = 3 * len("api-version")
+_LONGEST_VALUE = 3 * len("2024-10-21-preview")
 
 MAX_SHOWN = 100
 """How much of a path an error repeats."""
@@ -188,7 +197,7 @@ def _page(path: str) -> Route | None:
         return Route(page=Page.ASSET, name=path.removeprefix("/web/"))
     for prefix in _MODEL_PREFIXES:
         if path.startswith(prefix):
-            return Route(page=Page.MODELS, name=unquote(path.removeprefix(prefix)))
+            return Route(page=Page.MODELS, name=_model(path.removeprefix(prefix)))
     return None
 
 
@@ -216,20 +225,30 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def _model(encoded: str) -> str:
+    if len(encoded) > MAX_ENCODED_NAME:
+        raise CallerError(400, "invalid_model", "The model's name in the path is too long.")
     try:
         return unquote(encoded, errors="strict")
     except UnicodeDecodeError:
-        raise CallerError(400, "invalid_model", "The deployment's name in the path is not UTF-8.") from None
+        raise CallerError(400, "invalid_model", "The model's name in the path is not UTF-8.") from None
 
 
 def _api_version(query: str) -> str | None:
-    versions = [value for key, value in parse_qsl(query, keep_blank_values=True) if key == "api-version"]
+    """Return what a query names; of the rest no more is decoded than what can be this one parameter."""
+    if query.count("&") >= MAX_PARAMETERS:
+        raise CallerError(400, "invalid_query", f"The query has more than {MAX_PARAMETERS} parameters.")
+    versions = set()
+    for parameter in query.split("&"):
+        key, _, value = parameter.partition("=")
+        if len(key) <= _LONGEST_KEY and unquote_plus(key) == "api-version":
+            versions.add(unquote_plus(value) if len(value) <= _LONGEST_VALUE else "")
     if not versions:
         return None
-    if len(set(versions)) > 1 or not is_api_version(versions[0]):
+    version = versions.pop()
+    if versions or not is_api_version(version):
         message = "'api-version' must be one version, such as 2024-10-21."
         raise CallerError(400, "invalid_api_version", message, param="api-version")
-    return versions[0]
+    return version
 
 
 def _allow(method: str, allowed: tuple[str, ...], path: str, *, others: tuple[str, ...] = ("OPTIONS",)) -> None:

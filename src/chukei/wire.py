@@ -9,7 +9,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from urllib.parse import quote
 
-from chukei.model import Deployment, Dialect, Headers, Operation, Shape, header
+from chukei.model import MEBIBYTE, Deployment, Dialect, Headers, Operation, Shape, header
 
 V1 = "v1"
 
@@ -18,8 +18,21 @@ _MULTIPART = (Shape.MULTIPART,)
 _TEXTS = (b"application/json", b"text/", b"application/x-subrip")
 _SOUNDS = (b"audio/", b"video/", b"application/octet-stream", b"binary/octet-stream")
 
-CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True, counted=True)
-RESPONSES = Operation("responses", "responses", Dialect.RESPONSES, generates=True, large_events=True, counted=True)
+# Azure takes pictures of 20 MB in chats, which base64 makes 27; audio of 25 MB; pictures of 50 MB to be edited.
+_PICTURES = 32 * MEBIBYTE
+_AUDIO = 26 * MEBIBYTE
+_EDITS = 64 * MEBIBYTE
+
+CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True, counted=True, max_body_bytes=_PICTURES)
+RESPONSES = Operation(
+    "responses",
+    "responses",
+    Dialect.RESPONSES,
+    generates=True,
+    large_events=True,
+    counted=True,
+    max_body_bytes=_PICTURES,
+)
 OPERATIONS: dict[str, Operation] = {
     operation.path: operation
     for operation in (
@@ -28,9 +41,11 @@ OPERATIONS: dict[str, Operation] = {
         Operation("completions", "completions", Dialect.CHAT, generates=True, counted=True),
         Operation("embeddings", "embeddings", Dialect.OPEN, counted=True),
         Operation("image_generation", "images/generations", Dialect.OPEN, large_events=True),
-        Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True),
-        Operation("transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART, media=_TEXTS),
-        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART, media=_TEXTS),
+        Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True, max_body_bytes=_EDITS),
+        Operation(
+            "transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART, media=_TEXTS, max_body_bytes=_AUDIO
+        ),
+        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART, media=_TEXTS, max_body_bytes=_AUDIO),
         Operation("speech", "audio/speech", Dialect.OPEN, large_events=True, media=_SOUNDS),
     )
 }

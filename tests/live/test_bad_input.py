@@ -247,16 +247,14 @@ class TestContentType:
         assert "multipart/form-data" in answer.error["message"]
         assert upstream.exchanges == []
 
-    @pytest.mark.parametrize(
-        "coding", ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, identity", "GZIP", "aes128gcm"]
-    )
+    @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "gzip, identity", "aes128gcm"])
     @pytest.mark.parametrize("compressed", [False, True])
     async def test_compressed(self, serving: Host, upstream: Upstream, coding: str, compressed: bool) -> None:
-        """Nothing is inflated, and nothing compressed is passed on as if it were plain."""
+        """Other codings are refused, and nothing compressed is passed on as if it were plain."""
         body = gzip.compress(CHAT) if compressed else CHAT
         answer = await post(serving.url, "/v1/chat/completions", body, [("content-encoding", coding)])
         assert (answer.status, answer.error["code"]) == (415, "unsupported_content_encoding")
-        assert answer.header("accept-encoding") == "identity"
+        assert answer.header("accept-encoding") == "gzip, deflate, identity"
         assert upstream.exchanges == []
 
     async def test_identity_is_no_compression(self, host: Host) -> None:
@@ -293,13 +291,13 @@ async def test_forms_that_are_none(serving: Host, upstream: Upstream, name: str)
 
 class TestSize:
     async def test_the_default_limit(self, serving: Host, upstream: Upstream) -> None:
-        """16 MiB pass; one byte more is refused before it is read, even before it is sent."""
-        fits = CHAT.replace(b"}]}", b'}],"x":"' + b"a" * (16 * MEBIBYTE - len(CHAT) - 7) + b'"}')
-        assert len(fits) == 16 * MEBIBYTE
+        """32 MiB pass; one byte more is refused before it is read, even before it is sent."""
+        fits = CHAT.replace(b"}]}", b'}],"x":"' + b"a" * (32 * MEBIBYTE - len(CHAT) - 7) + b'"}')
+        assert len(fits) == 32 * MEBIBYTE
         answer = await post(serving.url, "/v1/chat/completions", fits)
         assert answer.status == 200
-        assert len(upstream.only.body) == 16 * MEBIBYTE + len(b'"model":"gpt-4o",')
-        fields = [JSON, ("content-length", str(16 * MEBIBYTE + 1))]
+        assert len(upstream.only.body) == 32 * MEBIBYTE + len(b'"model":"gpt-4o",')
+        fields = [JSON, ("content-length", str(32 * MEBIBYTE + 1))]
         early = await ask(serving.url, "POST", "/v1/chat/completions", fields)
         assert (early.status, early.error["code"]) == (413, "request_too_large")
         assert "max_body_bytes" in early.error["message"]

@@ -184,7 +184,10 @@ def _server(table: Reader) -> ServerSettings:
         port=table.integer("port", plain.port, low=0, high=65_535),
         cors_origins=tuple(origin.lower() for origin in origins),
         allowed_hosts=tuple(host.lower() for host in table.strings("allowed_hosts")),
-        max_body_bytes=table.integer("max_body_bytes", plain.max_body_bytes, low=1024, high=_GIBIBYTE),
+        max_body_bytes=table.integer("max_body_bytes", 0, low=1024, high=_GIBIBYTE) or None,
+        max_bodies_bytes=table.integer(
+            "max_bodies_bytes", plain.max_bodies_bytes, low=1024 * 1024, high=64 * _GIBIBYTE
+        ),
         max_header_bytes=table.integer("max_header_bytes", plain.max_header_bytes, low=4096, high=1024 * 1024),
         header_seconds=table.seconds("header_seconds", plain.header_seconds),
         body_seconds=table.seconds("body_seconds", plain.body_seconds),

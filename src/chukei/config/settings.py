@@ -33,7 +33,8 @@ class ServerSettings:
     port: int = 7221
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
-    max_body_bytes: int = 16 * MEBIBYTE
+    max_body_bytes: int | None = None  # for every operation; None is each one's own
+    max_bodies_bytes: int = 256 * MEBIBYTE
     max_header_bytes: int = 64 * 1024
     header_seconds: float = 10.0
     body_seconds: float = 30.0

@@ -14,7 +14,7 @@ from typing import Any
 from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
-from chukei.hosts.cycle import SLOWEST_UPLOAD, check_length, too_large, too_slow
+from chukei.hosts.cycle import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Reply
 from chukei.stores import Database
@@ -200,10 +200,10 @@ class AsgiRequest:
         self._watcher: asyncio.Task[None] | None = None
         self._left: Callable[[], None] | None = None
 
-    async def body(self, limit: int, seconds: float) -> bytes:
+    async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
         """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
         check_length(self.headers, limit)
-        parts: list[bytes] = []
+        parts = BodyParts()
         size = 0
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
@@ -219,9 +219,10 @@ class AsgiRequest:
             size += len(part)
             if size > limit:
                 raise too_large(limit)
+            arrived(size)
+            parts.add(part)
             if not message.get("more_body", False):
-                return b"".join((*parts, part)) if parts else part
-            parts.append(part)
+                return parts.take()
 
     def watch(self, gone: Callable[[], None]) -> None:
         """See the Incoming port. Most servers' send does not tell that nobody listens; only receive does."""

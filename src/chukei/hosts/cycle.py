@@ -42,7 +42,7 @@ def too_large(limit: int) -> CallerError:
 
     Without ``connection: close``: the server would close with a reset, which can destroy this answer on its way.
     """
-    message = f"The request's body is larger than {limit} bytes, the limit of this relay (server.max_body_bytes)."
+    message = f"The request's body is larger than {limit} bytes, the limit here (server.max_body_bytes)."
     return CallerError(413, "request_too_large", message)
 
 
@@ -61,6 +61,33 @@ def check_length(headers: Headers, limit: int) -> None:
     for name, value in headers:
         if name == b"content-length" and int(value) > limit:
             raise too_large(limit)
+
+
+class BodyParts:
+    """A body as it arrives. Small parts are copied together: an object for each would cost more than its bytes."""
+
+    __slots__ = ("_parts", "_small")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._small: bytearray | None = None
+
+    def add(self, part: bytes) -> None:
+        """Keep a part."""
+        if not self._parts or (self._small is None and len(part) > WORTH_COPYING):
+            self._parts.append(part)
+        elif self._small is not None:
+            self._small += part
+        else:
+            self._small = bytearray(part)
+
+    def take(self) -> bytes:
+        """Return the whole, and forget it."""
+        parts, small = self._parts, self._small
+        self._parts, self._small = [], None
+        if small is not None:
+            return b"".join((*parts, small))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Client(Protocol):
@@ -146,7 +173,7 @@ class Cycle:
         self.complete = False
         self._client = client
         self._continue = head.expects
-        self._parts: list[bytes] = []
+        self._parts = BodyParts()
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._left: Callable[[], None] | None = None
@@ -159,7 +186,7 @@ class Cycle:
 
     def add_body(self, data: bytes) -> None:
         """Keep a part of the body."""
-        self._parts.append(data)
+        self._parts.add(data)
         self._size += len(data)
         if self._waiter is not None:
             self._wake()
@@ -184,20 +211,21 @@ class Cycle:
 
     # The request.
 
-    async def body(self, limit: int, seconds: float) -> bytes:
+    async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
         """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
         check_length(self.headers, limit)
         if not self.received:
-            await self._collect(limit, seconds)
+            await self._collect(limit, seconds, arrived)
         self._client.let_read(True)  # however much has come: the client's leaving must be noticed
-        parts, self._parts = self._parts, []
+        arrived(self._size)
         if self.gone:
             raise ClientGone
         if self._size > limit:
+            self._parts.take()
             raise too_large(limit)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._parts.take()
 
-    async def _collect(self, limit: int, seconds: float) -> None:
+    async def _collect(self, limit: int, seconds: float, arrived: Callable[[int], None]) -> None:
         if self._continue and not self.gone:
             self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         loop = asyncio.get_running_loop()
@@ -209,10 +237,11 @@ class Cycle:
                 async with asyncio.timeout_at(deadline + self._size / SLOWEST_UPLOAD):
                     await self._waiter
             except TimeoutError:
-                self._parts.clear()
+                self._parts.take()
                 raise too_slow(self._size, seconds) from None
             finally:
                 self._waiter = None
+            arrived(self._size)
 
     def watch(self, gone: Callable[[], None]) -> None:
         """See the Incoming port."""

@@ -8,6 +8,12 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from chukei.errors import CallerError
 from chukei.model import Headers
 
+FREE_PARTS = 4096
+"""Parts of a body that may be of any size."""
+
+SMALLEST_PART = 64
+"""Bytes that the parts of a body must have on average beyond that: each costs as much time as a thousand bytes."""
+
 
 class Head(NamedTuple):
     """What stands before a request's body. ``expects`` says that the client waits to be told to send it."""
@@ -52,6 +58,7 @@ class RequestParser:
         self._headers: Headers = []
         self._refused = False
         self._resuming = False
+        self._part_count = self._part_bytes = 0  # of this body
         self.in_head = True
         self.head_bytes = 0  # since the head, or the last part of a body, began: chunk framing counts as well
 
@@ -117,6 +124,7 @@ class RequestParser:
         if not self._resuming:
             self._url = b""
             self._headers = []
+            self._part_count = self._part_bytes = 0
             self.head_bytes = self.head_bytes or 1  # it may begin in the read that the last request ended in
 
     def on_url(self, url: bytes) -> None:
@@ -164,8 +172,15 @@ class RequestParser:
     def on_body(self, body: bytes) -> None:
         """Hand a part of the body on; drop what follows a refused head."""
         self.head_bytes = 0
-        if not self._refused:
-            self._receiver.take(body)
+        if self._refused:
+            return
+        self._part_count += 1
+        self._part_bytes += len(body)
+        if self._part_count > FREE_PARTS and self._part_count * SMALLEST_PART > self._part_bytes:
+            message = f"The body's chunks are smaller than {SMALLEST_PART} bytes on average; send larger ones."
+            self._refuse(CallerError(400, "invalid_http", message))
+            return
+        self._receiver.take(body)
 
     def on_message_complete(self) -> None:
         """Expect the next head, unless the parser only believes that the rest is another protocol."""

@@ -1,0 +1,98 @@
+"""Request bodies that are in memory: how many bytes and requests, of each caller and of all."""
+
+import math
+
+from chukei.errors import CallerError, RelayError, Unavailable, come_back
+from chukei.model import End
+
+SHARE = 2
+"""One caller may hold this part of the room for all: one half."""
+
+RETRY_SECONDS = 1.0
+"""When to try again; most bodies are gone by then."""
+
+
+class Bodies:
+    """The room for bodies, ``most`` bytes for all callers together. A body always has room where there is no other."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._callers: dict[str, list[int]] = {}  # by caller: requests, bytes
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory, or announced."""
+        return self._held
+
+    def enter(self, caller: str, announced: int, concurrent: int | None) -> "Hold":
+        """Make room for a body of ``announced`` bytes, 0 where that is not known, before any of it is read.
+
+        ``concurrent`` is how many requests the caller may have at once. One more may be read, to be refused by the
+        limit itself, with all that it has to say.
+
+        Raises:
+            CallerError: 429, the caller has too many requests, or too many bytes.
+            Unavailable: 503, all callers together have.
+        """
+        mine = self._callers.setdefault(caller, [0, 0])
+        hold = Hold(self, caller, mine)
+        mine[0] += 1
+        try:
+            if concurrent is not None and mine[0] > concurrent + 1:
+                raise _too_many(f"You have {concurrent} requests being served already, which is your limit")
+            hold.reach(announced)
+        except RelayError:
+            hold.leave()
+            raise
+        return hold
+
+    def _add(self, mine: list[int], size: int, whole: int) -> None:
+        if whole < mine[1] + size > self._most // SHARE:
+            raise _too_many("Your other requests' bodies take all the room that you may have")
+        if whole < self._held + size > self._most:
+            message = "Bodies of other requests take all the room that there is. Try again shortly."
+            raise Unavailable("relay_busy", message, end=End.REFUSED, headers=come_back(RETRY_SECONDS))
+        mine[1] += size
+        self._held += size
+
+    def _leave(self, caller: str, mine: list[int], size: int) -> None:
+        mine[0] -= 1
+        mine[1] -= size
+        self._held -= size
+        if not mine[0]:
+            del self._callers[caller]
+
+
+class Hold:
+    """The room that one body has."""
+
+    __slots__ = ("_bodies", "_caller", "_left", "_mine", "_size")
+
+    def __init__(self, bodies: Bodies, caller: str, mine: list[int]) -> None:
+        self._bodies, self._caller, self._mine = bodies, caller, mine
+        self._size = 0
+        self._left = False
+
+    def reach(self, size: int) -> None:
+        """Note that the body has grown to ``size`` bytes; less than before changes nothing.
+
+        Raises:
+            CallerError: 429, as for ``enter``.
+            Unavailable: 503, as for ``enter``.
+        """
+        if size > self._size:
+            self._bodies._add(self._mine, size - self._size, size)
+            self._size = size
+
+    def leave(self) -> None:
+        """Give the room back. A second time does nothing more."""
+        if not self._left:
+            self._left = True
+            self._bodies._leave(self._caller, self._mine, self._size)
+
+
+def _too_many(why: str) -> CallerError:
+    message = f"{why}. Try again in {math.ceil(RETRY_SECONDS)} s."
+    headers = come_back(RETRY_SECONDS)
+    return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
