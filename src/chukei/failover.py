@@ -7,17 +7,15 @@ requests together. Every deployment that was asked is on the record with what it
 
 from collections.abc import Coroutine, Mapping
 
-from chukei import affinity, usage
+from chukei import affinity
 from chukei import call as calls
 from chukei.affinity import Homes
 from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
-from chukei.capabilities import ANY_OUTPUT_LIMIT
 from chukei.config import Settings
 from chukei.connect import error_of_event
 from chukei.errors import RelayError, Unavailable, UpstreamError
-from chukei.estimate import USUAL_OUTPUT
-from chukei.fields import Fields
+from chukei.estimate import load_of
 from chukei.hedge import first_to_speak
 from chukei.model import Model
 from chukei.pool import Fault, Lease, Member, Pool, judge
@@ -31,8 +29,6 @@ RETRY_RESERVE = 100
 
 HEDGE_RESERVE = 10
 """So many hedged requests may be saved up."""
-
-_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class Failover:
@@ -85,7 +81,7 @@ class _Search:
         self._record = record
         self._model = model
         self._several = len(model.deployments) > 1
-        self._cost = _cost(call)
+        self._cost = load_of(call, model)
         self._key: int | None = None
         self._continued: list[str] = []
         self._at_home = False
@@ -129,7 +125,7 @@ class _Search:
         record = self._record
         if record.tries:
             shown = self._won.attempt if self._won is not None else record.tries[-1]
-            record.deployment, record.usage = shown.deployment, shown.usage
+            record.answering, record.deployment, record.usage = shown, shown.deployment, shown.usage
             record.upstream_request_id, record.region = shown.upstream_request_id, shown.region
             record.spilled = shown.spilled
 
@@ -302,15 +298,3 @@ class _Search:
         made = opened.stream.response_id if opened.stream is not None else affinity.made(opened.first)
         for known in (*self._continued, *([made] if made else [])):
             self._failover.homes.remember(known, begun.lease.deployment.identity)
-
-
-def _cost(call: calls.Call) -> int:
-    """Return the tokens that a request may take: its prompt's, and what its answer may have."""
-    output = USUAL_OUTPUT
-    if isinstance(call.body, Fields) and call.body.has_any(ANY_OUTPUT_LIMIT):
-        for name in _LIMITS:
-            raw = call.body.raw(name)
-            if raw is not None and raw.isdigit() and len(raw) < 10:
-                output = int(raw)
-                break
-    return call.size // usage.BYTES_PER_TOKEN + output

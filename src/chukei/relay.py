@@ -19,7 +19,7 @@ from chukei import sse
 from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty
 from chukei.model import Dialect, End
 from chukei.shape import Shape
-from chukei.usage import Usage
+from chukei.usage import Usage, reported
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
@@ -273,7 +273,7 @@ class Stream:
                 self.finish_reasons[choice.index] = choice.finish_reason
                 self.state = State.FINISHED
         if chunk.usage is not None:
-            self.usage = chunk.usage.counted()
+            self.usage = reported(chunk.usage) or self.usage
             if self._strip_usage and not chunk.choices:
                 return False
         return True
@@ -291,7 +291,7 @@ class Stream:
             self.cause = self.cause or cause_of(event)
         usage = response.usage if response is not None else event.usage
         if usage is not None:
-            self.usage = usage.counted()
+            self.usage = reported(usage) or self.usage
         if event.type not in _RESPONSES_TERMINAL:
             return
         self.state = State.DONE

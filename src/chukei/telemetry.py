@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from chukei.cost import NO_UNITS, Units
 from chukei.model import Caller, End
 from chukei.usage import Usage
 
@@ -28,7 +29,8 @@ class RequestRecord:
     """One request, filled in along its path. Durations are seconds since the request's head had arrived.
 
     ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
-    holds every one in order.
+    holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them,
+    ``answering`` the try whose answer this is, or the last one.
     """
 
     request_id: str
@@ -44,6 +46,9 @@ class RequestRecord:
     code: str | None = None
     finish_reasons: dict[int, str] = field(default_factory=dict)
     usage: Usage | None = None
+    served_model: str | None = None
+    service_tier: str | None = None
+    units: Units = NO_UNITS
     cost: int | None = None  # in micro-units
     first_token: float | None = None
     duration: float = 0.0
@@ -53,8 +58,14 @@ class RequestRecord:
     region: str | None = None
     spilled: bool = False
     tries: list[Try] = field(default_factory=list)
+    answering: Try | None = None
 
     @property
     def caller(self) -> str | None:
         """The caller's name, once it is known."""
         return self.who.name if self.who is not None else None
+
+    @property
+    def lost(self) -> list[Try]:
+        """The other tries."""
+        return [attempt for attempt in self.tries if attempt is not self.answering] if len(self.tries) > 1 else []

@@ -13,6 +13,7 @@ from typing import Any
 from chukei.config.auth import read_auth
 from chukei.config.policies import read_policies
 from chukei.config.pool import read_ledger, read_pool, read_stores
+from chukei.config.prices import unbound
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
     AdminSettings,
@@ -130,6 +131,8 @@ def _read(document: Document) -> Settings:
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
     admin = _admin(root.table("admin"))
     root.done()
+    rules = [*policies.groups.values(), *(caller.rules for caller in policies.callers.values())]
+    limits = [each for rule in rules for each in (rule.limits, rule.total)]
     return Settings(
         server=server,
         stream=stream,
@@ -147,7 +150,7 @@ def _read(document: Document) -> Settings:
         default_model=served.default_model,
         open=served.open,
         simulated=served.simulated,
-        notices=tuple(served.notices),
+        notices=(*served.notices, *unbound(served.models.values(), limits)),
     )
 
 
