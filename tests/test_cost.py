@@ -104,9 +104,7 @@ class TestWhatWasServed:
 
 
 class TestUnits:
-    IMAGES = Prices(
-        image=Fraction("0.04"), images={"1024x1024 hd": Fraction("0.08"), "1024x1792 hd": Fraction("0.12")}
-    )
+    IMAGES = Prices(image=Fraction("0.04"), images={"1024x1024 hd": Fraction("0.08"), "1024x1792 hd": Fraction("0.12")})
 
     @pytest.mark.parametrize(
         ("size", "quality", "cost"),

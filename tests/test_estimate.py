@@ -7,6 +7,7 @@ import pytest
 
 from chukei import call as calls
 from chukei.call import Call
+from chukei.cost import NO_UNITS, Units
 from chukei.estimate import (
     HIDDEN_TOKENS,
     IMAGE_TOKENS,
@@ -19,12 +20,11 @@ from chukei.estimate import (
     output_of,
     units_of,
 )
-from chukei.cost import NO_UNITS, Units
 from chukei.limits import Amounts, Long, Prices, per_million
 from chukei.model import Deployment, Model
 from chukei.routes import Route
 from chukei.usage import Usage
-from chukei.wire import CHAT, OPERATIONS, RESPONSES
+from chukei.wire import OPERATIONS
 
 PLACE = (Deployment("a", "https://a.example", "gpt"),)
 PLAIN = Model("chat", PLACE)
@@ -32,9 +32,8 @@ JSON = [(b"content-type", b"application/json")]
 
 
 def call(operation: str = "chat", /, **fields: object) -> Call:
-    found = {"chat": CHAT, "responses": RESPONSES}.get(operation) or OPERATIONS[operation]
-    body = {"messages": [{"role": "user", "content": "hi"}]} if found is CHAT else {"input": "hi"}
-    return written(found.name, json.dumps(body | fields))
+    body = {"messages": [{"role": "user", "content": "hi"}]} if operation == "chat" else {"input": "hi"}
+    return written(operation, json.dumps(body | fields))
 
 
 def written(operation: str, body: str) -> Call:
@@ -230,7 +229,8 @@ class TestPrompt:
         sound = {"type": "input_audio", "input_audio": {"data": "A" * 640_000, "format": "wav"}}
         asked = call(messages=[{"role": "user", "content": [sound]}])
         assert 10_000 <= Estimator().prompt(asked, PLAIN) < 10_100
-        file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64," + "A" * 64_000}}
+        data = "data:application/pdf;base64," + "A" * 64_000
+        file = {"type": "file", "file": {"filename": "a.pdf", "file_data": data}}
         assert 1000 <= Estimator().prompt(call(messages=[{"role": "user", "content": [file]}]), PLAIN) < 1100
 
     @pytest.mark.parametrize(
@@ -247,7 +247,8 @@ class TestPrompt:
         assert HIDDEN_TOKENS < Estimator().prompt(call("responses", **fields), PLAIN) < HIDDEN_TOKENS + 100
 
     def test_a_name_that_is_hidden_by_escapes_hides_no_tokens(self) -> None:
-        asked = written("chat", '{"messages":[{"role":"user","content":[{"type":"image\\u005furl","image\\u005furl":{}}]}]}')
+        part = '{"type":"image\\u005furl","image\\u005furl":{}}'
+        asked = written("chat", f'{{"messages":[{{"role":"user","content":[{part}]}}]}}')
         assert Estimator().prompt(asked, PLAIN) > HIDDEN_TOKENS
 
     @pytest.mark.parametrize(("operation", "field"), [("completions", "prompt"), ("embeddings", "input")])
@@ -261,9 +262,7 @@ class TestPrompt:
 
 
 class TestUnits:
-    PRICED = Model(
-        "media", PLACE, prices=Prices(image=Fraction(1), minute=Fraction(1), characters=Fraction(1))
-    )
+    PRICED = Model("media", PLACE, prices=Prices(image=Fraction(1), minute=Fraction(1), characters=Fraction(1)))
 
     def test_images(self) -> None:
         asked = written("image_generation", '{"prompt":"cat","n":2.0,"size":"1024x1024"}')
@@ -298,7 +297,8 @@ class TestAmounts:
         amounts = Estimator().amounts(asked, Model("chat", PLACE, prices=prices))
         assert amounts.money == 9 * amounts.tokens
         asked = call(max_tokens=100, service_tier="priority")
-        amounts = Estimator().amounts(asked, Model("chat", PLACE, prices=Prices(10**9, None, 10**9, tiers=prices.tiers)))
+        tiered = Prices(cheap.input, None, cheap.output, tiers=prices.tiers)
+        amounts = Estimator().amounts(asked, Model("chat", PLACE, prices=tiered))
         assert amounts.money == 2 * amounts.tokens
 
     def test_long_input_has_its_price(self) -> None:

@@ -135,8 +135,8 @@ def test_an_answer_without_usage_reports_none(body: bytes) -> None:
 )
 def test_an_absurd_count_is_as_if_absent_and_the_others_hold(absurd: str) -> None:
     usage = of_answer(
-        f'''{{"usage":{{"prompt_tokens":{absurd},"completion_tokens":3,"total_tokens":{absurd},"seconds":{absurd},
-        "prompt_tokens_details":{absurd},"completion_tokens_details":{{"reasoning_tokens":{absurd},"audio_tokens":1}}}}}}'''.encode()
+        f"""{{"usage":{{"prompt_tokens":{absurd},"completion_tokens":3,"total_tokens":{absurd},"seconds":{absurd},
+        "prompt_tokens_details":{absurd},"completion_tokens_details":{{"reasoning_tokens":{absurd},"audio_tokens":1}}}}}}""".encode()
     )
     assert usage is not None
     assert (usage.input, usage.output, usage.reasoning, usage.audio_output) == (0, 3, 0, 1)

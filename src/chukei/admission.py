@@ -100,13 +100,15 @@ class Admitted:
         cost = cost_of(usage or NOTHING, model.prices, record.units, served=served, tier=tier)
         charged = usage or NOTHING
         tokens, money = charged.input + charged.output, cost or 0
+        used = answered or usage is not None
         for attempt in record.lost:
             if attempt.usage is not None:
+                used = True
                 attempt.usage = lost = self._estimate(attempt.usage, attempt)
                 tokens += lost.input + lost.output
                 money += cost_of(lost, model.prices, units_of(call, model), served=served, tier=tier) or 0
-        uncounted = answered and usage is None and record.units is NO_UNITS
-        record.cost = None if cost is None or uncounted else money
+        unknown = used and (cost is None or (usage is None and record.units is NO_UNITS))
+        record.cost = None if unknown else money
         return Amounts(tokens, money)
 
     def _estimate(self, usage: Usage, silent: Try | None) -> Usage:

@@ -50,7 +50,7 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
         reasoning=usage.reasoning,
         estimated=usage.estimated,
         wasted=sum([lost.usage.input + lost.usage.output for lost in record.lost if lost.usage is not None]),
-        cost=record.cost if record.answering is not None else 0,  # what was not sent costs nothing, whatever the price
+        cost=0 if usage is _NOTHING and record.answering is None else record.cost,  # what was not sent costs nothing
         first_token=None if record.first_token is None else record.first_token * 1000,
         duration=record.duration * 1000,
         retries=max(len(tries) - hedges - 1, 0),

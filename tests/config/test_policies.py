@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chukei.config import CallerSettings, ConfigError, LedgerSettings, PolicySettings, Settings, load
-from chukei.limits import Limits, Long, NOTHING, Prices, Rules, per_million
+from chukei.limits import NOTHING, Limits, Long, Prices, Rules, per_million
 
 PASSWORD = "pw-very-secret-0123"
 DIGEST = hashlib.sha256(b"a key of team-b").hexdigest()
@@ -307,7 +307,11 @@ def test_a_price_list_can_be_written_down_and_every_number_is_exact(tmp_path: Pa
         characters=Fraction(15),
         tiers={"priority": Fraction(7, 4), "flex": Prices(per_million("0.5"), None, per_million("2"))},
         long=Long(272_000, Prices(per_million("2.2"), per_million("0.55"), per_million("6.6"))),
-        by_model={"gpt-5-nano-2025-08-07": Prices(per_million("0.05"), None, per_million("0.4"), tiers={"priority": Fraction(2)})},
+        by_model={
+            "gpt-5-nano-2025-08-07": Prices(
+                per_million("0.05"), None, per_million("0.4"), tiers={"priority": Fraction(2)}
+            )
+        },
     )
 
 
@@ -329,9 +333,16 @@ deployments = ["tts-hd"]
 def test_limits_that_cannot_bind_a_model_are_told(tmp_path: Path) -> None:
     money, tokens = "[callers.a]\nlimits = { money_per_month = 5 }\n", "[groups.g]\ntotal = { tokens_per_day = 5 }\n"
     priced = f"{SPEAKING}prices = {{ characters = 15 }}\n"
-    said = {text: [notice for notice in read(tmp_path, text + SERVED).notices if "bind" in notice] for text in (
-        SPEAKING, SPEAKING + money, priced + money, priced + tokens, f"{SPEAKING}prices = {{ minute = 1 }}\n{money}"
-    )}
+    said = {
+        text: [notice for notice in read(tmp_path, text + SERVED).notices if "bind" in notice]
+        for text in (
+            SPEAKING,
+            SPEAKING + money,
+            priced + money,
+            priced + tokens,
+            f"{SPEAKING}prices = {{ minute = 1 }}\n{money}",
+        )
+    }
     unpriced = [f"money_per_month does not bind model {name}, which has no prices" for name in ("chat", "fast")]
     assert [*said.values()] == [
         [],
