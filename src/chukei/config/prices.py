@@ -1,6 +1,7 @@
 """What a model costs: per million tokens, per image, per minute of sound, per million characters."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -19,9 +20,7 @@ _LONGEST = 100_000_000
 
 def read_prices(table: Reader) -> Prices | None:
     """Read what a model costs; None where nothing is said."""
-    if not any(table.has(key) for key in Prices.__dataclass_fields__):
-        table.done()
-        return None
+    said = any(table.has(each.name) for each in fields(Prices))
     given = _plain(table)
     images, tiers, below = table.table("images"), table.table("tiers"), table.table("long")
     for size in table.mapping("images"):
@@ -37,7 +36,7 @@ def read_prices(table: Reader) -> Prices | None:
         given["long"] = Long(above, _table(below))
     given["by_model"] = {name: read_prices(other) or Prices() for name, other in table.tables("by_model")}
     table.done()
-    return Prices(**given)
+    return Prices(**given) if said else None
 
 
 def _table(table: Reader) -> Prices:
