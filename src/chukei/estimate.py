@@ -66,10 +66,10 @@ SOUND_BYTES = 1_000
 """Bytes of a second of sound at least (8 kbit/s): so a recording is never taken for shorter than it is."""
 
 _LIMITS = ("n", "best_of")
-_SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | {*_LIMITS, "prompt"}
+_SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
+_SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | _SAYS_HOW_MANY
 _CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
 _TOOLS = (b'"web_search', b'"file_search', b'"code_interpreter', b'"computer', b'"mcp"', b'"image_generation')
-_MEDIA = (b'"image', b'"input_', b'"file')
 # A key with its quotation marks cannot stand in a text, whose own marks are escaped.
 _PARTS = re.compile(
     rb'"(url|image_url|file_data|data)"[ \t\n\r]*:[ \t\n\r]*"data:[^"]{0,120}?;base64,'
@@ -124,12 +124,13 @@ def _amounts(call: Call, model: Model, given: int) -> Amounts:
     if prices is None:
         return Amounts(given + made)
     units, usage = units_of(call, model), Usage(input=given, output=made)
-    if b"audio" in _raw(call):
+    if (prices.audio_input or prices.audio_output) and b"audio" in _raw(call):
         usage = Usage(input=given, output=made, audio_input=given, audio_output=made)
-    tier = _text(call, "service_tier")
-    served = (None, *prices.by_model)
-    costs = [cost_of(usage, prices, units, served=name, tier=tier) or 0 for name in served]
-    return Amounts(given + made, max(costs))
+    tier = _text(call, "service_tier") if prices.tiers or prices.by_model else None
+    cost = cost_of(usage, prices, units, tier=tier) or 0
+    for served in prices.by_model:
+        cost = max(cost, cost_of(usage, prices, units, served=served, tier=tier) or 0)
+    return Amounts(given + made, cost)
 
 
 def _raw(call: Call) -> bytes:
@@ -148,9 +149,9 @@ def _prompt(call: Call) -> tuple[int, int]:
         return size, 0
     if body.has_any(_CONTINUES):
         hidden += HIDDEN_TOKENS
-    if b'"tools"' in raw and any(tool in raw for tool in _TOOLS):
+    if "tools" in body and any(tool in raw for tool in _TOOLS):
         hidden += HIDDEN_TOKENS
-    if any(key in raw for key in _MEDIA):
+    if b'"image' in raw or b'"input_' in raw or b'"file' in raw:
         binary, tokens = _media(raw)
         size, hidden = size - binary, hidden + tokens
     if b"\\u00" in raw and _ESCAPED.search(raw) is not None:  # no client writes letters so, but to hide what they say
@@ -203,6 +204,9 @@ def output_of(call: Call, model: Model) -> int:
         return 0
     if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MUCH)):
         return USUAL_OUTPUT
+    if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MANY)):
+        sent = [at_most(body.raw(each)) for each in OUTPUT_LIMITS.get(name, ())]
+        return max(sent) or USUAL_OUTPUT
     filled = model.parameters or {}
     limits = [limit for each in OUTPUT_LIMITS.get(name, ()) if (limit := at_most(body.raw(each)))]
     if not limits:
@@ -274,7 +278,7 @@ def units_of(call: Call, model: Model, usage: Usage | None = None) -> Units:
     Sound is as long as ``usage`` says, else as long as so many bytes can be.
     """
     prices, name = model.prices, call.operation.name
-    if prices is None:
+    if prices is None or call.operation.generates:
         return NO_UNITS
     if name in ("image_generation", "image_edit") and (prices.image is not None or prices.images):
         return Units(images=_images(call), size=_text(call, "size") or AUTO, quality=_text(call, "quality") or AUTO)

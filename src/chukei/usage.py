@@ -10,6 +10,7 @@ own. Only where a model served through Azure AI Foundry reports them beside its 
 """
 
 import math
+import re
 
 import msgspec
 
@@ -93,12 +94,16 @@ class WireUsage(msgspec.Struct):
 
 
 _NO_DETAILS = _Details()
+_SAYS_MORE = re.compile(rb"[1-9]")
 _decode_details = msgspec.json.Decoder(_Details).decode
 
 
 def _details(*spellings: msgspec.Raw) -> _Details:
     for raw in spellings:
-        if bytes(raw).startswith(b"{"):
+        if raw is _NONE:
+            continue
+        text = bytes(raw)
+        if text[:1] == b"{" and _SAYS_MORE.search(text) is not None:
             try:
                 return _decode_details(raw)
             except (msgspec.DecodeError, ValueError, RecursionError):
@@ -108,6 +113,8 @@ def _details(*spellings: msgspec.Raw) -> _Details:
 
 def _count(raw: msgspec.Raw) -> int:
     """Return a count, 0 where it is none. A whole number may be written as ``12.0`` or ``1.2e1``."""
+    if raw is _NONE:
+        return 0
     text = bytes(raw)
     if text.isdigit() and len(text) <= _DIGITS:
         count = int(text)
@@ -117,7 +124,7 @@ def _count(raw: msgspec.Raw) -> int:
 
 
 def _milliseconds(raw: msgspec.Raw) -> int:
-    value = _number(bytes(raw))
+    value = _number(bytes(raw)) if raw is not _NONE else 0.0
     return math.ceil(value * 1000) if value <= MOST_COUNTED else 0
 
 
