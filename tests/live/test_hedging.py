@@ -151,7 +151,7 @@ async def test_the_loser_s_cost_is_in_the_log(pair: Pair, caplog: pytest.LogCapt
 
     (line,) = [found for line in caplog.records if (found := getattr(line, "fields", None)) is not None]
     lost, won = line["tries"]
-    assert (lost["deployment"], lost["code"], lost["input_tokens"]) == ("a", "hedge_lost", len(STREAM) // 4)
+    assert (lost["deployment"], lost["code"], lost["input_tokens"]) == ("a", "hedge_lost", len(STREAM) // 4 + 1)
     assert "hedge" not in lost
     assert (won["deployment"], won["code"], won["hedge"]) == ("b", "answered", True)
     assert line["deployment"] == "b"
