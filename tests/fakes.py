@@ -235,10 +235,13 @@ class FakeHook:
 
 
 class FakeQuota:
-    """Accounts that answer as they are told and remember what they were asked."""
+    """Accounts that answer as they are told, with some refusals first, and remember what they were asked."""
 
-    def __init__(self, answer: Refusal | StoreAway | tuple[Headroom, ...] = ()) -> None:
+    def __init__(
+        self, answer: Refusal | StoreAway | tuple[Headroom, ...] = (), *, refusals: Sequence[Refusal] = ()
+    ) -> None:
         self._answer = answer
+        self._refusals = [*refusals]
         self.reserved: list[tuple[str, tuple[Subject, ...], Amounts]] = []
         self.settled: list[tuple[str, Amounts]] = []
 
@@ -246,6 +249,8 @@ class FakeQuota:
         self.reserved.append((id, tuple(subjects), estimate))
         if isinstance(self._answer, StoreAway):
             raise self._answer
+        if self._refusals:
+            return self._refusals.pop(0)
         return self._answer if isinstance(self._answer, Refusal) else Grant(id, self._answer)
 
     async def settle(self, id: str, actual: Amounts) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from tests.fakes import FakeQuota
@@ -10,17 +12,23 @@ from chukei import call as calls
 from chukei.admission import Admission, refused
 from chukei.call import Call
 from chukei.errors import CallerError, RelayError, Unavailable
-from chukei.limits import Amounts, Headroom, Limit, Limits, Prices, Refusal, Rules
+from chukei.estimate import HIDDEN_TOKENS, USUAL_OUTPUT
+from chukei.limits import Amounts, Headroom, Limit, Limits, Prices, Refusal, Rules, per_million
 from chukei.model import Caller, CallerKind, Deployment, Model
 from chukei.policy import EVERYBODY, Policies, Policy
 from chukei.routes import Route
 from chukei.stores import StoreAway
+from chukei.telemetry import RequestRecord, Try
 from chukei.usage import Usage
-from chukei.wire import CHAT
+from chukei.wire import CHAT, OPERATIONS
 
 pytestmark = pytest.mark.anyio
 
-MODEL = Model("chat", (Deployment("a", "https://a.example", "gpt"),), prices=Prices(input=1, output=2))
+MODEL = Model(
+    "chat",
+    (Deployment("a", "https://a.example", "gpt"),),
+    prices=Prices(input=per_million("1"), output=per_million("2")),
+)
 GROUPS = {
     "research": Rules(limits=Limits(requests_per_minute=60), total=Limits(tokens_per_minute=9000)),
     EVERYBODY: Rules(total=Limits(money_per_month=5_000_000)),
@@ -30,6 +38,33 @@ GROUPS = {
 def call(**fields: object) -> Call:
     raw = json.dumps({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100, **fields}).encode()
     return calls.read(Route(CHAT), CHAT, [(b"content-type", b"application/json")], raw)
+
+
+def of(operation: str, **fields: object) -> Call:
+    [found] = [each for each in OPERATIONS.values() if each.name == operation]
+    return calls.read(Route(found), found, [(b"content-type", b"application/json")], json.dumps(fields).encode())
+
+
+def record(*tries: Try, usage: Usage | None = None, **fields: object) -> RequestRecord:
+    """A request that was answered by the last of some tries."""
+    made = RequestRecord("r", "POST", "/", tries=[*tries], answering=tries[-1] if tries else None, usage=usage)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def sent(code: str | None = None, **fields: Any) -> Try:
+    return Try("a", code=code, usage=Usage(input=1, estimated=True), **fields)
+
+
+async def settled(asked: Call, made: RequestRecord, model: Model = MODEL) -> Amounts:
+    """What is left charged of a request."""
+    store = FakeQuota()
+    admission = Admission(store)
+    (await admission.admit(asked, model, policy("research"), "eve")).settle(made)
+    await admission.close()
+    [(_, amounts)] = store.settled
+    return amounts
 
 
 def policy(*groups: str) -> Policy:
@@ -43,19 +78,124 @@ async def test_the_estimate_is_reserved_on_every_account_and_corrected_once() ->
     [(id, subjects, estimate)] = store.reserved
     assert [subject.name for subject in subjects] == ["caller:eve", "group:research", "group:everybody"]
     assert estimate.tokens == call().size // 4 + 1 + 100
-    assert admitted.settle(Usage(input=10, output=5)) == 20
-    assert admitted.settle(Usage(input=999, output=999)) is not None
+    done = record(sent(), usage=Usage(input=10, output=5))
+    admitted.settle(done)
+    assert done.cost == 20
+    admitted.settle(record(sent(), usage=Usage(input=999, output=999)))
     await admission.close()
     assert store.settled == [(id, Amounts(15, 20))]
 
 
-async def test_what_was_refused_upstream_costs_nothing() -> None:
-    store = FakeQuota()
-    admission = Admission(store)
-    admitted = await admission.admit(call(), MODEL, policy("research"))
-    assert admitted.settle(None) == 0
-    await admission.close()
-    assert store.settled[0][1] == Amounts(0, 0)
+async def test_what_was_refused_or_not_sent_costs_nothing() -> None:
+    assert await settled(call(), record(Try("a", code="invalid_request"))) == Amounts(0, 0)
+    made = record()
+    assert await settled(call(), made) == Amounts(0, 0)
+    assert (made.usage, made.cost) == (None, 0)
+
+
+PROMPT = call().size // 4 + 1
+
+
+async def test_an_answer_that_counts_nothing_stays_as_it_was_reserved_and_is_marked() -> None:
+    """A job in the background: its usage is null."""
+    asked = of("responses", input="hi", background=True, max_output_tokens=700)
+    made = record(sent(), status=200)
+    prompt = asked.size // 4 + 1
+    assert await settled(asked, made) == Amounts(prompt + 700, prompt + 1400)
+    assert made.usage == Usage(input=prompt, output=700, estimated=True)
+    assert made.cost == prompt + 1400
+
+
+@pytest.mark.parametrize("code", ["upstream_lost", "upstream_timeout"])
+async def test_what_was_sent_and_lost_stays_as_it_was_reserved(code: str) -> None:
+    lost = sent(code)
+    assert await settled(call(), record(lost, usage=lost.usage)) == Amounts(PROMPT + 100, PROMPT + 200)
+
+
+async def test_a_report_without_a_prompt_is_completed_and_marked() -> None:
+    made = record(sent(), usage=Usage(input=0, output=40))
+    assert await settled(call(), made) == Amounts(PROMPT + 40, PROMPT + 80)
+    assert made.usage == Usage(input=PROMPT, output=40, estimated=True)
+
+
+async def test_an_estimate_is_never_below_the_prompt_that_was_reserved_nor_what_was_relayed() -> None:
+    asked = of("responses", input="hi", previous_response_id="r")
+    made = record(sent(), usage=Usage(input=3, output=900, estimated=True))
+    amounts = await settled(asked, made)
+    assert amounts.tokens == asked.size // 4 + 1 + HIDDEN_TOKENS + 900
+
+
+async def test_tries_that_lost_are_charged_to_their_caller_and_to_the_ledger() -> None:
+    failed, refused_one = sent("upstream_lost"), Try("b", code="rate_limit_exceeded")
+    made = record(failed, refused_one, sent(), usage=Usage(input=10, output=5))
+    assert await settled(call(), made) == Amounts(15 + PROMPT + 100, 20 + PROMPT + 200)
+    assert (failed.usage, refused_one.usage) == (Usage(input=PROMPT, output=100, estimated=True), None)
+    assert (made.usage, made.cost) == (Usage(input=10, output=5), 20 + PROMPT + 200)
+
+
+async def test_a_try_that_was_ended_before_its_first_token_made_no_more_than_a_model_can() -> None:
+    outrun = sent("hedge_lost", hedge=True, seconds=0.05)
+    asked = call(max_tokens=5000, stream=True)
+    made = record(outrun, sent(), usage=Usage(input=10, output=5))
+    assert (await settled(asked, made)).tokens == 15 + asked.size // 4 + 1 + 15
+
+
+async def test_an_absurd_report_never_keeps_a_concurrent_place() -> None:
+    usage = Usage(input=10**400, output=10**400, cached=10**400, reasoning=-5)
+    made = record(sent(), usage=usage, served_model="x", service_tier="y")
+    assert (await settled(call(), made)).tokens == 2 * 10**400  # stores clamp it
+    odd = record(sent(), usage=Usage(input="9"))  # type: ignore[arg-type]
+    assert await settled(call(), odd) == Amounts(PROMPT + 100, PROMPT + 200)
+
+
+async def test_the_price_is_that_of_what_was_served() -> None:
+    dear = Prices(per_million("10"), None, per_million("20"))
+    prices = Prices(per_million("1"), None, per_million("2"), tiers={"priority": Fraction(3)}, by_model={"gpt-x": dear})
+    model = Model("chat", MODEL.deployments, prices=prices)
+    usage = Usage(input=10, output=5)
+    for fields, cost in (
+        ({}, 20),
+        ({"served_model": "gpt-x"}, 200),
+        ({"service_tier": "priority"}, 60),
+        ({"service_tier": "default"}, 20),
+    ):
+        made = record(sent(), usage=usage, **fields)
+        await settled(call(), made, model)
+        assert made.cost == cost
+
+
+async def test_what_is_paid_for_by_the_piece_is_charged_and_kept() -> None:
+    priced = Model("media", MODEL.deployments, prices=Prices(image=Fraction("0.04"), characters=Fraction(15)))
+    made = record(sent(), status=200)
+    assert await settled(of("image_generation", prompt="cat", n=3), made, priced) == Amounts(0, 120_000)
+    assert (made.usage, made.units.images, made.cost) == (None, 3, 120_000)
+    made = record(sent(), status=200)
+    assert await settled(of("speech", input="x" * 1000), made, priced) == Amounts(0, 15_000)
+    refused_one = record(Try("a", code="content_filter"), status=400)
+    assert await settled(of("image_generation", prompt="cat", n=3), refused_one, priced) == Amounts(0, 0)
+
+
+async def test_the_cost_of_what_nobody_counts_is_unknown_not_nothing() -> None:
+    made = record(sent(), status=200)
+    assert await settled(of("speech", input="hello"), made) == Amounts(0, 0)
+    assert (made.usage, made.cost) == (None, None)
+
+
+async def test_what_was_learnt_of_a_caller_makes_no_request_impossible() -> None:
+    """Nor what a request may bring along: then what it is sure to use is reserved."""
+    never = Refusal("caller:eve", Limit.TOKENS_PER_MINUTE, 3000, 0, 9000, math.inf)
+    store = FakeQuota(refusals=[never])
+    asked = of("responses", input="hi", previous_response_id="r")
+    await Admission(store).admit(asked, MODEL, policy("research"), "eve")
+    least = asked.size // 4 + 1 + USUAL_OUTPUT
+    assert [estimate.tokens for _, _, estimate in store.reserved] == [least + HIDDEN_TOKENS, least]
+
+
+async def test_what_could_never_be_granted_by_any_measure_is_refused() -> None:
+    never = Refusal("caller:eve", Limit.TOKENS_PER_MINUTE, 100, 0, 5000, math.inf)
+    with pytest.raises(CallerError) as caught:
+        await Admission(FakeQuota(refusals=[never, never])).admit(call(), MODEL, policy("research"))
+    assert caught.value.code == "request_exceeds_limit"
 
 
 async def test_without_limits_the_store_is_not_asked_and_the_cost_is_known_all_the_same() -> None:
@@ -64,7 +204,9 @@ async def test_without_limits_the_store_is_not_asked_and_the_cost_is_known_all_t
     admitted = await Admission(store).admit(call(), MODEL, free)
     assert store.reserved == []
     assert admitted.headers == []
-    assert admitted.settle(Usage(input=1000)) == 1000
+    done = record(sent(), usage=Usage(input=1000))
+    admitted.settle(done)
+    assert done.cost == 1000
     assert store.settled == []
     await Admission(None).admit(call(), MODEL, policy("research"))
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from chukei.cost import Units
 from chukei.entries import entry_of
 from chukei.ledger import Entry
 from chukei.model import Caller, CallerKind, End
@@ -36,13 +37,17 @@ def test_a_finished_stream() -> None:
         stream=True,
         status=200,
         finish_reasons={0: "stop"},
-        usage=Usage(100, 30, 20, 5),
+        usage=Usage(100, 30, 20, 5, cache_written=6, audio_input=4, audio_output=3),
         cost=550,
         first_token=0.25,
         duration=1.5,
         upstream_request_id="a1b2",
         region="swedencentral",
-        tries=[Try("sweden", usage=Usage(90, 0, estimated=True))],
+        tries=[tried := Try("sweden", usage=Usage(90, 0, estimated=True))],
+        answering=tried,
+        served_model="gpt-4o-2024-11-20",
+        service_tier="priority",
+        units=Units(images=2, characters=9, heard_ms=10),
     ) == Entry(
         id="e1",
         time=NOW,
@@ -72,6 +77,14 @@ def test_a_finished_stream() -> None:
         hedges=0,
         upstream_request_id="a1b2",
         region="swedencentral",
+        served_model="gpt-4o-2024-11-20",
+        service_tier="priority",
+        cache_written=6,
+        audio_input=4,
+        audio_output=3,
+        images=2,
+        characters=9,
+        heard_ms=10,
     )
 
 
@@ -85,10 +98,10 @@ def test_what_the_relay_refused_itself_costs_nothing() -> None:
 
 @pytest.mark.parametrize("cost", [None, 0, 7])
 def test_the_cost_is_the_records(cost: int | None) -> None:
-    assert kept(cost=cost, usage=Usage(1, 1)).cost == cost
+    assert kept(cost=cost, usage=Usage(1, 1), answering=Try("a")).cost == cost
 
 
-def test_what_used_nothing_costs_nothing_whatever_the_price() -> None:
+def test_what_was_not_sent_costs_nothing_whatever_the_price() -> None:
     assert kept(cost=None, usage=None).cost == 0
 
 
@@ -98,24 +111,24 @@ def test_a_stream_cut_short_is_marked_as_estimated() -> None:
 
 
 def test_what_other_tries_may_have_cost_is_wasted() -> None:
-    sent = Usage(100, 0, estimated=True)
+    sent = Usage(100, 7, estimated=True)
     entry = kept(
         usage=Usage(98, 20),
+        answering=(won := Try("sweden", usage=sent)),
         tries=[
             Try("east", code="rate_limit_exceeded"),  # refused: nothing was charged
             Try("west", code="upstream_timeout", usage=sent),
             Try("north", code="hedge_lost", hedge=True, usage=sent),
-            Try("sweden", usage=sent),
+            won,
         ],
     )
-    assert (entry.retries, entry.hedges, entry.wasted, entry.input) == (2, 1, 200, 98)
+    assert (entry.retries, entry.hedges, entry.wasted, entry.input) == (2, 1, 214, 98)
 
 
 def test_when_none_answered_the_last_try_is_not_wasted_twice() -> None:
     sent = Usage(100, 0, estimated=True)
-    entry = kept(
-        usage=sent, end=End.UPSTREAM_LOST, tries=[Try("a", code="upstream_lost", usage=sent) for _ in range(3)]
-    )
+    tries = [Try("a", code="upstream_lost", usage=sent) for _ in range(3)]
+    entry = kept(usage=sent, end=End.UPSTREAM_LOST, tries=tries, answering=tries[-1])
     assert (entry.input, entry.wasted, entry.retries) == (100, 200, 2)
 
 
@@ -139,6 +152,6 @@ def test_there_is_no_place_for_what_was_said() -> None:
     known = (
         "id time request_id caller kind group key_id operation model deployment stream status end code finish_reason "
         "input cached output reasoning estimated wasted cost first_token duration retries hedges upstream_request_id "
-        "region"
+        "region served_model service_tier cache_written audio_input audio_output images characters heard_ms"
     )
     assert " ".join(Entry.__struct_fields__) == known

@@ -328,7 +328,7 @@ def test_nothing_used_is_said_aside(chukei: Commands) -> None:
         (["--until", ""], "'' is no time"),
         (["--since", "2026-13-01"], "'2026-13-01' is no time"),
         (["--since", "999999w"], "'999999w' is no time"),
-        (["--by", "prompt"], "'prompt' is nothing to sum by: write caller, group, model, deployment, day, end-reason"),
+        (["--by", "prompt"], "'prompt' is nothing to sum by: write caller, group, model, deployment, served-model, "),
         (["--by", ""], "'' is nothing to sum by"),
         (["--by", "caller,"], "'' is nothing to sum by"),
         (["--format", "xml"], "'xml' is not one of"),

@@ -7,6 +7,11 @@ import pytest
 from chukei.usage import Usage, estimate
 from chukei.whole_answer import Said
 
+
+def usage_in(answer: bytes) -> Usage | None:
+    return Said.of(answer).usage
+
+
 CHAT = {
     "prompt_tokens": 10,
     "completion_tokens": 20,
@@ -32,7 +37,62 @@ SHAPES = [
     pytest.param(
         {"prompt_tokens": None, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(0, 2), id="null"
     ),
-    pytest.param({"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": None}}, Usage(1), id="null inside"),
+    pytest.param({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": None}}, Usage(9), id="null inside"),
+    pytest.param(
+        {"prompt_tokens": 2219, "completion_tokens": 5, "prompt_tokens_details": {"cache_write_tokens": 2216}},
+        Usage(2219, 5, cache_written=2216),
+        id="cache written",
+    ),
+    pytest.param(
+        {
+            "prompt_tokens": 18,
+            "completion_tokens": 16,
+            "prompt_tokens_details": {"audio_tokens": 3, "text_tokens": 15},
+            "completion_tokens_details": {"audio_tokens": 11, "text_tokens": 5},
+        },
+        Usage(18, 16, audio_input=3, audio_output=11),
+        id="audio",
+    ),
+    pytest.param(
+        {
+            "type": "tokens",
+            "input_tokens": 37,
+            "input_token_details": {"text_tokens": 0, "audio_tokens": 37},
+            "output_tokens": 12,
+        },
+        Usage(37, 12, audio_input=37),
+        id="transcription",
+    ),
+    pytest.param({"type": "duration", "seconds": 2.5}, Usage(heard_ms=2500), id="duration"),
+    pytest.param(
+        {"input_tokens": 300, "output_tokens": 50, "input_tokens_details": {"image_tokens": 280, "text_tokens": 20}},
+        Usage(300, 50, image_input=280),
+        id="image",
+    ),
+    pytest.param(
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 20,
+            "total_tokens": 30,
+            "completion_tokens_details": {"rejected_prediction_tokens": 6, "accepted_prediction_tokens": 4},
+        },
+        Usage(10, 20),
+        id="rejected predictions are part of the output",
+    ),
+    pytest.param(
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 20,
+            "total_tokens": 130,
+            "completion_tokens_details": {"reasoning_tokens": 100},
+        },
+        Usage(10, 120, reasoning=100),
+        id="reasoning beside the output",
+    ),
+    pytest.param({"prompt_tokens": 5, "total_tokens": 900}, Usage(5), id="a total that nothing explains"),
+    pytest.param(
+        {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}}, Usage(5, cached=5), id="a part is no more"
+    ),
 ]
 
 
@@ -54,6 +114,8 @@ def test_a_whole_answer_reports_usage(wire: object, usage: Usage) -> None:
         b'{"usage":{"prompt_tokens":0,"completion_tokens":null,"total_tokens":0}}',
         b"[" * 10_000,
         b'{"usage":{"prompt_tokens":"9"}}',
+        b'{"usage":{}}',
+        b'{"usage":{"prompt_tokens":\xff}}',
     ],
 )
 def test_an_answer_without_usage_reports_none(body: bytes) -> None:
@@ -64,3 +126,43 @@ def test_an_estimate_is_the_larger_of_bytes_and_events() -> None:
     assert estimate(4000, 25, 3) == Usage(1000, 7, estimated=True)
     assert estimate(4000, 25, 9) == Usage(1000, 9, estimated=True)
     assert estimate(3) == Usage(1, 0, estimated=True)
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        "1" * 400,
+        "1" * 100_000,
+        "1e400",
+        "1e12",
+        "12.5",
+        "-5",
+        "-1e400",
+        '"9"',
+        "true",
+        "null",
+        "[[[]]]",
+        '{"a":[1]}',
+        "9223372036854775808",
+        "[" * 200 + "]" * 200,
+    ],
+)
+def test_an_absurd_count_is_as_if_absent_and_the_others_hold(absurd: str) -> None:
+    usage = usage_in(
+        f"""{{"usage":{{"prompt_tokens":{absurd},"completion_tokens":3,"total_tokens":{absurd},"seconds":{absurd},
+        "prompt_tokens_details":{absurd},"completion_tokens_details":{{"reasoning_tokens":{absurd},"audio_tokens":1}}}}}}""".encode()
+    )
+    assert usage is not None
+    assert (usage.input, usage.output, usage.reasoning, usage.audio_output) == (0, 3, 0, 1)
+    assert usage.cached == 0
+
+
+@pytest.mark.parametrize(("written", "count"), [("12.0", 12), ("1.2e1", 12), ("1E2", 100), ("0", 0)])
+def test_a_whole_number_may_be_written_as_json_allows(written: str, count: int) -> None:
+    usage = usage_in(f'{{"usage":{{"prompt_tokens":{written},"completion_tokens":1}}}}'.encode())
+    assert usage == Usage(count, 1)
+
+
+def test_an_estimate_counts_bytes_and_events() -> None:
+    assert estimate(4000, 25) == Usage(1000, 25, estimated=True)
+    assert estimate(3, 0) == Usage(0, 0, estimated=True)

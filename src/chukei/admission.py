@@ -4,21 +4,33 @@ What it may use is reserved before it is sent and corrected when it is over, how
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 
-import msgspec
+from msgspec.structs import replace
 
 from chukei.call import Call
+from chukei.cost import NO_UNITS, cost_of
 from chukei.errors import CallerError, RelayError, Unavailable, come_back
-from chukei.estimate import Estimator, cost_of, output_of
+from chukei.estimate import Estimator, output_of, units_of
 from chukei.ids import new_id
 from chukei.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
 from chukei.policy import Policy
 from chukei.stores import QuotaStore, StoreAway
+from chukei.telemetry import RequestRecord, Try
 from chukei.usage import Usage
 
+logger = logging.getLogger(__name__)
+
+ENDED = frozenset({"cancelled", "hedge_lost"})
+"""The codes of tries that the relay has ended itself."""
+
+QUICKEST = 300
+"""No model makes more tokens in a second."""
+
+NOTHING = Usage()
 SHORTLY: Headers = [(b"retry-after", b"2")]
 _NAMES = {
     limit: tuple(b"x-ratelimit-%b-%b" % (what, kind) for what in (b"limit", b"remaining", b"reset"))
@@ -37,40 +49,82 @@ _WORDS = {
 class Admitted:
     """One request's reservation. ``headers`` tell the caller what is left of its own limits."""
 
-    __slots__ = ("_admission", "_call", "_id", "_model", "headers")
+    __slots__ = ("_admission", "_call", "_caller", "_id", "_model", "headers")
 
-    def __init__(self, admission: "Admission", call: Call, model: Model, grant: Grant | None) -> None:
+    def __init__(self, admission: "Admission", call: Call, model: Model, grant: Grant | None, caller: str = "") -> None:
         self._admission = admission
         self._call = call
         self._model = model
+        self._caller = caller
         self._id = grant.id if grant is not None else None
         self.headers = _headers(grant.headroom) if grant is not None else []
 
-    def estimated(self, used: Usage, served: str | None) -> Usage:
-        """Return the usage of an answer that was not counted, from the estimate of what was relayed.
+    def settle(self, record: RequestRecord) -> None:
+        """Correct the reservation to what was used, in the background, and put that on the record with its cost.
 
-        Its prompt is taken as it was reserved. All the output that was reserved is taken where nothing of it was seen,
-        or where the model, which Azure calls ``served``, may have reasoned unseen; never less than what was relayed.
+        A second time does nothing more. Whatever an upstream has reported, this does not fail: a concurrent place that
+        was not given back would be lost.
         """
-        estimator = self._admission.estimator
-        output = used.output
-        if not output or estimator.may_reason(self._call, self._model, served):
-            output = max(output, output_of(self._call, self._model))
-        return msgspec.structs.replace(used, input=estimator.prompt(self._call, self._model), output=output)
+        id, self._id = self._id, None
+        try:
+            used = self._bill(record, learn=id is not None)
+        except Exception:
+            logger.exception("request %s could not be billed; it stays as reserved", record.request_id)
+            used = self._admission.estimator.amounts(self._call, self._model, self._caller)
+        if id is not None:
+            self._admission.settle(id, used)
 
-    def settle(self, used: Usage | None) -> int | None:
-        """Correct the reservation to what was used, in the background; return what that cost, if the model has a price.
+    def _bill(self, record: RequestRecord, *, learn: bool) -> Amounts:
+        """Put on the record what it used and what that cost, and return what its caller is charged.
 
-        A second time does nothing more.
+        What was not sent, or was refused, costs nothing. What was sent and not counted is taken as it was reserved, and
+        marked as an estimate: so is an answer that says of no tokens although it has some, as one in the background.
+        Tries that lost are charged too, since Azure bills what it has worked on.
         """
-        usage = used or Usage()
-        cost = cost_of(usage, self._model.prices)
-        if used is not None:
-            self._admission.estimator.learn(self._call, self._model, used)
-        if self._id is not None:
-            self._admission.settle(self._id, Amounts(usage.input + usage.output, cost or 0))
-            self._id = None
-        return cost
+        call, model, shown, usage = self._call, self._model, record.answering, record.usage
+        if usage is None and shown is not None and call.operation.counted:
+            usage = shown.usage
+        if usage is not None and not usage.estimated:
+            self._admission.estimator.note_reasoning(call, model, usage)
+            if learn:
+                self._admission.estimator.learn(call, model, usage, self._caller)
+            if not usage.input and usage.output and call.operation.generates:
+                usage = replace(usage, estimated=True)  # half of the report was no count
+        if usage is not None and usage.estimated:
+            silent = shown if shown is not None and usage is shown.usage else None
+            usage = self._estimate(usage, silent, record.served_model)
+        answered = shown is not None and shown.usage is not None
+        record.usage, record.units = usage, units_of(call, model, usage) if answered else NO_UNITS
+        served, tier = record.served_model, record.service_tier
+        cost = cost_of(usage or NOTHING, model.prices, record.units, served=served, tier=tier)
+        charged = usage or NOTHING
+        tokens, money = charged.input + charged.output, cost or 0
+        used = answered or usage is not None
+        for attempt in record.lost:
+            if attempt.usage is not None:
+                used = True
+                attempt.usage = lost = self._estimate(attempt.usage, attempt, None)
+                tokens += lost.input + lost.output
+                money += cost_of(lost, model.prices, units_of(call, model), served=served, tier=tier) or 0
+        unknown = used and (cost is None or (usage is None and record.units is NO_UNITS))
+        record.cost = None if unknown else money
+        return Amounts(tokens, money)
+
+    def _estimate(self, usage: Usage, silent: Try | None, served: str | None) -> Usage:
+        """Return what an answer used that was not counted, at least what is known. ``silent`` is a try without output.
+
+        All the output that was reserved is taken where none of it was seen, or where the model, which Azure calls
+        ``served``, may have reasoned unseen. What was ended by the relay before its first token cannot have made more
+        than the quickest model makes.
+        """
+        call, model, estimator = self._call, self._model, self._admission.estimator
+        given = estimator.prompt(call, model, self._caller)
+        made = usage.output
+        if silent is not None or not made or estimator.may_reason(call, model, served):
+            made = max(made, output_of(call, model))
+            if silent is not None and silent.code in ENDED and call.stream:
+                made = min(made, math.ceil(silent.seconds * QUICKEST))
+        return replace(usage, input=max(usage.input, given), output=made, estimated=True)
 
 
 class Admission:
@@ -85,8 +139,11 @@ class Admission:
         self.estimator = Estimator()
         self._settling: set[asyncio.Future[None]] = set()
 
-    async def admit(self, call: Call, model: Model, policy: Policy) -> Admitted:
-        """Reserve what a request may use. Without limits nothing is asked of the store.
+    async def admit(self, call: Call, model: Model, policy: Policy, caller: str = "") -> Admitted:
+        """Reserve what a request of a caller may use. Without limits nothing is asked of the store.
+
+        Where that is more than a limit could ever grant, only what it is sure to use is reserved: a request must not be
+        impossible for what was learnt of others, or for what it may bring along.
 
         Raises:
             CallerError: 429 where it may be tried again later, 403 where a quota is used up, 400 where it asks for
@@ -97,16 +154,20 @@ class Admission:
             message = "This relay cannot account for further requests at the moment; try again shortly."
             raise Unavailable("ledger_full", message, end=End.REFUSED, headers=SHORTLY)
         if self._store is None or not policy.subjects:
-            return Admitted(self, call, model, None)
-        estimate = self.estimator.amounts(call, model)
+            return Admitted(self, call, model, None, caller)
+        estimate = self.estimator.amounts(call, model, caller)
         try:
             answer = await self._store.reserve(new_id(), policy.subjects, estimate)
+            if isinstance(answer, Refusal) and math.isinf(answer.seconds):
+                least = self.estimator.least(call, model)
+                if least != estimate:
+                    answer = await self._store.reserve(new_id(), policy.subjects, least)
         except StoreAway:
             message = "What you may use cannot be looked up at the moment; try again shortly."
             raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
         if isinstance(answer, Refusal):
             raise refused(answer, policy)
-        return Admitted(self, call, model, answer)
+        return Admitted(self, call, model, answer, caller)
 
     async def headroom(self, policy: Policy) -> tuple[Headroom, ...]:
         """Return what a caller has left.

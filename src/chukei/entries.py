@@ -49,19 +49,21 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
         output=usage.output,
         reasoning=usage.reasoning,
         estimated=usage.estimated,
-        wasted=_wasted(record) if len(tries) > 1 else 0,
-        cost=0 if record.usage is None else record.cost,  # what used nothing costs nothing, whatever the price
+        wasted=sum([lost.usage.input + lost.usage.output for lost in record.lost if lost.usage is not None]),
+        cost=0 if usage is _NOTHING and record.answering is None else record.cost,  # what was not sent costs nothing
         first_token=None if record.first_token is None else record.first_token * 1000,
         duration=record.duration * 1000,
         retries=max(len(tries) - hedges - 1, 0),
         hedges=hedges,
         upstream_request_id=record.upstream_request_id,
         region=record.region,
+        served_model=record.served_model,
+        service_tier=record.service_tier,
+        cache_written=usage.cache_written,
+        audio_input=usage.audio_input,
+        audio_output=usage.audio_output,
+        images=record.units.images,
+        characters=record.units.characters,
+        heard_ms=usage.heard_ms or record.units.heard_ms,
         requests=record.count,
     )
-
-
-def _wasted(record: RequestRecord) -> int:
-    """Return the input tokens of all tries but the one that the record's usage is of."""
-    shown = next((attempt for attempt in record.tries if attempt.code is None), record.tries[-1])
-    return sum(attempt.usage.input for attempt in record.tries if attempt.usage is not None and attempt is not shown)

@@ -1,17 +1,27 @@
-"""What a request may take, before anyone has counted, so that quotas can be reserved; and what it cost. Pure.
+"""What a request may take, before anyone has counted, so that quotas can be reserved. Pure.
 
-A prompt's tokens are its body's bytes times a ratio that begins at a quarter and follows what Azure counts for the
-model: code, Japanese and images differ by more than a factor of two, but a model's users are much alike day by day.
+A prompt's tokens are the bytes of its text times a ratio that begins at a quarter. It follows what Azure counts for the
+same caller, model and operation, so that nobody's traffic moves what others reserve, and stays between ``LEAST_RATIO``
+and ``MOST_RATIO``. What is not text in the request, or is not in it at all, is added with what it may take at most in
+most cases: images, sound, files, and what a response that is continued or a tool of Azure's brings along.
+
+Output is what the request, as it goes up, allows: see ``output_of``.
 """
 
+import math
 import re
-from typing import TypeGuard
+from collections import OrderedDict
+
+import msgspec
 
 from chukei.call import Call
 from chukei.capabilities import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS
+from chukei.cost import AUTO, NO_UNITS, Units, cost_of
+from chukei.errors import CallerError
 from chukei.fields import Fields
-from chukei.limits import Amounts, Prices
+from chukei.limits import Amounts
 from chukei.model import Model
+from chukei.multipart import Form
 from chukei.usage import BYTES_PER_TOKEN, Usage
 
 USUAL_OUTPUT = 500
@@ -20,35 +30,85 @@ USUAL_OUTPUT = 500
 MOST_TOKENS = 10_000_000
 """No model takes or gives more; what claims to is counted as this."""
 
+MOST_CHOICES = 2048
+"""No API takes more choices or prompts in one request."""
+
 LEARNING = 0.05
-"""Weight of one request in a model's ratio: about twenty of them turn it."""
+"""Weight of one request in a ratio: about twenty of them turn it."""
 
 SMALLEST_LEARNT = 400
 """Bytes below which a body says little, being mostly JSON around the prompt."""
 
+USUAL_RATIO = 1 / BYTES_PER_TOKEN
+LEAST_RATIO, MOST_RATIO = 1 / 8, 1.0
+"""Tokens for a byte: few below an eighth, as in text of which JSON escapes each character; none above one."""
+
+MOST_LEARNT = 10_000
+"""So many ratios are kept, those used last."""
+
+IMAGE_TOKENS = 3_800
+"""What an image may take as input: 1,536 patches at a factor of 2.46, or nine tiles of most models (OpenAI, "Images and
+vision"). Only gpt-4o-mini counts more."""
+
+HIDDEN_TOKENS = 8_192
+"""What a response that is continued, a stored prompt, a file by its id or a search may bring along."""
+
+BINARY_BYTES = 64
+"""Bytes of sound or of a file, as base64 or in a form, for one token at least: ten tokens are a second of sound."""
+
+SOUND_TOKENS = 20_000
+"""No sound that is transcribed has more tokens: 25 minutes of ten a second."""
+
+MADE_IMAGE_TOKENS = 6_240
+"""Output tokens of one image of the largest size and quality (OpenAI, "Image generation")."""
+
+SOUND_BYTES = 1_000
+"""Bytes of a second of sound at least (8 kbit/s): so a recording is never taken for shorter than it is."""
 
 _NEVER_REASONS = re.compile(r"gpt-[34]")  # gpt-35-turbo, gpt-4o, gpt-4.1
 _ASKS_TO_REASON = frozenset({"reasoning_effort", "reasoning"})
-_SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | {"n", "best_of"}
+MOST_MODELS = 1_000
+"""Of so many models it is remembered whether they reason."""
+
+_LIMITS = ("n", "best_of")
+_SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
+_SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | _SAYS_HOW_MANY
+_CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
+_TOOLS = (b'"web_search', b'"file_search', b'"code_interpreter', b'"computer', b'"mcp"', b'"image_generation')
+# A key with its quotation marks cannot stand in a text, whose own marks are escaped.
+_PARTS = re.compile(
+    rb'"(url|image_url|file_data|data)"[ \t\n\r]*:[ \t\n\r]*"data:[^"]{0,120}?;base64,'
+    rb'|"(file_data|data)"[ \t\n\r]*:[ \t\n\r]*"'
+    rb'|"(image_url|input_image|file_id|file_url)"'
+)
+_ESCAPED = re.compile(rb"\\u00(?:5[fF]|[67][0-9a-fA-F])")
+_NUMBERS = re.compile(rb"\[[ \t\n\r]*[\[0-9]")
+_TAKE_NUMBERS = {"completions": "prompt", "embeddings": "input"}
+_Key = tuple[str, str, str]
 
 
 class Estimator:
-    """Estimates by model, and learns from what was counted."""
+    """Estimates by caller, model and operation, and learns from what was counted."""
 
     def __init__(self) -> None:
-        self._ratios: dict[str, float] = {}
+        self._ratios: OrderedDict[_Key, float] = OrderedDict()
         self._reasons: dict[str, bool] = {}  # whether a model was seen to reason
 
-    def prompt(self, call: Call, model: Model) -> int:
+    def prompt(self, call: Call, model: Model, caller: str = "") -> int:
         """Return the tokens that the prompt may have."""
-        ratio = self._ratios.get(model.name, 1 / BYTES_PER_TOKEN)
-        return min(int(call.size * ratio) + 1, MOST_TOKENS)
+        ratio = self._ratios.get((caller, model.name, call.operation.name), USUAL_RATIO)
+        text, hidden = _prompt(call)
+        if model.system is not None:
+            text += len(model.system.encode())
+        return min(int(text * ratio) + 1 + hidden, MOST_TOKENS)
 
-    def amounts(self, call: Call, model: Model) -> Amounts:
+    def amounts(self, call: Call, model: Model, caller: str = "") -> Amounts:
         """Return what a request may use at most, as far as can be told: its prompt and all the output it may have."""
-        given, made = self.prompt(call, model), output_of(call, model)
-        cost = None if model.prices is None else cost_of(Usage(input=given, output=made), model.prices)
-        return Amounts(given + made, cost or 0)
+        return _amounts(call, model, self.prompt(call, model, caller))
+
+    def least(self, call: Call, model: Model) -> Amounts:
+        """Return what a request is sure to ask for: without what was learnt, nor what it may bring along."""
+        return _amounts(call, model, min(_prompt(call)[0] // BYTES_PER_TOKEN + 1, MOST_TOKENS))
 
     def may_reason(self, call: Call, model: Model, served: str | None) -> bool:
         """Whether an answer may hold reasoning that its client does not see; ``served`` is what Azure calls its model.
@@ -61,55 +121,215 @@ class Estimator:
             return True
         return self._reasons.get(model.name, served is None or _NEVER_REASONS.match(served) is None)
 
-    def learn(self, call: Call, model: Model, usage: Usage) -> None:
-        """Take note of what was counted for a request. Only what the configuration names is learnt of, not what
-        clients make up."""
-        if usage.estimated:
+    def note_reasoning(self, call: Call, model: Model, usage: Usage) -> None:
+        """Take note of whether a model has reasoned."""
+        reasons = self._reasons
+        if call.operation.generates and usage.output and (model.name in reasons or len(reasons) < MOST_MODELS):
+            reasons[model.name] = usage.reasoning > 0 or reasons.get(model.name, False)
+
+    def learn(self, call: Call, model: Model, usage: Usage, caller: str = "") -> None:
+        """Take note of what was counted for a request of text alone."""
+        if usage.estimated or not usage.input or call.size < SMALLEST_LEARNT:
             return
-        if call.operation.generates and usage.output and (model.name in self._reasons or len(self._reasons) < 1000):
-            self._reasons[model.name] = usage.reasoning > 0 or self._reasons.get(model.name, False)
-        if not usage.input or call.size < SMALLEST_LEARNT:
+        text, hidden = _prompt(call)
+        if hidden or not text or usage.audio_input or usage.image_input:
             return
-        if model.name not in self._ratios and len(self._ratios) >= 1000:
-            return
-        before = self._ratios.get(model.name, 1 / BYTES_PER_TOKEN)
-        seen = min(usage.input / call.size, 2.0)
-        self._ratios[model.name] = before + LEARNING * (seen - before)
+        key = (caller, model.name, call.operation.name)
+        before = self._ratios.pop(key, USUAL_RATIO)
+        seen = min(max(usage.input / text, LEAST_RATIO), MOST_RATIO)
+        self._ratios[key] = before + LEARNING * (seen - before)
+        if len(self._ratios) > MOST_LEARNT:
+            self._ratios.popitem(last=False)
+
+
+def _amounts(call: Call, model: Model, given: int) -> Amounts:
+    made, prices = output_of(call, model), model.prices
+    if prices is None:
+        return Amounts(given + made)
+    units, usage = units_of(call, model), Usage(input=given, output=made)
+    if (prices.audio_input or prices.audio_output) and b"audio" in _raw(call):
+        usage = Usage(input=given, output=made, audio_input=given, audio_output=made)
+    tier = _text(call, "service_tier") if prices.tiers or prices.by_model else None
+    cost = cost_of(usage, prices, units, tier=tier) or 0
+    for served in prices.by_model:
+        cost = max(cost, cost_of(usage, prices, units, served=served, tier=tier) or 0)
+    return Amounts(given + made, cost)
+
+
+def _raw(call: Call) -> bytes:
+    return call.body.sent if isinstance(call.body, Fields) else b""
+
+
+def _prompt(call: Call) -> tuple[int, int]:
+    """Return the bytes of a request's text, and the tokens of what is no text or comes from elsewhere."""
+    body, name = call.body, call.operation.name
+    if isinstance(body, Form):
+        return _form_prompt(call, body)
+    raw, size, hidden = body.sent, call.size, 0
+    if name in _TAKE_NUMBERS and body.begins_with(_TAKE_NUMBERS[name], _NUMBERS):
+        return 0, raw.count(b",") + 1  # tokens by their numbers
+    if not call.operation.generates or name == "completions":
+        return size, 0
+    if body.has_any(_CONTINUES):
+        hidden += HIDDEN_TOKENS
+    if "tools" in body and any(tool in raw for tool in _TOOLS):
+        hidden += HIDDEN_TOKENS
+    if b'"image' in raw or b'"input_' in raw or b'"file' in raw:
+        binary, tokens = _media(raw)
+        size, hidden = size - binary, hidden + tokens
+    if b"\\u00" in raw and _ESCAPED.search(raw) is not None:  # no client writes letters so, but to hide what they say
+        hidden += HIDDEN_TOKENS
+    return size, hidden
+
+
+def _media(raw: bytes) -> tuple[int, int]:
+    """Return the bytes of media within a body, and the tokens that all media may have.
+
+    An image names two of its keys: ``image_url`` twice, or ``input_image`` and ``image_url`` or ``file_id``.
+    """
+    binary = tokens = 0
+    for found in _PARTS.finditer(raw):
+        key = found[1] or found[2] or found[3]
+        if key in (b"image_url", b"input_image"):
+            tokens += IMAGE_TOKENS // 2
+        elif key in (b"file_id", b"file_url"):
+            tokens += HIDDEN_TOKENS
+        if found[3] is None:
+            end = raw.find(b'"', found.end())
+            length = end - found.end()  # the body is valid JSON
+            binary += length
+            if key in (b"data", b"file_data"):
+                tokens += length // BINARY_BYTES + 1
+    return binary, tokens
+
+
+def _form_prompt(call: Call, form: Form) -> tuple[int, int]:
+    if call.operation.name == "image_edit":
+        return 0, form.files * MADE_IMAGE_TOKENS + min(call.size, 8_000)
+    return 0, min(call.size // BINARY_BYTES + 1, SOUND_TOKENS)
+
+
+def load_of(call: Call, model: Model) -> int:
+    """Return the tokens by which a request loads a deployment: what its prompt usually has, and all of its output."""
+    return call.size // BYTES_PER_TOKEN + output_of(call, model)
 
 
 def output_of(call: Call, model: Model) -> int:
-    """Return how many tokens the answer may have: the client's limit or the model's, under its cap, for each choice."""
-    body = call.body
-    if not call.operation.generates or not isinstance(body, Fields):
+    """Return how many tokens the answer may have: for each choice of each prompt the highest of the limits that may go
+    up, under the caps; the client's own, or the model's where it has none.
+
+    A chat may name its limit twice. Which of the two is left, the deployment decides, so the larger one counts.
+    """
+    body, name = call.body, call.operation.name
+    if not call.operation.generates:
+        return _made_by_media(call)
+    if not isinstance(body, Fields):
         return 0
     if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MUCH)):
         return USUAL_OUTPUT
-    names = OUTPUT_LIMITS.get(call.operation.name, ())
-    limits = [whole for name in names if (whole := _whole(body.raw(name))) is not None]
-    if not limits and model.parameters:
-        limits = [
-            int(value) for name, value in model.parameters.items() if name in ANY_OUTPUT_LIMIT and _is_whole(value)
-        ]
-    caps = [int(cap) for name, cap in model.caps.items() if name in ANY_OUTPUT_LIMIT] if model.caps else []
-    each = min([*(limits or caps or [USUAL_OUTPUT]), *caps])
-    choices = max(_whole(body.raw("n")) or 1, _whole(body.raw("best_of")) or 1)
-    return min(each * choices, MOST_TOKENS)
+    if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MANY)):
+        sent = [at_most(body.raw(each)) for each in OUTPUT_LIMITS.get(name, ())]
+        return max(sent) or USUAL_OUTPUT
+    filled = model.parameters or {}
+    limits = [limit for each in OUTPUT_LIMITS.get(name, ()) if (limit := at_most(body.raw(each)))]
+    if not limits:
+        limits = [limit for each in ANY_OUTPUT_LIMIT if (limit := at_most(_json(filled.get(each))))]
+    caps = [math.ceil(cap) for each, cap in (model.caps or {}).items() if each in ANY_OUTPUT_LIMIT]
+    limit = min([max(limits, default=min(caps, default=USUAL_OUTPUT)), *caps])
+    choices = 1
+    for each in _LIMITS:
+        asked = at_most(body.raw(each)) or at_most(_json(filled.get(each))) or 1
+        choices = max(choices, min([asked, *(math.ceil(c) for n, c in (model.caps or {}).items() if n == each)]))
+    prompts = _prompts(body.raw("prompt")) if name == "completions" else 1
+    return min(limit * min(choices, MOST_CHOICES) * prompts, MOST_TOKENS)
 
 
-def _whole(raw: bytes | None) -> int | None:
-    """Return a whole number that is not negative; anything else is Azure's to refuse."""
-    return int(raw) if raw is not None and raw.isdigit() and len(raw) < 10 else None
+def _made_by_media(call: Call) -> int:
+    name = call.operation.name
+    if name in ("image_generation", "image_edit"):
+        return min(_images(call) * MADE_IMAGE_TOKENS, MOST_TOKENS)
+    if name in ("transcription", "translation"):
+        return min(call.size // BINARY_BYTES + 1, SOUND_TOKENS)
+    return 0
 
 
-def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def at_most(raw: bytes | None) -> int:
+    """Return a number in any form in which JSON can hold it, also as a string, rounded up; 0 where it is none.
+
+    What Azure refuses costs nothing, so it need not be known whether it takes the form.
+    """
+    if raw is None:
+        return 0
+    if raw.isdigit() and len(raw) < 10:
+        return min(int(raw), MOST_TOKENS)
+    text = raw.strip(b'" \t\n\r')
+    if not text or text[:1] not in b"0123456789+.":
+        return 0
+    if len(text) > 400:
+        return MOST_TOKENS
+    try:
+        value = float(text)
+    except ValueError:
+        return 0
+    return MOST_TOKENS if value >= MOST_TOKENS else math.ceil(value)
 
 
-def cost_of(usage: Usage, prices: Prices | None) -> int | None:
-    """Return what tokens cost in micro-units, rounded up; None for a model without prices."""
-    if prices is None:
+def _json(value: object) -> bytes | None:
+    return str(value).encode() if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+
+
+def _prompts(raw: bytes | None) -> int:
+    """Return how many prompts there are at most: texts, or lists of tokens, in a list."""
+    if raw is None or not raw.startswith(b"["):
+        return 1
+    inner = raw[1:64].lstrip()[:1]
+    if inner == b"[":
+        return min(max(raw.count(b"[") - 1, 1), MOST_CHOICES)
+    if inner != b'"':
+        return 1  # the tokens of one prompt
+    if raw.count(b",") < MOST_CHOICES:
+        try:
+            return max(len(msgspec.json.decode(raw, type=list[msgspec.Raw])), 1)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return 1  # Azure's to refuse
+    return min(raw.count(b'"') // 2, MOST_CHOICES)
+
+
+def units_of(call: Call, model: Model, usage: Usage | None = None) -> Units:
+    """Return what a request has to pay for by the piece, where its model has such a price.
+
+    Sound is as long as ``usage`` says, else as long as so many bytes can be.
+    """
+    prices, name = model.prices, call.operation.name
+    if prices is None or call.operation.generates:
+        return NO_UNITS
+    if name in ("image_generation", "image_edit") and (prices.image is not None or prices.images):
+        return Units(images=_images(call), size=_text(call, "size") or AUTO, quality=_text(call, "quality") or AUTO)
+    if name == "speech" and prices.characters is not None:
+        return Units(characters=len(_text(call, "input") or ""))
+    if name in ("transcription", "translation") and prices.minute is not None:
+        heard = usage.heard_ms if usage is not None else 0
+        return Units(heard_ms=heard or call.size * 1000 // SOUND_BYTES)
+    return NO_UNITS
+
+
+def _images(call: Call) -> int:
+    raw = call.body.raw("n") if isinstance(call.body, Fields) else (_text(call, "n") or "").encode()
+    return min(at_most(raw) or 1, MOST_CHOICES)
+
+
+def _text(call: Call, name: str) -> str | None:
+    """Return a field that is a text; None where it is missing or anything else, which is Azure's to refuse."""
+    body = call.body
+    if isinstance(body, Form):
+        try:
+            return body.text(name)
+        except CallerError:
+            return None
+    raw = body.raw(name)
+    if raw is None or not raw.startswith(b'"'):
         return None
-    cached = min(usage.cached, usage.input)
-    fresh = (usage.input - cached) * prices.input
-    kept = cached * (prices.input if prices.cached is None else prices.cached)
-    return -int(-(fresh + kept + usage.output * prices.output) // 1)
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, ValueError):
+        return None

@@ -7,17 +7,15 @@ requests together. Every deployment that was asked is on the record with what it
 
 from collections.abc import Coroutine, Mapping
 
-from chukei import affinity, usage
+from chukei import affinity
 from chukei import call as calls
 from chukei.affinity import Continued, Homes
 from chukei.attempt import CANCELLED, Asking, Begun
 from chukei.budget import Budget
-from chukei.capabilities import ANY_OUTPUT_LIMIT
 from chukei.config import Settings
 from chukei.connect import Waits
 from chukei.errors import RelayError, Unavailable, UpstreamError
-from chukei.estimate import USUAL_OUTPUT
-from chukei.fields import Fields
+from chukei.estimate import load_of
 from chukei.hedge import first_to_speak
 from chukei.model import CallerKind, Model
 from chukei.pool import Fault, Lease, Member, Pool, Source, judge
@@ -35,8 +33,6 @@ HEDGE_RESERVE = 10
 
 _TOLD_APART = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
 """Callers that have a name of their own. Behind any other name there may be many."""
-
-_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class Failover:
@@ -89,7 +85,7 @@ class _Search:
         self._record = record
         self._model = model
         self._several = len(model.deployments) > 1
-        self._cost = _cost(call)
+        self._cost = load_of(call, model)
         who = record.who
         self._source = Source(who.name if who is not None and who.kind in _TOLD_APART else None, call.raw)
         self._key: int | None = None
@@ -137,7 +133,7 @@ class _Search:
         record = self._record
         if record.tries:
             shown = self._won.attempt if self._won is not None else record.tries[-1]
-            record.deployment, record.usage = shown.deployment, shown.usage
+            record.answering, record.deployment, record.usage = shown, shown.deployment, shown.usage
             record.upstream_request_id, record.region = shown.upstream_request_id, shown.region
             record.spilled = shown.spilled
 
@@ -316,15 +312,3 @@ class _Search:
         owner = affinity.owner_of(self._record.who)
         for known in (*(each.id for each in self._continued), *([made] if made else [])):
             self._failover.homes.remember(known, begun.lease.deployment.identity, owner)
-
-
-def _cost(call: calls.Call) -> int:
-    """Return the tokens that a request may take: its prompt's, and what its answer may have."""
-    output = USUAL_OUTPUT
-    if isinstance(call.body, Fields) and call.body.has_any(ANY_OUTPUT_LIMIT):
-        for name in _LIMITS:
-            raw = call.body.raw(name)
-            if raw is not None and raw.isdigit() and len(raw) < 10:
-                output = int(raw)
-                break
-    return call.size // usage.BYTES_PER_TOKEN + output

@@ -98,6 +98,11 @@ class Fields:
         return not names.isdisjoint(self._values)
 
     @property
+    def sent(self) -> bytes:
+        """The object as it came."""
+        return self._raw
+
+    @property
     def names(self) -> Collection[str]:
         """The names of the client's fields."""
         return self._places

@@ -211,15 +211,13 @@ class Gateway:
         record.model = model.name
         policy.check_model(model.name)
         model = policy.applied_to(model)
-        admitted = await services.admission.admit(call, model, policy)
+        admitted = await services.admission.admit(call, model, policy, record.caller or "")
         headers = [*self._headers(record, incoming), *admitted.headers]
         exchange.own_limits = bool(admitted.headers)
         try:
             await self._answer(exchange, call, model, policy, reply, headers)
         finally:
-            if record.usage is not None and record.usage.estimated:
-                record.usage = admitted.estimated(record.usage, record.served_model)
-            record.cost = admitted.settle(record.usage)
+            admitted.settle(record)
 
     async def _answer(
         self, exchange: Exchange, call: calls.Call, model: Model, policy: Policy, reply: Reply, headers: Headers

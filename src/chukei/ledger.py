@@ -15,8 +15,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     ``id`` is the relay's own and unique, since clients may choose ``request_id``. Tokens as in ``usage.Usage``:
     ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where Azure had not counted them.
-    ``wasted`` are input tokens that other deployments may have charged for the same request. ``cost`` is in micro-units
-    of the currency of the prices; None where the model has no price. Durations are in milliseconds.
+    ``wasted`` are tokens that other deployments may have charged for the same request, of which ``cost`` includes the
+    price. It is in micro-units of the currency of the prices; None where the model has no price for what was used.
+    Durations are in milliseconds. ``served_model`` and ``service_tier`` are what Azure says of its answer. ``images``,
+    ``characters`` and ``heard_ms`` are what was paid for by the piece.
     """
 
     id: str
@@ -47,6 +49,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     hedges: int
     upstream_request_id: str | None
     region: str | None
+    served_model: str | None = None
+    service_tier: str | None = None
+    cache_written: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    images: int = 0
+    characters: int = 0
+    heard_ms: int = 0
     requests: int = 1
 
 
@@ -57,6 +67,8 @@ class By(StrEnum):
     GROUP = "group"
     MODEL = "model"
     DEPLOYMENT = "deployment"
+    SERVED_MODEL = "served-model"
+    SERVICE_TIER = "service-tier"
     DAY = "day"  # of UTC
     END_REASON = "end-reason"
 

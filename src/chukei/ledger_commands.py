@@ -102,7 +102,7 @@ def revoke(id: str, path: str | None) -> None:
     "--by",
     default="caller",
     show_default=True,
-    help="caller, group, model, deployment, day, end-reason; several with commas.",
+    help="caller, group, model, deployment, served-model, service-tier, day, end-reason; several with commas.",
 )
 @click.option("--since", default="30d", show_default=True, help="24h, 7d, 2026-11-01, 2026-11-01T12:00.")
 @click.option("--until", help="As --since.")

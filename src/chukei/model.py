@@ -42,8 +42,8 @@ class Operation:
     ``path`` is what follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations whose answers
     are generated text, so that parameters, caps and the system message apply. ``large_events`` marks those which put
     whole images or sounds into one event, ``counted`` those whose whole answers always report tokens. ``media`` are the
-    types, or their beginnings, that an answer which is no stream may have. ``max_body_bytes`` is the largest request body
-    that is read.
+    types, or their beginnings, that an answer which is no stream may have. ``max_body_bytes`` is the largest body of a
+    request that is read.
     """
 
     name: str

@@ -73,6 +73,11 @@ class Form:
         self._boundary = _new_boundary(raw)
         self.content_type = b"multipart/form-data; boundary=" + self._boundary
 
+    @property
+    def files(self) -> int:
+        """How many files there are."""
+        return sum(part.filename is not None for part in self._parts)
+
     def text(self, name: str) -> str | None:
         """Return a field's text, or None where it is missing."""
         part = next((part for part in self._parts if part.name == name), None)

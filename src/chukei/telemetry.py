@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from chukei.cost import NO_UNITS, Units
 from chukei.model import Caller, End
 from chukei.usage import Usage
 
@@ -29,8 +30,9 @@ class RequestRecord:
     """One request, filled in along its path. Durations are seconds since the request's head had arrived.
 
     ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
-    holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them. Where ``count`` is
-    above 1 the record stands for so many alike, and it is the last of them; ``ended`` is when that was, in UTC.
+    holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them, ``answering`` the
+    try whose answer this is, or the last one. Where ``count`` is above 1 the record stands for so many alike, and it is the
+    last of them; ``ended`` is when that was, in UTC.
     """
 
     request_id: str
@@ -48,6 +50,7 @@ class RequestRecord:
     usage: Usage | None = None
     served_model: str | None = None
     service_tier: str | None = None
+    units: Units = NO_UNITS
     cost: int | None = None  # in micro-units
     first_token: float | None = None
     duration: float = 0.0
@@ -57,6 +60,7 @@ class RequestRecord:
     region: str | None = None
     spilled: bool = False
     tries: list[Try] = field(default_factory=list)
+    answering: Try | None = None
     count: int = 1
     ended: datetime | None = None
 
@@ -64,3 +68,8 @@ class RequestRecord:
     def caller(self) -> str | None:
         """The caller's name, once it is known."""
         return self.who.name if self.who is not None else None
+
+    @property
+    def lost(self) -> list[Try]:
+        """The other tries."""
+        return [attempt for attempt in self.tries if attempt is not self.answering] if len(self.tries) > 1 else []

@@ -41,6 +41,14 @@ _PLAIN = Entry(
     hedges=0,
     upstream_request_id="a1b2",
     region="swedencentral",
+    served_model="gpt-4o-2024-11-20",
+    service_tier="default",
+    cache_written=7,
+    audio_input=3,
+    audio_output=2,
+    images=1,
+    characters=11,
+    heard_ms=2500,
     requests=1,
 )
 
@@ -86,6 +94,10 @@ def _name(each: Entry, by: By) -> str:
             return each.model or ""
         case By.DEPLOYMENT:
             return each.deployment or ""
+        case By.SERVED_MODEL:
+            return each.served_model or ""
+        case By.SERVICE_TIER:
+            return each.service_tier or ""
         case By.DAY:
             return each.time.astimezone(UTC).date().isoformat()
         case By.END_REASON:

@@ -31,6 +31,7 @@ port = 8000
 cors_origins = ["https://app.example"]
 allowed_hosts = ["Relay.Example"]
 max_body_bytes = 2048
+max_bodies_bytes = 1_048_576
 max_header_bytes = 8192
 header_seconds = 1
 body_seconds = 2.5
@@ -139,7 +140,7 @@ def test_every_key(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x")
     settings = load(written(tmp_path, FULL.replace('"CA"', f'"{tmp_path / "ca.pem"}"')), KEYS)
     assert settings.server == ServerSettings(
-        "0.0.0.0", 8000, ("https://app.example",), ("relay.example",), 2048, 8192, 1.0, 2.5, 3.0, 0.0
+        "0.0.0.0", 8000, ("https://app.example",), ("relay.example",), 2048, 1_048_576, 8192, 1.0, 2.5, 3.0, 0.0
     )
     assert settings.stream == StreamSettings(4.0, 5.0, 5.5, 6.0, 7.0, 8192)
     assert settings.upstream == UpstreamSettings(8.0, 9.0, 10.0, str(tmp_path / "ca.pem"), True, {})

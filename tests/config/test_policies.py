@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from chukei.config import CallerSettings, ConfigError, LedgerSettings, PolicySettings, Settings, load
-from chukei.limits import NOTHING, Limits, Prices, Rules
+from chukei.limits import NOTHING, Limits, Long, Prices, Rules, per_million
 
 PASSWORD = "pw-very-secret-0123"
 DIGEST = hashlib.sha256(b"a key of team-b").hexdigest()
@@ -259,19 +260,103 @@ def test_a_variables_mistake_is_the_variables(tmp_path: Path) -> None:
     ("text", "prices"),
     [
         ("", None),
-        ("input = 2.5\noutput = 10\ncached = 1.25", Prices(2.5, 1.25, 10.0)),
-        ("input = 2.5\noutput = 10", Prices(2.5, None, 10.0)),
-        ("input = 0.0\noutput = 0\ncached = 0", Prices(0.0, 0.0, 0.0)),
+        ("input = 2.5\noutput = 10\ncached = 1.25", Prices(per_million("2.5"), per_million("1.25"), per_million("10"))),
+        ("input = 2.5\noutput = 10", Prices(per_million("2.5"), None, per_million("10"))),
+        ("input = 0.0\noutput = 0\ncached = 0", Prices(0, 0, 0)),
     ],
 )
 def test_prices(tmp_path: Path, text: str, prices: Prices | None) -> None:
     assert read(tmp_path, f"{SERVED}[models.fast.prices]\n{text}\n").models["fast"].prices == prices
 
 
+EVERY_PRICE = """
+input = 1.1
+cached = 0.275
+cache_write = 1.375
+output = 4.4
+audio_input = 40
+audio_output = 80
+image_input = 10
+image = 0.04
+images = { "1024x1536 high" = 0.25 }
+minute = 0.006
+characters = 15
+tiers = { priority = 1.75, flex = { input = 0.5, output = 2 } }
+long = { above = 272000, input = 2.2, cached = 0.55, output = 6.6 }
+
+[models.fast.prices.by_model."gpt-5-nano-2025-08-07"]
+input = 0.05
+output = 0.4
+tiers = { priority = 2 }
+"""
+
+
+def test_a_price_list_can_be_written_down_and_every_number_is_exact(tmp_path: Path) -> None:
+    prices = read(tmp_path, f"{SERVED}[models.fast.prices]\n{EVERY_PRICE}").models["fast"].prices
+    assert prices == Prices(
+        input=1_100_000_000,
+        cached=275_000_000,
+        cache_write=1_375_000_000,
+        output=4_400_000_000,
+        audio_input=40_000_000_000,
+        audio_output=80_000_000_000,
+        image_input=10_000_000_000,
+        image=Fraction(1, 25),
+        images={"1024x1536 high": Fraction(1, 4)},
+        minute=Fraction(6, 1000),
+        characters=Fraction(15),
+        tiers={"priority": Fraction(7, 4), "flex": Prices(per_million("0.5"), None, per_million("2"))},
+        long=Long(272_000, Prices(per_million("2.2"), per_million("0.55"), per_million("6.6"))),
+        by_model={
+            "gpt-5-nano-2025-08-07": Prices(
+                per_million("0.05"), None, per_million("0.4"), tiers={"priority": Fraction(2)}
+            )
+        },
+    )
+
+
+def test_money_limits_are_exact(tmp_path: Path) -> None:
+    limits = read(tmp_path, "[callers.a.limits]\nmoney_per_month = 0.29\n" + SERVED).policies.callers["a"].rules.limits
+    assert limits.money_per_month == 290_000
+
+
+SPEAKING = """
+[deployments.tts-hd]
+endpoint = "https://contoso.openai.azure.com"
+api_key = { env = "KEY" }
+
+[models.speech]
+deployments = ["tts-hd"]
+"""
+
+
+def test_limits_that_cannot_bind_a_model_are_told(tmp_path: Path) -> None:
+    money, tokens = "[callers.a]\nlimits = { money_per_month = 5 }\n", "[groups.g]\ntotal = { tokens_per_day = 5 }\n"
+    priced = f"{SPEAKING}prices = {{ characters = 15 }}\n"
+    said = {
+        text: [notice for notice in read(tmp_path, text + SERVED).notices if "bind" in notice]
+        for text in (
+            SPEAKING,
+            SPEAKING + money,
+            priced + money,
+            priced + tokens,
+            f"{SPEAKING}prices = {{ minute = 1 }}\n{money}",
+        )
+    }
+    unpriced = [f"money_per_month does not bind model {name}, which has no prices" for name in ("chat", "fast")]
+    assert [*said.values()] == [
+        [],
+        ["money_per_month does not bind model speech, which has no prices", *unpriced],
+        unpriced,
+        ["tokens_per_day does not bind speech by model speech, for which Azure reports no tokens"],
+        ["money_per_month does not bind speech by model speech: set models.speech.prices.characters", *unpriced],
+    ]
+
+
 def test_prices_by_variables(tmp_path: Path) -> None:
     variables = {"CHUKEI_MODELS__FAST__PRICES__INPUT": "1", "CHUKEI_MODELS__FAST__PRICES__OUTPUT": "2.5"}
     models = read(tmp_path, SERVED, **variables).models
-    assert (models["fast"].prices, models["chat"].prices) == (Prices(1.0, None, 2.5), None)
+    assert (models["fast"].prices, models["chat"].prices) == (Prices(per_million("1"), None, per_million("2.5")), None)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +370,15 @@ def test_prices_by_variables(tmp_path: Path) -> None:
         ("input = 1\noutput = 1\ncached = nan", "cached: must be between"),
         ('input = "2 USD"\noutput = 1', "input: must be a number, not a string"),
         ("input = 1\noutput = 1\ncache = 1", "cache: is not a known key; did you mean cached?"),
+        ("input = 1\noutput = 0.0000000001", "output: must have at most 9 decimals"),
+        ("cache_write = 1", "input: is missing; give both prices"),
+        ("input = 1\noutput = 1\nlong = { input = 2, output = 3 }", "long.above: is missing; give the number"),
+        ("input = 1\noutput = 1\nlong = { above = 9 }", "long.input: is missing; give both prices"),
+        ("input = 1\noutput = 1\ntiers = { flex = -1 }", "tiers.flex: must be between"),
+        ("input = 1\noutput = 1\ntiers = { flex = { input = 1 } }", "tiers.flex.output: is missing"),
+        ('images = { "1024x1024" = "much" }', "images.1024x1024: must be a number"),
+        ("input = 1\noutput = 1\nby_model = { a = 5 }", "by_model.a: must be a table"),
+        ("input = 1\noutput = 1\nby_model = { a = { input = 5 } }", "by_model.a.output: is missing"),
     ],
 )
 def test_each_mistake_of_prices_is_named(tmp_path: Path, text: str, start: str) -> None:

@@ -149,7 +149,7 @@ async def test_a_compressed_upload(host: Host, upstream: Upstream, tmp_path: Pat
         "--data-binary", f"@{packed}",
     )  # fmt: skip
     assert output.endswith(b" 200")
-    assert b"content-encoding" not in upstream.only.headers
+    assert "content-encoding" not in upstream.only.headers
     assert b'"messages"' in upstream.only.body
 
 

@@ -138,7 +138,7 @@ async def test_a_second_is_asked_and_wins(pair: Pair, silence: Script) -> None:
     assert (lost.deployment, lost.code, lost.hedge) == ("a", "hedge_lost", False)
     assert lost.usage is not None
     assert lost.usage.estimated
-    assert lost.usage.input == len(STREAM) // 4
+    assert lost.usage.input == len(STREAM) // 4 + 1
     assert lost.seconds >= usual
     assert (won.deployment, won.code, won.hedge) == ("b", None, True)
     assert (record.deployment, record.end, record.status) == ("b", End.COMPLETED, 200)
@@ -156,7 +156,7 @@ async def test_the_loser_s_cost_is_in_the_log(pair: Pair, caplog: pytest.LogCapt
 
     (line,) = [found for line in caplog.records if (found := getattr(line, "fields", None)) is not None]
     lost, won = line["tries"]
-    assert (lost["deployment"], lost["code"], lost["input_tokens"]) == ("a", "hedge_lost", len(STREAM) // 4)
+    assert (lost["deployment"], lost["code"], lost["input_tokens"]) == ("a", "hedge_lost", len(STREAM) // 4 + 1)
     assert "hedge" not in lost
     assert (won["deployment"], won["code"], won["hedge"]) == ("b", "answered", True)
     assert line["deployment"] == "b"

@@ -38,6 +38,14 @@ COLUMNS = (
     "hedges",
     "upstream_request_id",
     "region",
+    "served_model",
+    "service_tier",
+    "cache_written_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "images",
+    "characters",
+    "heard_ms",
     "requests",
 )
 KEY_COLUMNS = ("id", "caller", "caller_group", "digest", "pepper", "created", "expires", "revoked", "note")
@@ -69,6 +77,7 @@ def _is_plain(entry: Entry) -> bool:
     texts = (
         f"{entry.id}{entry.request_id}{entry.caller}{entry.kind}{entry.group}{entry.key_id}{entry.operation}{entry.model}"
         f"{entry.deployment}{entry.end}{entry.code}{entry.finish_reason}{entry.upstream_request_id}{entry.region}"
+        f"{entry.served_model}{entry.service_tier}"
     )
     counts = (
         entry.status or 0,
@@ -80,6 +89,12 @@ def _is_plain(entry: Entry) -> bool:
         entry.cost or 0,
         entry.retries,
         entry.hedges,
+        entry.cache_written,
+        entry.audio_input,
+        entry.audio_output,
+        entry.images,
+        entry.characters,
+        entry.heard_ms,
         entry.requests,
     )
     return (
@@ -152,6 +167,8 @@ _NAMES = {
     By.GROUP: "coalesce(caller_group, '')",
     By.MODEL: "coalesce(model, '')",
     By.DEPLOYMENT: "coalesce(deployment, '')",
+    By.SERVED_MODEL: "coalesce(served_model, '')",
+    By.SERVICE_TIER: "coalesce(service_tier, '')",
     By.END_REASON: "end_reason",
 }
 

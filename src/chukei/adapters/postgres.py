@@ -217,6 +217,12 @@ _TYPES = {
     "duration_ms": "double precision",
     "retries": "bigint",
     "hedges": "bigint",
+    "cache_written_tokens": "bigint",
+    "audio_input_tokens": "bigint",
+    "audio_output_tokens": "bigint",
+    "images": "bigint",
+    "characters": "bigint",
+    "heard_ms": "bigint",
     "requests": "bigint",
 }
 _VALUES = [f"(entry->>{place})::{_TYPES.get(name, 'text')}" for place, name in enumerate(COLUMNS)]

@@ -14,6 +14,7 @@ from typing import Any
 from chukei.config.auth import read_auth
 from chukei.config.policies import note_unpriced, read_policies
 from chukei.config.pool import read_ledger, read_pool, read_stores
+from chukei.config.prices import unbound
 from chukei.config.reader import ConfigError, Document, Problem, Reader
 from chukei.config.settings import (
     AdminSettings,
@@ -151,6 +152,8 @@ def _read(document: Document, notes: list[str]) -> Settings:
     note_unpriced(root, served.models, policies)
     admin = _admin(root.table("admin"))
     root.done()
+    rules = [*policies.groups.values(), *(caller.rules for caller in policies.callers.values())]
+    limits = [each for rule in rules for each in (rule.limits, rule.total)]
     return Settings(
         server=server,
         stream=stream,
@@ -168,7 +171,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         default_model=served.default_model,
         open=served.open,
         simulated=served.simulated,
-        notices=(*notes, *served.notices, *document.notices),
+        notices=(*notes, *served.notices, *document.notices, *unbound(served.models.values(), limits)),
     )
 
 

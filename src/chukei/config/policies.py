@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from decimal import Decimal
 
 from chukei.config.reader import Reader
 from chukei.config.settings import CallerSettings, PolicySettings
@@ -98,7 +99,7 @@ def read_limits(table: Reader) -> Limits:
         tokens_per_minute=_count(table, "tokens_per_minute"),
         tokens_per_day=_count(table, "tokens_per_day"),
         tokens_per_month=_count(table, "tokens_per_month"),
-        money_per_month=round(money * MICRO) if money >= 0 else None,
+        money_per_month=int(Decimal(repr(money)) * MICRO) if money >= 0 else None,  # what is smaller is left out
         concurrent=_count(table, "concurrent"),
     )
     for key in (item.name for item in fields(limits)):
