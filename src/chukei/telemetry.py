@@ -31,8 +31,8 @@ class RequestRecord:
 
     ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
     holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them, ``answering`` the
-    try whose answer this is, or the last one. Where ``count`` is above 1 the record stands for so many alike, and it is the
-    last of them; ``ended`` is when that was, in UTC.
+    try whose answer this is, or the last one. Where ``count`` is above 1 the record stands for so many alike, and it is
+    the last of them; ``ended`` is when that was, in UTC.
     """
 
     request_id: str
