@@ -48,6 +48,7 @@ TESTED_ELSEWHERE = {
     "pool/__init__.py": "names only",
     "pool/source.py": "pool/test_sources.py: what sources do to breakers",
     "config/__init__.py": "names only",
+    "config/parameters.py": "config/test_hardly_meant.py",
     "config/prices.py": "config/test_policies.py",
     "config/reader.py": "config/test_load.py: every kind of mistake",
     "config/settings.py": "config/test_load.py",
@@ -59,6 +60,12 @@ TESTED_BY_FOLDER = {
 }
 
 LONG_MODULES = {
+    "auth.py": "every way in which a caller is recognised",
+    "estimate.py": "what each operation may use",
+    "fields.py": "one JSON object, read and changed",
+    "gateway.py": "the path of a request, and every way out of it",
+    "hosts/asgi.py": "the application, and both of its ports",
+    "hosts/cycle.py": "one request and its answer",
     "deliver.py": "streams, and answers that are none",
     "failover.py": "one request's search",
     "pool/health.py": "everything that becomes of a request at a deployment",

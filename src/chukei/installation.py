@@ -1,14 +1,15 @@
 """How this copy of chukei came onto the machine, for advice that works there."""
 
-import json
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 
 @cache
 def is_clone() -> bool:
     """Whether the code runs from a clone of the repository, where its own lock files say what is installed."""
+    import json  # where advice is given, which most processes never do
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         told = distribution("chukei").read_text("direct_url.json")
     except PackageNotFoundError:

@@ -18,6 +18,7 @@ VARIABLES = {"RELAY_KEY": "the shared key", "PEPPER_1": PEPPER + " 1", "PEPPER_3
 FULL = f"""
 [auth]
 anonymous = false
+local = true
 api_key = {{ env = "RELAY_KEY" }}
 app_service = true
 peppers = {{ 1 = {{ env = "PEPPER_1" }}, 3 = {{ env = "PEPPER_3" }} }}

@@ -104,9 +104,7 @@ def unbound(models: Iterable[Model], limits: Iterable[Limits]) -> list[str]:
         called = " ".join([model.name, *(deployment.deployment for deployment in model.deployments)]).lower()
         kind = next((kind for kind in _BY_THE_PIECE if kind[0] in called), None)
         prices = model.prices
-        if money and prices is None:
-            said.append(f"money_per_month does not bind model {model.name}, which has no prices")
-        elif money and kind is not None and not _has(prices, kind[2]):
+        if money and prices is not None and kind is not None and not _has(prices, kind[2]):
             said.append(
                 f"money_per_month does not bind {kind[1]} by model {model.name}: "
                 f"set models.{model.name}.prices.{kind[2]}"
