@@ -185,7 +185,8 @@ def whole_in(body: bytes) -> Whole:
 
 def media_type(headers: Headers) -> bytes:
     """Return the type of an answer in small letters, without parameters; of several the first."""
-    return re.split(rb"[;,]", header(headers, b"content-type") or b"", maxsplit=1)[0].strip().lower()
+    first = (header(headers, b"content-type") or b"").partition(b";")[0]
+    return first.partition(b",")[0].strip().lower()
 
 
 def is_json(content_type: bytes) -> bool:
