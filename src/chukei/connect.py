@@ -180,7 +180,7 @@ class _Beginning:
         while not self._ended and len(body) <= HOLD_BYTES:
             body += await self._read()
             seen = unpadded(body)
-            if seen and (_EVENT.match(seen) or not any(begin.startswith(seen) for begin in _BEGINS)):
+            if seen[:1] == b"{" or (seen and _is_decided(seen)):
                 break
         return body
 
@@ -286,6 +286,11 @@ class _Beginning:
         except (UpstreamError, TimeoutError):
             pass  # the status has arrived and says more than the break
         return b"".join(parts)[:MAX_ERROR_BYTES]
+
+
+def _is_decided(seen: bytes) -> bool:
+    """Whether the beginning of a body shows that it is a stream of events, or none."""
+    return _EVENT.match(seen) is not None or not any(begin.startswith(seen) for begin in _BEGINS)
 
 
 def _is_telling(stream: Stream) -> bool:
