@@ -97,7 +97,7 @@ class TestConfiguration:
             (line,) = (line for line in lines if line.startswith(f"  - {path}: {key}: "))
             assert remedy in line
         for variable in extra:
-            assert any(line.startswith(f"  - {variable}: ") for line in lines)
+            assert any(line.startswith(f"  - {variable}: ") for line in lines), variable
         assert "0123456789abcdef" not in text
 
     @pytest.mark.parametrize("command", ["check", "serve"])
