@@ -30,7 +30,8 @@ WHOLE = [name for name in INVISIBLE if name not in ("error", "silent")]
 """These happen to answers that are no streams, too."""
 STREAMED = {"role": "reset-after-role", "filter": "truncate-after-filter", "stalled": "stall-before-first"}
 """These happen inside a stream only."""
-BROKEN_LATER = {"cut": "reset-after-6", "ended": "truncate-clean-after-finish", "told": "error-event-after-6"}
+BROKEN_LATER = {"cut": "reset-after-6", "ended": "truncate-clean-after-6", "told": "error-event-after-6"}
+UNMARKED = "truncate-clean-after-finish"
 AS_USUAL = {
     "CHUKEI_POOL__MAX_COOLDOWN_SECONDS": "300",
     "CHUKEI_POOL__BREAKER_FAILURES": "3",
@@ -57,6 +58,7 @@ def _setup(kind: str) -> Setup:
     models = [_model(kind, f"stream-{name}", fault) for name, fault in (INVISIBLE | STREAMED | BROKEN_LATER).items()]
     models += [_model(kind, f"whole-{name}", fault) for name, fault in INVISIBLE.items() if name in WHOLE]
     models += [
+        _model(kind, "unmarked", UNMARKED),
         _model(kind, "filtered", "filter-prompt"),
         _model(kind, "busy", *(f"429-after-{seconds}-times-1" for seconds in (9, 1, 5))),
         _model(kind, "broken", *["500"] * 3),
@@ -119,6 +121,13 @@ def test_a_break_after_output_is_an_error_and_nobody_else_is_asked(name: str, cl
     assert told
     assert TEXT.startswith("".join(told))
     assert _asked(upstream) == [BROKEN_LATER[name]]
+
+
+def test_an_answer_that_is_whole_but_for_its_last_mark_is_whole(client: Any, upstream: Upstream) -> None:
+    told: list[str] = []
+    _read(client.chat.completions.create(model="unmarked", messages=MESSAGES, stream=True), told)
+    assert "".join(told) == TEXT
+    assert _asked(upstream) == [UNMARKED]
 
 
 def test_the_content_filter_is_the_callers_affair(client: Any, upstream: Upstream) -> None:
