@@ -149,12 +149,12 @@ _WHITE = b" \t\r\n"  # of JSON (RFC 8259 §2)
 
 def unpadded(body: bytes) -> bytes:
     """Return a body without what may stand before JSON, or before the first event."""
-    return body.removeprefix(_BOM).lstrip(_WHITE)
+    return body if body[:1] == b"{" else body.removeprefix(_BOM).lstrip(_WHITE)
 
 
 def is_whole_object(body: bytes) -> bool:
     """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
-    return unpadded(body)[:1] == b"{" and body.rstrip(_WHITE)[-1:] == b"}"
+    return unpadded(body)[:1] == b"{" and (body[-1:] == b"}" or body.rstrip(_WHITE)[-1:] == b"}")
 
 
 class Whole(msgspec.Struct):
@@ -196,7 +196,8 @@ def whole_in(body: bytes) -> Whole:
 
 def media_type(headers: Headers) -> bytes:
     """Return the type of an answer in small letters, without parameters; of several the first."""
-    return re.split(rb"[;,]", header(headers, b"content-type") or b"", maxsplit=1)[0].strip().lower()
+    first = (header(headers, b"content-type") or b"").partition(b";")[0]
+    return first.partition(b",")[0].strip().lower()
 
 
 def is_json(content_type: bytes) -> bool:
