@@ -126,7 +126,7 @@ async def test_an_answer_with_an_error_in_it_is_an_answer(body: bytes) -> None:
 
 async def test_an_error_inside_a_200_may_stand_anywhere_and_be_a_text() -> None:
     error = await refused(FakeAnswer([b'{"status":500,"error":' + ERROR + b"}", b""], headers=JSON), wants_stream=False)
-    assert (error.status, error.error_json) == (502, ERROR)
+    assert (error.status, error.error_json) == (500, ERROR)
     error = await refused(FakeAnswer([b'{"error":"The model is overloaded"}', b""], headers=JSON))
     assert (error.status, error.error["message"]) == (502, "The model is overloaded")
 
@@ -192,7 +192,7 @@ async def test_json_without_its_type_gets_it() -> None:
 
 async def test_an_error_before_any_output_is_an_error_status() -> None:
     error = await refused(FakeAnswer([PREAMBLE, b'data: {"error":' + ERROR + b"}\n\n"]))
-    assert (error.status, error.end) == (502, End.UPSTREAM_ERROR)
+    assert (error.status, error.end) == (500, End.UPSTREAM_ERROR)
     assert error.error_json == ERROR
 
 
@@ -203,7 +203,17 @@ KINDS = [
     (b'{"code":"rate_limit_exceeded"}', 429),
     (b'{"code":"content_filter"}', 400),
     (b'{"type":"invalid_request_error"}', 400),
-    (b'{"type":"server_error","code":null}', 502),
+    (b'{"type":"server_error","code":null}', 500),
+    (b'{"type":"server_error","code":"server_error"}', 500),
+    (b'{"type":"server_error","code":"rate_limit_exceeded"}', 429),
+    (b'{"type":"insufficient_quota","code":"insufficient_quota"}', 429),
+    (b'{"code":"RateLimitReached"}', 429),
+    (b'{"code":"Too-Many Requests"}', 429),
+    (b'{"type":"service_unavailable_error","code":"server_is_overloaded"}', 503),
+    (b'{"code":"ServiceUnavailable"}', 503),
+    (b'{"type":"server_error","code":"image_content_policy_violation"}', 400),
+    (b'{"type":"invalid_request_error","code":"context_length_exceeded"}', 400),
+    (b'{"code":"ContextLengthExceeded"}', 400),
     (b'{"code":400,"message":"context length exceeded from messages"}', 400),
     (b'{"code":"503","message":"overloaded"}', 503),
     (b'{"status":422,"code":"x"}', 422),
@@ -236,7 +246,7 @@ async def test_an_error_after_output_in_one_read_stays_in_the_stream() -> None:
 
 async def test_a_json_error_inside_a_200_is_an_error() -> None:
     error = await refused(FakeAnswer([b'{"error":' + ERROR + b"}", b""], headers=JSON), wants_stream=False)
-    assert error.status == 502
+    assert error.status == 500
     assert error.error_json == ERROR
 
 
@@ -293,7 +303,7 @@ async def test_what_was_made_instead_of_a_stream_is_counted_as_reported() -> Non
     assert (await refused(FakeAnswer([b"{}", b""], headers=JSON))).usage is None
 
 
-@pytest.mark.parametrize(("said", "status"), [(b'{"code":"429","message":"slow down"}', 429), (ERROR, 502)])
+@pytest.mark.parametrize(("said", "status"), [(b'{"code":"429","message":"slow down"}', 429), (ERROR, 500)])
 async def test_an_error_in_a_200_to_a_call_for_a_stream_is_that_error(said: bytes, status: int) -> None:
     error = await refused(FakeAnswer([b'{"error":' + said + b"}", b""], headers=JSON))
     assert (error.status, error.end) == (status, End.UPSTREAM_ERROR)
@@ -555,5 +565,5 @@ async def test_an_error_as_the_first_event_of_a_response_is_an_error_status() ->
     created = b'event: response.created\ndata: {"type":"response.created","response":{}}\n\n'
     event = b'event: error\ndata: {"type":"error","sequence_number":1,"error":' + ERROR + b"}\n\n"
     error = await refused(FakeAnswer([created, event]), operation=RESPONSES)
-    assert error.status == 502
+    assert error.status == 500
     assert error.error_json == ERROR

@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import trustme
 from tests.live.relays import InProcessRelay, settings_for
 
 from chukei.config import load
-from chukei.doctor import Finding, examine, watch
+from chukei.doctor import Finding, examine, standing, unreached, watch
 from chukei.simulator import Simulator, SimulatorSettings
 
 pytestmark = pytest.mark.anyio
@@ -72,10 +75,82 @@ async def test_a_buffer_on_the_way_is_seen() -> None:
     assert "Something on the way collects" in str(pace)
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://", "/relative"])
+NO_ADDRESSES = [
+    "ftp://x",
+    "http://",
+    "/relative",
+    "http://a b",
+    "http://[::1",
+    "http://a:99999",
+    "http://a..b",
+    "http://a/b c",
+]
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
 async def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="is not an http"):
         watch(url, None)
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk-secret\r\nx: y", "sk-secret…"])
+async def test_a_key_that_no_header_can_hold_is_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="CHUKEI_API_KEY has a line end") as caught:
+        watch("http://127.0.0.1:1", key)
+    assert "sk-secret" not in str(caught.value)
+
+
+UNREACHED: list[tuple[OSError, str]] = [
+    (ConnectionRefusedError(111, "Connection refused"), "nothing listens on port 7221 of relay.example; start the"),
+    (socket.gaierror(-2, "Name or service not known"), "there is no host 'relay.example'; correct its name"),
+    (TimeoutError("timed out"), "relay.example does not answer on port 7221; look at firewalls"),
+    (ConnectionResetError(104, "Connection reset by peer"), "relay.example closed the connection on port 7221"),
+    (OSError(113, "No route to host"), "relay.example cannot be reached on port 7221: No route to host"),
+    (OSError("no words"), "relay.example cannot be reached on port 7221: no words"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), UNREACHED, ids=[type(error).__name__ for error, _ in UNREACHED])
+def test_why_a_relay_cannot_be_reached_is_told_in_words(error: OSError, said: str) -> None:
+    assert unreached("relay.example", 7221, error).startswith(said)
+
+
+async def test_what_answers_in_another_way() -> None:
+    """A port where nothing listens, a server without TLS, one that hangs up, one whose certificate nobody knows, and
+    one that speaks something else."""
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async def another(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    async def said(url: str) -> str:
+        with pytest.raises(ValueError, match=r".") as caught:
+            await asyncio.to_thread(standing, url, None)
+        return str(caught.value)
+
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert "nothing listens on port" in await said(f"http://127.0.0.1:{bound.getsockname()[1]}")
+    async with serving(plain) as url:
+        assert "does not speak TLS on port" in await said(url.replace("http://", "https://"))
+    async with serving(silent) as url:
+        assert "closed the connection on port" in await said(url)
+    async with serving(another) as url:
+        assert "does not speak HTTP as a relay does" in await said(url)
+    unknown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(unknown)
+    async with serving(silent, unknown) as url:
+        assert "is not trusted: " in await said(url.replace("http://", "https://"))
 
 
 async def test_a_relay_that_wants_a_key() -> None:
@@ -124,7 +199,7 @@ async def collector(upstream: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def serving(answer: Answerer) -> AsyncIterator[str]:
+async def serving(answer: Answerer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve connections on a port of their own."""
 
     async def quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -133,6 +208,6 @@ async def serving(answer: Answerer) -> AsyncIterator[str]:
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
-    server = await asyncio.start_server(quietly, "127.0.0.1", 0)
+    server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

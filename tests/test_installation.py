@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import pytest
+
 from chukei.installation import command_for, is_clone
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_in_a_clone_advice_names_a_lock_that_is_there() -> None:
+@pytest.mark.parametrize("extra", ["identity", "entra", "redis", "postgres"])
+def test_in_a_clone_advice_names_a_lock_that_is_there(extra: str) -> None:
     assert is_clone()
-    command = command_for("identity")
-    assert command.endswith(" -r requirements/identity.txt")
+    command = command_for(extra)
+    assert command.endswith(f" -r requirements/{extra}.txt")
     assert (ROOT / command.rpartition(" ")[2]).is_file()

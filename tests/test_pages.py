@@ -57,9 +57,10 @@ async def get(
     who: Caller | None = LOCAL,
     own_usage: OwnUsage | None = None,
     method: str = "GET",
+    since: int = 0,
 ) -> tuple[FakeReply, RequestRecord]:
     reply, record = FakeReply(), RequestRecord("r", method, path, who=who)
-    pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001, own_usage=own_usage)
+    pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001, own_usage=own_usage, since=since)
     await pages.answer(find(method, path, ""), reply, COMMON, Visit(record, policy, draining=draining))
     assert reply.finished
     assert COMMON[0] in reply.headers
@@ -98,6 +99,14 @@ async def test_models_are_listed_the_default_first() -> None:
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == ["chat", "fast"]
     assert listed["data"][0] == {"id": "chat", "object": "model", "created": 0, "owned_by": "chukei"}
+
+
+async def test_models_began_when_the_relay_did() -> None:
+    """Clients sort by it, and some refuse 0."""
+    for path in ("/v1/models", "/v1/models/chat", "/openai/models"):
+        reply, _ = await get(path, since=1_764_000_000)
+        found = json.loads(reply.body)
+        assert {model["created"] for model in found.get("data", [found])} == {1_764_000_000}
 
 
 async def test_one_model_and_none() -> None:

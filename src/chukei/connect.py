@@ -6,12 +6,12 @@ What a failure means, and which status the client gets for it, is in ``verdicts`
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chukei.call import UpstreamRequest
 from chukei.errors import UpstreamError, event_too_large
 from chukei.explanation import Blotter
-from chukei.model import Dialect, Headers, Operation
+from chukei.model import Dialect, Headers, Operation, header
 from chukei.ports import Answer, Upstream
 from chukei.refusals import (
     OPERATORS,
@@ -46,6 +46,7 @@ LARGE_EVENT_BYTES = 16 * 1024 * 1024
 """The cap for events that hold whole images or sounds, where the configured one is lower."""
 
 _EVENTS = b"text/event-stream"
+_ERROR = b'"error"'  # without which an answer is none
 _EVENT = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")  # how a stream of events begins (WHATWG HTML §9.2)
 _BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # what may go on to be one, in a read that was cut
 _MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
@@ -71,7 +72,7 @@ class Waits:
 
     def after(self, seconds: float) -> "Waits":
         """Return what is left of them."""
-        return replace(self, life=max(self.life - seconds, 0.0), output=max(self.output - seconds, 0.0))
+        return Waits(max(self.life - seconds, 0.0), max(self.output - seconds, 0.0), self.told)
 
 
 @dataclass(slots=True)
@@ -114,7 +115,8 @@ async def connect(
             answer = await upstream.post(request.endpoint, request.target, request.headers, request.body, sent)
             answered(answer.headers)
             alive = True
-            limit.reschedule(begun + max(waits.life, waits.output))
+            if waits.output > waits.life:
+                limit.reschedule(begun + waits.output)
             try:
                 return await _Beginning(answer, request, operation, wants_stream=wants_stream, cap=cap).opened()
             except BaseException:
@@ -178,7 +180,7 @@ class _Beginning:
         while not self._ended and len(body) <= HOLD_BYTES:
             body += await self._read()
             seen = unpadded(body)
-            if seen and (_EVENT.match(seen) or not any(begin.startswith(seen) for begin in _BEGINS)):
+            if seen[:1] == b"{" or (seen and _is_decided(seen)):
                 break
         return body
 
@@ -227,13 +229,17 @@ class _Beginning:
 
     async def _opened_json(self, body: bytes, content_type: bytes) -> Opened:
         """Hold a JSON answer while it may be an error, or break."""
-        body = await self._held(body)
-        said = whole_in(body)
-        if (error := said.failure) is not None:
+        if not self._ended and header(self._answer.headers, b"content-length") == b"%d" % len(body):
+            self._ended = True
+        if not self._ended:
+            body = await self._held(body)
+        streams = self._wants_stream and self._operation.generates
+        said = whole_in(body) if streams or _ERROR in body else None
+        if said is not None and (error := said.failure) is not None:
             raise error_of_event(error, self._blotter)
         if self._ended and not is_whole_object(body):
             raise failure("unexpected_answer", "The upstream's answer is no JSON, or was cut off.")
-        if self._wants_stream and self._operation.generates:
+        if streams and said is not None:
             message = "The upstream answered as a whole; this model or operation does not stream. Leave 'stream' out."
             raise failure("not_a_stream", message, usage=said.counted)
         if b"application/json" not in self._operation.media:
@@ -280,6 +286,11 @@ class _Beginning:
         except (UpstreamError, TimeoutError):
             pass  # the status has arrived and says more than the break
         return b"".join(parts)[:MAX_ERROR_BYTES]
+
+
+def _is_decided(seen: bytes) -> bool:
+    """Whether the beginning of a body shows that it is a stream of events, or none."""
+    return _EVENT.match(seen) is not None or not any(begin.startswith(seen) for begin in _BEGINS)
 
 
 def _is_telling(stream: Stream) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -202,28 +202,39 @@ def watch(url: str, key: str | None, clock: Clock = time.monotonic) -> Pace:
 @contextmanager
 def _asked(url: str, path: str, key: str | None) -> Iterator[http.client.HTTPResponse]:
     """Ask the relay at ``url``; whatever HTTP breaks while it is read becomes a ValueError."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}.get(parts.scheme)
-    if kind is None or not parts.hostname:
-        raise ValueError(f"{url} is not an http:// or https:// address")
-    connection = kind(parts.hostname, parts.port, timeout=30)
+    connection, prefix = _connection(url)
+    if key and not (key.isascii() and key.isprintable()):
+        raise ValueError("CHUKEI_API_KEY has a line end or another character that no access key has")
     headers = {"accept": "*/*"} | ({"authorization": f"Bearer {key}"} if key else {})
     try:
-        connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
+        connection.request("GET", prefix + path, headers=headers)
         answer = connection.getresponse()
         if answer.status != 200:
             advice = "; set CHUKEI_API_KEY to the relay's access key" if answer.status == 401 else ""
             raise ValueError(f"{url} answered with status {answer.status}{advice}")
         yield answer
+    except OSError as error:  # one of http.client is both
+        raise ValueError(unreached(connection.host, connection.port, error)) from None
     except http.client.HTTPException as error:
         raise ValueError(f"{url} does not speak HTTP as a relay does: {type(error).__name__}") from None
-    except OSError as error:
-        raise ValueError(_unreached(parts.hostname, connection.port, error)) from None
     finally:
         connection.close()
 
 
-def _unreached(host: str, port: int, error: OSError) -> str:
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    """Return a connection to an address, not opened yet, and what stands before the relay's paths."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[parts.scheme]
+        name = (parts.hostname or "").encode("idna").decode()
+        if not name or not f"{name}{parts.path}".isprintable() or " " in f"{name}{parts.path}":
+            raise ValueError
+        return kind(name, parts.port, timeout=30), quote(parts.path.rstrip("/"), safe="/%")
+    except (KeyError, ValueError):
+        raise ValueError(f"{url!r} is not an http:// or https:// address") from None
+
+
+def unreached(host: str, port: int, error: OSError) -> str:
     """Return why a relay could not be reached, and what helps."""
     match error:
         case ConnectionRefusedError():

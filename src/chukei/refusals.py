@@ -115,19 +115,30 @@ def error_of_event(error: bytes, blotter: Blotter | None = None) -> UpstreamErro
 
 
 def _status_of(said: Said) -> int:
-    """Return the status that an error inside a 200 stands for."""
-    code, kind = said.name, said.type if isinstance(said.type, str) else ""
-    if code == "429" or "rate_limit" in code + kind or kind == "too_many_requests":
-        return 429
-    for number in (code, str(said.status)):
+    """Return the status that an error inside a 200 stands for: by its number, else by its names."""
+    for number in (said.name, str(said.status)):
         if number.isascii() and number.isdigit() and len(number) == 3 and 400 <= int(number) < 600:
             return int(number)
-    if code in _OF_REQUEST or kind == "invalid_request_error" or code.startswith("invalid_"):
-        return 400
-    return 502
+    names = [_PUNCTUATION.sub("", str(name).lower()[:_LONGEST_NAME]) for name in (said.code, said.type)]
+    return next((status for status, known in _STATUS_OF_NAME if any(map(known.fullmatch, names))), 502)
 
 
-_OF_REQUEST = frozenset({"content_filter", "context_length_exceeded", "content_policy_violation"})
+_PUNCTUATION = re.compile(r"[\W_]+")
+_LONGEST_NAME = 64
+# Code or type, in small letters without punctuation: `rate_limit_exceeded` of OpenAI is `RateLimitReached` on Azure.
+# What busy services say comes first, since their errors have a type that says less. OpenAI's names are those of
+# "Error codes" in its guide and of `ResponseError.code`, each with the status that it has outside a stream.
+_STATUS_OF_NAME = tuple(
+    (status, re.compile(names))
+    for status, names in (
+        (429, r".*ratelimit.*|toomanyrequests|insufficientquota|quotaexceeded|throttled"),
+        (400, r"invalid.*|contentfilter|.*contentpolicyviolation|responsibleaipolicyviolation|badrequest"),
+        (400, r"contextlengthexceeded|stringabovemaxlength|unsupported(parameter|value|imagemediatype)"),
+        (400, r"image(toolarge|toosmall|parseerror|filetoolarge|filenotfound)|emptyimagefile|failedtodownloadimage"),
+        (503, r"serviceunavailable|slowdown|.*overloaded(error)?"),
+        (500, r"(internal)?servererror"),
+    )
+)
 
 
 # Bodies and types.
@@ -138,12 +149,12 @@ _WHITE = b" \t\r\n"  # of JSON (RFC 8259 §2)
 
 def unpadded(body: bytes) -> bytes:
     """Return a body without what may stand before JSON, or before the first event."""
-    return body.removeprefix(_BOM).lstrip(_WHITE)
+    return body if body[:1] == b"{" else body.removeprefix(_BOM).lstrip(_WHITE)
 
 
 def is_whole_object(body: bytes) -> bool:
     """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
-    return unpadded(body)[:1] == b"{" and body.rstrip(_WHITE)[-1:] == b"}"
+    return unpadded(body)[:1] == b"{" and (body[-1:] == b"}" or body.rstrip(_WHITE)[-1:] == b"}")
 
 
 class Whole(msgspec.Struct):
@@ -182,7 +193,8 @@ def whole_in(body: bytes) -> Whole:
 
 def media_type(headers: Headers) -> bytes:
     """Return the type of an answer in small letters, without parameters; of several the first."""
-    return re.split(rb"[;,]", header(headers, b"content-type") or b"", maxsplit=1)[0].strip().lower()
+    first = (header(headers, b"content-type") or b"").partition(b";")[0]
+    return first.partition(b",")[0].strip().lower()
 
 
 def is_json(content_type: bytes) -> bool:

@@ -117,7 +117,7 @@ def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route
 
     ``raw_path`` is the path as sent, still percent-encoded, since a model's name may hold an encoded slash. Slashes
     that follow each other count as one, as on Azure: clients join a base URL that ends in one with a path that begins
-    with one.
+    with one. That does not hold for administrators' paths.
 
     Raises:
         CallerError: 404 for an unknown path and for what only others serve, 405 (with ``allow``) for a wrong method,
@@ -129,9 +129,9 @@ def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route
 
 
 def _find(method: str, raw_path: str, query: str, admin: bool) -> Route:
+    if admin and is_admin(raw_path):
+        return _admin(method, raw_path)
     path = _collapsed(raw_path)
-    if admin and is_admin(path):
-        return _admin(method, path)
     path = path if path == "/" else path.removesuffix("/")
     page = _page(path)
     if page is not None:
@@ -139,7 +139,7 @@ def _find(method: str, raw_path: str, query: str, admin: bool) -> Route:
         return page
     route = _operation(path, query)
     if route is None:
-        raise _missing(path)
+        raise _missing(path, raw_path)
     _allow(method, ("POST",), path)
     return route
 
@@ -148,9 +148,10 @@ _remembered = lru_cache(1024)(_find)
 
 
 def is_admin(raw_path: str) -> bool:
-    """Whether a path is one of administrators, known or not."""
-    if "//" in raw_path:
-        raw_path = _collapsed(raw_path)
+    """Whether a path is one of administrators, known or not.
+
+    It is taken as it stands: proxies that keep others out of ``/admin`` may not know it with further slashes.
+    """
     return raw_path == ADMIN or raw_path.startswith(f"{ADMIN}/")
 
 
@@ -273,8 +274,8 @@ def _is_unserved(path: str) -> bool:
     return rest.partition("/")[0] in _UNSERVED
 
 
-def _missing(path: str) -> CallerError:
-    shown = repr(path[:MAX_SHOWN])
+def _missing(path: str, raw_path: str) -> CallerError:
+    shown = repr(raw_path[:MAX_SHOWN])
     if _is_unserved(path):
         message = (
             f"This relay does not serve {shown}, a route of OpenAI's or Azure's APIs. It serves "

@@ -141,7 +141,7 @@ def pgbouncer(server: PostgresServer, mode: str) -> Iterator[int]:
         user = ["-u", "nobody"] if Path("/proc/self").stat().st_uid == 0 else []
         running = subprocess.Popen([program, *user, str(folder / "ini")], stderr=subprocess.DEVNULL)
         try:
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while time.monotonic() < end:
                 try:
                     socket.create_connection(("127.0.0.1", port), 1).close()

@@ -122,6 +122,13 @@ async def test_probes_and_page_files_are_nothing_to_count(books: Books) -> None:
     assert len(books.kept) == 100
 
 
+@pytest.mark.parametrize(("status", "kept"), [(200, 100), (201, 100), (401, SINGLY)])
+async def test_what_an_administrator_did_is_not_put_together(books: Books, status: int, kept: int) -> None:
+    for _ in range(100):
+        books.tally(RequestRecord("req", "POST", "/admin/keys", operation="admin", status=status, end=End.COMPLETED))
+    assert len(books.kept) == kept
+
+
 async def test_the_minute_ends_also_when_nothing_comes_any_more() -> None:
     books = Books()
     books.now = NOON + timedelta(seconds=59.99)

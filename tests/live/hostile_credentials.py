@@ -95,6 +95,8 @@ class World:
             "user-v1": bearer(self.user(ver="1.0", appid=CLIENT, azp=...)),
             "application": bearer(self.application()),
             "token-as-key": [("api-key", self.user())],
+            "shared-beside-a-foreign-one": [*bearer("dummy"), ("api-key", SHARED)],
+            "user-beside-a-foreign-one": [*bearer(self.user()), ("api-key", "dummy")],
         }
 
 
@@ -266,7 +268,7 @@ _CARRIERS: list[tuple[str, Carrier]] = [
 
 
 def _pairs() -> list[Hostile]:
-    """Two credentials at once, in every pair of carriers: one wrong, both right, one of another kind."""
+    """Two credentials at once, in every pair of carriers: two of this relay's, right or not, or two of nobody's."""
     found = []
     for one, first in _CARRIERS:
         for two, second in _CARRIERS:
@@ -275,9 +277,14 @@ def _pairs() -> list[Hostile]:
                 found.append(replace(twice, code="ambiguous_request"))
                 continue
             found += [
-                _both(f"{one}-{two}-wrong", first, second, lambda world: (world.key, "wrong")),
-                _both(f"{one}-{two}-other", first, second, lambda world: (world.key, SHARED)),
-                _both(f"{one}-{two}-token", first, second, lambda world: (world.user(), world.key)),
+                _both(f"{one}-{two}-other", first, second, lambda world: (FIXED, SHARED)),
+                _both(f"{one}-{two}-token", first, second, lambda world: (world.user(), SHARED)),
+                _both(f"{one}-{two}-expired", first, second, lambda world: (SHARED, world.user(exp=NOW - 9999))),
+                replace(
+                    _both(f"{one}-{two}-foreign", first, second, lambda world: ("foreign-one", "sk-other.a.b")),
+                    statuses=(401,),
+                    code="invalid_api_key",
+                ),
             ]
     return found
 

@@ -64,7 +64,8 @@ class Office:
 @pytest.fixture(scope="module")
 def office(simulator_thread: SimulatorThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     folder = tmp_path_factory.mktemp("office")
-    groups = {"everybody": {"limits": {"tokens_per_day": 1_000_000, "money_per_month": 50}}}
+    limits = {"limits": {"tokens_per_day": 1_000_000, "money_per_month": 50}}
+    groups = {"everybody": limits, "research": limits}
     file = config(folder / "chukei.toml", simulator_thread.url, {"fixed": {}}, groups)
     environment = {
         **ENVIRONMENT,
@@ -438,14 +439,17 @@ async def test_wrong_methods(office: Office) -> None:
         assert (answer.status, answer.error["code"], answer.header("allow")) == (405, "method_not_allowed", allow)
 
 
-async def test_names_that_would_be_code(office: Office) -> None:
-    """They come back as they are, as JSON, with a type that no browser takes for a page."""
-    name = "<script>alert(1)</script>\"';--"
-    made = await office.json("POST", "/admin/keys", {"caller": name, "note": "${7*7}{{7*7}}"}, status=201)
+async def test_what_would_be_code(office: Office) -> None:
+    """Names are refused. Notes come back as they are, as JSON, with a type that no browser takes for a page."""
+    code = "<script>alert(1)</script>\"';--"
+    answer = await office.ask("POST", "/admin/keys", {"caller": code})
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_value", "caller")
+    note = f"{code} ${{7*7}}{{{{7*7}}}}"
+    made = await office.json("POST", "/admin/keys", {"caller": "team-code", "note": note}, status=201)
     office.planted.append(made["key"][17:])
     answer = await office.ask("GET", "/admin/keys")
     assert (answer.header("content-type"), answer.header("x-content-type-options")) == ("application/json", "nosniff")
-    assert name in [key["caller"] for key in answer.json()["data"]]
+    assert note in [key["note"] for key in answer.json()["data"]]
 
 
 # What is left behind.

@@ -86,8 +86,9 @@ class TestConfiguration:
     def test_all_mistakes_at_once(self, tmp_path: Path, command: str) -> None:
         path = tmp_path / "chukei.toml"
         path.write_text(MISTAKES)
-        extra = {"CHUKEI_SERVER__PORT": "99999", "CHUKEI_STREAM__HEARTBEATS": "1", "CHUKEI_PORT": "80"}
-        status, text = chukei(command, "--config", str(path), environment=extra)
+        extra = {"CHUKEI_SERVER__PORT": "99999", "CHUKEI_STREAM__HEARTBEATS": "1", "CHUKEI_SERVR__PORT": "80"}
+        foreign = {"CHUKEI_PORT": "tcp://10.0.0.1:80", "CHUKEI_SERVICE_HOST": "10.0.0.1"}  # of a Kubernetes Service
+        status, text = chukei(command, "--config", str(path), environment=extra | foreign)
         assert status == 3
         lines = text.splitlines()
         assert lines[0] == f"chukei: the configuration has {len(FOUND) + 3} problems:"
@@ -96,7 +97,7 @@ class TestConfiguration:
             (line,) = (line for line in lines if line.startswith(f"  - {path}: {key}: "))
             assert remedy in line
         for variable in extra:
-            assert any(line.startswith(f"  - {variable}: ") for line in lines)
+            assert any(line.startswith(f"  - {variable}: ") for line in lines), variable
         assert "0123456789abcdef" not in text
 
     @pytest.mark.parametrize("command", ["check", "serve"])

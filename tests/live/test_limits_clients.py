@@ -95,14 +95,14 @@ async def test_openais_client_waits_for_as_long_as_it_is_told(setup: Setup) -> N
     setup.upstream.holding.add("one")
     first = asyncio.create_task(setup.complete("one"))
     await eventually(lambda: setup.upstream.requests["one"] == 1)
+    began = time.monotonic()
     second = asyncio.create_task(setup.complete("one", max_retries=5))
     await asyncio.sleep(0.5)
     assert not second.done()
     setup.upstream.holding.discard("one")
-    began = time.monotonic()
     setup.upstream.held("one")[0].release()
     assert await first == await second == "Hello"
-    assert time.monotonic() - began > 0.2  # the rest of its second
+    assert time.monotonic() - began >= 1
     assert setup.upstream.requests["one"] == 2
 
 

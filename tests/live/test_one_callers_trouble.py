@@ -63,7 +63,8 @@ async def upstream() -> AsyncIterator[FaultUpstream]:
 
 @pytest.fixture
 async def relay(tmp_path: Path, upstream: FaultUpstream) -> AsyncIterator[InProcessRelay]:
-    path = pool_file(tmp_path / "pool.toml", {"only": {"endpoint": upstream.url}}, stream={"first_token_seconds": 0.2})
+    waits = {"first_token_seconds": 0.2, "thinking_seconds": 0.2}
+    path = pool_file(tmp_path / "pool.toml", {"only": {"endpoint": upstream.url}}, stream=waits)
     callers = (f'[callers.{name}]\nkey_sha256 = "{_digest(name)}"' for name in ("ann", "bob", "eve", "kim"))
     path.write_text("\n".join([path.read_text(), *callers]))
     async with InProcessRelay(load(path, SECRETS)) as running:

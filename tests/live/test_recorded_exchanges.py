@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
+from email.message import Message
 from email.policy import HTTP
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pytest
@@ -59,6 +60,7 @@ class Rule:
     expected: Callable[[RecordedExchange], Expected]
 
 
+ANTHROPIC = "/v1/messages"
 _UNSERVED = re.compile(
     r"(GET|POST) /v1/(messages|files|batches|assistants|threads/.*|vector_stores|fine_tuning/.*|responses/.+)"
 )
@@ -89,13 +91,18 @@ def _same_error(exchange: RecordedExchange) -> Callable[[Any], bool]:
 RULES = (
     Rule(
         "http.md",
-        "answered with 404",
+        "`route_not_served` where OpenAI",
         _is_unserved,
-        lambda _: Expected(404, None, _code("unknown_route"), asks_upstream=False),
+        lambda exchange: Expected(
+            404,
+            None,
+            _code("unknown_route" if exchange.path == ANTHROPIC else "route_not_served"),
+            asks_upstream=False,
+        ),
     ),
     Rule(
         "http.md",
-        "the models that the caller may use",
+        "the models that callers may ask for",
         lambda exchange: exchange.path == "/v1/models",
         lambda _: Expected(200, None, asks_upstream=False),
     ),
@@ -115,10 +122,10 @@ RULES = (
     ),
     Rule(
         "errors.md",
-        "the upstream's words are its `message`",
+        "that text as its `message`: one line",
         lambda exchange: exchange.status >= 400 and not _has_error_object(exchange),
         lambda exchange: Expected(
-            exchange.status, None, lambda error: error["message"] == exchange.answer.decode().strip()
+            exchange.status, None, lambda error: error["message"] == " ".join(exchange.answer.decode().split())
         ),
     ),
 )
@@ -157,7 +164,7 @@ def play(exchange: RecordedExchange) -> Script:
 
 
 def served_on(path: str) -> str:
-    """Return the relay's own path for one that only another server has."""
+    """Return the relay's own path for the one that DeepSeek's and Azure's resources have at their root."""
     return "/v1/chat/completions" if path == "/chat/completions" else path
 
 
@@ -218,9 +225,22 @@ def went_up(exchange: RecordedExchange, scripted: FaultUpstream) -> None:
 
 
 def _parts(content_type: str, form: bytes) -> dict[str, Any]:
-    message = message_from_bytes(b"content-type: " + content_type.encode() + b"\r\n\r\n" + form, policy=HTTP)
-    parts = [(part.get_param("name", header="content-disposition"), part) for part in message.iter_parts()]
-    return {str(name): (part.get_filename(), part.get_payload(decode=True)) for name, part in parts if name != "model"}
+    """Return how each part's file name ends, and its value, by its name. Only heads are read by the library."""
+    boundary = _head(b"content-type: " + content_type.encode()).get_boundary()
+    parts = (b"\r\n" + form).split(f"\r\n--{boundary}".encode())[1:-1]
+    found = {}
+    for part in parts:
+        head, _, value = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        read = _head(head)
+        # What a backslash in a file's name is, readers do not agree on. Services look at what the name ends with.
+        ending = PureWindowsPath(read.get_filename() or "").suffix
+        found[str(read.get_param("name", header="content-disposition"))] = (ending, value)
+    del found["model"]
+    return found
+
+
+def _head(head: bytes) -> Message:
+    return message_from_bytes(head + b"\r\n\r\n", policy=HTTP)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.words))

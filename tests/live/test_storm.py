@@ -6,7 +6,7 @@ It lasts a few seconds here; ``CHUKEI_STORM_SECONDS=60`` makes it a minute, ``CH
 import asyncio
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.live.storm_upstream import Asked, StormUpstream, breaks_after
 from tests.live.storm_weather import LONGEST_REST, PLACES, STALL_LIMIT, Place, Timetable, Weather, timetable
 
 from chukei.failover import RETRY_RESERVE
+from chukei.pool.breaker import JITTER
 
 pytestmark = pytest.mark.anyio
 
@@ -37,9 +38,6 @@ CALM = 9_000_000
 ATTEMPTS = len(PLACES)
 """All but one may fail at once in the storm. With the default of three attempts a request in a thousand or so meets
 three that have just begun to fail."""
-
-MOST_TRIES = 1.2
-"""Requests that reach deployments and are not refused with a 429, over requests of clients."""
 
 SHARES = 0.05
 """What shares may be off by among a few hundred requests. The choosing itself keeps weights to 3 %; here sixty clients
@@ -212,6 +210,25 @@ def second_tier_in_vain(found: Storm) -> list[Asked]:
     ]
 
 
+def spells_not_noticed(found: Storm) -> list[tuple[str, Weather, int]]:
+    """Return the spells in which more requests failed than breakers allow: place, weather, and how many did.
+
+    Allowed are those that may have been under way before the first failures came back, and the trials in the time that
+    passed, which is measured. A breaker opens again only once trials of two sources have failed.
+    """
+    met: dict[tuple[str, int], list[Asked]] = defaultdict(list)
+    for asked in found.asked:
+        if asked.weather not in (Weather.FAIR, Weather.BUSY):
+            met[asked.place, asked.change].append(asked)
+    caps = {place.name: place.cap or CLIENTS for place in PLACES}
+    shortest_rest = LONGEST_REST / 2 * (1 - JITTER)
+    return [
+        (place, asked[0].weather, len(asked))
+        for (place, _), asked in met.items()
+        if len(asked) > caps[place] + 2 * (2 + (asked[-1].moment - asked[0].moment) / shortest_rest)
+    ]
+
+
 def test_the_timetable_keeps_its_promise() -> None:
     caps = {place.name: place.cap for place in PLACES}
     for seed in range(50):
@@ -240,7 +257,7 @@ async def test_nobody_notices_the_storm(tmp_path: Path, record_property: Callabl
     # It was a storm, and the load that it made more of is bounded.
     met = Counter(asked.weather for asked in found.asked)
     assert sum(met.values()) - met[Weather.FAIR] > 10, text
-    assert (len(found.asked) - met[Weather.BUSY]) / len(found.told) <= MOST_TRIES, text
+    assert not spells_not_noticed(found), text
 
     # Load follows capacity: caps hold, tiers hold, and the weights again when all is calm.
     for place in PLACES:

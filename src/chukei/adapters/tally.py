@@ -31,7 +31,8 @@ MOST = 10_000
 
 _MINUTE = 60
 _PATH = 200
-_QUIET = frozenset({"live", "ready", "asset"})
+_SINGLE = frozenset({"live", "ready", "asset", "admin"})
+"""Where it goes well, there is no line at all, or one that somebody may look for."""
 
 _Kind = tuple[object, ...]
 
@@ -55,8 +56,9 @@ class Tally:
         self._closed = False
 
     def __call__(self, record: RequestRecord) -> None:
-        """Hand a record on, or count it. Probes and page files have no line and no row while they are well."""
-        if record.tries or (record.status == 200 and record.operation in _QUIET):
+        """Hand a record on, or count it."""
+        well = record.status is not None and record.status < 300
+        if record.tries or (well and record.operation in _SINGLE):
             self._hand_on(record)
         else:
             self._count(record)

@@ -110,6 +110,10 @@ def _set(document: Document, parts: list[str], value: object, variable: str) -> 
     for part in parts[:-1]:
         name = _existing(table, part)
         path = (*path, name)
+        if name not in table:
+            document.made[path] = []
+        if path in document.made:
+            document.made[path].append(variable)
         below = table.setdefault(name, {})
         if not isinstance(below, dict):
             document.problems.append(Problem(variable, "", f"{'.'.join(path)} is not a table in the file"))

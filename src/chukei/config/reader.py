@@ -38,6 +38,8 @@ class Document:
         self.tables = tables
         self.environment = environment
         self.origins: dict[tuple[str, ...], str] = {}
+        self.made: dict[tuple[str, ...], list[str]] = {}
+        """Tables that the file lacks, and the variables that hold something of them."""
         self.problems: list[Problem] = []
         self.notices: list[str] = []
 
@@ -206,8 +208,14 @@ class Reader:
     def done(self) -> None:
         """Note every key that nobody asked for, with the nearest known one."""
         for key in self._table:
-            if key not in self._known:
-                self.problem(key, f"is not a known key{_nearest(key, self._known)}")
+            if key in self._known:
+                continue
+            remedy = f"is not a known key{_nearest(key, self._known)}"
+            variables = self._document.made.get((*self._path, key))
+            if variables is None:
+                self.problem(key, remedy)
+            for variable in variables or ():
+                self._document.problems.append(Problem(variable, "", f"{'.'.join((*self._path, key))} {remedy}"))
 
 
 def closest(key: str, known: Collection[str]) -> str | None:
