@@ -60,6 +60,15 @@ class _Details(msgspec.Struct):
     reason: str | None = None
 
 
+class _Answer(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+    model: str | None = None
+    service_tier: str | None = None
+    status: str | None = None
+    incomplete_details: _Details | None = None
+    choices: list[_Choice] | None = None
+
+
 class _Members(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw()
     model: msgspec.Raw = msgspec.Raw()
@@ -87,19 +96,30 @@ class Said:
     @classmethod
     def of(cls, body: bytes) -> Self:
         """Return what a whole JSON answer says; what is missing, or of another type, is not said."""
-        members = _read(_MEMBERS, body) or _Members()
-        reasons = {each.index: each.finish_reason for each in _read(_CHOICES, members.choices) or ()}
-        if not reasons:
-            details = _read(_DETAILS, members.incomplete_details)
-            reasons[0] = (details.reason if details is not None else None) or _read(_TEXT, members.status)
-        return cls(
-            usage=reported(members.usage),
-            model=_read(_TEXT, members.model),
-            service_tier=_read(_TEXT, members.service_tier),
-            finish_reasons={index: reason for index, reason in reasons.items() if reason},
-        )
+        answer = _read(_ANSWER, body) or _one_by_one(body)
+        reasons = {each.index: each.finish_reason for each in answer.choices or () if each.finish_reason}
+        if not answer.choices:
+            details = answer.incomplete_details
+            reason = (details.reason if details is not None else None) or answer.status
+            if reason:
+                reasons[0] = reason
+        return cls(reported(answer.usage), answer.model, answer.service_tier, reasons)
 
 
+def _one_by_one(body: bytes) -> _Answer:
+    """Return what can be read of an answer in which some member is of another type than usual."""
+    members = _read(_MEMBERS, body) or _Members()
+    return _Answer(
+        usage=members.usage,
+        model=_read(_TEXT, members.model),
+        service_tier=_read(_TEXT, members.service_tier),
+        status=_read(_TEXT, members.status),
+        incomplete_details=_read(_DETAILS, members.incomplete_details),
+        choices=_read(_CHOICES, members.choices),
+    )
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
 _MEMBERS = msgspec.json.Decoder(_Members)
 _CHOICES = msgspec.json.Decoder(list[_Choice])
 _DETAILS = msgspec.json.Decoder(_Details)
