@@ -9,10 +9,10 @@ import pytest
 from tests.fakes import FakeQuota
 
 from chukei import call as calls
-from chukei.admission import Admission, refused
+from chukei.admission import UNSEEN, Admission, refused
 from chukei.call import Call
 from chukei.errors import CallerError, RelayError, Unavailable
-from chukei.estimate import HIDDEN_TOKENS, USUAL_OUTPUT
+from chukei.estimate import HIDDEN_TOKENS, USUAL_OUTPUT, Estimator
 from chukei.limits import Amounts, Headroom, Limit, Limits, Prices, Refusal, Rules, per_million
 from chukei.model import Caller, CallerKind, Deployment, Model
 from chukei.policy import EVERYBODY, Policies, Policy
@@ -93,14 +93,14 @@ async def test_what_was_refused_or_not_sent_costs_nothing() -> None:
     assert (made.usage, made.cost) == (None, 0)
 
 
-PROMPT = call().size // 4 + 1
+PROMPT = Estimator().uncounted(call(), MODEL)
 
 
 async def test_an_answer_that_counts_nothing_stays_as_it_was_reserved_and_is_marked() -> None:
     """A job in the background: its usage is null."""
     asked = of("responses", input="hi", background=True, max_output_tokens=700)
     made = record(sent(), status=200)
-    prompt = asked.size // 4 + 1
+    prompt = Estimator().uncounted(asked, MODEL)
     assert await settled(asked, made) == Amounts(prompt + 700, prompt + 1400)
     assert made.usage == Usage(input=prompt, output=700, estimated=True)
     assert made.cost == prompt + 1400
@@ -122,7 +122,7 @@ async def test_an_estimate_is_never_below_the_prompt_that_was_reserved_nor_what_
     asked = of("responses", input="hi", previous_response_id="r")
     made = record(sent(), usage=Usage(input=3, output=900, estimated=True))
     amounts = await settled(asked, made)
-    assert amounts.tokens == asked.size // 4 + 1 + HIDDEN_TOKENS + 900
+    assert amounts.tokens == Estimator().uncounted(asked, MODEL) + 900 > asked.size // 4 + HIDDEN_TOKENS + 900
 
 
 async def test_tries_that_lost_are_charged_to_their_caller_and_to_the_ledger() -> None:
@@ -137,7 +137,7 @@ async def test_a_try_that_was_ended_before_its_first_token_made_no_more_than_a_m
     outrun = sent("hedge_lost", hedge=True, seconds=0.05)
     asked = call(max_tokens=5000, stream=True)
     made = record(outrun, sent(), usage=Usage(input=10, output=5))
-    assert (await settled(asked, made)).tokens == 15 + asked.size // 4 + 1 + 15
+    assert (await settled(asked, made)).tokens == 15 + Estimator().uncounted(asked, MODEL) + 15 + UNSEEN
 
 
 async def test_an_absurd_report_never_keeps_a_concurrent_place() -> None:
@@ -145,7 +145,8 @@ async def test_an_absurd_report_never_keeps_a_concurrent_place() -> None:
     made = record(sent(), usage=usage, served_model="x", service_tier="y")
     assert (await settled(call(), made)).tokens == 2 * 10**400  # stores clamp it
     odd = record(sent(), usage=Usage(input="9"))  # type: ignore[arg-type]
-    assert await settled(call(), odd) == Amounts(PROMPT + 100, PROMPT + 200)
+    reserved = Estimator().amounts(call(), MODEL)
+    assert await settled(call(), odd) == reserved
 
 
 async def test_the_price_is_that_of_what_was_served() -> None:

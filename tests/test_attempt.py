@@ -25,7 +25,7 @@ A = Deployment("a", "https://a.example", "gpt-4o", api_version="2024-10-21")
 REQUEST = b'{"messages":[{"role":"user","content":"a"}],"stream":true,"max_completion_tokens":5}'
 OUTPUT = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
 ERROR = b'data: {"error":{"message":"No.","type":"server_error","code":"server_error"}}\n\n'
-PROMPT = Usage(input=-(-len(REQUEST) // 4), output=5, estimated=True)
+PROMPT = Usage(output=5, estimated=True)
 UNKNOWN = b'{"error":{"message":"No.","type":"invalid_request_error","param":"%s","code":"unknown_parameter"}}'
 CONNECT = UpstreamError("connect_error", "No way.", end=End.CONNECT_ERROR)
 LOST = UpstreamError("upstream_lost", "Gone.", end=End.UPSTREAM_LOST)

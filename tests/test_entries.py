@@ -152,6 +152,6 @@ def test_there_is_no_place_for_what_was_said() -> None:
     known = (
         "id time request_id caller kind group key_id operation model deployment stream status end code finish_reason "
         "input cached output reasoning estimated wasted cost first_token duration retries hedges upstream_request_id "
-        "region served_model service_tier cache_written audio_input audio_output images characters heard_ms"
+        "region served_model service_tier cache_written audio_input audio_output images characters heard_ms requests"
     )
     assert " ".join(Entry.__struct_fields__) == known

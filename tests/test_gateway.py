@@ -18,23 +18,27 @@ from tests.fakes import (
     FakeUpstream,
 )
 
+from chukei import call as calls
 from chukei import sse
-from chukei.admission import Admission
+from chukei.admission import UNSEEN, Admission
 from chukei.auth import Gatekeeper
 from chukei.config import Settings, load
 from chukei.deliver import SLICE_BYTES
 from chukei.errors import CallerError, UpstreamError
+from chukei.estimate import ENOUGH, Estimator
 from chukei.failover import Failover
 from chukei.gateway import Gateway, Services
 from chukei.limits import Amounts, Headroom, Limit, Refusal
-from chukei.model import End, Headers
+from chukei.model import End, Headers, Model, Operation
 from chukei.pages import Asset, Pages
 from chukei.policy import Policies
 from chukei.pool import Pool
 from chukei.ports import Credential
+from chukei.routes import Route
 from chukei.stores import QuotaStore, StoreAway
 from chukei.telemetry import RequestRecord
 from chukei.usage import Usage
+from chukei.wire import CHAT, OPERATIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -45,11 +49,19 @@ ROLE = b'data: {"choices":[{"delta":{"role":"assistant"},"finish_reason":null,"i
 CONTENT = b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":null,"index":0}]}\n\n'
 FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop","index":0}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}\n\n'
-PROMPT = len(BODY) // 4 + 1
-RESERVED = Amounts(PROMPT + 500)
 NAMED = ROLE.replace(b'{"choices"', b'{"model":"gpt-4o-2024-08-06","choices"')
 LONG = CONTENT.replace(b"hi", b"x" * 4000)
 REASONING = BODY[:-1] + b',"reasoning_effort":"low"}'
+
+
+def prompt_of(body: bytes, operation: Operation = CHAT) -> int:
+    """The tokens that are charged for a prompt that was sent and not counted."""
+    asked = calls.read(Route(operation), operation, [(b"content-type", b"application/json")], body)
+    return Estimator().uncounted(asked, Model("chat", ()))
+
+
+PROMPT = prompt_of(BODY)
+RESERVED = Amounts(PROMPT + 500)
 LOST = UpstreamError("upstream_lost", "Gone.", end=End.UPSTREAM_LOST)
 ENVIRONMENT = {
     "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com",
@@ -173,12 +185,13 @@ async def test_a_whole_answer_that_did_not_end_well_says_so_on_the_record() -> N
 
 
 async def test_usage_of_a_whole_answer_that_is_not_found_is_what_was_reserved() -> None:
-    for path, body, output in (
-        ("/v1/chat/completions", WHOLE[:-1] + b',"max_completion_tokens":700}', 700),
-        ("/v1/embeddings", b'{"input":"x"}', 0),
+    for operation, body, output in (
+        (CHAT, WHOLE[:-1] + b',"max_completion_tokens":700}', 700),
+        (OPERATIONS["embeddings"], b'{"input":"x"}', 0),
     ):
-        _, record = await Bench(FakeAnswer([b'{"data":[]}', b""], headers=JSON)).serve(FakeIncoming(body, path=path))
-        assert record.usage == Usage(len(body) // 4 + 1, output, estimated=True)
+        incoming = FakeIncoming(body, path=f"/v1/{operation.path}")
+        _, record = await Bench(FakeAnswer([b'{"data":[]}', b""], headers=JSON)).serve(incoming)
+        assert record.usage == Usage(prompt_of(body, operation), output, estimated=True)
     speech = FakeAnswer([b"RIFF", b""], headers=[(b"content-type", b"audio/wav")])
     _, record = await Bench(speech).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
     assert record.usage is None, "it is not billed by tokens"
@@ -515,7 +528,7 @@ async def test_a_client_that_leaves_in_mid_stream_stops_the_upstream_and_is_char
     assert answer.aborted
     assert reply.aborted
     assert bench.record.end is End.CLIENT_ABORTED
-    assert bench.record.usage == Usage(len(BODY) // 4 + 1, 3, estimated=True)
+    assert bench.record.usage == Usage(PROMPT, 3 + UNSEEN, estimated=True)
 
 
 TAIL = [USAGE, sse.DONE]
@@ -594,12 +607,12 @@ async def test_a_shutdown_awaits_no_usage() -> None:
 
 
 async def test_what_a_model_was_counted_to_do_tells_whether_it_may_reason() -> None:
-    """A model of another name than Azure's families: at first it may, then it never did, then it once did."""
+    """A model of another name than Azure's families: at first it may, then often it did not, then it once did."""
     thought = USAGE.replace(b'_tokens":3}', b'_tokens":3,"completion_tokens_details":{"reasoning_tokens":2}}')
     broken: list[bytes | UpstreamError] = [ROLE, CONTENT, LOST]
     counted: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, USAGE, sse.DONE]
     reasoned: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, thought, sse.DONE]
-    streams = [broken, counted, broken, reasoned, counted, broken]
+    streams = [broken, *[counted] * ENOUGH, broken, reasoned, counted, broken]
     bench = Bench(*(FakeAnswer(reads) for reads in streams))
     seen = []
     for _ in streams:
@@ -607,7 +620,7 @@ async def test_what_a_model_was_counted_to_do_tells_whether_it_may_reason() -> N
         usage = bench.hook.records.pop().usage
         assert usage is not None
         seen.append(usage.output)
-    assert seen == [500, 3, 1, 3, 3, 500]
+    assert seen == [500, *[3] * ENOUGH, 1 + UNSEEN, 3, 3, 500]
 
 
 async def test_a_client_that_leaves_during_a_whole_answer_stops_the_upstream() -> None:
@@ -849,11 +862,13 @@ BAD_STATUS = b'{"error":{"message":"no"}}'
 OUTCOMES = [
     pytest.param(BODY, [ROLE, CONTENT, FINISH, USAGE + sse.DONE], End.COMPLETED, Amounts(12), id="counted"),
     pytest.param(BODY, [NAMED, CONTENT, FINISH, sse.DONE], End.COMPLETED, Amounts(PROMPT + 2), id="not counted"),
-    pytest.param(BODY, [NAMED, CONTENT * 9, LOST], End.TRUNCATED, Amounts(PROMPT + 9), id="broken"),
-    pytest.param(BODY, [NAMED, LONG, LOST], End.TRUNCATED, Amounts(PROMPT + 1000), id="broken, many tokens an event"),
-    pytest.param(REASONING, [NAMED, CONTENT, LOST], End.TRUNCATED, Amounts(PROMPT + 6 + 500), id="asked to reason"),
+    pytest.param(BODY, [NAMED, CONTENT * 9, LOST], End.TRUNCATED, Amounts(PROMPT + 9 + UNSEEN), id="broken"),
+    pytest.param(BODY, [NAMED, LONG, LOST], End.TRUNCATED, Amounts(PROMPT + 1334), id="broken, many tokens an event"),
+    pytest.param(
+        REASONING, [NAMED, CONTENT, LOST], End.TRUNCATED, Amounts(prompt_of(REASONING) + 500), id="asked to reason"
+    ),
     pytest.param(BODY, [ROLE, CONTENT, LOST], End.TRUNCATED, RESERVED, id="broken, and it may have reasoned"),
-    pytest.param(BODY, [ROLE, LONG, LOST], End.TRUNCATED, Amounts(PROMPT + 1000), id="more than was reserved"),
+    pytest.param(BODY, [ROLE, LONG, LOST], End.TRUNCATED, Amounts(PROMPT + 1334), id="more than was reserved"),
     pytest.param(BODY, [HALF, LOST], End.UPSTREAM_LOST, RESERVED, id="broken before output"),
     pytest.param(BODY, [CONTENT, b"data: " + b"x" * 5000], End.EVENT_TOO_LARGE, RESERVED, id="a giant event"),
     pytest.param(BODY, [CONTENT], End.TIMEOUT, RESERVED, id="silence"),

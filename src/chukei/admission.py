@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from chukei.call import Call
 from chukei.cost import NO_UNITS, cost_of
 from chukei.errors import CallerError, RelayError, Unavailable, come_back
-from chukei.estimate import Estimator, output_of, units_of
+from chukei.estimate import Estimator, choices_of, output_of, units_of
 from chukei.ids import new_id
 from chukei.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Refusal
 from chukei.model import End, Headers, Model
@@ -28,7 +28,11 @@ ENDED = frozenset({"cancelled", "hedge_lost"})
 """The codes of tries that the relay has ended itself."""
 
 QUICKEST = 300
-"""No model makes more tokens in a second."""
+"""No model makes more tokens of one choice in a second."""
+
+UNSEEN = QUICKEST // 2
+"""Tokens of one choice that may have been made and not seen where an answer was cut short: those of half a second, in
+which Azure has not yet noticed that nobody reads on."""
 
 NOTHING = Usage()
 SHORTLY: Headers = [(b"retry-after", b"2")]
@@ -88,11 +92,12 @@ class Admitted:
             self._admission.estimator.note_reasoning(call, model, usage)
             if learn:
                 self._admission.estimator.learn(call, model, usage, self._caller)
-            if not usage.input and usage.output and call.operation.generates:
-                usage = replace(usage, estimated=True)  # half of the report was no count
-        if usage is not None and usage.estimated:
+            if not usage.input and usage.output and call.operation.generates:  # half of the report was no count
+                given = self._admission.estimator.uncounted(call, model, self._caller)
+                usage = replace(usage, input=given, estimated=True)
+        elif usage is not None:
             silent = shown if shown is not None and usage is shown.usage else None
-            usage = self._estimate(usage, silent, record.served_model)
+            usage = self._estimate(usage, silent, record.served_model, len(record.finish_reasons))
         answered = shown is not None and shown.usage is not None
         record.usage, record.units = usage, units_of(call, model, usage) if answered else NO_UNITS
         served, tier = record.served_model, record.service_tier
@@ -110,20 +115,22 @@ class Admitted:
         record.cost = None if unknown else money
         return Amounts(tokens, money)
 
-    def _estimate(self, usage: Usage, silent: Try | None, served: str | None) -> Usage:
+    def _estimate(self, usage: Usage, silent: Try | None, served: str | None, finished: int = 0) -> Usage:
         """Return what an answer used that was not counted, at least what is known. ``silent`` is a try without output.
 
         All the output that was reserved is taken where none of it was seen, or where the model, which Azure calls
         ``served``, may have reasoned unseen. What was ended by the relay before its first token cannot have made more
-        than the quickest model makes.
+        than the quickest model makes. Where not all choices have ``finished``, some more was made than was seen.
         """
         call, model, estimator = self._call, self._model, self._admission.estimator
-        given = estimator.prompt(call, model, self._caller)
-        made = usage.output
-        if silent is not None or not made or estimator.may_reason(call, model, served):
-            made = max(made, output_of(call, model))
-            if silent is not None and silent.code in ENDED and call.stream:
-                made = min(made, math.ceil(silent.seconds * QUICKEST))
+        given, made, most = estimator.uncounted(call, model, self._caller), usage.output, output_of(call, model)
+        choices = choices_of(call, model)
+        if silent is not None and silent.code in ENDED and call.stream:
+            made = min(max(made, most), math.ceil(silent.seconds * QUICKEST * choices) + UNSEEN * choices)
+        elif silent is not None or not made or estimator.may_reason(call, model, served):
+            made = max(made, most)
+        elif finished < choices:
+            made = max(made, min(made + UNSEEN * choices, most))
         return replace(usage, input=max(usage.input, given), output=made, estimated=True)
 
 

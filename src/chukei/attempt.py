@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from chukei import call as calls
-from chukei import usage
 from chukei.capabilities import Known
 from chukei.config import StreamSettings
 from chukei.connect import Opened, Waits, connect
@@ -17,6 +14,7 @@ from chukei.model import Headers, header
 from chukei.pool import Lease, judge
 from chukei.ports import Clock, Credential, Upstream
 from chukei.telemetry import Try
+from chukei.usage import Usage
 from chukei.verdicts import Cost
 from chukei.wire import version_for
 
@@ -97,7 +95,7 @@ class Asking:
         deployment, started = lease.deployment, self._clock()
 
         def sent() -> None:
-            attempt.usage = replace(usage.estimate(call.size), output=output_of(call, lease.model))  # made unseen
+            attempt.usage = Usage(output=output_of(call, lease.model), estimated=True)  # made unseen
 
         def answered(headers: Headers) -> None:
             attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))

@@ -1,6 +1,6 @@
 """What a client asks for, read from its body; and the same written for the deployment that was chosen. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -18,7 +18,7 @@ from chukei.routes import Route
 class Call:
     """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` the plain-text form.
 
-    ``raw`` is its body as it came, of ``size`` bytes.
+    ``raw`` is its body as it came, of ``size`` bytes. ``prompt`` keeps what the estimate has found in it.
     """
 
     operation: Operation
@@ -30,6 +30,7 @@ class Call:
     body: Fields | Form
     size: int
     raw: bytes
+    prompt: list[tuple[int, int]] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

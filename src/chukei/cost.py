@@ -51,6 +51,9 @@ def cost_of(
 
 def _tokens(usage: Usage, prices: Prices) -> int:
     """Return the price of tokens in micro-units times NANO. Each token is counted once, at the first price it has."""
+    if not (usage.audio_input or usage.image_input or usage.cache_written or usage.audio_output):
+        cached = min(usage.cached, usage.input) if prices.cached is not None else 0
+        return (usage.input - cached) * prices.input + cached * (prices.cached or 0) + usage.output * prices.output
     left, total = usage.input, 0
     for tokens, price in (
         (usage.audio_input, prices.audio_input),

@@ -2,8 +2,10 @@
 
 A prompt's tokens are the bytes of its text times a ratio that begins at a quarter. It follows what Azure counts for the
 same caller, model and operation, so that nobody's traffic moves what others reserve, and stays between ``LEAST_RATIO``
-and ``MOST_RATIO``. What is not text in the request, or is not in it at all, is added with what it may take at most in
-most cases: images, sound, files, and what a response that is continued or a tool of Azure's brings along.
+and ``MOST_RATIO``. A prompt that was sent and never counted is charged as much at least, and by what it is made of
+where that is more: see ``_dense``. What is not text in the request, or is not in it at all, is added
+with what it may take at most in most cases: images, sound, files, and what a response that is continued or a tool of
+Azure's brings along.
 
 Output is what the request, as it goes up, allows: see ``output_of``.
 """
@@ -22,7 +24,7 @@ from chukei.fields import Fields
 from chukei.limits import Amounts
 from chukei.model import Model
 from chukei.multipart import Form
-from chukei.usage import BYTES_PER_TOKEN, Usage
+from chukei.usage import BYTES_PER_TOKEN, DENSE_BYTES, Usage
 
 USUAL_OUTPUT = 500
 """Tokens that an answer may have when nothing sets a limit."""
@@ -67,12 +69,14 @@ SOUND_BYTES = 1_000
 
 _NEVER_REASONS = re.compile(r"gpt-[34]")  # gpt-35-turbo, gpt-4o, gpt-4.1
 _ASKS_TO_REASON = frozenset({"reasoning_effort", "reasoning"})
+ENOUGH = 20
+"""After so many answers without reasoning a model counts as one that never reasons."""
+
 MOST_MODELS = 1_000
 """Of so many models it is remembered whether they reason."""
 
 _LIMITS = ("n", "best_of")
 _SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
-_SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | _SAYS_HOW_MANY
 _CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
 _TOOLS = (b'"web_search', b'"file_search', b'"code_interpreter', b'"computer', b'"mcp"', b'"image_generation')
 # A key with its quotation marks cannot stand in a text, whose own marks are escaped.
@@ -82,6 +86,9 @@ _PARTS = re.compile(
     rb'|"(image_url|input_image|file_id|file_url)"'
 )
 _ESCAPED = re.compile(rb"\\u00(?:5[fF]|[67][0-9a-fA-F])")
+_BY_NUMBER = re.compile(rb"\\u[0-9a-fA-F]{4}")
+_SMALL = b" abcdefghijklmnopqrstuvwxyz"
+_ASCII = bytes(range(128))
 _NUMBERS = re.compile(rb"\[[ \t\n\r]*[\[0-9]")
 _TAKE_NUMBERS = {"completions": "prompt", "embeddings": "input"}
 _Key = tuple[str, str, str]
@@ -92,15 +99,23 @@ class Estimator:
 
     def __init__(self) -> None:
         self._ratios: OrderedDict[_Key, float] = OrderedDict()
-        self._reasons: dict[str, bool] = {}  # whether a model was seen to reason
+        self._unreasoned: dict[str, float] = {}  # answers of a model that never reasoned; infinite where it has
 
     def prompt(self, call: Call, model: Model, caller: str = "") -> int:
         """Return the tokens that the prompt may have."""
         ratio = self._ratios.get((caller, model.name, call.operation.name), USUAL_RATIO)
-        text, hidden = _prompt(call)
+        text, hidden = _found(call)
         if model.system is not None:
             text += len(model.system.encode())
         return min(int(text * ratio) + 1 + hidden, MOST_TOKENS)
+
+    def uncounted(self, call: Call, model: Model, caller: str = "") -> int:
+        """Return the tokens that are charged for a prompt which was sent and not counted. This errs upwards."""
+        text, hidden = _found(call)
+        given = _dense(_raw(call)) if text == call.size else text // DENSE_BYTES  # where media are in between
+        if model.system is not None:
+            given += _dense(model.system.encode())
+        return min(max(given + 1 + hidden, self.prompt(call, model, caller)), MOST_TOKENS)
 
     def amounts(self, call: Call, model: Model, caller: str = "") -> Amounts:
         """Return what a request may use at most, as far as can be told: its prompt and all the output it may have."""
@@ -108,30 +123,33 @@ class Estimator:
 
     def least(self, call: Call, model: Model) -> Amounts:
         """Return what a request is sure to ask for: without what was learnt, nor what it may bring along."""
-        return _amounts(call, model, min(_prompt(call)[0] // BYTES_PER_TOKEN + 1, MOST_TOKENS))
+        return _amounts(call, model, min(_found(call)[0] // BYTES_PER_TOKEN + 1, MOST_TOKENS))
 
     def may_reason(self, call: Call, model: Model, served: str | None) -> bool:
         """Whether an answer may hold reasoning that its client does not see; ``served`` is what Azure calls its model.
 
-        It may not where that is of a family that never does, or where the model has been counted and never did.
+        It may not where that is of a family that never does, or where the model has been counted often enough and
+        never did.
         """
         if not call.operation.generates:
             return False
         if isinstance(call.body, Fields) and call.body.has_any(_ASKS_TO_REASON):
             return True
-        return self._reasons.get(model.name, served is None or _NEVER_REASONS.match(served) is None)
+        if served is not None and _NEVER_REASONS.match(served) is not None:
+            return self._unreasoned.get(model.name) == math.inf
+        return not ENOUGH <= self._unreasoned.get(model.name, 0) < math.inf
 
     def note_reasoning(self, call: Call, model: Model, usage: Usage) -> None:
         """Take note of whether a model has reasoned."""
-        reasons = self._reasons
-        if call.operation.generates and usage.output and (model.name in reasons or len(reasons) < MOST_MODELS):
-            reasons[model.name] = usage.reasoning > 0 or reasons.get(model.name, False)
+        seen = self._unreasoned
+        if call.operation.generates and usage.output and (model.name in seen or len(seen) < MOST_MODELS):
+            seen[model.name] = math.inf if usage.reasoning else seen.get(model.name, 0) + 1
 
     def learn(self, call: Call, model: Model, usage: Usage, caller: str = "") -> None:
         """Take note of what was counted for a request of text alone."""
         if usage.estimated or not usage.input or call.size < SMALLEST_LEARNT:
             return
-        text, hidden = _prompt(call)
+        text, hidden = _found(call)
         if hidden or not text or usage.audio_input or usage.image_input:
             return
         key = (caller, model.name, call.operation.name)
@@ -160,6 +178,13 @@ def _raw(call: Call) -> bytes:
     return call.body.sent if isinstance(call.body, Fields) else b""
 
 
+def _found(call: Call) -> tuple[int, int]:
+    """Return what ``_prompt`` finds, which is looked for once: it may be a megabyte."""
+    if not call.prompt:
+        call.prompt.append(_prompt(call))
+    return call.prompt[0]
+
+
 def _prompt(call: Call) -> tuple[int, int]:
     """Return the bytes of a request's text, and the tokens of what is no text or comes from elsewhere."""
     body, name = call.body, call.operation.name
@@ -174,12 +199,28 @@ def _prompt(call: Call) -> tuple[int, int]:
         hidden += HIDDEN_TOKENS
     if "tools" in body and any(tool in raw for tool in _TOOLS):
         hidden += HIDDEN_TOKENS
-    if b'"image' in raw or b'"input_' in raw or b'"file' in raw:
+    # What is not text has its type beside it; most bodies have neither that nor an escape.
+    if b'"type"' in raw and (b'"image' in raw or b'"input_' in raw or b'"file' in raw):
         binary, tokens = _media(raw)
         size, hidden = size - binary, hidden + tokens
-    if b"\\u00" in raw and _ESCAPED.search(raw) is not None:  # no client writes letters so, but to hide what they say
+    if b"\\" in raw and b"\\u00" in raw and _ESCAPED.search(raw) is not None:
+        # No client writes letters so, but to hide what they say.
         hidden += HIDDEN_TOKENS
     return size, hidden
+
+
+def _dense(text: bytes) -> int:
+    """Return how many tokens a text has at most in most cases, by what it is made of.
+
+    A token is four small letters or spaces, or three bytes of another script; digits, capitals and signs have two for
+    three of them, which are less dense only in long numbers. What JSON escapes by its number is a token.
+    """
+    tokens = 0
+    if b"\\u" in text:
+        text, tokens = _BY_NUMBER.subn(b"", text)
+    small = len(text) - len(text.translate(None, _SMALL))
+    other = len(text.translate(None, _ASCII))
+    return tokens + math.ceil(small / BYTES_PER_TOKEN + other / DENSE_BYTES + (len(text) - small - other) * 2 / 3)
 
 
 def _media(raw: bytes) -> tuple[int, int]:
@@ -225,23 +266,32 @@ def output_of(call: Call, model: Model) -> int:
         return _made_by_media(call)
     if not isinstance(body, Fields):
         return 0
-    if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MUCH)):
-        return USUAL_OUTPUT
     if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MANY)):
-        sent = [at_most(body.raw(each)) for each in OUTPUT_LIMITS.get(name, ())]
-        return max(sent) or USUAL_OUTPUT
+        most = 0
+        for each in OUTPUT_LIMITS.get(name, ()):
+            if each in body:
+                most = max(most, at_most(body.raw(each)))
+        return most or USUAL_OUTPUT
     filled = model.parameters or {}
     limits = [limit for each in OUTPUT_LIMITS.get(name, ()) if (limit := at_most(body.raw(each)))]
     if not limits:
         limits = [limit for each in ANY_OUTPUT_LIMIT if (limit := at_most(_json(filled.get(each))))]
     caps = [math.ceil(cap) for each, cap in (model.caps or {}).items() if each in ANY_OUTPUT_LIMIT]
     limit = min([max(limits, default=min(caps, default=USUAL_OUTPUT)), *caps])
-    choices = 1
+    return min(limit * choices_of(call, model), MOST_TOKENS)
+
+
+def choices_of(call: Call, model: Model) -> int:
+    """Return how many texts are made at once: for each prompt the choices that are asked for, under the caps."""
+    body = call.body
+    if not isinstance(body, Fields) or not call.operation.generates:
+        return 1
+    filled, caps, choices = model.parameters or {}, model.caps or {}, 1
     for each in _LIMITS:
         asked = at_most(body.raw(each)) or at_most(_json(filled.get(each))) or 1
-        choices = max(choices, min([asked, *(math.ceil(c) for n, c in (model.caps or {}).items() if n == each)]))
-    prompts = _prompts(body.raw("prompt")) if name == "completions" else 1
-    return min(limit * min(choices, MOST_CHOICES) * prompts, MOST_TOKENS)
+        choices = max(choices, min(asked, math.ceil(caps[each])) if each in caps else asked)
+    prompts = _prompts(body.raw("prompt")) if call.operation.name == "completions" else 1
+    return min(choices, MOST_CHOICES) * prompts
 
 
 def _made_by_media(call: Call) -> int:

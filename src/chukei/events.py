@@ -5,7 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from chukei.model import End
-from chukei.usage import WireUsage
+from chukei.usage import is_usage
 
 _SILENT = frozenset({b"null", b'""', b"[]", b"{}"})
 
@@ -21,10 +21,10 @@ class Chunk(msgspec.Struct):
     """One event of a chat or a text completion."""
 
     choices: list[_Choice] | None = None
-    usage: WireUsage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
-    model: str | None = None
-    service_tier: str | None = None
+    model: object = None
+    service_tier: object = None
 
 
 class _IncompleteDetails(msgspec.Struct):
@@ -35,10 +35,10 @@ class Response(msgspec.Struct):
     """A response within an event."""
 
     id: str | None = None
-    model: str | None = None
-    service_tier: str | None = None
+    model: object = None
+    service_tier: object = None
     error: msgspec.Raw = msgspec.Raw()
-    usage: WireUsage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
     incomplete_details: _IncompleteDetails | None = None
 
 
@@ -49,7 +49,7 @@ class ResponseEvent(msgspec.Struct):
     code: str | None = None
     response: Response | None = None
     error: msgspec.Raw = msgspec.Raw()
-    usage: WireUsage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
 
 
 def cause_of(event: ResponseEvent) -> bytes:
@@ -68,7 +68,7 @@ def is_empty(field: msgspec.Raw) -> bool:
 
 def is_chat_preamble(chunk: Chunk) -> bool:
     """Whether a chunk holds no output yet: filter results, the role, empty content."""
-    if chunk.usage is not None or not is_empty(chunk.error) or chunk.choices is None:
+    if is_usage(chunk.usage) or not is_empty(chunk.error) or chunk.choices is None:
         return False
     for choice in chunk.choices:
         if choice.finish_reason or choice.text:

@@ -270,7 +270,7 @@ class Gateway:
         finally:
             record.finish_reasons = stream.finish_reasons
             record.served_model, record.service_tier = stream.model, stream.service_tier
-            record.usage = stream.usage or usage.estimate(call.size, stream.made, stream.events)
+            record.usage = stream.usage or usage.estimate(stream.made, stream.events)
 
     # Ways out other than success.
 

@@ -8,7 +8,7 @@ from chukei.errors import UpstreamError
 from chukei.explanation import Blotter, explanation, plain
 from chukei.model import End, Headers, header
 from chukei.pool import retry_after
-from chukei.usage import DECODE_ERRORS, Usage, WireUsage
+from chukei.usage import DECODE_ERRORS, Usage, reported
 from chukei.verdicts import OWN_STATUS, ROWS, Fault, Row, Said, Words, row_of, row_of_status, said_in
 from chukei.wire import headers_down
 
@@ -180,10 +180,7 @@ class Whole(msgspec.Struct):
     @property
     def counted(self) -> Usage | None:
         """The usage that it reports."""
-        try:
-            return msgspec.json.decode(bytes(self.usage), type=WireUsage).counted()
-        except DECODE_ERRORS:
-            return None
+        return reported(self.usage)
 
 
 def whole_in(body: bytes) -> Whole:

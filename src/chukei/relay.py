@@ -23,7 +23,7 @@ from chukei.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_c
 from chukei.explanation import Blotter
 from chukei.model import Dialect, End
 from chukei.shape import Shape
-from chukei.usage import DECODE_ERRORS, Usage, reported
+from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
@@ -283,8 +283,8 @@ class Stream:
     def _note_source(self, source: Chunk | Response | None) -> None:
         """Note which model served the answer, and which choices have begun."""
         if source is not None:
-            self.model = source.model or self.model
-            self.service_tier = source.service_tier or self.service_tier
+            self.model = source.model if isinstance(source.model, str) else self.model
+            self.service_tier = source.service_tier if isinstance(source.service_tier, str) else self.service_tier
             if isinstance(source, Chunk):
                 for choice in source.choices or ():
                     self._begun.add(choice.index)
@@ -363,7 +363,7 @@ class Stream:
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
                 self.state = State.FINISHED
-        if chunk.usage is not None:
+        if is_usage(chunk.usage):
             self._usage = reported(chunk.usage) or self._usage
             self._counted = self.finished and self._usage is not None
             return not self._strip_usage or bool(chunk.choices)
@@ -381,8 +381,7 @@ class Stream:
         if event.type == "error" or event.type == "response.failed" or not is_empty(event.error):
             self._fail(b"null" if is_empty(event.error) else bytes(event.error))
             self.cause = self.cause or cause_of(event)
-        usage = response.usage if response is not None else event.usage
-        self._usage = reported(usage) or self._usage
+        self._usage = reported(response.usage if response is not None else event.usage) or self._usage
         self._counted = self._usage is not None
         if event.type == "response.output_item.done":
             self.state = State.FINISHED

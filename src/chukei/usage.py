@@ -9,8 +9,9 @@ Rejected prediction tokens and reasoning tokens are part of the output that is r
 own. Only where a model served through Azure AI Foundry reports them beside its output does ``total_tokens`` say so.
 """
 
+import contextlib
 import math
-import re
+from typing import Annotated
 
 import msgspec
 
@@ -20,11 +21,11 @@ DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes for one token, on average. Counting bytes, not characters, keeps Japanese from being undercounted."""
 
+DENSE_BYTES = 3
+"""UTF-8 bytes for one token of dense text, as code is. What was not counted is taken to be no less dense."""
+
 MOST_COUNTED = 1_000_000_000
 """A larger count of one request is no count. No model takes or gives a hundredth of it."""
-
-_NONE = msgspec.Raw()
-_DIGITS = 10  # a count has no more
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -46,114 +47,126 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     heard_ms: int = 0
 
 
-class _Details(msgspec.Struct):
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None
+
+
+class _Details(msgspec.Struct, gc=False):
     """The parts of input or output, under the names that any API gives them."""
 
-    cached_tokens: msgspec.Raw = _NONE
-    cache_write_tokens: msgspec.Raw = _NONE
-    audio_tokens: msgspec.Raw = _NONE
-    image_tokens: msgspec.Raw = _NONE
-    reasoning_tokens: msgspec.Raw = _NONE
-
-
-class WireUsage(msgspec.Struct):
-    """The ``usage`` object in either API's spelling."""
-
-    prompt_tokens: msgspec.Raw = _NONE
-    completion_tokens: msgspec.Raw = _NONE
-    input_tokens: msgspec.Raw = _NONE
-    output_tokens: msgspec.Raw = _NONE
-    total_tokens: msgspec.Raw = _NONE
-    reasoning_tokens: msgspec.Raw = _NONE  # flat on some models served through Azure AI Foundry
-    prompt_tokens_details: msgspec.Raw = _NONE
-    input_tokens_details: msgspec.Raw = _NONE
-    input_token_details: msgspec.Raw = _NONE  # of transcriptions
-    completion_tokens_details: msgspec.Raw = _NONE
-    output_tokens_details: msgspec.Raw = _NONE
-    output_token_details: msgspec.Raw = _NONE
-    seconds: msgspec.Raw = _NONE
-
-    def counted(self) -> Usage:
-        """Return the counts in the relay's own words. A part is never more than the whole."""
-        into = _details(self.prompt_tokens_details, self.input_tokens_details, self.input_token_details)
-        out = _details(self.completion_tokens_details, self.output_tokens_details, self.output_token_details)
-        given = _count(self.prompt_tokens) or _count(self.input_tokens)
-        made = _count(self.completion_tokens) or _count(self.output_tokens)
-        reasoning = _count(out.reasoning_tokens) or _count(self.reasoning_tokens)
-        beside = _count(self.total_tokens) - given - made
-        if 0 < beside <= reasoning:
-            made += beside
-        return Usage(
-            input=given,
-            output=made,
-            cached=min(_count(into.cached_tokens), given),
-            reasoning=min(reasoning, made),
-            cache_written=min(_count(into.cache_write_tokens), given),
-            audio_input=min(_count(into.audio_tokens), given),
-            audio_output=min(_count(out.audio_tokens), made),
-            image_input=min(_count(into.image_tokens), given),
-            heard_ms=min(_milliseconds(self.seconds), MOST_COUNTED),
-        )
+    cached_tokens: _Count = None
+    cache_write_tokens: _Count = None
+    audio_tokens: _Count = None
+    image_tokens: _Count = None
+    reasoning_tokens: _Count = None
 
 
 _NO_DETAILS = _Details()
-_SAYS_MORE = re.compile(rb"[1-9]")
-_decode_details = msgspec.json.Decoder(_Details).decode
 
 
-def _details(*spellings: msgspec.Raw) -> _Details:
-    for raw in spellings:
-        if raw is _NONE:
-            continue
-        text = bytes(raw)
-        if text[:1] == b"{" and _SAYS_MORE.search(text) is not None:
-            try:
-                return _decode_details(raw)
-            except DECODE_ERRORS:
-                continue
-    return _NO_DETAILS
+class _WireUsage(msgspec.Struct, gc=False):
+    """The ``usage`` object in either API's spelling."""
+
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    total_tokens: _Count = None
+    reasoning_tokens: _Count = None  # flat on some models served through Azure AI Foundry
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    input_token_details: _Details | None = None  # of transcriptions
+    completion_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    output_token_details: _Details | None = None
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None = None
+
+    def counted(self) -> Usage:
+        """Return the counts in the relay's own words. A part is never more than the whole."""
+        into = self.prompt_tokens_details or self.input_tokens_details or self.input_token_details or _NO_DETAILS
+        out = self.completion_tokens_details or self.output_tokens_details or self.output_token_details or _NO_DETAILS
+        given = self.prompt_tokens or self.input_tokens or 0
+        made = self.completion_tokens or self.output_tokens or 0
+        reasoning = out.reasoning_tokens or self.reasoning_tokens or 0
+        if reasoning:
+            beside = (self.total_tokens or 0) - given - made
+            if 0 < beside <= reasoning:
+                made += beside
+            reasoning = min(reasoning, made)
+        return Usage(
+            given,
+            made,
+            min(into.cached_tokens or 0, given),
+            reasoning,
+            False,
+            min(into.cache_write_tokens or 0, given),
+            min(into.audio_tokens or 0, given),
+            min(out.audio_tokens or 0, made),
+            min(into.image_tokens or 0, given),
+            math.ceil(self.seconds * 1000) if self.seconds else 0,
+        )
+
+
+_decode = msgspec.json.Decoder(_WireUsage).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_DETAILS = frozenset(name for name in _WireUsage.__struct_fields__ if name.endswith("_details"))
+
+
+def is_usage(raw: msgspec.Raw) -> bool:
+    """Whether the JSON under the name ``usage`` is an object. Anything else says nothing, null included."""
+    return bytes(raw)[:1] == b"{"
+
+
+def reported(raw: bytes | msgspec.Raw) -> Usage | None:
+    """Return what a ``usage`` object reports, given as JSON; None where there is none, or no count in it."""
+    if not raw:
+        return None
+    try:
+        usage = _decode(raw).counted()
+    except DECODE_ERRORS:
+        usage = _sorted_out(raw)
+    return usage if usage.input or usage.output or usage.heard_ms else None
+
+
+def _sorted_out(raw: bytes | msgspec.Raw) -> Usage:
+    """Return what a ``usage`` object reports without what is no plausible count."""
+    try:
+        members = _decode_members(raw)
+    except DECODE_ERRORS:
+        return Usage()
+    plausible: dict[str, object] = {}
+    for name in members.keys() & set(_WireUsage.__struct_fields__):
+        if name in _DETAILS:
+            with contextlib.suppress(*DECODE_ERRORS):
+                plausible[name] = {part: _count(value) for part, value in _decode_members(members[name]).items()}
+        elif name == "seconds":
+            plausible[name] = _number(bytes(members[name]))
+        else:
+            plausible[name] = _count(members[name])
+    return msgspec.convert(plausible, _WireUsage).counted()
 
 
 def _count(raw: msgspec.Raw) -> int:
     """Return a count, 0 where it is none. A whole number may be written as ``12.0`` or ``1.2e1``."""
-    if raw is _NONE:
-        return 0
-    text = bytes(raw)
-    if text.isdigit() and len(text) <= _DIGITS:
-        count = int(text)
-        return count if count <= MOST_COUNTED else 0
-    value = _number(text)
-    return int(value) if value.is_integer() and value <= MOST_COUNTED else 0
-
-
-def _milliseconds(raw: msgspec.Raw) -> int:
-    value = _number(bytes(raw)) if raw is not _NONE else 0.0
-    return math.ceil(value * 1000) if value <= MOST_COUNTED else 0
+    value = _number(bytes(raw))
+    return int(value) if value.is_integer() else 0
 
 
 def _number(text: bytes) -> float:
-    """Return a JSON number that is not negative; 0 for anything else, and for one of absurd length."""
+    """Return a JSON number; 0 for anything else, for one that is negative and for one of absurd size or length."""
     if not text[:1].isdigit() or len(text) > 32:
         return 0.0
     try:
         value = float(text)
     except ValueError:
         return 0.0
-    return value if math.isfinite(value) else 0.0
+    return value if value <= MOST_COUNTED else 0.0
 
 
-def reported(wire: WireUsage | None) -> Usage | None:
-    """Return what a ``usage`` object reports; None where there is none, or no count in it."""
-    usage = wire.counted() if wire is not None else None
-    return usage if usage is not None and (usage.input or usage.output or usage.heard_ms) else None
+def estimate(made_bytes: int = 0, events: int = 0) -> Usage:
+    """Estimate the output of an answer that was not counted; its prompt is estimated where the request is known.
 
-
-def estimate(request_bytes: int, made_bytes: int = 0, events: int = 0) -> Usage:
-    """Estimate what an answer has cost that was not counted.
-
-    ``request_bytes`` is the size of the request's body, ``made_bytes`` that of the generated text which was relayed, in
-    so many ``events``. Azure OpenAI sends at least one token in each, and several where it filters first; the larger of
-    the two counts. Where nothing was seen the output is 0, which says nothing of it.
+    ``made_bytes`` is the size of the generated text that was relayed, in so many ``events``. Azure OpenAI sends at
+    least one token in each, and several where it filters first; the larger of the two counts. Where nothing was seen
+    the output is 0, which says nothing of it.
     """
-    output = max(events, math.ceil(made_bytes / BYTES_PER_TOKEN))
-    return Usage(input=math.ceil(request_bytes / BYTES_PER_TOKEN), output=output, estimated=True)
+    return Usage(output=max(events, math.ceil(made_bytes / DENSE_BYTES)), estimated=True)

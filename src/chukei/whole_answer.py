@@ -14,7 +14,7 @@ import msgspec
 
 from chukei.events import end_of
 from chukei.model import End
-from chukei.usage import DECODE_ERRORS, Usage, WireUsage, reported
+from chukei.usage import DECODE_ERRORS, Usage, reported
 
 SMALL_BYTES = 256 * 1024
 """Up to here an answer is kept and decoded; nearly all are a few kilobytes."""
@@ -93,7 +93,7 @@ class Said:
             details = _read(_DETAILS, members.incomplete_details)
             reasons[0] = (details.reason if details is not None else None) or _read(_TEXT, members.status)
         return cls(
-            usage=reported(_read(_USAGE, members.usage)),
+            usage=reported(members.usage),
             model=_read(_TEXT, members.model),
             service_tier=_read(_TEXT, members.service_tier),
             finish_reasons={index: reason for index, reason in reasons.items() if reason},
@@ -103,7 +103,6 @@ class Said:
 _MEMBERS = msgspec.json.Decoder(_Members)
 _CHOICES = msgspec.json.Decoder(list[_Choice])
 _DETAILS = msgspec.json.Decoder(_Details)
-_USAGE = msgspec.json.Decoder(WireUsage)
 _TEXT = msgspec.json.Decoder(str)
 
 

@@ -48,13 +48,12 @@ def error(weather: Weather, draw: Random) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that reached a deployment: when on the loop's clock, what it met, and since which change of weather."""
+    """A request that reached a deployment: when on the loop's clock, and what it met."""
 
     place: str
     moment: float
     weather: Weather
     stream: int
-    change: int
 
 
 class StormUpstream:
@@ -106,7 +105,6 @@ class StormDeployment:
         self.storm = storm
         self.place = place
         self.weather = Weather.FAIR
-        self.changes = 0
         self.connections: set[_Serving] = set()
         self.working = 0
         self.peak = 0
@@ -153,7 +151,6 @@ class StormDeployment:
         elif self.weather is Weather.REFUSED and self._server is None:
             self._opening = asyncio.create_task(self._listen())
         self.weather = weather
-        self.changes += 1
 
 
 class _Serving(asyncio.Protocol):
@@ -197,7 +194,7 @@ class _Serving(asyncio.Protocol):
     def _answer(self, stream: int) -> None:
         deployment, storm = self._deployment, self._deployment.storm
         weather = deployment.weather
-        storm.asked.append(Asked(deployment.place.name, self._loop.time(), weather, stream, deployment.changes))
+        storm.asked.append(Asked(deployment.place.name, self._loop.time(), weather, stream))
         self.idle = False
         match weather:
             case Weather.FAIR:
