@@ -160,7 +160,7 @@ CELLS = (
     Cell(P.PREAMBLE,   F.CLEAN_END,   Refused(502, "upstream_lost"),            E.UPSTREAM_LOST,          T.ESTIMATED),
     Cell(P.PREAMBLE,   F.STALL,       Refused(504, "upstream_timeout"),         E.TIMEOUT,                T.ESTIMATED),
     Cell(P.PREAMBLE,   F.BAD_CHUNK,   Refused(502, "upstream_lost"),            E.UPSTREAM_LOST,          T.ESTIMATED),
-    Cell(P.PREAMBLE,   F.ERROR_EVENT, Refused(502, "server_error"),             E.UPSTREAM_ERROR,         T.ESTIMATED),
+    Cell(P.PREAMBLE,   F.ERROR_EVENT, Refused(500, "server_error"),             E.UPSTREAM_ERROR,         T.ESTIMATED),
     Cell(P.PREAMBLE,   F.GIANT,       Refused(502, "event_too_large"),          E.EVENT_TOO_LARGE,        T.ESTIMATED),
     Cell(P.PREAMBLE,   F.ABORT,       Left(),                                   E.CLIENT_ABORTED,         T.ESTIMATED),
     Cell(P.PREAMBLE,   F.HALF_CLOSE,  Left(),                                   E.CLIENT_ABORTED,         T.ESTIMATED),

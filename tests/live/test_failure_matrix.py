@@ -231,8 +231,9 @@ def _check_tokens(form: Form, cell: Cell, record: RequestRecord) -> None:
         size = len(_request(form, cell))
         usage = record.usage
         assert usage is not None
-        assert (usage.input, usage.estimated) == (size // 4 + 1, True)
-        assert usage.output == USUAL_OUTPUT or (8 <= usage.output <= 12 and cell.phase not in BEFORE_OUTPUT)
+        assert usage.estimated
+        assert size // 4 <= usage.input <= size  # what may have been counted, and no more than a token a byte
+        assert usage.output == USUAL_OUTPUT or (8 <= usage.output < USUAL_OUTPUT and cell.phase not in BEFORE_OUTPUT)
 
 
 async def test_a_connection_that_went_stale_in_the_pool_is_replaced_once(bench: Bench) -> None:

@@ -7,6 +7,8 @@ from tests.live.both_hosts import KINDS, NAMED, Host, Hosts
 from tests.live.plain_http import Answer, ask, post
 from tests.live.simulated import Upstream
 
+from chukei.simulator.exchanges import Exchange
+
 pytestmark = pytest.mark.anyio
 
 CLASSIC = "/openai/deployments/{}/chat/completions?api-version={}"
@@ -25,6 +27,13 @@ async def sent(host: Host, upstream: Upstream, body: bytes, target: str = "/v1/c
     answer = await post(host.url, target, body)
     assert answer.status == 200, answer
     return upstream.only.body
+
+
+def parts(exchange: Exchange, boundary: bytes) -> list[bytes]:
+    """Return a form's parts as they went up, under the relay's own boundary, which stands for the client's."""
+    own = exchange.headers["content-type"].partition("boundary=")[2].encode()
+    assert own not in (b"", boundary)
+    return exchange.body.split(b"--" + own)
 
 
 class TestBytes:
@@ -70,8 +79,7 @@ class TestBytes:
         answer = await ask(host.url, "POST", "/v1/audio/transcriptions", fields, rest)
         assert answer.status == 200
         added = b'--b--x\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-4o\r\n'
-        assert upstream.only.body == added + rest
-        assert upstream.only.headers["content-type"] == fields[0][1]
+        assert sorted(parts(upstream.only, b"b--x")) == sorted((added + rest).split(b"--b--x"))
 
     async def test_a_forms_model_is_translated(self, named: Host, upstream: Upstream) -> None:
         form = (
@@ -81,7 +89,7 @@ class TestBytes:
         fields = [("content-type", "multipart/form-data; boundary=b")]
         answer = await ask(named.url, "POST", "/v1/audio/transcriptions", fields, form % b"team a/chat b")
         assert answer.status == 200
-        assert upstream.only.body == form % "gpt 4o/β".encode()
+        assert parts(upstream.only, b"b") == (form % "gpt 4o/β".encode()).split(b"--b")
 
 
 class TestModel:
