@@ -190,7 +190,7 @@ async def test_the_log_names_every_try_and_holds_no_secret(bench: Bench, caplog:
         ("b", "upstream_lost"),
         ("c", "answered"),
     ]
-    assert [attempt.get("input_tokens") for attempt in tries] == [None, len(CHAT.of("chat")) // 4, None]
+    assert [attempt.get("input_tokens") for attempt in tries] == [None, -(-len(CHAT.of("chat")) // 4), None]
     written = "\n".join(lines)
     for secret in (KEY, PROMPT, SECRET_COMPLETION):
         assert secret not in written

@@ -22,7 +22,10 @@ Work = Callable[[socket.socket, "Link"], int]
 """What a worker does: serves a socket, says so, and returns the exit status of its process."""
 
 RESTART_SECONDS = 1.0
-"""How long a worker that ended before it served is not replaced, so that a fault which stays costs little."""
+"""How long a worker that ended soon is not replaced, so that a fault which stays costs little."""
+
+SOON_SECONDS = 10.0
+"""How long a worker must have lived to be replaced at once."""
 
 _END, _NOW = "end", "now"
 INTERRUPTED = 130
@@ -76,7 +79,9 @@ class Supervisor:
             status = self._start(ready)
             if status is None:
                 while not self._ending:
-                    self._step()
+                    failed = self._step()
+                    if failed is not None:
+                        logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
                 status = 0
             self._end()
         return INTERRUPTED if self._interrupts > 1 else status
@@ -119,7 +124,8 @@ class Supervisor:
         if worker not in self._workers:
             return None
         self._workers.remove(worker)
-        self._due.append(time.monotonic() + (0.0 if worker.serves else RESTART_SECONDS))
+        now = time.monotonic()
+        self._due.append(now + (0.0 if now >= worker.started + SOON_SECONDS else RESTART_SECONDS))
         if not worker.serves:
             return worker
         logger.error("worker %d ended (%s), and another takes its place", worker.pid, worker.end)
@@ -153,6 +159,7 @@ class _Worker:
     def __init__(self, work: Work, listener: socket.socket) -> None:
         self._pipe, theirs = Pipe()
         self.serves = False
+        self.started = time.monotonic()
         self.process: SpawnProcess = _spawn.Process(target=_run, args=(work, listener, theirs))
         with _signals_held_back():
             self.process.start()
