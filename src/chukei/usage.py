@@ -74,13 +74,23 @@ class WireUsage(msgspec.Struct):
     seconds: msgspec.Raw = _NONE
 
     def counted(self) -> Usage:
-        """Return the counts in the relay's own words. A part is never more than the whole."""
+        """Return the counts in the relay's own words. A part is never more than the whole.
+
+        A count that is missing is what the total leaves for it. Where the output's is none, and the total says nothing
+        either, the whole is an estimate.
+        """
         into = _details(self.prompt_tokens_details, self.input_tokens_details, self.input_token_details)
         out = _details(self.completion_tokens_details, self.output_tokens_details, self.output_token_details)
         given = _count(self.prompt_tokens) or _count(self.input_tokens)
         made = _count(self.completion_tokens) or _count(self.output_tokens)
         reasoning = _count(out.reasoning_tokens) or _count(self.reasoning_tokens)
-        beside = _count(self.total_tokens) - given - made
+        total = _count(self.total_tokens)
+        odd = not made and (_is_odd(self.completion_tokens) or _is_odd(self.output_tokens))
+        if not given and total > made:
+            given = total - made
+        elif odd and total > given:
+            made, odd = total - given, False
+        beside = total - given - made
         if 0 < beside <= reasoning:
             made += beside
         return Usage(
@@ -88,6 +98,7 @@ class WireUsage(msgspec.Struct):
             output=made,
             cached=min(_count(into.cached_tokens), given),
             reasoning=min(reasoning, made),
+            estimated=odd,
             cache_written=min(_count(into.cache_write_tokens), given),
             audio_input=min(_count(into.audio_tokens), given),
             audio_output=min(_count(out.audio_tokens), made),
@@ -98,6 +109,7 @@ class WireUsage(msgspec.Struct):
 
 _NO_DETAILS = _Details()
 _SAYS_MORE = re.compile(rb"[1-9]")
+_ZERO = re.compile(rb"null|-?0+(?:\.0+)?")
 _decode_details = msgspec.json.Decoder(_Details).decode
 
 
@@ -124,6 +136,11 @@ def _count(raw: msgspec.Raw) -> int:
         return count if count <= MOST_COUNTED else 0
     value = _number(text)
     return int(value) if value.is_integer() and value <= MOST_COUNTED else 0
+
+
+def _is_odd(raw: msgspec.Raw) -> bool:
+    """Whether something stands where a count should, and is none."""
+    return raw is not _NONE and not _count(raw) and _ZERO.fullmatch(bytes(raw)) is None
 
 
 def _milliseconds(raw: msgspec.Raw) -> int:
