@@ -644,3 +644,9 @@ def test_an_error_is_one_in_responses_however_it_is_written(said: str) -> None:
     assert done.failure is not None
     assert done.failed_first
     assert not done.complete
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning_content", "reasoning", "refusal"])
+def test_what_is_made_is_weighed_under_every_name_that_servers_give_it(name: str) -> None:
+    event = chunk(choices=[{"index": 0, "delta": {name: "twelve bytes"}, "finish_reason": None}])
+    assert through([event, event])[1].made == 24

@@ -61,7 +61,8 @@ _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "r
 # Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat
 # in later events what deltas have said.
 _STRING = rb'[ \t\r\n]*+:[ \t\r\n]*+"((?:[^"\\]++|\\.)*+)"'
-_CHAT_MADE = re.compile(rb'"(?:content|text|refusal|reasoning_content|arguments|name|transcript)"' + _STRING, re.DOTALL)
+_CHAT_TEXTS = rb'"(?:content|text|refusal|reasoning(?:_content)?|arguments|name|transcript)"'
+_CHAT_MADE = re.compile(_CHAT_TEXTS + _STRING, re.DOTALL)
 _DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
 _AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
 _INDEX = re.compile(rb'"index": ?([0-9]+)')
