@@ -136,6 +136,7 @@ WHOLE_ANSWERS = [
     ("audio/transcriptions", b"text/plain; charset=utf-8", b"hi\n"),
     ("audio/transcriptions", b"text/plain", b"42"),
     ("audio/transcriptions", b"text/vtt", b"WEBVTT\n\n00:00.000 --> 00:01.000\nhi"),
+    ("audio/transcriptions", b"application/json", b'"hi"\n'),
     ("audio/translations", b"application/x-subrip", b"1\n00:00:00,000 --> 00:00:01,000\nhi"),
     ("audio/translations", b"", b"hi"),
     ("audio/speech", b"audio/mpeg", b"ID3\x04"),

@@ -246,6 +246,11 @@ class TestPrompt:
     def test_what_a_request_brings_along_unseen_is_reserved(self, fields: dict[str, object]) -> None:
         assert HIDDEN_TOKENS < Estimator().prompt(call("responses", **fields), PLAIN) < HIDDEN_TOKENS + 100
 
+    @pytest.mark.parametrize("picture", [{"image_url": "https://example.com/a.png"}, {"file_id": "file-1"}])
+    def test_pictures_to_be_edited_are_reserved_however_they_are_named(self, picture: dict[str, str]) -> None:
+        asked = call("image_edit", prompt="A hat.", images=[picture] * 3)
+        assert Estimator().prompt(asked, PLAIN) > 3 * MADE_IMAGE_TOKENS
+
     def test_a_name_that_is_hidden_by_escapes_hides_no_tokens(self) -> None:
         part = '{"type":"image\\u005furl","image\\u005furl":{}}'
         asked = written("chat", f'{{"messages":[{{"role":"user","content":[{part}]}}]}}')

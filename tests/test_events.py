@@ -5,7 +5,8 @@ import json
 import msgspec
 import pytest
 
-from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty
+from chukei.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty, read
+from chukei.usage import Usage, reported
 
 
 def chunk(**fields: object) -> Chunk:
@@ -72,3 +73,24 @@ def test_missing_and_null_are_both_empty() -> None:
     assert is_empty(chunk().error)
     assert is_empty(chunk(error=None).error)
     assert not is_empty(chunk(error={}).error)
+
+
+def test_a_field_of_another_type_is_left_out_of_an_event_and_the_rest_is_read() -> None:
+    said = read(
+        b'{"choices":[{"index":"1","delta":[],"finish_reason":"stop"},{"index":null}],"model":5,"service_tier":{},'
+        b'"usage":{"prompt_tokens":3}}',
+        Chunk,
+    )
+    assert said.choices is not None
+    assert [(choice.index, choice.finish_reason) for choice in said.choices] == [(0, "stop"), (0, None)]
+    assert reported(said.usage) == Usage(3)
+    event = read(b'{"type":"error","code":429.5,"response":{"id":5,"usage":{"input_tokens":2}}}', ResponseEvent)
+    assert (event.type, event.code) == ("error", None)
+    assert event.response is not None
+    assert event.response.usage is not None
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"5", b"{", b'{"choices":[1]'])
+def test_what_is_no_object_is_no_event(data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        read(data, Chunk)

@@ -123,3 +123,21 @@ def test_what_holds_none_stays_byte_for_byte() -> None:
         assert BLOTTER.json(raw) == raw
     events = b'data: {"a": 1}\r\n\r\nevent: x\ndata:{}\n\n'
     assert BLOTTER.events(events) == events
+
+
+def test_a_credential_is_blotted_out_of_names_that_are_there_twice() -> None:
+    raw = f'{{"error":{{"message":"{KEY}","message":"ok"}}}}'.encode()
+    assert BLOTTER.json(raw) == f'{{"error":{{"message":"{MASK}","message":"ok"}}}}'.encode()
+
+
+@pytest.mark.parametrize("depth", [100, 600, 900, 5000])
+def test_blotting_does_not_depend_on_how_deep_json_nests(depth: int) -> None:
+    escaped = KEY.replace("/", r"\/")
+    raw = b'{"error":{"message":"%s","more":%s}}' % (escaped.encode(), b"[" * depth + b"]" * depth)
+    assert BLOTTER.json(raw) == raw.replace(escaped.encode(), MASK.encode())
+
+
+def test_half_a_character_is_no_failure() -> None:
+    raw = f'{{"error":{{"message":"{KEY}","code":"\\ud800"}}}}'.encode()
+    assert BLOTTER.json(raw) == raw.replace(KEY.encode(), MASK.encode())
+    assert explanation(raw + b" and more", JSON).text == f"{KEY} and more"

@@ -256,3 +256,14 @@ def test_a_model_that_is_no_plain_text_is_refused(disposition: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         Form(part(b"w", disposition) + b"--cut--", TYPE)
     assert (caught.value.code, caught.value.param) == ("invalid_type", "model")
+
+
+@pytest.mark.parametrize("name", ["n", "size", "quality"])
+@pytest.mark.parametrize("other", ["{}", "{}[]", "{upper}"])
+def test_what_decides_a_price_has_one_reading(name: str, other: str) -> None:
+    again = name.upper() if other == "{upper}" else other.format(name)
+    parts = [part(b"1", f'name="{name}"'.encode()), part(b"10", f'name="{again}"'.encode())]
+    with pytest.raises(CallerError) as refused:
+        Form(b"".join(parts) + b"--cut--\r\n", TYPE)
+    assert refused.value.code == ("duplicate_field" if again == name else "ambiguous_field")
+    assert Form(parts[0] + b"--cut--\r\n", TYPE).text(name) == "1"

@@ -604,3 +604,49 @@ def test_garbage_never_breaks_a_stream(raw: bytes, dialect: Dialect) -> None:
     passing.feed(content("x"))
     out = passing.feed(raw) + passing.feed(b"\n\n")
     assert (raw + b"\n\n").startswith(out) or passing.failure is not None
+
+
+COUNT = b'{"prompt_tokens":9,"completion_tokens":3}'
+ENDING = b'{"choices":[{"index":0,"delta":{},"finish_reason"%s"stop"}]}'
+
+
+@pytest.mark.parametrize("colon", [b":", b": ", b" : ", b" :", b":  ", b":\t"])
+def test_usage_errors_and_ends_are_seen_with_any_white_space(colon: bytes) -> None:
+    ending = b"data: " + ENDING % colon + b"\n\n"
+    counted = b'data: {"choices":[],"usage"%s%s}\n\n' % (colon, COUNT)
+    out, done = through([content("x"), ending, counted], strip_usage=True)
+    assert out == content("x") + ending
+    assert done.complete
+    assert done.usage == Usage(input=9, output=3)
+    for dialect in Dialect:
+        failed = through([content("x"), b'data: {"error"%s{"message":"No."}}\n\n' % colon], dialect)[1]
+        assert failed.failure == b'{"message":"No."}' or dialect is Dialect.OPEN
+        assert not failed.complete or dialect is Dialect.OPEN
+
+
+@pytest.mark.parametrize("odd", ['"index":"0"', '"index":null', '"index":0.0', '"index":0,"text":5', '"delta":[]'])
+def test_a_field_of_another_type_hides_neither_the_end_nor_the_usage(odd: str) -> None:
+    ending = f'data: {{"model":5,"choices":[{{{odd},"finish_reason":"stop"}}],"usage":{COUNT.decode()}}}\n\n'.encode()
+    out, done = through([content("x"), ending])
+    assert out == content("x") + ending
+    assert done.complete
+    assert done.usage == Usage(input=9, output=3)
+
+
+def test_text_is_weighed_with_white_space_before_its_colon() -> None:
+    spaced = b'data: {"choices" : [{"index" : 0, "delta" : {"content" : "twelve bytes"}}]}\n\n'
+    assert through([spaced])[1].made == 12
+
+
+@pytest.mark.parametrize("said", ['data: {"error":{"code":"x"}}', 'event:error\ndata:{"type":"error","code":429}'])
+def test_an_error_is_one_in_responses_however_it_is_written(said: str) -> None:
+    done = through([said.encode() + b"\n\n"], Dialect.RESPONSES)[1]
+    assert done.failure is not None
+    assert done.failed_first
+    assert not done.complete
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning_content", "reasoning", "refusal"])
+def test_what_is_made_is_weighed_under_every_name_that_servers_give_it(name: str) -> None:
+    event = chunk(choices=[{"index": 0, "delta": {name: "twelve bytes"}, "finish_reason": None}])
+    assert through([event, event])[1].made == 24

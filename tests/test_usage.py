@@ -160,3 +160,19 @@ def test_an_absurd_count_is_as_if_absent_and_the_others_hold(absurd: str) -> Non
 def test_a_whole_number_may_be_written_as_json_allows(written: str, count: int) -> None:
     usage = usage_in(f'{{"usage":{{"prompt_tokens":{written},"completion_tokens":1}}}}'.encode())
     assert usage == Usage(count, 1)
+
+
+@pytest.mark.parametrize(
+    ("wire", "usage"),
+    [
+        ('{"prompt_tokens":1000,"completion_tokens":2000.5}', Usage(1000, 0, estimated=True)),
+        ('{"prompt_tokens":1000,"completion_tokens":-3}', Usage(1000, 0, estimated=True)),
+        ('{"prompt_tokens":1000,"completion_tokens":"x","total_tokens":1200}', Usage(1000, 200)),
+        ('{"prompt_tokens":null,"completion_tokens":200,"total_tokens":1200}', Usage(1000, 200)),
+        ('{"total_tokens":1234}', Usage(1234, 0)),
+        ('{"prompt_tokens":1000,"completion_tokens":0.0,"total_tokens":1000}', Usage(1000, 0)),
+        ('{"prompt_tokens":1000,"completion_tokens":null}', Usage(1000, 0)),
+    ],
+)
+def test_a_count_that_is_none_is_never_taken_for_nothing(wire: str, usage: Usage) -> None:
+    assert usage_in(f'{{"usage":{wire}}}'.encode()) == usage

@@ -20,6 +20,7 @@ from chukei.refusals import (
     is_encoded,
     is_json,
     is_whole_object,
+    is_whole_text,
     media_type,
     refusal,
     sealed,
@@ -237,7 +238,7 @@ class _Beginning:
         said = whole_in(body) if streams or _ERROR in body else None
         if said is not None and (error := said.failure) is not None:
             raise error_of_event(error, self._blotter)
-        if self._ended and not is_whole_object(body):
+        if self._ended and not is_whole_object(body) and not (self._may_be_text and is_whole_text(body)):
             raise failure("unexpected_answer", "The upstream's answer is no JSON, or was cut off.")
         if streams and said is not None:
             message = "The upstream answered as a whole; this model or operation does not stream. Leave 'stream' out."
@@ -247,6 +248,11 @@ class _Beginning:
         if not is_json(content_type):
             self._rename((b"content-type", b"application/json"))  # stock clients decode nothing else
         return Opened(self._answer, None, body, whole=self._ended)
+
+    @property
+    def _may_be_text(self) -> bool:
+        """Whether the operation's answer may be a text, which some servers write as JSON."""
+        return b"text/" in self._operation.media
 
     def _rename(self, content_type: tuple[bytes, bytes]) -> None:
         """Give the answer the type that it has."""

@@ -193,6 +193,10 @@ def _prompt(call: Call) -> tuple[int, int]:
     raw, size, hidden = body.sent, call.size, 0
     if name in _TAKE_NUMBERS and body.begins_with(_TAKE_NUMBERS[name], _NUMBERS):
         return 0, raw.count(b",") + 1  # tokens by their numbers
+    if name == "image_edit":
+        binary, tokens = _media(raw)
+        named = tokens and max(tokens // (IMAGE_TOKENS // 2), 1)  # each key may be a picture by itself
+        return size - binary, named * MADE_IMAGE_TOKENS
     if not call.operation.generates or name == "completions":
         return size, 0
     if body.has_any(_CONTINUES):

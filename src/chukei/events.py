@@ -1,11 +1,15 @@
 """The few fields of the upstream's events that matter to the relay; the parser skips all others. Pure."""
 
+import contextlib
 from collections.abc import Collection
+from typing import Any, TypeVar
 
 import msgspec
 
 from chukei.model import End
-from chukei.usage import is_usage
+from chukei.usage import DECODE_ERRORS, is_usage
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _SILENT = frozenset({b"null", b'""', b"[]", b"{}"})
 
@@ -46,10 +50,39 @@ class ResponseEvent(msgspec.Struct):
     """One event of the Responses API. ``code`` is that of an error which is not nested."""
 
     type: str = ""
-    code: str | None = None
+    code: str | int | None = None
     response: Response | None = None
     error: msgspec.Raw = msgspec.Raw()
     usage: msgspec.Raw = msgspec.Raw()
+
+
+def read(data: bytes, kind: type[T]) -> T:
+    """Return an event. One with a field of another type than it should have is read without that field.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON object, or one of ``DECODE_ERRORS``.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError:
+        return _read_loosely(data, kind)
+
+
+def _read_loosely(data: bytes, kind: type[T]) -> T:
+    sent = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    found: dict[str, Any] = {}
+    for name in kind.__struct_fields__:
+        with contextlib.suppress(*DECODE_ERRORS):
+            raw = bytes(sent[name]) if name in sent else b"null"
+            if raw == b"null":
+                continue
+            if name == "choices":
+                found[name] = [read(bytes(each), _Choice) for each in msgspec.json.decode(raw, type=list[msgspec.Raw])]
+            elif name == "response":
+                found[name] = read(raw, Response)
+            else:
+                found[name] = msgspec.json.decode(raw, type=kind.__annotations__[name])
+    return kind(**found)
 
 
 def cause_of(event: ResponseEvent) -> bytes:

@@ -4,6 +4,7 @@ Gateways, proxies and model servers in front of or behind Azure OpenAI each have
 OpenAI's clients read is ``error.message``. Pure.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ _HTML = re.compile(r"\s*<(!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
 _TAG_BEGIN = re.compile(r"<+(?=[A-Za-z!?/])")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 _TELLING = (
     *("error", "message", "detail", "details", "errors", "msg", "error_description"),
@@ -65,7 +67,8 @@ def explanation(body: bytes, content_type: bytes) -> Explanation:
         return Explanation(body=body.removeprefix(_BOM).decode("utf-8", "replace").encode())
     words = plain(" ".join(part for part in (_words(value, _DEPTH), rest) if part))
     if isinstance(error, dict):
-        return Explanation(body=msgspec.json.encode({"error": error | {"message": words}}))
+        with contextlib.suppress(*DECODE_ERRORS):  # it nests too deeply, or has half a character
+            return Explanation(body=msgspec.json.encode({"error": error | {"message": words}}))
     return Explanation(text=words)
 
 
@@ -106,11 +109,6 @@ def plain(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
 
 
-def _number(digits: str) -> int | None:
-    """Return a number of JSON; none for one so long that Python would refuse to convert it."""
-    return int(digits) if len(digits) < 100 else None
-
-
 class Blotter:
     """Blots the credentials of one request out of what its upstream says, however JSON spells them."""
 
@@ -139,13 +137,25 @@ class Blotter:
         return [field for field in headers if not any(secret in field[1] for secret in secrets)]
 
     def json(self, raw: bytes) -> bytes:
-        """Return JSON without them: the same bytes, where it holds none."""
-        try:
-            value = json.loads(raw, parse_int=_number)
-        except DECODE_ERRORS:
-            return self._plain(raw)
-        cleaned = self._cleaned(value)
-        return raw if cleaned == value else msgspec.json.encode(cleaned)
+        """Return JSON without them: the same bytes, where it holds none.
+
+        Each string is looked at by itself, so nothing depends on how deep it nests, on names that are there twice, or
+        on whether it is JSON at all.
+        """
+        secrets = self._secrets
+        if not secrets:
+            return raw
+
+        def cleaned(found: re.Match[bytes]) -> bytes:
+            if b"\\" not in found[0]:
+                return found[0]
+            try:
+                text = json.loads(found[0].decode("utf-8", "replace"), strict=False)
+            except ValueError:
+                return found[0]
+            return json.dumps(self.text(text)).encode() if any(secret in text for secret in secrets) else found[0]
+
+        return self._plain(_STRING.sub(cleaned, raw) if b"\\" in raw else raw)
 
     def events(self, block: bytes) -> bytes:
         """Return whole server-sent events without them: the same bytes, where they hold none."""
@@ -163,12 +173,3 @@ class Blotter:
         for secret in self._secrets:
             raw = raw.replace(secret.encode("latin-1"), MASK.encode())
         return raw
-
-    def _cleaned(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, list):
-            return [self._cleaned(item) for item in value]
-        if isinstance(value, dict):
-            return {self.text(name): self._cleaned(item) for name, item in value.items()}
-        return value

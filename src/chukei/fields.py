@@ -48,6 +48,8 @@ EXACT = frozenset(
         "conversation",
         "service_tier",
         "data_sources",
+        "size",
+        "quality",
     ]
 )
 """Names that the relay reads or writes: another spelling of the same letters is refused, whichever reader ignores case.

@@ -13,6 +13,8 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from chukei import call as calls
 from chukei import codings, intake, routes, sse, usage, wire
 from chukei.admission import Admission
@@ -270,7 +272,10 @@ class Gateway:
         finally:
             record.finish_reasons = stream.finish_reasons
             record.served_model, record.service_tier = stream.model, stream.service_tier
-            record.usage = stream.usage or usage.estimate(stream.made, stream.events)
+            record.usage = stream.usage
+            if record.usage is None or record.usage.estimated:
+                made = usage.estimate(stream.made, stream.events)
+                record.usage = made if record.usage is None else replace(record.usage, output=made.output)
 
     # Ways out other than success.
 

@@ -32,7 +32,7 @@ MAX_TYPE = 1024
 """Bytes of a form's content type."""
 
 _MAX_VALUE = 4096
-_OURS = frozenset({"model", "stream"})
+_OURS = frozenset({"model", "stream", "n", "size", "quality"})
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _PARAMETER = re.compile(rb'(?:[ \t]*+;)++[ \t]*+(%b)=("(?:[^"\\]|\\.)*+"|[^\s;"]++)' % _TOKEN, re.DOTALL)
 _END = re.compile(rb"[ \t;]*+\Z")

@@ -63,7 +63,8 @@ def refusal(status: int, fields: Headers, raw: bytes, blotter: Blotter) -> Upstr
     if status < 300:
         message = f"The upstream answered with status {status}, where only 200 is known. {OPERATORS}"
         return failure("unexpected_status", message)
-    body, text = explanation(b"" if is_encoded(fields) else raw, content_type)
+    # Blotted before it is shortened, which could leave half a credential; and after, since markup may have parted one.
+    body, text = explanation(b"" if is_encoded(fields) else blotter.json(raw), content_type)
     body = blotter.json(body) if body is not None else None
     row = row_of_status(status, said_in(body or b""))
     headers = [field for field in headers_down(fields) if not field[0].startswith(b"content-")]
@@ -155,6 +156,12 @@ def unpadded(body: bytes) -> bytes:
 def is_whole_object(body: bytes) -> bool:
     """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
     return unpadded(body)[:1] == b"{" and (body[-1:] == b"}" or body.rstrip(_WHITE)[-1:] == b"}")
+
+
+def is_whole_text(body: bytes) -> bool:
+    """Whether a body is one string of JSON."""
+    text = unpadded(body).rstrip(_WHITE)
+    return len(text) > 1 and text[:1] == b'"' == text[-1:]
 
 
 class Whole(msgspec.Struct):

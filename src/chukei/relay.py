@@ -19,7 +19,7 @@ from enum import IntEnum
 import msgspec
 
 from chukei import sse
-from chukei.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty
+from chukei.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty, read
 from chukei.explanation import Blotter
 from chukei.model import Dialect, End
 from chukei.shape import Shape
@@ -27,6 +27,8 @@ from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
+_UNUSUAL = (b'" :', b'":  ', b'":\t', b'":\n')
+"""White space around a colon that no service is known to write: each event of such a stream is looked into."""
 _CHAT_MARKERS = (
     b'"finish_reason":"',
     b'"finish_reason": "',
@@ -34,8 +36,10 @@ _CHAT_MARKERS = (
     b'"usage": {',
     b"[DONE]",
     b'"error":',
+    *_UNUSUAL,
 )
 _EMPTY_CHOICES = (b'"choices":[]', b'"choices": []')
+_ERRORS = (b'"error":{', b'"error": {', b'"error":"', b'"error": "')
 _RESPONSES_MARKERS = (
     b"response.output_item.",
     b"response.completed",
@@ -44,8 +48,11 @@ _RESPONSES_MARKERS = (
     b'"type":"error"',
     b'"type": "error"',
     b"event: error",
+    b"event:error",
+    *_ERRORS,
+    *_UNUSUAL,
 )
-_OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', b'"error":{', b'"error": {')
+_OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', *_ERRORS, *_UNUSUAL)
 LESSONS = 8
 """How often the look of events is learnt anew; a stream that changes it all the time is searched instead."""
 
@@ -53,8 +60,9 @@ _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "respons
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 # Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat
 # in later events what deltas have said.
-_STRING = rb': ?"((?:[^"\\]++|\\.)*+)"'
-_CHAT_MADE = re.compile(rb'"(?:content|text|refusal|reasoning_content|arguments|name|transcript)"' + _STRING, re.DOTALL)
+_STRING = rb'[ \t\r\n]*+:[ \t\r\n]*+"((?:[^"\\]++|\\.)*+)"'
+_CHAT_TEXTS = rb'"(?:content|text|refusal|reasoning(?:_content)?|arguments|name|transcript)"'
+_CHAT_MADE = re.compile(_CHAT_TEXTS + _STRING, re.DOTALL)
 _DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
 _AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
 _INDEX = re.compile(rb'"index": ?([0-9]+)')
@@ -269,7 +277,7 @@ class Stream:
         if self.dialect is Dialect.CHAT and not self._indices.issuperset(_INDEX.findall(block) or (b"0",)):
             for event in sse.split(block):
                 with contextlib.suppress(*DECODE_ERRORS):  # what is not understood begins nothing
-                    self._note_source(msgspec.json.decode(sse.data_of(event), type=Chunk))
+                    self._note_source(read(sse.data_of(event), Chunk))
 
     def _weigh(self, block: bytes) -> None:
         """Add what was generated in a block."""
@@ -348,8 +356,8 @@ class Stream:
             self.events += 1
         try:
             if self.dialect is Dialect.CHAT:
-                return self._note_chunk(msgspec.json.decode(data, type=Chunk))
-            self._note_response(msgspec.json.decode(data, type=ResponseEvent))
+                return self._note_chunk(read(data, Chunk))
+            self._note_response(read(data, ResponseEvent))
         except DECODE_ERRORS:
             pass  # a comment, or bytes that are not ours to judge
         return True

@@ -11,6 +11,7 @@ own. Only where a model served through Azure AI Foundry reports them beside its 
 
 import contextlib
 import math
+import re
 from typing import Annotated
 
 import msgspec
@@ -80,15 +81,24 @@ class _WireUsage(msgspec.Struct, gc=False):
     output_token_details: _Details | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None = None
 
-    def counted(self) -> Usage:
-        """Return the counts in the relay's own words. A part is never more than the whole."""
+    def counted(self, *, odd: bool = False) -> Usage:
+        """Return the counts in the relay's own words. A part is never more than the whole.
+
+        A prompt without a count is what the total leaves for it. So is an output in whose place something ``odd``
+        stands; where the total says nothing of it either, the whole is an estimate.
+        """
         into = self.prompt_tokens_details or self.input_tokens_details or self.input_token_details or _NO_DETAILS
         out = self.completion_tokens_details or self.output_tokens_details or self.output_token_details or _NO_DETAILS
         given = self.prompt_tokens or self.input_tokens or 0
         made = self.completion_tokens or self.output_tokens or 0
         reasoning = out.reasoning_tokens or self.reasoning_tokens or 0
+        total = self.total_tokens or 0
+        if not given and total > made:
+            given = total - made
+        elif odd and total > given:
+            made, odd = total - given, False
         if reasoning:
-            beside = (self.total_tokens or 0) - given - made
+            beside = total - given - made
             if 0 < beside <= reasoning:
                 made += beside
             reasoning = min(reasoning, made)
@@ -97,7 +107,7 @@ class _WireUsage(msgspec.Struct, gc=False):
             made,
             min(into.cached_tokens or 0, given),
             reasoning,
-            False,
+            odd,
             min(into.cache_write_tokens or 0, given),
             min(into.audio_tokens or 0, given),
             min(out.audio_tokens or 0, made),
@@ -108,6 +118,8 @@ class _WireUsage(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_WireUsage).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_OUTPUTS = ("completion_tokens", "output_tokens")
+_ZERO = re.compile(rb"null|-?0+(?:\.0+)?")
 _DETAILS = frozenset(name for name in _WireUsage.__struct_fields__ if name.endswith("_details"))
 
 
@@ -142,7 +154,10 @@ def _sorted_out(raw: bytes | msgspec.Raw) -> Usage:
             plausible[name] = _number(bytes(members[name]))
         else:
             plausible[name] = _count(members[name])
-    return msgspec.convert(plausible, _WireUsage).counted()
+    odd = any(
+        name in members and not plausible[name] and _ZERO.fullmatch(bytes(members[name])) is None for name in _OUTPUTS
+    )
+    return msgspec.convert(plausible, _WireUsage).counted(odd=odd)
 
 
 def _count(raw: msgspec.Raw) -> int:

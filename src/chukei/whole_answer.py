@@ -39,6 +39,7 @@ _DEPTHS = {
 """The top-level members that matter, and how deep they are kept: 1 is a string, 3 includes the objects of a list."""
 
 _WHITE = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
 _BODY = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _STRING = re.compile(rb'"' + _BODY + rb'"', re.DOTALL)
 _BEYOND = re.compile(rb'"' + _BODY + rb'(")?|[{}\[\]]', re.DOTALL)
@@ -158,7 +159,7 @@ class Reader:
             self._members.feed(data)
         elif self._parts is not None and data:
             if not self._size:
-                data = data.lstrip(_WHITE)
+                data = data.lstrip(_BOM + _WHITE)
                 if data[:1] not in (b"{", b""):
                     self._parts = None
                     return

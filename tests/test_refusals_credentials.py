@@ -1,0 +1,16 @@
+"""No part of the relay's own credential is passed on in an upstream's words, wherever they are shortened."""
+
+import pytest
+
+from chukei.explanation import MAX_CHARACTERS, Blotter
+from chukei.refusals import refusal
+
+KEY = "sk-upstream-secret-0123456789abcdef"
+
+
+@pytest.mark.parametrize("missing", [1, 10, len(KEY) - 6])
+def test_a_credential_is_blotted_out_before_a_text_is_shortened(missing: int) -> None:
+    words = "x" * (MAX_CHARACTERS - len(KEY) + missing - 1) + KEY
+    fields = [(b"content-type", b"text/plain")]
+    error = refusal(400, fields, words.encode(), Blotter([(b"api-key", KEY.encode())]))
+    assert KEY[:6].encode() not in error.body
