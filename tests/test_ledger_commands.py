@@ -109,6 +109,13 @@ def test_a_new_key_alone_goes_to_standard_output(chukei: Commands) -> None:
         assert text.rpartition("_")[2].encode() not in file.read_bytes(), "what opens is kept nowhere"
 
 
+def test_a_group_where_the_configuration_has_none(chukei: Commands) -> None:
+    del chukei.environment["CHUKEI_GROUPS__RESEARCH__SYSTEM"]
+    unknown = chukei("keys", "create", "team-b", "--group", "research")
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
+    assert "There is no [groups.research] in the configuration; it has no groups." in unknown.stderr
+
+
 def test_a_key_with_a_group_an_end_and_a_note(chukei: Commands) -> None:
     found = chukei("keys", "create", "team-b", "--group", "research", "--expires", "90d", "--note", "for the batch")
     unknown = chukei("keys", "create", "team-b", "--group", "reserch")

@@ -74,7 +74,7 @@ class KeyCabinet:
         if group is not None:
             check_name(group, "group")
         if group is not None and self._groups is not None and group not in self._groups:
-            known = f"those that there are: {', '.join(self._groups)}" if self._groups else "there is none"
+            known = f"those that there are: {', '.join(self._groups)}" if self._groups else "it has no groups"
             message = f"There is no [groups.{group}] in the configuration; {known}."
             raise CallerError(400, "invalid_value", message, param="group")
         if note is not None and not note.isprintable():

@@ -1,5 +1,6 @@
 """What holds while the shared accounts are away, by kind of limit and by policy; and that both turns are announced."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -119,6 +120,21 @@ async def test_where_all_is_closed_nothing_is_granted() -> None:
         await store.headroom([RATES])
 
 
+@pytest.mark.parametrize(
+    ("away", "words"),
+    [(Away.OPEN, "counts all limits alone, each divided by 2"), (Away.CLOSED, "callers with a limit are refused")],
+)
+async def test_the_announcement_says_what_holds_meanwhile(
+    caplog: pytest.LogCaptureFixture, away: Away, words: str
+) -> None:
+    shared = Shared()
+    shared.away = True
+    store = QuotaFallback(shared, MemoryQuota(), away=away, replicas=2)
+    with contextlib.suppress(StoreAway):
+        await store.reserve("a", [RATES], Amounts(1))
+    assert words in caplog.text
+
+
 async def test_both_turns_are_announced_once(caplog: pytest.LogCaptureFixture) -> None:
     shared = Shared()
     store = QuotaFallback(shared, MemoryQuota(), replicas=3)
@@ -129,7 +145,8 @@ async def test_both_turns_are_announced_once(caplog: pytest.LogCaptureFixture) -
         shared.away = False
         await granted(store, 5, RATES, name=f"back{turn}-")
         assert said(caplog, TOGETHER) == turn
-    assert "each of 3 replicas" in caplog.text
+    assert "callers with limits by day, month or money are refused" in caplog.text
+    assert "divided by 3" in caplog.text
     assert "caller:a" not in caplog.text
 
 

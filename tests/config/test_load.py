@@ -530,6 +530,19 @@ def test_a_variable_without_a_section_is_ignored_and_named(variable: str) -> Non
     assert note.startswith(f"{variable} is ignored; settings are named CHUKEI_SECTION__KEY")
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"), [("CHUKEI_APIKEY", "CHUKEI_API_KEY"), ("CHUKEI_CONFG", "CHUKEI_CONFIG")]
+)
+def test_a_misspelt_variable_is_told_the_right_one(variable: str, meant: str) -> None:
+    [note] = load(None, {variable: "x"}).notices
+    assert note.endswith(f"; did you mean {meant}?")
+
+
+def test_a_variable_that_is_like_none_gets_no_guess() -> None:
+    [note] = load(None, {"CHUKEI_FOO": "x"}).notices
+    assert "did you mean" not in note
+
+
 @pytest.mark.parametrize(("environment", "start"), BAD_VARIABLES)
 def test_bad_variables(environment: dict[str, str], start: str) -> None:
     found = [problem.removeprefix("configuration: ") for problem in problems(None, environment)]

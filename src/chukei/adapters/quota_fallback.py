@@ -27,9 +27,11 @@ class Away(StrEnum):
 
 
 _WORDS = {
-    Away.BY_KIND: "who has a quota of a day or month is refused, and each of %d replicas keeps its part of the rates",
-    Away.OPEN: "each of %d replicas keeps its part of all limits, and counts quotas from nothing",
-    Away.CLOSED: "who has a limit is refused (%d replicas)",
+    Away.BY_KIND: "callers with limits by day, month or money are refused; this process counts the others alone, "
+    "each divided by {replicas}",
+    Away.OPEN: "this process counts all limits alone, each divided by {replicas}, "
+    "and those by day, month or money from nothing",
+    Away.CLOSED: "callers with a limit are refused",
 }
 
 
@@ -92,7 +94,8 @@ class QuotaFallback:
 
     def _begin(self) -> None:
         if not self._alone:
-            logger.warning("quotas are not shared at the moment: %s", _WORDS[self._away] % self._replicas)
+            words = _WORDS[self._away].format(replicas=self._replicas)
+            logger.warning("quotas are not shared at the moment: %s", words)
         self._alone = True
 
     def _end(self) -> None:

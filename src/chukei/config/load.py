@@ -15,7 +15,7 @@ from chukei.config.auth import read_auth
 from chukei.config.policies import note_unpriced, read_policies
 from chukei.config.pool import read_ledger, read_pool, read_stores
 from chukei.config.prices import unbound
-from chukei.config.reader import ConfigError, Document, Problem, Reader
+from chukei.config.reader import ConfigError, Document, Problem, Reader, closest
 from chukei.config.settings import (
     AdminSettings,
     LogSettings,
@@ -94,7 +94,8 @@ def _overlay(document: Document) -> list[str]:
         if not variable.startswith(PREFIX) or variable in _OWN or _SERVICE_LINK.fullmatch(f"{variable}={text}"):
             continue
         if "__" not in variable:
-            notes.append(f"{variable} is ignored; {_NAMING}")
+            own = closest(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in sorted(_OWN)])
+            notes.append(f"{variable} is ignored; {_NAMING}" + (f"; did you mean {PREFIX}{own}?" if own else ""))
             continue
         parts = variable.removeprefix(PREFIX).lower().split("__")
         if not all(parts):

@@ -127,7 +127,7 @@ class Reader:
         if value is None:
             return default
         if not low <= value <= high:
-            self.problem(key, f"must be between {low:g} and {high:g} seconds, not {value:g}")
+            self.problem(key, f"must be between {low:g} and {high:.10g} seconds, not {value:.10g}")
             return default
         return float(value)
 
@@ -137,7 +137,7 @@ class Reader:
         if value is None:
             return default
         if not low <= value <= high:
-            self.problem(key, f"must be between {low:g} and {high:g}, not {value:g}")
+            self.problem(key, f"must be between {low:g} and {high:.10g}, not {value:.10g}")
             return default
         return float(value)
 
