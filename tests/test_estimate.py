@@ -206,6 +206,29 @@ class TestPrompt:
         assert estimator.prompt(asked, PLAIN) == before
         assert estimator.prompt(call("responses", user="x" * 4000), PLAIN) < 1100
 
+    @pytest.mark.parametrize(
+        ("text", "size"),  # and the bytes of a token of it, at most
+        [
+            ("the answer is about small people and water. " * 50, 4.2),
+            ("def f(self):\n    return self.x[i]\n" * 50, 3.2),
+            ("\u6771\u4eac\u306e\u6c34\u306f\u7f8e\u5473" * 50, 3.1),
+            ("3f9a0c7e" * 100, 2.2),
+        ],
+    )
+    @pytest.mark.parametrize("escaped", [True, False])
+    def test_a_prompt_that_was_not_counted_errs_upwards_within_a_bound(
+        self, text: str, size: float, escaped: bool
+    ) -> None:
+        body = json.dumps({"messages": [{"role": "user", "content": text}]}, ensure_ascii=escaped)
+        least = len(text.encode()) / size
+        assert least < Estimator().uncounted(written("chat", body), PLAIN) < 1.6 * least
+
+    def test_a_prompt_that_was_not_counted_is_never_less_than_what_was_reserved(self) -> None:
+        estimator, asked = Estimator(), call(user="x" * 4000)
+        for _ in range(200):
+            estimator.learn(asked, PLAIN, Usage(input=asked.size))
+        assert estimator.uncounted(asked, PLAIN) == estimator.prompt(asked, PLAIN) > 0.9 * asked.size
+
     def test_an_image_counts_as_an_image_and_not_by_its_bytes(self) -> None:
         one = call(messages=[{"role": "user", "content": [IMAGE]}])
         two = call(messages=[{"role": "user", "content": [IMAGE, IMAGE]}])

@@ -176,6 +176,15 @@ def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_u
     assert done.usage == Usage(12, 7)
 
 
+@pytest.mark.parametrize("odd", [[], [1], "none", 7, True, {}])
+@pytest.mark.parametrize("name", ["usage", "model", "service_tier"])
+def test_a_member_of_an_odd_type_hides_no_finish_reason(name: str, odd: object) -> None:
+    last = chunk(choices=[{"delta": {}, "finish_reason": "length", "index": 0}], **{name: odd})
+    out, done = through([content("x"), last, sse.DONE])
+    assert out == content("x") + last + sse.DONE
+    assert (done.finish_reasons, done.usage) == ({0: "length"}, None)
+
+
 def test_usage_in_every_chunk_counts_only_once_it_is_final() -> None:
     """Some count so far (see https://github.com/alfredapp/openai-workflow/pull/52): too little for one cut short."""
 

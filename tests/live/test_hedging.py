@@ -138,7 +138,7 @@ async def test_a_second_is_asked_and_wins(pair: Pair, silence: Script) -> None:
     assert (lost.deployment, lost.code, lost.hedge) == ("a", "hedge_lost", False)
     assert lost.usage is not None
     assert lost.usage.estimated
-    assert lost.usage.input == len(STREAM) // 4 + 1
+    assert lost.usage.input > len(STREAM) // 4
     assert lost.seconds >= usual
     assert (won.deployment, won.code, won.hedge) == ("b", None, True)
     assert (record.deployment, record.end, record.status) == ("b", End.COMPLETED, 200)
