@@ -18,7 +18,8 @@ from chukei.routes import Route
 class Call:
     """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` the plain-text form.
 
-    ``raw`` is its body as it came, of ``size`` bytes.
+    ``raw`` is its body as it came, of ``size`` bytes. ``weight`` is what ``estimate.weigh`` has found in a large one:
+    the bytes of its text, and the tokens of all else.
     """
 
     operation: Operation
@@ -30,6 +31,7 @@ class Call:
     body: Fields | Form
     size: int
     raw: bytes
+    weight: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ Output is what the request, as it goes up, allows: see ``output_of``.
 import math
 import re
 from collections import OrderedDict
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import msgspec
 
@@ -74,14 +76,30 @@ _LIMITS = ("n", "best_of")
 _SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
 _SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | _SAYS_HOW_MANY
 _CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
-_TOOLS = (b'"web_search', b'"file_search', b'"code_interpreter', b'"computer', b'"mcp"', b'"image_generation')
-# A key with its quotation marks cannot stand in a text, whose own marks are escaped.
+_TOOLS = re.compile(rb'"(?:web_search|file_search|code_interpreter|computer|mcp"|image_generation)')
+# A key with its quotation marks cannot stand in a text, whose own marks are escaped. White space is bounded so that a
+# place costs no more than that; behind more of it media count as text, which is dearer.
 _PARTS = re.compile(
-    rb'"(url|image_url|file_data|data)"[ \t\n\r]*:[ \t\n\r]*"data:[^"]{0,120}?;base64,'
-    rb'|"(file_data|data)"[ \t\n\r]*:[ \t\n\r]*"'
-    rb'|"(image_url|input_image|file_id|file_url)"'
+    rb'"(?:(url|image_url|file_data|data)"[ \t\n\r]{0,8}+:[ \t\n\r]{0,8}+"data:[^",]{0,120}+,'
+    rb'|(file_data|data)"[ \t\n\r]{0,8}+:[ \t\n\r]{0,8}+"'
+    rb'|(image_url|input_image|file_id|file_url)")'
 )
-_ESCAPED = re.compile(rb"\\u00(?:5[fF]|[67][0-9a-fA-F])")
+_LONGEST_PART = 200
+"""Bytes that the pattern may take."""
+_KEYS = {
+    b'"image_url"': IMAGE_TOKENS // 2,
+    b'"input_image"': IMAGE_TOKENS // 2,
+    b'"file_id"': HIDDEN_TOKENS,
+    b'"file_url"': HIDDEN_TOKENS,
+}
+"""An image names two of its keys: ``image_url`` twice, or ``input_image`` and ``image_url`` or ``file_id``."""
+MOST_PARTS = 4096
+"""No API takes so many images or files; where there are more, all the tokens are taken that a model can take."""
+SLICE = 64 * 1024
+"""Bytes that are weighed at a time."""
+_DENSE = 64
+"""Bytes for each quotation mark, from which on down a slice's keys are only counted, which costs them alike."""
+_ESCAPED = (b"\\u006", b"\\u007", b"\\u005f", b"\\u005F")
 _NUMBERS = re.compile(rb"\[[ \t\n\r]*[\[0-9]")
 _TAKE_NUMBERS = {"completions": "prompt", "embeddings": "input"}
 _Key = tuple[str, str, str]
@@ -160,8 +178,32 @@ def _raw(call: Call) -> bytes:
     return call.body.sent if isinstance(call.body, Fields) else b""
 
 
+def weigh(call: Call) -> Iterator[Call]:
+    """Weigh a large call once for all who ask, a slice at a time: what is yielded last has the result in it."""
+    weighing = _weighed(call)
+    while True:
+        try:
+            next(weighing)
+        except StopIteration as end:
+            yield replace(call, weight=end.value)
+            return
+        yield call
+
+
 def _prompt(call: Call) -> tuple[int, int]:
     """Return the bytes of a request's text, and the tokens of what is no text or comes from elsewhere."""
+    if call.weight is not None:
+        return call.weight
+    weighing = _weighed(call)
+    while True:
+        try:
+            next(weighing)
+        except StopIteration as end:
+            weight: tuple[int, int] = end.value
+            return weight
+
+
+def _weighed(call: Call) -> Generator[None, None, tuple[int, int]]:
     body, name = call.body, call.operation.name
     if isinstance(body, Form):
         return _form_prompt(call, body)
@@ -172,34 +214,52 @@ def _prompt(call: Call) -> tuple[int, int]:
         return size, 0
     if body.has_any(_CONTINUES):
         hidden += HIDDEN_TOKENS
-    if "tools" in body and any(tool in raw for tool in _TOOLS):
+    if body.holds("tools", _TOOLS):
         hidden += HIDDEN_TOKENS
-    if b'"image' in raw or b'"input_' in raw or b'"file' in raw:
-        binary, tokens = _media(raw)
-        size, hidden = size - binary, hidden + tokens
-    if b"\\u00" in raw and _ESCAPED.search(raw) is not None:  # no client writes letters so, but to hide what they say
+    binary, tokens = yield from _media(raw)
+    if (yield from _hides(raw)):  # no client writes letters so, but to hide what they say
         hidden += HIDDEN_TOKENS
-    return size, hidden
+    return size - binary, hidden + tokens
 
 
-def _media(raw: bytes) -> tuple[int, int]:
-    """Return the bytes of media within a body, and the tokens that all media may have.
+def _hides(raw: bytes) -> Generator[None, None, bool]:
+    """Return whether a letter is written as an escape that needs none."""
+    for begin in range(0, len(raw), SLICE):
+        end = begin + SLICE + 5
+        if raw.find(b"\\u00", begin, end) >= 0 and any(raw.find(each, begin, end) >= 0 for each in _ESCAPED):
+            return True
+        yield
+    return False
 
-    An image names two of its keys: ``image_url`` twice, or ``input_image`` and ``image_url`` or ``file_id``.
-    """
-    binary = tokens = 0
-    for found in _PARTS.finditer(raw):
-        key = found[1] or found[2] or found[3]
-        if key in (b"image_url", b"input_image"):
-            tokens += IMAGE_TOKENS // 2
-        elif key in (b"file_id", b"file_url"):
-            tokens += HIDDEN_TOKENS
-        if found[3] is None:
-            end = raw.find(b'"', found.end())
-            length = end - found.end()  # the body is valid JSON
-            binary += length
-            if key in (b"data", b"file_data"):
-                tokens += length // BINARY_BYTES + 1
+
+def _media(raw: bytes) -> Generator[None, None, tuple[int, int]]:
+    """Return the bytes of media within a body, and the tokens that all media may have."""
+    if len(raw) <= SLICE and not (b'"image' in raw or b'"input_' in raw or b'"file' in raw):
+        return 0, 0
+    binary = tokens = parts = at = 0
+    while at < len(raw):
+        end = min(at + SLICE, len(raw))
+        if len(raw) > SLICE and raw.count(b'"', at, end) * _DENSE > end - at:
+            for key, each in _KEYS.items():
+                tokens += raw.count(key, at, end + len(key) - 1) * each
+            at = end
+        while at < end:
+            found = _PARTS.search(raw, at, end + _LONGEST_PART)
+            if found is None or found.start() >= end:
+                at = end
+                break
+            parts += 1
+            if parts > MOST_PARTS:
+                return binary, MOST_TOKENS
+            tokens += _KEYS.get(b'"%b"' % (found[1] or found[2] or found[3]), 0)
+            at = found.end()
+            if found[2] or (found[1] and found[0].endswith(b";base64,")):
+                at = raw.find(b'"', found.end())
+                length = at - found.end()  # the body is valid JSON
+                binary += length
+                if (found[1] or found[2]) in (b"data", b"file_data"):
+                    tokens += length // BINARY_BYTES + 1
+        yield
     return binary, tokens
 
 

@@ -120,6 +120,11 @@ class Fields:
         place = self._places.get(name)
         return place is not None and pattern.match(self._raw, place[1], place[2]) is not None
 
+    def holds(self, name: str, pattern: re.Pattern[bytes]) -> bool:
+        """Whether a pattern is found in a field's JSON, as it came."""
+        place = self._places.get(name)
+        return place is not None and pattern.search(self._raw, place[1], place[2]) is not None
+
     def beginning(self, name: str, length: int) -> bytes | None:
         """Return the first bytes of a field's JSON, as it came, where it has so many; else None."""
         place = self._places.get(name)

@@ -135,7 +135,7 @@ def data_of(event: bytes) -> bytes:
 
 def is_done(data: bytes) -> bool:
     """Whether an event's data is what ends a stream; OpenAI's clients look at how it begins, as no JSON does."""
-    return data.lstrip().startswith(b"[DONE]")
+    return data.lstrip(b" \t").startswith(b"[DONE]")
 
 
 def write(data: str | bytes, event: str | None = None) -> bytes:
