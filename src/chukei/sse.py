@@ -76,7 +76,8 @@ class Framer:
         self.pending.clear()
         if _BOUNDARY_AT_END.search(rest):
             return rest
-        return rest.rstrip(b"\r\n") + b"\n\n" if is_done(data_of(rest)) else b""
+        data = data_of(rest)
+        return rest.rstrip(b"\r\n") + b"\n\n" if is_done(data) and b"\n" not in data else b""
 
 
 def _boundary(data: bytearray, scan_from: int) -> int:
