@@ -23,7 +23,7 @@ from chukei.wire import CHAT
 SIZES = [size * 1024 for size in (256, 512, 1024)]
 TYPE = b"multipart/form-data; boundary=cut"
 HEAD = b"--cut\r\nContent-Disposition: form-data; name="
-MODEL = Model("m", (), system="Be brief.")
+MODEL = Model("m", ())
 Maker = Callable[[int], bytes]
 
 
@@ -117,7 +117,7 @@ def memory(parse: Callable[[bytes], object], data: bytes) -> int:
 
 
 def read_json(data: bytes) -> bytes:
-    """Do all that is done with a chat's body: read it, weigh it, write it with a system message."""
+    """Do all that is done with a chat's body: read it, weigh it, write it anew."""
     fields = Fields(data)
     call = Call(CHAT, None, False, False, None, [], fields, len(data), data)
     Estimator().amounts(call, MODEL)

@@ -99,6 +99,7 @@ SLICE = 64 * 1024
 """Bytes that are weighed at a time."""
 _DENSE = 64
 """Bytes for each quotation mark, from which on down a slice's keys are only counted, which costs them alike."""
+_MOST_ESCAPES = SLICE // 32
 _ESCAPED = (b"\\u006", b"\\u007", b"\\u005f", b"\\u005F")
 _NUMBERS = re.compile(rb"\[[ \t\n\r]*[\[0-9]")
 _TAKE_NUMBERS = {"completions": "prompt", "embeddings": "input"}
@@ -223,10 +224,11 @@ def _weighed(call: Call) -> Generator[None, None, tuple[int, int]]:
 
 
 def _hides(raw: bytes) -> Generator[None, None, bool]:
-    """Return whether a letter is written as an escape that needs none."""
+    """Return whether a letter is written as an escape that needs none, or a slice is all escapes."""
     for begin in range(0, len(raw), SLICE):
         end = begin + SLICE + 5
-        if raw.find(b"\\u00", begin, end) >= 0 and any(raw.find(each, begin, end) >= 0 for each in _ESCAPED):
+        escapes = raw.count(b"\\u00", begin, end)
+        if escapes > _MOST_ESCAPES or (escapes and any(raw.find(each, begin, end) >= 0 for each in _ESCAPED)):
             return True
         yield
     return False
