@@ -43,7 +43,9 @@ def chat(before: bytes, pattern: bytes, behind: bytes = b"") -> Maker:
     return repeated(b'{"messages":[' + before, pattern, behind + b"]}")
 
 
-PLAIN_JSON = chat(b'{"role":"user","content":"', b"plain words, as they are ", b'"}')
+TURN = b'{"role":"user","content":"' + b"plain words, as they are " * 16 + b'"}'
+PLAIN_JSON = chat(TURN, b"," + TURN)
+"""A conversation in ASCII, with messages of 400 characters."""
 
 JSON: dict[str, Maker] = {
     "a long name": repeated(b'{"', b"a", b'":1}'),
