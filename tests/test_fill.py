@@ -255,3 +255,11 @@ def test_a_limit_by_two_names_is_added_once(first: str, second: str) -> None:
     assert filled(both, caps={first: 200, second: 50}) == both | {first: 50}
     assert filled(both, parameters={first: 100}, caps={first: 90, second: 80}) == both | {first: 80}
     assert filled(both | {second: 1000}, caps={first: 200, second: 300}) == both | {second: 200}
+
+
+def test_millions_of_messages_are_refused_before_each_becomes_an_object() -> None:
+    fields = Fields(b'{"messages":[{}' + b",{}" * 100_000 + b"]}")
+    with pytest.raises(CallerError) as caught:
+        fill(fields, CHAT, Model("m", (), system="Be brief."))
+    assert caught.value.code == "invalid_value"
+    assert caught.value.param == "messages"

@@ -13,6 +13,7 @@ Output is what the request, as it goes up, allows: see ``output_of``.
 import math
 import re
 from collections import OrderedDict
+from collections.abc import Generator, Iterator
 
 import msgspec
 
@@ -78,14 +79,31 @@ MOST_MODELS = 1_000
 _LIMITS = ("n", "best_of")
 _SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
 _CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
-_TOOLS = (b'"web_search', b'"file_search', b'"code_interpreter', b'"computer', b'"mcp"', b'"image_generation')
-# A key with its quotation marks cannot stand in a text, whose own marks are escaped.
+_TOOLS = re.compile(rb'"(?:web_search|file_search|code_interpreter|computer|mcp"|image_generation)')
+# A key with its quotation marks cannot stand in a text, whose own marks are escaped. White space is bounded so that a
+# place costs no more than that; behind more of it media count as text, which is dearer.
 _PARTS = re.compile(
-    rb'"(url|image_url|file_data|data)"[ \t\n\r]*:[ \t\n\r]*"data:[^"]{0,120}?;base64,'
-    rb'|"(file_data|data)"[ \t\n\r]*:[ \t\n\r]*"'
-    rb'|"(image_url|input_image|file_id|file_url)"'
+    rb'"(?:(url|image_url|file_data|data)"[ \t\n\r]{0,8}+:[ \t\n\r]{0,8}+"data:[^",]{0,120}+,'
+    rb'|(file_data|data)"[ \t\n\r]{0,8}+:[ \t\n\r]{0,8}+"'
+    rb'|(image_url|input_image|file_id|file_url)")'
 )
-_ESCAPED = re.compile(rb"\\u00(?:5[fF]|[67][0-9a-fA-F])")
+_LONGEST_PART = 200
+"""Bytes that the pattern may take."""
+_KEYS = {
+    b'"image_url"': IMAGE_TOKENS // 2,
+    b'"input_image"': IMAGE_TOKENS // 2,
+    b'"file_id"': HIDDEN_TOKENS,
+    b'"file_url"': HIDDEN_TOKENS,
+}
+"""An image names two of its keys: ``image_url`` twice, or ``input_image`` and ``image_url`` or ``file_id``."""
+MOST_PARTS = 4096
+"""No API takes so many images or files; where there are more, all the tokens are taken that a model can take."""
+SLICE = 64 * 1024
+"""Bytes that are weighed at a time."""
+_DENSE = 64
+"""Bytes for each quotation mark, from which on down a slice's keys are only counted, which costs them alike."""
+_MOST_ESCAPES = SLICE // 32
+_ESCAPED = (b"\\u006", b"\\u007", b"\\u005f", b"\\u005F")
 _BY_NUMBER = re.compile(rb"\\u[0-9a-fA-F]{4}")
 _SMALL = b" abcdefghijklmnopqrstuvwxyz"
 _ASCII = bytes(range(128))
@@ -178,14 +196,20 @@ def _raw(call: Call) -> bytes:
     return call.body.sent if isinstance(call.body, Fields) else b""
 
 
+def weigh(call: Call) -> Iterator[None]:
+    """Weigh a large call for all who ask later, a slice at a time."""
+    call.prompt.append((yield from _prompt(call)))
+
+
 def _found(call: Call) -> tuple[int, int]:
     """Return what ``_prompt`` finds, which is looked for once: it may be a megabyte."""
     if not call.prompt:
-        call.prompt.append(_prompt(call))
+        for _ in weigh(call):
+            pass
     return call.prompt[0]
 
 
-def _prompt(call: Call) -> tuple[int, int]:
+def _prompt(call: Call) -> Generator[None, None, tuple[int, int]]:
     """Return the bytes of a request's text, and the tokens of what is no text or comes from elsewhere."""
     body, name = call.body, call.operation.name
     if isinstance(body, Form):
@@ -194,23 +218,33 @@ def _prompt(call: Call) -> tuple[int, int]:
     if name in _TAKE_NUMBERS and body.begins_with(_TAKE_NUMBERS[name], _NUMBERS):
         return 0, raw.count(b",") + 1  # tokens by their numbers
     if name == "image_edit":
-        binary, tokens = _media(raw)
+        binary, tokens = yield from _media(raw)
         named = tokens and max(tokens // (IMAGE_TOKENS // 2), 1)  # each key may be a picture by itself
         return size - binary, named * MADE_IMAGE_TOKENS
     if not call.operation.generates or name == "completions":
         return size, 0
     if body.has_any(_CONTINUES):
         hidden += HIDDEN_TOKENS
-    if "tools" in body and any(tool in raw for tool in _TOOLS):
+    if body.holds("tools", _TOOLS):
         hidden += HIDDEN_TOKENS
     # What is not text has its type beside it; most bodies have neither that nor an escape.
-    if b'"type"' in raw and (b'"image' in raw or b'"input_' in raw or b'"file' in raw):
-        binary, tokens = _media(raw)
+    if b'"type"' in raw:
+        binary, tokens = yield from _media(raw)
         size, hidden = size - binary, hidden + tokens
-    if b"\\" in raw and b"\\u00" in raw and _ESCAPED.search(raw) is not None:
-        # No client writes letters so, but to hide what they say.
+    if b"\\" in raw and (yield from _hides(raw)):  # no client writes letters so, but to hide what they say
         hidden += HIDDEN_TOKENS
     return size, hidden
+
+
+def _hides(raw: bytes) -> Generator[None, None, bool]:
+    """Return whether a letter is written as an escape that needs none, or a slice is all escapes."""
+    for begin in range(0, len(raw), SLICE):
+        end = begin + SLICE + 5
+        escapes = raw.count(b"\\u00", begin, end)
+        if escapes > _MOST_ESCAPES or (escapes and any(raw.find(each, begin, end) >= 0 for each in _ESCAPED)):
+            return True
+        yield
+    return False
 
 
 def _dense(text: bytes) -> int:
@@ -227,24 +261,34 @@ def _dense(text: bytes) -> int:
     return tokens + math.ceil(small / BYTES_PER_TOKEN + other / DENSE_BYTES + (len(text) - small - other) * 2 / 3)
 
 
-def _media(raw: bytes) -> tuple[int, int]:
-    """Return the bytes of media within a body, and the tokens that all media may have.
-
-    An image names two of its keys: ``image_url`` twice, or ``input_image`` and ``image_url`` or ``file_id``.
-    """
-    binary = tokens = 0
-    for found in _PARTS.finditer(raw):
-        key = found[1] or found[2] or found[3]
-        if key in (b"image_url", b"input_image"):
-            tokens += IMAGE_TOKENS // 2
-        elif key in (b"file_id", b"file_url"):
-            tokens += HIDDEN_TOKENS
-        if found[3] is None:
-            end = raw.find(b'"', found.end())
-            length = end - found.end()  # the body is valid JSON
-            binary += length
-            if key in (b"data", b"file_data"):
-                tokens += length // BINARY_BYTES + 1
+def _media(raw: bytes) -> Generator[None, None, tuple[int, int]]:
+    """Return the bytes of media within a body, and the tokens that all media may have."""
+    if len(raw) <= SLICE and not (b'"image' in raw or b'"input_' in raw or b'"file' in raw):
+        return 0, 0
+    binary = tokens = parts = at = 0
+    while at < len(raw):
+        end = min(at + SLICE, len(raw))
+        if len(raw) > SLICE and raw.count(b'"', at, end) * _DENSE > end - at:
+            for key, each in _KEYS.items():
+                tokens += raw.count(key, at, end + len(key) - 1) * each
+            at = end
+        while at < end:
+            found = _PARTS.search(raw, at, end + _LONGEST_PART)
+            if found is None or found.start() >= end:
+                at = end
+                break
+            parts += 1
+            if parts > MOST_PARTS:
+                return binary, MOST_TOKENS
+            tokens += _KEYS.get(b'"%b"' % (found[1] or found[2] or found[3]), 0)
+            at = found.end()
+            if found[2] or (found[1] and found[0].endswith(b";base64,")):
+                at = raw.find(b'"', found.end())
+                length = at - found.end()  # the body is valid JSON
+                binary += length
+                if (found[1] or found[2]) in (b"data", b"file_data"):
+                    tokens += length // BINARY_BYTES + 1
+        yield
     return binary, tokens
 
 

@@ -19,6 +19,9 @@ from chukei.usage import DECODE_ERRORS
 MAX_CHARACTERS = 1000
 """Of an explanation that is not in OpenAI's shape. The longest of Azure's own is about 400 characters long."""
 
+_LONGEST_READ = 16 * MAX_CHARACTERS
+"""Characters of a text that are looked at: so many hold an explanation, whatever markup is around it."""
+
 MASK = "[redacted]"
 """Stands where a credential of the relay stood."""
 
@@ -28,7 +31,7 @@ SHORTEST_SECRET = 6
 _CREDENTIALS = frozenset({b"api-key", b"authorization"})
 _HTML = re.compile(r"\s*<(!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
-_TAG_BEGIN = re.compile(r"<+(?=[A-Za-z!?/])")
+_TAG_BEGIN = re.compile(r"(?<!<)<++(?=[A-Za-z!?/])")  # each run is tried once
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
@@ -104,7 +107,7 @@ def _joined(parts: Iterable[str]) -> str:
 
 def plain(text: str) -> str:
     """Return a text of any origin as one bounded line, without markup and control characters."""
-    text = _TAG_BEGIN.sub("", _TAG.sub(" ", text))
+    text = _TAG_BEGIN.sub("", _TAG.sub(" ", text[:_LONGEST_READ]))
     text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
 

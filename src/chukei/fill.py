@@ -17,8 +17,25 @@ from chukei.wire import CHAT, RESPONSES
 _NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb"\[[ \t\n\r]*\]"))
 
 
+MAX_MESSAGES = 4096
+"""Azure and OpenAI take 2,048. The bound keeps millions of empty ones from becoming as many objects."""
+
+
+class _TooMany(Exception):
+    """Stops the parser."""
+
+
 class _Role(msgspec.Struct):
     role: str | None = None
+
+    def __post_init__(self) -> None:
+        """Count the messages while they are parsed; nothing else is parsed meanwhile."""
+        _seen[0] += 1
+        if _seen[0] > MAX_MESSAGES:
+            raise _TooMany
+
+
+_seen = [0]
 
 
 def check(fields: Fields, operation: Operation) -> None:
@@ -114,8 +131,12 @@ def _add_system(fields: Fields, operation: Operation, system: str) -> None:
     messages = fields.raw("messages")
     if operation is not CHAT or messages is None:
         return
+    _seen[0] = 0
     try:
         roles = {message.role for message in msgspec.json.decode(messages, type=list[_Role])}
+    except _TooMany:
+        message = f"There are more than {MAX_MESSAGES} messages."
+        raise CallerError(400, "invalid_value", message, param="messages") from None
     except (msgspec.DecodeError, RecursionError):
         message = "Each of 'messages' must be an object with a 'role'."
         raise CallerError(400, "invalid_type", message, param="messages") from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from chukei import call as calls
-from chukei import codings, intake, routes, sse, usage, wire
+from chukei import codings, estimate, intake, routes, sse, usage, wire
 from chukei.admission import Admission
 from chukei.auth import ANONYMOUS, Gatekeeper, key_revoked
 from chukei.bodies import Bodies, Hold
@@ -207,6 +207,9 @@ class Gateway:
             await asyncio.sleep(0)  # joining it took its time, and reading it will
         record.request_bytes = len(raw)
         call = calls.read(route, operation, incoming.headers, raw)
+        if len(raw) > LARGE_BODY:
+            for _ in estimate.weigh(call):
+                await asyncio.sleep(0)
         exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
         record.stream = call.stream
         model = services.pool.model(policy.model_for(call.model), policy.allows)

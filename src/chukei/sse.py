@@ -76,7 +76,8 @@ class Framer:
         self.pending.clear()
         if _BOUNDARY_AT_END.search(rest):
             return rest
-        return rest.rstrip(b"\r\n") + b"\n\n" if is_done(data_of(rest)) else b""
+        data = data_of(rest)
+        return rest.rstrip(b"\r\n") + b"\n\n" if is_done(data) and b"\n" not in data else b""
 
 
 def _boundary(data: bytearray, scan_from: int) -> int:
@@ -135,7 +136,7 @@ def data_of(event: bytes) -> bytes:
 
 def is_done(data: bytes) -> bool:
     """Whether an event's data is what ends a stream; OpenAI's clients look at how it begins, as no JSON does."""
-    return data.lstrip().startswith(b"[DONE]")
+    return data.lstrip(b" \t").startswith(b"[DONE]")
 
 
 def write(data: str | bytes, event: str | None = None) -> bytes:
