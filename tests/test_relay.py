@@ -507,6 +507,15 @@ def test_an_incomplete_response_says_why(reason: str, end: End) -> None:
     assert done.usage == Usage(7, 5, 0, 2), "it was billed all the same"
 
 
+def test_a_cancelled_response_is_at_its_end() -> None:
+    last = event("response.cancelled", response={"status": "cancelled", "usage": TOKENS})
+    passing = stream(Dialect.RESPONSES)
+    assert passing.feed(CREATED + last) == CREATED + last
+    assert passing.complete
+    assert passing.usage is not None
+    assert passing.finish_reasons == {0: "cancelled"}
+
+
 def test_an_error_in_a_responses_stream_waits_for_its_terminal_event() -> None:
     error = event("error", sequence_number=2, error={"code": "server_error", "message": "x"})
     failed = event("response.failed", response={"error": {"code": "server_error"}, "usage": None})

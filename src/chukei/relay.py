@@ -45,6 +45,7 @@ _RESPONSES_MARKERS = (
     b"response.completed",
     b"response.incomplete",
     b"response.failed",
+    b"response.cancelled",
     b'"type":"error"',
     b'"type": "error"',
     b"event: error",
@@ -57,7 +58,7 @@ LESSONS = 8
 """How often the look of events is learnt anew; a stream that changes it all the time is searched instead."""
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
-_RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 # Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat
 # in later events what deltas have said.
 _STRING = rb'[ \t\r\n]*+:[ \t\r\n]*+"((?:[^"\\]++|\\.)*+)"'

@@ -120,3 +120,27 @@ async def test_a_server_that_fails_otherwise_is_told_of_in_the_log_and_raises_no
     await application(scope("GET", path), server.receive, server.send)
     assert len(records) == 1
     assert [said in entry.getMessage() for entry in caplog.records if entry.name == "chukei.gateway"] == [True]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_handshake_of_websocket_is_answered(
+    relay: tuple[Application, list[RequestRecord]], answers: bool
+) -> None:
+    application, records = relay
+    server = Server(OSError(), fails_at=9)
+    handshake = scope("GET", "/v1/responses") | {
+        "type": "websocket",
+        "headers": [(b"host", b"localhost"), (b"upgrade", b"websocket")],
+        "extensions": {"websocket.http.response": {}} if answers else {},
+    }
+    del handshake["method"]
+    await application(handshake, server.receive, server.send)
+    assert [record.code for record in records] == ["websocket_not_supported"]
+    if answers:
+        assert [message["type"] for message in server.sent] == [
+            "websocket.http.response.start",
+            "websocket.http.response.body",
+        ]
+        assert server.sent[0]["status"] == 426
+    else:
+        assert server.sent == [{"type": "websocket.close"}]

@@ -48,12 +48,13 @@ def error(weather: Weather, draw: Random) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that reached a deployment: when on the loop's clock, and what it met."""
+    """A request that reached a deployment: when on the loop's clock, what it met, and since which change of weather."""
 
     place: str
     moment: float
     weather: Weather
     stream: int
+    change: int
 
 
 class StormUpstream:
@@ -105,6 +106,7 @@ class StormDeployment:
         self.storm = storm
         self.place = place
         self.weather = Weather.FAIR
+        self.changes = 0
         self.connections: set[_Serving] = set()
         self.working = 0
         self.peak = 0
@@ -151,6 +153,7 @@ class StormDeployment:
         elif self.weather is Weather.REFUSED and self._server is None:
             self._opening = asyncio.create_task(self._listen())
         self.weather = weather
+        self.changes += 1
 
 
 class _Serving(asyncio.Protocol):
@@ -194,7 +197,7 @@ class _Serving(asyncio.Protocol):
     def _answer(self, stream: int) -> None:
         deployment, storm = self._deployment, self._deployment.storm
         weather = deployment.weather
-        storm.asked.append(Asked(deployment.place.name, self._loop.time(), weather, stream))
+        storm.asked.append(Asked(deployment.place.name, self._loop.time(), weather, stream, deployment.changes))
         self.idle = False
         match weather:
             case Weather.FAIR:

@@ -136,6 +136,10 @@ class Application:
             await self.serve(request, AsgiReply(send, request))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            # A handshake is a GET, and is answered as one: with 426, where there is an operation.
+            request = AsgiRequest({**scope, "method": "GET"}, receive, behind_platform=self._behind_platform)
+            await self.serve(request, AsgiReply(_denial(scope, send), request))
         else:
             raise RuntimeError(f"the relay does not speak {scope['type']}")
 
@@ -149,6 +153,22 @@ class Application:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _denial(scope: Scope, send: Send) -> Send:
+    """Return what answers a handshake of WebSocket without accepting it (ASGI, "Websocket Denial Response").
+
+    Under a server without that extension the handshake is refused with a status of the server's own.
+    """
+    answers = "websocket.http.response" in (scope.get("extensions") or {})
+
+    async def deny(message: dict[str, Any]) -> None:
+        if answers:
+            await send({**message, "type": f"websocket.{message['type']}"})
+        elif message["type"] == "http.response.start":
+            await send({"type": "websocket.close"})
+
+    return deny
 
 
 def from_environment(*, behind_platform: bool = False, environment: Mapping[str, str] | None = None) -> Application:
