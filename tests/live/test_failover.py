@@ -109,8 +109,13 @@ async def _play(relay: InProcessRelay, bench: Bench, ask: Ask, case: Case, numbe
     first, second = record.tries
     assert (first.deployment, first.code) == ("a", case.code)
     output = 0 if record.operation == "embeddings" else USUAL_OUTPUT  # it may have been made unseen
-    lost = Usage(input=len(ask.of("chat")) // 4 + 1, output=output, estimated=True)
-    assert first.usage == (lost if case.billed else None)
+    if case.billed:
+        assert first.usage is not None
+        size = len(ask.of("chat"))
+        assert size // 4 < first.usage.input < size  # what was not counted is charged at no less than its quarter
+        assert first.usage == Usage(input=first.usage.input, output=output, estimated=True)
+    else:
+        assert first.usage is None
     assert (second.deployment, second.code) == ("b", None)
     assert bench.asked[1:] == (number, 0)
     return client

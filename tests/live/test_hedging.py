@@ -156,7 +156,8 @@ async def test_the_loser_s_cost_is_in_the_log(pair: Pair, caplog: pytest.LogCapt
 
     (line,) = [found for line in caplog.records if (found := getattr(line, "fields", None)) is not None]
     lost, won = line["tries"]
-    assert (lost["deployment"], lost["code"], lost["input_tokens"]) == ("a", "hedge_lost", len(STREAM) // 4 + 1)
+    assert (lost["deployment"], lost["code"]) == ("a", "hedge_lost")
+    assert len(STREAM) // 4 < lost["input_tokens"] < len(STREAM)
     assert "hedge" not in lost
     assert (won["deployment"], won["code"], won["hedge"]) == ("b", "answered", True)
     assert line["deployment"] == "b"
