@@ -181,7 +181,7 @@ class Gateway:
         caller = (exchange.record.who or ANONYMOUS).name
         hold = self._bodies.enter(caller, min(announced, limit), policy.rules.limits.concurrent)
         try:
-            await self._call(exchange, route, operation, policy, incoming, reply, hold)
+            await self._call(exchange, route, operation, policy, incoming, reply, hold, limit)
         finally:
             hold.leave()
 
@@ -194,12 +194,12 @@ class Gateway:
         incoming: Incoming,
         reply: Reply,
         hold: Hold,
+        limit: int,
     ) -> None:
         """Read the call, see whether the caller may make it, and have it answered."""
-        server, services, record = self._settings.server, self._services, exchange.record
-        limit = server.max_body_bytes or operation.max_body_bytes
+        services, record = self._services, exchange.record
         coding = codings.coding_of(incoming.headers)
-        raw = await incoming.body(limit, server.body_seconds, hold.reach)
+        raw = await incoming.body(limit, self._settings.server.body_seconds, hold.reach)
         incoming.watch(exchange.client_left)
         if coding is not None:
             raw = await _plain(raw, coding, limit, hold)

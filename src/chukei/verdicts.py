@@ -162,8 +162,13 @@ _TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length"})
 _TOO_LONG_TEXT = re.compile(r"This model's maximum context length is ")
 _DENIED = "permissiondenied"
 _DATA_ACTION = re.compile(r"lacks the required data action", re.IGNORECASE)
-_BY_STATUS = {401: "upstream_unauthorized", 403: "upstream_forbidden", 408: "request_timed_out", 425: "too_early"}
-_BY_STATUS |= {429: "rate_limited"}
+_BY_STATUS = {
+    401: "upstream_unauthorized",
+    403: "upstream_forbidden",
+    408: "request_timed_out",
+    425: "too_early",
+    429: "rate_limited",
+}
 
 
 def said_in(body: bytes) -> Said:
