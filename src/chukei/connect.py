@@ -4,6 +4,7 @@ What a failure means, and which status the client gets for it, is in ``verdicts`
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -233,7 +234,9 @@ class _Beginning:
         if not self._ended and header(self._answer.headers, b"content-length") == b"%d" % len(body):
             self._ended = True
         if not self._ended:
-            body = await self._held(body)
+            parts = [body]
+            await self._gather(parts, HOLD_BYTES, HOLD_SECONDS)
+            body = b"".join(parts)
         streams = self._wants_stream and self._operation.generates
         said = whole_in(body) if streams or _ERROR in body else None
         if said is not None and (error := said.failure) is not None:
@@ -259,16 +262,14 @@ class _Beginning:
         fields = [field for field in self._answer.headers if field[0] != b"content-type"]
         self._answer.headers = [*fields, content_type]
 
-    async def _held(self, body: bytes) -> bytes:
-        parts, size = [body], len(body)
-        try:
-            async with asyncio.timeout(HOLD_SECONDS):
-                while not self._ended and size <= HOLD_BYTES:
+    async def _gather(self, parts: list[bytes], most: int, seconds: float) -> None:
+        """Read on to the end, or until there are more than ``most`` bytes, or for ``seconds``."""
+        size = sum(map(len, parts))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._ended and size <= most:
                     parts.append(await self._read())
                     size += len(parts[-1])
-        except TimeoutError:
-            pass
-        return b"".join(parts)
 
     def _unexpected(self, content_type: bytes) -> UpstreamError:
         message = f"The upstream answered {_shown(content_type)}, not what was asked for."
@@ -285,12 +286,8 @@ class _Beginning:
 
     async def _error_body(self) -> bytes:
         parts: list[bytes] = []
-        try:
-            async with asyncio.timeout(ERROR_SECONDS):
-                while not self._ended and sum(map(len, parts)) <= MAX_ERROR_BYTES:
-                    parts.append(await self._read())
-        except (UpstreamError, TimeoutError):
-            pass  # the status has arrived and says more than the break
+        with contextlib.suppress(UpstreamError):  # the status has arrived and says more than the break
+            await self._gather(parts, MAX_ERROR_BYTES, ERROR_SECONDS)
         return b"".join(parts)[:MAX_ERROR_BYTES]
 
 

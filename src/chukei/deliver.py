@@ -20,6 +20,7 @@ from chukei.plaintext import PlainText
 from chukei.ports import Answer, Reply
 from chukei.refusals import media_type
 from chukei.relay import Stream
+from chukei.telemetry import RequestRecord
 from chukei.whole_answer import Reader, Said
 
 SLICE_BYTES = 64 * 1024
@@ -250,10 +251,15 @@ async def deliver_whole(
         raise
     finally:
         said = reader.said()
-        record.served_model, record.service_tier = said.model, said.service_tier
-        record.usage, record.finish_reasons = said.usage or record.usage, said.finish_reasons
+        _note(record, said)
     record.end = said.end
     answer.finish()
+
+
+def _note(record: RequestRecord, said: Said) -> None:
+    """Put on the record what a whole answer says of itself."""
+    record.served_model, record.service_tier = said.model, said.service_tier
+    record.usage, record.finish_reasons = said.usage or record.usage, said.finish_reasons
 
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -275,18 +281,17 @@ async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, set
     if not (is_json or content_type.startswith(b"text/")):
         message = "The upstream answered as a whole after the stream had been opened; leave 'stream' out."
         raise UpstreamError("not_a_stream", message, end=End.UNEXPECTED_ANSWER)
-    parts, ended = [opened.first], opened.whole
+    parts, size, ended = [opened.first], len(opened.first), opened.whole
     while not ended:
         data = await _next_part(answer, settings.idle_seconds)
         ended = data == b""
         parts.append(data)
-        if sum(map(len, parts)) > MAX_EVENT_BYTES:
+        size += len(data)
+        if size > MAX_EVENT_BYTES:
             raise event_too_large()
     body = b"".join(parts)
     if is_json:
-        said = Said.of(body)
-        record.usage, record.finish_reasons = said.usage or record.usage, said.finish_reasons
-        record.served_model, record.service_tier = said.model, said.service_tier
+        _note(record, Said.of(body))
     else:
         body = msgspec.json.encode({"text": body.decode("utf-8", "replace")})
     event = sse.write(body.strip(b" \t\r\n"))
