@@ -15,14 +15,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from tests.live.callers import bearer
 from tests.live.fault_scripts import LAST_CHUNK, chunk, head
 from tests.live.raw_client import Cut, RawClient
 from tests.live.recordings import DONE
 from tests.live.recordings import chunk as event
+from tests.live.stream_upstream import StreamUpstream, read_body
 
 VOCABULARIES = {
     # About as many bytes a token as o200k has for such texts: 4.8, 4.3 and 3.1.
@@ -62,7 +62,6 @@ AHEAD = 40
 
 _STREAMED = {"chat", "completions", "responses"}
 _NUMBER = re.compile(rb"bill-(\d+)\.")
-_LENGTH = re.compile(rb"content-length: (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,27 +167,15 @@ class Bill:
 
 
 @dataclass
-class BillingUpstream:
+class BillingUpstream(StreamUpstream):
     """Answers by plan, and bills. A request's first visit meets its fate, the next ones are answered whole."""
 
     seed: int
     bills: dict[int, Bill] = field(default_factory=lambda: defaultdict(Bill))
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            before = await reader.readuntil(b"\r\n\r\n")
-            length = _LENGTH.search(before.lower())
-            body = await reader.readexactly(int(length[1]) if length else 0)
+            body = await read_body(reader)
             found = _NUMBER.search(body)
             assert found, body
             bill = self.bills[int(found[1])]

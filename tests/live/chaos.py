@@ -10,14 +10,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from random import Random
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from tests.live.callers import bearer
 from tests.live.fault_scripts import LAST_CHUNK, chunk, head
 from tests.live.raw_client import Cut, RawClient
 from tests.live.recordings import CHAT, DONE, FINISH, ROLE, delta
 from tests.live.recordings import chunk as event
+from tests.live.stream_upstream import StreamUpstream, read_body
 
 Fate = Literal["whole", "cut", "cut_first", "cut_last", "refused"]
 Patience = Literal["stays", "leaves", "leaves_first"]
@@ -26,7 +26,6 @@ CLOSE = "connection: close"
 EVENTS = "text/event-stream"
 
 _NUMBER = re.compile(rb"chaos (\d+)")
-_LENGTH = re.compile(rb"content-length: (\d+)")
 _ERROR = re.compile(rb'"code":"(\w+)"')
 
 
@@ -81,7 +80,7 @@ class Sent:
     over: Literal["whole", "cut", "refused", "left"] | None = None
 
 
-class ChaosUpstream:
+class ChaosUpstream(StreamUpstream):
     """Answers by plan. ``sent`` says what, by number."""
 
     def __init__(self, seed: int) -> None:
@@ -89,22 +88,10 @@ class ChaosUpstream:
         self.sent: dict[int, Sent] = {}
         self.twice: list[int] = []
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request on each connection, so that whatever is read after it says that the relay has left."""
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            before = await reader.readuntil(b"\r\n\r\n")
-            length = _LENGTH.search(before.lower())
-            body = await reader.readexactly(int(length[1])) if length else b""
+            body = await read_body(reader)
             found = _NUMBER.search(body)
             assert found, body
             number = int(found[1])

@@ -7,45 +7,32 @@ only what becomes of the others.
 import asyncio
 import contextlib
 import json
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from tests.live.callers import bearer
 from tests.live.fault_scripts import LAST_CHUNK, chunk, head
 from tests.live.recordings import CHAT, DONE, FINISH, ROLE, USAGE, delta
+from tests.live.stream_upstream import StreamUpstream, read_body
 
 MEGABYTE = 1 << 20
 MALLORY = "mallory"
 WORKERS = tuple(f"worker-{number}" for number in range(10))
-_LENGTH = re.compile(rb"content-length: (\d+)")
 _NUMBERS = count()
 
 
-class Upstream:
+class Upstream(StreamUpstream):
     """Works for everybody. What a prompt begins with says what it answers: slowly, oddly, at length, not at all."""
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=4 * MEGABYTE)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
+    buffer = 4 * MEGABYTE
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:
-                before = await reader.readuntil(b"\r\n\r\n")
-                length = _LENGTH.search(before.lower())
-                body = await reader.readexactly(int(length[1]) if length else 0)
+                body = await read_body(reader)
                 writer.write(await self._answer(body))
                 await writer.drain()
         writer.close()
