@@ -17,6 +17,7 @@ from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, chunk, head
 from tests.live.matrix_bench import HEARTBEAT, without_heartbeats
 from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay
+from tests.live.uncounted import charge_of
 
 from chukei.estimate import USUAL_OUTPUT
 from chukei.model import End
@@ -92,30 +93,26 @@ async def test_a_failure_before_output_is_invisible(
 
 async def _play(relay: InProcessRelay, bench: Bench, ask: Ask, case: Case, number: int, *, late: bool) -> RawClient:
     """Ask once, and check what the client sees and what is recorded."""
+    body = ask.of("chat")
     async with RawClient(relay.url) as client:
-        await client.post(ask.path, ask.of("chat"))
+        await client.post(ask.path, body)
         if late:
             await client.until(HEARTBEAT + b"\n\n")
             if case.at != "black-hole":
                 visit = await (bench.handshake if case.at == "handshake" else bench.first).visit(number)
                 await visit.holding()
                 visit.release()
-        body = await client.rest()
+        shown = await client.rest()
     assert client.status == 200
-    assert (HEARTBEAT in body) is late
-    assert (without_heartbeats(body) if late else body) == ask.shown
+    assert (HEARTBEAT in shown) is late
+    assert (without_heartbeats(shown) if late else shown) == ask.shown
     record = await relay.record(number)
     assert (record.end, record.status, record.code, record.deployment) == (End.COMPLETED, 200, None, "b")
     first, second = record.tries
     assert (first.deployment, first.code) == ("a", case.code)
     output = 0 if record.operation == "embeddings" else USUAL_OUTPUT  # it may have been made unseen
-    if case.billed:
-        assert first.usage is not None
-        size = len(ask.of("chat"))
-        assert size // 4 < first.usage.input < size  # what was not counted is charged at no less than its quarter
-        assert first.usage == Usage(input=first.usage.input, output=output, estimated=True)
-    else:
-        assert first.usage is None
+    lost = Usage(input=charge_of(body), output=output, estimated=True)
+    assert first.usage == (lost if case.billed else None)
     assert (second.deployment, second.code) == ("b", None)
     assert bench.asked[1:] == (number, 0)
     return client

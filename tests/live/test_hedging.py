@@ -12,6 +12,7 @@ from tests.live.pools import Table, pool_settings
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, FILTER, FINISH, ROLE, delta
 from tests.live.relays import InProcessRelay, eventually
+from tests.live.uncounted import charge_of
 
 from chukei.adapters.request_log import log_request
 from chukei.config import Settings
@@ -156,8 +157,7 @@ async def test_the_loser_s_cost_is_in_the_log(pair: Pair, caplog: pytest.LogCapt
 
     (line,) = [found for line in caplog.records if (found := getattr(line, "fields", None)) is not None]
     lost, won = line["tries"]
-    assert (lost["deployment"], lost["code"]) == ("a", "hedge_lost")
-    assert len(STREAM) // 4 < lost["input_tokens"] < len(STREAM)
+    assert (lost["deployment"], lost["code"], lost["input_tokens"]) == ("a", "hedge_lost", charge_of(STREAM))
     assert "hedge" not in lost
     assert (won["deployment"], won["code"], won["hedge"]) == ("b", "answered", True)
     assert line["deployment"] == "b"

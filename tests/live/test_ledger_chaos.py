@@ -24,6 +24,7 @@ from tests.live.chaos import Asked, ChaosUpstream, Plan, Sent, ask, plan, reques
 from tests.live.postgres_server import PostgresServer
 from tests.live.redis_server import RedisServer
 from tests.live.relays import RelayProcess
+from tests.live.uncounted import charge_of
 
 pytestmark = pytest.mark.anyio
 
@@ -217,7 +218,7 @@ def check_row(asked: Asked, wanted: Plan, sent: Sent, row: Row) -> None:
     elif row["input_tokens"] or row["output_tokens"]:
         assert row["estimated"] or sent.usage, where
         if row["estimated"]:  # by bytes and events: all that the client saw, and no more than was sent
-            assert row["input_tokens"] == len(request_body(asked.number, stream=wanted.stream)) // 4, where
+            assert row["input_tokens"] == charge_of(request_body(asked.number, stream=wanted.stream)), where
             assert asked.events <= row["output_tokens"] <= sent.events + 1, where
     if asked.seen == "status":
         code = "upstream_500" if asked.code == "BadThing" else asked.code
