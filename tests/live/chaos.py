@@ -25,6 +25,9 @@ Patience = Literal["stays", "leaves", "leaves_first"]
 CLOSE = "connection: close"
 EVENTS = "text/event-stream"
 
+MOST = 60
+"""The output that each request may have; so little that all of it may have been made unseen when a stream is cut."""
+
 _NUMBER = re.compile(rb"chaos (\d+)")
 _ERROR = re.compile(rb'"code":"(\w+)"')
 
@@ -192,7 +195,9 @@ class Asked:
 def request_body(number: int, *, stream: bool) -> bytes:
     """Write a request."""
     content = f"chaos {number} " + "and so on " * (number % 7)
-    return json.dumps({"messages": [{"role": "user", "content": content}], "stream": stream, "max_tokens": 60}).encode()
+    return json.dumps(
+        {"messages": [{"role": "user", "content": content}], "stream": stream, "max_tokens": MOST}
+    ).encode()
 
 
 async def ask(url: str, asked: Asked, wanted: Plan) -> None:
