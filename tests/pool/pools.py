@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from chukei.config import PoolSettings
 from chukei.errors import Unavailable
-from chukei.model import Deployment, Headers, Model
+from chukei.model import Change, Deployment, Headers, Model
 from chukei.pool import Fault, Lease, Pool, Verdict
 
 NO_HEADERS: Headers = []
@@ -33,6 +33,18 @@ def pool_of(deployments: Sequence[Deployment], settings: PoolSettings | None = N
     """Return a pool with one model, ``chat``."""
     models = {"chat": Model("chat", tuple(deployments))}
     return Pool(models, settings or PoolSettings(), default="chat", open=None, draw=random.Random(seed).random)
+
+
+def one(settings: PoolSettings | None = None) -> Pool:
+    """Return a pool with a single deployment, ``east``."""
+    return pool_of([deployment("east")], settings)
+
+
+def told(pool: Pool) -> list[Change]:
+    """Return the list to which what a pool tells of is added."""
+    found: list[Change] = []
+    pool.listen(lambda _, change: found.append(change))
+    return found
 
 
 def begin(pool: Pool, now: float = NOW, *, cost: int = 100, key: int | None = None) -> Lease:

@@ -12,8 +12,10 @@ from tests.pool.pools import (
     busy,
     deployment,
     fail,
+    one,
     pool_of,
     serve,
+    told,
     wait_of,
 )
 
@@ -22,16 +24,6 @@ from chukei.model import Change, Condition, Deployment, Model
 from chukei.pool import Fault, Pool, Verdict
 
 EAST = "https://east.example/gpt-4o"
-
-
-def one(settings: PoolSettings | None = None) -> Pool:
-    return pool_of([deployment("east")], settings)
-
-
-def told(pool: Pool) -> list[Change]:
-    found: list[Change] = []
-    pool.listen(lambda _, change: found.append(change))
-    return found
 
 
 def away(pool: Pool, now: float) -> tuple[int, object] | None:

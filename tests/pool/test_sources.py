@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from tests.pool.pools import FAILED, MISCONFIGURED, NO_HEADERS, NOW, busy, deployment, pool_of, wait_of
+from tests.pool.pools import FAILED, MISCONFIGURED, NO_HEADERS, NOW, busy, deployment, one, pool_of, told, wait_of
 
 from chukei.config import PoolSettings
 from chukei.errors import Unavailable
@@ -48,16 +48,6 @@ def serve(pool: Pool, name: str, now: float = NOW, *, cost: int = 100) -> str:
 
 def refusal(pool: Pool, name: str, now: float, *, cost: int = 100) -> Unavailable | None:
     return pool.refusal(None, now, cost=cost, source=by(name))
-
-
-def one(settings: PoolSettings | None = None) -> Pool:
-    return pool_of([deployment("east")], settings)
-
-
-def told(pool: Pool) -> list[Change]:
-    found: list[Change] = []
-    pool.listen(lambda _, change: found.append(change))
-    return found
 
 
 def times() -> Iterator[float]:
