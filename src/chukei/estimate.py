@@ -295,7 +295,12 @@ def _media(raw: bytes) -> Generator[None, None, tuple[int, int]]:
 def _form_prompt(call: Call, form: Form) -> tuple[int, int]:
     if call.operation.name == "image_edit":
         return 0, form.files * MADE_IMAGE_TOKENS + min(call.size, 8_000)
-    return 0, min(call.size // BINARY_BYTES + 1, SOUND_TOKENS)
+    return 0, _heard(call)
+
+
+def _heard(call: Call) -> int:
+    """Return the tokens of a recording, by its size."""
+    return min(call.size // BINARY_BYTES + 1, SOUND_TOKENS)
 
 
 def load_of(call: Call, model: Model) -> int:
@@ -347,7 +352,7 @@ def _made_by_media(call: Call) -> int:
     if name in ("image_generation", "image_edit"):
         return min(_images(call) * MADE_IMAGE_TOKENS, MOST_TOKENS)
     if name in ("transcription", "translation"):
-        return min(call.size // BINARY_BYTES + 1, SOUND_TOKENS)
+        return _heard(call)
     return 0
 
 
