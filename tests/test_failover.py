@@ -27,7 +27,8 @@ pytestmark = pytest.mark.anyio
 STREAM = b'{"messages":[{"role":"user","content":"a"}],"stream":true,"max_completion_tokens":100}'
 WHOLE = STREAM.replace(b"true", b"false")
 OUTPUT = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
-PROMPT = Usage(input=-(-len(STREAM) // 4), output=100, estimated=True)
+PROMPT = Usage(output=100, estimated=True)
+"""The prompt itself is weighed when the record is settled."""
 LOST = UpstreamError("upstream_lost", "Gone.", end=End.UPSTREAM_LOST)
 NEVER_OPENS: dict[str, Any] = {"breaker_failures": 0, "max_cooldown_seconds": 0.0}
 

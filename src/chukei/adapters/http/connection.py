@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
         self._answer = HttpAnswer(self)
         self._head_bytes = 0
         self._unsent = False
-        self._transport.writelines((head, body)) if body else self._transport.write(head)
+        # In one piece: asyncio's writelines went without flow control once (CVE-2024-12254), so nothing said "unsent".
+        self._transport.write(head + body)
         if self._transport.is_closing():
             self._unsent = True
         return self._answer

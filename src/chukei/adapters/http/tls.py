@@ -7,7 +7,7 @@ an event of half a kilobyte that costs more than to decrypt it. Here a read ends
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -142,12 +142,8 @@ class TlsTransport(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Encrypt and send, or drop what is written to a connection that is closing."""
-        self.writelines((data,))
-
-    def writelines(self, parts: Iterable[bytes]) -> None:
-        """Encrypt and send several parts."""
         if not self._below.is_closing():
-            self._unsent.extend(parts)
+            self._unsent.append(data)
             self._encrypt()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
