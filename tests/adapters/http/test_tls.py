@@ -391,7 +391,7 @@ async def test_a_new_key_or_handshake_is_agreed_upon_and_nothing_is_lost(
                 else:  # a request for a new key may be answered with the next write
                     said.write(b"renewed\n")
                     await above.until(15)
-                tls.writelines([b"sec", b"ond\n"])
+                tls.write(b"second\n")
                 free.set()
                 await told.readuntil(b"second\n")
                 said.write(b"after\n")
@@ -482,7 +482,7 @@ async def test_a_goodbye_is_answered_and_nothing_is_sent_or_taken_after_it(
         tls = await dial(server.port, trusting, above)
         await above.until(5)
         tls.write(b"too late")
-        tls.writelines([b"too", b"late"])
+        tls.write(b"too late")
         await above.over()
         tls.write(b"too late")
         async with asyncio.timeout(60):
@@ -579,7 +579,8 @@ async def test_a_write_of_any_size_arrives(
         tls.set_write_buffer_limits(high=0)
         tls.write(body)
         tls.write(b"")
-        tls.writelines([b"one", b"", body, b"two"])
+        for part in (b"one", b"", body, b"two"):
+            tls.write(part)
         async with asyncio.timeout(60):
             assert await got == body + b"one" + body + b"two"
             while above.writing[-1:] == ["paused"]:
