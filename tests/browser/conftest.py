@@ -10,7 +10,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 from tests.browser.scripted_server import ScriptedServer
 
 # What a test waits for comes at once or not at all; a busy machine may take its time.
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=60_000)
 
 FLAGS = [
     "--no-sandbox",

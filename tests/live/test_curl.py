@@ -12,6 +12,8 @@ from tests.live.both_hosts import CLIENT_KEY, Host
 from tests.live.plain_http import CHAT, STREAM
 from tests.live.simulated import Upstream
 
+from chukei import wire
+
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine"),
@@ -124,7 +126,7 @@ async def test_expect_100_continue(host: Host, upstream: Upstream, tmp_path: Pat
     assert re.match(rb"HTTP/1\.1 100 (Continue)?\r\n\r\nHTTP/1\.1 200 OK\r\n", output)
     assert len(upstream.only.body) == large.stat().st_size + len(b'"model":"gpt-4o",')
     huge = tmp_path / "huge.json"
-    huge.write_bytes(b" " * (16 * 1024 * 1024 + 1))
+    huge.write_bytes(b" " * (wire.CHAT.max_body_bytes + 1))
     sent = "%{size_upload} %{http_code}"
     output = await curl(
         *expect, "-w", sent, "-o", "/dev/null", f"{host.base_url}/chat/completions", *JSON, "--data-binary", f"@{huge}"

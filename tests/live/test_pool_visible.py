@@ -15,6 +15,7 @@ from tests.live.matrix_forms import COMPLETION as SECRET_COMPLETION
 from tests.live.matrix_forms import PROMPT
 from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay
+from tests.live.uncounted import charge_of
 
 from chukei.adapters.request_log import JsonFormatter, log_request
 
@@ -190,7 +191,7 @@ async def test_the_log_names_every_try_and_holds_no_secret(bench: Bench, caplog:
         ("b", "upstream_lost"),
         ("c", "answered"),
     ]
-    assert [attempt.get("input_tokens") for attempt in tries] == [None, -(-len(CHAT.of("chat")) // 4), None]
+    assert [attempt.get("input_tokens") for attempt in tries] == [None, charge_of(CHAT.of("chat")), None]
     written = "\n".join(lines)
     for secret in (KEY, PROMPT, SECRET_COMPLETION):
         assert secret not in written
