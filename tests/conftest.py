@@ -9,11 +9,24 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.live.postgres_server import PostgresServer
 
+TESTS = Path(__file__).parent
+
 # HYPOTHESIS_PROFILE=deep looks longer for a counterexample. A shared machine makes single examples slow, so neither
 # profile holds one to a time.
 settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+UNMEASURED = ("live/", "browser/", "test_benchmarks", "test_parser_cost", "test_performance_guard", "test_locks")
+"""Where coverage is not measured: it would double their time, for two lines in a hundred that nothing else runs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure coverage by the unit tests alone."""
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix().startswith(UNMEASURED):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ PACED = Workload("A", "paced", 5, 2, events=20, gap=2000)
 # The whole command.
 
 
-@pytest.mark.parametrize("workload", ["B", "C", "B-TLS"])
+@pytest.mark.parametrize("workload", ["B", "B-TLS"])
 def test_a_quick_run_measures_every_relay_and_loses_nothing(workload: str, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--no-start", "--no-litellm", "--workload", workload]

@@ -47,10 +47,3 @@ def test_nothing_costs_a_third_more_than_when_it_was_recorded() -> None:
         "Something was added to the hot path: `python -m benchmarks.guard` measures it again. If it is worth its cost, "
         "write what that prints into RECORDED, with the date."
     )
-
-
-def test_a_json_parse_for_each_event_would_be_noticed() -> None:
-    pytest.importorskip("uvloop", reason="asyncio's own loop costs so much itself that it would not")
-    found = measured("--costly", "--sittings", "5")
-    for name in ("an event by itself", "an event of a block of 20"):
-        assert found[name].ratio > RECORDED[name] * ALLOWED

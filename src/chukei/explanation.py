@@ -29,7 +29,7 @@ SHORTEST_SECRET = 6
 """Characters. What is shorter would be found by chance; Azure's keys have 32 or 84."""
 
 _CREDENTIALS = frozenset({b"api-key", b"authorization"})
-_HTML = re.compile(r"\s*<(!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
+_HTML = re.compile(r"\s*(<\?xml[^>]{0,200}>\s*)?<(!doctype|html|head|body|!--)", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
 _TAG_BEGIN = re.compile(r"(?<!<)<++(?=[A-Za-z!?/])")  # each run is tried once
 _LINE_END = re.compile(rb"\r\n|\n|\r")

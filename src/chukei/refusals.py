@@ -1,6 +1,8 @@
 """The error that the client gets for what an upstream did: its row of the table, its words, its header fields. Pure."""
 
+import codecs
 import re
+import zlib
 
 import msgspec
 
@@ -16,6 +18,8 @@ OPERATORS = "This is for the relay's operator to mend; callers cannot."
 
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NO_RETRY = (b"x-should-retry", b"false")
+_MAX_UNPACKED = 64 * 1024
+"""Bytes that a compressed error becomes at most; it says why in the first few hundred."""
 
 
 def failure(
@@ -64,7 +68,7 @@ def refusal(status: int, fields: Headers, raw: bytes, blotter: Blotter) -> Upstr
         message = f"The upstream answered with status {status}, where only 200 is known. {OPERATORS}"
         return failure("unexpected_status", message)
     # Blotted before it is shortened, which could leave half a credential; and after, since markup may have parted one.
-    body, text = explanation(b"" if is_encoded(fields) else blotter.json(raw), content_type)
+    body, text = explanation(blotter.json(_readable(fields, raw)), content_type)
     body = blotter.json(body) if body is not None else None
     row = row_of_status(status, said_in(body or b""))
     headers = [field for field in headers_down(fields) if not field[0].startswith(b"content-")]
@@ -87,6 +91,21 @@ def refusal(status: int, fields: Headers, raw: bytes, blotter: Blotter) -> Upstr
     error = failure(row.kind, message, code=f"upstream_{status}", status=status, headers=headers, body=body)
     error.retry_after = retry_after(fields)
     return error
+
+
+def _readable(fields: Headers, raw: bytes) -> bytes:
+    """Return an error's body as UTF-8 and not compressed; nothing where it cannot be read.
+
+    The relay asks for neither, but gateways on the way write their own errors as they please, and some of them say why.
+    """
+    if is_encoded(fields):
+        try:  # 32: gzip's format or zlib's, whatever the header calls it; a body that was cut is read as far as it came
+            raw = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(raw, _MAX_UNPACKED)
+        except zlib.error:
+            return b""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raw = raw.decode("utf-16", "replace").encode()
+    return raw
 
 
 def error_of_event(error: bytes, blotter: Blotter | None = None) -> UpstreamError:
