@@ -23,10 +23,13 @@ UNMEASURED = ("live/", "browser/", "test_benchmarks", "test_parser_cost", "test_
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure coverage by the unit tests alone."""
+    """Measure coverage by the unit tests alone, and keep a file's tests in one process, and all browsers in one."""
     for item in items:
-        if item.path.relative_to(TESTS).as_posix().startswith(UNMEASURED):
+        path = item.path.relative_to(TESTS).as_posix()
+        if path.startswith(UNMEASURED):
             item.add_marker(pytest.mark.no_cover)
+        # Two browsers at once draw each other's pages to a crawl.
+        item.add_marker(pytest.mark.xdist_group("browser" if path.startswith("browser/") else path))
 
 
 @pytest.fixture
