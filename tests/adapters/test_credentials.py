@@ -117,6 +117,23 @@ async def test_a_token_is_renewed_while_nobody_asks() -> None:
     await credential.close()
 
 
+async def test_a_timer_that_is_early_is_set_again() -> None:
+    """A loop's timers and the clock that a token's end is given in are not the same."""
+    clock = FakeClock(1_700_000_000)
+    source = FakeSource(clock)
+    credential = IdentityCredential(
+        lambda: source, "scope/.default", wall=clock, renew_before=3599.99, retry_after=0.001
+    )
+    await credential.header()
+    early = clock()
+    for _ in range(3):  # the timer strikes after 10 ms of the loop's time, of which the other clock knows nothing
+        await asyncio.sleep(0.02)
+    assert (source.fetched, clock()) == (1, early)
+    clock.advance(1)
+    await eventually(lambda: source.fetched == 2)
+    await credential.close()
+
+
 async def test_a_failed_renewal_keeps_the_old_token_and_does_not_hammer() -> None:
     credential, source, clock = identity()
     await credential.header()

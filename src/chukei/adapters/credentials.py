@@ -144,6 +144,8 @@ class IdentityCredential:
     def _renew(self) -> None:
         self._retry_at = 0.0  # the wait is over, whatever the other clock says
         self.warm()
+        if self._fetching is None:
+            self._schedule()  # uvloop's timers may be a millisecond early by that clock
 
     async def close(self) -> None:
         """See the Credential port."""
