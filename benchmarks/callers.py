@@ -8,10 +8,10 @@ import asyncio
 import os
 from datetime import UTC, datetime
 
-from chukei.adapters.access import peppers
-from chukei.adapters.books import ledger_address
-from chukei.adapters.databases import database_for
-from chukei.administration import KeyCabinet
+from chukei.adapters.identity.access import peppers
+from chukei.adapters.ledger.databases import database_for
+from chukei.adapters.ledger.wiring import ledger_address
+from chukei.callers.cabinet import KeyCabinet
 from chukei.config import Settings
 from chukei.hosts.asgi import checked_settings
 

@@ -11,12 +11,12 @@ from heapq import heappop, heappush
 from itertools import count
 from random import Random
 
-from chukei.budget import Budget
 from chukei.config import PoolSettings
 from chukei.errors import Unavailable
-from chukei.failover import RETRY_RESERVE
 from chukei.model import Change, Condition, Deployment, Model
 from chukei.pool import Fault, Lease, Pool, Verdict
+from chukei.upstream.budget import Budget
+from chukei.upstream.failover import RETRY_RESERVE
 
 REPLICAS = 50
 DEPLOYMENTS = 10

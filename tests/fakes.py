@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from chukei.accounts.ledger import Entry, Key, Question, Sum
+from chukei.accounts.limits import Amounts, Grant, Headroom, Refusal, Subject
+from chukei.accounts.stores import StoreAway
 from chukei.errors import CallerError, UpstreamError
-from chukei.ledger import Entry, Key, Question, Sum
-from chukei.limits import Amounts, Grant, Headroom, Refusal, Subject
 from chukei.model import Headers
 from chukei.ports import ClientGone, Taker
-from chukei.stores import StoreAway
-from chukei.telemetry import RequestRecord
+from chukei.record import RequestRecord
 
 EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
 JSON: Headers = [(b"content-type", b"application/json")]

@@ -15,13 +15,14 @@ from email.parser import BytesParser
 from functools import partial
 from urllib.parse import parse_qsl
 
-from chukei import fields, intake, multipart, routes, sse
 from chukei.errors import CallerError
-from chukei.fields import Fields
 from chukei.hosts import parsing
 from chukei.hosts.parsing import Head, RequestParser
-from chukei.intake import check_head
-from chukei.multipart import Form
+from chukei.request import fields, form, head, routes
+from chukei.request.fields import Fields
+from chukei.request.form import Form
+from chukei.request.head import check_head
+from chukei.stream import sse
 
 Pairs = list[tuple[str, object]]
 
@@ -247,7 +248,7 @@ def _functions() -> Iterator[types.FunctionType]:
     """Yield the functions whose branches guide the search."""
     import python_multipart.multipart
 
-    for module in (fields, multipart, parsing, routes, sse, intake, python_multipart.multipart):
+    for module in (fields, form, parsing, routes, sse, head, python_multipart.multipart):
         for owner in (module, *(each for each in vars(module).values() if isinstance(each, type))):
             for each in vars(owner).values():
                 if isinstance(each, types.FunctionType) and each.__module__ == module.__name__:

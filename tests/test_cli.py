@@ -62,7 +62,7 @@ def test_the_serving_path_imports_no_toolkit() -> None:
     }
     assert found & heavy == set()
     assert "chukei.simulator" not in found
-    assert {"chukei.gateway", "msgspec", "httptools"} <= found
+    assert {"chukei.gateway.gateway", "msgspec", "httptools"} <= found
 
 
 def test_the_package_itself_imports_nothing() -> None:

@@ -12,17 +12,18 @@ import pytest
 from tests import markdown
 from tests.markdown import Fence
 
-from chukei import __version__, config, verdicts
-from chukei.adapters.request_log import fields_of
+from chukei import __version__, config
+from chukei.accounts.limits import RATES, Limit
+from chukei.adapters.logs.requests import fields_of
+from chukei.azure import OPERATIONS
 from chukei.cli import main
 from chukei.config import ConfigError
-from chukei.limits import RATES, Limit
 from chukei.model import Caller, CallerKind, End
-from chukei.routes import Page, find
+from chukei.pool import verdicts
+from chukei.record import RequestRecord, Try
+from chukei.request.routes import Page, find
 from chukei.simulator.faults import table
-from chukei.telemetry import RequestRecord, Try
 from chukei.usage import Usage
-from chukei.wire import OPERATIONS
 
 SOURCES = sorted((markdown.ROOT / "src" / "chukei").rglob("*.py"))
 CONFIGURATION = markdown.read("docs/configuration.md")

@@ -26,9 +26,10 @@ TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 
 ONLY_WHERE_CONFIGURED = {
     "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal", "redis", "requests",
-    "chukei.admin", "chukei.adapters.entra", "chukei.adapters.postgres", "chukei.adapters.postgres_errors",
-    "chukei.adapters.quota_fallback", "chukei.adapters.redis_board", "chukei.adapters.redis_client",
-    "chukei.adapters.redis_quota", "chukei.adapters.signing_keys", "chukei.hosts.simulated", "chukei.simulator",
+    "chukei.admin", "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
+    "chukei.adapters.ledger.postgres", "chukei.adapters.ledger.postgres_errors",
+    "chukei.adapters.redis.fallback", "chukei.adapters.redis.board", "chukei.adapters.redis.client",
+    "chukei.adapters.redis.quota", "chukei.hosts.simulated", "chukei.simulator",
     "importlib.resources",  # the chat page's
     "csv",  # the admin API's
 }  # fmt: skip
@@ -170,7 +171,7 @@ def test_the_server_imports_what_a_request_needs_and_no_more(ledger: str, upstre
             ready = relay.modules()
         ask(relay.port)
         served = relay.modules()
-    assert {"chukei.gateway", "chukei.hosts.protocol", "uvicorn"} <= ready.names
+    assert {"chukei.gateway.gateway", "chukei.hosts.protocol", "uvicorn"} <= ready.names
     assert served.among(ONLY_WHERE_CONFIGURED | NEVER) == set()
     assert ("sqlite3" in served.names) == (ledger == "sqlite")
     assert served.of_others <= {"click", "httptools", "msgspec", "typing_extensions", "uvicorn", "uvloop"}
@@ -233,7 +234,7 @@ def imported_after(worker: str, application: str, upstream: str) -> Modules:
 
 def test_the_relay_without_a_server_imports_none(upstream: str) -> None:
     found = imported_after("", APPLICATION, upstream)
-    assert {"chukei.gateway", "chukei.adapters.http.connection"} <= found.names
+    assert {"chukei.gateway.gateway", "chukei.adapters.http.connection"} <= found.names
     assert found.among(ONLY_WHERE_CONFIGURED | NEVER | ONLY_THE_SERVER | {"sqlite3"}) == set()
     assert found.of_others <= {"httptools", "msgspec", "typing_extensions"}
     assert len(found.names) <= CORE_BUDGET
@@ -242,7 +243,7 @@ def test_the_relay_without_a_server_imports_none(upstream: str) -> None:
 def test_a_function_app_adds_the_relay_to_its_worker_and_nothing_else(upstream: str) -> None:
     pytest.importorskip("azure_functions_runtime")
     found = imported_after(WORKER, FUNCTION, upstream)
-    assert {"chukei.gateway", "chukei.hosts.functions"} <= found.names
+    assert {"chukei.gateway.gateway", "chukei.hosts.functions"} <= found.names
     assert found.among(ONLY_WHERE_CONFIGURED | NEVER | ONLY_THE_SERVER | {"sqlite3"}) == set()
     assert found.of_others <= {"httptools", "msgspec"}
     assert len(found.names) <= FUNCTION_BUDGET

@@ -22,9 +22,9 @@ from click.testing import CliRunner, Result
 from tests.adapters.ledger_entries import entry
 from tests.live.relays import RelayProcess, clean_environment
 
-from chukei.adapters.sqlite import SqliteDatabase
+from chukei.accounts.ledger import Entry, Key
+from chukei.adapters.ledger.sqlite import SqliteDatabase
 from chukei.cli import main
-from chukei.ledger import Entry, Key
 
 PASSWORD = "pw-very-secret-0123"
 NOW = datetime.now(UTC)

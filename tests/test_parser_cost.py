@@ -8,17 +8,18 @@ from statistics import median
 
 import pytest
 
-from chukei import routes, sse
-from chukei.call import Call
+from chukei.accounts.estimate import Estimator
+from chukei.azure import CHAT
 from chukei.errors import CallerError
-from chukei.estimate import Estimator
-from chukei.explanation import explanation
-from chukei.fields import Fields
-from chukei.fill import fill
 from chukei.hosts.cycle import BodyParts
 from chukei.model import Model
-from chukei.multipart import Form
-from chukei.wire import CHAT
+from chukei.request import routes
+from chukei.request.call import Call
+from chukei.request.fields import Fields
+from chukei.request.form import Form
+from chukei.stream import sse
+from chukei.upstream.explanation import explanation
+from chukei.upstream.writing import fill
 
 SIZES = [size * 1024 for size in (256, 512, 1024)]
 TYPE = b"multipart/form-data; boundary=cut"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chukei.accounts.limits import Limits, Rules
 from chukei.config import (
     AdminSettings,
     AuthSettings,
@@ -20,7 +21,7 @@ from chukei.config import (
     StreamSettings,
     UpstreamSettings,
 )
-from chukei.limits import Limits, Prices, Rules
+from chukei.model import Prices
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "chukei"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from chukei.stream.whole_answer import Said
 from chukei.usage import Usage, estimate
-from chukei.whole_answer import Said
 
 
 def usage_in(answer: bytes) -> Usage | None:

@@ -9,32 +9,32 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from chukei.adapters.access import Access, access, peppers
+from chukei.accounts.admission import Admission
+from chukei.accounts.own_usage import OwnUsage
+from chukei.accounts.policy import Policies
+from chukei.accounts.stores import Database
 from chukei.adapters.assets import asset
-from chukei.adapters.books import Books, books_for
-from chukei.adapters.change_log import log_change
-from chukei.adapters.credentials import credential_for, identity_installed
-from chukei.adapters.databases import database_for
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
-from chukei.adapters.request_log import log_request, write_through
-from chukei.adapters.tally import Tally
-from chukei.admission import Admission
+from chukei.adapters.identity.access import Access, access, peppers
+from chukei.adapters.identity.credentials import credential_for, identity_installed
+from chukei.adapters.ledger.databases import database_for
+from chukei.adapters.ledger.tally import Tally
+from chukei.adapters.ledger.wiring import Books, books_for
+from chukei.adapters.logs.changes import log_change
+from chukei.adapters.logs.requests import log_request, write_through
+from chukei.callers.throttle import Throttle
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
-from chukei.failover import Failover
-from chukei.gateway import Gateway, Services
+from chukei.gateway.gateway import Gateway, Services
+from chukei.gateway.pages import Pages
 from chukei.installation import command_for
 from chukei.model import Change, Deployment, Model
-from chukei.own_usage import OwnUsage
-from chukei.pages import Pages
-from chukei.policy import Policies
 from chukei.pool import Pool
-from chukei.ports import Clock, Credential, Hook
-from chukei.stores import Board, Database
-from chukei.throttle import Throttle
+from chukei.ports import Board, Clock, Credential, Hook
+from chukei.upstream.failover import Failover
 
 if TYPE_CHECKING:
-    from chukei.admin import Admin
+    from chukei.admin.api import Admin
 
 SIMULATED_KEY = "simulated"
 
@@ -107,7 +107,9 @@ def verify(settings: Settings) -> list[Problem]:
 
 
 def _entra_installed() -> bool:
-    from chukei.adapters.entra import entra_installed  # only where it is configured, like all that verifies tokens
+    from chukei.adapters.identity.entra import (
+        entra_installed,  # only where it is configured, like all that verifies tokens
+    )
 
     return entra_installed()
 
@@ -150,8 +152,8 @@ def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin
     key, database = settings.admin.api_key, books.database
     if key is None or database is None:
         return None
-    from chukei.admin import Admin
-    from chukei.administration import KeyCabinet
+    from chukei.admin.api import Admin
+    from chukei.callers.cabinet import KeyCabinet
 
     return Admin(
         hashlib.sha256(key.reveal().encode()).digest(),
@@ -171,7 +173,7 @@ def _now() -> datetime:
 
 def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
     """Return the board on a Redis, with the pool listening and telling."""
-    from chukei.adapters.redis_board import RedisBoard  # 50 to 100 ms, so only where it is configured
+    from chukei.adapters.redis.board import RedisBoard  # 50 to 100 ms, so only where it is configured
 
     board = RedisBoard(address.reveal(), pool.subjects, lambda change: pool.hear(change, clock()), clock=clock)
 

@@ -12,18 +12,19 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from chukei import call as calls
-from chukei.adapters.credentials import credential_for
 from chukei.adapters.http.client import HttpClient
-from chukei.capabilities import documented
+from chukei.adapters.identity.credentials import credential_for
+from chukei.azure import CHAT, OPERATIONS, version_for
 from chukei.config import Settings
-from chukei.connect import Opened, Waits, connect
 from chukei.errors import RelayError
+from chukei.gateway.pages import TEST_SECONDS, TEST_TEXT
 from chukei.model import Deployment, Model, Operation, header
-from chukei.pages import TEST_SECONDS, TEST_TEXT
 from chukei.ports import Clock
-from chukei.routes import Route
-from chukei.wire import CHAT, OPERATIONS, version_for
+from chukei.request.call import read
+from chukei.request.routes import Route
+from chukei.upstream.capabilities import documented
+from chukei.upstream.connect import Opened, Waits, connect
+from chukei.upstream.writing import write
 
 _QUESTION = b'{"messages":[{"role":"user","content":"Answer with the word ready."}],"stream":true}'
 _TEXT = b'{"input":"ready"}'
@@ -95,12 +96,12 @@ async def _ask(
     operation: Operation,
     question: bytes,
 ) -> Opened:
-    call = calls.read(Route(operation), operation, [(b"content-type", b"application/json")], question)
+    call = read(Route(operation), operation, [(b"content-type", b"application/json")], question)
     known = documented(operation, version_for(deployment, call.api_version))
     seconds = settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds
     return await connect(
         upstream,
-        calls.write(call, model, deployment, known, credential, "doctor"),
+        write(call, model, deployment, known, credential, "doctor"),
         operation,
         wants_stream=call.stream,
         waits=Waits(seconds, seconds, seconds),

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from chukei.administration import KeyCabinet
+    from chukei.accounts.ledger import By, Key
+    from chukei.accounts.stores import Database
+    from chukei.callers.cabinet import KeyCabinet
     from chukei.config import Settings
-    from chukei.ledger import By, Key
-    from chukei.stores import Database
 
 EXIT_CONFIGURATION = 3
 EXIT_STORE = 4
@@ -125,8 +125,8 @@ def usage(
 
     Cost is in the currency of the prices in the configuration.
     """
-    from chukei import reports
-    from chukei.ledger import By, Question
+    from chukei.accounts import reports
+    from chukei.accounts.ledger import By, Question
 
     now = datetime.now(UTC)
     try:
@@ -184,8 +184,8 @@ def _span(text: str) -> timedelta:
 
 
 def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -> Result:
-    from chukei.adapters.access import peppers
-    from chukei.administration import KeyCabinet, NoSuchKey
+    from chukei.adapters.identity.access import peppers
+    from chukei.callers.cabinet import KeyCabinet, NoSuchKey
     from chukei.errors import CallerError
 
     def prepared(database: Database) -> Awaitable[Result]:
@@ -204,9 +204,9 @@ def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> R
     """Open the database, do the work and close it."""
     import asyncio
 
-    from chukei.adapters.books import ledger_address
-    from chukei.adapters.databases import database_for
-    from chukei.stores import StoreAway
+    from chukei.accounts.stores import StoreAway
+    from chukei.adapters.ledger.databases import database_for
+    from chukei.adapters.ledger.wiring import ledger_address
 
     address = ledger_address(settings, os.environ)
     if address is None:

@@ -1,10 +1,10 @@
 """The nouns of a request that every stage shares: who asks, for what, of which deployment, and how it ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
-
-from chukei.limits import Prices
+from fractions import Fraction
 
 MEBIBYTE = 1024 * 1024
 
@@ -162,6 +162,59 @@ class Change:
     seconds: float
     why: str
     only: str | None = None
+
+
+NANO = 1_000_000_000
+"""A price of tokens is a whole number of thousand-millionths of the currency for a million tokens, so that sums of
+tokens times prices are exact, and rounding happens once for each request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """Other prices for a request whose input is longer than ``above`` tokens, for all of its tokens."""
+
+    above: int
+    prices: "Prices"
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a model costs.
+
+    For tokens: whole numbers of 1/NANO currency units for a million. ``cached`` is for input that Azure had in its
+    cache, ``cache_write`` for what it put there; those of None are priced as input, or output, is.
+
+    By unit, in currency units: ``image`` for one, whose price by "1024x1024 hd", "1024x1024" or "hd" may stand in
+    ``images``; ``minute`` of sound that is heard; ``characters``, a million of them, to be spoken.
+
+    ``tiers`` are other prices by the answer's ``service_tier``, or factors for these; ``long`` is for long input;
+    ``by_model`` for the model that answered, by the name that Azure gives it.
+    """
+
+    input: int = 0
+    cached: int | None = None
+    output: int = 0
+    cache_write: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    image_input: int | None = None
+    image: Fraction | None = None
+    images: Mapping[str, Fraction] = field(default_factory=dict)
+    minute: Fraction | None = None
+    characters: Fraction | None = None
+    tiers: "Mapping[str, Prices | Fraction]" = field(default_factory=dict)
+    long: Long | None = None
+    by_model: "Mapping[str, Prices]" = field(default_factory=dict)
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether tokens have a price."""
+        return bool(self.input or self.output)
+
+
+def per_million(price: str) -> int:
+    """Return a price for a million tokens, in currency units, as ``Prices`` has it."""
+    return int(Decimal(price) * NANO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ Adapters implement the upstream side, hosts the client's side, tests both.
 from collections.abc import Callable
 from typing import Protocol
 
-from chukei.model import Headers
-from chukei.telemetry import RequestRecord
+from chukei.model import Change, Headers
+from chukei.record import RequestRecord
 
 Clock = Callable[[], float]
 """Seconds on a clock that never jumps; only differences mean something."""
@@ -177,3 +177,28 @@ class Hook(Protocol):
 
 class ClientGone(Exception):
     """The client left; there is nobody to answer."""
+
+
+class Board(Protocol):
+    """Where replicas tell each other what became known of deployments. Without it, or when it is away, each learns
+    for itself; nothing on a request's path waits for it but ``home``, and that not for long."""
+
+    def publish(self, change: Change) -> None:
+        """Tell the other replicas, at some time soon; never raises, never waits."""
+        ...
+
+    def remember(self, made: str, home: str) -> None:
+        """Tell where a stateful id was made and for whom, in words that replicas share; never raises, never waits."""
+        ...
+
+    async def home(self, made: str) -> str | None:
+        """Return what was told of a stateful id; None where nothing was, or that cannot be told soon."""
+        ...
+
+    def start(self) -> None:
+        """Begin to hear of changes."""
+        ...
+
+    async def close(self) -> None:
+        """Stop, after what was published has left or a second has passed."""
+        ...

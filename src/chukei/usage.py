@@ -12,6 +12,7 @@ own. Only where a model served through Azure AI Foundry reports them beside its 
 import contextlib
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -46,6 +47,24 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     audio_output: int = 0
     image_input: int = 0
     heard_ms: int = 0
+
+
+AUTO = "auto"
+"""A size or quality that Azure chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is paid for by the piece: images of a size and quality, characters to be spoken, sound in milliseconds."""
+
+    images: int = 0
+    size: str = AUTO
+    quality: str = AUTO
+    characters: int = 0
+    heard_ms: int = 0
+
+
+NO_UNITS = Units()
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None

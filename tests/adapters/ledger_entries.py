@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from chukei.ledger import NOT_FAILED, By, Entry, Question, Sum
+from chukei.accounts.ledger import NOT_FAILED, By, Entry, Question, Sum
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _numbers = itertools.count()

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from chukei.adapters.redis_quota import RedisQuota
-from chukei.limits import Amounts, Grant, Limits, Subject
+from chukei.accounts.limits import Amounts, Grant, Limits, Subject
+from chukei.adapters.redis.quota import RedisQuota
 
 NAMESPACE = "test"
 PATIENCE = 1.0  # for tests of something else than a slow Redis, on a slow machine

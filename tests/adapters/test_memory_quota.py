@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.adapters.quota_stores import subject
 from tests.fakes import FakeClock
 
+from chukei.accounts.limits import Amounts, Grant, Limit, Refusal, Subject
+from chukei.accounts.quota import DAY_MS, KEPT_SECONDS, LEASE_SECONDS, MINUTE_SECONDS, RENEW_SECONDS, SLOT_MS
+from chukei.accounts.stores import QuotaStore
 from chukei.adapters.memory_quota import SWEPT_AT_LEISURE, MemoryQuota
-from chukei.limits import Amounts, Grant, Limit, Refusal, Subject
-from chukei.quota import DAY_MS, KEPT_SECONDS, LEASE_SECONDS, MINUTE_SECONDS, RENEW_SECONDS, SLOT_MS
-from chukei.stores import QuotaStore
 
 pytestmark = pytest.mark.anyio
 

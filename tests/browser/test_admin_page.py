@@ -25,9 +25,9 @@ from tests.browser.scripted_server import WEB
 from tests.browser.steps import settle
 from tests.live.relays import InProcessRelay, settings_for
 
-from chukei.keys import parse
-from chukei.ledger import Entry, Key
-from chukei.stores import Database
+from chukei.accounts.ledger import Entry, Key
+from chukei.accounts.stores import Database
+from chukei.callers.keys import parse
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import FakeClock
 
-from chukei.adapters.access import access
+from chukei.adapters.identity.access import access
 from chukei.config import AuthSettings, ConfigError, EntraSettings, Settings, load
 
 TENANT = "11111111-AAAA-4bbb-8ccc-222222222222"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from chukei.accounts.limits import NOTHING, Limits, Rules
 from chukei.config import CallerSettings, ConfigError, LedgerSettings, PolicySettings, Settings, load
-from chukei.limits import NOTHING, Limits, Long, Prices, Rules, per_million
+from chukei.model import Long, Prices, per_million
 
 PASSWORD = "pw-very-secret-0123"
 DIGEST = hashlib.sha256(b"a key of team-b").hexdigest()

@@ -11,7 +11,7 @@ import pytest
 from chukei.config import load
 from chukei.hosts.asgi import Application, Scope
 from chukei.model import End
-from chukei.telemetry import RequestRecord
+from chukei.record import RequestRecord
 
 pytestmark = pytest.mark.anyio
 
@@ -119,7 +119,7 @@ async def test_a_server_that_fails_otherwise_is_told_of_in_the_log_and_raises_no
     server = Server(RuntimeError("a defect"), fails_at=0)
     await application(scope("GET", path), server.receive, server.send)
     assert len(records) == 1
-    assert [said in entry.getMessage() for entry in caplog.records if entry.name == "chukei.gateway"] == [True]
+    assert [said in entry.getMessage() for entry in caplog.records if entry.name == "chukei.gateway.gateway"] == [True]
 
 
 @pytest.mark.parametrize("answers", [True, False])

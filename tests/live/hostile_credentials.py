@@ -24,10 +24,10 @@ from tests.live.identity_provider import (
     signed,
 )
 
-from chukei import keys
+from chukei.accounts.ledger import Key
+from chukei.callers import keys
+from chukei.callers.keys import NewKey, Peppers
 from chukei.config import Secret
-from chukei.keys import NewKey, Peppers
-from chukei.ledger import Key
 
 Fields = list[tuple[str, str]]
 

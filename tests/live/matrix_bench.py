@@ -18,7 +18,7 @@ from tests.live.matrix_forms import CHAT, MAX_EVENT, SECURE, UPSTREAM_KEY, Form
 from tests.live.raw_client import RawClient
 from tests.live.relays import STEADY, InProcessRelay, eventually
 
-from chukei.adapters.request_log import JsonFormatter
+from chukei.adapters.logs.requests import JsonFormatter
 from chukei.config import load
 
 HEARTBEAT = b": keep-alive"

@@ -19,7 +19,7 @@ from chukei.adapters.http.client import HttpClient
 from chukei.app import Relay
 from chukei.config import Settings, load
 from chukei.hosts.asgi import Application
-from chukei.telemetry import RequestRecord
+from chukei.record import RequestRecord
 
 # Variables of the machine that would configure a relay under test.
 _OURS = re.compile(r"(CHUKEI_|AZURE_|OPENAI_|IDENTITY_|MSI_|(HTTPS?|NO|ALL)_PROXY$)", re.IGNORECASE)

@@ -14,7 +14,7 @@ from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT
 from tests.live.relays import RelayProcess, eventually
 
-from chukei.adapters.tally import SINGLY
+from chukei.adapters.ledger.tally import SINGLY
 
 pytestmark = pytest.mark.anyio
 

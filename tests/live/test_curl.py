@@ -12,7 +12,7 @@ from tests.live.both_hosts import CLIENT_KEY, Host
 from tests.live.plain_http import CHAT, STREAM
 from tests.live.simulated import Upstream
 
-from chukei import wire
+from chukei import azure
 
 pytestmark = [
     pytest.mark.anyio,
@@ -126,7 +126,7 @@ async def test_expect_100_continue(host: Host, upstream: Upstream, tmp_path: Pat
     assert re.match(rb"HTTP/1\.1 100 (Continue)?\r\n\r\nHTTP/1\.1 200 OK\r\n", output)
     assert len(upstream.only.body) == large.stat().st_size + len(b'"model":"gpt-4o",')
     huge = tmp_path / "huge.json"
-    huge.write_bytes(b" " * (wire.CHAT.max_body_bytes + 1))
+    huge.write_bytes(b" " * (azure.CHAT.max_body_bytes + 1))
     sent = "%{size_upload} %{http_code}"
     output = await curl(
         *expect, "-w", sent, "-o", "/dev/null", f"{host.base_url}/chat/completions", *JSON, "--data-binary", f"@{huge}"

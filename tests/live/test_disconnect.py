@@ -12,7 +12,7 @@ from tests.live.recordings import CHAT, HARD, delta
 from tests.live.relays import InProcessRelay, eventually
 from tests.live.simulated import SimulatorThread, Upstream
 
-from chukei.deliver import READ_ON_SECONDS
+from chukei.gateway.delivery import READ_ON_SECONDS
 from chukei.model import End
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.live.recordings import CHAT, DONE, FILTER, FINISH, HARD, RESPONSES, ROLE, USAGE, Recording, delta, parameters
 
 from chukei.model import Dialect
-from chukei.relay import Stream
+from chukei.stream.stream import Stream
 
 CAP = 1 << 20
 # The whole of a stream is fed once for each place, which costs its length squared.

@@ -19,7 +19,7 @@ from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay
 from tests.live.uncounted import charge_of
 
-from chukei.estimate import USUAL_OUTPUT
+from chukei.accounts.estimate import USUAL_OUTPUT
 from chukei.model import End
 from chukei.pool.member import Status
 from chukei.usage import Usage

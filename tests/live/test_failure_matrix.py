@@ -31,11 +31,11 @@ from tests.live.matrix_forms import CHAT, COMPLETION, PROMPT, SECURE, UPSTREAM_K
 from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay, eventually
 
-from chukei.adapters.request_log import log_request
-from chukei.estimate import USUAL_OUTPUT
+from chukei.accounts.estimate import USUAL_OUTPUT
+from chukei.adapters.logs.requests import log_request
 from chukei.model import End
-from chukei.sse import DONE
-from chukei.telemetry import RequestRecord
+from chukei.record import RequestRecord
+from chukei.stream.sse import DONE
 from chukei.usage import Usage
 
 pytestmark = pytest.mark.anyio

@@ -14,13 +14,13 @@ from tests.live.recordings import CHAT, DONE, FILTER, FINISH, ROLE, delta
 from tests.live.relays import InProcessRelay, eventually
 from tests.live.uncounted import charge_of
 
-from chukei.adapters.request_log import log_request
+from chukei.adapters.logs.requests import log_request
 from chukei.config import Settings
 from chukei.model import End
 from chukei.pool import DeploymentStatus
 from chukei.pool.member import ENOUGH, RECENT
-from chukei.sse import HEARTBEAT
-from chukei.telemetry import RequestRecord
+from chukei.record import RequestRecord
+from chukei.stream.sse import HEARTBEAT
 
 pytestmark = pytest.mark.anyio
 

@@ -31,7 +31,7 @@ from tests.live.plain_http import CHAT, Answer, ask, post
 from tests.live.relays import InProcessRelay, RelayProcess, eventually, settings_for
 from tests.live.simulated import SimulatorThread, Upstream
 
-from chukei.adapters.signing_keys import RETRY_SECONDS
+from chukei.adapters.identity.signing_keys import RETRY_SECONDS
 from chukei.config import Settings
 from chukei.errors import CallerError
 from chukei.hosts.asgi import Application

@@ -10,13 +10,13 @@ from tests.live.recordings import DONE, delta
 
 from chukei.adapters.http.connection import Connection
 from chukei.config import StreamSettings
-from chukei.connect import Opened
-from chukei.deliver import Delivery
 from chukei.errors import UpstreamError
-from chukei.exchange import Exchange
+from chukei.gateway.delivery import Delivery
+from chukei.gateway.exchange import Exchange
 from chukei.model import Dialect
-from chukei.relay import Stream
-from chukei.telemetry import RequestRecord
+from chukei.record import RequestRecord
+from chukei.stream.stream import Stream
+from chukei.upstream.connect import Opened
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from tests.live.plain_http import Answer
 from tests.live.redis_server import RedisServer
 from tests.live.relays import RelayProcess, eventually
 
-from chukei.quota import LEASE_SECONDS
+from chukei.accounts.quota import LEASE_SECONDS
 
 pytestmark = pytest.mark.anyio
 

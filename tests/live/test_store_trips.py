@@ -20,7 +20,7 @@ from tests.live.recordings import CHAT, DONE
 from tests.live.redis_server import RedisServer
 from tests.live.relays import RelayProcess, clean_environment, eventually
 
-from chukei.quota import RENEW_SECONDS
+from chukei.accounts.quota import RENEW_SECONDS
 
 pytestmark = pytest.mark.anyio
 

@@ -20,8 +20,8 @@ from tests.live.storm_clients import ask as ask_for
 from tests.live.storm_upstream import Asked, StormUpstream, breaks_after
 from tests.live.storm_weather import LONGEST_REST, PLACES, STALL_LIMIT, Place, Timetable, Weather, timetable
 
-from chukei.failover import RETRY_RESERVE
 from chukei.pool.breaker import JITTER
+from chukei.upstream.failover import RETRY_RESERVE
 
 pytestmark = pytest.mark.anyio
 

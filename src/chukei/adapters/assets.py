@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from chukei.pages import Asset
+from chukei.gateway.pages import Asset
 
 _TYPES = {
     "html": "text/html; charset=utf-8",

@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
-from chukei.limits import SETTLED, Amounts, Grant, Headroom, Refusal, Subject
-from chukei.ports import Clock
-from chukei.quota import (
+from chukei.accounts.limits import SETTLED, Amounts, Grant, Headroom, Refusal, Subject
+from chukei.accounts.quota import (
     CONCURRENT,
     KEPT_SECONDS,
     RENEW_SECONDS,
@@ -22,6 +21,7 @@ from chukei.quota import (
     slots_at,
     wanted,
 )
+from chukei.ports import Clock
 
 SWEPT, SWEPT_AT_LEISURE = 2, 1000
 """Of how many accounts it is asked whether they can be forgotten when one is added, and at each renewing."""

@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from decimal import Decimal
 
+from chukei.accounts.limits import MICRO, Limits, Rules
 from chukei.config.reader import Reader
 from chukei.config.settings import CallerSettings, PolicySettings
 from chukei.config.upstreams import read_caps, read_parameters
-from chukei.limits import MICRO, Limits, Rules
 from chukei.model import Model
 
 _MOST = 2**53

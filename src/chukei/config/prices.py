@@ -6,9 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from chukei.accounts.limits import Limits
 from chukei.config.reader import Reader
-from chukei.limits import NANO, Limits, Long, Prices
-from chukei.model import Model
+from chukei.model import NANO, Long, Model, Prices
 
 DECIMALS = 9
 """A price has no more of them, so that money is exact."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chukei.limits import NOTHING, Rules
+from chukei.accounts.limits import NOTHING, Rules
 from chukei.model import Deployment, Model
 
 MEBIBYTE = 1024 * 1024

@@ -11,14 +11,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from chukei.accounts.stores import Database
 from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
 from chukei.hosts.cycle import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Reply
-from chukei.stores import Database
-from chukei.telemetry import RequestRecord
+from chukei.record import RequestRecord
 
 WORTH_WAITING = 16 * 1024
 """Bytes of an answer's last part from which on a client must have taken most of it before the answer is over."""

@@ -20,11 +20,11 @@ from azurefunctions.extensions.http.fastapi import WebApp
 from fastapi import FastAPI, Request, Response  # the very classes that the extension re-exports, but typed
 from starlette import types as starlette
 
-from chukei.adapters import request_log
+from chukei.adapters.logs import requests
 from chukei.config import ConfigError
 from chukei.errors import RelayError, Unavailable
 from chukei.hosts.asgi import Receive, Scope, Send, from_environment
-from chukei.intake import request_id
+from chukei.request.head import request_id
 
 __all__ = ["create", "function_app"]
 
@@ -177,13 +177,13 @@ class _OneLine:
 
 def _spell_out_request_lines() -> None:
     """Puts the fields of the relay's line for each request into its message: the platform keeps no more of a record."""
-    formatter = request_log.JsonFormatter()
+    formatter = requests.JsonFormatter()
 
     def spell_out(record: logging.LogRecord) -> bool:
         record.msg, record.args = formatter.format(record), ()
         return True
 
-    request_log.logger.addFilter(spell_out)
+    requests.logger.addFilter(spell_out)
 
 
 def _silence_access_log() -> None:

@@ -19,7 +19,7 @@ from chukei.hosts.cycle import Cycle, refusal
 from chukei.hosts.deadline import Deadline
 from chukei.hosts.parsing import Head, RequestParser, end_of_heads
 from chukei.hosts.sending import send_at_once, write_all
-from chukei.intake import request_id as request_id_of
+from chukei.request.head import request_id as request_id_of
 
 logger = logging.getLogger(__name__)
 

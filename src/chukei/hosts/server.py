@@ -12,7 +12,7 @@ from functools import partial
 
 from uvicorn import Config, Server
 
-from chukei.adapters.request_log import configure_logging, is_text, log_crashes
+from chukei.adapters.logs.requests import configure_logging, is_text, log_crashes
 from chukei.config import LogSettings, ServerSettings, Settings
 from chukei.hosts.asgi import Application, from_environment
 from chukei.hosts.workers import ENDING, INTERRUPTED, Link, Supervisor, handled

@@ -12,10 +12,10 @@ busy      what a caller hears when there is none; status what an operator sees
 from chukei.pool.member import Member
 from chukei.pool.pool import Lease, Pool
 from chukei.pool.ring import digest
+from chukei.pool.signals import retry_after
 from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus
-from chukei.signals import retry_after
-from chukei.verdicts import Fault, Verdict, judge
+from chukei.pool.verdicts import Fault, Verdict, judge
 
 __all__ = [
     "DeploymentStatus",

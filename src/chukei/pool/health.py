@@ -14,9 +14,9 @@ from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Headers
 from chukei.pool.breaker import Breaker, State
 from chukei.pool.member import PRESSED_SECONDS, Bar, Member, Quota, Status
+from chukei.pool.signals import is_pressed
 from chukei.pool.source import Source
-from chukei.signals import is_pressed
-from chukei.verdicts import Fault, Verdict
+from chukei.pool.verdicts import Fault, Verdict
 
 NEWS = 0.1
 """A time that grows by less than this share of itself is no news: it is one of many requests that fail together."""

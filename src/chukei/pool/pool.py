@@ -11,7 +11,7 @@ from chukei.pool.member import Bar, Member, Status
 from chukei.pool.models import Models
 from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus, in_words, status_of
-from chukei.verdicts import Verdict
+from chukei.pool.verdicts import Verdict
 
 
 class Lease:

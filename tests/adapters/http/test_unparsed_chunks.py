@@ -8,7 +8,7 @@ import pytest
 
 from chukei.adapters.http.connection import Connection
 from chukei.model import Dialect
-from chukei.relay import Stream
+from chukei.stream.stream import Stream
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,239 @@
+"""Between knowing a caller and asking a deployment: may this request be made, and on whose account?
+
+What it may use is reserved before it is sent and corrected when it is over, however it ends.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from chukei.accounts.cost import cost_of
+from chukei.accounts.estimate import Estimator, choices_of, output_of, units_of
+from chukei.accounts.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Refusal
+from chukei.accounts.policy import Policy
+from chukei.accounts.stores import QuotaStore, StoreAway
+from chukei.errors import CallerError, RelayError, Unavailable, come_back
+from chukei.ids import new_id
+from chukei.model import End, Headers, Model
+from chukei.record import RequestRecord, Try
+from chukei.request.call import Call
+from chukei.usage import NO_UNITS, Usage
+
+logger = logging.getLogger(__name__)
+
+ENDED = frozenset({"cancelled", "hedge_lost"})
+"""The codes of tries that the relay has ended itself."""
+
+QUICKEST = 300
+"""No model makes more tokens of one choice in a second."""
+
+UNSEEN = QUICKEST // 2
+"""Tokens of one choice that may have been made and not seen where an answer was cut short: those of half a second, in
+which Azure has not yet noticed that nobody reads on."""
+
+NOTHING = Usage()
+SHORTLY: Headers = [(b"retry-after", b"2")]
+_NAMES = {
+    limit: tuple(b"x-ratelimit-%b-%b" % (what, kind) for what in (b"limit", b"remaining", b"reset"))
+    for limit, kind in ((Limit.REQUESTS_PER_MINUTE, b"requests"), (Limit.TOKENS_PER_MINUTE, b"tokens"))
+}
+_WORDS = {
+    Limit.REQUESTS_PER_MINUTE: "requests per minute",
+    Limit.TOKENS_PER_MINUTE: "tokens per minute",
+    Limit.TOKENS_PER_DAY: "tokens per day",
+    Limit.TOKENS_PER_MONTH: "tokens per month",
+    Limit.MONEY_PER_MONTH: "money per month",
+    Limit.CONCURRENT: "concurrent requests",
+}
+
+
+class Admitted:
+    """One request's reservation. ``headers`` tell the caller what is left of its own limits."""
+
+    __slots__ = ("_admission", "_call", "_caller", "_id", "_model", "headers")
+
+    def __init__(self, admission: "Admission", call: Call, model: Model, grant: Grant | None, caller: str = "") -> None:
+        self._admission = admission
+        self._call = call
+        self._model = model
+        self._caller = caller
+        self._id = grant.id if grant is not None else None
+        self.headers = _headers(grant.headroom) if grant is not None else []
+
+    def settle(self, record: RequestRecord) -> None:
+        """Correct the reservation to what was used, in the background, and put that on the record with its cost.
+
+        A second time does nothing more. Whatever an upstream has reported, this does not fail: a concurrent place that
+        was not given back would be lost.
+        """
+        id, self._id = self._id, None
+        try:
+            used = self._bill(record, learn=id is not None)
+        except Exception:
+            logger.exception("request %s could not be billed; it stays as reserved", record.request_id)
+            used = self._admission.estimator.amounts(self._call, self._model, self._caller)
+        if id is not None:
+            self._admission.settle(id, used)
+
+    def _bill(self, record: RequestRecord, *, learn: bool) -> Amounts:
+        """Put on the record what it used and what that cost, and return what its caller is charged.
+
+        What was not sent, or was refused, costs nothing. What was sent and not counted is taken as it was reserved, and
+        marked as an estimate: so is an answer that says of no tokens although it has some, as one in the background.
+        Tries that lost are charged too, since Azure bills what it has worked on.
+        """
+        call, model, shown, usage = self._call, self._model, record.answering, record.usage
+        if usage is None and shown is not None and call.operation.counted:
+            usage = shown.usage
+        if usage is not None and not usage.estimated:
+            self._admission.estimator.note_reasoning(call, model, usage)
+            if learn:
+                self._admission.estimator.learn(call, model, usage, self._caller)
+            if not usage.input and usage.output and call.operation.generates:  # half of the report was no count
+                given = self._admission.estimator.uncounted(call, model, self._caller)
+                usage = replace(usage, input=given, estimated=True)
+        elif usage is not None:
+            silent = shown if shown is not None and usage is shown.usage else None
+            usage = self._estimate(usage, silent, record.served_model, len(record.finish_reasons))
+        answered = shown is not None and shown.usage is not None
+        record.usage, record.units = usage, units_of(call, model, usage) if answered else NO_UNITS
+        served, tier = record.served_model, record.service_tier
+        cost = cost_of(usage or NOTHING, model.prices, record.units, served=served, tier=tier)
+        charged = usage or NOTHING
+        tokens, money = charged.input + charged.output, cost or 0
+        used = answered or usage is not None
+        for attempt in record.lost:
+            if attempt.usage is not None:
+                used = True
+                attempt.usage = lost = self._estimate(attempt.usage, attempt, None)
+                tokens += lost.input + lost.output
+                money += cost_of(lost, model.prices, units_of(call, model), served=served, tier=tier) or 0
+        unknown = used and (cost is None or (usage is None and record.units is NO_UNITS))
+        record.cost = None if unknown else money
+        return Amounts(tokens, money)
+
+    def _estimate(self, usage: Usage, silent: Try | None, served: str | None, finished: int = 0) -> Usage:
+        """Return what an answer used that was not counted, at least what is known. ``silent`` is a try without output.
+
+        All the output that was reserved is taken where none of it was seen, or where the model, which Azure calls
+        ``served``, may have reasoned unseen. What was ended by the relay before its first token cannot have made more
+        than the quickest model makes. Where not all choices have ``finished``, some more was made than was seen.
+        """
+        call, model, estimator = self._call, self._model, self._admission.estimator
+        given, made, most = estimator.uncounted(call, model, self._caller), usage.output, output_of(call, model)
+        choices = choices_of(call, model)
+        if silent is not None and silent.code in ENDED and call.stream:
+            made = min(max(made, most), math.ceil(silent.seconds * QUICKEST * choices) + UNSEEN * choices)
+        elif silent is not None or not made or estimator.may_reason(call, model, served):
+            made = max(made, most)
+        elif finished < choices:
+            made = max(made, min(made + UNSEEN * choices, most))
+        return replace(usage, input=max(usage.input, given), output=made, estimated=True)
+
+
+class Admission:
+    """Admits requests within the limits of their callers. Without a store there are no limits.
+
+    ``books_full`` says that further requests could not be accounted for.
+    """
+
+    def __init__(self, store: QuotaStore | None, books_full: Callable[[], bool] = lambda: False) -> None:
+        self._store = store
+        self._books_full = books_full
+        self.estimator = Estimator()
+        self._settling: set[asyncio.Future[None]] = set()
+
+    async def admit(self, call: Call, model: Model, policy: Policy, caller: str = "") -> Admitted:
+        """Reserve what a request of a caller may use. Without limits nothing is asked of the store.
+
+        Where that is more than a limit could ever grant, only what it is sure to use is reserved: a request must not be
+        impossible for what was learnt of others, or for what it may bring along.
+
+        Raises:
+            CallerError: 429 where it may be tried again later, 403 where a quota is used up, 400 where it asks for
+                more than its limits could ever grant.
+            Unavailable: the accounts cannot be asked, and the configuration says to refuse then; or the ledger is full.
+        """
+        if self._books_full():
+            message = "This relay cannot account for further requests at the moment; try again shortly."
+            raise Unavailable("ledger_full", message, end=End.REFUSED, headers=SHORTLY)
+        if self._store is None or not policy.subjects:
+            return Admitted(self, call, model, None, caller)
+        estimate = self.estimator.amounts(call, model, caller)
+        try:
+            answer = await self._store.reserve(new_id(), policy.subjects, estimate)
+            if isinstance(answer, Refusal) and math.isinf(answer.seconds):
+                least = self.estimator.least(call, model)
+                if least != estimate:
+                    answer = await self._store.reserve(new_id(), policy.subjects, least)
+        except StoreAway:
+            message = "What you may use cannot be looked up at the moment; try again shortly."
+            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
+        if isinstance(answer, Refusal):
+            raise refused(answer, policy)
+        return Admitted(self, call, model, answer, caller)
+
+    async def headroom(self, policy: Policy) -> tuple[Headroom, ...]:
+        """Return what a caller has left.
+
+        Raises:
+            StoreAway: the accounts cannot be asked.
+        """
+        return await self._store.headroom(policy.subjects) if self._store is not None and policy.subjects else ()
+
+    def settle(self, id: str, actual: Amounts) -> None:
+        """Settle a reservation beside whatever else goes on."""
+        if self._store is None:
+            return
+        settling = self._store.settle(id, actual)
+        if settling is not SETTLED:
+            task = asyncio.ensure_future(settling)
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
+
+    async def close(self) -> None:
+        """Wait for what is being settled."""
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=2.0)
+
+
+def refused(refusal: Refusal, policy: Policy) -> RelayError:
+    """Return what the caller is told: which limit, where it stands, how much was asked, and when to come back."""
+    kind, _, name = refusal.subject.partition(":")
+    own = kind == "caller"
+    place = policy.where.get(refusal.limit.value, "") if own else f"groups.{name}.total.{refusal.limit.value}"
+    what = _WORDS[refusal.limit]
+    whose = "your limit" if own else f"the limit of {'all callers' if name == 'everybody' else f'the group {name}'}"
+    money = refusal.limit is Limit.MONEY_PER_MONTH
+    most, used, asked = (_shown(value, money=money) for value in (refusal.most, refusal.used, refusal.asked))
+    said = f"{what.capitalize()}: {whose} is {most} ({place}), {used} are taken, and this request asks for {asked}."
+    if math.isinf(refusal.seconds):
+        message = f"{said} It could never be granted; ask for less, for instance with a lower output limit."
+        return CallerError(400, "request_exceeds_limit", message)
+    wait = max(refusal.seconds, 0.001)
+    headers = come_back(wait)
+    if refusal.limit in RATES:
+        message = f"{said} Try again in {math.ceil(wait)} s."
+        return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
+    headers = [headers[0], (b"x-should-retry", b"false")]
+    return CallerError(403, "insufficient_quota", said, type="insufficient_quota", headers=headers)
+
+
+def _shown(value: int, *, money: bool) -> str:
+    return f"{value / MICRO:,.2f}" if money else f"{value:,}"
+
+
+def _headers(headroom: Sequence[Headroom]) -> Headers:
+    """Return OpenAI's fields for the caller's own limits per minute."""
+    headers: Headers = []
+    for left in headroom:
+        names = _NAMES.get(left.limit)
+        if names is not None and left.subject.startswith("caller:"):
+            most, remaining, reset = names
+            headers.append((most, b"%d" % left.most))
+            headers.append((remaining, b"%d" % left.remaining))
+            headers.append((reset, b"%.3fs" % max(left.reset, 0.0)))
+    return headers

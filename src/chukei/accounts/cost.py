@@ -1,0 +1,79 @@
+"""What a request has cost, or may: tokens and units times prices, exactly, and rounded up once. Pure."""
+
+from fractions import Fraction
+
+from chukei.accounts.limits import MICRO
+from chukei.model import NANO, Prices
+from chukei.usage import AUTO, NO_UNITS, Units, Usage
+
+
+def cost_of(
+    usage: Usage, prices: Prices | None, units: Units = NO_UNITS, *, served: str | None = None, tier: str | None = None
+) -> int | None:
+    """Return what a request costs in micro-units, rounded up; None for a model without prices.
+
+    ``served`` is the name of the model that answered, ``tier`` the answer's ``service_tier``.
+    """
+    if prices is None:
+        return None
+    if prices.by_model and served is not None:
+        prices = prices.by_model.get(served, prices)
+    found, factor = prices, None
+    if prices.tiers and tier is not None:
+        other = prices.tiers.get(tier)
+        found, factor = (other, None) if isinstance(other, Prices) else (prices, other)
+    if found.long is not None and usage.input > found.long.above:
+        found = found.long.prices
+    total: int | Fraction = _tokens(usage, found)
+    if factor is not None:
+        total *= factor
+    if units is not NO_UNITS:
+        total += _units(units, prices) * (MICRO * NANO)
+    return int(-(-total // NANO))
+
+
+def _tokens(usage: Usage, prices: Prices) -> int:
+    """Return the price of tokens in micro-units times NANO. Each token is counted once, at the first price it has."""
+    if not (usage.audio_input or usage.image_input or usage.cache_written or usage.audio_output):
+        cached = min(usage.cached, usage.input) if prices.cached is not None else 0
+        return (usage.input - cached) * prices.input + cached * (prices.cached or 0) + usage.output * prices.output
+    left, total = usage.input, 0
+    for tokens, price in (
+        (usage.audio_input, prices.audio_input),
+        (usage.image_input, prices.image_input),
+        (usage.cache_written, prices.cache_write),
+        (usage.cached, prices.cached),
+    ):
+        if tokens and price is not None:
+            part = min(tokens, left)
+            left -= part
+            total += part * price
+    spoken = 0
+    if usage.audio_output and prices.audio_output is not None:
+        spoken = min(usage.audio_output, usage.output)
+        total += spoken * prices.audio_output
+    return total + left * prices.input + (usage.output - spoken) * prices.output
+
+
+def _units(units: Units, prices: Prices) -> Fraction:
+    """Return the price of units in currency units."""
+    total = Fraction(0)
+    if units.images:
+        total += units.images * _image(units, prices)
+    if units.characters and prices.characters is not None:
+        total += units.characters * prices.characters / 1_000_000
+    if units.heard_ms and prices.minute is not None:
+        total += units.heard_ms * prices.minute / 60_000
+    return total
+
+
+def _image(units: Units, prices: Prices) -> Fraction:
+    """Return the price of one image: of its size and quality, as far as they are known, else the highest it may be."""
+    for name in (f"{units.size} {units.quality}", units.size, units.quality):
+        if name in prices.images:
+            return prices.images[name]
+    known = {units.size, units.quality} - {AUTO}
+    fitting = [price for name, price in prices.images.items() if known <= set(name.split())]
+    if not fitting and prices.image is not None:
+        return prices.image
+    return max(fitting or prices.images.values(), default=Fraction(0))

@@ -1,0 +1,69 @@
+"""What the ledger keeps of a request that has ended. Pure."""
+
+from datetime import datetime
+
+from chukei.accounts.ledger import Entry
+from chukei.azure import OPERATIONS
+from chukei.record import RequestRecord
+from chukei.usage import Usage
+
+_NAMES = frozenset(operation.name for operation in OPERATIONS.values())
+_NOTHING = Usage()
+
+
+def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
+    """Return the entry of a request, or None where it gets none.
+
+    Requests for an operation of a model whose caller is known get one, whatever became of them: also those that the
+    relay itself refused, alike ones together. Those for pages, for what does not exist and of callers that were turned
+    away get none, so nobody without a credential can fill the database.
+
+    ``id`` must be unique among all relays; ``time`` is when the request ended, with a time zone. The group is the
+    first of the caller's. Retries are the deployments that were asked one after another after the first, hedges those
+    asked beside another.
+    """
+    who, operation = record.who, record.operation
+    if who is None or operation is None or operation not in _NAMES:
+        return None
+    usage = record.usage or _NOTHING
+    tries, ends = record.tries, record.finish_reasons
+    hedges = sum([attempt.hedge for attempt in tries])
+    return Entry(
+        id=id,
+        time=time,
+        request_id=record.request_id,
+        caller=who.name,
+        kind=str(who.kind),
+        group=who.groups[0] if who.groups else None,
+        key_id=who.key_id,
+        operation=operation,
+        model=record.model,
+        deployment=record.deployment,
+        stream=record.stream,
+        status=record.status,
+        end=str(record.end or ""),
+        code=record.code,
+        finish_reason=next(iter(ends.values())) if ends else None,
+        input=usage.input,
+        cached=usage.cached,
+        output=usage.output,
+        reasoning=usage.reasoning,
+        estimated=usage.estimated,
+        wasted=sum([lost.usage.input + lost.usage.output for lost in record.lost if lost.usage is not None]),
+        cost=0 if usage is _NOTHING and record.answering is None else record.cost,  # what was not sent costs nothing
+        first_token=None if record.first_token is None else record.first_token * 1000,
+        duration=record.duration * 1000,
+        retries=max(len(tries) - hedges - 1, 0),
+        hedges=hedges,
+        upstream_request_id=record.upstream_request_id,
+        region=record.region,
+        served_model=record.served_model,
+        service_tier=record.service_tier,
+        cache_written=usage.cache_written,
+        audio_input=usage.audio_input,
+        audio_output=usage.audio_output,
+        images=record.units.images,
+        characters=record.units.characters,
+        heard_ms=usage.heard_ms or record.units.heard_ms,
+        requests=record.count,
+    )

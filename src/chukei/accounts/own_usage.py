@@ -1,0 +1,121 @@
+"""What a caller may know of its own account: what it has used today and this month, and what is left of its limits.
+
+Days and months are those of UTC, as for the limits.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from chukei.accounts.admission import SHORTLY, Admission
+from chukei.accounts.ledger import By, Question, Sum
+from chukei.accounts.limits import MICRO, Headroom, Limit
+from chukei.accounts.policy import Policy
+from chukei.accounts.reports import fields_of, total
+from chukei.accounts.stores import Database, StoreAway
+from chukei.errors import Unavailable
+from chukei.model import Caller, End
+from chukei.ports import Clock
+
+FRESH_SECONDS = 5.0
+"""How long figures are good enough, so that nobody keeps the database busy by asking; the ledger is a second behind."""
+
+MOST_KEPT = 10_000
+"""So many callers' figures are kept for that time."""
+
+
+class OwnUsage:
+    """Tells callers about themselves. Without a database there are limits only. ``now`` is the time in UTC."""
+
+    def __init__(
+        self, admission: Admission, database: Database | None, *, clock: Clock, now: Callable[[], datetime]
+    ) -> None:
+        self._admission = admission
+        self._database = database
+        self._clock = clock
+        self._now = now
+        self._asked: dict[str, tuple[float, asyncio.Task[dict[str, object]]]] = {}
+
+    async def __call__(self, caller: Caller, policy: Policy) -> dict[str, object]:
+        """Return what JSON can hold. ``usage`` is None without a ledger, ``limits`` empty where there are none.
+
+        Raises:
+            Unavailable: 503 while the database or the accounts cannot be asked.
+        """
+        try:
+            limits = await self._admission.headroom(policy)
+        except StoreAway:
+            message = "What you may use cannot be looked up at the moment; try again shortly."
+            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
+        try:
+            usage = await self._figures(caller.name)
+        except StoreAway:
+            message = "What you have used cannot be looked up at the moment; try again shortly."
+            raise Unavailable("ledger_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
+        return {
+            "object": "usage",
+            "caller": caller.name,
+            "groups": list(caller.groups),
+            "limits": [_shown(left) for left in limits],
+            "usage": usage,
+        }
+
+    async def _figures(self, caller: str) -> dict[str, object] | None:
+        """Ask the database once, however many ask for the same at a time."""
+        if self._database is None:
+            return None
+        now = self._clock()
+        asked = self._asked.pop(caller, None)
+        if asked is None or now - asked[0] > FRESH_SECONDS or _failed(asked[1]):
+            asked = (now, asyncio.create_task(self._ask(self._database, caller)))
+        self._asked[caller] = asked
+        if len(self._asked) > MOST_KEPT:
+            del self._asked[next(iter(self._asked))]
+        return await asyncio.shield(asked[1])  # who leaves takes nothing from the others who wait
+
+    async def _ask(self, database: Database, caller: str) -> dict[str, object]:
+        today = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
+        month = today.replace(day=1)
+        rows = await database.sum(Question(by=(By.DAY, By.MODEL), since=month, caller=caller))
+        day = today.date().isoformat()
+        return {
+            "today": _period([row for row in rows if row.names[0] == day], today, today + timedelta(days=1)),
+            "month": _period(rows, month, (month + timedelta(days=32)).replace(day=1)),
+        }
+
+
+def _failed(task: asyncio.Task[dict[str, object]]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _period(rows: Iterable[Sum], start: datetime, end: datetime) -> dict[str, object]:
+    models: dict[str, list[Sum]] = {}
+    for row in rows:
+        models.setdefault(row.names[1], []).append(row)
+    sums = [replace(total(found, 1), names=(name,)) for name, found in models.items()]
+    sums.sort(key=lambda row: (-(row.input + row.output), row.names))
+    figures = _figures(total(sums, 1), ())
+    return {
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        **figures,
+        "models": [_figures(row, (By.MODEL,)) for row in sums],
+    }
+
+
+def _figures(row: Sum, by: tuple[By, ...]) -> dict[str, object]:
+    """Return sums by their names. A mean of means would be wrong, so the time to the first token is left out."""
+    found = fields_of(replace(row, names=row.names[: len(by)]), by)
+    return {name: value for name, value in found.items() if name != "first_token_ms"}
+
+
+def _shown(left: Headroom) -> dict[str, object]:
+    unit = MICRO if left.limit is Limit.MONEY_PER_MONTH else 1
+    return {
+        "limit": left.limit.value,
+        "subject": left.subject,
+        "most": left.most / unit if unit > 1 else left.most,
+        "remaining": left.remaining / unit if unit > 1 else left.remaining,
+        "reset_seconds": round(max(left.reset, 0.0), 3),
+    }

@@ -1,0 +1,119 @@
+"""What a caller may do: rules of its own, of its groups and of everybody, the most specific first. Pure.
+
+Each rule is looked up by itself: in the caller's own table, then in those of its groups in the order of the
+configuration, then in ``groups.everybody``, to which all belong; the first that says something decides. Limits are
+looked up one by one in the same way. What a group may use in ``total`` is an account that its members share.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from chukei.accounts.limits import Limits, Rules, Subject
+from chukei.azure import ANY_OUTPUT_LIMIT
+from chukei.errors import CallerError
+from chukei.model import Caller, Model
+
+EVERYBODY = "everybody"
+"""The group to which every caller belongs."""
+
+MOST_RESOLVED = 10_000
+"""So many callers' rules are kept ready; beyond that they are put together anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for one caller. ``subjects`` are the accounts that its requests are charged to.
+
+    ``where`` tells in which table of the configuration a rule stands, by the rule's name.
+    """
+
+    rules: Rules
+    where: Mapping[str, str]
+    subjects: tuple[Subject, ...]
+
+    def model_for(self, asked: str | None) -> str | None:
+        """Return the name of the model to use: what was asked for, else the caller's default."""
+        return asked if asked is not None else self.rules.default_model
+
+    def check_model(self, name: str) -> None:
+        """Refuse a model that is not the caller's.
+
+        Raises:
+            CallerError: 403, naming the rule.
+        """
+        allowed = self.rules.models
+        if allowed is None or name in allowed:
+            return
+        shown = ", ".join(allowed) or "none"
+        message = f"You may not use the model {name[:80]!r}: {self.where['models']} allows {shown}."
+        raise CallerError(403, "model_not_allowed", message, param="model", type="permission_error")
+
+    def allows(self, name: str) -> bool:
+        """Whether a model is the caller's."""
+        return self.rules.models is None or name in self.rules.models
+
+    def applied_to(self, model: Model) -> Model:
+        """Return the model as it is for this caller: what the policy sets wins, and of two caps the lower one.
+
+        The limits of output are one parameter, whatever they are called.
+        """
+        rules = self.rules
+        if not (rules.system or rules.parameters or rules.caps):
+            return model
+        caps = dict(model.caps or {})
+        for name, cap in rules.caps.items():
+            caps[name] = min(cap, caps.get(name, cap))
+        gone = ANY_OUTPUT_LIMIT if not ANY_OUTPUT_LIMIT.isdisjoint(rules.parameters) else frozenset()
+        kept = {name: value for name, value in (model.parameters or {}).items() if name not in gone}
+        return replace(
+            model,
+            system=rules.system if rules.system is not None else model.system,
+            parameters={**kept, **rules.parameters},
+            caps=caps,
+        )
+
+
+class Policies:
+    """The rules of all callers and groups, as configured."""
+
+    def __init__(self, callers: Mapping[str, Rules], groups: Mapping[str, Rules]) -> None:
+        self._callers = callers
+        self._groups = groups
+        self._resolved: dict[tuple[str, tuple[str, ...]], Policy] = {}
+
+    def of(self, caller: Caller) -> Policy:
+        """Return what holds for a caller."""
+        key = (caller.name, caller.groups)
+        policy = self._resolved.get(key)
+        if policy is None:
+            policy = self._resolve(caller)
+            if len(self._resolved) >= MOST_RESOLVED:
+                self._resolved.clear()
+            self._resolved[key] = policy
+        return policy
+
+    def _resolve(self, caller: Caller) -> Policy:
+        tables = [(f"callers.{caller.name}", self._callers.get(caller.name))]
+        names = [*dict.fromkeys((*caller.groups, EVERYBODY))]
+        tables += [(f"groups.{name}", self._groups.get(name)) for name in names]
+        found: dict[str, object] = {}
+        where: dict[str, str] = {}
+        limits: dict[str, int] = {}
+        for place, rules in tables:
+            if rules is None:
+                continue
+            for rule in ("models", "default_model", "system", "parameters", "caps", "see_deployment"):
+                value = getattr(rules, rule)
+                if rule not in found and value not in (None, {}):
+                    found[rule], where[rule] = value, f"{place}.{rule}"
+            for each in fields(Limits):
+                value = getattr(rules.limits, each.name)
+                if each.name not in limits and value is not None:
+                    limits[each.name], where[each.name] = value, f"{place}.limits.{each.name}"
+        subjects = [Subject(f"caller:{caller.name}", Limits(**limits))]
+        for name in names:
+            group = self._groups.get(name)
+            if group is not None and group.total:
+                subjects.append(Subject(f"group:{name}", group.total))
+        merged = replace(Rules(**found), limits=subjects[0].limits)  # type: ignore[arg-type]
+        return Policy(merged, where, tuple(subject for subject in subjects if subject.limits))

@@ -1,0 +1,1 @@
+"""Credentials: the relay's own towards Azure, and what is needed to know those of callers."""

@@ -1,0 +1,90 @@
+"""What the gatekeeper needs from outside, as the settings ask for it, and its beginning and end."""
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chukei.accounts.stores import Database
+from chukei.adapters.http.client import HttpClient
+from chukei.adapters.identity.key_ring import KeyRing
+from chukei.callers.gatekeeper import CallerKeys, Gatekeeper
+from chukei.callers.keys import Peppers
+from chukei.callers.throttle import Throttle
+from chukei.config import EntraSettings, Settings
+from chukei.model import Caller, CallerKind
+from chukei.ports import Clock
+
+if TYPE_CHECKING:
+    from chukei.adapters.identity.entra import EntraTokens
+    from chukei.adapters.identity.signing_keys import SigningKeys
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A gatekeeper and what goes on beside it."""
+
+    gatekeeper: Gatekeeper
+    ring: KeyRing | None = None
+    signing_keys: "SigningKeys | None" = None
+    client: HttpClient | None = None
+
+    def start(self) -> None:
+        """Begin to read keys."""
+        for follower in (self.ring, self.signing_keys):
+            if follower is not None:
+                follower.start()
+
+    async def close(self) -> None:
+        """Stop; before the database is closed."""
+        for part in (self.ring, self.signing_keys, self.client):
+            if part is not None:
+                await part.close()
+
+
+def access(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Access:
+    """Return the gatekeeper that the settings describe. Without a database there are no keys but the file's."""
+    auth = settings.auth
+    if auth.app_service and not auth.platform_auth:
+        logger.warning(
+            "auth.app_service is true, but WEBSITE_AUTH_ENABLED does not say that App Service authentication is on: "
+            "whom requests claim to come from is ignored"
+        )
+    ring = KeyRing(database, clock, keep_seconds=auth.key_cache_seconds) if database is not None else None
+    keys = CallerKeys(ring, peppers(settings), wall) if ring is not None else None
+    client = tokens = signing_keys = None
+    if auth.entra is not None:
+        client = HttpClient(settings.upstream)
+        tokens, signing_keys = _entra(auth.entra, client, clock, wall)
+    gatekeeper = Gatekeeper(
+        auth,
+        settings.server,
+        fixed=fixed(settings),
+        keys=keys,
+        tokens=tokens,
+        throttle=Throttle(auth.failures_per_minute, clock),
+    )
+    return Access(gatekeeper, ring, signing_keys, client)
+
+
+def _entra(settings: EntraSettings, client: HttpClient, clock: Clock, wall: Clock) -> "tuple[EntraTokens, SigningKeys]":
+    from chukei.adapters.identity.entra import EntraTokens, fetcher
+    from chukei.adapters.identity.signing_keys import SigningKeys
+
+    keys = SigningKeys(settings.authority, settings.tenants, fetcher(client), clock)
+    return EntraTokens(settings, keys, clock, wall), keys
+
+
+def peppers(settings: Settings) -> Peppers:
+    """Return the peppers, which whoever makes keys needs too."""
+    return Peppers(settings.auth.peppers, unpeppered=settings.auth.unpeppered_keys)
+
+
+def fixed(settings: Settings) -> dict[str, Caller]:
+    """Return the callers whose keys stand in the configuration, by those keys' digests."""
+    return {
+        caller.key_sha256: Caller(name, CallerKind.KEY, caller.groups)
+        for name, caller in settings.policies.callers.items()
+        if caller.key_sha256 is not None
+    }

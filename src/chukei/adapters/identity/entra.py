@@ -1,0 +1,158 @@
+"""Verifying Entra ID access tokens, each once: afterwards the relay knows it by its digest.
+
+What must hold of a token is in ``tokens``, where the keys come from in ``signing_keys``. PyJWT verifies the signature;
+it is imported only where Entra ID is configured.
+"""
+
+import asyncio
+import hashlib
+import logging
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from chukei.adapters.http.client import HttpClient
+from chukei.adapters.identity.signing_keys import Fetch, NoKeys, SigningKeys
+from chukei.callers import tokens
+from chukei.callers.tokens import ALGORITHM, TokenFlaw, TokenRefused
+from chukei.config import EntraSettings
+from chukei.errors import Unavailable, UpstreamError
+from chukei.model import Caller, End, header
+from chukei.ports import Answer, Clock
+
+if TYPE_CHECKING:
+    from jwt import PyJWK
+
+logger = logging.getLogger(__name__)
+
+CACHE_SECONDS = 300.0
+"""How long a verified token is believed; the keys may change and the configuration's clock may be off meanwhile."""
+
+MAX_CACHED = 10_000
+
+MAX_DOCUMENT_BYTES = 256 * 1024
+"""Entra ID's keys take about 20 KB."""
+
+FETCH_SECONDS = 10.0
+
+
+class EntraTokens:
+    """Implements ``tokens.TokenReader``. ``wall`` is Unix time, by which tokens expire."""
+
+    def __init__(
+        self,
+        settings: EntraSettings,
+        signing_keys: SigningKeys,
+        clock: Clock,
+        wall: Clock,
+        *,
+        max_cached: int = MAX_CACHED,
+    ) -> None:
+        self._settings = settings
+        self._signing_keys = signing_keys
+        self._clock = clock
+        self._wall = wall
+        self._max_cached = max_cached
+        self._verified: dict[bytes, tuple[Caller, float]] = {}  # by the whole digest; until when, on the clock
+        self._told_overage = False
+        self.verifications = 0
+
+    async def caller(self, token: bytes) -> Caller:
+        """See ``TokenReader``."""
+        digest = hashlib.sha256(token).digest()
+        known = self._verified.get(digest)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
+        unverified = tokens.read(token, self._settings.tenants)
+        try:
+            issuer, key = await self._signing_keys.find(unverified.tenant, unverified.version, unverified.key_id)
+        except NoKeys:
+            raise _without_keys() from None
+        if key is None:
+            raise TokenRefused(TokenFlaw.KEY)
+        self.verifications += 1
+        verify(token, key)
+        now = self._wall()
+        found = tokens.recognise(unverified.claims, self._settings, issuer, now)
+        if found.overage and self._settings.groups:
+            self._tell_overage()
+        self._remember(digest, found.caller, found.expires - now)
+        return found.caller
+
+    def _remember(self, digest: bytes, caller: Caller, seconds: float) -> None:
+        self._verified.pop(digest, None)
+        if len(self._verified) >= self._max_cached:
+            del self._verified[next(iter(self._verified))]
+        if seconds > 0:
+            self._verified[digest] = (caller, self._clock() + min(seconds, CACHE_SECONDS))
+
+    def _tell_overage(self) -> None:
+        if not self._told_overage:
+            self._told_overage = True
+            logger.warning(
+                "a token holds no groups, since its owner is in too many: map application roles in auth.entra.groups"
+            )
+
+    def __repr__(self) -> str:
+        return f"<EntraTokens {len(self._verified)} verified>"
+
+
+def verify(token: bytes, key: "PyJWK") -> None:
+    """Verify a token's signature.
+
+    Raises:
+        TokenRefused: it is not that key's.
+    """
+    from jwt import PyJWS, PyJWTError
+
+    try:
+        PyJWS([ALGORITHM]).decode(token, key, algorithms=[ALGORITHM])
+    except PyJWTError:
+        raise TokenRefused(TokenFlaw.SIGNATURE) from None
+
+
+def fetcher(client: HttpClient, *, seconds: float = FETCH_SECONDS) -> Fetch:
+    """Return what gets a document of limited size: no redirect, no compression, no other status than 200."""
+
+    async def fetch(address: str) -> bytes:
+        parts = urlsplit(address)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await client.get(
+                    f"{parts.scheme}://{parts.netloc}", target, [(b"accept", b"application/json")]
+                )
+                try:
+                    return await _whole(answer)
+                finally:
+                    answer.abort()  # nothing is fetched soon again, and on a reused connection a fetch could be two
+        except TimeoutError:
+            raise UpstreamError("upstream_timeout", f"{parts.netloc} took too long", end=End.TIMEOUT) from None
+
+    return fetch
+
+
+async def _whole(answer: Answer) -> bytes:
+    kind = (header(answer.headers, b"content-type") or b"").lower()
+    if answer.status != 200 or b"json" not in kind or header(answer.headers, b"content-encoding") is not None:
+        raise UpstreamError("unexpected_answer", f"status {answer.status}, not JSON", end=End.UNEXPECTED_ANSWER)
+    parts = bytearray()
+    while (data := await answer.read()) != b"":
+        parts += data or b""
+        if len(parts) > MAX_DOCUMENT_BYTES:
+            raise UpstreamError("unexpected_answer", "the document is too large", end=End.UNEXPECTED_ANSWER)
+    return bytes(parts)
+
+
+def entra_installed() -> bool:
+    """Whether the ``entra`` extra is there."""
+    return find_spec("jwt") is not None and find_spec("cryptography") is not None
+
+
+def _without_keys() -> Unavailable:
+    return Unavailable(
+        "identity_unavailable",
+        "The relay cannot verify access tokens now, since it has no keys of the identity provider; try again.",
+        end=End.REFUSED,
+        headers=[(b"retry-after", b"5"), (b"retry-after-ms", b"5000")],
+    )

@@ -1,0 +1,280 @@
+"""The ledger in PostgreSQL, for replicas that share it.
+
+Every command is a transaction of its own, without prepared statements that outlive it and without anything that
+belongs to a session, so that pgbouncer may stand between in any mode but that of single statements. Every wait has a
+limit.
+
+Needs the ``postgres`` extra. Import it only where PostgreSQL is configured.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import asyncpg
+import msgspec
+from asyncpg.exceptions import InterfaceError, PostgresError
+
+from chukei.accounts.ledger import Entry, Key, Question, Sum
+from chukei.accounts.stores import StoreAway
+from chukei.adapters.ledger.postgres_errors import away
+from chukei.adapters.ledger.schema import Migration, migrations, pending
+from chukei.adapters.ledger.sql import COLUMNS, KEY_COLUMNS, key_of, question_sql, row_of, sums_of, text_of
+
+CONNECT_SECONDS = 2.0
+"""How long connecting may take, and waiting for a connection of the pool."""
+
+COMMAND_SECONDS = 5.0
+"""How long a command may take."""
+
+QUESTION_SECONDS = 30.0
+"""How long a question may take."""
+
+UPGRADE_SECONDS = 300.0
+"""How long bringing a large schema up to date may take."""
+
+CONNECTIONS = 4
+"""How many connections a process opens at most: one writes, the others ask."""
+
+CHUNK = 1000
+"""How many entries are deleted in one transaction."""
+
+LOCK = 0x63686B69
+"""The number of the advisory lock behind which the schema is changed: "chki"."""
+
+_DAY = "(time AT TIME ZONE 'UTC')::date"
+_Result = TypeVar("_Result")
+
+
+class PostgresDatabase:
+    """See the Database port.
+
+    ``url`` is ``postgresql://user:password@host[:port]/database``; special characters in the password are
+    percent-encoded. ``?sslmode=verify-full`` asks for TLS with a verified certificate, which is not the default. It is
+    neither logged nor shown.
+
+    Raises:
+        ValueError: the URL is not usable.
+    """
+
+    def __init__(self, url: str, *, steps: Sequence[Migration] | None = None) -> None:
+        self._url = url
+        self._place = _place(url)
+        self._steps = migrations("postgres") if steps is None else steps
+        self._pool: Any = None
+        self._upgrading = asyncio.Lock()
+        self._ready = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<PostgresDatabase {self._place}>"
+
+    async def open(self) -> None:
+        """See the Database port. Does nothing where it is open already."""
+        async with self._upgrading:
+            if not self._ready:
+                async with self._connection(UPGRADE_SECONDS) as connection:
+                    await self._upgrade(connection)
+                self._ready = True
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """See the Database port. A batch is one text, which costs the event loop half of what its values would."""
+        rows = msgspec.json.encode([row_of(entry, _itself) for entry in entries]).decode()
+        if entries:
+            await self._do(lambda connection: connection.execute(_ADD, rows))
+
+    async def sum(self, question: Question) -> list[Sum]:
+        """See the Database port."""
+        sql, values = question_sql(question, day=_DAY, mark=lambda number: f"${number}", moment=_itself)
+        rows = await self._do(
+            lambda connection: connection.fetch(sql, *values, timeout=QUESTION_SECONDS), QUESTION_SECONDS
+        )
+        return sums_of(question, rows, lambda day: cast(date, day))
+
+    async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
+        """See the Database port. Deletes in small transactions, each of which locks only what it deletes."""
+        wanted: list[tuple[str, object]] = []
+        if before is not None:
+            wanted.append(("time < ", before))
+        if caller is not None:
+            wanted.append(("caller = ", text_of(caller)))
+        if not wanted:
+            raise ValueError("either a time or a caller must be given")
+        where = " AND ".join(f"{sql}${place}" for place, (sql, _) in enumerate(wanted, 1))
+        chosen = f"SELECT time, id FROM chukei_entries WHERE {where} LIMIT {CHUNK} FOR UPDATE SKIP LOCKED"  # noqa: S608
+        sql = f"DELETE FROM chukei_entries WHERE (time, id) IN ({chosen})"  # noqa: S608
+        values = [value for _, value in wanted]
+        deleted = 0
+        while count := _affected(await self._do(lambda connection: connection.execute(sql, *values))):
+            deleted += count
+        return deleted
+
+    async def keys(self) -> list[Key]:
+        """See the Database port."""
+        rows = await self._do(lambda connection: connection.fetch(_KEYS))
+        return [key_of(row, _moment) for row in rows]
+
+    async def keys_mark(self) -> str:
+        """See the Database port."""
+        return str(await self._do(lambda connection: connection.fetchrow(_KEYS_MARK)))
+
+    async def add_key(self, key: Key) -> None:
+        """See the Database port.
+
+        Raises:
+            ValueError: there is a key with this id.
+        """
+        times = (key.created, key.expires, key.revoked)
+        values = (key.id, key.caller, key.group, key.digest, key.pepper, *times, key.note)
+        if not _affected(await self._do(lambda connection: connection.execute(_ADD_KEY, *values))):
+            raise ValueError(f"there is a key {key.id!r} already")
+
+    async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
+        """See the Database port."""
+        return _affected(await self._do(lambda connection: connection.execute(_END_KEY, expires, revoked, id))) > 0
+
+    async def close(self) -> None:
+        """See the Database port. What still runs has a second to end."""
+        self._closed = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                async with asyncio.timeout(1.0):
+                    await pool.close()
+            except (TimeoutError, OSError, PostgresError, InterfaceError):
+                pool.terminate()
+
+    async def _do(self, work: Callable[[Any], Awaitable[_Result]], seconds: float = COMMAND_SECONDS) -> _Result:
+        if not self._ready:
+            await self.open()
+        async with self._connection(seconds) as connection:
+            return await work(connection)
+
+    @asynccontextmanager
+    async def _connection(self, seconds: float) -> AsyncIterator[Any]:
+        """Lend a connection for one transaction that may take some seconds; whatever fails is StoreAway."""
+        if self._closed:
+            raise StoreAway("the ledger is closed")
+        try:
+            if self._pool is None:
+                self._pool = await _pool_for(self._url)
+            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                async with asyncio.timeout(seconds):
+                    async with connection.transaction():
+                        yield connection
+        except (PostgresError, InterfaceError, OSError, ValueError) as error:
+            problem = away(error, self._place)
+        except StoreAway as error:
+            problem = StoreAway(f"PostgreSQL at {self._place}: {error}")
+        else:
+            return
+        raise problem  # outside of the handler: the driver's words may repeat what stays secret
+
+    async def _upgrade(self, connection: Any) -> None:
+        """Bring the schema up to date in the one transaction; the lock is given back with it."""
+        await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})", timeout=COMMAND_SECONDS)
+        await connection.execute(_MAKE_SCHEMA)
+        version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM chukei_schema")
+        for step in pending(self._steps, version):
+            for statement in step.statements:
+                await connection.execute(statement, timeout=UPGRADE_SECONDS)
+            await connection.execute("INSERT INTO chukei_schema (version) VALUES ($1)", step.number)
+
+
+async def _pool_for(url: str) -> Any:
+    """Return a pool that has not connected yet."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=CONNECTIONS,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        statement_cache_size=0,
+        max_inactive_connection_lifetime=60.0,
+        server_settings={"application_name": "chukei"},
+    )
+
+
+_MAKE_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS chukei_schema"
+    " (version BIGINT NOT NULL PRIMARY KEY, applied TIMESTAMPTZ NOT NULL DEFAULT now())"
+)
+_TYPES = {
+    "time": "timestamptz",
+    "stream": "boolean",
+    "status": "bigint",
+    "input_tokens": "bigint",
+    "cached_tokens": "bigint",
+    "output_tokens": "bigint",
+    "reasoning_tokens": "bigint",
+    "estimated": "boolean",
+    "wasted_tokens": "bigint",
+    "cost": "bigint",
+    "first_token_ms": "double precision",
+    "duration_ms": "double precision",
+    "retries": "bigint",
+    "hedges": "bigint",
+    "cache_written_tokens": "bigint",
+    "audio_input_tokens": "bigint",
+    "audio_output_tokens": "bigint",
+    "images": "bigint",
+    "characters": "bigint",
+    "heard_ms": "bigint",
+    "requests": "bigint",
+}
+_VALUES = [f"(entry->>{place})::{_TYPES.get(name, 'text')}" for place, name in enumerate(COLUMNS)]
+_ADD = (
+    f"INSERT INTO chukei_entries ({', '.join(COLUMNS)})"  # noqa: S608
+    f" SELECT {', '.join(_VALUES)}"
+    " FROM jsonb_array_elements($1::text::jsonb) AS entries (entry) ON CONFLICT (time, id) DO NOTHING"
+)
+_TIMES = frozenset({"created", "expires", "revoked"})
+# For infinity, and what is BC or beyond 9999, the driver has no datetime, and would give up the whole answer.
+_KEY_VALUES = [
+    f"CASE WHEN {name} BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00'"
+    f" THEN to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') ELSE {name}::text END"
+    if name in _TIMES
+    else name
+    for name in KEY_COLUMNS
+]
+_KEYS = f"SELECT {', '.join(_KEY_VALUES)} FROM chukei_keys ORDER BY chukei_keys.created, id"  # noqa: S608
+_KEYS_MARK = (
+    "SELECT count(*), max(created)::text, count(expires), count(revoked),"
+    " sum(CASE WHEN isfinite(expires) THEN extract(epoch FROM expires) END),"
+    " sum(CASE WHEN isfinite(revoked) THEN extract(epoch FROM revoked) END) FROM chukei_keys"
+)
+_ADD_KEY = (
+    f"INSERT INTO chukei_keys ({', '.join(KEY_COLUMNS)})"  # noqa: S608
+    f" VALUES ({', '.join(f'${place + 1}' for place in range(len(KEY_COLUMNS)))}) ON CONFLICT (id) DO NOTHING"
+)
+_END_KEY = "UPDATE chukei_keys SET expires = coalesce($1, expires), revoked = coalesce(revoked, $2) WHERE id = $3"
+
+
+def _itself(moment: datetime) -> datetime:
+    return moment
+
+
+def _moment(text: object) -> datetime:
+    return datetime.fromisoformat(f"{text}+00:00")  # and what was in no such range is not ISO 8601 then
+
+
+def _affected(status: str) -> int:
+    """Return the number at the end of what a command says it did: ``DELETE 7``."""
+    return int(status.rsplit(" ", 1)[-1])
+
+
+def _place(url: str) -> str:
+    """Return what may be shown of a URL: the server and the database."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("postgres", "postgresql") and parts.hostname and parts.path.strip("/"):
+            return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+    except ValueError:
+        pass
+    raise ValueError(
+        "a PostgreSQL URL is postgresql://user:password@host[:port]/database; special characters in the password must "
+        "be percent-encoded"
+    )

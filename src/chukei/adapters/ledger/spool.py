@@ -1,0 +1,271 @@
+"""Files in which entries of the ledger wait while its database is away: one for each process, a line of JSON an entry.
+
+Everything here waits for a disk, so it belongs into a thread. A batch is on the disk when ``append`` returns (fsync).
+A process holds a lock on its file for as long as it lives; the system takes it away when the process dies, however, so
+a file without a lock belongs to nobody any more, and whoever finds it delivers it. What was delivered and not yet
+deleted when a process died is delivered again: the ledger knows each entry by its id.
+"""
+
+import logging
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from chukei.accounts.ledger import Entry
+from chukei.adapters.ledger.sql import row_of
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES = 1_048_576
+"""How much of a file is looked at for one batch; a line is far below it."""
+
+_PATTERN = "entries-*.jsonl"
+_NAMES = Entry.__struct_fields__
+_decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(descriptor: int) -> bool:
+        """Lock a file until it is closed; whether nobody else has."""
+        os.lseek(descriptor, 2**40, os.SEEK_SET)  # beyond all data, which others may read
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def lock(descriptor: int) -> bool:
+        """Lock a file until it is closed; whether nobody else has."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+class SpoolFullError(Exception):
+    """The files in the folder would hold more than they may."""
+
+
+class Spool:
+    """What waits in one folder, as far as it is this process's or nobody's. ``max_bytes`` bounds the whole folder."""
+
+    def __init__(self, folder: Path, max_bytes: int, *, lock: Callable[[int], bool] = lock) -> None:
+        self.folder = folder
+        self.waiting = 0  # entries, of this process and of those whose files it has taken over
+        self._max_bytes = max_bytes
+        self._lock = lock
+        self._own: _File | None = None
+        self._adopted: list[_File] = []
+        self._last: _File | None = None  # what ``next`` has read from
+        self._foreign: set[Path] = set()  # that cannot be taken over, which was said
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files in the folder, also those of other processes."""
+        sizes = []
+        for path in self.folder.glob(_PATTERN):
+            try:
+                sizes.append(path.stat().st_size)
+            except OSError:  # delivered meanwhile
+                continue
+        return sum(sizes)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Keep a batch, all of it or nothing.
+
+        Raises:
+            SpoolFullError: there is no room for it.
+            OSError: it cannot be written.
+        """
+        data = b"".join(map(_line, entries))
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.bytes + len(data) > self._max_bytes:
+            raise SpoolFullError
+        if self._own is None:
+            self._own = _new_file(self.folder, self._lock)
+        self._own.append(data)
+        self.waiting += len(entries)
+
+    def adopt(self) -> None:
+        """Take over the files that dead processes have left."""
+        for path in sorted(self.folder.glob(_PATTERN)):
+            if all(held is None or held.path != path for held in (self._own, *self._adopted)):
+                try:
+                    found = _open_file(path, self._lock)
+                except OSError as error:
+                    if path not in self._foreign:
+                        self._foreign.add(path)
+                        logger.warning("%s cannot be taken over: %s", path, error.strerror)
+                    continue
+                if found is not None:
+                    self._adopted.append(found)
+                    self.waiting += found.count()
+
+    def next(self, most: int) -> list[Entry]:
+        """Return the entries that wait longest; the same again until they are ``delivered``. None wait: ``[]``.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        for file in self._files():
+            entries = file.next(most)
+            if entries:
+                self._last = file
+                return entries
+            self._end(file)
+        self.waiting = 0
+        return []
+
+    def delivered(self) -> None:
+        """Forget what ``next`` returned last."""
+        file, self._last = self._last, None
+        if file is not None:
+            self.waiting -= file.delivered()
+            if file.is_over:
+                self._end(file)
+
+    def close(self) -> None:
+        """Leave what waits to whoever comes later."""
+        for file in self._files():
+            file.close()
+        self._own, self._adopted, self._last = None, [], None
+
+    def _files(self) -> "list[_File]":
+        return [*self._adopted, *([self._own] if self._own is not None else [])]
+
+    def _end(self, file: "_File") -> None:
+        file.remove()
+        if file is self._own:
+            self._own = None
+        else:
+            self._adopted.remove(file)
+
+
+class _File:
+    """One file, locked."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+        self._start = 0  # of what is not delivered
+        self._stop = 0  # of what was read last
+        self._read = 0  # how many lines that was
+
+    @property
+    def is_over(self) -> bool:
+        return self._start >= self._size
+
+    def append(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.pwrite(self._descriptor, rest, self._size + len(data) - len(rest)) :]
+            os.fsync(self._descriptor)
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(data)
+
+    def count(self) -> int:
+        place, lines = 0, 0
+        while part := os.pread(self._descriptor, READ_BYTES, place):
+            place += len(part)
+            lines += part.count(b"\n")
+        return lines
+
+    def next(self, most: int) -> list[Entry]:
+        while not self.is_over:
+            data = os.pread(self._descriptor, READ_BYTES, self._start)
+            lines = data.splitlines(keepends=True)[:most]
+            if lines and not lines[-1].endswith(b"\n"):
+                lines = lines[:-1] or lines  # a whole line may follow later, but for the last one
+            self._stop, self._read = self._start + sum(map(len, lines)), len(lines)
+            entries = [entry for entry in map(_entry, lines) if entry is not None]
+            if len(entries) < len(lines):
+                logger.warning("%s: %d damaged lines are left out", self.path, len(lines) - len(entries))
+            if entries:
+                return entries
+            self._start = self._stop if lines else self._size
+        return []
+
+    def delivered(self) -> int:
+        self._start = self._stop
+        return self._read
+
+    def close(self) -> None:
+        if self.is_over:
+            self.remove()
+        else:
+            os.close(self._descriptor)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)  # before the lock is given back
+        os.close(self._descriptor)
+
+
+def _new_file(folder: Path, lock: Callable[[int], bool]) -> _File:
+    """Make a file; somebody who looks for files left behind may take it away before it is locked."""
+    while True:
+        path = folder / f"entries-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            made = _locked(path, descriptor, lock)
+        except OSError:  # a file system without locks, as some of NFS
+            path.unlink(missing_ok=True)
+            raise
+        if made is not None:
+            return made
+
+
+def _open_file(path: Path, lock: Callable[[int], bool]) -> _File | None:
+    """Take a file over; None where its process lives, it is another user's, or somebody else was faster."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    return _locked(path, descriptor, lock)
+
+
+def _locked(path: Path, descriptor: int, lock: Callable[[int], bool]) -> _File | None:
+    """Return an open file as this process's, else close it.
+
+    Raises:
+        OSError: it cannot be locked here.
+    """
+    file = None
+    try:
+        found = os.fstat(descriptor)
+        mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+        if mine and stat.S_ISREG(found.st_mode) and lock(descriptor) and os.fstat(descriptor).st_nlink:
+            file = _File(path, descriptor)
+    finally:
+        if file is None:
+            os.close(descriptor)
+    return file
+
+
+def _line(entry: Entry) -> bytes:
+    return msgspec.json.encode(dict(zip(_NAMES, row_of(entry, _itself), strict=True))) + b"\n"
+
+
+def _itself(moment: datetime) -> datetime:
+    return moment
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

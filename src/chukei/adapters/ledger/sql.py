@@ -1,0 +1,245 @@
+"""What both databases share: the columns of an entry, its values in their order, and the question as SQL."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import TypeVar, cast
+
+from msgspec.structs import astuple
+
+from chukei.accounts.ledger import NOT_FAILED, By, Entry, Key, Question, Sum
+
+COLUMNS = (
+    "id",
+    "time",
+    "request_id",
+    "caller",
+    "kind",
+    "caller_group",
+    "key_id",
+    "operation",
+    "model",
+    "deployment",
+    "stream",
+    "status",
+    "end_reason",
+    "code",
+    "finish_reason",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "estimated",
+    "wasted_tokens",
+    "cost",
+    "first_token_ms",
+    "duration_ms",
+    "retries",
+    "hedges",
+    "upstream_request_id",
+    "region",
+    "served_model",
+    "service_tier",
+    "cache_written_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "images",
+    "characters",
+    "heard_ms",
+    "requests",
+)
+KEY_COLUMNS = ("id", "caller", "caller_group", "digest", "pepper", "created", "expires", "revoked", "note")
+
+MAX_TEXT = 512
+"""Characters kept of any one text."""
+
+MOST = 10**12
+"""The most of anything that is believed of one request, so that sums stay within 64 bits."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_Moment = TypeVar("_Moment")
+
+
+def row_of(entry: Entry, moment: Callable[[datetime], _Moment]) -> tuple[object, ...]:
+    """Return the values of an entry in the order of ``COLUMNS``.
+
+    Nothing in them is refused by a database: one entry that could not be written would hold up all others. What no
+    database takes (NUL, lone surrogates, NaN) is replaced, what is absurd is cut.
+    """
+    id, time, *values = astuple(entry)
+    if not _is_plain(entry):
+        id, values = text_of(id), [_cleaned(value) for value in values]
+    return (id, moment(time), *values)
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Whether nothing needs to be replaced. Nearly all entries pass, so this looks at all texts at once."""
+    texts = (
+        f"{entry.id}{entry.request_id}{entry.caller}{entry.kind}{entry.group}{entry.key_id}{entry.operation}{entry.model}"
+        f"{entry.deployment}{entry.end}{entry.code}{entry.finish_reason}{entry.upstream_request_id}{entry.region}"
+        f"{entry.served_model}{entry.service_tier}"
+    )
+    counts = (
+        entry.status or 0,
+        entry.input,
+        entry.cached,
+        entry.output,
+        entry.reasoning,
+        entry.wasted,
+        entry.cost or 0,
+        entry.retries,
+        entry.hedges,
+        entry.cache_written,
+        entry.audio_input,
+        entry.audio_output,
+        entry.images,
+        entry.characters,
+        entry.heard_ms,
+        entry.requests,
+    )
+    return (
+        texts.isascii()
+        and "\0" not in texts
+        and len(texts) <= MAX_TEXT
+        and min(counts) >= 0
+        and max(counts) <= MOST
+        and math.isfinite(entry.duration)
+        and (entry.first_token is None or math.isfinite(entry.first_token))
+    )
+
+
+def _cleaned(value: object) -> object:
+    match value:
+        case str():
+            return text_of(value)
+        case bool():
+            return value
+        case int():
+            return min(max(value, 0), MOST)
+        case float():
+            return value if math.isfinite(value) else 0.0
+    return value
+
+
+def text_of(text: str) -> str:
+    """Return a text as the databases hold it."""
+    if text.isascii() and "\0" not in text:
+        return text[:MAX_TEXT]
+    return text[:MAX_TEXT].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def key_of(row: Sequence[object], moment: Callable[[object], datetime]) -> Key:
+    """Return the key of a row in the order of ``KEY_COLUMNS``; never raises, whatever another program has written.
+
+    ``moment`` raises ValueError, OverflowError or TypeError for what is no time of the years 1 to 9999. A time of
+    revoking that cannot be read revokes all the same.
+    """
+    unreadable = False
+
+    def text(value: object) -> str:
+        nonlocal unreadable
+        try:
+            return value.decode() if isinstance(value, bytes) else str(value)
+        except UnicodeDecodeError:
+            unreadable = True
+            return cast(bytes, value).decode("utf-8", "replace")
+
+    def time(value: object, otherwise: datetime | None) -> datetime | None:
+        nonlocal unreadable
+        try:
+            return None if value is None else moment(value)
+        except (ValueError, OverflowError, TypeError):
+            unreadable = True
+            return otherwise
+
+    id, caller, group, digest, pepper, created, expires, revoked, note = row
+    made, ends, ended = time(created, _NEVER), time(expires, None), time(revoked, _NEVER)
+    texts = [None if value is None else text(value) for value in (group, note)]
+    if not (isinstance(digest, bytes) and isinstance(pepper, int) and made is not None):
+        unreadable, digest, pepper, made = True, b"", 0, made or _NEVER
+    return Key(text(id), text(caller), texts[0], digest, pepper, made, ends, ended, texts[1], unreadable)
+
+
+# Questions. Names of columns come from here alone; whatever a person may have typed is a bound parameter.
+
+_NAMES = {
+    By.CALLER: "caller",
+    By.GROUP: "coalesce(caller_group, '')",
+    By.MODEL: "coalesce(model, '')",
+    By.DEPLOYMENT: "coalesce(deployment, '')",
+    By.SERVED_MODEL: "coalesce(served_model, '')",
+    By.SERVICE_TIER: "coalesce(service_tier, '')",
+    By.END_REASON: "end_reason",
+}
+
+
+def question_sql(
+    question: Question, *, day: str, mark: Callable[[int], str], moment: Callable[[datetime], object]
+) -> tuple[str, list[object]]:
+    """Return a question as SQL, and its parameters. ``day`` is the expression for the day of an entry in UTC.
+
+    ``mark`` writes the place of the parameter of a number, from 1.
+    """
+    values: list[object] = []
+
+    def bound(value: object) -> str:
+        values.append(value)
+        return mark(len(values))
+
+    names = [day if by is By.DAY else _NAMES[by] for by in question.by]
+    well = ", ".join(bound(end) for end in sorted(NOT_FAILED))
+    sums = (
+        "sum(requests)",
+        f"sum(CASE WHEN end_reason IN ({well}) THEN 0 ELSE requests END)",
+        "sum(input_tokens)",
+        "sum(cached_tokens)",
+        "sum(output_tokens)",
+        "sum(reasoning_tokens)",
+        "sum(wasted_tokens)",
+        "sum(CASE WHEN estimated THEN requests ELSE 0 END)",
+        "coalesce(sum(cost), 0)",
+        "sum(CASE WHEN cost IS NULL THEN requests ELSE 0 END)",
+        "count(CASE WHEN stream THEN first_token_ms END)",
+        "coalesce(sum(CASE WHEN stream THEN first_token_ms END), 0)",
+    )
+    where = []
+    if question.since is not None:
+        where.append(f"time >= {bound(moment(question.since))}")
+    if question.until is not None:
+        where.append(f"time < {bound(moment(question.until))}")
+    for column, wanted in (("caller", question.caller), ("caller_group", question.group), ("model", question.model)):
+        if wanted is not None:
+            where.append(f"{column} = {bound(text_of(wanted))}")
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    places = ", ".join(str(place + 1) for place in range(len(names)))
+    grouping = f" GROUP BY {places}" if names else " HAVING count(*) > 0"
+    sql = f"SELECT {', '.join([*names, *sums])} FROM chukei_entries{condition}{grouping}"  # noqa: S608 - see above
+    return sql, values
+
+
+def sums_of(question: Question, rows: Iterable[Sequence[object]], day: Callable[[object], date]) -> list[Sum]:
+    """Return the answer in its order, from rows of one or several parts of the time that was asked about.
+
+    It is sorted here, since databases order text by rules of their own.
+    """
+    width = len(question.by)
+    totals: dict[tuple[object, ...], list[float]] = {}
+    for row in rows:
+        names, parts = tuple(row[:width]), cast(Sequence[float], row[width:])
+        known = totals.get(names)
+        totals[names] = list(parts) if known is None else [one + other for one, other in zip(known, parts, strict=True)]
+    return sorted((_sum_of(question, names, total, day) for names, total in totals.items()), key=_order(question))
+
+
+def _sum_of(question: Question, values: Sequence[object], total: Sequence[float], day: Callable[[object], date]) -> Sum:
+    pairs = zip(question.by, values, strict=True)
+    names = tuple(day(value).isoformat() if by is By.DAY else str(value) for by, value in pairs)
+    *counts, streamed, first_tokens = total
+    whole = (int(count) for count in counts)  # PostgreSQL's sums are decimals
+    return Sum(names, *whole, first_token=float(first_tokens) / streamed if streamed else None)  # type: ignore[misc]
+
+
+def _order(question: Question) -> Callable[[Sum], tuple[object, ...]]:
+    if question.by[:1] == (By.DAY,):
+        return lambda each: (each.names[0], -(each.input + each.output), each.names)
+    return lambda each: (-(each.input + each.output), each.names)

@@ -1,0 +1,133 @@
+"""What keeps the books, as the settings ask for it: the ledger's database and writer, and the accounts of quotas."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chukei.accounts.entries import entry_of
+from chukei.accounts.stores import Database, QuotaStore
+from chukei.adapters.ledger.databases import database_for, spool_for
+from chukei.adapters.ledger.writer import LedgerWriter
+from chukei.adapters.memory_quota import MemoryQuota
+from chukei.config import Settings
+from chukei.ids import new_id
+from chukei.ports import Clock
+from chukei.record import RequestRecord
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The accounts, and the ledger where there is one."""
+
+    quotas: QuotaStore
+    database: Database | None = None
+    writer: LedgerWriter | None = None
+
+    def __call__(self, record: RequestRecord) -> None:
+        """Implement the Hook port: write a request into the ledger."""
+        if self.writer is None:
+            return
+        entry = entry_of(record, id=new_id(), time=record.ended or datetime.now(UTC))
+        if entry is not None:
+            self.writer.write(entry)
+
+    @property
+    def full(self) -> bool:
+        """Whether further requests could not be accounted for."""
+        return self.writer is not None and self.writer.full
+
+    def state(self) -> dict[str, object]:
+        """Return how the writing of the ledger goes."""
+        return self.writer.state() if self.writer is not None else {"status": "none"}
+
+    def start(self) -> None:
+        """Begin to write and to renew."""
+        self.quotas.start()
+        if self.writer is not None:
+            self.writer.start()
+
+    async def close(self) -> None:
+        """Settle and write what waits, then close."""
+        await self.quotas.close()
+        if self.writer is not None:
+            await self.writer.close()
+        if self.database is not None:
+            await self.database.close()
+
+
+def books_for(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Books:
+    """Return the books that the settings describe. ``database`` takes the place of theirs."""
+    quotas = _quotas(settings, clock, wall)
+    address = ledger_address(settings, os.environ)
+    if database is None and address is None:
+        return Books(quotas)
+    database = database or database_for(address or "")
+    ledger = settings.ledger
+    spool = Path(ledger.spool) if ledger.spool is not None else spool_for(address) if address is not None else None
+    writer = LedgerWriter(
+        database,
+        spool=spool,
+        max_spool_bytes=ledger.max_spool_bytes,
+        retention_days=ledger.retention_days,
+        clock=clock,
+    )
+    return Books(quotas, database, writer)
+
+
+def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
+    local = MemoryQuota(clock=clock, wall=wall)
+    stores = settings.stores
+    if stores.quota is None:
+        return local
+    # 50 to 100 ms for redis-py, so only where it is configured.
+    from chukei.adapters.redis.fallback import Away, QuotaFallback
+    from chukei.adapters.redis.quota import RedisQuota
+
+    shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)
+    return QuotaFallback(shared, local, away=Away(stores.quota_away), replicas=stores.replicas)
+
+
+def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | None:
+    """Return the address of the ledger's database: the configured one, else a file where programs keep their state.
+
+    Where that cannot be written to, as in a container with a read-only root, there is none: what nobody asked for must
+    stop nobody.
+    """
+    stores = settings.stores
+    if stores.ledger is not None:
+        return stores.ledger.reveal()
+    if not stores.ledger_by_default:
+        return None
+    try:
+        folder = _state_folder(environment)
+    except RuntimeError:  # neither $HOME nor an entry in the system's list of users, as in some containers
+        logger.info("there is no ledger: this user has no home folder; set stores.ledger for one")
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        logger.info("there is no ledger: %s cannot be made; set stores.ledger for one", folder)
+        return None
+    if not os.access(folder, os.W_OK):
+        logger.info("there is no ledger: %s cannot be written to; set stores.ledger for one", folder)
+        return None
+    return f"sqlite:///{folder / 'ledger.db'}"
+
+
+def _state_folder(environment: Mapping[str, str]) -> Path:
+    """Return where programs keep their state: systemd's folder, else that of the XDG Base Directory Specification.
+
+    Raises:
+        RuntimeError: nobody knows where this user's home is.
+    """
+    given = environment.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    home = environment.get("XDG_STATE_HOME", "")
+    # A relative one is to be ignored, says the specification.
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state") / "chukei"

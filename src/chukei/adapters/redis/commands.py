@@ -1,0 +1,93 @@
+"""Commands to Redis as they go over the wire (RESP, https://redis.io/docs/latest/develop/reference/protocol-spec/),
+and who waits for their answers. No connection is here.
+
+A script's command is put together once for all callers where it can be: packing it anew from its words for each request
+would cost more than sending it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha1
+
+from chukei.accounts.stores import StoreAway
+
+Word = str | int
+
+
+def packed(words: Iterable[Word]) -> bytes:
+    """Return words one after the other, each with its length."""
+    # A lone surrogate, which UTF-8 does not know, is no reason to fail.
+    parts = [str(word).encode("utf-8", "surrogatepass") for word in words]
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+
+
+def command(*words: Word) -> bytes:
+    """Return a whole command."""
+    return b"*%d\r\n%b" % (len(words), packed(words))
+
+
+class Call:
+    """A command that is sent, and what becomes of its answer.
+
+    ``done`` is called with ``id`` when Redis has answered, whether anybody waits for that or not. ``sent`` says that
+    the command may have been carried out, with or without an answer, ``since`` when, in seconds of ``time.monotonic``.
+    ``hurry`` says that a request waits.
+    """
+
+    __slots__ = ("command", "done", "future", "hurry", "id", "script", "sent", "since")
+
+    def __init__(
+        self, command: bytes, script: "Script | None" = None, id: str = "", done: Callable[[str], None] | None = None
+    ) -> None:
+        self.command = command
+        self.script = script
+        self.id = id
+        self.done = done
+        self.future: asyncio.Future[object] | None = None  # where somebody waits
+        self.hurry = False
+        self.sent = False
+        self.since = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether whoever waited has stopped."""
+        return self.future is not None and self.future.done()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody wants it any more."""
+        return self.done is None and self.over
+
+    def fail(self, why: str) -> None:
+        """Tell who waits that there is no answer."""
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(StoreAway(why))
+
+    def succeed(self, answer: object) -> None:
+        """Hand the answer to who waits."""
+        if self.done is not None:
+            self.done(self.id)
+        if self.future is not None and not self.future.done():
+            self.future.set_result(answer)
+
+
+class Script:
+    """A script that Redis keeps by its digest. ``head`` is how its command begins, but for the number of words."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.head = packed(("EVALSHA", sha1(text.encode(), usedforsecurity=False).hexdigest()))
+        self._whole = packed(("EVAL", text))
+
+    def call(self, keys: Sequence[Word], arguments: Sequence[Word]) -> Call:
+        """Return a call with its keys and arguments."""
+        return Call(self.command(keys, arguments), self)
+
+    def command(self, keys: Sequence[Word], arguments: Sequence[Word]) -> bytes:
+        """Return the command of a call."""
+        rest = (len(keys), *keys, *arguments)
+        return b"*%d\r\n%b%b" % (2 + len(rest), self.head, packed(rest))
+
+    def whole(self, command: bytes) -> bytes:
+        """Return a command with the script's text, for a server that does not know its digest."""
+        return command.replace(self.head, self._whole, 1)

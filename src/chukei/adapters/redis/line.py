@@ -1,0 +1,214 @@
+"""One connection to Redis for all requests of a process: what they ask together leaves in one write, and the answers
+come in the same order.
+
+A client library's connection is lent to one caller at a time, with a time limit of its own for every step, which cost
+several times what the kernel and the parser do. Here one timer watches all. The library still reads the address, and
+hiredis the answers.
+"""
+
+import asyncio
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+from hiredis import HiredisError, Reader, ReplyError
+
+from chukei.accounts.stores import StoreAway
+from chukei.adapters.redis.client import COMMAND_SECONDS, KEEPALIVE, Address
+from chukei.adapters.redis.commands import Call, command
+
+LOOKS, LOOK_SECONDS = 3, 0.005
+"""Before silence counts, how often and for how long it is looked again: it may be this process that was busy."""
+
+_OWN = frozenset({"ERR", "WRONGTYPE"})
+"""Errors of one call. Any other is the server's: a read-only replica, full memory, missing rights."""
+
+_MORE = object()
+
+
+class RefusedError(Exception):
+    """Redis answered with an error; here is only its code, for some repeat the command with what is in it."""
+
+
+class Line(asyncio.Protocol):
+    """A connection that stands until ``ended``, whose result is why it ended; from then on nothing is sent.
+
+    ``patience`` is for how many seconds a request waits while nothing is answered; what no request waits for may take
+    a second. ``failed`` is told that a script failed by itself.
+    """
+
+    def __init__(self, patience: float, failed: Callable[[], None]) -> None:
+        self._patience = patience
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.WriteTransport | None = None
+        self._reader = Reader(notEnoughData=_MORE)
+        self._next: list[Call] = []  # leaves at the end of this turn of the loop
+        self._asked: deque[Call] = deque()
+        self._heard = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._looks = LOOKS
+        self._closed = asyncio.Event()
+        self.ended: asyncio.Future[Exception] = self._loop.create_future()
+
+    def submit(self, call: Call) -> None:
+        """Have a command sent soon."""
+        if not self._next:
+            self._loop.call_soon(self._flush)
+        self._next.append(call)
+
+    def call(self, call: Call) -> asyncio.Future[object]:
+        """Send a command for which a request waits; return where the answer will be, or StoreAway."""
+        call.hurry = True
+        call.future = future = self._loop.create_future()
+        self.submit(call)
+        return future
+
+    async def ask(self, call: Call) -> object:
+        """Send a command and wait for its answer, for a second at most.
+
+        Raises:
+            Exception: the line has ended, for this reason.
+            StoreAway: the script failed.
+        """
+        call.future = self._loop.create_future()
+        self.submit(call)
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                return await call.future
+        except StoreAway:
+            if self.ended.done():
+                raise self.ended.result() from None
+            raise
+
+    def end(self, why: Exception) -> None:
+        """Let nobody wait any longer, and nothing be sent."""
+        if self.ended.done():
+            return
+        self.ended.set_result(why)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._give_up()
+
+    async def close(self) -> None:
+        """End, and wait until the connection is closed, for a second at most."""
+        self.end(ConnectionError("closed"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMMAND_SECONDS):
+                await self._closed.wait()
+
+    def _give_up(self) -> None:
+        calls = [*self._asked, *self._next]
+        self._asked.clear()
+        self._next.clear()
+        for call in calls:
+            call.fail("Redis is away")
+
+    def _flush(self) -> None:
+        if self._transport is None or self.ended.done():
+            self._give_up()
+            return
+        now, parts, asked = time.monotonic(), [], self._asked
+        for call in self._next:
+            if not call.given_up:
+                call.sent, call.since = True, now
+                parts.append(call.command)
+                asked.append(call)
+        self._next.clear()
+        if parts:
+            self._transport.write(b"".join(parts) if len(parts) > 1 else parts[0])
+            if self._timer is None:
+                self._look_in(self._patience)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Implement asyncio.Protocol."""
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Implement asyncio.Protocol."""
+        self._heard = time.monotonic()
+        reader, asked = self._reader, self._asked
+        try:
+            reader.feed(data)
+            while (answer := reader.gets()) is not _MORE:
+                if not asked:
+                    self.end(ConnectionError("an answer to nothing"))
+                    return
+                call = asked.popleft()
+                if isinstance(answer, ReplyError):
+                    self._refused(call, str(answer).partition(" ")[0])
+                else:
+                    call.succeed(answer)
+        except HiredisError:
+            self.end(ConnectionError("not what Redis speaks"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Implement asyncio.Protocol."""
+        self._closed.set()
+        self.end(error or ConnectionError("closed by Redis"))
+
+    def _refused(self, call: Call, code: str) -> None:
+        script = call.script
+        whole = script.whole(call.command) if script is not None and code == "NOSCRIPT" else call.command
+        if whole != call.command:
+            call.command = whole
+            self.submit(call)
+        elif script is not None and code in _OWN:
+            self._failed()
+            call.fail("a script failed")
+        else:
+            call.fail("Redis refuses")
+            self.end(RefusedError(code if code.isupper() and code.isalpha() else "?"))
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """End when a call still has no answer, and nothing else was answered for as long."""
+        self._timer = None
+        if not self._asked:
+            return
+        waiting = next((call for call in self._asked if call.hurry and not call.over), None)
+        since, patience = (self._asked[0].since, COMMAND_SECONDS)
+        if waiting is not None:
+            since, patience = waiting.since, self._patience
+        wait = patience - (time.monotonic() - max(since, self._heard))
+        if wait > 0:
+            self._looks = LOOKS
+            self._look_in(min(max(wait, LOOK_SECONDS), self._patience))
+        elif self._looks:
+            self._looks -= 1
+            self._look_in(LOOK_SECONDS)
+        else:
+            self.end(TimeoutError("no answer in time"))
+
+
+async def connect(address: Address, patience: float, failed: Callable[[], None]) -> Line:
+    """Return a line that stands.
+
+    Raises:
+        OSError: there is no connection.
+        TimeoutError: it took longer than a second.
+        RefusedError: Redis does not let this user, or this database, in.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(COMMAND_SECONDS):
+        transport, line = await loop.create_connection(
+            lambda: Line(patience, failed), address.host, address.port, ssl=address.tls()
+        )
+    try:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        for words in address.greeting:
+            await line.ask(Call(command(*words)))
+    except BaseException:
+        await line.close()
+        raise
+    return line

@@ -1,0 +1,273 @@
+"""The administrators' side: keys, usage, deployments, over HTTP under /admin, with credentials of its own.
+
+Nothing here is on the path of a model's request. Without ``[admin] api_key`` these routes do not exist.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+from urllib.parse import unquote
+
+import msgspec
+
+from chukei.accounts import reports
+from chukei.accounts.ledger import Key
+from chukei.accounts.stores import Database, StoreAway
+from chukei.admin.query import once, only, read
+from chukei.callers.cabinet import KeyCabinet, Made, NoSuchKey
+from chukei.callers.throttle import Throttle
+from chukei.errors import CallerError, Unavailable
+from chukei.model import End, Headers, header
+from chukei.pool import Pool
+from chukei.ports import Clock, Incoming, Reply
+from chukei.record import RequestRecord
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 16 * 1024
+"""What an administrator sends is a few names."""
+
+MAX_OVERLAP = timedelta(days=90)
+"""How long a key that was replaced may still work."""
+
+_KEY_ACTION = re.compile(r"/keys/([^/]{1,128})/(rotate|revoke)")
+_JSON = (b"content-type", b"application/json")
+_FRESH: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminAnswer:
+    """What goes back."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class NewKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``POST /admin/keys``: whose key, of which group, until when (ISO 8601), and what for."""
+
+    caller: str
+    group: str | None = None
+    expires: datetime | None = None
+    note: str | None = None
+
+
+class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``POST /admin/keys/{id}/rotate``: how many seconds the old key still works."""
+
+    overlap_seconds: float = 86_400.0
+
+
+class RevokeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``POST /admin/keys/{id}/revoke``: nothing more to say."""
+
+
+class Admin:
+    """Answers administrators. ``ledger_state`` tells how the ledger's writing goes."""
+
+    def __init__(
+        self,
+        digest: bytes,
+        database: Database,
+        cabinet: KeyCabinet,
+        pool: Pool,
+        *,
+        clock: Clock,
+        now: Callable[[], datetime],
+        throttle: Throttle,
+        ledger_state: Callable[[], dict[str, object]],
+    ) -> None:
+        self._digest = digest
+        self._database = database
+        self._cabinet = cabinet
+        self._pool = pool
+        self._clock = clock
+        self._now = now
+        self._throttle = throttle
+        self._ledger_state = ledger_state
+
+    async def serve(
+        self,
+        path: str,
+        incoming: Incoming,
+        reply: Reply,
+        record: RequestRecord,
+        headers: Headers,
+        body_seconds: float,
+    ) -> None:
+        """Serve a request, with ``headers`` on the answer. What is begun is done, also if its client leaves meanwhile.
+
+        Raises:
+            CallerError: it cannot be served as it is.
+            Unavailable: 503 while the database cannot be asked.
+            ClientGone: the client left before its request was complete.
+        """
+        record.operation = "admin"
+        self.check(incoming.headers, incoming.source)
+        try:
+            body = await incoming.body(MAX_BODY_BYTES, body_seconds)
+        except CallerError as error:
+            if error.status != 413:
+                raise
+            message = f"The request's body is larger than {MAX_BODY_BYTES} bytes, the most that is taken here."
+            raise CallerError(413, "request_too_large", message) from None
+        answer = await self.answer(incoming.method, path, incoming.query, body)
+        record.status, record.end = answer.status, End.COMPLETED
+        length = (b"content-length", str(len(answer.body)).encode())
+        await reply.start(answer.status, [*answer.headers, length, *headers])
+        await reply.finish(answer.body)
+
+    def check(self, headers: Headers, source: str) -> None:
+        """Let only administrators in.
+
+        Raises:
+            CallerError: 401, 429 after too many failures from one source, and 400 for a second credential.
+        """
+        if header(headers, b"authorization") and (header(headers, b"api-key") or header(headers, b"x-api-key")):
+            message = "Administrators send one credential, 'Authorization: Bearer KEY', and no other."
+            raise CallerError(400, "ambiguous_credentials", message)
+        scheme, _, token = (header(headers, b"authorization") or b"").strip().partition(b" ")
+        given = token.strip() if scheme.lower() == b"bearer" else b""
+        if hmac.compare_digest(hashlib.sha256(given).digest(), self._digest):
+            return
+        wait = self._throttle.failed(source)
+        if wait is not None:
+            seconds = str(int(wait) + 1).encode()
+            message = "Too many attempts with wrong credentials; try again later."
+            headers = [(b"retry-after", seconds)]
+            raise CallerError(429, "too_many_failures", message, type="authentication_error", headers=headers)
+        challenge = [(b"www-authenticate", b'Bearer realm="chukei admin"')]
+        message = "The administrators' key is needed: send it as 'Authorization: Bearer KEY'."
+        raise CallerError(401, "invalid_admin_key", message, type="authentication_error", headers=challenge)
+
+    async def answer(self, method: str, path: str, query: str, body: bytes) -> AdminAnswer:
+        """Answer a request of an administrator; ``path`` is what follows ``/admin``.
+
+        Raises:
+            CallerError: 400 for what makes no sense, 404 for what does not exist.
+            Unavailable: 503 while the database cannot be asked.
+        """
+        try:
+            return await self._answer(method, path, once(query), body)
+        except StoreAway as error:
+            raise Unavailable("ledger_unavailable", f"The database cannot be asked: {error}", end=End.REFUSED) from None
+        except NoSuchKey:
+            raise CallerError(404, "key_not_found", "There is no key with that id.", param="id") from None
+
+    async def _answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> AdminAnswer:
+        match method, path:
+            case "GET" | "HEAD", "/usage":
+                return await self._usage(query)
+            case "DELETE", "/usage":
+                return await self._forget(query)
+        only(query, frozenset())
+        match method, path:
+            case "GET" | "HEAD", "/keys":
+                return _json({"data": [self._shown(key) for key in await self._cabinet.all()]})
+            case "POST", "/keys":
+                return await self._create(body)
+            case "GET" | "HEAD", "/deployments":
+                return _json({"models": self._pool.status(self._clock())})
+            case "GET" | "HEAD", "/ledger":
+                return _json(self._ledger_state())
+        action = _KEY_ACTION.fullmatch(path)
+        if method == "POST" and action is not None:
+            return await self._end(unquote(action[1]), action[2], body)
+        raise CallerError(404, "unknown_route", "There is no such route below /admin; see /admin/openapi.json.")
+
+    async def _usage(self, query: dict[str, str]) -> AdminAnswer:
+        question, limit, as_csv = read(query, self._now())
+        rows = await self._database.sum(question)
+        # Many rows take a while to write, in which streams must go on.
+        if as_csv:
+            kind = (b"content-type", b"text/csv; charset=utf-8")
+            name = (b"content-disposition", b'attachment; filename="usage.csv"')
+            text = await asyncio.to_thread(reports.as_csv, rows[:limit], question.by)
+            return AdminAnswer(200, [kind, name, *_FRESH], text.encode())
+        body = await asyncio.to_thread(reports.as_json, rows[:limit], question, rows=len(rows))
+        return AdminAnswer(200, [_JSON, *_FRESH], body)
+
+    async def _forget(self, query: dict[str, str]) -> AdminAnswer:
+        only(query, frozenset({"caller"}))
+        caller = query.get("caller")
+        if not caller:
+            message = "Say whose entries to delete: ?caller=NAME."
+            raise CallerError(400, "invalid_value", message, param="caller")
+        count = await self._database.forget(caller=caller)
+        logger.info("an administrator deleted %d entries of one caller from the ledger", count)
+        return _json({"deleted": count})
+
+    async def _create(self, body: bytes) -> AdminAnswer:
+        asked = _decode(body, NewKeyRequest)
+        made = await self._cabinet.create(
+            asked.caller, group=asked.group, expires=asked.expires, note=(asked.note or "")[:200] or None
+        )
+        logger.info("an administrator made the key %s", made.key.id)
+        return self._made(made)
+
+    async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
+        if action == "revoke":
+            _decode(body or b"{}", RevokeRequest)
+            await self._cabinet.revoke(id)
+            logger.info("an administrator revoked the key %s", id)
+            return _json({"id": id, "state": "revoked"})
+        seconds = _decode(body or b"{}", RotateRequest).overlap_seconds
+        if not 0 <= seconds <= MAX_OVERLAP.total_seconds():
+            message = f"'overlap_seconds' must be from 0 to {MAX_OVERLAP.total_seconds():.0f}."
+            raise CallerError(400, "invalid_value", message, param="overlap_seconds")
+        made = await self._cabinet.rotate(id, overlap=timedelta(seconds=seconds))
+        logger.info("an administrator replaced the key %s by %s", id, made.key.id)
+        return self._made(made)
+
+    def _made(self, made: Made) -> AdminAnswer:
+        return _json({**self._shown(made.key), "key": made.new.text.reveal()}, status=201)
+
+    def _shown(self, key: Key) -> dict[str, object]:
+        return {
+            "id": key.id,
+            "caller": key.caller,
+            "group": key.group,
+            "state": key.state(self._now()),
+            "created": key.created,
+            "expires": key.expires,
+            "revoked": key.revoked,
+            "note": key.note,
+        }
+
+
+def _json(value: object, *, status: int = 200) -> AdminAnswer:
+    return AdminAnswer(status, [_JSON, *_FRESH], msgspec.json.encode(value))
+
+
+Asked = TypeVar("Asked")
+
+
+def _decode(body: bytes, kind: type[Asked]) -> Asked:
+    try:
+        json.loads(body, object_pairs_hook=_once)  # since msgspec takes the last of two members
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise CallerError(400, "invalid_json", f"The request's body is not what is expected: {error}.") from None
+
+
+def _once(members: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the members of an object, each of which may be given once, whatever escapes spell its name.
+
+    Raises:
+        CallerError: 400.
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        name = next(name for name in names if names.count(name) > 1)[:80]
+        message = f"The member {name!r} is given more than once; give it once."
+        raise CallerError(400, "duplicate_parameter", message, param=name)
+    return found

@@ -1,0 +1,153 @@
+"""What Azure OpenAI's two APIs look like: operations, addresses, and the headers that may pass.
+
+The classic API names the deployment in the path and needs ``api-version``; v1 names it in the body's ``model`` and has
+no version (Microsoft: "Azure OpenAI in Azure AI Foundry Models API lifecycle").
+"""
+
+import re
+from collections.abc import Collection
+from functools import lru_cache
+from urllib.parse import quote
+
+from chukei.model import MEBIBYTE, Deployment, Dialect, Headers, Operation, Shape, header
+
+V1 = "v1"
+
+_BOTH = (Shape.JSON, Shape.MULTIPART)
+_MULTIPART = (Shape.MULTIPART,)
+_TEXTS = (b"application/json", b"text/", b"application/x-subrip")
+_SOUNDS = (b"audio/", b"video/", b"application/octet-stream", b"binary/octet-stream")
+
+# Azure takes pictures of 20 MB in chats, which base64 makes 27; audio of 25 MB; pictures of 50 MB to be edited.
+_PICTURES = 32 * MEBIBYTE
+_AUDIO = 26 * MEBIBYTE
+_EDITS = 64 * MEBIBYTE
+
+CHAT = Operation("chat", "chat/completions", Dialect.CHAT, generates=True, counted=True, max_body_bytes=_PICTURES)
+RESPONSES = Operation(
+    "responses",
+    "responses",
+    Dialect.RESPONSES,
+    generates=True,
+    large_events=True,
+    counted=True,
+    max_body_bytes=_PICTURES,
+)
+OPERATIONS: dict[str, Operation] = {
+    operation.path: operation
+    for operation in (
+        CHAT,
+        RESPONSES,
+        Operation("completions", "completions", Dialect.CHAT, generates=True, counted=True),
+        Operation("embeddings", "embeddings", Dialect.OPEN, counted=True),
+        Operation("image_generation", "images/generations", Dialect.OPEN, large_events=True),
+        Operation("image_edit", "images/edits", Dialect.OPEN, _BOTH, large_events=True, max_body_bytes=_EDITS),
+        Operation(
+            "transcription", "audio/transcriptions", Dialect.OPEN, _MULTIPART, media=_TEXTS, max_body_bytes=_AUDIO
+        ),
+        Operation("translation", "audio/translations", Dialect.OPEN, _MULTIPART, media=_TEXTS, max_body_bytes=_AUDIO),
+        Operation("speech", "audio/speech", Dialect.OPEN, large_events=True, media=_SOUNDS),
+    )
+}
+
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
+
+# Fields of an answer that may reach the client. Everything else is the resource's own affair.
+_DOWN = frozenset(
+    {
+        b"content-type",
+        b"content-disposition",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"apim-request-id",
+        b"x-ms-region",
+        b"openai-processing-ms",
+        b"x-chukei-simulator",
+    }
+)
+_DOWN_PREFIX = b"x-ratelimit-"
+# Fields of a request that may reach the upstream besides those which the relay writes itself. None of them can choose
+# a deployment, a quota or an account, or what the upstream's answers look like.
+_UP = frozenset({b"content-type", b"openai-beta"})
+IMAGE_DEPLOYMENT = b"x-ms-oai-image-generation-deployment"
+"""Names any deployment of the resource, so it passes only with a name that the configuration allows (Microsoft: "Azure
+OpenAI Responses API", image generation)."""
+
+ANY = (b"accept", b"*/*")
+"""What the relay accepts: a client's own wish could make a gateway answer with an error, or with a page."""
+
+EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+UNBUFFERED: Headers = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+"""What asks caches and nginx to pass a stream on as it comes."""
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def is_api_version(text: str) -> bool:
+    """Whether a client's ``api-version`` can be one, so that it may go into an address."""
+    return _DATED.fullmatch(text) is not None or text in {V1, "preview", "latest"}
+
+
+def version_for(deployment: Deployment, asked: str | None) -> str:
+    """Return the API version for a request: the deployment's own, else the client's, else v1."""
+    return deployment.api_version or (asked if asked and _DATED.fullmatch(asked) else V1)
+
+
+def target(deployment: Deployment, name: str, operation: Operation, version: str) -> str:
+    """Return the path and query of an operation on ``name``, the deployment's name on its resource."""
+    if version == V1:
+        return f"/openai/v1/{operation.path}"
+    if operation is RESPONSES:
+        return f"/openai/responses?api-version={version}"
+    return f"/openai/deployments/{_quoted(name)}/{operation.path}?api-version={version}"
+
+
+@lru_cache(1024)
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
+
+
+def names_model_in_body(operation: Operation, version: str) -> bool:
+    """Whether the body's ``model`` must be the deployment's name."""
+    return version == V1 or operation is RESPONSES
+
+
+def headers_down(headers: Headers, *, limits: bool = True) -> Headers:
+    """Return the fields of an upstream's answer that the client may see, without control characters.
+
+    ``limits`` says whether Azure's own rate limits are among them, which would contradict those of the caller.
+    """
+    return [
+        (name, value)
+        for name, value in headers
+        if (name in _DOWN or (limits and name.startswith(_DOWN_PREFIX))) and not _CONTROL.search(value)
+    ]
+
+
+def without_limits(headers: Headers) -> Headers:
+    """Return fields without Azure's own rate limits."""
+    return [(name, value) for name, value in headers if not name.startswith(_DOWN_PREFIX)]
+
+
+def headers_up(headers: Headers, image_deployments: Collection[str] = ()) -> Headers:
+    """Return the fields of a client's request that the upstream may see: never a credential, never an address.
+
+    ``image_deployments`` are the names that the client may give for images within a response.
+    """
+    passed = [(name, value) for name, value in headers if name in _UP and not _CONTROL.search(value)]
+    image = header(headers, IMAGE_DEPLOYMENT) if image_deployments else None
+    if image is not None and image.decode("latin-1") in image_deployments:
+        passed.append((IMAGE_DEPLOYMENT, image))
+    return passed
+
+
+OUTPUT_LIMITS = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
+"""One limit under the names that each operation gives it. The first is the one to add."""
+
+ANY_OUTPUT_LIMIT: frozenset[str] = frozenset().union(*OUTPUT_LIMITS.values())
+"""Every name of that limit."""

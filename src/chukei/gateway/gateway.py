@@ -1,0 +1,379 @@
+"""The path of one request: read ``Gateway.handle`` and ``Gateway._serve`` from top to bottom.
+
+authenticate ─▶ read ─▶ choose ─▶ connect ─▶ deliver ─▶ account
+who is it?      what?    which      until the   bytes      one log line
+                         deployment first event through
+                           ▲           │
+                           └ failover ─┘
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from chukei import azure, usage
+from chukei.accounts import estimate
+from chukei.accounts.admission import Admission
+from chukei.accounts.policy import Policies, Policy
+from chukei.callers.gatekeeper import ANONYMOUS, Gatekeeper, key_revoked
+from chukei.config import Settings
+from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
+from chukei.gateway.delivery import Delivery, deliver_as_event, deliver_whole
+from chukei.gateway.exchange import Exchange
+from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
+from chukei.gateway.pages import Pages, Visit
+from chukei.model import Dialect, End, Headers, Model, Operation, header
+from chukei.pool import Pool
+from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
+from chukei.record import RequestRecord
+from chukei.request import call as calls
+from chukei.request import codings, head, routes
+from chukei.request.bodies import Bodies, Hold
+from chukei.request.cors import Cors
+from chukei.request.routes import Page, Route
+from chukei.stream import sse
+from chukei.upstream.connect import Opened
+from chukei.upstream.failover import Failover
+from chukei.upstream.refusals import error_of_event
+
+if TYPE_CHECKING:  # it is imported where it is configured
+    from chukei.admin.api import Admin
+
+logger = logging.getLogger(__name__)
+
+GOODBYE_SECONDS = 1.0
+"""How long the last words to a client may take when the relay is shutting down, or its key was revoked."""
+
+
+LARGE_BODY = 1024 * 1024
+"""Bytes from which others get their turn between the steps of reading a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the gateway works with; the application wires it."""
+
+    gatekeeper: Gatekeeper
+    policies: Policies
+    admission: Admission
+    pool: Pool
+    failover: Failover
+    pages: Pages
+    hooks: Sequence[Hook]
+    clock: Clock
+    admin: "Admin | None" = None
+
+
+class Gateway:
+    """Serves requests. ``drain`` and ``stop_all`` are for its host's shutdown."""
+
+    def __init__(self, settings: Settings, services: Services) -> None:
+        self._settings = settings
+        self._services = services
+        self._cors = Cors(settings.server.cors_origins)
+        self._bodies = Bodies(settings.server.max_bodies_bytes)
+        self._live: set[Exchange] = set()
+        self.draining = False
+
+    @property
+    def live(self) -> int:
+        """How many requests are being served."""
+        return len(self._live)
+
+    def drain(self) -> None:
+        """Take no new requests for models; those that run go on."""
+        self.draining = True
+
+    def stop_all(self) -> None:
+        """End what still runs: streams get an error event, waiting clients a 503."""
+        for exchange in list(self._live):
+            exchange.stop(End.SERVER_SHUTDOWN)
+
+    def revoke(self, keys: Set[str]) -> None:
+        """End what still runs for keys that hold no longer."""
+        for exchange in list(self._live):
+            who = exchange.record.who
+            if who is not None and who.key_id in keys:
+                exchange.stop(End.REFUSED)
+
+    async def settled(self) -> None:
+        """Wait until what requests have used is on their accounts."""
+        await self._services.admission.close()
+
+    async def handle(self, incoming: Incoming, reply: Reply) -> None:
+        """Serve one request, whatever happens: every way out answers the client and writes one record."""
+        record = RequestRecord(head.request_id(incoming.headers), incoming.method, incoming.raw_path)
+        exchange = Exchange(record, self._services.clock)
+        self._live.add(exchange)
+        try:
+            await self._serve_or_refuse(exchange, incoming, reply)
+        except asyncio.CancelledError:
+            await self._stopped(exchange, reply, incoming)
+        except Exception:  # of the host, while it was told of a failure
+            logger.exception("request %s could not be answered", record.request_id)
+            reply.abort()
+        finally:
+            exchange.closed = True
+            incoming.unwatch()
+            self._live.discard(exchange)
+            self._account(exchange)
+
+    async def _serve_or_refuse(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> None:
+        record = exchange.record
+        try:
+            await self._serve(exchange, incoming, reply)
+        except RelayError as error:
+            await self._refuse(exchange, error, reply, incoming)
+        except ClientGone:
+            record.end = End.CLIENT_ABORTED
+        except Exception:
+            logger.exception("request %s failed inside the relay", record.request_id)
+            fault = Unavailable("internal_error", "The relay failed.", status=500, end=End.INTERNAL_ERROR)
+            await self._refuse(exchange, fault, reply, incoming)
+
+    async def _serve(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> None:
+        server, services, record = self._settings.server, self._services, exchange.record
+        head.check_head(
+            incoming.http_version,
+            incoming.headers,
+            max_bytes=server.max_header_bytes,
+            allowed_hosts=server.allowed_hosts,
+        )
+        if incoming.method == "OPTIONS" and not routes.is_admin(incoming.raw_path):
+            await self._preflight(record, incoming, reply)
+            return
+        if incoming.method == "GET" and (header(incoming.headers, b"upgrade") or b"").lower() == b"websocket":
+            routes.refuse_websocket(incoming.raw_path)
+        admin = services.admin
+        route = routes.find(incoming.method, incoming.raw_path, incoming.query, admin=admin is not None)
+        if route.page is Page.ADMIN and admin is not None:
+            await admin.serve(route.name, incoming, reply, record, self._headers(record, incoming), server.body_seconds)
+            return
+        if route.page is None or services.pages.needs_caller(route.page):
+            record.who = await services.gatekeeper.authenticate(
+                incoming.headers, local=incoming.local, source=incoming.source
+            )
+        policy = services.policies.of(record.who or ANONYMOUS)
+        if route.operation is None:
+            incoming.watch(exchange.client_left)
+            record.operation = route.page
+            visit = Visit(record, policy, draining=self.draining)
+            await services.pages.answer(route, reply, self._headers(record, incoming), visit)
+            return
+        record.operation = route.operation.name
+        if self.draining:
+            raise shutting_down()
+        await self._relay(exchange, route, route.operation, policy, incoming, reply)
+
+    async def _relay(
+        self,
+        exchange: Exchange,
+        route: Route,
+        operation: Operation,
+        policy: Policy,
+        incoming: Incoming,
+        reply: Reply,
+    ) -> None:
+        """Make room for the body before it is read, and keep it until the request is over."""
+        announced = int(header(incoming.headers, b"content-length") or 0)
+        limit = self._settings.server.max_body_bytes or operation.max_body_bytes
+        caller = (exchange.record.who or ANONYMOUS).name
+        hold = self._bodies.enter(caller, min(announced, limit), policy.rules.limits.concurrent)
+        try:
+            await self._call(exchange, route, operation, policy, incoming, reply, hold, limit)
+        finally:
+            hold.leave()
+
+    async def _call(
+        self,
+        exchange: Exchange,
+        route: Route,
+        operation: Operation,
+        policy: Policy,
+        incoming: Incoming,
+        reply: Reply,
+        hold: Hold,
+        limit: int,
+    ) -> None:
+        """Read the call, see whether the caller may make it, and have it answered."""
+        services, record = self._services, exchange.record
+        coding = codings.coding_of(incoming.headers)
+        raw = await incoming.body(limit, self._settings.server.body_seconds, hold.reach)
+        incoming.watch(exchange.client_left)
+        if coding is not None:
+            raw = await _plain(raw, coding, limit, hold)
+        if len(raw) > LARGE_BODY:
+            await asyncio.sleep(0)  # joining it took its time, and reading it will
+        record.request_bytes = len(raw)
+        call = calls.read(route, operation, incoming.headers, raw)
+        if len(raw) > LARGE_BODY:
+            for _ in estimate.weigh(call):
+                await asyncio.sleep(0)
+        exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
+        record.stream = call.stream
+        model = services.pool.model(policy.model_for(call.model), policy.allows)
+        record.model = model.name
+        policy.check_model(model.name)
+        model = policy.applied_to(model)
+        admitted = await services.admission.admit(call, model, policy, record.caller or "")
+        headers = [*self._headers(record, incoming), *admitted.headers]
+        exchange.own_limits = bool(admitted.headers)
+        try:
+            await self._answer(exchange, call, model, policy, reply, headers)
+        finally:
+            admitted.settle(record)
+
+    async def _answer(
+        self, exchange: Exchange, call: calls.Call, model: Model, policy: Policy, reply: Reply, headers: Headers
+    ) -> None:
+        """Have a deployment begin to answer, and deliver."""
+        record = exchange.record
+        opening = self._services.failover.open(call, record, model)
+        if call.stream:
+            with Heartbeat(reply, record, headers, self._settings.stream.heartbeat_seconds):
+                begun = await opening
+        else:
+            begun = await opening
+        shows = policy.rules.see_deployment
+        if self._settings.pool.deployment_header if shows is None else shows:
+            headers.append((b"x-chukei-deployment", begun.lease.deployment.name.encode("ascii", "replace")))
+        try:
+            await self._deliver(exchange, call, begun.opened, reply, headers)
+            stream = begun.opened.stream
+            if stream is not None and stream.failure is not None:
+                begun.broke(error_of_event(stream.cause or stream.failure))
+        except BaseException as error:
+            if isinstance(error, UpstreamError):
+                begun.broke(error)
+            begun.drop()
+            raise
+        begun.close()
+
+    async def _deliver(
+        self, exchange: Exchange, call: calls.Call, opened: Opened, reply: Reply, headers: Headers
+    ) -> None:
+        record, stream = exchange.record, opened.stream
+        if stream is None and reply.started:
+            await deliver_as_event(exchange, opened, reply, self._settings.stream)
+            return
+        if stream is None:
+            await deliver_whole(exchange, opened, reply, headers, self._settings.stream)
+            if not call.operation.counted and record.usage is not None and record.usage.estimated:
+                record.usage = None  # sound, pictures and plain text are not billed by tokens
+            return
+        record.stream = True
+        record.first_token = exchange.elapsed
+        if not reply.started:
+            down = azure.headers_down(opened.answer.headers, limits=not exchange.own_limits)
+            record.status = 200
+            await reply.start(200, [*down, *STREAM_HEADERS, *headers])
+        delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)
+        try:
+            await delivery.run(opened.first)
+            record.end = stream.end()
+        finally:
+            record.finish_reasons = stream.finish_reasons
+            record.served_model, record.service_tier = stream.model, stream.service_tier
+            record.usage = stream.usage
+            if record.usage is None or record.usage.estimated:
+                made = usage.estimate(stream.made, stream.events)
+                record.usage = made if record.usage is None else replace(record.usage, output=made.output)
+
+    # Ways out other than success.
+
+    async def _refuse(self, exchange: Exchange, error: RelayError, reply: Reply, incoming: Incoming) -> None:
+        """Answer with an error: as a status while there is still a choice, else as an event, else by cutting."""
+        record = exchange.record
+        record.end, record.code = error.end, error.code
+        if not reply.started:
+            record.status = error.status
+            body, given = error.body, error.headers
+            if exchange.own_limits:
+                given = azure.without_limits(given)
+            if header(given, b"content-type") is None:
+                given = [(b"content-type", b"application/json"), *given]
+            length = (b"content-length", str(len(body)).encode())
+            headers = [length, *given, *self._headers(record, incoming)]
+            await reply.start(error.status, headers)
+            await reply.finish(body)
+        elif record.stream:
+            await self._say_last(_error_event(error, named=exchange.named_errors), reply)
+        else:
+            reply.abort()
+
+    async def _say_last(self, event: bytes, reply: Reply) -> None:
+        """Send an error event, to a client that may have stopped reading."""
+        try:
+            async with asyncio.timeout(self._settings.stream.write_seconds):
+                await reply.finish(event)
+        except TimeoutError:
+            reply.abort()
+
+    async def _stopped(self, exchange: Exchange, reply: Reply, incoming: Incoming) -> None:
+        """End a request that was stopped from outside.
+
+        Raises:
+            asyncio.CancelledError: it was not ``exchange.stop`` but the host that cancelled.
+        """
+        reason, record = exchange.stopped, exchange.record
+        if record.code is None:  # else it was being told how it ended
+            record.end = reason or End.SERVER_SHUTDOWN
+        if reason is None:
+            raise asyncio.CancelledError
+        exchange.resume()
+        if reason in (End.SERVER_SHUTDOWN, End.REFUSED):
+            error = shutting_down() if reason is End.SERVER_SHUTDOWN else key_revoked()
+            try:
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._refuse(exchange, error, reply, incoming)
+            except TimeoutError:
+                reply.abort()
+        else:
+            reply.abort()
+
+    async def _preflight(self, record: RequestRecord, incoming: Incoming, reply: Reply) -> None:
+        """Answer a browser's question whether another site may call (WHATWG Fetch, CORS preflight)."""
+        headers = self._cors.preflight(incoming.headers)
+        if header(incoming.headers, b"origin") is None:
+            headers = [(b"allow", b"GET, HEAD, POST, OPTIONS")]  # no page asks, so this is no preflight
+        if headers is None:
+            raise origin_not_allowed()
+        record.status, record.end = 204, End.COMPLETED
+        await reply.start(204, [*headers, (b"x-request-id", record.request_id.encode())])
+        await reply.finish()
+
+    def _headers(self, record: RequestRecord, incoming: Incoming) -> Headers:
+        """Return the fields that every answer carries."""
+        shared = [] if routes.is_admin(incoming.raw_path) else self._cors.answer(incoming.headers)
+        return [(b"x-request-id", record.request_id.encode()), *shared]
+
+    def _account(self, exchange: Exchange) -> None:
+        record = exchange.record
+        record.duration = exchange.elapsed
+        for hook in self._services.hooks:
+            try:
+                hook(record)
+            except Exception:
+                logger.exception("a hook failed for request %s", record.request_id)
+
+
+async def _plain(raw: bytes, coding: str, limit: int, hold: Hold) -> bytes:
+    """Return a compressed body as it was before, a slice at a time."""
+    made = bytearray()
+    for part in codings.plain(raw, coding):
+        if len(made) + len(part) > limit:
+            message = f"The request's body is larger than {limit} bytes when it is no longer compressed."
+            raise CallerError(413, "request_too_large", message)
+        made += part
+        hold.reach(len(raw) + len(made))
+        if len(part) == codings.SLICE:
+            await asyncio.sleep(0)
+    return bytes(made)
+
+
+def _error_event(error: RelayError, *, named: bool) -> bytes:
+    return sse.write(b'{"error":' + error.error_json + b"}", "error" if named else None)

@@ -1,0 +1,93 @@
+"""What a client asks for, read from its body. Pure."""
+
+import re
+from dataclasses import dataclass, field
+
+from chukei.azure import CHAT
+from chukei.errors import CallerError
+from chukei.model import Headers, Operation, Shape, header
+from chukei.request.fields import Fields
+from chukei.request.form import Form
+from chukei.request.routes import Route
+
+_NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb"\[[ \t\n\r]*\]"))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` the plain-text form.
+
+    ``raw`` is its body as it came, of ``size`` bytes. ``prompt`` keeps what the estimate has found in it.
+    """
+
+    operation: Operation
+    model: str | None
+    stream: bool
+    simple: bool
+    api_version: str | None
+    headers: Headers
+    body: Fields | Form
+    size: int
+    raw: bytes
+    prompt: list[tuple[int, int]] = field(default_factory=list, compare=False)
+
+
+def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Call:
+    """Read what is asked.
+
+    Raises:
+        CallerError: 400 for a body that no deployment could answer, 415 for one of another type.
+    """
+    shape = _shape(operation, headers)
+    body: Fields | Form
+    if shape is Shape.JSON:
+        body = Fields(raw)
+        check(body, operation)
+        stream = body.flag("stream") or False
+        if route.simple:
+            stream = _make_simple(body)
+    else:
+        body = Form(raw, header(headers, b"content-type") or b"")
+        stream = (body.text("stream") or "").lower() in {"true", "1"}
+    # A name in the path wins, as it does on Azure, where the body's model is then ignored.
+    model = route.model if route.model is not None else body.text("model")
+    if model is not None and not model.strip():
+        raise CallerError(400, "missing_model", "'model' must not be empty.", param="model")
+    return Call(operation, model, stream, route.simple, route.api_version, headers, body, len(raw), raw)
+
+
+def _shape(operation: Operation, headers: Headers) -> Shape:
+    given = (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    if given == b"application/json" and Shape.JSON in operation.shapes:
+        return Shape.JSON
+    if given == b"multipart/form-data" and Shape.MULTIPART in operation.shapes:
+        return Shape.MULTIPART
+    names = {Shape.JSON: "application/json", Shape.MULTIPART: "multipart/form-data"}
+    wanted = " or ".join(names[shape] for shape in operation.shapes)
+    raise CallerError(415, "unsupported_media_type", f"Send the request as 'Content-Type: {wanted}'.")
+
+
+def _make_simple(body: Fields) -> bool:
+    """Turn the simple form into a chat stream."""
+    if body.flag("stream") is False:
+        raise CallerError(400, "invalid_value", "This route always streams; leave 'stream' out.", param="stream")
+    if (body.number("n") or 1) != 1:
+        raise CallerError(400, "invalid_value", "This route has room for one answer; leave 'n' out.", param="n")
+    body.set("stream", b"true")
+    return True
+
+
+def check(fields: Fields, operation: Operation) -> None:
+    """Refuse what no deployment could answer, where the reason is plain to see.
+
+    Raises:
+        CallerError: 400.
+    """
+    if operation is not CHAT:
+        return
+    if "messages" not in fields or fields.begins_with("messages", _NULL):
+        raise CallerError(400, "missing_messages", "'messages' is missing: send a list of messages.", param="messages")
+    if not fields.begins_with("messages", _LIST):
+        raise CallerError(400, "invalid_type", "'messages' must be a list of messages.", param="messages")
+    if fields.begins_with("messages", _EMPTY):
+        raise CallerError(400, "missing_messages", "'messages' is empty: send at least one message.", param="messages")

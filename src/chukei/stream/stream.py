@@ -1,0 +1,413 @@
+"""One stream on its way through: bytes from the upstream in, bytes for the client out. No I/O, no clock.
+
+A stream is in one of these states:
+
+    PREAMBLE ──▶ OUTPUT ──▶ FINISHED ──▶ DONE
+    held back    passed on   a finish     complete: [DONE] or the API's
+                             reason seen  own terminal event
+
+In PREAMBLE nothing leaves: content filter results and the assistant's role are held until the first output, so that a
+failure up to there can still become a proper HTTP error (or another deployment's answer). From OUTPUT on, reads pass
+through as they are; only the few events that carry a marker are looked into. A chat is complete, too, where every
+choice has a finish reason and the HTTP body has ended as its framing says.
+"""
+
+import contextlib
+import re
+from enum import IntEnum
+
+import msgspec
+
+from chukei.model import Dialect, End
+from chukei.stream import sse
+from chukei.stream.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty, read
+from chukei.stream.redaction import Redactor
+from chukei.stream.shape import Shape
+from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported
+
+# A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
+# never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
+_UNUSUAL = (b'" :', b'":  ', b'":\t', b'":\n')
+"""White space around a colon that no service is known to write: each event of such a stream is looked into."""
+_CHAT_MARKERS = (
+    b'"finish_reason":"',
+    b'"finish_reason": "',
+    b'"usage":{',
+    b'"usage": {',
+    b"[DONE]",
+    b'"error":',
+    *_UNUSUAL,
+)
+_EMPTY_CHOICES = (b'"choices":[]', b'"choices": []')
+_ERRORS = (b'"error":{', b'"error": {', b'"error":"', b'"error": "')
+_RESPONSES_MARKERS = (
+    b"response.output_item.",
+    b"response.completed",
+    b"response.incomplete",
+    b"response.failed",
+    b"response.cancelled",
+    b'"type":"error"',
+    b'"type": "error"',
+    b"event: error",
+    b"event:error",
+    *_ERRORS,
+    *_UNUSUAL,
+)
+_OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', *_ERRORS, *_UNUSUAL)
+LESSONS = 8
+"""How often the look of events is learnt anew; a stream that changes it all the time is searched instead."""
+
+_RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
+_RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+# Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat
+# in later events what deltas have said.
+_STRING = rb'[ \t\r\n]*+:[ \t\r\n]*+"((?:[^"\\]++|\\.)*+)"'
+_CHAT_TEXTS = rb'"(?:content|text|refusal|reasoning(?:_content)?|arguments|name|transcript)"'
+_CHAT_MADE = re.compile(_CHAT_TEXTS + _STRING, re.DOTALL)
+_DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
+_AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
+_INDEX = re.compile(rb'"index": ?([0-9]+)')
+AUDIO_BYTES = 256
+"""A token of sound is about 50 ms, as Base64 3200 bytes; so many count as one byte of text, which errs upwards."""
+
+
+class State(IntEnum):
+    """Where a stream is; the order matters."""
+
+    PREAMBLE = 0
+    OUTPUT = 1
+    FINISHED = 2
+    DONE = 3
+
+
+class Stream:
+    """The state of one stream.
+
+    ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
+    not. ``skip_empty`` removes chunks whose list of choices is empty, unless they report usage. ``cap`` bounds one
+    event, and all that is held back before the first output. ``lessons`` is how often the look of events may be learnt;
+    with none, every event is searched. ``redactor`` takes the relay's own credentials out of upstream error events.
+
+    ``events`` and ``made`` are for an estimate where no usage is reported: how many events were passed on, and how many
+    bytes of text, reasoning and arguments were in them.
+
+    After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
+    before it) and ``complete``. ``response_id`` is what the Responses API calls the answer; ``cause`` is
+    its error as an object, wherever that stood. ``model`` and ``service_tier`` are those that served it, as events say
+    that were looked into: the first ones and the last.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_cap",
+        "_counted",
+        "_framer",
+        "_held",
+        "_indices",
+        "_lessons",
+        "_markers",
+        "_over",
+        "_redactor",
+        "_shape",
+        "_skip_empty",
+        "_strip_usage",
+        "_usage",
+        "cause",
+        "dialect",
+        "events",
+        "failed_first",
+        "failure",
+        "finish_reasons",
+        "made",
+        "model",
+        "response_id",
+        "service_tier",
+        "state",
+    )
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        strip_usage: bool,
+        cap: int,
+        skip_empty: bool = False,
+        lessons: int = LESSONS,
+        redactor: Redactor | None = None,
+    ) -> None:
+        self.dialect = dialect
+        self._redactor = redactor
+        self._strip_usage = strip_usage
+        self._skip_empty = skip_empty and dialect is Dialect.CHAT
+        self._cap = cap
+        self._framer = sse.Framer(cap)
+        self._held = bytearray()
+        self._markers = {
+            Dialect.CHAT: _CHAT_MARKERS,
+            Dialect.RESPONSES: _RESPONSES_MARKERS,
+            Dialect.OPEN: _OPEN_MARKERS,
+        }[dialect]
+        if self._skip_empty:
+            self._markers += _EMPTY_CHOICES
+        self._begun: set[int] = set()  # indices of choices
+        self._indices: set[bytes] = set()  # the same as they are written
+        self.state = State.PREAMBLE
+        self._over = False
+        self._shape: Shape | None = None  # of the last event without a marker
+        self._lessons = lessons
+        self.events = 0
+        self.made = 0
+        self.finish_reasons: dict[int, str] = {}
+        self._usage: Usage | None = None
+        self._counted = False
+        self.failure: bytes | None = None
+        self.failed_first = False
+        self.cause = b""
+        self.response_id: str | None = None
+        self.model: str | None = None
+        self.service_tier: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the upstream said that this is all."""
+        return self.state is State.DONE
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the upstream has counted, once it is final: some count in every chunk, so far."""
+        return self._usage if self._counted or self.complete else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is generated: each choice that began has a finish reason, or the last item has ended."""
+        return self.state is State.FINISHED and self._begun <= self.finish_reasons.keys()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be passed on: complete, or ended by the upstream's own error event.
+
+        The Responses API follows its error event with a terminal one, so there the end is awaited.
+        """
+        return self.complete or (self.failure is not None and (self.dialect is not Dialect.RESPONSES or self._over))
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether an event, or the preamble, exceeded the cap."""
+        return self._framer.overflowed or len(self._held) > self._cap
+
+    def feed(self, data: bytes) -> bytes:
+        """Take one read and return what may leave now: whole events, unchanged, or ``b""``."""
+        return self._pass(self._framer.feed(data))
+
+    def alike(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
+        """Return how many events a part of ``data`` is, and how many bytes were generated in them.
+
+        There are none if it is not whole ones like those before it. They may leave; whoever lets them leave without
+        ``feed`` adds to ``events`` and ``made``.
+        """
+        if self._shape is None or self._framer.pending:
+            return 0, 0
+        events, whole, made = self._shape.match(data, begin, end)
+        return (events, made) if whole == end else (0, 0)
+
+    def finish(self, *, proper: bool = True) -> bytes:
+        """Take the end of the upstream's body; return what it completes. An unfinished event is dropped.
+
+        ``proper`` says that the body ended as its framing says: not by a break, nor by the end of a connection that
+        alone delimits it. Afterwards ``complete`` tells whether this was an end.
+        """
+        self._over = True
+        out = self._pass(self._framer.finish())
+        if not proper or self.failure is not None:
+            return out
+        if self.dialect is Dialect.OPEN:
+            out = bytes(self._held) + out
+            self._held.clear()
+            self.state = State.DONE
+        elif self.dialect is Dialect.CHAT and self.finished:
+            self.state = State.DONE
+        return out
+
+    def end(self) -> End:
+        """Return the reason for which a complete stream ended."""
+        return End.UPSTREAM_ERROR if self.failure is not None else end_of(self.finish_reasons.values())
+
+    def _pass(self, block: bytes) -> bytes:
+        if not block:
+            return block
+        if self.state is State.PREAMBLE:
+            return self._pass_preamble(block)
+        if self.state is State.DONE:
+            return b""
+        known = self._pass_known(block)
+        return block if known == len(block) else block[:known] + self._pass_unlike(block[known:])
+
+    def _pass_known(self, block: bytes) -> int:
+        """Count the events that a block begins with, as far as they look alike or teach how they look.
+
+        Return where they end.
+        """
+        at, end = 0, len(block)
+        while at < end:
+            if self._shape is not None:
+                events, at, made = self._shape.match(block, at, end)
+                self.events += events
+                self.made += made
+            if at == end or not self._lessons:
+                break
+            event = sse.first(block, at)
+            if self._is_marked(event):
+                break
+            self._lessons -= 1
+            self._shape = Shape.of(event)
+            self._count(event)
+            at += len(event)
+        return at
+
+    def _pass_unlike(self, block: bytes) -> bytes:
+        """Search events for what matters."""
+        if self._is_marked(block):
+            return self._pass_marked(block)
+        self._count(block)
+        return block
+
+    def _count(self, block: bytes) -> None:
+        """Count events without a marker whose lines end with LF, what was generated, and choices that began."""
+        self.events += block.count(b"\ndata:") + block.startswith(b"data:")
+        self._weigh(block)
+        if self.dialect is Dialect.CHAT and not self._indices.issuperset(_INDEX.findall(block) or (b"0",)):
+            for event in sse.split(block):
+                with contextlib.suppress(*DECODE_ERRORS):  # what is not understood begins nothing
+                    self._note_source(read(sse.data_of(event), Chunk))
+
+    def _weigh(self, block: bytes) -> None:
+        """Add what was generated in a block."""
+        if self.dialect is not Dialect.CHAT:
+            self.made += sum(map(len, _DELTA_MADE.findall(block)))
+            return
+        self.made += sum(map(len, _CHAT_MADE.findall(block)))
+        if b'"audio":' in block:
+            self.made += sum(map(len, _AUDIO_MADE.findall(block))) // AUDIO_BYTES
+
+    def _note_source(self, source: Chunk | Response | None) -> None:
+        """Note which model served the answer, and which choices have begun."""
+        if source is not None:
+            self.model = source.model if isinstance(source.model, str) else self.model
+            self.service_tier = source.service_tier if isinstance(source.service_tier, str) else self.service_tier
+            if isinstance(source, Chunk):
+                for choice in source.choices or ():
+                    self._begun.add(choice.index)
+                    self._indices.add(b"%d" % choice.index)
+
+    def _is_marked(self, block: bytes) -> bool:
+        return any(map(block.__contains__, self._markers))
+
+    def _pass_preamble(self, block: bytes) -> bytes:
+        """Hold events until one of them is output; then release all."""
+        start = 0
+        for event in sse.split(block):
+            if not self._is_preamble(event):
+                self.state = State.OUTPUT
+                held = bytes(self._held)
+                self._held.clear()
+                return held + self._pass(block[start:])
+            if not (self._skip_empty and _is_without_choices(event)):
+                self._held += event
+            start += len(event)
+        return b""
+
+    def _pass_marked(self, block: bytes) -> bytes:
+        """Look into each event of a block in which some event matters. What follows may look like any of them."""
+        self._shape = None
+        self._weigh(block)
+        keep = []
+        for event in sse.split(block):
+            if self._note(event):
+                keep.append(event if self.failure is None or self._redactor is None else self._redactor.events(event))
+            if self.state is State.DONE or (self.failure is not None and self.dialect is not Dialect.RESPONSES):
+                break
+        return b"".join(keep)
+
+    def _is_preamble(self, event: bytes) -> bool:
+        data = sse.data_of(event)
+        if not data:
+            return True
+        try:
+            if self.dialect is Dialect.CHAT:
+                chunk = msgspec.json.decode(data, type=Chunk)
+                self._note_source(chunk)
+                return is_chat_preamble(chunk)
+            if self.dialect is Dialect.RESPONSES:
+                said = msgspec.json.decode(data, type=ResponseEvent)
+                self._note_source(said.response)
+                if said.response is not None and said.response.id is not None:
+                    self.response_id = said.response.id
+                return said.type in _RESPONSES_PREAMBLE
+        except DECODE_ERRORS:
+            return False  # not ours to judge: it passes as it is
+        return False
+
+    def _note(self, event: bytes) -> bool:
+        """Learn what an event says of the stream's state; return whether it may leave."""
+        data = sse.data_of(event)
+        if sse.is_done(data):
+            self.state = State.DONE
+            return True
+        if data:
+            self.events += 1
+        try:
+            if self.dialect is Dialect.CHAT:
+                return self._note_chunk(read(data, Chunk))
+            self._note_response(read(data, ResponseEvent))
+        except DECODE_ERRORS:
+            pass  # a comment, or bytes that are not ours to judge
+        return True
+
+    def _note_chunk(self, chunk: Chunk) -> bool:
+        if not is_empty(chunk.error):
+            self._fail(bytes(chunk.error))
+            return True
+        self._note_source(chunk)
+        for choice in chunk.choices or ():
+            if choice.finish_reason:
+                self.finish_reasons[choice.index] = choice.finish_reason
+                self.state = State.FINISHED
+        if is_usage(chunk.usage):
+            self._usage = reported(chunk.usage) or self._usage
+            self._counted = self.finished and self._usage is not None
+            return not self._strip_usage or bool(chunk.choices)
+        return not self._skip_empty or chunk.choices != []
+
+    def _fail(self, error: bytes) -> None:
+        """Keep the first error; whether output came before it decides what it can still become."""
+        if self.failure is None:
+            self.failure = error if self._redactor is None else self._redactor.json(error)
+            self.failed_first = self.events <= 1
+
+    def _note_response(self, event: ResponseEvent) -> None:
+        response = event.response
+        self._note_source(response)
+        if event.type == "error" or event.type == "response.failed" or not is_empty(event.error):
+            self._fail(b"null" if is_empty(event.error) else bytes(event.error))
+            self.cause = self.cause or cause_of(event)
+        self._usage = reported(response.usage if response is not None else event.usage) or self._usage
+        self._counted = self._usage is not None
+        if event.type == "response.output_item.done":
+            self.state = State.FINISHED
+        elif event.type == "response.output_item.added":
+            self.state = State.OUTPUT
+        if event.type not in _RESPONSES_TERMINAL:
+            return
+        self.state = State.DONE
+        reason = event.type.removeprefix("response.")
+        if response is not None and response.incomplete_details is not None:
+            reason = response.incomplete_details.reason or reason
+        self.finish_reasons[0] = reason
+
+
+def _is_without_choices(preamble: bytes) -> bool:
+    """Whether an event of the preamble is a chunk whose list of choices is empty."""
+    try:
+        return msgspec.json.decode(sse.data_of(preamble), type=Chunk).choices == []
+    except DECODE_ERRORS:
+        return False  # a comment

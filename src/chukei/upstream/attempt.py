@@ -1,0 +1,140 @@
+"""One deployment asked: the call written as it wants it, sent with its credential, up to the first output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chukei.accounts.estimate import output_of
+from chukei.azure import version_for
+from chukei.config import StreamSettings
+from chukei.errors import CallerError, UpstreamError
+from chukei.model import Headers, header
+from chukei.pool import Lease, judge
+from chukei.pool.verdicts import Cost
+from chukei.ports import Clock, Credential, Upstream
+from chukei.record import Try
+from chukei.request.call import Call
+from chukei.request.fields import Fields
+from chukei.upstream.capabilities import Known
+from chukei.upstream.connect import Opened, Waits, connect
+from chukei.upstream.writing import write
+from chukei.usage import Usage
+
+CANCELLED = "cancelled"
+"""The code of a try that was ended from outside: the client left, or another deployment was quicker."""
+
+
+@dataclass(slots=True)
+class Begun:
+    """An answer that has begun, and the place at its deployment, which it occupies until ``close`` or ``drop``."""
+
+    opened: Opened
+    lease: Lease
+    attempt: Try
+    clock: Clock
+
+    def broke(self, error: UpstreamError) -> None:
+        """Note that the answer failed after it had begun; what was noted once is not noted again."""
+        if self.attempt.code is None:
+            self.attempt.code = error.code
+            self.lease.failed(self.clock(), judge(error))
+
+    def close(self) -> None:
+        """Give the place back after the answer was read to its end, which has taken care of the connection."""
+        self.lease.release(self.clock())
+
+    def drop(self) -> None:
+        """Give the place back and close the connection."""
+        self.opened.answer.abort()
+        self.close()
+
+
+class Asking:
+    """Asks deployments. It keeps what is learnt of one for the next request."""
+
+    def __init__(
+        self, upstream: Upstream, credentials: Mapping[str, Credential], settings: StreamSettings, clock: Clock
+    ) -> None:
+        self._upstream = upstream
+        self._credentials = credentials
+        self._cap = settings.max_event_bytes
+        self._clock = clock
+        self._known = Known()
+
+    async def ask(self, lease: Lease, call: Call, request_id: str, attempt: Try, waits: Waits) -> Begun:
+        """Return the answer once it has begun, if it does in time.
+
+        Otherwise the place is given back, and the pool told what happened. ``attempt`` is filled in either way.
+
+        Raises:
+            UpstreamError: the deployment failed.
+            CallerError: the call cannot be written for it.
+        """
+        clock = self._clock
+        started = clock()
+        try:
+            opened = await self._send(lease, call, request_id, attempt, waits)
+        except UpstreamError as error:
+            attempt.code = error.code
+            verdict = judge(error)
+            if verdict.cost is Cost.NOTHING:
+                attempt.usage = None
+            elif error.usage is not None:
+                attempt.usage = error.usage
+            lease.failed(clock(), verdict)
+            lease.release(clock())
+            raise
+        except BaseException as error:
+            attempt.code = error.code if isinstance(error, CallerError) else CANCELLED
+            lease.release(clock())
+            raise
+        finally:
+            attempt.seconds = clock() - started
+        return Begun(opened, lease, attempt, clock)
+
+    async def _send(self, lease: Lease, call: Call, request_id: str, attempt: Try, waits: Waits) -> Opened:
+        """Send the call; once more where the answer teaches how this deployment wants it written."""
+        deployment, started = lease.deployment, self._clock()
+
+        def sent() -> None:
+            attempt.usage = Usage(output=output_of(call, lease.model), estimated=True)  # made unseen
+
+        def answered(headers: Headers) -> None:
+            attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
+            attempt.region = _text(header(headers, b"x-ms-region"))
+            attempt.spilled = _has_spilled(headers)
+
+        version = version_for(deployment, call.api_version)
+        while True:
+            known = self._known.of(deployment, call.operation, version)
+            credential = await self._credentials[deployment.name].header()
+            try:
+                return await connect(
+                    self._upstream,
+                    write(call, lease.model, deployment, known, credential, request_id),
+                    call.operation,
+                    wants_stream=call.stream,
+                    waits=waits.after(self._clock() - started),
+                    cap=self._cap,
+                    sent=sent,
+                    answered=answered,
+                )
+            except UpstreamError as error:
+                names = call.body.names if isinstance(call.body, Fields) else ()
+                if error.status != 400 or not self._known.learn(
+                    deployment, call.operation, version, error.body, used=known, names=names
+                ):
+                    raise
+                attempt.usage = None  # the refusal cost nothing, and what follows may not get as far
+
+
+def _has_spilled(headers: Headers) -> bool:
+    """Whether a provisioned deployment let another one answer (Microsoft: "Manage traffic with spillover").
+
+    Documented is the field that names the deployment it came from; seen beside it is one that says true or false.
+    """
+    said = header(headers, b"x-ms-is-spilled-over") or b""
+    return said.lower() == b"true" or header(headers, b"x-ms-spillover-from-deployment") is not None
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None

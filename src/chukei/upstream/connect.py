@@ -1,0 +1,306 @@
+"""From a request to the first event: nothing has been promised to the client yet, so every failure is a plain error.
+
+What a failure means, and which status the client gets for it, is in ``verdicts``.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chukei.azure import EVENT_STREAM
+from chukei.errors import UpstreamError, event_too_large
+from chukei.model import Dialect, Headers, Operation, header
+from chukei.pool.verdicts import ROWS
+from chukei.ports import Answer, Upstream
+from chukei.stream.redaction import Redactor
+from chukei.stream.stream import Stream
+from chukei.upstream.refusals import (
+    OPERATORS,
+    error_of_event,
+    failure,
+    is_encoded,
+    is_json,
+    is_whole_object,
+    is_whole_text,
+    media_type,
+    refusal,
+    sealed,
+    unpadded,
+    whole_in,
+)
+from chukei.upstream.writing import UpstreamRequest
+
+MAX_ERROR_BYTES = 64 * 1024
+"""An error body is a few hundred bytes; more is not worth waiting for."""
+
+ERROR_SECONDS = 5.0
+"""Nor is one that takes longer than this: the status has arrived, and says more."""
+
+HOLD_BYTES = 256 * 1024
+"""Of a JSON answer so much is held, while it may still be an error: a chat's answer is a few kilobytes."""
+
+HOLD_SECONDS = 1.0
+"""For so long after its first byte. An answer that has been made arrives in less."""
+
+LARGE_EVENT_BYTES = 16 * 1024 * 1024
+"""The cap for events that hold whole images or sounds, where the configured one is lower."""
+
+_EVENTS = b"text/event-stream"
+_ERROR = b'"error"'  # without which an answer is none
+_EVENT = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")  # how a stream of events begins (WHATWG HTML §9.2)
+_BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # what may go on to be one, in a read that was cut
+_MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long an answer may take, in seconds from the sending of its request.
+
+    Its head, the first sign of life, may take ``life`` seconds, and the first of a body that can be passed on
+    ``output``. ``told`` is what ``life`` is called in words, where it is what is left of a longer time.
+    """
+
+    life: float
+    output: float
+    told: float
+
+    @classmethod
+    def within(cls, left: float, limit: float, whole: float, output: float) -> "Waits":
+        """Return those of one try, of which ``left`` is what all tries may still take of ``whole``."""
+        # Where not the try's own limit is what strikes but that of all of them, it is what the client is told.
+        return cls(min(limit, left), output, limit if limit <= left + 1.0 else whole)
+
+    def after(self, seconds: float) -> "Waits":
+        """Return what is left of them."""
+        return Waits(max(self.life - seconds, 0.0), max(self.output - seconds, 0.0), self.told)
+
+
+@dataclass(slots=True)
+class Opened:
+    """An answer that has begun well. ``stream`` is None for one that is no stream; ``first`` is what can leave now.
+
+    ``whole`` says that ``first`` is all there is.
+    """
+
+    answer: Answer
+    stream: Stream | None
+    first: bytes
+    whole: bool = False
+
+
+async def connect(
+    upstream: Upstream,
+    request: UpstreamRequest,
+    operation: Operation,
+    *,
+    wants_stream: bool,
+    waits: Waits,
+    cap: int,
+    sent: Callable[[], None],
+    answered: Callable[[Headers], None],
+) -> Opened:
+    """Send the request and wait until the answer shows that it is one.
+
+    For a stream that is the first event with output in it; ``cap`` bounds an event in bytes. Cancelling closes the
+    connection. ``sent`` and ``answered`` hear how far it came: they are called when the request is on its way and when
+    headers have arrived.
+
+    Raises:
+        UpstreamError: in whatever way the upstream failed; the connection is closed or back in its pool.
+    """
+    begun = asyncio.get_running_loop().time()
+    alive = False
+    try:
+        async with asyncio.timeout_at(begun + waits.life) as limit:
+            answer = await upstream.post(request.endpoint, request.target, request.headers, request.body, sent)
+            answered(answer.headers)
+            alive = True
+            if waits.output > waits.life:
+                limit.reschedule(begun + waits.output)
+            try:
+                return await _Beginning(answer, request, operation, wants_stream=wants_stream, cap=cap).opened()
+            except BaseException:
+                answer.abort()
+                raise
+    except TimeoutError:
+        if alive and waits.output > waits.life:
+            message = f"The upstream began to answer, but sent no output within {waits.output:g} s."
+            raise failure("thinking_timeout", message, code="upstream_timeout") from None
+        raise failure("upstream_timeout", f"The upstream sent no output within {waits.told:g} s.") from None
+
+
+class _Beginning:
+    """The beginning of one answer."""
+
+    __slots__ = ("_answer", "_cap", "_ended", "_operation", "_redactor", "_request", "_wants_stream")
+
+    def __init__(
+        self, answer: Answer, request: UpstreamRequest, operation: Operation, *, wants_stream: bool, cap: int
+    ) -> None:
+        self._answer = answer
+        self._request = request
+        self._operation = operation
+        self._wants_stream = wants_stream
+        self._cap = max(cap, LARGE_EVENT_BYTES) if operation.large_events else cap
+        self._redactor = Redactor(request.headers)
+        self._ended = False
+
+    async def opened(self) -> Opened:
+        """Return the answer, once it shows what it is.
+
+        Raises:
+            UpstreamError: it is none.
+        """
+        answer = self._answer
+        content_type = media_type(answer.headers)
+        if answer.status != 200:
+            raise await self._refusal()
+        if is_encoded(answer.headers):
+            message = "The upstream compressed its answer although it was asked not to."
+            raise failure("unexpected_encoding", f"{message} {OPERATORS}")
+        body = await self._look()
+        seen = unpadded(body)
+        if content_type == _EVENTS and seen[:1] != b"{":
+            return await self._opened_stream(body)
+        if _EVENT.match(seen) and (self._wants_stream or not content_type):
+            self._rename(EVENT_STREAM)
+            return await self._opened_stream(body)
+        return await self._opened_whole(body, seen, content_type)
+
+    async def _read(self) -> bytes:
+        """Return what has arrived; nothing at the end."""
+        while (data := await self._answer.read()) is None:
+            pass
+        self._ended = data == b""
+        return data
+
+    async def _look(self) -> bytes:
+        """Read so much of a body as shows of what kind it is."""
+        body = b""
+        while not self._ended and len(body) <= HOLD_BYTES:
+            body += await self._read()
+            seen = unpadded(body)
+            if seen[:1] == b"{" or (seen and _is_decided(seen)):
+                break
+        return body
+
+    # Streams.
+
+    async def _opened_stream(self, first: bytes) -> Opened:
+        request = self._request
+        stream = Stream(
+            self._operation.dialect,
+            strip_usage=request.strip_usage,
+            skip_empty=request.skip_empty_choices,
+            cap=self._cap,
+            redactor=self._redactor,
+        )
+        return Opened(self._answer, stream, await self._first_output(stream, first))
+
+    async def _first_output(self, stream: Stream, data: bytes) -> bytes:
+        """Read until something may leave. An error event in its place becomes an error status."""
+        while True:
+            if not data and not self._ended:
+                data = await self._read()
+            first = stream.feed(data) if data else stream.finish(proper=not self._answer.until_close)
+            data = b""
+            if stream.failure is not None and stream.failed_first and _is_telling(stream):
+                raise error_of_event(stream.failure, self._redactor)
+            if first:
+                return first
+            if stream.overflowed:
+                raise sealed(event_too_large(), ROWS["event_too_large"])
+            if self._ended:
+                raise failure("upstream_lost", "The upstream ended its answer before any output.")
+
+    # Answers that are no streams.
+
+    async def _opened_whole(self, body: bytes, seen: bytes, content_type: bytes) -> Opened:
+        if b"html" in content_type or _MARKUP.match(seen):
+            raise self._unexpected(content_type)
+        media = self._operation.media
+        known = content_type.startswith(media)
+        if is_json(content_type) or (seen[:1] == b"{" and not known and b"application/json" in media):
+            return await self._opened_json(body, content_type)
+        # Without a type it may be what has no shape of its own, text or sound; JSON has one.
+        if (self._wants_stream and self._operation.generates) or not (known or (not content_type and len(media) > 1)):
+            raise self._unexpected(content_type)
+        return Opened(self._answer, None, body, whole=self._ended)
+
+    async def _opened_json(self, body: bytes, content_type: bytes) -> Opened:
+        """Hold a JSON answer while it may be an error, or break."""
+        if not self._ended and header(self._answer.headers, b"content-length") == b"%d" % len(body):
+            self._ended = True
+        if not self._ended:
+            parts = [body]
+            await self._gather(parts, HOLD_BYTES, HOLD_SECONDS)
+            body = b"".join(parts)
+        streams = self._wants_stream and self._operation.generates
+        said = whole_in(body) if streams or _ERROR in body else None
+        if said is not None and (error := said.failure) is not None:
+            raise error_of_event(error, self._redactor)
+        if self._ended and not is_whole_object(body) and not (self._may_be_text and is_whole_text(body)):
+            raise failure("unexpected_answer", "The upstream's answer is no JSON, or was cut off.")
+        if streams and said is not None:
+            message = "The upstream answered as a whole; this model or operation does not stream. Leave 'stream' out."
+            raise failure("not_a_stream", message, usage=said.counted)
+        if b"application/json" not in self._operation.media:
+            raise self._unexpected(content_type)
+        if not is_json(content_type):
+            self._rename((b"content-type", b"application/json"))  # stock clients decode nothing else
+        return Opened(self._answer, None, body, whole=self._ended)
+
+    @property
+    def _may_be_text(self) -> bool:
+        """Whether the operation's answer may be a text, which some servers write as JSON."""
+        return b"text/" in self._operation.media
+
+    def _rename(self, content_type: tuple[bytes, bytes]) -> None:
+        """Give the answer the type that it has."""
+        fields = [field for field in self._answer.headers if field[0] != b"content-type"]
+        self._answer.headers = [*fields, content_type]
+
+    async def _gather(self, parts: list[bytes], most: int, seconds: float) -> None:
+        """Read on to the end, or until there are more than ``most`` bytes, or for ``seconds``."""
+        size = sum(map(len, parts))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._ended and size <= most:
+                    parts.append(await self._read())
+                    size += len(parts[-1])
+
+    def _unexpected(self, content_type: bytes) -> UpstreamError:
+        message = f"The upstream answered {_shown(content_type)}, not what was asked for."
+        return failure("unexpected_content_type", f"{message} {OPERATORS}")
+
+    # Error statuses.
+
+    async def _refusal(self) -> UpstreamError:
+        if 200 <= self._answer.status < 400:
+            return refusal(self._answer.status, self._answer.headers, b"", self._redactor)
+        body = await self._error_body()
+        self._answer.finish()
+        return refusal(self._answer.status, self._answer.headers, body, self._redactor)
+
+    async def _error_body(self) -> bytes:
+        parts: list[bytes] = []
+        with contextlib.suppress(UpstreamError):  # the status has arrived and says more than the break
+            await self._gather(parts, MAX_ERROR_BYTES, ERROR_SECONDS)
+        return b"".join(parts)[:MAX_ERROR_BYTES]
+
+
+def _is_decided(seen: bytes) -> bool:
+    """Whether the beginning of a body shows that it is a stream of events, or none."""
+    return _EVENT.match(seen) is not None or not any(begin.startswith(seen) for begin in _BEGINS)
+
+
+def _is_telling(stream: Stream) -> bool:
+    """Whether an error event can become an error status without losing what the client would read in the event."""
+    return stream.dialect is Dialect.CHAT or (stream.failure or b"").startswith(b"{")
+
+
+def _shown(content_type: bytes) -> str:
+    known = content_type in (b"text/html", b"application/json", b"text/plain", b"application/octet-stream")
+    return content_type.decode() if known else "another content type"

@@ -1,0 +1,236 @@
+"""The error that the client gets for what an upstream did: its row of the table, its words, its header fields. Pure."""
+
+import codecs
+import re
+import zlib
+
+import msgspec
+
+from chukei.azure import headers_down
+from chukei.errors import UpstreamError
+from chukei.model import End, Headers, header
+from chukei.pool import retry_after
+from chukei.pool.verdicts import OWN_STATUS, ROWS, Fault, Row, Said, Words, row_of, row_of_status, said_in
+from chukei.stream.redaction import Redactor
+from chukei.upstream.explanation import explanation, plain
+from chukei.usage import DECODE_ERRORS, Usage, reported
+
+OPERATORS = "This is for the relay's operator to mend; callers cannot."
+
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_NO_RETRY = (b"x-should-retry", b"false")
+_MAX_UNPACKED = 64 * 1024
+"""Bytes that a compressed error becomes at most; it says why in the first few hundred."""
+
+
+def failure(
+    kind: str,
+    message: str,
+    *,
+    code: str | None = None,
+    status: int | None = None,
+    headers: Headers | None = None,
+    body: bytes | None = None,
+    usage: Usage | None = None,
+) -> UpstreamError:
+    """Return the error of a row of the table; ``status`` is the upstream's own, where that row passes it on."""
+    row = ROWS[kind]
+    error = UpstreamError(
+        code or kind,
+        message,
+        end=row.end,
+        status=row.status or status or 502,
+        type="invalid_request_error" if row.fault is Fault.CALLER and row.status == OWN_STATUS else "upstream_error",
+        headers=headers or [],
+        body=body,
+        kind=kind,
+        usage=usage,
+    )
+    return sealed(error, row)
+
+
+def sealed(error: UpstreamError, row: Row) -> UpstreamError:
+    """Tell OpenAI's clients not to repeat what another deployment is not asked either, unless the upstream says to."""
+    if not row.moves and header(error.headers, b"x-should-retry") is None:
+        error.headers.append(_NO_RETRY)
+    return error
+
+
+def refusal(status: int, fields: Headers, raw: bytes, redactor: Redactor) -> UpstreamError:
+    """Return the error that a status other than 200 is, with the upstream's own words where they help.
+
+    ``raw`` is what its body has come to.
+    """
+    content_type = media_type(fields)
+    if 300 <= status < 400:
+        message = f"The upstream redirects (status {status}), which is not followed. {OPERATORS}"
+        return failure("unexpected_redirect", message)
+    if status < 300:
+        message = f"The upstream answered with status {status}, where only 200 is known. {OPERATORS}"
+        return failure("unexpected_status", message)
+    # Blotted before it is shortened, which could leave half a credential; and after, since markup may have parted one.
+    body, text = explanation(redactor.json(_readable(fields, raw)), content_type)
+    body = redactor.json(body) if body is not None else None
+    row = row_of_status(status, said_in(body or b""))
+    headers = [field for field in headers_down(fields) if not field[0].startswith(b"content-")]
+    headers = redactor.fields(headers)
+    if row.words is Words.OURS:
+        headers = [*(field for field in headers if field[0] != b"x-should-retry"), _NO_RETRY]
+        message = f"The deployment refused the relay's own credentials (status {status}). {OPERATORS}"
+        return failure(
+            row.kind,
+            message,
+            code="upstream_unauthorized" if status == 401 else "upstream_forbidden",
+            headers=headers,
+        )
+    if body is not None:
+        given = next((value for name, value in headers_down(fields) if name == b"content-type"), b"")
+        headers.insert(0, (b"content-type", given if is_json(content_type) else b"application/json"))
+    message = redactor.text(text)
+    if body is None and not message:
+        message = f"The upstream answered with status {status} and no explanation."
+    error = failure(row.kind, message, code=f"upstream_{status}", status=status, headers=headers, body=body)
+    error.retry_after = retry_after(fields)
+    return error
+
+
+def _readable(fields: Headers, raw: bytes) -> bytes:
+    """Return an error's body as UTF-8 and not compressed; nothing where it cannot be read.
+
+    The relay asks for neither, but gateways on the way write their own errors as they please, and some of them say why.
+    """
+    if is_encoded(fields):
+        try:  # 32: gzip's format or zlib's, whatever the header calls it; a body that was cut is read as far as it came
+            raw = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(raw, _MAX_UNPACKED)
+        except zlib.error:
+            return b""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raw = raw.decode("utf-16", "replace").encode()
+    return raw
+
+
+def error_of_event(error: bytes, redactor: Redactor | None = None) -> UpstreamError:
+    """Return the HTTP error that the ``error`` of an event before any output, or of a JSON answer, stands for."""
+    redactor = redactor or Redactor([])
+    error = redactor.json(error)
+    body, message = None, ""
+    try:
+        if error.startswith(b"{"):
+            body = b'{"error":' + error.decode("utf-8", "replace").encode() + b"}"
+        elif error.startswith(b'"'):
+            message = plain(msgspec.json.decode(error, type=str))
+    except DECODE_ERRORS:
+        pass
+    said = said_in(body or b"")
+    status = _status_of(said)
+    kind = row_of_status(status, said).kind
+    failure = UpstreamError(
+        str(said.code) if _NAME.fullmatch(said.name) else "upstream_error",
+        message or "The upstream reported an error before any output.",
+        end=End.UPSTREAM_ERROR,
+        status=ROWS[kind].status or status,
+        body=body,
+        kind=kind,
+    )
+    return sealed(failure, row_of(failure))
+
+
+def _status_of(said: Said) -> int:
+    """Return the status that an error inside a 200 stands for: by its number, else by its names."""
+    for number in (said.name, str(said.status)):
+        if number.isascii() and number.isdigit() and len(number) == 3 and 400 <= int(number) < 600:
+            return int(number)
+    names = [_PUNCTUATION.sub("", str(name).lower()[:_LONGEST_NAME]) for name in (said.code, said.type)]
+    return next((status for status, known in _STATUS_OF_NAME if any(map(known.fullmatch, names))), 502)
+
+
+_PUNCTUATION = re.compile(r"[\W_]+")
+_LONGEST_NAME = 64
+# Code or type, in small letters without punctuation: `rate_limit_exceeded` of OpenAI is `RateLimitReached` on Azure.
+# What busy services say comes first, since their errors have a type that says less. OpenAI's names are those of
+# "Error codes" in its guide and of `ResponseError.code`, each with the status that it has outside a stream.
+_STATUS_OF_NAME = tuple(
+    (status, re.compile(names))
+    for status, names in (
+        (429, r".*ratelimit.*|toomanyrequests|insufficientquota|quotaexceeded|throttled"),
+        (400, r"invalid.*|contentfilter|.*contentpolicyviolation|responsibleaipolicyviolation|badrequest"),
+        (400, r"contextlengthexceeded|stringabovemaxlength|unsupported(parameter|value|imagemediatype)"),
+        (400, r"image(toolarge|toosmall|parseerror|filetoolarge|filenotfound)|emptyimagefile|failedtodownloadimage"),
+        (503, r"serviceunavailable|slowdown|.*overloaded(error)?"),
+        (500, r"(internal)?servererror"),
+    )
+)
+
+
+# Bodies and types.
+
+_BOM = b"\xef\xbb\xbf"
+_WHITE = b" \t\r\n"  # of JSON (RFC 8259 §2)
+
+
+def unpadded(body: bytes) -> bytes:
+    """Return a body without what may stand before JSON, or before the first event."""
+    return body if body[:1] == b"{" else body.removeprefix(_BOM).lstrip(_WHITE)
+
+
+def is_whole_object(body: bytes) -> bool:
+    """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
+    return unpadded(body)[:1] == b"{" and (body[-1:] == b"}" or body.rstrip(_WHITE)[-1:] == b"}")
+
+
+def is_whole_text(body: bytes) -> bool:
+    """Whether a body is one string of JSON."""
+    text = unpadded(body).rstrip(_WHITE)
+    return len(text) > 1 and text[:1] == b'"' == text[-1:]
+
+
+class Whole(msgspec.Struct):
+    """What a JSON answer may be: an error, or one of the things that an answer has."""
+
+    error: msgspec.Raw = msgspec.Raw()  # `Raw | None` would take null alone
+    usage: msgspec.Raw = msgspec.Raw()
+    object: msgspec.Raw = msgspec.Raw()
+    choices: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = msgspec.Raw()
+    text: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def failure(self) -> bytes | None:
+        """The error that it is: an object or a text, where nothing is beside it that an answer has."""
+        error = bytes(self.error)
+        answers = (self.object, self.choices, self.data, self.output, self.text)
+        if any(bytes(part) not in (b"", b"null") for part in answers):
+            return None  # a response that failed has its error in itself
+        return error if error[:1] == b"{" or (error[:1] == b'"' and error != b'""') else None
+
+    @property
+    def counted(self) -> Usage | None:
+        """The usage that it reports."""
+        return reported(self.usage)
+
+
+def whole_in(body: bytes) -> Whole:
+    """Return what a JSON answer says of itself; nothing where it cannot be read."""
+    try:
+        return msgspec.json.decode(unpadded(body), type=Whole)
+    except DECODE_ERRORS:
+        return Whole()
+
+
+def media_type(headers: Headers) -> bytes:
+    """Return the type of an answer in small letters, without parameters; of several the first."""
+    first = (header(headers, b"content-type") or b"").partition(b";")[0]
+    return first.partition(b",")[0].strip().lower()
+
+
+def is_json(content_type: bytes) -> bool:
+    """Whether a type is one of JSON's."""
+    return content_type in (b"application/json", b"text/json") or content_type.endswith(b"+json")
+
+
+def is_encoded(headers: Headers) -> bool:
+    """Whether an answer was compressed, which it was asked not to be."""
+    coding = header(headers, b"content-encoding")
+    transfer = header(headers, b"transfer-encoding")
+    return coding not in (None, b"identity") or (transfer is not None and transfer.lower() != b"chunked")

@@ -1,0 +1,184 @@
+"""A request written for the deployment that was chosen, with what the client left out and the relay fills in:
+parameters, the system message, caps, the wish for usage.
+
+Everything is spliced into the client's own bytes; what it did send stays as it was, unless a cap lowers it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from chukei import azure
+from chukei.azure import ANY_OUTPUT_LIMIT, CHAT, OUTPUT_LIMITS, RESPONSES
+from chukei.errors import CallerError
+from chukei.model import Deployment, Headers, Model, Operation
+from chukei.request.call import Call
+from chukei.request.fields import Fields
+from chukei.upstream.capabilities import Capabilities, fit
+
+MAX_MESSAGES = 4096
+"""Azure and OpenAI take 2,048. The bound keeps millions of empty ones from becoming as many objects."""
+
+
+class _TooMany(Exception):
+    """Stops the parser."""
+
+
+class _Role(msgspec.Struct):
+    role: str | None = None
+
+    def __post_init__(self) -> None:
+        """Count the messages while they are parsed; nothing else is parsed meanwhile."""
+        _seen[0] += 1
+        if _seen[0] > MAX_MESSAGES:
+            raise _TooMany
+
+
+_seen = [0]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """What goes to a deployment, in which ``version`` of its API.
+
+    ``strip_usage`` says that the usage event was the relay's wish, not the client's; ``skip_empty_choices`` that chunks
+    without choices are not to reach it.
+    """
+
+    endpoint: str
+    target: str
+    version: str
+    headers: Headers
+    body: bytes
+    strip_usage: bool
+    skip_empty_choices: bool = False
+
+
+def write(
+    call: Call,
+    model: Model,
+    deployment: Deployment,
+    capabilities: Capabilities,
+    credential: tuple[bytes, bytes],
+    request_id: str,
+) -> UpstreamRequest:
+    """Write the request for a deployment, from the client's bytes with what is missing filled in.
+
+    The call stays as it was read, so that it can be written for several deployments.
+    """
+    name = deployment.deployment
+    version = azure.version_for(deployment, call.api_version)
+    strip_usage = False
+    headers = azure.headers_up(call.headers, model.image_deployments)
+    if isinstance(call.body, Fields):
+        body = call.body.copy()
+        fill(body, call.operation, model)
+        fit(body, call.operation, capabilities)
+        if azure.names_model_in_body(call.operation, version) and body.text("model") != name:
+            body.set("model", msgspec.json.encode(name))
+        if call.stream:
+            strip_usage = ask_for_usage(body, call.operation, capabilities)
+        raw = body.bytes()
+    else:
+        raw = call.body.write({"model": name} if azure.names_model_in_body(call.operation, version) else {})
+        headers = [(field, value) for field, value in headers if field != b"content-type"]
+        headers.append((b"content-type", call.body.content_type))
+    headers += [azure.ANY, credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
+    if deployment.spillover is not None:
+        headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))
+    target = azure.target(deployment, name, call.operation, version)
+    return UpstreamRequest(
+        deployment.endpoint, target, version, headers, raw, strip_usage, skip_empty_choices=model.skip_empty_choices
+    )
+
+
+def fill(fields: Fields, operation: Operation, model: Model) -> None:
+    """Add the model's parameters and system message, and hold its caps."""
+    if not operation.generates:
+        return
+    filled: dict[str, object] = {}
+    for name, value in (model.parameters or {}).items():
+        known_as = _spelling(name, operation)
+        if not any(other in filled or fields.raw(other) is not None for other in _same(known_as, operation)):
+            filled[known_as] = value
+            fields.set(known_as, msgspec.json.encode(value))
+    if model.system is not None:
+        _add_system(fields, operation, model.system)
+    if model.caps:
+        _hold_caps(fields, operation, model.caps, filled)
+
+
+def ask_for_usage(fields: Fields, operation: Operation, capabilities: Capabilities) -> bool:
+    """Ask for a usage event where the API knows one; return whether the client must not see it.
+
+    A client that wants it has asked itself. "On your data" requests refuse ``stream_options``, so they are left alone.
+    """
+    if operation.name not in {"chat", "completions"} or not capabilities.stream_options or "data_sources" in fields:
+        return False
+    raw = fields.raw("stream_options")
+    options = Fields(raw or b"{}", param="stream_options")
+    if options.flag("include_usage"):
+        return False
+    options.set("include_usage", b"true")
+    fields.set("stream_options", options.bytes())
+    return True
+
+
+def _same(name: str, operation: Operation) -> tuple[str, ...]:
+    limits = OUTPUT_LIMITS.get(operation.name, ())
+    return limits if name in limits else (name,)
+
+
+def _spelling(name: str, operation: Operation) -> str:
+    """Return the operation's own name for an output limit that was configured under any of them."""
+    limits = OUTPUT_LIMITS.get(operation.name, ())
+    return limits[0] if name in ANY_OUTPUT_LIMIT and limits and name not in limits else name
+
+
+def _hold_caps(
+    fields: Fields, operation: Operation, caps: Mapping[str, int | float], filled: Mapping[str, object]
+) -> None:
+    """Lower what is above a cap; add an output limit that neither the client nor ``filled`` sets under any name."""
+    lowest: dict[str, int | float] = {}
+    for configured, cap in caps.items():
+        spelt = _spelling(configured, operation)
+        name = next((other for other in _same(spelt, operation) if other in lowest), spelt)
+        lowest[name] = min(cap, lowest.get(name, cap))
+    for name, cap in lowest.items():
+        names = _same(name, operation)
+        sent = [other for other in names if fields.raw(other) is not None]
+        ours = [other for other in names if other in filled]
+        for other in sent:
+            value = fields.number(other)
+            if value is not None and value > cap:
+                fields.set(other, msgspec.json.encode(cap))
+        for other in ours:
+            default = filled[other]
+            if not isinstance(default, (int, float)) or default > cap:
+                fields.set(other, msgspec.json.encode(cap))
+        # Only output is without a limit when nobody sets one; adding n = 4 would raise what its default of 1 costs.
+        if not sent and not ours and name in ANY_OUTPUT_LIMIT:
+            fields.set(name, msgspec.json.encode(cap))
+
+
+def _add_system(fields: Fields, operation: Operation, system: str) -> None:
+    if operation is RESPONSES:
+        if fields.raw("instructions") is None:
+            fields.set("instructions", msgspec.json.encode(system))
+        return
+    messages = fields.raw("messages")
+    if operation is not CHAT or messages is None:
+        return
+    _seen[0] = 0
+    try:
+        roles = {message.role for message in msgspec.json.decode(messages, type=list[_Role])}
+    except _TooMany:
+        message = f"There are more than {MAX_MESSAGES} messages."
+        raise CallerError(400, "invalid_value", message, param="messages") from None
+    except (msgspec.DecodeError, RecursionError):
+        message = "Each of 'messages' must be an object with a 'role'."
+        raise CallerError(400, "invalid_type", message, param="messages") from None
+    if roles.isdisjoint({"system", "developer"}):
+        first = msgspec.json.encode({"role": "system", "content": system})
+        fields.set("messages", b"[" + first + b"," + messages[1:])

@@ -1,0 +1,231 @@
+"""Verifying tokens against an identity provider on a real socket: caching, replacing of keys, hostile documents."""
+
+import asyncio
+import gzip
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from tests.fakes import FakeClock
+from tests.live.identity_provider import (
+    AUDIENCE,
+    OTHER_TENANT,
+    PERSON,
+    TENANT,
+    IdentityProvider,
+    answer,
+    encoded,
+    private_key,
+    public_jwk,
+)
+from tests.live.relays import eventually
+
+from chukei.adapters.http.client import HttpClient
+from chukei.adapters.identity.entra import CACHE_SECONDS, MAX_DOCUMENT_BYTES, EntraTokens, entra_installed, fetcher
+from chukei.adapters.identity.signing_keys import UNKNOWN_SECONDS, SigningKeys
+from chukei.callers.tokens import TokenFlaw, TokenRefused
+from chukei.config import EntraSettings, UpstreamSettings
+from chukei.errors import Unavailable, UpstreamError
+
+pytestmark = pytest.mark.anyio
+
+METADATA = f"/{TENANT}/v2.0/.well-known/openid-configuration"
+KEYS = f"/{TENANT}/discovery/v2.0/keys"
+
+
+class Bench:
+    """A provider, what verifies its tokens, and the clocks of both kinds."""
+
+    def __init__(self, provider: IdentityProvider, client: HttpClient, max_cached: int) -> None:
+        self.provider = provider
+        self.clock = FakeClock()
+        self.wall = FakeClock(provider.claims()["iat"])
+        self.settings = EntraSettings((TENANT,), (AUDIENCE,), authority=provider.authority)
+        self.keys = SigningKeys(provider.authority, (TENANT,), fetcher(client), self.clock)
+        self.tokens = EntraTokens(self.settings, self.keys, self.clock, self.wall, max_cached=max_cached)
+
+    async def name(self, token: str) -> str:
+        return (await self.tokens.caller(token.encode())).name
+
+    async def flaw(self, token: str) -> TokenFlaw:
+        with pytest.raises(TokenRefused) as caught:
+            await self.tokens.caller(token.encode())
+        return caught.value.flaw
+
+
+@asynccontextmanager
+async def bench_of(provider: IdentityProvider, *, max_cached: int = 100) -> AsyncIterator[Bench]:
+    client = HttpClient(UpstreamSettings())
+    bench = Bench(provider, client, max_cached)
+    bench.keys.start()
+    try:
+        yield bench
+    finally:
+        await bench.keys.close()
+        await client.close()
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with IdentityProvider() as provider, bench_of(provider) as bench:
+        yield bench
+
+
+USER = f"user:{TENANT}/{PERSON}"
+
+
+async def test_a_genuine_token(bench: Bench) -> None:
+    assert await bench.name(bench.provider.token()) == USER
+    assert await bench.name(bench.provider.token(bench.provider.claims(ver="1.0"))) == USER
+
+
+async def test_a_token_is_verified_once_and_for_a_time(bench: Bench) -> None:
+    token = bench.provider.token()
+    for _ in range(100):
+        await bench.name(token)
+    assert bench.tokens.verifications == 1
+    bench.clock.advance(CACHE_SECONDS)
+    await bench.name(token)
+    assert bench.tokens.verifications == 2
+
+
+async def test_not_after_its_end(bench: Bench) -> None:
+    token = bench.provider.token(bench.provider.claims(exp=int(bench.wall.now) + 100))
+    await bench.name(token)
+    bench.clock.advance(100)
+    bench.wall.advance(161)
+    assert await bench.flaw(token) is TokenFlaw.EXPIRED
+
+
+async def test_what_is_refused_is_not_remembered(bench: Bench) -> None:
+    token = bench.provider.token(bench.provider.claims(nbf=int(bench.wall.now) + 100))
+    assert await bench.flaw(token) is TokenFlaw.NOT_YET
+    bench.wall.advance(100)
+    assert await bench.name(token) == USER
+
+
+async def test_the_memory_of_tokens_is_bounded() -> None:
+    async with IdentityProvider() as provider, bench_of(provider, max_cached=3) as bench:
+        tokens = [provider.token(provider.claims(jti=str(number))) for number in range(5)]
+        for token in tokens:
+            await bench.name(token)
+        assert repr(bench.tokens) == "<EntraTokens 3 verified>"
+        await bench.name(tokens[4])
+        assert bench.tokens.verifications == 5
+        await bench.name(tokens[0])
+        assert bench.tokens.verifications == 6
+
+
+async def test_a_token_is_known_by_all_of_it(bench: Bench) -> None:
+    """Of a digest cut short two tokens could be alike; of a signature that is ignored, any."""
+    token = bench.provider.token()
+    await bench.name(token)
+    head, claims, signature = token.split(".")
+    other = encoded({**bench.provider.claims(), "oid": TENANT})
+    assert await bench.flaw(f"{head}.{other}.{signature}") is TokenFlaw.SIGNATURE
+    assert await bench.flaw(f"{head}.{claims}.{encoded(b'x' * 256)}") is TokenFlaw.SIGNATURE
+
+
+async def test_keys_are_replaced_without_a_restart(bench: Bench) -> None:
+    await bench.name(bench.provider.token())
+    bench.provider.published = ["second"]
+    assert await bench.name(bench.provider.token(key="second")) == USER
+    fresh = bench.provider.token(bench.provider.claims(jti="1"))
+    assert await bench.flaw(fresh) is TokenFlaw.KEY, "the old key is withdrawn"
+
+
+async def test_ten_thousand_unknown_key_ids_are_one_fetch_also_while_the_provider_is_away(bench: Bench) -> None:
+    token = bench.provider.token()
+    await bench.name(token)
+    claims = bench.provider.claims()
+    before = len(bench.provider.fetches)
+    bench.provider.down = True
+    for number in range(10_000):
+        forged = f"{encoded({'alg': 'RS256', 'typ': 'JWT', 'kid': f'unknown-{number}'})}.{encoded(claims)}.c2ln"
+        assert await bench.flaw(forged) is TokenFlaw.KEY
+        if number % 1000 == 0:
+            assert await bench.name(bench.provider.token(bench.provider.claims(jti=str(number)))) == USER
+    assert len(bench.provider.fetches) <= before + 1
+    bench.provider.down = False
+    bench.clock.advance(UNKNOWN_SECONDS)
+    bench.provider.published.append("second")
+    assert await bench.name(bench.provider.token(key="second")) == USER
+
+
+async def test_a_provider_that_is_away_at_the_start() -> None:
+    async with IdentityProvider() as provider:
+        provider.down = True
+        async with bench_of(provider) as bench:
+            with pytest.raises(Unavailable) as caught:
+                await bench.name(provider.token())
+            assert (caught.value.status, caught.value.code) == (503, "identity_unavailable")
+
+
+async def test_groups_that_do_not_fit_are_announced_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = EntraTokens(replace(bench.settings, groups={"Lead": "lead"}), bench.keys, bench.clock, bench.wall)
+    for number in range(3):
+        claims = bench.provider.claims(_claim_names={"groups": "src1"}, jti=str(number), roles=["Lead"])
+        assert (await tokens.caller(bench.provider.token(claims).encode())).groups == ("lead",)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "roles" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        (METADATA, b"HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n"),
+        (KEYS, b"HTTP/1.1 307 Temporary Redirect\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n"),
+        (METADATA, answer(b"<html>", kind="text/html")),
+        (KEYS, answer({"keys": [public_jwk("first")]}, kind="text/plain")),
+        (KEYS, answer({"keys": [public_jwk("first")], "more": "x" * MAX_DOCUMENT_BYTES})),
+        (KEYS, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"),
+        (KEYS, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"),
+        (METADATA, answer({"issuer": f"http://x/{OTHER_TENANT}", "jwks_uri": "http://x/"})),
+        (METADATA, b"no HTTP at all\r\n\r\n"),
+    ],
+    ids=["redirect", "redirected-keys", "html", "text", "large", "empty", "short", "other-tenant", "no-http"],
+)
+async def test_documents_that_are_not_believed(path: str, document: bytes) -> None:
+    async with IdentityProvider() as provider, IdentityProvider() as elsewhere:
+        provider.answers[path] = document.replace(b"{elsewhere}", elsewhere.authority.encode() + path.encode())
+        if b"content-length: 9" in document or b"content-length" not in document:
+            provider.ends_after.add(path)
+        async with bench_of(provider) as bench:
+            with pytest.raises(Unavailable):
+                await bench.name(provider.token())
+            assert await bench.name(provider.token(provider.claims(ver="1.0"))) == USER, "the other version serves"
+        assert elsewhere.fetches == []
+
+
+async def test_a_compressed_document_is_not_inflated(bench: Bench) -> None:
+    body = gzip.compress(json.dumps({"keys": [public_jwk("second")]}).encode())
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    await bench.name(bench.provider.token())
+    bench.provider.answers[KEYS] = head % len(body) + body
+    assert await bench.flaw(bench.provider.token(key="second")) is TokenFlaw.KEY
+    assert await bench.name(bench.provider.token(bench.provider.claims(jti="1"))) == USER
+
+
+async def test_a_provider_that_says_nothing_is_given_up(bench: Bench) -> None:
+    client = HttpClient(UpstreamSettings())
+    bench.provider.answers["/silent"] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+    with pytest.raises(UpstreamError):
+        await fetcher(client, seconds=0.05)(f"{bench.provider.authority}/silent")
+    await eventually(lambda: client.open_connections == 0)
+    await client.close()
+
+
+def test_the_keys_of_the_tests_are_real() -> None:
+    assert entra_installed()
+    assert private_key("first").key_size == 2048
+
+
+async def test_waiting_requests_leave_nothing_behind(bench: Bench) -> None:
+    before = len(asyncio.all_tasks())
+    await bench.name(bench.provider.token())
+    await bench.flaw(bench.provider.token(key="unknown"))
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) <= before + 2

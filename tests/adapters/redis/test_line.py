@@ -1,0 +1,260 @@
+"""One connection to servers whose every byte a test decides, and to a real one with passwords and TLS."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trustme
+from hiredis import Reader
+from tests.adapters.servers import LocalServer, Peer
+from tests.live.redis_server import RedisServer
+
+from chukei.accounts.stores import StoreAway
+from chukei.adapters.redis.client import Address, address_of
+from chukei.adapters.redis.commands import Call, Script, command
+from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS, Line, RefusedError, connect
+
+pytestmark = pytest.mark.anyio
+
+SCRIPT = Script("return 1")
+
+
+@asynccontextmanager
+async def line(
+    address: Address, patience: float = 1.0, failed: Callable[[], None] = lambda: None
+) -> AsyncIterator[Line]:
+    made = await connect(address, patience, failed)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def plain(port: int) -> Address:
+    return Address("127.0.0.1", port, (), lambda: None)
+
+
+def ping() -> Call:
+    return Call(command("PING"))
+
+
+def script() -> Call:
+    return SCRIPT.call([], [])
+
+
+class Scripted:
+    """Answers each command with the next of some answers, and then with nothing; keeps what it was asked."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = list(answers)
+        self.asked: list[object] = []
+        self.reads = 0
+
+    async def __call__(self, peer: Peer) -> None:
+        reader = Reader()
+        while data := await peer.reader.read(65536):
+            self.reads += 1
+            reader.feed(data)
+            while (words := reader.gets()) is not False:
+                self.asked.append(words)
+                if self._answers:
+                    await peer.send(self._answers.pop(0))
+
+
+async def test_what_is_asked_together_leaves_together_and_is_answered_in_order() -> None:
+    server = Scripted(*[b":%d\r\n" % n for n in range(50)])
+    async with LocalServer(server) as local, line(plain(local.port)) as to:
+        assert await asyncio.gather(*[to.call(ping()) for _ in range(50)]) == list(range(50))
+    assert server.reads == 1
+
+
+async def test_an_answer_in_pieces_is_one() -> None:
+    async def pieces(peer: Peer) -> None:
+        await peer.reader.readexactly(len(command("PING")))
+        for byte in b"*2\r\n:12\r\n$3\r\nabc\r\n":
+            await peer.send(bytes([byte]))
+            await asyncio.sleep(0)
+        await peer.eof()
+
+    async with LocalServer(pieces) as local, line(plain(local.port)) as to:
+        assert await to.call(ping()) == [12, b"abc"]
+
+
+async def test_a_script_that_is_not_known_is_sent_whole_and_once() -> None:
+    server = Scripted(b"-NOSCRIPT no\r\n", b":1\r\n")
+    async with LocalServer(server) as local, line(plain(local.port)) as to:
+        assert await to.call(script()) == 1
+    assert [words[0] for words in server.asked if isinstance(words, list)] == [b"EVALSHA", b"EVAL"]
+    server = Scripted(b"-NOSCRIPT no\r\n", b"-NOSCRIPT still not\r\n")
+    async with LocalServer(server) as local, line(plain(local.port)) as to:
+        with pytest.raises(StoreAway):
+            await to.call(script())
+        assert to.ended.done()
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("error", ["ERR Error running script", "WRONGTYPE Operation"])
+async def test_a_script_that_fails_ends_nothing(error: str) -> None:
+    told: list[str] = []
+    answers = Scripted(f"-{error}\r\n".encode(), b"+PONG\r\n")
+    async with LocalServer(answers) as local, line(plain(local.port), failed=lambda: told.append("failed")) as to:
+        with pytest.raises(StoreAway):
+            await to.call(script())
+        assert await to.call(ping()) == b"PONG"
+    assert told == ["failed"]
+
+
+@pytest.mark.parametrize("code", ["READONLY", "OOM", "LOADING", "NOPERM", "NOAUTH", "MISCONF", "BUSY", "CLUSTERDOWN"])
+async def test_a_server_that_refuses_to_work_ends_the_line(code: str) -> None:
+    async with LocalServer(Scripted(f"-{code} of secret\r\n".encode())) as local, line(plain(local.port)) as to:
+        first, second = to.call(script()), to.call(script())
+        with pytest.raises(StoreAway):
+            await first
+        with pytest.raises(StoreAway):
+            await second
+        why = to.ended.result()
+        assert isinstance(why, RefusedError)
+        assert str(why) == code
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"*2\r\n*x\r\n", b"+one\r\n+too many\r\n"])
+async def test_what_does_not_speak_as_redis_does_is_left(answer: bytes) -> None:
+    async with LocalServer(Scripted(answer)) as local, line(plain(local.port)) as to:
+        asking = to.call(ping())
+        assert isinstance(await to.ended, ConnectionError)
+        await asyncio.wait({asking})
+        asking.exception()
+
+
+async def test_a_connection_that_is_closed_fails_all_that_wait_and_all_that_follow() -> None:
+    async def close(peer: Peer) -> None:
+        await peer.reader.read(1)
+
+    async with LocalServer(close) as local, line(plain(local.port)) as to:
+        asking = [to.call(ping()) for _ in range(3)]
+        await to.ended
+        for future in (*asking, to.call(ping())):
+            with pytest.raises(StoreAway):
+                await future
+        with pytest.raises(ConnectionError):
+            await to.ask(ping())
+
+
+async def test_silence_ends_the_line_when_a_request_waits() -> None:
+    patience = 0.03
+    async with LocalServer(Scripted()) as local, line(plain(local.port), patience) as to:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises(StoreAway):
+            await to.call(ping())
+        assert patience + LOOKS * LOOK_SECONDS <= loop.time() - began + 0.01
+        assert isinstance(to.ended.result(), TimeoutError)
+
+
+async def test_what_no_request_waits_for_may_take_longer() -> None:
+    async with LocalServer(Scripted()) as local, line(plain(local.port), 0.02) as to:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        to.submit(ping())
+        await to.ended
+        assert loop.time() - began >= 0.9
+
+
+async def test_a_request_that_has_left_hurries_nobody() -> None:
+    async with LocalServer(Scripted()) as local, line(plain(local.port), 0.02) as to:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        asking = to.call(ping())
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        await to.ended
+        assert loop.time() - began >= 0.9
+
+
+async def test_a_request_that_follows_what_waits_calmly_waits_no_longer_for_it() -> None:
+    async with LocalServer(Scripted()) as local, line(plain(local.port), 0.03) as to:
+        to.submit(ping())
+        calm = asyncio.create_task(asyncio.sleep(0.9))  # what nobody waits for may take that long
+        await asyncio.sleep(0.1)
+        with pytest.raises(StoreAway):
+            await to.call(ping())
+        assert not calm.done()
+        calm.cancel()
+
+
+async def test_as_long_as_something_is_answered_nobody_is_given_up() -> None:
+    count, pause, patience = 20, 0.02, 0.1
+
+    async def slow(peer: Peer) -> None:
+        for n in range(count):
+            await asyncio.sleep(pause)
+            await peer.send(b":%d\r\n" % n)
+        await peer.eof()
+
+    async with LocalServer(slow) as local, line(plain(local.port), patience) as to:
+        assert await asyncio.gather(*[to.call(ping()) for _ in range(count)]) == list(range(count))
+
+
+# How it begins.
+
+
+@pytest.mark.parametrize(
+    ("url", "greeting"),
+    [
+        ("redis://h", []),
+        ("redis://:secret@h/0", [("AUTH", "secret")]),
+        ("redis://me:a%2Fb@h:7000/3", [("AUTH", "me", "a/b"), ("SELECT", 3)]),
+        ("redis://me@h", [("AUTH", "me", "")]),
+    ],
+)
+def test_an_address_says_how_to_begin(url: str, greeting: list[tuple[str | int, ...]]) -> None:
+    address = address_of(url)
+    assert address.host == "h"
+    assert address.port == (7000 if ":7000" in url else 6379)
+    assert list(address.greeting) == greeting
+    assert address.tls() is None
+
+
+async def test_password_user_and_database_are_used() -> None:
+    with RedisServer("--requirepass", "open sesame") as server:
+        server.command("ACL", "SETUSER", "relay", "on", ">pass/word", "~*", "+@all", password="open sesame")
+        for url in (
+            f"redis://:open%20sesame@127.0.0.1:{server.port}/5",
+            f"redis://relay:pass%2Fword@127.0.0.1:{server.port}/5",
+        ):
+            async with line(address_of(url)) as to:
+                await to.ask(Call(command("SET", "here", "x")))
+        assert server.command("INFO", "keyspace", password="open sesame").count(b"db5:keys=1") == 1
+
+
+@pytest.mark.parametrize(("user", "code"), [("", "NOAUTH"), (":wrong@", "WRONGPASS")])
+async def test_whom_redis_does_not_let_in_is_told_so(user: str, code: str) -> None:
+    with RedisServer("--requirepass", "sesame") as server, pytest.raises(RefusedError, match=f"^{code}$"):
+        async with line(address_of(f"redis://{user}127.0.0.1:{server.port}/1")):
+            pass
+
+
+async def test_where_nothing_listens_there_is_no_line() -> None:
+    with pytest.raises(OSError, match=r"\d"):
+        await connect(plain(1), 1.0, lambda: None)
+
+
+async def test_a_server_that_says_nothing_is_left_after_a_second() -> None:
+    async with LocalServer(Scripted()) as local:
+        with pytest.raises(TimeoutError):
+            await connect(Address("127.0.0.1", local.port, (("AUTH", "x"),), lambda: None), 1.0, lambda: None)
+        await local.peers[0].closed.wait()
+
+
+async def test_tls_is_used_and_its_certificate_checked(authority: trustme.CA, ca_file: str) -> None:
+    certificate = authority.issue_cert("localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    async with LocalServer(Scripted(*[b"+OK\r\n"] * 3), tls=context) as local:
+        url = f"rediss://:secret@localhost:{local.port}/1"
+        async with line(address_of(f"{url}?ssl_ca_certs={ca_file}")) as to:
+            assert await to.call(ping()) == b"OK"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await connect(address_of(url), 1.0, lambda: None)

@@ -1,0 +1,192 @@
+"""What a whole answer says of itself is found in it at any size, and only where it says so."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chukei.model import End
+from chukei.stream.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, Reader, Said
+from chukei.usage import Usage
+
+WIRE = {"prompt_tokens": 11, "completion_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
+LARGE = "x" * SMALL_BYTES
+CUT = {"reason": "max_output_tokens"}
+FILTERED = {"reason": "content_filter"}
+FAKE = '"usage":{"prompt_tokens":999999}'
+
+
+def read(body: bytes, size: int) -> Said:
+    reader = Reader()
+    for begin in range(0, len(body), size):
+        reader.feed(body[begin : begin + size])
+    return reader.said()
+
+
+def choice(index: int, reason: str | None, **more: object) -> dict[str, object]:
+    return {"content_filter_results": {"hate": {"filtered": False}}, "finish_reason": reason, "index": index, **more}
+
+
+EMBEDDING = {"object": "embedding", "index": 0, "embedding": [0.0123, -1.5e-7] * 700}
+LOGPROB = {"token": '"}{', "logprob": -0.1, "bytes": [34], "top_logprobs": [{"token": "\\", "usage": {"x": [{}]}}] * 5}
+ANSWERS: list[Any] = [
+    pytest.param({"data": [EMBEDDING] * 40, "model": "ada", "usage": WIRE}, id="embeddings"),
+    pytest.param({"usage": WIRE, "data": [{"b64_json": LARGE}, {"b64_json": LARGE}]}, id="pictures behind it"),
+    pytest.param({"created": 1, "data": [{"b64_json": LARGE}], "size": "1x1", "usage": WIRE}, id="pictures before it"),
+    pytest.param({"data": [{"b64_json": LARGE}], "usage": WIRE, "more": [{"b64_json": LARGE}]}, id="in the middle"),
+    pytest.param(
+        {
+            "choices": [choice(0, "length", logprobs={"content": [LOGPROB] * 2000}), choice(1, "stop")],
+            "model": "gpt-4o",
+            "service_tier": "default",
+            "usage": WIRE,
+        },
+        id="logprobs",
+    ),
+    pytest.param({"choices": [choice(0, "stop", message={"content": FAKE * 9000})], "usage": WIRE}, id="told"),
+    pytest.param({"choices": [choice(0, "stop", message={"content": '\\"' * 99000})], "usage": WIRE}, id="escaped"),
+    pytest.param({"text": FAKE * 9000, "usage": WIRE, "words": [{"usage": WIRE | {"prompt_tokens": 5}}]}, id="text"),
+    pytest.param({"usage": WIRE, "metadata": {"usage": {"prompt_tokens": 5}}, "text": LARGE}, id="nested, behind it"),
+    pytest.param({"tools": [{"usage": {"prompt_tokens": 5}}] * 9000, "usage": WIRE}, id="nested, before it"),
+    pytest.param({'a"usage': {"prompt_tokens": 5}, "b\\": 7, "usage": WIRE, "text": LARGE}, id="keys that resemble it"),
+    pytest.param({"a": ["usage", {"b": "usage"}], "c": "usage", "usage": WIRE, "text": LARGE}, id="values"),
+    pytest.param({"a": {"": [[[[{"x": LARGE}]]]]}, "choices": [], "usage": WIRE}, id="deep"),
+    pytest.param(
+        {"status": "incomplete", "incomplete_details": CUT, "output": [LARGE], "usage": WIRE},
+        id="response",
+    ),
+    pytest.param({"text": LARGE}, id="none"),
+    pytest.param({"text": LARGE, "usage": None, "choices": None}, id="null"),
+    pytest.param({"text": LARGE, "usage": [WIRE], "model": 7, "choices": [{"index": "x"}]}, id="other types"),
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize(("indent", "ascii_only"), [(None, True), (1, False)])
+def test_a_large_answer_says_what_it_would_say_if_it_were_decoded(
+    answer: object, indent: int | None, ascii_only: bool
+) -> None:
+    body = json.dumps(answer, indent=indent, ensure_ascii=ascii_only).encode()
+    assert len(body) > SMALL_BYTES
+    decoded = Said.of(body)
+    assert decoded.usage in (None, Usage(11, 12, 4))
+    for size in (1000, BLOCK_BYTES, 65536, len(body)):
+        assert read(body, size) == decoded
+
+
+LEAVES = st.one_of(
+    st.none(), st.integers(), st.text(max_size=9), st.sampled_from(["usage", FAKE, '\\"', "\\", "}]", "x" * 2000])
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(["usage", "a", 'u"', "\\"]), inner, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+@given(
+    before=VALUES,
+    after=VALUES,
+    where=st.integers(0, 2),
+    size=st.integers(1, 70),
+    indent=st.sampled_from([None, 0]),
+)
+def test_no_value_around_it_is_taken_for_it(before: object, after: object, where: int, size: int, indent: int) -> None:
+    members = [("first", before), ("filler", LARGE), ("last", [after, LARGE])]
+    members.insert(where, ("usage", WIRE))
+    body = json.dumps(dict(members), indent=indent).encode()
+    # Small reads only around what is generated; the filler comes in one piece.
+    head, tail = body.index(LARGE.encode()), body.rindex(LARGE.encode()) + len(LARGE)
+    reader = Reader()
+    for begin, end, step in ((0, head, size), (head, tail, BLOCK_BYTES), (tail, len(body), size)):
+        for at in range(begin, end, step):
+            reader.feed(body[at : min(at + step, end)])
+    assert reader.said().usage == Usage(11, 12, 4)
+
+
+@pytest.mark.parametrize("white", [b"\n", b"\r\n", b" \t\n" * 100, b"\n" * SMALL_BYTES, b"\xef\xbb\xbf\r\n"])
+@pytest.mark.parametrize("filler", ["", LARGE])
+def test_white_space_before_an_answer_is_jsons(white: bytes, filler: str) -> None:
+    body = white + json.dumps({"text": filler, "usage": WIRE}).encode() + white.lstrip(b"\xef\xbb\xbf")
+    for size in (1, 5000) if not filler and len(white) < 1000 else (5000, len(body)):
+        assert read(body, size).usage == Usage(11, 12, 4)
+
+
+ENDS = [
+    ({"choices": [choice(0, "stop")]}, {0: "stop"}, End.COMPLETED),
+    ({"choices": [choice(0, "content_filter")]}, {0: "content_filter"}, End.CONTENT_FILTER),
+    ({"choices": [choice(1, "length"), choice(0, "stop")]}, {1: "length", 0: "stop"}, End.LENGTH),
+    ({"choices": [choice(0, None)]}, {}, End.COMPLETED),
+    ({"status": "completed", "incomplete_details": None}, {0: "completed"}, End.COMPLETED),
+    ({"status": "incomplete", "incomplete_details": FILTERED}, {0: "content_filter"}, End.CONTENT_FILTER),
+    ({"status": "incomplete", "incomplete_details": CUT}, {0: "max_output_tokens"}, End.LENGTH),
+    ({"status": "failed", "error": {"code": "server_error"}}, {0: "failed"}, End.UPSTREAM_ERROR),
+    ({"data": []}, {}, End.COMPLETED),
+]
+
+
+@pytest.mark.parametrize(("answer", "reasons", "end"), ENDS)
+@pytest.mark.parametrize("filler", ["", LARGE])
+def test_an_answer_says_how_it_ended(answer: dict[str, object], reasons: dict[int, str], end: End, filler: str) -> None:
+    said = read(json.dumps({"filler": filler, **answer}).encode(), 5000)
+    assert said.finish_reasons == reasons
+    assert said.end is end
+
+
+def test_it_says_who_served_it() -> None:
+    for filler in ("", LARGE):
+        body = json.dumps({"model": "gpt-5-2025-08-07", "text": filler, "service_tier": "priority"}).encode()
+        said = read(body, 5000)
+        assert (said.model, said.service_tier) == ("gpt-5-2025-08-07", "priority")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"[]",
+        b"{",
+        b"RIFF" + b"\xff" * SMALL_BYTES,
+        b"1\n00:00:00,000 --> 00:00:01,000\n" + FAKE.encode() * 9000,
+        b"{" + b"\xff" * 2 * SMALL_BYTES,
+        b"{" + b"}" * 2 * SMALL_BYTES,
+        b"{" + b"]" * 2 * SMALL_BYTES + b'"usage":{"prompt_tokens":1}}',
+        b'{"a":' + b"[" * 2 * SMALL_BYTES,
+        b'{"a":"' + b"\\" * (2 * SMALL_BYTES + 1),
+        b'{"a":[[["' + b'\\"' * SMALL_BYTES,
+        b'{"text":"' + LARGE.encode() + b'","usage":{"prompt_tokens":1',
+        b'{"text":"' + LARGE.encode() + b'"}{"usage":{"prompt_tokens":1}}',
+        b'{"usage":{"prompt_tokens":"' + b"1" * 2 * SMALL_BYTES + b'"}}',
+        b'{"usage":{"a":[' + b"1," * SMALL_BYTES + b"1]}}",
+    ],
+)
+def test_what_is_no_such_answer_says_nothing(body: bytes) -> None:
+    for size in (1000, 65536):
+        assert read(body, size).usage is None
+
+
+def test_invalid_utf_8_in_a_text_does_not_hide_usage() -> None:
+    for filler in (b"", LARGE.encode()):
+        body = b'{"choices":[{"index":0,"message":{"content":"\xff%b"}}],"usage":{"prompt_tokens":3}}' % filler
+        assert read(body, 5000).usage == Usage(3)
+
+
+def test_memory_does_not_grow_with_an_answer() -> None:
+    def held(reader: Reader) -> int:
+        """Count bytes that it keeps."""
+        picker = reader._members
+        assert picker is not None
+        return len(picker._value) + len(picker._carried) + sum(map(len, picker._found.values()))
+
+    for endless in (b'"x",', b"{},", b"[1,", b'"' + b"y" * (LONGEST_STRING + 1) + b'",', b"1,"):
+        for start in (b'{"data":[', b'{"choices":[', b'{"usage":['):
+            reader = Reader()
+            reader.feed(start)
+            for _ in range(12):
+                reader.feed(endless * (32 * 1024 // len(endless)))
+            assert held(reader) <= SMALL_BYTES + BLOCK_BYTES

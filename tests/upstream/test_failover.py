@@ -1,0 +1,281 @@
+"""From deployment to deployment, with a clock that stands still: the order, the bounds, what is on the record."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeUpstream
+
+from chukei.accounts.estimate import MOST_TOKENS, USUAL_OUTPUT
+from chukei.azure import CHAT, RESPONSES
+from chukei.config import PoolSettings, load
+from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
+from chukei.model import Deployment, End, Model, Operation
+from chukei.pool import Pool
+from chukei.record import RequestRecord
+from chukei.request import call as calls
+from chukei.request.routes import Route
+from chukei.stream import sse
+from chukei.upstream.attempt import Begun
+from chukei.upstream.failover import RETRY_RESERVE, Failover
+from chukei.usage import Usage
+
+pytestmark = pytest.mark.anyio
+
+STREAM = b'{"messages":[{"role":"user","content":"a"}],"stream":true,"max_completion_tokens":100}'
+WHOLE = STREAM.replace(b"true", b"false")
+OUTPUT = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
+PROMPT = Usage(output=100, estimated=True)
+"""The prompt itself is weighed when the record is settled."""
+LOST = UpstreamError("upstream_lost", "Gone.", end=End.UPSTREAM_LOST)
+NEVER_OPENS: dict[str, Any] = {"breaker_failures": 0, "max_cooldown_seconds": 0.0}
+
+
+def refusal(status: int, *fields: tuple[bytes, bytes], code: str = "x") -> FakeAnswer:
+    body = json.dumps({"error": {"message": "No.", "code": code}}).encode()
+    return FakeAnswer([body, b""], status=status, headers=[*JSON, *fields])
+
+
+def good(region: bytes = b"East") -> FakeAnswer:
+    answer = FakeAnswer([OUTPUT, sse.DONE])
+    answer.headers = [*answer.headers, (b"x-ms-region", region)]
+    return answer
+
+
+class Slow(FakeUpstream):
+    """Each request takes its time before it is answered, or lost."""
+
+    def __init__(self, clock: FakeClock, seconds: float, *answers: FakeAnswer | Exception) -> None:
+        super().__init__(*answers)
+        self._clock = clock
+        self._seconds = seconds
+
+    async def post(self, *arguments: Any) -> FakeAnswer:
+        self._clock.advance(self._seconds)
+        return await super().post(*arguments)
+
+
+class Bench:
+    """Deployments of falling priority among fakes; the answers come in the order of the requests."""
+
+    def __init__(self, *answers: FakeAnswer | Exception, count: int = 3, seconds: float = 0.0, **settings: Any) -> None:
+        self.clock = FakeClock()
+        self.upstream = Slow(self.clock, seconds, *answers)
+        places = [
+            Deployment(name, f"https://{name}.example", "gpt-4o", priority=number)
+            for number, name in enumerate("abcdefgh"[:count], 1)
+        ]
+        pool = PoolSettings(**settings)
+        self.pool = Pool({"chat": Model("chat", tuple(places))}, pool, default="chat", open=None, draw=lambda: 0.5)
+        credentials = {place.name: FakeCredential() for place in places}
+        self.failover = Failover(replace(load(None, {}), pool=pool), self.pool, self.upstream, credentials, self.clock)
+        self.record = RequestRecord("request-1", "POST", "/")
+
+    async def open(self, body: bytes = STREAM, operation: Operation = CHAT) -> Begun:
+        self.record = RequestRecord("request-1", "POST", "/")
+        call = calls.read(Route(operation=operation), operation, [(b"content-type", b"application/json")], body)
+        return await self.failover.open(call, self.record)
+
+    async def fails(self, body: bytes = STREAM, operation: Operation = CHAT) -> RelayError:
+        """Open what cannot be opened; no place may be kept."""
+        with pytest.raises(RelayError) as raised:
+            await self.open(body, operation)
+        assert self.outstanding == {}
+        return raised.value
+
+    @property
+    def asked(self) -> str:
+        """The deployments that were asked, in order."""
+        return "".join(endpoint.removeprefix("https://")[0] for endpoint, *_ in self.upstream.requests)
+
+    @property
+    def codes(self) -> list[tuple[str, str | None]]:
+        return [(attempt.deployment, attempt.code) for attempt in self.record.tries]
+
+    @property
+    def outstanding(self) -> dict[str, int]:
+        """The tokens that each deployment is thought to work on."""
+        [known] = self.pool.status(self.clock()).values()
+        return {one.deployment: one.outstanding_tokens for one in known if one.outstanding}
+
+
+async def test_the_record_is_that_of_whoever_answered_and_names_all() -> None:
+    bench = Bench(LOST, refusal(429), good(b"West"))
+    begun = await bench.open()
+    assert begun.opened.first == OUTPUT
+    assert bench.codes == [("a", "upstream_lost"), ("b", "upstream_429"), ("c", None)]
+    assert [attempt.usage for attempt in bench.record.tries] == [PROMPT, None, PROMPT]
+    record = bench.record
+    assert (record.model, record.deployment, record.region, record.usage) == ("chat", "c", "West", PROMPT)
+    assert bench.outstanding == {"c": len(STREAM) // 4 + 100}
+    begun.close()
+    assert bench.outstanding == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (STREAM, 100),
+        (STREAM.replace(b"max_completion_tokens", b"max_tokens"), 100),
+        (STREAM.replace(b"100", b"1e2"), 100),
+        (STREAM.replace(b"100", b"-1"), USUAL_OUTPUT),
+        (STREAM.replace(b"100", b"99999999999"), MOST_TOKENS),
+        (STREAM.replace(b"max_completion_tokens", b"n"), 100 * USUAL_OUTPUT),
+    ],
+)
+async def test_what_a_request_may_cost(body: bytes, tokens: int) -> None:
+    bench = Bench(good())
+    begun = await bench.open(body)
+    assert bench.outstanding == {"a": len(body) // 4 + tokens}
+    begun.drop()
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 5])
+async def test_so_many_may_fail(attempts: int) -> None:
+    answers = [refusal(500, (b"x-should-retry", b"true")) for _ in range(5)]
+    bench = Bench(*answers, count=6, attempts=attempts)
+    error = await bench.fails()
+    assert bench.asked == "abcdef"[:attempts]
+    marks = [value for name, value in error.headers if name == b"x-should-retry"]
+    assert marks == [b"true" if attempts == 1 else b"false"], "it is for the relay to say, once it has tried again"
+
+
+async def test_refusals_for_being_busy_do_not_count() -> None:
+    bench = Bench(*(refusal(429) for _ in range(4)), LOST, good(), count=6, attempts=2)
+    (await bench.open()).drop()
+    assert bench.asked == "abcdef"
+
+
+async def test_each_deployment_is_asked_once_even_if_it_stays_available() -> None:
+    bench = Bench(*(refusal(429, (b"retry-after", b"7")) for _ in range(9)), **NEVER_OPENS)
+    error = await bench.fails()
+    assert bench.asked == "abc"
+    assert (error.status, error.code) == (429, "upstream_429")
+    assert dict(error.headers) == dict(JSON) | {b"retry-after": b"7"}
+
+
+async def test_the_deadline_ends_the_tries_of_a_stream() -> None:
+    bench = Bench(*[LOST] * 6, count=6, seconds=50, attempts=6, deadline_seconds=120)
+    error = await bench.fails()
+    assert error.code == "upstream_lost"
+    assert bench.asked == "abc"
+    assert [attempt.seconds for attempt in bench.record.tries] == [50, 50, 50]
+
+
+async def test_the_time_for_an_answer_is_that_of_all_tries() -> None:
+    bench = Bench(*[LOST] * 6, count=6, seconds=250, attempts=6, deadline_seconds=120)
+    await bench.fails(WHOLE)
+    assert bench.asked == "abc", "600 s are upstream.answer_seconds"
+
+
+async def test_retries_are_a_share_of_all_requests() -> None:
+    bench = Bench(*[LOST] * 1000, count=2, **NEVER_OPENS)
+    for _ in range(RETRY_RESERVE + 100):
+        await bench.fails()
+    retries = bench.asked.count("b")
+    assert RETRY_RESERVE + 20 <= retries <= RETRY_RESERVE + 40
+    bench.clock.advance(3)
+    for _ in range(4):
+        await bench.fails()
+    assert 3 <= bench.asked.count("b") - retries <= 4, "and one a second"
+
+
+async def test_without_a_share_nothing_is_retried() -> None:
+    bench = Bench(LOST, retry_share=0.0)
+    assert (await bench.fails()).code == "upstream_lost"
+    assert bench.codes == [("a", "upstream_lost")]
+
+
+async def test_a_single_deployments_error_passes_as_it_is() -> None:
+    bench = Bench(refusal(500, code="server_error"), count=1)
+    error = await bench.fails()
+    assert (error.status, error.headers) == (500, JSON)
+    assert b"server_error" in error.body
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
+async def test_a_callers_mistake_is_for_nobody_else(status: int) -> None:
+    bench = Bench(refusal(status))
+    assert (await bench.fails()).status == status
+    assert bench.asked == "a"
+
+
+async def test_nobody_is_asked_while_all_are_away() -> None:
+    bench = Bench(*(refusal(429, (b"retry-after", b"30")) for _ in range(3)), good())
+    assert isinstance(await bench.fails(), Unavailable)
+    bench.clock.advance(29)
+    error = await bench.fails()
+    assert (error.status, error.code) == (429, "all_deployments_busy")
+    assert dict(error.headers) == {b"retry-after": b"1", b"retry-after-ms": b"1000"}
+    assert (bench.asked, bench.record.tries, bench.record.deployment) == ("abc", [], None)
+    bench.clock.advance(1)
+    (await bench.open()).drop()
+    assert bench.codes == [("a", None)]
+
+
+async def test_a_model_that_there_is_not() -> None:
+    bench = Bench()
+    error = await bench.fails(STREAM[:-1] + b',"model":"other"}')
+    assert isinstance(error, CallerError)
+    assert (error.status, bench.record.model, bench.record.tries) == (404, None, [])
+
+
+async def test_cancelling_during_the_second_try() -> None:
+    bench = Bench(LOST)
+    opening = asyncio.create_task(bench.open())
+    async with asyncio.timeout(60):
+        while bench.asked != "ab":
+            await asyncio.sleep(0)
+    assert list(bench.outstanding) == ["b"]
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert bench.codes == [("a", "upstream_lost"), ("b", "cancelled")]
+    assert (bench.record.deployment, bench.record.usage) == ("b", PROMPT)
+    assert bench.outstanding == {}
+
+
+# The Responses API's own failure.
+
+ASK = b'{"input":"a","stream":true}'
+CREATED = b'event: response.created\ndata: {"type":"response.created","response":{"id":"r1"}}\n\n'
+
+
+def failed(code: str) -> FakeAnswer:
+    error = f'{{"type":"response.failed","response":{{"id":"r1","error":{{"code":"{code}","message":"No."}}}}}}'
+    return FakeAnswer([CREATED, f"event: response.failed\ndata: {error}\n\n".encode(), b""])
+
+
+async def test_a_failed_response_is_given_up_for_a_better_one() -> None:
+    first = failed("server_error")
+    delta = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"hi"}\n\n'
+    bench = Bench(first, FakeAnswer([CREATED + delta]))
+    begun = await bench.open(ASK, RESPONSES)
+    assert begun.opened.first == CREATED + delta
+    assert bench.codes == [("a", "server_error"), ("b", None)]
+    assert first.aborted
+    assert list(bench.outstanding) == ["b"]
+    begun.drop()
+
+
+async def test_a_failed_response_is_delivered_when_nothing_better_comes() -> None:
+    first, second = failed("server_error"), failed("server_error")
+    bench = Bench(first, second, LOST)
+    begun = await bench.open(ASK, RESPONSES)
+    assert begun.opened.answer is second
+    assert begun.opened.first.startswith(CREATED)
+    assert (first.aborted, second.aborted) == (True, False)
+    assert bench.record.deployment == "b", "the answer is its"
+    assert list(bench.outstanding) == ["b"]
+    begun.drop()
+    assert bench.outstanding == {}
+
+
+async def test_a_filtered_response_is_the_callers_affair() -> None:
+    bench = Bench(failed("content_filter"))
+    begun = await bench.open(ASK, RESPONSES)
+    assert begun.opened.first.startswith(CREATED)
+    assert bench.codes == [("a", None)]
+    begun.drop()
