@@ -241,7 +241,7 @@ class TestRoutes:
         assert "`/web/`" in HTTP
 
     def test_every_header_that_comes_down_is_documented(self) -> None:
-        tree = ast.parse(Path(markdown.ROOT / "src/chukei/wire.py").read_text("utf-8"))
+        tree = ast.parse(Path(markdown.ROOT / "src/chukei/azure.py").read_text("utf-8"))
         names = {
             item.value.decode()
             for node in ast.walk(tree)

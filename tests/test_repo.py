@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -30,30 +31,25 @@ MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 
 # Where a module's tests are, when not in the file that mirrors it; each with its reason.
 TESTED_ELSEWHERE = {
-    "__init__.py": "holds the version only; test_cli.py",
     "__main__.py": "one call; test_cli.py runs it",
     "app.py": "wires only; every test in live/ goes through it",
-    "deliver.py": "test_gateway.py tells streams from end to end, with the clock and both sides",
     "doctor.py": "live/, against real relays",
-    "exchange.py": "test_gateway.py: stopping, leaving, draining",
-    "heartbeat.py": "test_gateway.py: what a client gets while the upstream is silent",
-    "ledger.py": "nouns without behaviour",
-    "limits.py": "nouns; test_policy.py for when limits say something",
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
-    "stores.py": "protocols without behaviour",
-    "telemetry.py": "a record without behaviour",
-    "adapters/__init__.py": "no code",
-    "adapters/http/__init__.py": "no code",
+    "record.py": "a record without behaviour",
+    "accounts/ledger.py": "nouns without behaviour",
+    "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
+    "accounts/stores.py": "protocols without behaviour",
     "adapters/http/answer.py": "adapters/http/test_connection.py: answers arrive on connections",
-    "pool/__init__.py": "names only",
-    "pool/source.py": "pool/test_sources.py: what sources do to breakers",
-    "config/__init__.py": "names only",
     "config/parameters.py": "config/test_hardly_meant.py",
     "config/prices.py": "config/test_policies.py",
     "config/reader.py": "config/test_load.py: every kind of mistake",
     "config/settings.py": "config/test_load.py",
     "config/upstreams.py": "config/test_load.py",
+    "gateway/exchange.py": "gateway/test_gateway.py: stopping, leaving, draining",
+    "gateway/heartbeat.py": "gateway/test_gateway.py: what a client gets while the upstream is silent",
+    "pool/source.py": "pool/test_sources.py: what sources do to breakers",
+    "stream/redaction.py": "upstream/test_explanation.py and upstream/test_refusals_credentials.py",
 }
 TESTED_BY_FOLDER = {
     "hosts": "live/ and hosts/ drive both hosts on real sockets",
@@ -61,29 +57,36 @@ TESTED_BY_FOLDER = {
 }
 
 LONG_MODULES = {
-    "auth.py": "every way in which a caller is recognised",
-    "estimate.py": "what each operation may use",
-    "fields.py": "one JSON object, read and changed",
-    "gateway.py": "the path of a request, and every way out of it",
+    "accounts/estimate.py": "what each operation may use",
+    "callers/gatekeeper.py": "every way in which a caller is recognised",
+    "gateway/delivery.py": "streams, and answers that are none",
+    "gateway/gateway.py": "the path of a request, and every way out of it",
     "hosts/asgi.py": "the application, and both of its ports",
     "hosts/cycle.py": "one request and its answer",
-    "deliver.py": "streams, and answers that are none",
-    "failover.py": "one request's search",
     "pool/health.py": "everything that becomes of a request at a deployment",
-    "relay.py": "the state machine of a stream, in one place",
+    "request/fields.py": "one JSON object, read and changed",
+    "stream/stream.py": "the state machine of a stream, in one place",
 }
 MAX_LINES = 320
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_every_module_has_its_tests(module: Path) -> None:
-    folder = ROOT / "tests" / module.parent
-    if str(module) in TESTED_ELSEWHERE:
-        return
-    if module.parts[0] in TESTED_BY_FOLDER:
-        assert any((ROOT / "tests" / module.parts[0]).glob("test_*.py"))
-        return
-    assert (folder / f"test_{module.name}").is_file()
+def test_every_module_has_its_tests() -> None:
+    without = [
+        str(module)
+        for module in MODULES
+        if module.name != "__init__.py"
+        and str(module) not in TESTED_ELSEWHERE
+        and module.parts[0] not in TESTED_BY_FOLDER
+        and not (ROOT / "tests" / module.parent / f"test_{module.name}").is_file()
+    ]
+    assert without == []
+
+
+def test_packages_hold_nothing_but_names() -> None:
+    for module in MODULES:
+        if module.name == "__init__.py":
+            body = ast.parse((SOURCE / module).read_text()).body
+            assert all(isinstance(each, (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)) for each in body), module
 
 
 def test_the_exceptions_are_about_modules_that_exist() -> None:
@@ -93,10 +96,35 @@ def test_the_exceptions_are_about_modules_that_exist() -> None:
     assert set(TESTED_BY_FOLDER) <= {module.parts[0] for module in MODULES}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_modules_are_of_a_size_to_read(module: Path) -> None:
-    lines = len((SOURCE / module).read_text().splitlines())
-    assert lines <= MAX_LINES or str(module) in LONG_MODULES
+def test_modules_are_of_a_size_to_read() -> None:
+    sizes = {str(module): len((SOURCE / module).read_text().splitlines()) for module in MODULES}
+    assert {module: lines for module, lines in sizes.items() if lines > MAX_LINES and module not in LONG_MODULES} == {}
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Not even for types: whoever reads one would have to read the other first."""
+    names = {".".join(("chukei", *module.with_suffix("").parts)).removesuffix(".__init__") for module in MODULES}
+    imports: dict[str, set[str]] = {}
+    for module in MODULES:
+        name = ".".join(("chukei", *module.with_suffix("").parts)).removesuffix(".__init__")
+        found = imports.setdefault(name, set())
+        for node in ast.walk(ast.parse((SOURCE / module).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                wanted = {f"{node.module}.{alias.name}" for alias in node.names} & names
+                found |= wanted or {node.module} & names
+    while free := {name for name, wanted in imports.items() if not wanted & set(imports)}:
+        for name in free:
+            del imports[name]
+    assert sorted(imports) == []
+
+
+def test_the_picture_of_the_packages_is_the_rule_by_which_they_import() -> None:
+    """Imports are held to the rule by import-linter."""
+    page = (DOCS / "architecture.md").read_text()
+    picture = page[page.index("```text\n") + 8 :]
+    drawn = [line.split("  ")[0] for line in picture[: picture.index("```")].splitlines()]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert drawn == contracts[0]["layers"]
 
 
 # Documentation.

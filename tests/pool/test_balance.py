@@ -14,6 +14,7 @@ from chukei.config import PoolSettings
 from chukei.model import Deployment, Headers
 from chukei.pool import Lease, Pool, digest
 from chukei.pool.balance import FEWER, FLOOR, LEAD, SPARE, Tier
+from chukei.pool.member import Member
 
 WITHIN = 0.03
 A_FEW = 6  # choices: three in a hundred of what has a share of 2 %
@@ -182,7 +183,7 @@ def test_a_deployment_of_weight_0_takes_no_new_request_but_what_only_it_can_cont
     assert lease.deployment == drained
 
 
-def tiers(pool: Pool) -> list[Tier]:
+def tiers(pool: Pool) -> list[Tier[Member]]:
     return pool._models.find(None).tiers
 
 

@@ -194,7 +194,7 @@ class Histories(RuleBasedStateMachine):
                 self._recount(tier)
         assert len(health._wakes) <= 40 * len(reference.deployments)
 
-    def _recount(self, tier: Tier) -> None:
+    def _recount(self, tier: Tier[Member]) -> None:
         free = [slot for slot in tier._slots if self.reference.available(slot.member.deployment, self.now)]
         assert [slot for slot in tier._slots if slot.available] == free
         assert tier.available == len(free)
@@ -208,7 +208,7 @@ class Histories(RuleBasedStateMachine):
                 assert [entry[0] for entry in valid] == [group.passed]
             self._recount_heap(group)
 
-    def _recount_heap(self, group: Group) -> None:
+    def _recount_heap(self, group: Group[Member]) -> None:
         if len(group.slots) == 1:
             return
         assert len(group.heap) <= 2 * len(group.slots) + SPARE + 1

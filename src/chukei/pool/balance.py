@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any, Generic, Protocol, TypeVar
 
+from chukei.model import Deployment
 from chukei.pool.ring import Ring
-
-if TYPE_CHECKING:
-    from chukei.pool.member import Member
 
 SPARE = 64
 """A heap may hold so many overtaken entries more than it has things to order, before it is made anew."""
@@ -41,7 +39,19 @@ MEMORY = 64
 """Over about so many choices it is measured how many tokens a usual request may cost."""
 
 
-class Slot:
+class Weighed(Protocol):
+    """What is chosen among: a deployment, the requests and tokens that it works on, its places in tiers."""
+
+    deployment: Deployment
+    outstanding: int
+    tokens: int
+    slots: list[Slot[Any]]
+
+
+M = TypeVar("M", bound=Weighed)
+
+
+class Slot(Generic[M]):
     """A deployment's place in one tier of one model. ``turn`` is the one entry of its group's heap that counts.
 
     ``tokens`` is what it works on, ``had`` what it has been given since the start, were all requests usual ones.
@@ -49,7 +59,7 @@ class Slot:
 
     __slots__ = ("available", "group", "had", "member", "tier", "tokens", "turn")
 
-    def __init__(self, member: Member, tier: Tier, group: Group) -> None:
+    def __init__(self, member: M, tier: Tier[M], group: Group[M]) -> None:
         self.member = member
         self.tier = tier
         self.group = group
@@ -63,7 +73,7 @@ class Slot:
         self.tier.place(self, available, pressed)
 
 
-class Group:
+class Group(Generic[M]):
     """The deployments of one weight in a tier. ``turn`` is the one entry of the tier's queue that counts.
 
     The one with the fewest outstanding tokens is next, but that alone would let chance carry their shares apart: who
@@ -75,15 +85,15 @@ class Group:
 
     def __init__(self, weight: int) -> None:
         self.weight = weight
-        self.slots: list[Slot] = []
-        self.heap: list[tuple[bool, float, int, Slot]] = []  # at its limit?, how much, turn, slot
+        self.slots: list[Slot[M]] = []
+        self.heap: list[tuple[bool, float, int, Slot[M]]] = []  # at its limit?, how much, turn, slot
         self.usual = 0.0
         self.most = 0.0
         self.available = 0
         self.passed = 0.0
         self.turn = -1
 
-    def least(self, tried: Container[Member]) -> Slot | None:
+    def least(self, tried: Container[M]) -> Slot[M] | None:
         """Return the available deployment with the least to do that was not tried, or None."""
         if len(self.slots) == 1:
             alone = self.slots[0]
@@ -103,7 +113,7 @@ class Group:
             heappush(heap, entry)
         return found
 
-    def push(self, slot: Slot, pressed: bool) -> None:
+    def push(self, slot: Slot[M], pressed: bool) -> None:
         """Put a deployment where its work says, in place of where it stood."""
         if len(self.slots) == 1:
             return
@@ -113,24 +123,24 @@ class Group:
         slot.had = max(slot.had, self.most - FEWER * self.usual)
         heappush(self.heap, (pressed, slot.tokens + slot.had, slot.turn, slot))
 
-    def count(self, slot: Slot, cost: int) -> None:
+    def count(self, slot: Slot[M], cost: int) -> None:
         """Count a choice."""
         self.usual = self.usual + (cost - self.usual) / MEMORY if self.usual else cost
         slot.had += self.usual
         self.most = max(self.most, slot.had)
 
 
-class Tier:
+class Tier(Generic[M]):
     """The deployments of one priority that serve one model."""
 
-    def __init__(self, members: list[Member], draw: Callable[[], float]) -> None:
+    def __init__(self, members: list[M], draw: Callable[[], float]) -> None:
         self.available = 0
         self._turns = count()
         self._tokens = 0  # that the available ones work on
         self._weight = 0  # of the available ones
         self._now = 0.0  # how far the group that was chosen last had been moved on
-        groups: dict[int, Group] = {}
-        self._slots = []
+        groups: dict[int, Group[M]] = {}
+        self._slots: list[Slot[M]] = []
         # Begin anywhere, lest every replica begins with the same deployment.
         for member in sorted(members, key=lambda _: draw()):
             weight = member.deployment.weight
@@ -139,7 +149,7 @@ class Tier:
             member.slots.append(slot)
             self._slots.append(slot)
         self._groups = list(groups.values())
-        self._queue: list[tuple[float, int, Group]] = []
+        self._queue: list[tuple[float, int, Group[M]]] = []
         self._ring: Ring | None = None
         for slot in self._slots:
             slot.place(available=True, pressed=False)
@@ -147,7 +157,7 @@ class Tier:
             group.passed = draw() / (group.weight * group.available)
             self._enqueue(group)
 
-    def place(self, slot: Slot, available: bool, pressed: bool) -> None:
+    def place(self, slot: Slot[M], available: bool, pressed: bool) -> None:
         """See Slot.place."""
         group = slot.group
         if slot.available:
@@ -170,7 +180,7 @@ class Tier:
                 group.passed = max(group.passed, self._now)
                 self._enqueue(group)
 
-    def take(self, cost: int, tried: Container[Member]) -> Member | None:
+    def take(self, cost: int, tried: Container[M]) -> M | None:
         """Return the next deployment by weight and work, or None if all that are available have been tried."""
         queue, aside, found = self._queue, [], None
         while queue:
@@ -189,7 +199,7 @@ class Tier:
             heappush(queue, entry)
         return found.member if found is not None else None
 
-    def prefer(self, key: int, cost: int, load: float, tried: Container[Member]) -> Member | None:
+    def prefer(self, key: int, cost: int, load: float, tried: Container[M]) -> M | None:
         """Return the deployment to which requests with this key go, or its neighbour on the ring if it has too much.
 
         Too much is more than ``load`` times its fair share of the tier's outstanding tokens: consistent hashing with
@@ -206,13 +216,13 @@ class Tier:
                 break
         return None
 
-    def _has_room(self, slot: Slot, cost: int, load: float) -> bool:
+    def _has_room(self, slot: Slot[M], cost: int, load: float) -> bool:
         if slot.member.outstanding < FLOOR:
             return True
         share = slot.group.weight / self._weight
         return slot.tokens + cost <= load * share * (self._tokens + cost)
 
-    def _charge(self, slot: Slot, cost: int) -> None:
+    def _charge(self, slot: Slot[M], cost: int) -> None:
         """Move a deployment's group on by one choice."""
         group = slot.group
         group.count(slot, cost)
@@ -220,7 +230,7 @@ class Tier:
         group.passed = min(group.passed + step, self._now + LEAD * step)
         self._enqueue(group)
 
-    def _enqueue(self, group: Group) -> None:
+    def _enqueue(self, group: Group[M]) -> None:
         if len(self._queue) > 2 * len(self._groups) + SPARE:
             self._queue[:] = [entry for entry in self._queue if entry[1] == entry[2].turn]
             heapify(self._queue)

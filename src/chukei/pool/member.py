@@ -119,7 +119,7 @@ class Member:
         self.deployment = deployment
         self.quota = quota
         self.breaker = Breaker(settings, draw)
-        self.slots: list[Slot] = []
+        self.slots: list[Slot[Member]] = []
         self.outstanding = 0
         self.tokens = 0
         self.pressed_until = 0.0

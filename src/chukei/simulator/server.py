@@ -10,17 +10,17 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 from urllib.parse import parse_qsl, unquote_plus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
 from chukei.simulator.errors import ApiError, model_error
+from chukei.simulator.exchanges import Exchange
 from chukei.simulator.heads import Head
 from chukei.simulator.sender import Sender, phrase
-
-if TYPE_CHECKING:
-    from chukei.simulator.simulator import Simulator
+from chukei.simulator.settings import SimulatorSettings
+from chukei.simulator.steps import Reply
 
 MAX_HEAD_BYTES = 64 * 1024  # as much as nginx's large_client_header_buffers take, twice over
 MAX_PIPELINED = 16
@@ -29,10 +29,29 @@ HIGH_WATER_BYTES = 32 * 1024  # small, so that a slow client is felt early
 _log = logging.getLogger(__name__)
 
 
+class Answering(Protocol):
+    """Who answers the requests that come on connections; see ``Simulator``."""
+
+    settings: SimulatorSettings
+
+    def connected(self, connection: Connection) -> None:
+        """Note a new connection."""
+
+    def disconnected(self, connection: Connection) -> None:
+        """Note the end of a connection."""
+
+    def answer(self, head: Head, body: bytes) -> tuple[Exchange, Reply]:
+        """Answer one request; ``finished`` is called when the reply has been sent, or not."""
+        ...
+
+    def finished(self) -> None:
+        """Note the end of an answer."""
+
+
 class Connection(asyncio.Protocol):
     """One client's connection: reads requests, sends their answers one after another."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: Answering) -> None:
         self._simulator = simulator
         self._parser = HttpRequestParser(self)
         self._requests: deque[tuple[Head, bytes] | ApiError] = deque()
