@@ -9,8 +9,8 @@ import os
 from datetime import UTC, datetime
 
 from chukei.adapters.identity.access import peppers
+from chukei.adapters.ledger.accounting import ledger_address
 from chukei.adapters.ledger.databases import database_for
-from chukei.adapters.ledger.wiring import ledger_address
 from chukei.callers.cabinet import KeyCabinet
 from chukei.config import Settings
 from chukei.hosts.asgi import checked_settings

@@ -20,7 +20,7 @@ from chukei.cli import main
 from chukei.config import ConfigError
 from chukei.model import Caller, CallerKind, End
 from chukei.pool import verdicts
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 from chukei.request.routes import Page, find
 from chukei.simulator.faults import table
 from chukei.usage import Usage
@@ -285,7 +285,11 @@ class TestCommands:
 
 def test_every_field_of_the_log_line_is_explained() -> None:
     values: dict[str, Any] = {"usage": Usage(), "finish_reasons": {0: "stop"}, "end": End.COMPLETED}
-    values |= {"tries": [Try("a"), Try("b")], "spilled": True, "who": Caller("team-b", CallerKind.KEY, ("research",))}
+    values |= {
+        "tries": [Attempt("a"), Attempt("b")],
+        "spilled": True,
+        "who": Caller("team-b", CallerKind.KEY, ("research",)),
+    }
     record = RequestRecord("id", "GET", "/", count=2)
     for field in fields(RequestRecord):
         if getattr(record, field.name) in (None, {}, [], False):

@@ -18,9 +18,9 @@ from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
 from chukei.adapters.identity.access import Access, access, peppers
 from chukei.adapters.identity.credentials import credential_for, identity_installed
+from chukei.adapters.ledger.accounting import Accounting, accounting_for
 from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.tally import Tally
-from chukei.adapters.ledger.wiring import Books, books_for
 from chukei.adapters.logs.changes import log_change
 from chukei.adapters.logs.requests import log_request, write_through
 from chukei.callers.throttle import Throttle
@@ -48,7 +48,7 @@ class Relay:
     upstream: HttpClient
     credentials: Sequence[Credential]
     access: Access
-    books: Books
+    accounting: Accounting
     tally: Tally
     board: Board | None = None
 
@@ -56,7 +56,7 @@ class Relay:
         """Begin what goes on beside requests: fetching tokens, hearing of other replicas."""
         for credential in self.credentials:
             credential.warm()
-        self.books.start()
+        self.accounting.start()
         self.access.start()
         if self.board is not None:
             self.board.start()
@@ -69,7 +69,7 @@ class Relay:
             await self.board.close()
         await self.gateway.settled()
         self.tally.close()
-        await self.books.close()
+        await self.accounting.close()
         for credential in self.credentials:
             await credential.close()
         write_through()
@@ -125,19 +125,19 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
     wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
-    books = books_for(settings, clock, wall, database)
-    door = access(settings, clock, wall, books.database)
-    tally = Tally((log_request, books))
+    accounting = accounting_for(settings, clock, wall, database)
+    door = access(settings, clock, wall, accounting.database)
+    tally = Tally((log_request, accounting))
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
-    admission = Admission(books.quotas, lambda: books.full)
-    own_usage = OwnUsage(admission, books.database, clock=clock, now=_now)
+    admission = Admission(accounting.quotas, lambda: accounting.full)
+    own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
     services = Services(
         gatekeeper=door.gatekeeper,
         policies=Policies(rules, settings.policies.groups),
         admission=admission,
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
-        admin=_admin(settings, books, pool, clock),
+        admin=_admin(settings, accounting, pool, clock),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, tally],
         clock=clock,
@@ -145,11 +145,11 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
     gateway = Gateway(settings, services)
     if door.ring is not None:
         door.ring.listen(gateway.revoke)
-    return Relay(gateway, pool, upstream, tuple(made.values()), door, books, tally, board)
+    return Relay(gateway, pool, upstream, tuple(made.values()), door, accounting, tally, board)
 
 
-def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin | None":
-    key, database = settings.admin.api_key, books.database
+def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock) -> "Admin | None":
+    key, database = settings.admin.api_key, accounting.database
     if key is None or database is None:
         return None
     from chukei.admin.api import Admin
@@ -163,7 +163,7 @@ def _admin(settings: Settings, books: Books, pool: Pool, clock: Clock) -> "Admin
         clock=clock,
         now=_now,
         throttle=Throttle(settings.auth.failures_per_minute, clock),
-        ledger_state=books.state,
+        ledger_state=accounting.state,
     )
 
 

@@ -9,12 +9,12 @@ from collections.abc import Collection
 from functools import lru_cache
 from urllib.parse import quote
 
-from chukei.model import MEBIBYTE, Deployment, Dialect, Headers, Operation, Shape, header
+from chukei.model import MEBIBYTE, BodyType, Deployment, Dialect, Headers, Operation, header
 
 V1 = "v1"
 
-_BOTH = (Shape.JSON, Shape.MULTIPART)
-_MULTIPART = (Shape.MULTIPART,)
+_BOTH = (BodyType.JSON, BodyType.MULTIPART)
+_MULTIPART = (BodyType.MULTIPART,)
 _TEXTS = (b"application/json", b"text/", b"application/x-subrip")
 _SOUNDS = (b"audio/", b"video/", b"application/octet-stream", b"binary/octet-stream")
 

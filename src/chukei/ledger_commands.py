@@ -205,8 +205,8 @@ def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> R
     import asyncio
 
     from chukei.accounts.stores import StoreAway
+    from chukei.adapters.ledger.accounting import ledger_address
     from chukei.adapters.ledger.databases import database_for
-    from chukei.adapters.ledger.wiring import ledger_address
 
     address = ledger_address(settings, os.environ)
     if address is None:

@@ -28,7 +28,7 @@ class Dialect(StrEnum):
     OPEN = "open"  # images and audio: the end of the HTTP body, whose framing is checked
 
 
-class Shape(StrEnum):
+class BodyType(StrEnum):
     """What a request body is made of."""
 
     JSON = "json"
@@ -49,7 +49,7 @@ class Operation:
     name: str
     path: str
     dialect: Dialect
-    shapes: tuple[Shape, ...] = (Shape.JSON,)
+    body_types: tuple[BodyType, ...] = (BodyType.JSON,)
     generates: bool = False
     large_events: bool = False
     media: tuple[bytes, ...] = (b"application/json",)

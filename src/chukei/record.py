@@ -8,7 +8,7 @@ from chukei.usage import NO_UNITS, Units, Usage
 
 
 @dataclass(slots=True)
-class Try:
+class Attempt:
     """One deployment that was asked. ``code`` says why it did not answer; None means that it did.
 
     ``usage`` is what it may have cost all the same, or None where nothing was sent or it refused.
@@ -58,8 +58,8 @@ class RequestRecord:
     upstream_request_id: str | None = None
     region: str | None = None
     spilled: bool = False
-    tries: list[Try] = field(default_factory=list)
-    answering: Try | None = None
+    tries: list[Attempt] = field(default_factory=list)
+    answering: Attempt | None = None
     count: int = 1
     ended: datetime | None = None
 
@@ -69,6 +69,6 @@ class RequestRecord:
         return self.who.name if self.who is not None else None
 
     @property
-    def lost(self) -> list[Try]:
+    def lost(self) -> list[Attempt]:
         """The other tries."""
         return [attempt for attempt in self.tries if attempt is not self.answering] if len(self.tries) > 1 else []

@@ -16,7 +16,7 @@ from chukei.accounts.stores import StoreAway
 from chukei.azure import CHAT, OPERATIONS
 from chukei.errors import CallerError, RelayError, Unavailable
 from chukei.model import Caller, CallerKind, Deployment, Model, Prices, per_million
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 from chukei.request import call as calls
 from chukei.request.call import Call
 from chukei.request.routes import Route
@@ -45,7 +45,7 @@ def of(operation: str, **fields: object) -> Call:
     return calls.read(Route(found), found, [(b"content-type", b"application/json")], json.dumps(fields).encode())
 
 
-def record(*tries: Try, usage: Usage | None = None, **fields: object) -> RequestRecord:
+def record(*tries: Attempt, usage: Usage | None = None, **fields: object) -> RequestRecord:
     """A request that was answered by the last of some tries."""
     made = RequestRecord("r", "POST", "/", tries=[*tries], answering=tries[-1] if tries else None, usage=usage)
     for name, value in fields.items():
@@ -53,8 +53,8 @@ def record(*tries: Try, usage: Usage | None = None, **fields: object) -> Request
     return made
 
 
-def sent(code: str | None = None, **fields: Any) -> Try:
-    return Try("a", code=code, usage=Usage(input=1, estimated=True), **fields)
+def sent(code: str | None = None, **fields: Any) -> Attempt:
+    return Attempt("a", code=code, usage=Usage(input=1, estimated=True), **fields)
 
 
 async def settled(asked: Call, made: RequestRecord, model: Model = MODEL) -> Amounts:
@@ -87,7 +87,7 @@ async def test_the_estimate_is_reserved_on_every_account_and_corrected_once() ->
 
 
 async def test_what_was_refused_or_not_sent_costs_nothing() -> None:
-    assert await settled(call(), record(Try("a", code="invalid_request"))) == Amounts(0, 0)
+    assert await settled(call(), record(Attempt("a", code="invalid_request"))) == Amounts(0, 0)
     made = record()
     assert await settled(call(), made) == Amounts(0, 0)
     assert (made.usage, made.cost) == (None, 0)
@@ -126,7 +126,7 @@ async def test_an_estimate_is_never_below_the_prompt_that_was_reserved_nor_what_
 
 
 async def test_tries_that_lost_are_charged_to_their_caller_and_to_the_ledger() -> None:
-    failed, refused_one = sent("upstream_lost"), Try("b", code="rate_limit_exceeded")
+    failed, refused_one = sent("upstream_lost"), Attempt("b", code="rate_limit_exceeded")
     made = record(failed, refused_one, sent(), usage=Usage(input=10, output=5))
     assert await settled(call(), made) == Amounts(15 + PROMPT + 100, 20 + PROMPT + 200)
     assert (failed.usage, refused_one.usage) == (Usage(input=PROMPT, output=100, estimated=True), None)
@@ -172,7 +172,7 @@ async def test_what_is_paid_for_by_the_piece_is_charged_and_kept() -> None:
     assert (made.usage, made.units.images, made.cost) == (None, 3, 120_000)
     made = record(sent(), status=200)
     assert await settled(of("speech", input="x" * 1000), made, priced) == Amounts(0, 15_000)
-    refused_one = record(Try("a", code="content_filter"), status=400)
+    refused_one = record(Attempt("a", code="content_filter"), status=400)
     assert await settled(of("image_generation", prompt="cat", n=3), refused_one, priced) == Amounts(0, 0)
 
 
@@ -247,7 +247,7 @@ def test_a_rate_is_429_and_says_when_to_come_back() -> None:
     assert dict(error.headers) == {b"retry-after": b"3", b"retry-after-ms": b"2400"}
     assert error.message == (
         "Requests per minute: your limit is 60 (groups.research.limits.requests_per_minute), 60 are taken, and this "
-        "request asks for 1. Try again in 3 s."
+        "request asks for 1. Attempt again in 3 s."
     )
 
 

@@ -8,7 +8,7 @@ from chukei.accounts.entries import entry_of
 from chukei.accounts.ledger import Entry
 from chukei.azure import OPERATIONS
 from chukei.model import Caller, CallerKind, End
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 from chukei.usage import Units, Usage
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
@@ -42,7 +42,7 @@ def test_a_finished_stream() -> None:
         duration=1.5,
         upstream_request_id="a1b2",
         region="swedencentral",
-        tries=[tried := Try("sweden", usage=Usage(90, 0, estimated=True))],
+        tries=[tried := Attempt("sweden", usage=Usage(90, 0, estimated=True))],
         answering=tried,
         served_model="gpt-4o-2024-11-20",
         service_tier="priority",
@@ -97,7 +97,7 @@ def test_what_the_relay_refused_itself_costs_nothing() -> None:
 
 @pytest.mark.parametrize("cost", [None, 0, 7])
 def test_the_cost_is_the_records(cost: int | None) -> None:
-    assert kept(cost=cost, usage=Usage(1, 1), answering=Try("a")).cost == cost
+    assert kept(cost=cost, usage=Usage(1, 1), answering=Attempt("a")).cost == cost
 
 
 def test_what_was_not_sent_costs_nothing_whatever_the_price() -> None:
@@ -113,11 +113,11 @@ def test_what_other_tries_may_have_cost_is_wasted() -> None:
     sent = Usage(100, 7, estimated=True)
     entry = kept(
         usage=Usage(98, 20),
-        answering=(won := Try("sweden", usage=sent)),
+        answering=(won := Attempt("sweden", usage=sent)),
         tries=[
-            Try("east", code="rate_limit_exceeded"),  # refused: nothing was charged
-            Try("west", code="upstream_timeout", usage=sent),
-            Try("north", code="hedge_lost", hedge=True, usage=sent),
+            Attempt("east", code="rate_limit_exceeded"),  # refused: nothing was charged
+            Attempt("west", code="upstream_timeout", usage=sent),
+            Attempt("north", code="hedge_lost", hedge=True, usage=sent),
             won,
         ],
     )
@@ -126,7 +126,7 @@ def test_what_other_tries_may_have_cost_is_wasted() -> None:
 
 def test_when_none_answered_the_last_try_is_not_wasted_twice() -> None:
     sent = Usage(100, 0, estimated=True)
-    tries = [Try("a", code="upstream_lost", usage=sent) for _ in range(3)]
+    tries = [Attempt("a", code="upstream_lost", usage=sent) for _ in range(3)]
     entry = kept(usage=sent, end=End.UPSTREAM_LOST, tries=tries, answering=tries[-1])
     assert (entry.input, entry.wasted, entry.retries) == (100, 200, 2)
 

@@ -65,7 +65,7 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
         },
     )
     async with InProcessRelay(settings) as relay:
-        database = relay.relay.books.database
+        database = relay.relay.accounting.database
         assert database is not None
         await database.keys()  # it is open now
         yield Office(relay, database, file)

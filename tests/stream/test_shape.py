@@ -7,7 +7,7 @@ from tests.stream.test_stream import CAP, FILTER, ROLE, chunk, content, finish
 
 from chukei.model import Dialect
 from chukei.stream import sse
-from chukei.stream.shape import Shape
+from chukei.stream.shape import EventShape
 from chukei.stream.stream import Stream
 
 PLAIN = content("one")
@@ -18,8 +18,8 @@ TYPED = (
 )
 
 
-def shape_of(event: bytes) -> Shape:
-    shape = Shape.of(event)
+def shape_of(event: bytes) -> EventShape:
+    shape = EventShape.of(event)
     assert shape is not None
     return shape
 
@@ -82,7 +82,7 @@ def test_a_line_end_within_a_value_is_no_value(break_: bytes) -> None:
     ],
 )
 def test_some_events_teach_nothing(event: bytes) -> None:
-    assert Shape.of(event) is None
+    assert EventShape.of(event) is None
 
 
 @given(

@@ -11,7 +11,7 @@ from chukei.errors import CallerError
 from chukei.model import Caller, CallerKind, Change, Headers
 from chukei.request import call, routes
 from chukei.upstream import affinity
-from chukei.upstream.affinity import MOST_HOMES, PREFIX_BYTES, Continued, Homes, continued, made, owner_of
+from chukei.upstream.affinity import MOST_HOMES, PREFIX_BYTES, Continuation, StatefulIds, continued, made, owner_of
 
 pytestmark = pytest.mark.anyio
 
@@ -151,7 +151,7 @@ def test_any_answer_can_be_looked_into(body: bytes) -> None:
     assert found is None or isinstance(found, str)
 
 
-# Homes.
+# StatefulIds.
 
 
 class FakeBoard:
@@ -182,13 +182,13 @@ class FakeBoard:
 ANN, BOB = (owner_of(Caller(name, CallerKind.KEY)) for name in ("ann", "bob"))
 
 
-def ids(*found: str) -> list[Continued]:
-    return [Continued(each, "conversation" if each.startswith("conv") else "previous_response_id") for each in found]
+def ids(*found: str) -> list[Continuation]:
+    return [Continuation(each, "conversation" if each.startswith("conv") else "previous_response_id") for each in found]
 
 
 async def test_what_was_made_here_is_found_without_asking() -> None:
     board = FakeBoard()
-    homes = Homes(board)
+    homes = StatefulIds(board)
     homes.remember("resp_1", "east", ANN)
     assert await homes.find(ids("resp_1"), ANN) == "east"
     assert board.asked == []
@@ -197,7 +197,7 @@ async def test_what_was_made_here_is_found_without_asking() -> None:
 
 async def test_what_is_known_is_told_once_and_a_move_again() -> None:
     board = FakeBoard()
-    homes = Homes(board)
+    homes = StatefulIds(board)
     for identity in ("east", "east", "west", "west"):
         homes.remember("conv_1", identity, ANN)
     assert board.told == [("conv_1", f"{ANN} east"), ("conv_1", f"{ANN} west")]
@@ -206,7 +206,7 @@ async def test_what_is_known_is_told_once_and_a_move_again() -> None:
 
 async def test_what_another_replica_made_is_asked_for() -> None:
     board = FakeBoard(conv_1=f"{ANN} https://west.example/gpt 4o")
-    homes = Homes(board)
+    homes = StatefulIds(board)
     assert await homes.find(ids("resp_1", "conv_1"), ANN) == "https://west.example/gpt 4o"
     assert board.asked == ["resp_1", "conv_1"]
     homes.remember("conv_1", "east", ANN)
@@ -215,13 +215,13 @@ async def test_what_another_replica_made_is_asked_for() -> None:
 
 
 async def test_without_a_board_what_is_unknown_stays_so() -> None:
-    homes = Homes(None)
+    homes = StatefulIds(None)
     assert await homes.find([], ANN) is None
     assert await homes.find(ids("resp_1"), ANN) is None
 
 
 async def test_ids_are_of_any_length_and_their_number_is_bounded() -> None:
-    homes = Homes(None)
+    homes = StatefulIds(None)
     homes.remember("x" * 1_000_000, "east", ANN)
     homes.remember("used", "east", ANN)
     for number in range(MOST_HOMES):
@@ -235,7 +235,7 @@ async def test_ids_are_of_any_length_and_their_number_is_bounded() -> None:
 
 
 async def test_an_id_that_is_no_text_is_no_problem() -> None:
-    homes = Homes(None)
+    homes = StatefulIds(None)
     homes.remember("\ud800", "east", ANN)
     assert await homes.find(ids("\ud800"), ANN) == "east"
 
@@ -251,7 +251,7 @@ async def test_an_id_that_is_no_text_is_no_problem() -> None:
 async def test_what_was_made_for_one_caller_is_unknown_to_another(
     known: str, param: str, code: str, message: str, here: bool
 ) -> None:
-    homes = Homes(None if here else FakeBoard(**{known: f"{ANN} east"}))
+    homes = StatefulIds(None if here else FakeBoard(**{known: f"{ANN} east"}))
     if here:
         homes.remember(known, "east", ANN)
     for asked in (ids(known), ids("resp_unknown", known), ids(known, "conv_unknown")):
@@ -263,7 +263,7 @@ async def test_what_was_made_for_one_caller_is_unknown_to_another(
 
 
 async def test_whoever_has_it_first_keeps_it() -> None:
-    homes = Homes(None)
+    homes = StatefulIds(None)
     homes.remember("conv_1", "east", ANN)
     for identity in ("east", "west"):
         homes.remember("conv_1", identity, BOB)
@@ -271,7 +271,7 @@ async def test_whoever_has_it_first_keeps_it() -> None:
 
 
 async def test_words_of_a_replica_that_knows_no_owners_are_understood() -> None:
-    homes = Homes(FakeBoard(resp_1="https://r.example/a b", resp_2="", resp_3=f"{ANN} "))
+    homes = StatefulIds(FakeBoard(resp_1="https://r.example/a b", resp_2="", resp_3=f"{ANN} "))
     assert await homes.find(ids("resp_1"), ANN) == await homes.find(ids("resp_1"), BOB) == "https://r.example/a b"
 
 

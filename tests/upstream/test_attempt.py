@@ -11,11 +11,11 @@ from chukei.errors import CallerError, UpstreamError
 from chukei.model import Deployment, End, Model
 from chukei.pool import DeploymentStatus, Lease, Pool
 from chukei.pool.member import Status
-from chukei.record import Try
+from chukei.record import Attempt
 from chukei.request import call as calls
 from chukei.request.routes import Route
 from chukei.stream import sse
-from chukei.upstream.attempt import CANCELLED, Asking, Begun
+from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
 from chukei.upstream.connect import Waits
 from chukei.usage import Usage
 
@@ -52,11 +52,11 @@ class Bench:
         settings = PoolSettings(breaker_failures=1)
         model = Model("chat", (A,))
         self.pool = Pool({"chat": model}, settings, default="chat", open=None, draw=lambda: 0.5)
-        self.attempt = Try("a")
+        self.attempt = Attempt("a")
         credentials = {"a": credential or FakeCredential()}
-        self.asking = Asking(self.upstream, credentials, StreamSettings(), self.clock)
+        self.asking = DeploymentClient(self.upstream, credentials, StreamSettings(), self.clock)
 
-    async def ask(self, seconds: float = 60.0) -> tuple[Begun, Lease]:
+    async def ask(self, seconds: float = 60.0) -> tuple[LeasedAnswer, Lease]:
         lease = self.pool.choose("chat", self.clock(), cost=9)
         call = calls.read(Route(operation=CHAT), CHAT, [(b"content-type", b"application/json")], REQUEST)
         return await self.asking.ask(lease, call, "request-1", self.attempt, Waits(seconds, seconds, seconds)), lease
@@ -75,25 +75,25 @@ async def test_an_answer_keeps_its_place_until_it_is_closed() -> None:
     answer = FakeAnswer([OUTPUT, sse.DONE])
     answer.headers = [*answer.headers, (b"apim-request-id", b"r-1"), (b"x-ms-region", b"Japan East")]
     bench = Bench(answer)
-    begun, _ = await bench.ask()
-    assert begun.opened.first == OUTPUT
+    leased, _ = await bench.ask()
+    assert leased.opened.first == OUTPUT
     assert (bench.attempt.code, bench.attempt.usage) == (None, PROMPT)
     assert (bench.attempt.upstream_request_id, bench.attempt.region) == ("r-1", "Japan East")
     assert (bench.status.outstanding, bench.status.outstanding_tokens) == (1, 9)
-    begun.close()
-    begun.close()
+    leased.close()
+    leased.close()
     assert (bench.status.outstanding, bench.status.outstanding_tokens) == (0, 0)
     assert not answer.aborted
-    begun.drop()
+    leased.drop()
     assert answer.aborted
 
 
 async def test_a_break_after_the_beginning_is_noted_once() -> None:
     bench = Bench(FakeAnswer([OUTPUT]))
-    begun, _ = await bench.ask()
-    begun.broke(LOST)
-    begun.broke(CONNECT)
-    begun.drop()
+    leased, _ = await bench.ask()
+    leased.broke(LOST)
+    leased.broke(CONNECT)
+    leased.drop()
     assert (bench.attempt.code, bench.attempt.usage) == ("upstream_lost", PROMPT)
     assert (bench.status.failed, bench.status.status, bench.status.why) == (1, Status.OPEN, "upstream_lost")
 
@@ -153,12 +153,12 @@ async def test_cancelling_blames_nobody() -> None:
 
 async def test_a_deployment_that_knows_less_is_asked_once_more_as_it_wants_it() -> None:
     bench = Bench(refusal(400, UNKNOWN % b"max_completion_tokens"), FakeAnswer([OUTPUT]))
-    begun, _ = await bench.ask()
+    leased, _ = await bench.ask()
     first, second = (body for *_, body in bench.upstream.requests)
     assert b'"max_completion_tokens":5' in first
     assert b'"max_tokens":5' in second
     assert (bench.attempt.code, bench.attempt.usage, bench.status.failed) == (None, PROMPT, 0)
-    begun.drop()
+    leased.drop()
 
 
 async def test_what_was_refused_and_then_not_sent_cost_nothing() -> None:

@@ -10,7 +10,7 @@ from chukei.azure import CHAT, OPERATIONS, RESPONSES, V1
 from chukei.model import Deployment, Operation
 from chukei.request.fields import Fields
 from chukei.simulator.errors import unknown_parameter
-from chukei.upstream.capabilities import MAX_LEARNT, Capabilities, Known, documented, fit, refused
+from chukei.upstream.capabilities import MAX_LEARNT, Capabilities, LearntCapabilities, documented, fit, refused
 
 COMPLETIONS = OPERATIONS["completions"]
 EAST = Deployment("east", "https://east.openai.azure.com", "gpt-4o")
@@ -53,7 +53,7 @@ NO_MAX_COMPLETION_TOKENS = error("Unrecognized request argument supplied: max_co
 def test_the_table_by_version(version: str, chat: Capabilities, completions: Capabilities) -> None:
     assert documented(CHAT, version) == chat
     assert documented(COMPLETIONS, version) == completions
-    assert Known().of(EAST, CHAT, version) == chat
+    assert LearntCapabilities().of(EAST, CHAT, version) == chat
 
 
 def test_other_operations_have_nothing_in_it() -> None:
@@ -120,7 +120,7 @@ def test_a_refusal_names_parameters(body: bytes, names: list[str]) -> None:
 )
 def test_any_other_error_names_none(body: bytes) -> None:
     assert refused(body) == []
-    known = Known()
+    known = LearntCapabilities()
     assert not known.learn(EAST, CHAT, V1, body)
     assert known.of(EAST, CHAT, V1) == Capabilities()
 
@@ -144,7 +144,7 @@ def test_any_other_error_names_none(body: bytes) -> None:
     ],
 )
 def test_a_refusal_is_learnt_once_and_for_this_deployment(body: bytes, version: str, learnt: Capabilities) -> None:
-    known = Known()
+    known = LearntCapabilities()
     assert known.learn(EAST, CHAT, version, body)
     assert known.of(EAST, CHAT, version) == learnt
     assert not known.learn(EAST, CHAT, version, body)
@@ -158,14 +158,14 @@ def test_a_refusal_is_learnt_once_and_for_this_deployment(body: bytes, version: 
     "bodies", [(NO_MAX_TOKENS, NO_MAX_COMPLETION_TOKENS), (NO_MAX_COMPLETION_TOKENS, NO_MAX_TOKENS)]
 )
 def test_a_deployment_that_refuses_both_names_does_not_flip_back(version: str, bodies: tuple[bytes, bytes]) -> None:
-    known = Known()
+    known = LearntCapabilities()
     lessons = [known.learn(EAST, CHAT, version, bodies[turn % 2]) for turn in range(6)]
     assert sum(lessons) == 1
 
 
 @given(st.lists(st.sampled_from([NO_STREAM_OPTIONS, NO_MAX_TOKENS, NO_MAX_COMPLETION_TOKENS]), max_size=12))
 def test_any_history_of_refusals_teaches_twice_at_most(history: list[bytes]) -> None:
-    known = Known()
+    known = LearntCapabilities()
     assert sum(known.learn(EAST, CHAT, V1, body) for body in history) <= 2
     written = 0
     used = known.of(EAST, CHAT, V1)
@@ -177,7 +177,7 @@ def test_any_history_of_refusals_teaches_twice_at_most(history: list[bytes]) -> 
 
 
 def test_a_request_that_was_under_way_meanwhile_is_worth_writing_anew_too() -> None:
-    known = Known()
+    known = LearntCapabilities()
     used = known.of(EAST, CHAT, V1)
     assert known.learn(EAST, CHAT, V1, NO_MAX_TOKENS, used=used)
     assert known.learn(EAST, CHAT, V1, NO_MAX_TOKENS, used=used)
@@ -187,14 +187,16 @@ def test_a_request_that_was_under_way_meanwhile_is_worth_writing_anew_too() -> N
 
 @pytest.mark.parametrize("operation", [operation for operation in OPERATIONS.values() if operation is not CHAT])
 def test_only_a_chat_has_two_names_for_its_limit(operation: Operation) -> None:
-    known = Known()
+    known = LearntCapabilities()
     assert not known.learn(EAST, operation, V1, NO_MAX_TOKENS)
     assert known.learn(EAST, operation, V1, NO_STREAM_OPTIONS) is (operation is COMPLETIONS)
 
 
 @pytest.mark.parametrize("name", ["temperature", "stream_options.include_obfuscation", "user", "max_output_tokens"])
 def test_what_the_relay_cannot_do_without_is_the_clients_affair(name: str) -> None:
-    assert not Known().learn(EAST, CHAT, V1, error(f"Unknown parameter: '{name}'.", name, "unknown_parameter"))
+    assert not LearntCapabilities().learn(
+        EAST, CHAT, V1, error(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+    )
 
 
 def test_a_client_cannot_teach_the_relay_with_a_field_of_its_own() -> None:
@@ -202,14 +204,14 @@ def test_a_client_cannot_teach_the_relay_with_a_field_of_its_own() -> None:
     name = "stream_options. Please contact us"
     body = error(f"Unrecognized request argument supplied: {name}")
     assert refused(body) == ["stream_options"]
-    known = Known()
+    known = LearntCapabilities()
     assert not known.learn(EAST, CHAT, V1, body, names=["messages", name, "stream_options"])
     assert known.of(EAST, CHAT, V1) == Capabilities()
     assert known.learn(EAST, CHAT, V1, body, names=["messages", "stream_options"])
 
 
 def test_the_memory_is_bounded_and_the_oldest_lesson_goes_first() -> None:
-    known = Known()
+    known = LearntCapabilities()
     places = [Deployment("any", "https://east.openai.azure.com", f"d{number}") for number in range(MAX_LEARNT + 1)]
     for place in places:
         assert known.learn(place, CHAT, V1, NO_STREAM_OPTIONS)

@@ -18,7 +18,7 @@ from chukei.record import RequestRecord
 from chukei.request import call as calls
 from chukei.request.routes import Route
 from chukei.stream import sse
-from chukei.upstream.attempt import Begun
+from chukei.upstream.attempt import LeasedAnswer
 from chukei.upstream.failover import RETRY_RESERVE, Failover
 from chukei.usage import Usage
 
@@ -73,7 +73,7 @@ class Bench:
         self.failover = Failover(replace(load(None, {}), pool=pool), self.pool, self.upstream, credentials, self.clock)
         self.record = RequestRecord("request-1", "POST", "/")
 
-    async def open(self, body: bytes = STREAM, operation: Operation = CHAT) -> Begun:
+    async def open(self, body: bytes = STREAM, operation: Operation = CHAT) -> LeasedAnswer:
         self.record = RequestRecord("request-1", "POST", "/")
         call = calls.read(Route(operation=operation), operation, [(b"content-type", b"application/json")], body)
         return await self.failover.open(call, self.record)
@@ -103,14 +103,14 @@ class Bench:
 
 async def test_the_record_is_that_of_whoever_answered_and_names_all() -> None:
     bench = Bench(LOST, refusal(429), good(b"West"))
-    begun = await bench.open()
-    assert begun.opened.first == OUTPUT
+    answer = await bench.open()
+    assert answer.opened.first == OUTPUT
     assert bench.codes == [("a", "upstream_lost"), ("b", "upstream_429"), ("c", None)]
     assert [attempt.usage for attempt in bench.record.tries] == [PROMPT, None, PROMPT]
     record = bench.record
     assert (record.model, record.deployment, record.region, record.usage) == ("chat", "c", "West", PROMPT)
     assert bench.outstanding == {"c": len(STREAM) // 4 + 100}
-    begun.close()
+    answer.close()
     assert bench.outstanding == {}
 
 
@@ -127,9 +127,9 @@ async def test_the_record_is_that_of_whoever_answered_and_names_all() -> None:
 )
 async def test_what_a_request_may_cost(body: bytes, tokens: int) -> None:
     bench = Bench(good())
-    begun = await bench.open(body)
+    answer = await bench.open(body)
     assert bench.outstanding == {"a": len(body) // 4 + tokens}
-    begun.drop()
+    answer.drop()
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3, 5])
@@ -252,30 +252,30 @@ async def test_a_failed_response_is_given_up_for_a_better_one() -> None:
     first = failed("server_error")
     delta = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"hi"}\n\n'
     bench = Bench(first, FakeAnswer([CREATED + delta]))
-    begun = await bench.open(ASK, RESPONSES)
-    assert begun.opened.first == CREATED + delta
+    answer = await bench.open(ASK, RESPONSES)
+    assert answer.opened.first == CREATED + delta
     assert bench.codes == [("a", "server_error"), ("b", None)]
     assert first.aborted
     assert list(bench.outstanding) == ["b"]
-    begun.drop()
+    answer.drop()
 
 
 async def test_a_failed_response_is_delivered_when_nothing_better_comes() -> None:
     first, second = failed("server_error"), failed("server_error")
     bench = Bench(first, second, LOST)
-    begun = await bench.open(ASK, RESPONSES)
-    assert begun.opened.answer is second
-    assert begun.opened.first.startswith(CREATED)
+    answer = await bench.open(ASK, RESPONSES)
+    assert answer.opened.answer is second
+    assert answer.opened.first.startswith(CREATED)
     assert (first.aborted, second.aborted) == (True, False)
     assert bench.record.deployment == "b", "the answer is its"
     assert list(bench.outstanding) == ["b"]
-    begun.drop()
+    answer.drop()
     assert bench.outstanding == {}
 
 
 async def test_a_filtered_response_is_the_callers_affair() -> None:
     bench = Bench(failed("content_filter"))
-    begun = await bench.open(ASK, RESPONSES)
-    assert begun.opened.first.startswith(CREATED)
+    answer = await bench.open(ASK, RESPONSES)
+    assert answer.opened.first.startswith(CREATED)
     assert bench.codes == [("a", None)]
-    begun.drop()
+    answer.drop()

@@ -18,7 +18,7 @@ from chukei.accounts.stores import QuotaStore, StoreAway
 from chukei.errors import CallerError, RelayError, Unavailable, come_back
 from chukei.ids import new_id
 from chukei.model import End, Headers, Model
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 from chukei.request.call import Call
 from chukei.usage import NO_UNITS, Usage
 
@@ -115,7 +115,7 @@ class Admitted:
         record.cost = None if unknown else money
         return Amounts(tokens, money)
 
-    def _estimate(self, usage: Usage, silent: Try | None, served: str | None, finished: int = 0) -> Usage:
+    def _estimate(self, usage: Usage, silent: Attempt | None, served: str | None, finished: int = 0) -> Usage:
         """Return what an answer used that was not counted, at least what is known. ``silent`` is a try without output.
 
         All the output that was reserved is taken where none of it was seen, or where the model, which Azure calls
@@ -216,7 +216,7 @@ def refused(refusal: Refusal, policy: Policy) -> RelayError:
     wait = max(refusal.seconds, 0.001)
     headers = come_back(wait)
     if refusal.limit in RATES:
-        message = f"{said} Try again in {math.ceil(wait)} s."
+        message = f"{said} Attempt again in {math.ceil(wait)} s."
         return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
     headers = [headers[0], (b"x-should-retry", b"false")]
     return CallerError(403, "insufficient_quota", said, type="insufficient_quota", headers=headers)

@@ -21,7 +21,7 @@ from chukei.accounts import reports
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database, StoreAway
 from chukei.admin.query import once, only, read
-from chukei.callers.cabinet import KeyCabinet, Made, NoSuchKey
+from chukei.callers.cabinet import IssuedKey, KeyCabinet, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.errors import CallerError, Unavailable
 from chukei.model import End, Headers, header
@@ -227,7 +227,7 @@ class Admin:
         logger.info("an administrator replaced the key %s by %s", id, made.key.id)
         return self._made(made)
 
-    def _made(self, made: Made) -> AdminAnswer:
+    def _made(self, made: IssuedKey) -> AdminAnswer:
         return _json({**self._shown(made.key), "key": made.new.text.reveal()}, status=201)
 
     def _shown(self, key: Key) -> dict[str, object]:

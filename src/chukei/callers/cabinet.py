@@ -32,7 +32,7 @@ class NoSuchKey(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class IssuedKey:
     """A key that was just made, with the text that is shown once, and what the database keeps of it."""
 
     new: NewKey
@@ -60,7 +60,7 @@ class KeyCabinet:
 
     async def create(
         self, caller: str, *, group: str | None = None, expires: datetime | None = None, note: str | None = None
-    ) -> Made:
+    ) -> IssuedKey:
         """Make a key for a caller.
 
         Raises:
@@ -84,12 +84,12 @@ class KeyCabinet:
             raise CallerError(400, "invalid_value", "The key would expire before it is made.", param="expires")
         return await self._make(caller, group, expires, note)
 
-    async def _make(self, caller: str, group: str | None, expires: datetime | None, note: str | None) -> Made:
+    async def _make(self, caller: str, group: str | None, expires: datetime | None, note: str | None) -> IssuedKey:
         new = make()
         digest, pepper = self._peppers.key_digest(new)
         key = Key(new.id, caller, group, digest, pepper, self._now(), expires, None, note)
         await self._database.add_key(key)
-        return Made(new, key)
+        return IssuedKey(new, key)
 
     async def all(self) -> list[Key]:
         """Return every key, the newest first.
@@ -99,7 +99,7 @@ class KeyCabinet:
         """
         return sorted(await self._database.keys(), key=lambda key: key.created, reverse=True)
 
-    async def rotate(self, id: str, *, overlap: timedelta) -> Made:
+    async def rotate(self, id: str, *, overlap: timedelta) -> IssuedKey:
         """Make a key that replaces another, which still works for ``overlap``.
 
         Raises:

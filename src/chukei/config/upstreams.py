@@ -30,7 +30,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(slots=True)
-class Served:
+class ServedModels:
     """What the configuration serves; see Settings for the fields."""
 
     models: dict[str, Model] = field(default_factory=dict)
@@ -41,9 +41,9 @@ class Served:
     notices: list[str] = field(default_factory=list)
 
 
-def read_upstreams(root: Reader, document: Document, *, plain_http: bool) -> Served:
+def read_upstreams(root: Reader, document: Document, *, plain_http: bool) -> ServedModels:
     """Read ``[deployments]``, ``[models]`` and ``[defaults]``, or the environment, or fall back to the simulator."""
-    served = Served()
+    served = ServedModels()
     defaults = root.table("defaults")
     default_model = defaults.string("model")
     defaults.done()
@@ -64,7 +64,11 @@ def read_upstreams(root: Reader, document: Document, *, plain_http: bool) -> Ser
 
 
 def _check(
-    served: Served, root: Reader, default_model: str | None, deployments: Mapping[str, Deployment], document: Document
+    served: ServedModels,
+    root: Reader,
+    default_model: str | None,
+    deployments: Mapping[str, Deployment],
+    document: Document,
 ) -> None:
     """Check what only the whole shows, and give every unused deployment its own name as a model."""
     used = {deployment.name for model in served.models.values() for deployment in model.deployments}
@@ -243,7 +247,7 @@ def read_caps(table: Reader) -> dict[str, int | float]:
     return caps
 
 
-def _read_environment(served: Served, document: Document, *, plain_http: bool) -> None:
+def _read_environment(served: ServedModels, document: Document, *, plain_http: bool) -> None:
     """Describe the one resource that AZURE_OPENAI_… variables name, or choose the simulator."""
     environment = document.environment
     if served.models or "models" in document.tables:

@@ -235,23 +235,23 @@ class Gateway:
         opening = self._services.failover.open(call, record, model)
         if call.stream:
             with Heartbeat(reply, record, headers, self._settings.stream.heartbeat_seconds):
-                begun = await opening
+                answer = await opening
         else:
-            begun = await opening
+            answer = await opening
         shows = policy.rules.see_deployment
         if self._settings.pool.deployment_header if shows is None else shows:
-            headers.append((b"x-chukei-deployment", begun.lease.deployment.name.encode("ascii", "replace")))
+            headers.append((b"x-chukei-deployment", answer.lease.deployment.name.encode("ascii", "replace")))
         try:
-            await self._deliver(exchange, call, begun.opened, reply, headers)
-            stream = begun.opened.stream
+            await self._deliver(exchange, call, answer.opened, reply, headers)
+            stream = answer.opened.stream
             if stream is not None and stream.failure is not None:
-                begun.broke(error_of_event(stream.cause or stream.failure))
+                answer.broke(error_of_event(stream.cause or stream.failure))
         except BaseException as error:
             if isinstance(error, UpstreamError):
-                begun.broke(error)
-            begun.drop()
+                answer.broke(error)
+            answer.drop()
             raise
-        begun.close()
+        answer.close()
 
     async def _deliver(
         self, exchange: Exchange, call: calls.Call, opened: Opened, reply: Reply, headers: Headers

@@ -67,7 +67,7 @@ class Health:
             self._by_identity.setdefault(deployment.identity, []).append(member)
         return member
 
-    def made_up(self, deployment: Deployment) -> Member:
+    def unconfigured(self, deployment: Deployment) -> Member:
         """Return a member for a deployment that a client named; nothing of it is kept here."""
         return Member(deployment, Quota(), self._settings, self._draw, named=False)
 

@@ -16,7 +16,7 @@ MOST_OPENED = 256
 """On a resource that serves any name, so many deployments are remembered: clients make the names up."""
 
 
-class Served:
+class ModelTiers:
     """A model and its deployments, in tiers with the best first. Those of weight 0 are in no tier."""
 
     __slots__ = ("members", "model", "tiers")
@@ -46,16 +46,16 @@ class Models:
         default: str | None,
         open: Deployment | None,
         member: Callable[[Deployment], Member],
-        made_up: Callable[[Deployment], Member],
+        unconfigured: Callable[[Deployment], Member],
         draw: Callable[[], float],
     ) -> None:
         self._default = default
         self.open = open
-        self._made_up = made_up
+        self._unconfigured = unconfigured
         self._draw = draw
-        self._opened: OrderedDict[str, Served] = OrderedDict()
+        self._opened: OrderedDict[str, ModelTiers] = OrderedDict()
         self._named = {
-            name: Served(model, [member(deployment) for deployment in model.deployments], draw)
+            name: ModelTiers(model, [member(deployment) for deployment in model.deployments], draw)
             for name, model in models.items()
         }
 
@@ -68,12 +68,12 @@ class Models:
         return names
 
     @property
-    def default(self) -> list[Served]:
+    def default(self) -> list[ModelTiers]:
         """The default model; where there is none, every model that the configuration names."""
         served = self._named.get(self._default or "")
         return [served] if served is not None else list(self._named.values())
 
-    def __iter__(self) -> Iterator[Served]:
+    def __iter__(self) -> Iterator[ModelTiers]:
         yield from self._named.values()
         yield from self._opened.values()
 
@@ -92,7 +92,7 @@ class Models:
         served = self._named.get(name) or self._opened.get(name)
         return served.model if served is not None else self._make_up(name, may_see)
 
-    def find(self, asked: str | None) -> Served:
+    def find(self, asked: str | None) -> ModelTiers:
         """Return the model of a name with its deployments.
 
         Raises:
@@ -104,7 +104,7 @@ class Models:
             return served
         served = self._opened.get(model.name)
         if served is None:
-            served = Served(model, [self._made_up(model.deployments[0])], self._draw)
+            served = ModelTiers(model, [self._unconfigured(model.deployments[0])], self._draw)
             self._opened[model.name] = served
             if len(self._opened) > MOST_OPENED:
                 self._opened.popitem(last=False)
@@ -124,6 +124,6 @@ class Models:
     def _known(self, may_see: Callable[[str], bool]) -> str:
         names = [name for name in self.names if may_see(name)]
         if names:
-            return f"Known models: {', '.join(names)}."
+            return f"LearntCapabilities models: {', '.join(names)}."
         hidden = self._named and self.open is None
         return "There is none that you may use." if hidden else "Send the name of a deployment."

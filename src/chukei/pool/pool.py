@@ -89,7 +89,7 @@ class Pool:
         self._load = settings.affinity_load
         self._health = health = Health(settings, draw)
         self._models = Models(
-            models, default=default, open=open, member=health.member, made_up=health.made_up, draw=draw
+            models, default=default, open=open, member=health.member, unconfigured=health.unconfigured, draw=draw
         )
 
     @property

@@ -35,7 +35,7 @@ class Cost(StrEnum):
     REPORTED = "as reported, else an estimate"
 
 
-class Words(StrEnum):
+class Speaker(StrEnum):
     """Who explains the failure to the client."""
 
     OURS = "our words"
@@ -57,7 +57,7 @@ class Row:
     kind: str
     what: str
     status: int
-    words: Words
+    words: Speaker
     end: End
     fault: Fault
     cost: Cost
@@ -70,7 +70,7 @@ class Row:
         return self.fault is not Fault.CALLER and not self.final
 
 
-_OURS, _THEIRS = Words.OURS, Words.THEIRS
+_OURS, _THEIRS = Speaker.OURS, Speaker.THEIRS
 _NOTHING, _ESTIMATE = Cost.NOTHING, Cost.ESTIMATE
 _F, _E = Fault, End
 

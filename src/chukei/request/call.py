@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from chukei.azure import CHAT
 from chukei.errors import CallerError
-from chukei.model import Headers, Operation, Shape, header
+from chukei.model import BodyType, Headers, Operation, header
 from chukei.request.fields import Fields
 from chukei.request.form import Form
 from chukei.request.routes import Route
@@ -40,7 +40,7 @@ def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Ca
     """
     shape = _shape(operation, headers)
     body: Fields | Form
-    if shape is Shape.JSON:
+    if shape is BodyType.JSON:
         body = Fields(raw)
         check(body, operation)
         stream = body.flag("stream") or False
@@ -56,14 +56,14 @@ def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Ca
     return Call(operation, model, stream, route.simple, route.api_version, headers, body, len(raw), raw)
 
 
-def _shape(operation: Operation, headers: Headers) -> Shape:
+def _shape(operation: Operation, headers: Headers) -> BodyType:
     given = (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-    if given == b"application/json" and Shape.JSON in operation.shapes:
-        return Shape.JSON
-    if given == b"multipart/form-data" and Shape.MULTIPART in operation.shapes:
-        return Shape.MULTIPART
-    names = {Shape.JSON: "application/json", Shape.MULTIPART: "multipart/form-data"}
-    wanted = " or ".join(names[shape] for shape in operation.shapes)
+    if given == b"application/json" and BodyType.JSON in operation.body_types:
+        return BodyType.JSON
+    if given == b"multipart/form-data" and BodyType.MULTIPART in operation.body_types:
+        return BodyType.MULTIPART
+    names = {BodyType.JSON: "application/json", BodyType.MULTIPART: "multipart/form-data"}
+    wanted = " or ".join(names[shape] for shape in operation.body_types)
     raise CallerError(415, "unsupported_media_type", f"Send the request as 'Content-Type: {wanted}'.")
 
 

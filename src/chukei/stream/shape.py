@@ -19,7 +19,7 @@ _QUOTE, _BACKSLASH = b'"', ord("\\")
 _LONGEST = 8192
 
 
-class Shape:
+class EventShape:
     """What is the same in every event: up to the first value, and behind each."""
 
     __slots__ = ("_before", "_behind")

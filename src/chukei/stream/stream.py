@@ -22,7 +22,7 @@ from chukei.model import Dialect, End
 from chukei.stream import sse
 from chukei.stream.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty, read
 from chukei.stream.redaction import Redactor
-from chukei.stream.shape import Shape
+from chukei.stream.shape import EventShape
 from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
@@ -153,7 +153,7 @@ class Stream:
         self._indices: set[bytes] = set()  # the same as they are written
         self.state = State.PREAMBLE
         self._over = False
-        self._shape: Shape | None = None  # of the last event without a marker
+        self._shape: EventShape | None = None  # of the last event without a marker
         self._lessons = lessons
         self.events = 0
         self.made = 0
@@ -259,7 +259,7 @@ class Stream:
             if self._is_marked(event):
                 break
             self._lessons -= 1
-            self._shape = Shape.of(event)
+            self._shape = EventShape.of(event)
             self._count(event)
             at += len(event)
         return at

@@ -63,14 +63,14 @@ def _value(call: Call, kind: str, session_header: bytes) -> bytes | None:
     return None
 
 
-class Continued(NamedTuple):
+class Continuation(NamedTuple):
     """What a request continues: an id, and the name of the field that holds it."""
 
     id: str
     param: str
 
 
-def continued(call: Call) -> list[Continued]:
+def continued(call: Call) -> list[Continuation]:
     """Return what a request continues: an earlier response, a conversation. The first one known decides where."""
     body = call.body
     if call.operation is not RESPONSES or not isinstance(body, Fields):
@@ -84,7 +84,7 @@ def continued(call: Call) -> list[Continued]:
             value = msgspec.json.decode(raw, type=str | _Named)
         except _UNREADABLE:
             continue  # Azure will say what is wrong with it
-        ids.append(Continued(value if isinstance(value, str) else value.id, name))
+        ids.append(Continuation(value if isinstance(value, str) else value.id, name))
     return [found for found in ids if found.id]
 
 
@@ -120,7 +120,7 @@ class Home(NamedTuple):
     owner: str | None
 
 
-class Homes:
+class StatefulIds:
     """Which deployment made which stateful id, for whom: known here, or to the other replicas.
 
     An id that was made elsewhere, before the relay started say, belongs to whoever continues it first.
@@ -144,7 +144,7 @@ class Homes:
         if self._board is not None:
             self._board.remember(made, f"{owner} {identity}")
 
-    async def find(self, continued: Sequence[Continued], owner: str) -> str | None:
+    async def find(self, continued: Sequence[Continuation], owner: str) -> str | None:
         """Return the identity of the deployment that knows one of the ids, or None where nobody can tell.
 
         Raises:
@@ -168,7 +168,7 @@ class Homes:
         return Home(identity, owner) if len(owner) == _OWNER_LETTERS and identity else Home(told, None)
 
 
-def _not_found(continued: Continued) -> CallerError:
+def _not_found(continued: Continuation) -> CallerError:
     if continued.param == _CONVERSATION:
         message = f"Conversation with id '{continued.id[:80]}' not found."
         return CallerError(404, "conversation_not_found", message, param=_CONVERSATION)

@@ -11,10 +11,10 @@ from chukei.model import Headers, header
 from chukei.pool import Lease, judge
 from chukei.pool.verdicts import Cost
 from chukei.ports import Clock, Credential, Upstream
-from chukei.record import Try
+from chukei.record import Attempt
 from chukei.request.call import Call
 from chukei.request.fields import Fields
-from chukei.upstream.capabilities import Known
+from chukei.upstream.capabilities import LearntCapabilities
 from chukei.upstream.connect import Opened, Waits, connect
 from chukei.upstream.writing import write
 from chukei.usage import Usage
@@ -24,12 +24,12 @@ CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)
-class Begun:
+class LeasedAnswer:
     """An answer that has begun, and the place at its deployment, which it occupies until ``close`` or ``drop``."""
 
     opened: Opened
     lease: Lease
-    attempt: Try
+    attempt: Attempt
     clock: Clock
 
     def broke(self, error: UpstreamError) -> None:
@@ -48,7 +48,7 @@ class Begun:
         self.close()
 
 
-class Asking:
+class DeploymentClient:
     """Asks deployments. It keeps what is learnt of one for the next request."""
 
     def __init__(
@@ -58,9 +58,9 @@ class Asking:
         self._credentials = credentials
         self._cap = settings.max_event_bytes
         self._clock = clock
-        self._known = Known()
+        self._known = LearntCapabilities()
 
-    async def ask(self, lease: Lease, call: Call, request_id: str, attempt: Try, waits: Waits) -> Begun:
+    async def ask(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> LeasedAnswer:
         """Return the answer once it has begun, if it does in time.
 
         Otherwise the place is given back, and the pool told what happened. ``attempt`` is filled in either way.
@@ -89,9 +89,9 @@ class Asking:
             raise
         finally:
             attempt.seconds = clock() - started
-        return Begun(opened, lease, attempt, clock)
+        return LeasedAnswer(opened, lease, attempt, clock)
 
-    async def _send(self, lease: Lease, call: Call, request_id: str, attempt: Try, waits: Waits) -> Opened:
+    async def _send(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> Opened:
         """Send the call; once more where the answer teaches how this deployment wants it written."""
         deployment, started = lease.deployment, self._clock()
 

@@ -87,7 +87,7 @@ def refused(error_body: bytes) -> list[str]:
     return found[1].split(", ") if found is not None else []
 
 
-class Known:
+class LearntCapabilities:
     """What is known of each deployment: the table, and what its answers have corrected since the start.
 
     Each of an entry's two facts is corrected once at most, so a deployment that contradicts itself is not believed for

@@ -1,4 +1,4 @@
-"""From a call to an answer that has begun: choose a deployment, connect, and turn to another while nothing was sent.
+"""From a call to an answer that has answer: choose a deployment, connect, and turn to another while nothing was sent.
 
 Nothing has been promised to the client yet, but perhaps a comment to keep its connection alive. So whatever goes wrong
 here can be tried elsewhere without its knowing, within bounds: a number of attempts, a deadline, and a budget for all
@@ -14,11 +14,11 @@ from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.model import CallerKind, Model
 from chukei.pool import Fault, Lease, Member, Pool, Source, judge
 from chukei.ports import Board, Clock, Credential, Upstream
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 from chukei.request.call import Call
 from chukei.upstream import affinity
-from chukei.upstream.affinity import Continued, Homes
-from chukei.upstream.attempt import CANCELLED, Asking, Begun
+from chukei.upstream.affinity import Continuation, StatefulIds
+from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
 from chukei.upstream.budget import Budget
 from chukei.upstream.connect import Waits
 from chukei.upstream.hedge import first_to_speak
@@ -49,15 +49,15 @@ class Failover:
         self.settings = settings
         self.pool = pool
         self.clock = clock
-        self.asking = Asking(upstream, credentials, settings.stream, clock)
-        self.homes = Homes(board)
+        self.client = DeploymentClient(upstream, credentials, settings.stream, clock)
+        self.stateful_ids = StatefulIds(board)
         self.session_header = settings.pool.session_header.encode()
         share = settings.pool.retry_share
         self.retries = Budget(share, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
         self.hedges = Budget(settings.pool.hedge_share, reserve=HEDGE_RESERVE)
 
-    async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> Begun:
-        """Return an answer that has begun. ``model`` is the one that is meant as it is for the caller.
+    async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> LeasedAnswer:
+        """Return an answer that has answer. ``model`` is the one that is meant as it is for the caller.
 
         Raises:
             CallerError: no deployment could answer this request, or there is no such model.
@@ -88,15 +88,15 @@ class _Search:
         who = record.who
         self._source = Source(who.name if who is not None and who.kind in _TOLD_APART else None, call.raw)
         self._key: int | None = None
-        self._continued: list[Continued] = []
+        self._continuations: list[Continuation] = []
         self._at_home = False
         self._leases: list[Lease] = []
-        self._asked: list[tuple[Lease, Try]] = []
+        self._asked: list[tuple[Lease, Attempt]] = []
         self._counted = 0
         self._without: list[Member] = []  # those who said that they do not know what is to be continued
-        self._told: UpstreamError | None = None  # by the last one that said something else
-        self._held: Begun | None = None
-        self._won: Begun | None = None
+        self._last_error: UpstreamError | None = None  # by the last one that said something else
+        self._held: LeasedAnswer | None = None
+        self._won: LeasedAnswer | None = None
         settings = failover.settings
         self._limit = settings.upstream.answer_seconds
         if call.stream and call.operation.generates:  # pictures and sounds are made before anything is sent of them
@@ -104,7 +104,7 @@ class _Search:
         self._whole = max(self._limit, settings.pool.deadline_seconds) if call.stream else self._limit
         self._deadline = failover.clock() + self._whole
 
-    async def run(self) -> Begun:
+    async def run(self) -> LeasedAnswer:
         """Ask one deployment after the other."""
         lease = await self._first()
         while True:
@@ -141,9 +141,9 @@ class _Search:
     async def _first(self) -> Lease:
         failover, call = self._failover, self._call
         pool, settings = failover.pool, failover.settings.pool
-        self._continued = affinity.continued(call)
-        if self._continued:
-            identity = await failover.homes.find(self._continued, affinity.owner_of(self._record.who))
+        self._continuations = affinity.continued(call)
+        if self._continuations:
+            identity = await failover.stateful_ids.find(self._continuations, affinity.owner_of(self._record.who))
             if identity is not None and self._several:
                 lease = pool.choose_home(
                     self._model.name, identity, failover.clock(), cost=self._cost, source=self._source
@@ -203,7 +203,7 @@ class _Search:
             self._model.name, now, cost=self._cost, tried=tried, without=self._without, source=self._source
         )
         if lease is None:
-            last = self._told or error
+            last = self._last_error or error
             raise self._final(last, judge(last).fault)
         return self._hold(lease)
 
@@ -221,19 +221,19 @@ class _Search:
             error.headers.append((b"x-should-retry", b"false"))
         return error
 
-    # Asking.
+    # DeploymentClient.
 
-    async def _ask(self, lease: Lease) -> Begun:
+    async def _ask(self, lease: Lease) -> LeasedAnswer:
         after = self._hedge_after(lease)
         if after is None:
             return await self._try(lease)
-        begun = await first_to_speak(self._try(lease), after, self._second)
+        answer = await first_to_speak(self._try(lease), after, self._second)
         for other, attempt in self._asked:
-            if attempt is not begun.attempt and attempt.code in (None, CANCELLED):
+            if attempt is not answer.attempt and attempt.code in (None, CANCELLED):
                 if attempt.code is not None:  # else it had spoken in the same moment
                     other.outrun(self._failover.clock(), attempt.seconds)
                 attempt.code = "hedge_lost"
-        return begun
+        return answer
 
     def _hedge_after(self, lease: Lease) -> float | None:
         """Return after how many seconds of silence a second deployment is asked, or None where none will be."""
@@ -241,9 +241,9 @@ class _Search:
         if not (settings.hedge_share and self._several and call.stream and call.operation.generates):
             return None
         # What is continued would grow twice where both know it; and most likely only one does.
-        return None if self._continued else lease.member.percentile(0.95)
+        return None if self._continuations else lease.member.percentile(0.95)
 
-    def _second(self) -> Coroutine[None, None, Begun] | None:
+    def _second(self) -> Coroutine[None, None, LeasedAnswer] | None:
         """Ask a second deployment beside the first, if the budget and the pool have room."""
         hedges = self._failover.hedges
         if not hedges.spend(self._failover.clock()):
@@ -254,22 +254,22 @@ class _Search:
             hedges.give_back()
             return None
 
-    async def _try(self, lease: Lease, *, hedge: bool = False) -> Begun:
+    async def _try(self, lease: Lease, *, hedge: bool = False) -> LeasedAnswer:
         """Ask one deployment, up to its first output."""
         failover, call, record = self._failover, self._call, self._record
-        attempt = Try(lease.deployment.name, hedge=hedge)
+        attempt = Attempt(lease.deployment.name, hedge=hedge)
         self._asked.append((lease, attempt))
         record.tries.append(attempt)
         output = failover.settings.stream.thinking_seconds if call.stream else 0.0
         waits = Waits.within(self._deadline - failover.clock(), self._limit, self._whole, output)
         try:
-            begun = await failover.asking.ask(lease, call, record.request_id, attempt, waits)
-            self._refuse_failure(begun)
+            answer = await failover.client.ask(lease, call, record.request_id, attempt, waits)
+            self._refuse_failure(answer)
         except UpstreamError as error:
             self._note(lease, error)
             raise
-        lease.answered(failover.clock(), attempt.seconds if call.stream else None, begun.opened.answer.headers)
-        return begun
+        lease.answered(failover.clock(), attempt.seconds if call.stream else None, answer.opened.answer.headers)
+        return answer
 
     def _note(self, lease: Lease, error: UpstreamError) -> None:
         """Count a failure, of either of a hedged pair."""
@@ -277,11 +277,11 @@ class _Search:
         if fault is Fault.MISPLACED:
             self._without.append(lease.member)
             return
-        self._told = error
+        self._last_error = error
         if fault in (Fault.FAILED, Fault.MISCONFIGURED):
             self._counted += 1
 
-    def _refuse_failure(self, begun: Begun) -> None:
+    def _refuse_failure(self, answer: LeasedAnswer) -> None:
         """Count a stream that begins with the upstream's own error event as a failure, but keep it.
 
         On the Responses API such a stream tells more than an error status could, so it is what the client gets if
@@ -290,24 +290,24 @@ class _Search:
         Raises:
             UpstreamError: what the event says, where another deployment might do better.
         """
-        stream = begun.opened.stream
+        stream = answer.opened.stream
         if not self._several or stream is None or stream.failure is None or not stream.failed_first:
             return
         error = error_of_event(stream.cause or stream.failure)
         if judge(error).fault is Fault.CALLER:
             return
-        begun.broke(error)
+        answer.broke(error)
         if self._held is not None:
             self._held.drop()
-        self._held = begun
+        self._held = answer
         raise error
 
-    def _learn_home(self, begun: Begun) -> None:
+    def _learn_home(self, answer: LeasedAnswer) -> None:
         """Remember who made what a later request may continue, and for whom."""
-        opened, call = begun.opened, self._call
+        opened, call = answer.opened, self._call
         if call.operation is not RESPONSES:
             return
         made = opened.stream.response_id if opened.stream is not None else affinity.made(opened.first)
         owner = affinity.owner_of(self._record.who)
-        for known in (*(each.id for each in self._continued), *([made] if made else [])):
-            self._failover.homes.remember(known, begun.lease.deployment.identity, owner)
+        for known in (*(each.id for each in self._continuations), *([made] if made else [])):
+            self._failover.stateful_ids.remember(known, answer.lease.deployment.identity, owner)

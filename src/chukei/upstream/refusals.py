@@ -10,7 +10,7 @@ from chukei.azure import headers_down
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers, header
 from chukei.pool import retry_after
-from chukei.pool.verdicts import OWN_STATUS, ROWS, Fault, Row, Said, Words, row_of, row_of_status, said_in
+from chukei.pool.verdicts import OWN_STATUS, ROWS, Fault, Row, Said, Speaker, row_of, row_of_status, said_in
 from chukei.stream.redaction import Redactor
 from chukei.upstream.explanation import explanation, plain
 from chukei.usage import DECODE_ERRORS, Usage, reported
@@ -74,7 +74,7 @@ def refusal(status: int, fields: Headers, raw: bytes, redactor: Redactor) -> Ups
     row = row_of_status(status, said_in(body or b""))
     headers = [field for field in headers_down(fields) if not field[0].startswith(b"content-")]
     headers = redactor.fields(headers)
-    if row.words is Words.OURS:
+    if row.words is Speaker.OURS:
         headers = [*(field for field in headers if field[0] != b"x-should-retry"), _NO_RETRY]
         message = f"The deployment refused the relay's own credentials (status {status}). {OPERATORS}"
         return failure(

@@ -8,14 +8,14 @@ import pytest
 
 from chukei.adapters.ledger.tally import KINDS, SINGLY, Tally
 from chukei.model import Caller, CallerKind, End
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 
 pytestmark = pytest.mark.anyio
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-class Books:
+class Accounting:
     """Keeps what is handed on, and the time by which the tally goes."""
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class Books:
 
 
 @pytest.fixture
-async def books() -> Books:
-    return Books()
+async def books() -> Accounting:
+    return Accounting()
 
 
 def caller(name: str = "team-a") -> Caller:
@@ -51,7 +51,7 @@ def refusal(who: Caller | None = None, **fields: object) -> RequestRecord:
     return record
 
 
-async def test_the_first_are_kept_one_by_one_and_the_others_as_one(books: Books) -> None:
+async def test_the_first_are_kept_one_by_one_and_the_others_as_one(books: Accounting) -> None:
     for number in range(3000):
         books.now = NOON + timedelta(seconds=number / 60)
         books.tally(refusal(request_id=f"req-{number}"))
@@ -65,13 +65,13 @@ async def test_the_first_are_kept_one_by_one_and_the_others_as_one(books: Books)
     assert (later.count, later.request_id) == (1, "later")
 
 
-async def test_what_asked_a_deployment_is_kept_whatever_became_of_it(books: Books) -> None:
+async def test_what_asked_a_deployment_is_kept_whatever_became_of_it(books: Accounting) -> None:
     for _ in range(100):
-        books.tally(refusal(end=End.UPSTREAM_STATUS, tries=[Try("east", code="upstream_400")]))
+        books.tally(refusal(end=End.UPSTREAM_STATUS, tries=[Attempt("east", code="upstream_400")]))
     assert [record.count for record in books.kept] == [1] * 100
 
 
-async def test_no_caller_hides_another(books: Books) -> None:
+async def test_no_caller_hides_another(books: Accounting) -> None:
     for _ in range(100):
         books.tally(refusal(caller("loud")))
     books.tally(refusal(caller("quiet")))
@@ -81,7 +81,7 @@ async def test_no_caller_hides_another(books: Books) -> None:
 
 
 @pytest.mark.parametrize("invented", ["model", "method"])
-async def test_a_caller_who_varies_what_it_sends_gains_nothing(books: Books, invented: str) -> None:
+async def test_a_caller_who_varies_what_it_sends_gains_nothing(books: Accounting, invented: str) -> None:
     for number in range(10_000):
         books.tally(refusal(None, **{invented: f"x{number % 5000}"}))
     books.tally.close()
@@ -89,7 +89,7 @@ async def test_a_caller_who_varies_what_it_sends_gains_nothing(books: Books, inv
     assert len(books.kept) <= KINDS * (SINGLY + 1) + 1
 
 
-async def test_whatever_is_unknown_shares_one_bound(books: Books) -> None:
+async def test_whatever_is_unknown_shares_one_bound(books: Accounting) -> None:
     for number in range(1000):
         books.tally(refusal(who=None, operation=None, model=None, code="invalid_api_key", path=f"/{number}"))
         books.tally(RequestRecord("req", "GET", f"/{number}", status=404, end=End.REFUSED, code="unknown_route"))
@@ -99,7 +99,7 @@ async def test_whatever_is_unknown_shares_one_bound(books: Books) -> None:
 
 
 async def test_many_callers_do_not_wait_for_the_minute() -> None:
-    books, most = Books(), 50
+    books, most = Accounting(), 50
     books.tally = Tally((books,), now=lambda: books.now, most=most)
     for number in range(4 * most):
         for _ in range(SINGLY + 2):
@@ -109,28 +109,28 @@ async def test_many_callers_do_not_wait_for_the_minute() -> None:
     assert set(books.counts().values()) == {SINGLY + 2}
 
 
-async def test_a_long_path_is_not_held(books: Books) -> None:
+async def test_a_long_path_is_not_held(books: Accounting) -> None:
     for _ in range(SINGLY + 1):
         books.tally(refusal(path="/" + "x" * 60_000))
     books.tally.close()
     assert len(books.kept[-1].path) == 200
 
 
-async def test_probes_and_page_files_are_nothing_to_count(books: Books) -> None:
+async def test_probes_and_page_files_are_nothing_to_count(books: Accounting) -> None:
     for _ in range(100):
         books.tally(RequestRecord("req", "GET", "/health/live", operation="live", status=200, end=End.COMPLETED))
     assert len(books.kept) == 100
 
 
 @pytest.mark.parametrize(("status", "kept"), [(200, 100), (201, 100), (401, SINGLY)])
-async def test_what_an_administrator_did_is_not_put_together(books: Books, status: int, kept: int) -> None:
+async def test_what_an_administrator_did_is_not_put_together(books: Accounting, status: int, kept: int) -> None:
     for _ in range(100):
         books.tally(RequestRecord("req", "POST", "/admin/keys", operation="admin", status=status, end=End.COMPLETED))
     assert len(books.kept) == kept
 
 
 async def test_the_minute_ends_also_when_nothing_comes_any_more() -> None:
-    books = Books()
+    books = Accounting()
     books.now = NOON + timedelta(seconds=59.99)
     for _ in range(SINGLY + 5):
         books.tally(refusal())
@@ -140,7 +140,7 @@ async def test_the_minute_ends_also_when_nothing_comes_any_more() -> None:
     assert books.kept[-1].count == 5
 
 
-async def test_after_closing_each_is_handed_on(books: Books) -> None:
+async def test_after_closing_each_is_handed_on(books: Accounting) -> None:
     books.tally.close()
     for _ in range(100):
         books.tally(refusal())
@@ -151,7 +151,7 @@ async def test_one_hook_that_fails_keeps_nothing_from_the_others(caplog: pytest.
     def broken(record: RequestRecord) -> None:
         raise RuntimeError("broken")
 
-    books = Books()
+    books = Accounting()
     tally = Tally((broken, books))
     tally(refusal())
     assert len(books.kept) == 1

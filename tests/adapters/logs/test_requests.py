@@ -10,7 +10,7 @@ import pytest
 from chukei.adapters.logs import requests
 from chukei.adapters.logs.requests import JsonFormatter, TextFormatter, configure_logging, fields_of, log_request
 from chukei.model import Caller, CallerKind, End
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 from chukei.usage import Usage
 
 HOSTILE = 'x"\n{"forged":true}\r\x1b[31m\x00\u2028'
@@ -97,9 +97,9 @@ def test_the_text_form_is_short() -> None:
 
 
 def test_one_try_is_the_request_itself_and_several_are_listed_in_order(lines: io.StringIO) -> None:
-    lost = Try("east", code="upstream_lost", seconds=0.0501, usage=Usage(9, 0, estimated=True))
-    denied = Try("north", code="upstream_429", seconds=0.01)
-    won = Try("west", hedge=True, seconds=0.25, usage=Usage(9, 3))
+    lost = Attempt("east", code="upstream_lost", seconds=0.0501, usage=Usage(9, 0, estimated=True))
+    denied = Attempt("north", code="upstream_429", seconds=0.01)
+    won = Attempt("west", hedge=True, seconds=0.25, usage=Usage(9, 3))
     log_request(record(tries=[won]))
     log_request(record(tries=[lost, denied, won]))
     one, several = map(json.loads, lines.getvalue().splitlines())
@@ -113,7 +113,7 @@ def test_one_try_is_the_request_itself_and_several_are_listed_in_order(lines: io
 
 def test_the_text_form_counts_tries() -> None:
     entry = logging.makeLogRecord({"name": "chukei.request", "msg": "request", "levelno": 20, "levelname": "INFO"})
-    for tries, shown in (([Try("east")], False), ([Try("east", code="upstream_lost"), Try("west")], True)):
+    for tries, shown in (([Attempt("east")], False), ([Attempt("east", code="upstream_lost"), Attempt("west")], True)):
         entry.fields = fields_of(record(model="gpt-4o", tries=tries))
         assert ("gpt-4o  2 tries  completed" in TextFormatter().format(entry)) is shown
 

@@ -16,7 +16,7 @@ from tests.live.redis_server import RedisServer
 from tests.live.relays import eventually
 
 from chukei.adapters.redis.board import RedisBoard
-from chukei.adapters.redis.messages import KEPT, Words
+from chukei.adapters.redis.messages import KEPT, BoardKeys
 from chukei.model import Change, Condition
 from chukei.ports import Board
 
@@ -106,7 +106,7 @@ def sockets() -> int:
 
 
 def kept(server: RedisServer, condition: Condition, subject: str) -> bool:
-    return server.command("EXISTS", Words("chukei", "").key(condition, subject)) == b":1\r\n"
+    return server.command("EXISTS", BoardKeys("chukei", "").key(condition, subject)) == b":1\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -486,7 +486,7 @@ async def test_what_strangers_publish_is_ignored(server: RedisServer, caplog: py
 
 
 async def test_what_strangers_keep_is_ignored(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    words = Words("chukei", "stranger")
+    words = BoardKeys("chukei", "stranger")
     (_, _, data, *_), _ = words.commands(OPEN, 20.0)
     assert isinstance(data, bytes)
     server.command("RPUSH", words.key(Condition.OPEN, ONE), "a list")

@@ -6,7 +6,7 @@ import hiredis
 import pytest
 
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.commands import Call, Script, command, packed
+from chukei.adapters.redis.commands import PendingCommand, Script, command, packed
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ def test_a_script_is_called_by_its_digest_and_else_by_its_text() -> None:
 
 async def test_an_answer_is_told_to_all_who_wait() -> None:
     told: list[str] = []
-    call = Call(b"", None, "a", told.append)
+    call = PendingCommand(b"", None, "a", told.append)
     call.future = asyncio.get_running_loop().create_future()
     call.succeed(5)
     call.succeed(6)
@@ -52,7 +52,7 @@ async def test_an_answer_is_told_to_all_who_wait() -> None:
 
 async def test_who_waits_is_told_of_a_failure_and_what_is_to_be_done_is_not_done() -> None:
     told: list[str] = []
-    call = Call(b"", None, "a", told.append)
+    call = PendingCommand(b"", None, "a", told.append)
     call.fail("nobody waits")
     call.future = asyncio.get_running_loop().create_future()
     call.fail("away")
@@ -62,7 +62,7 @@ async def test_who_waits_is_told_of_a_failure_and_what_is_to_be_done_is_not_done
 
 
 async def test_only_what_nobody_needs_is_given_up() -> None:
-    asked, needed = SCRIPT.call([], []), Call(b"", SCRIPT, "a", print)
+    asked, needed = SCRIPT.call([], []), PendingCommand(b"", SCRIPT, "a", print)
     for call in (asked, needed):
         assert not call.given_up
         call.future = asyncio.get_running_loop().create_future()

@@ -13,7 +13,7 @@ from tests.live.redis_server import RedisServer
 
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.client import Address, address_of
-from chukei.adapters.redis.commands import Call, Script, command
+from chukei.adapters.redis.commands import PendingCommand, Script, command
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS, Line, RefusedError, connect
 
 pytestmark = pytest.mark.anyio
@@ -36,11 +36,11 @@ def plain(port: int) -> Address:
     return Address("127.0.0.1", port, (), lambda: None)
 
 
-def ping() -> Call:
-    return Call(command("PING"))
+def ping() -> PendingCommand:
+    return PendingCommand(command("PING"))
 
 
-def script() -> Call:
+def script() -> PendingCommand:
     return SCRIPT.call([], [])
 
 
@@ -225,7 +225,7 @@ async def test_password_user_and_database_are_used() -> None:
             f"redis://relay:pass%2Fword@127.0.0.1:{server.port}/5",
         ):
             async with line(address_of(url)) as to:
-                await to.ask(Call(command("SET", "here", "x")))
+                await to.ask(PendingCommand(command("SET", "here", "x")))
         assert server.command("INFO", "keyspace", password="open sesame").count(b"db5:keys=1") == 1
 
 

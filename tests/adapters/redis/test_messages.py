@@ -5,14 +5,14 @@ import json
 import pytest
 from tests.fakes import FakeClock
 
-from chukei.adapters.redis.messages import BATCH, KEPT, MAX_BYTES, Outbox, Waiting, Words
+from chukei.adapters.redis.messages import BATCH, KEPT, MAX_BYTES, BoardKeys, Outbox, Waiting
 from chukei.model import Change, Condition
 
 NOT_A_NUMBER = float("nan")
 
 
-def words(origin: str = "a") -> Words:
-    return Words("chukei", origin)
+def words(origin: str = "a") -> BoardKeys:
+    return BoardKeys("chukei", origin)
 
 
 def message(**changed: object) -> bytes:
@@ -43,7 +43,7 @@ def test_keys_differ_by_condition_subject_and_namespace_and_name_nothing() -> No
         words().key(Condition.COOLING, "secret"),
         words().key(Condition.OPEN, "secret"),
         words().key(Condition.OPEN, "other"),
-        Words("test", "a").key(Condition.OPEN, "secret"),
+        BoardKeys("test", "a").key(Condition.OPEN, "secret"),
         words().made_key("secret"),
     }
     assert len(keys) == 5

@@ -17,7 +17,7 @@ from chukei.adapters.memory_quota import MemoryQuota
 from chukei.adapters.redis.commands import Script
 from chukei.adapters.redis.quota_script import (
     SETTLED_SECONDS,
-    Words,
+    QuotaCommands,
     read_answer,
     read_look,
     scripts,
@@ -58,8 +58,8 @@ class OnRedis:
     def _set_time(self) -> None:
         self._client.mset({"s": self._time.ms // 1000, "us": self._time.ms % 1000 * 1000 + 999})
 
-    def _words(self, subjects: Sequence[Subject]) -> Words:
-        return Words("test", self._scripts, wanted(subjects))
+    def _words(self, subjects: Sequence[Subject]) -> QuotaCommands:
+        return QuotaCommands("test", self._scripts, wanted(subjects))
 
     def _send(self, script: Script, command: bytes) -> Any:
         return sent(self._client, script.whole(command))
@@ -303,7 +303,7 @@ def test_leases_that_redis_has_lost_are_made_anew(client: Redis) -> None:
 
 def test_the_servers_own_time_is_used(client: Redis) -> None:
     usual = scripts()
-    words = Words("test", usual, wanted([Subject("caller:a", Limits(requests_per_minute=3))]))
+    words = QuotaCommands("test", usual, wanted([Subject("caller:a", Limits(requests_per_minute=3))]))
     before: Any = client.time()
     answer = sent(client, usual.reserve.whole(words.reserve("x", Amounts())))
     after: Any = client.time()

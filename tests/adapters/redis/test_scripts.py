@@ -11,7 +11,7 @@ from tests.live.redis_server import RedisServer
 from tests.live.relays import eventually
 
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.commands import Call, Script
+from chukei.adapters.redis.commands import PendingCommand, Script
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS
 from chukei.adapters.redis.scripts import ANSWER_SECONDS, BATCH, RedisScripts
 
@@ -23,15 +23,15 @@ FAIL = Script("return redis.call('HGET', 'text', 'x')")
 AWAY, BACK = "calls: Redis is away", "calls: Redis is back"
 
 
-def echo(word: str | int) -> Call:
+def echo(word: str | int) -> PendingCommand:
     return ECHO.call([], [word])
 
 
-def added(word: str | int, done: Callable[[str], None] | None = None) -> Call:
-    return Call(ADD.command(["list"], [word]), ADD, str(word), done)
+def added(word: str | int, done: Callable[[str], None] | None = None) -> PendingCommand:
+    return PendingCommand(ADD.command(["list"], [word]), ADD, str(word), done)
 
 
-def nothing() -> Sequence[Call]:
+def nothing() -> Sequence[PendingCommand]:
     return ()
 
 
@@ -39,8 +39,8 @@ def nothing() -> Sequence[Call]:
 async def line(
     server: RedisServer,
     *,
-    at_first: Callable[[], Sequence[Call]] = nothing,
-    regularly: Callable[[], Sequence[Call]] = nothing,
+    at_first: Callable[[], Sequence[PendingCommand]] = nothing,
+    regularly: Callable[[], Sequence[PendingCommand]] = nothing,
     period: float = 60.0,
     patience: float = 1.0,
 ) -> AsyncIterator[RedisScripts]:
@@ -133,7 +133,7 @@ async def test_what_must_be_done_is_done_though_nobody_waits(server: RedisServer
 
 
 async def test_a_session_begins_with_what_is_due(mortal: RedisServer) -> None:
-    due: list[Call] = [added(n) for n in range(2 * BATCH + 1)]
+    due: list[PendingCommand] = [added(n) for n in range(2 * BATCH + 1)]
     async with line(mortal, at_first=lambda: due) as calls:
         assert await calls.call(added("last")) == 2 * BATCH + 2
         mortal.stop()

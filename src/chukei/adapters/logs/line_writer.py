@@ -101,7 +101,7 @@ class LineWriter(logging.Handler):
                 self._drop(len(lines), "nobody reads the log")
                 return
             if self._dropped:
-                lines.insert(0, self._told())
+                lines.insert(0, self._dropped_notice())
             text = "\n".join([*lines, ""])
             self._unwritten += len(text)
         self._texts.put(text)
@@ -113,7 +113,7 @@ class LineWriter(logging.Handler):
         self._dropped += lines
         self._why = why
 
-    def _told(self) -> str:
+    def _dropped_notice(self) -> str:
         """Return the line about those that were dropped."""
         count, self._dropped = self._dropped, 0
         return self._said(logging.WARNING, f"{count} lines of the log were dropped here: {self._why}")
@@ -158,7 +158,7 @@ class LineWriter(logging.Handler):
                 if failure is not None:
                     self._drop(text.count("\n"), failure)
                 elif self._dropped and not self._unwritten:  # nothing may come that it could stand before
-                    told = f"{self._told()}\n"
+                    told = f"{self._dropped_notice()}\n"
                     self._unwritten += len(told)
                     self._texts.put(told)
                 if not self._unwritten:

@@ -13,7 +13,7 @@ import msgspec
 from chukei.adapters.logs.line_limit import LineLimit
 from chukei.adapters.logs.line_writer import LineWriter
 from chukei.model import End
-from chukei.record import RequestRecord, Try
+from chukei.record import Attempt, RequestRecord
 
 logger = logging.getLogger("chukei.request")
 
@@ -126,7 +126,7 @@ _KNOWN_BEFORE = (
 )
 
 
-def _fields_of_try(attempt: Try) -> dict[str, object]:
+def _fields_of_try(attempt: Attempt) -> dict[str, object]:
     fields: dict[str, object | None] = {
         "deployment": attempt.deployment,
         "code": attempt.code or "answered",

@@ -28,7 +28,7 @@ from chukei.adapters.redis.client import (
     undisturbed,
     until_one_ends,
 )
-from chukei.adapters.redis.messages import BATCH, MAX_BYTES, Outbox, Words
+from chukei.adapters.redis.messages import BATCH, MAX_BYTES, BoardKeys, Outbox
 from chukei.model import Change, Condition
 from chukei.ports import Clock
 
@@ -67,12 +67,12 @@ class RedisBoard:
         self._subjects = frozenset(subjects)
         self._heard = heard
         self._clock = clock
-        self._words = Words(namespace, secrets.token_hex(8))
-        self._outbox = Outbox(self._words, clock)
+        self._keys = BoardKeys(namespace, secrets.token_hex(8))
+        self._outbox = Outbox(self._keys, clock)
         self._news = asyncio.Event()  # something waits to be sent
         self._sent = asyncio.Event()  # nothing waits any more
-        self._hearing = _Standing("Redis is away and each replica learns for itself", "Redis is back")
-        self._telling = _Standing("Redis does not take what this replica learnt", "Redis takes it again")
+        self._hearing = _Availability("Redis is away and each replica learns for itself", "Redis is back")
+        self._telling = _Availability("Redis does not take what this replica learnt", "Redis takes it again")
         self._client: Redis | None = None  # while a session stands
         self._stood_at = 0.0
         self._doubtful = False  # an answer was too slow, and nothing was heard since
@@ -98,7 +98,7 @@ class RedisBoard:
         client = self._client
         if client is None or self._doubtful:
             return None
-        asking = asyncio.create_task(self._ask(client, self._words.made_key(made)))
+        asking = asyncio.create_task(self._ask(client, self._keys.made_key(made)))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
         try:
@@ -168,7 +168,7 @@ class RedisBoard:
 
     async def _join(self, client: Redis, hearing: PubSub) -> None:
         """Subscribe first and read then, so that nothing falls between."""
-        await hearing.subscribe(self._words.channel)
+        await hearing.subscribe(self._keys.channel)
         if await hearing.get_message(timeout=COMMAND_SECONDS) is None:
             raise TimeoutError("no answer")
         await self._tell(client)  # before reading, so that what it undoes is not read
@@ -197,7 +197,7 @@ class RedisBoard:
             async with client.pipeline(transaction=False) as pipeline:
                 for subject in subjects[start : start + BATCH]:
                     for condition in (Condition.COOLING, Condition.OPEN):
-                        key = self._words.key(condition, subject)
+                        key = self._keys.key(condition, subject)
                         pipeline.execute_command("GETRANGE", key, 0, MAX_BYTES)
                         pipeline.execute_command("PTTL", key)
                 answers = await pipeline.execute(raise_on_error=False)
@@ -207,7 +207,7 @@ class RedisBoard:
 
     def _take(self, data: object, left: float | None = None) -> None:
         """Hand a change on, if it is one: anybody who can reach Redis may have written it."""
-        change = self._words.heard(data, left)
+        change = self._keys.heard(data, left)
         if change is None or change.subject not in self._subjects:
             return
         try:
@@ -253,7 +253,7 @@ class RedisBoard:
         return True
 
 
-class _Standing:
+class _Availability:
     """Logs that something is no longer well, once, and that it is again."""
 
     def __init__(self, lost: str, found: str) -> None:

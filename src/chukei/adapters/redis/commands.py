@@ -26,7 +26,7 @@ def command(*words: Word) -> bytes:
     return b"*%d\r\n%b" % (len(words), packed(words))
 
 
-class Call:
+class PendingCommand:
     """A command that is sent, and what becomes of its answer.
 
     ``done`` is called with ``id`` when Redis has answered, whether anybody waits for that or not. ``sent`` says that
@@ -79,9 +79,9 @@ class Script:
         self.head = packed(("EVALSHA", sha1(text.encode(), usedforsecurity=False).hexdigest()))
         self._whole = packed(("EVAL", text))
 
-    def call(self, keys: Sequence[Word], arguments: Sequence[Word]) -> Call:
+    def call(self, keys: Sequence[Word], arguments: Sequence[Word]) -> PendingCommand:
         """Return a call with its keys and arguments."""
-        return Call(self.command(keys, arguments), self)
+        return PendingCommand(self.command(keys, arguments), self)
 
     def command(self, keys: Sequence[Word], arguments: Sequence[Word]) -> bytes:
         """Return the command of a call."""

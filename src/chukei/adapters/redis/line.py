@@ -18,7 +18,7 @@ from hiredis import HiredisError, Reader, ReplyError
 
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.client import COMMAND_SECONDS, KEEPALIVE, Address
-from chukei.adapters.redis.commands import Call, command
+from chukei.adapters.redis.commands import PendingCommand, command
 
 LOOKS, LOOK_SECONDS = 3, 0.005
 """Before silence counts, how often and for how long it is looked again: it may be this process that was busy."""
@@ -46,28 +46,28 @@ class Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._reader = Reader(notEnoughData=_MORE)
-        self._next: list[Call] = []  # leaves at the end of this turn of the loop
-        self._asked: deque[Call] = deque()
+        self._next: list[PendingCommand] = []  # leaves at the end of this turn of the loop
+        self._asked: deque[PendingCommand] = deque()
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._looks = LOOKS
         self._closed = asyncio.Event()
         self.ended: asyncio.Future[Exception] = self._loop.create_future()
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: PendingCommand) -> None:
         """Have a command sent soon."""
         if not self._next:
             self._loop.call_soon(self._flush)
         self._next.append(call)
 
-    def call(self, call: Call) -> asyncio.Future[object]:
+    def call(self, call: PendingCommand) -> asyncio.Future[object]:
         """Send a command for which a request waits; return where the answer will be, or StoreAway."""
         call.hurry = True
         call.future = future = self._loop.create_future()
         self.submit(call)
         return future
 
-    async def ask(self, call: Call) -> object:
+    async def ask(self, call: PendingCommand) -> object:
         """Send a command and wait for its answer, for a second at most.
 
         Raises:
@@ -152,7 +152,7 @@ class Line(asyncio.Protocol):
         self._closed.set()
         self.end(error or ConnectionError("closed by Redis"))
 
-    def _refused(self, call: Call, code: str) -> None:
+    def _refused(self, call: PendingCommand, code: str) -> None:
         script = call.script
         whole = script.whole(call.command) if script is not None and code == "NOSCRIPT" else call.command
         if whole != call.command:
@@ -207,7 +207,7 @@ async def connect(address: Address, patience: float, failed: Callable[[], None])
         for option, value in KEEPALIVE.items():
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
         for words in address.greeting:
-            await line.ask(Call(command(*words)))
+            await line.ask(PendingCommand(command(*words)))
     except BaseException:
         await line.close()
         raise

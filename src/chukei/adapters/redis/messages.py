@@ -49,7 +49,7 @@ class _Message(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(_Message)
 
 
-class Words:
+class BoardKeys:
     """Keys and messages of one board among those that share a ``namespace``; ``origin`` is its own name."""
 
     def __init__(self, namespace: str, origin: str) -> None:
@@ -127,8 +127,8 @@ class Waiting(Generic[V]):
 class Outbox:
     """What a board has to say: the last change for each subject until it expires, and where ids were made."""
 
-    def __init__(self, words: Words, clock: Clock) -> None:
-        self._words = words
+    def __init__(self, keys: BoardKeys, clock: Clock) -> None:
+        self._keys = keys
         self._clock = clock
         self._changes: Waiting[tuple[Change, float]] = Waiting()
         self._made: Waiting[str] = Waiting()
@@ -145,7 +145,7 @@ class Outbox:
 
     def add_made(self, made: str, home: str) -> None:
         """Add where a stateful id was made."""
-        self._made.put(self._words.made_key(made), home)
+        self._made.put(self._keys.made_key(made), home)
 
     def batch(self) -> tuple[list[Command], Callable[[], None]]:
         """Remove the oldest and return what says them, and what puts them back."""
@@ -154,8 +154,8 @@ class Outbox:
         for change, until in changes.values():
             left = until - self._clock()
             if left >= 0.001:  # the shortest that Redis knows
-                commands += self._words.commands(change, left)
-        commands += [self._words.made_command(key, home) for key, home in made.items()]
+                commands += self._keys.commands(change, left)
+        commands += [self._keys.made_command(key, home) for key, home in made.items()]
 
         def put_back() -> None:
             self._changes.put_back(changes)

@@ -19,8 +19,8 @@ from chukei.accounts.limits import SETTLED, Amounts, Grant, Headroom, Refusal, S
 from chukei.accounts.quota import KEPT_SECONDS, RENEW_SECONDS, wanted
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.client import COMMAND_SECONDS
-from chukei.adapters.redis.commands import Call
-from chukei.adapters.redis.quota_script import SERVER_TIME, Words, read_answer, read_look, scripts
+from chukei.adapters.redis.commands import PendingCommand
+from chukei.adapters.redis.quota_script import SERVER_TIME, QuotaCommands, read_answer, read_look, scripts
 from chukei.adapters.redis.scripts import ANSWER_SECONDS, RedisScripts
 from chukei.ports import Clock
 
@@ -59,9 +59,11 @@ class RedisQuota:
         self._namespace = namespace
         self._scripts = scripts(server_time)
         self._clock = clock
-        self._ready: dict[int, tuple[Sequence[Subject], Words]] = {}
-        self._held: OrderedDict[str, tuple[Words, float]] = OrderedDict()  # not settled, with the time since when
-        self._owed: OrderedDict[str, tuple[Call, float]] = OrderedDict()  # with the time until which it matters
+        self._ready: dict[int, tuple[Sequence[Subject], QuotaCommands]] = {}
+        self._held: OrderedDict[str, tuple[QuotaCommands, float]] = (
+            OrderedDict()
+        )  # not settled, with the time since when
+        self._owed: OrderedDict[str, tuple[PendingCommand, float]] = OrderedDict()  # until when it matters
         self._none_owed: asyncio.Event | None = None  # once somebody waits for it
         self._redis = RedisScripts(
             url,
@@ -86,7 +88,7 @@ class RedisQuota:
         words = self._words(subjects)
         if not words.limits:
             return Grant(id)
-        call = Call(words.reserve(id, estimate), self._scripts.reserve)
+        call = PendingCommand(words.reserve(id, estimate), self._scripts.reserve)
         try:
             answer = _integers(await self._redis.call(call))
         except BaseException:
@@ -110,7 +112,7 @@ class RedisQuota:
         words = self._words(subjects)
         if not words.limits:
             return ()
-        call = Call(words.reserve("", Amounts()), self._scripts.reserve)
+        call = PendingCommand(words.reserve("", Amounts()), self._scripts.reserve)
         return read_look(words.limits, _integers(await self._redis.call(call)))
 
     def start(self) -> None:
@@ -129,21 +131,21 @@ class RedisQuota:
             logger.warning("quotas: %d requests stay charged as reserved", len(self._owed))
             self._owed.clear()
 
-    def _words(self, subjects: Sequence[Subject]) -> Words:
+    def _words(self, subjects: Sequence[Subject]) -> QuotaCommands:
         """Return what is said of some subjects. A caller's are the same object as long as its policy is."""
         known = self._ready.get(id(subjects))
         if known is not None and known[0] is subjects:
             return known[1]
-        words = Words(self._namespace, self._scripts, wanted(subjects))
+        words = QuotaCommands(self._namespace, self._scripts, wanted(subjects))
         if isinstance(subjects, tuple):
             if len(self._ready) >= READY:
                 self._ready.clear()
             self._ready[id(subjects)] = subjects, words
         return words
 
-    def _owe(self, id: str, words: Words, actual: Amounts) -> Call:
+    def _owe(self, id: str, words: QuotaCommands, actual: Amounts) -> PendingCommand:
         """Keep what is to be settled until Redis has taken it."""
-        call = Call(words.settle(id, actual), self._scripts.settle, id, self._taken)
+        call = PendingCommand(words.settle(id, actual), self._scripts.settle, id, self._taken)
         self._owed[id] = call, self._clock() + words.lasting
         if len(self._owed) > OWED:
             self._owed.popitem(last=False)
@@ -154,14 +156,14 @@ class RedisQuota:
         if not self._owed and self._none_owed is not None:
             self._none_owed.set()
 
-    def _still_owed(self) -> list[Call]:
+    def _still_owed(self) -> list[PendingCommand]:
         now = self._clock()
         for id, (_, until) in list(self._owed.items()):
             if until <= now:
                 del self._owed[id]
         return [call for call, _ in self._owed.values()]
 
-    def _renewals(self) -> list[Call]:
+    def _renewals(self) -> list[PendingCommand]:
         """Return the calls that renew the leases of all reservations, without those that nobody seems to settle."""
         now = self._clock()
         while self._held:
@@ -173,7 +175,7 @@ class RedisQuota:
         leases = [(id, keys) for id, keys in leases if keys]
         return [self._renewal(leases[begin : begin + RENEWED]) for begin in range(0, len(leases), RENEWED)]
 
-    def _renewal(self, leases: Sequence[tuple[str, list[str]]]) -> Call:
+    def _renewal(self, leases: Sequence[tuple[str, list[str]]]) -> PendingCommand:
         keys = [key for _, each in leases for key in each]
         arguments = [word for id, each in leases for word in (id, len(each) - 1)]
         return self._scripts.renew.call(keys, arguments)

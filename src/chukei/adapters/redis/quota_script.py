@@ -215,7 +215,7 @@ def scripts(time: str = SERVER_TIME) -> Scripts:
     return Scripts(filled(RESERVE), filled(SETTLE), filled(RENEW))
 
 
-class Words:
+class QuotaCommands:
     """What is said to the scripts of one request's limits, put together but for its id and amounts.
 
     ``lasting`` is for how many seconds after a reservation its settling matters.

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.client import COMMAND_SECONDS, address_of, reason, stopped, until_one_ends
-from chukei.adapters.redis.commands import Call, Script, command
+from chukei.adapters.redis.commands import PendingCommand, Script, command
 from chukei.adapters.redis.line import Line, connect
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class RedisScripts:
         scripts: Iterable[Script],
         what: str,
         *,
-        at_first: Callable[[], Sequence[Call]],
-        regularly: Callable[[], Sequence[Call]],
+        at_first: Callable[[], Sequence[PendingCommand]],
+        regularly: Callable[[], Sequence[PendingCommand]],
         period: float,
         patience: float = ANSWER_SECONDS,
     ) -> None:
@@ -78,7 +78,7 @@ class RedisScripts:
         if task is not None:
             await stopped([task])
 
-    async def call(self, call: Call) -> object:
+    async def call(self, call: PendingCommand) -> object:
         """Make a call and wait for its answer.
 
         A process that has just started waits longer, once: its requests shall not be refused for what it has not asked.
@@ -94,7 +94,7 @@ class RedisScripts:
             raise StoreAway("Redis is away")
         return await line.call(call)
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: PendingCommand) -> None:
         """Make a call soon, if there is a session."""
         if self._line is not None and not self._line.ended.done():
             self._line.submit(call)
@@ -127,7 +127,7 @@ class RedisScripts:
         line = await connect(self._address, self._patience, self._failed)
         try:
             for script in self._scripts:
-                await line.ask(Call(command("SCRIPT", "LOAD", script.text)))
+                await line.ask(PendingCommand(command("SCRIPT", "LOAD", script.text)))
             self._line = line  # and what comes from now on is not among what is to be called at first
             await self._call_all(line, self._at_first())
             self._stands = True
@@ -143,10 +143,10 @@ class RedisScripts:
     async def _repeat(self, line: Line) -> None:
         while True:
             await asyncio.sleep(self._period)
-            await line.ask(Call(command("PING")))
+            await line.ask(PendingCommand(command("PING")))
             await self._call_all(line, self._regularly())
 
-    async def _call_all(self, line: Line, calls: Sequence[Call]) -> None:
+    async def _call_all(self, line: Line, calls: Sequence[PendingCommand]) -> None:
         """Make calls that nobody waits for, some at a time, lest others wait behind them."""
         for begin in range(0, len(calls), BATCH):
             *others, last = calls[begin : begin + BATCH]

@@ -1,4 +1,4 @@
-"""What keeps the books, as the settings ask for it: the ledger's database and writer, and the accounts of quotas."""
+"""What accounts for requests, as the settings ask for it: the ledger's database and its writer, and the quotas."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Accounting:
     """The accounts, and the ledger where there is one."""
 
     quotas: QuotaStore
@@ -60,12 +60,12 @@ class Books:
             await self.database.close()
 
 
-def books_for(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Books:
-    """Return the books that the settings describe. ``database`` takes the place of theirs."""
+def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Accounting:
+    """Return the accounting that the settings describe. ``database`` takes the place of theirs."""
     quotas = _quotas(settings, clock, wall)
     address = ledger_address(settings, os.environ)
     if database is None and address is None:
-        return Books(quotas)
+        return Accounting(quotas)
     database = database or database_for(address or "")
     ledger = settings.ledger
     spool = Path(ledger.spool) if ledger.spool is not None else spool_for(address) if address is not None else None
@@ -76,7 +76,7 @@ def books_for(settings: Settings, clock: Clock, wall: Clock, database: Database 
         retention_days=ledger.retention_days,
         clock=clock,
     )
-    return Books(quotas, database, writer)
+    return Accounting(quotas, database, writer)
 
 
 def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:

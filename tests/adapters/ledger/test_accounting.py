@@ -16,8 +16,8 @@ from tests.fakes import FakeClock, FakeDatabase
 
 from chukei.accounts.ledger import Entry, Question
 from chukei.accounts.limits import Amounts, Grant, Headroom, Refusal, Subject
+from chukei.adapters.ledger.accounting import Accounting, accounting_for, ledger_address
 from chukei.adapters.ledger.sqlite import SqliteDatabase
-from chukei.adapters.ledger.wiring import Books, books_for, ledger_address
 from chukei.adapters.ledger.writer import LedgerWriter
 from chukei.adapters.memory_quota import MemoryQuota
 from chukei.adapters.redis.fallback import QuotaFallback
@@ -38,8 +38,8 @@ def record(operation: str | None = "chat", who: Caller | None = TEAM, end: End =
     )
 
 
-def books(database: FakeDatabase | None = None, **environment: str) -> Books:
-    return books_for(load(None, environment), FakeClock(), FakeClock(), database)
+def books(database: FakeDatabase | None = None, **environment: str) -> Accounting:
+    return accounting_for(load(None, environment), FakeClock(), FakeClock(), database)
 
 
 # Where the ledger is.
@@ -81,7 +81,7 @@ def address_of_a_stranger(environment: Mapping[str, str]) -> str:
     """Return what a user who may write nowhere gets; where tests run as root, one that no list of users knows."""
     program = (
         "import os, logging\n"
-        "from chukei.adapters.ledger.wiring import ledger_address\n"
+        "from chukei.adapters.ledger.accounting import ledger_address\n"
         "from chukei.config import load\n"
         "settings = load(None, {})\n"
         "if os.getuid() == 0: os.setuid(54321)\n"
@@ -176,7 +176,7 @@ async def test_where_the_disk_is_gone_with_the_instance_a_ledger_must_be_asked_f
     environment = {"CHUKEI_STORES__LEDGER": given.format(tmp_path)} if given else {}
     application = Application(load(None, environment), behind_platform=True)
     relay = await application.start()
-    assert (relay.books.database is not None) is kept
+    assert (relay.accounting.database is not None) is kept
     await application.stop()
 
 
@@ -259,7 +259,7 @@ class NotedDatabase(FakeDatabase):
 async def test_the_database_is_closed_when_everything_is_written() -> None:
     diary = Diary()
     database = NotedDatabase(diary)
-    kept = Books(NotedQuotas(diary), database, LedgerWriter(database))
+    kept = Accounting(NotedQuotas(diary), database, LedgerWriter(database))
     kept.start()
     assert diary.lines == ["quotas start"]
     await database.opened.wait()
@@ -283,7 +283,7 @@ async def test_books_are_full_when_nothing_takes_entries(tmp_path: Path) -> None
     database = FakeDatabase()
     database.away = True
     (tmp_path / "file").write_text("in the way of the spool")
-    kept = Books(MemoryQuota(), database, LedgerWriter(database, spool=tmp_path / "file"))
+    kept = Accounting(MemoryQuota(), database, LedgerWriter(database, spool=tmp_path / "file"))
     kept.start()
     kept(record())
     full = [kept.full]
