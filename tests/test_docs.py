@@ -23,6 +23,7 @@ from chukei.pool import verdicts
 from chukei.record import Attempt, RequestRecord
 from chukei.request.routes import Page, find
 from chukei.simulator.faults import table
+from chukei.stream.stream import TRANSITIONS
 from chukei.usage import Usage
 
 SOURCES = sorted((markdown.ROOT / "src" / "chukei").rglob("*.py"))
@@ -251,6 +252,12 @@ class TestRoutes:
         }
         assert len(names) > 8
         assert {name for name in names if f"`{name}`" not in HTTP} == set()
+
+
+def test_the_states_of_a_stream_are_the_codes_own() -> None:
+    page = (markdown.ROOT / "docs/architecture.md").read_text("utf-8")
+    rows = [f"| {was.name}: {was.value} | {sign.value} | {then.name} |" for (was, sign), then in TRANSITIONS.items()]
+    assert "\n".join(["|---|---|---|", *rows, ""]) in page
 
 
 def every_command(group: click.Group, above: str = "") -> dict[str, click.Command]:

@@ -1,20 +1,15 @@
 """One stream on its way through: bytes from the upstream in, bytes for the client out. No I/O, no clock.
 
-A stream is in one of these states:
-
-    PREAMBLE ──▶ OUTPUT ──▶ FINISHED ──▶ DONE
-    held back    passed on   a finish     complete: [DONE] or the API's
-                             reason seen  own terminal event
-
-In PREAMBLE nothing leaves: content filter results and the assistant's role are held until the first output, so that a
-failure up to there can still become a proper HTTP error (or another deployment's answer). From OUTPUT on, reads pass
-through as they are; only the few events that carry a marker are looked into. A chat is complete, too, where every
-choice has a finish reason and the HTTP body has ended as its framing says.
+A stream is in one of four states, PREAMBLE, OUTPUT, FINISHED and DONE; ``TRANSITIONS`` says what moves it. In PREAMBLE
+nothing leaves: content filter results and the assistant's role are held until the first output, so that a failure up to
+there can still become a proper HTTP error, or another deployment's answer. From OUTPUT on, reads pass through as they
+are; only the few events that carry a marker are looked into. A chat is complete, too, where every choice has a finish
+reason and the HTTP body has ended as its framing says.
 """
 
 import contextlib
 import re
-from enum import IntEnum
+from enum import Enum
 
 import msgspec
 
@@ -71,13 +66,35 @@ AUDIO_BYTES = 256
 """A token of sound is about 50 ms, as Base64 3200 bytes; so many count as one byte of text, which errs upwards."""
 
 
-class State(IntEnum):
-    """Where a stream is; the order matters."""
+class State(Enum):
+    """Where a stream is."""
 
-    PREAMBLE = 0
-    OUTPUT = 1
-    FINISHED = 2
-    DONE = 3
+    PREAMBLE = "held back"
+    OUTPUT = "passed on"
+    FINISHED = "a finish reason was seen"
+    DONE = "complete"
+
+
+class Sign(Enum):
+    """What an upstream says that may move a stream."""
+
+    OUTPUT = "output, or another item of a response"
+    FINISH = "a finish reason, or the end of a response's item"
+    TERMINAL = "`[DONE]`, or the API's own terminal event"
+    END = "the body has ended as its framing says, and nothing is open"
+
+
+TRANSITIONS = {
+    (State.PREAMBLE, Sign.OUTPUT): State.OUTPUT,
+    (State.PREAMBLE, Sign.END): State.DONE,
+    (State.OUTPUT, Sign.FINISH): State.FINISHED,
+    (State.OUTPUT, Sign.TERMINAL): State.DONE,
+    (State.OUTPUT, Sign.END): State.DONE,
+    (State.FINISHED, Sign.OUTPUT): State.OUTPUT,
+    (State.FINISHED, Sign.TERMINAL): State.DONE,
+    (State.FINISHED, Sign.END): State.DONE,
+}
+"""Every move. A sign that a state does not list leaves the stream where it is; nothing leaves DONE."""
 
 
 class Stream:
@@ -167,6 +184,12 @@ class Stream:
         self.model: str | None = None
         self.service_tier: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<Stream {self.dialect} {self.state.name}, {self.events} events>"
+
+    def _move(self, sign: Sign) -> None:
+        self.state = TRANSITIONS.get((self.state, sign), self.state)
+
     @property
     def complete(self) -> bool:
         """Whether the upstream said that this is all."""
@@ -223,9 +246,9 @@ class Stream:
         if self.dialect is Dialect.OPEN:
             out = bytes(self._held) + out
             self._held.clear()
-            self.state = State.DONE
+            self._move(Sign.END)
         elif self.dialect is Dialect.CHAT and self.finished:
-            self.state = State.DONE
+            self._move(Sign.END)
         return out
 
     def end(self) -> End:
@@ -307,7 +330,7 @@ class Stream:
         start = 0
         for event in sse.split(block):
             if not self._is_preamble(event):
-                self.state = State.OUTPUT
+                self._move(Sign.OUTPUT)
                 held = bytes(self._held)
                 self._held.clear()
                 return held + self._pass(block[start:])
@@ -351,7 +374,7 @@ class Stream:
         """Learn what an event says of the stream's state; return whether it may leave."""
         data = sse.data_of(event)
         if sse.is_done(data):
-            self.state = State.DONE
+            self._move(Sign.TERMINAL)
             return True
         if data:
             self.events += 1
@@ -371,7 +394,7 @@ class Stream:
         for choice in chunk.choices or ():
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
-                self.state = State.FINISHED
+                self._move(Sign.FINISH)
         if is_usage(chunk.usage):
             self._usage = reported(chunk.usage) or self._usage
             self._counted = self.finished and self._usage is not None
@@ -393,12 +416,12 @@ class Stream:
         self._usage = reported(response.usage if response is not None else event.usage) or self._usage
         self._counted = self._usage is not None
         if event.type == "response.output_item.done":
-            self.state = State.FINISHED
+            self._move(Sign.FINISH)
         elif event.type == "response.output_item.added":
-            self.state = State.OUTPUT
+            self._move(Sign.OUTPUT)
         if event.type not in _RESPONSES_TERMINAL:
             return
-        self.state = State.DONE
+        self._move(Sign.TERMINAL)
         reason = event.type.removeprefix("response.")
         if response is not None and response.incomplete_details is not None:
             reason = response.incomplete_details.reason or reason
