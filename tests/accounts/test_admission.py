@@ -247,7 +247,7 @@ def test_a_rate_is_429_and_says_when_to_come_back() -> None:
     assert dict(error.headers) == {b"retry-after": b"3", b"retry-after-ms": b"2400"}
     assert error.message == (
         "Requests per minute: your limit is 60 (groups.research.limits.requests_per_minute), 60 are taken, and this "
-        "request asks for 1. Attempt again in 3 s."
+        "request asks for 1. Try again in 3 s."
     )
 
 

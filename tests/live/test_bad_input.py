@@ -208,7 +208,7 @@ class TestModel:
                 host.url, "/v1/chat/completions", b'{"model":"%s","messages":%s}' % (name.encode(), HELLO)
             )
             assert (answer.status, answer.error["code"]) == (404, "model_not_found")
-            assert "LearntCapabilities models: chat, zebra" in answer.error["message"]
+            assert "Known models: chat, zebra" in answer.error["message"]
             assert len(answer.body) < 1000
         assert upstream.exchanges == []
 

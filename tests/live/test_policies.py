@@ -192,9 +192,9 @@ class TestModels:
     @pytest.mark.parametrize(
         ("caller", "known"),
         [
-            ("plain", "LearntCapabilities models: chat, fast, pro."),
-            ("researcher", "LearntCapabilities models: chat, fast."),
-            ("both", "LearntCapabilities models: pro."),
+            ("plain", "Known models: chat, fast, pro."),
+            ("researcher", "Known models: chat, fast."),
+            ("both", "Known models: pro."),
             ("shut-out", "There is none that you may use."),
         ],
     )

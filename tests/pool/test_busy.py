@@ -67,10 +67,10 @@ def test_the_message_counts_the_reasons_and_names_no_resource() -> None:
     error = busy("chat", [cooling(7.5), cooling(9.0), full(), failing(60.0)], NOW)
     assert error.message == (
         "Every deployment of 'chat' is busy (2 cooling down after a 429, 1 working on as much as they may, 1 failing). "
-        "Attempt again in 1 s."
+        "Try again in 1 s."
     )
     error = busy("x" * 5000, [failing(60.0), failing(50.0)], NOW)
-    assert "(2 failing: upstream_lost). Attempt again in 50 s." in error.message
+    assert "(2 failing: upstream_lost). Try again in 50 s." in error.message
     assert len(error.message) < 250
     assert ".example" not in error.message
 

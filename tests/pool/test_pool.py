@@ -61,7 +61,7 @@ def test_an_unknown_model_is_404_and_names_the_known(name: str) -> None:
 
 @pytest.mark.parametrize("asked", ["gpt-5", None])
 def test_an_error_names_only_the_models_that_may_be_seen(asked: str | None) -> None:
-    for seen, told in (("chat", "LearntCapabilities models: chat."), ("", "There is none that you may use.")):
+    for seen, told in (("chat", "Known models: chat."), ("", "There is none that you may use.")):
         with pytest.raises(CallerError) as caught:
             closed(default=None).model(asked, seen.__eq__)
         assert caught.value.message.endswith(f" {told}")

@@ -216,7 +216,7 @@ def refused(refusal: Refusal, policy: Policy) -> RelayError:
     wait = max(refusal.seconds, 0.001)
     headers = come_back(wait)
     if refusal.limit in RATES:
-        message = f"{said} Attempt again in {math.ceil(wait)} s."
+        message = f"{said} Try again in {math.ceil(wait)} s."
         return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
     headers = [headers[0], (b"x-should-retry", b"false")]
     return CallerError(403, "insufficient_quota", said, type="insufficient_quota", headers=headers)

@@ -72,4 +72,4 @@ def home_is_away(member: Member, now: float, bars: Mapping[Member, Bar] = NO_BAR
 
 
 def _advice(seconds: float) -> str:
-    return f"Attempt again in {math.ceil(seconds)} s."
+    return f"Try again in {math.ceil(seconds)} s."

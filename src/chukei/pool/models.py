@@ -124,6 +124,6 @@ class Models:
     def _known(self, may_see: Callable[[str], bool]) -> str:
         names = [name for name in self.names if may_see(name)]
         if names:
-            return f"LearntCapabilities models: {', '.join(names)}."
+            return f"Known models: {', '.join(names)}."
         hidden = self._named and self.open is None
         return "There is none that you may use." if hidden else "Send the name of a deployment."

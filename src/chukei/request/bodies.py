@@ -51,7 +51,7 @@ class Bodies:
         if whole < mine[1] + size > self._most // SHARE:
             raise _too_many("Your other requests' bodies take all the room that you may have")
         if whole < self._held + size > self._most:
-            message = "Bodies of other requests take all the room that there is. Attempt again shortly."
+            message = "Bodies of other requests take all the room that there is. Try again shortly."
             raise Unavailable("relay_busy", message, end=End.REFUSED, headers=come_back(RETRY_SECONDS))
         mine[1] += size
         self._held += size
@@ -93,6 +93,6 @@ class Hold:
 
 
 def _too_many(why: str) -> CallerError:
-    message = f"{why}. Attempt again in {math.ceil(RETRY_SECONDS)} s."
+    message = f"{why}. Try again in {math.ceil(RETRY_SECONDS)} s."
     headers = come_back(RETRY_SECONDS)
     return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)

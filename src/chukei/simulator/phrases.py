@@ -4,7 +4,7 @@ GREETINGS = (
     "Hello! I'm the chukei simulator, standing in for a real model. What would you like to see?",
     "Hi there! It's good to hear from you. Ask me for a story, a table, some code, or just chat.",
     "Hello! Nice to meet you. I answer quickly, I cost nothing, and I know very little. How can I help?",
-    "Hey! You've reached the built-in simulator. Attempt asking me to count to twenty, or to write you a haiku.",
+    "Hey! You've reached the built-in simulator. Try asking me to count to twenty, or to write you a haiku.",
 )
 GREETINGS_AGAIN = (
     "Hello again! Still here, still simulated. What shall we try next?",

@@ -1,4 +1,4 @@
-"""From a call to an answer that has answer: choose a deployment, connect, and turn to another while nothing was sent.
+"""From a call to an answer that has begun: choose a deployment, connect, and turn to another while nothing was sent.
 
 Nothing has been promised to the client yet, but perhaps a comment to keep its connection alive. So whatever goes wrong
 here can be tried elsewhere without its knowing, within bounds: a number of attempts, a deadline, and a budget for all
@@ -57,7 +57,7 @@ class Failover:
         self.hedges = Budget(settings.pool.hedge_share, reserve=HEDGE_RESERVE)
 
     async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> LeasedAnswer:
-        """Return an answer that has answer. ``model`` is the one that is meant as it is for the caller.
+        """Return an answer that has begun. ``model`` is the one that is meant as it is for the caller.
 
         Raises:
             CallerError: no deployment could answer this request, or there is no such model.

@@ -205,7 +205,7 @@ class LedgerWriter:
             logger.warning("the ledger takes entries again")
 
     async def _retry(self) -> None:
-        """Attempt a database that was away with what waits, else with the spool, else with opening it."""
+        """Try a database that was away with what waits, else with the spool, else with opening it."""
         if batch := self._waiting[:BATCH]:
             if await self._attempt(self._database.add(batch)):
                 del self._waiting[: len(batch)]
