@@ -23,14 +23,10 @@ UNMEASURED = ("live/", "browser/", "test_benchmarks", "test_parser_cost", "test_
 """Where coverage is not measured: it would double their time, for two lines in a hundred that nothing else runs."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure coverage by the unit tests alone, and keep a file's tests in one process, and all browsers in one."""
-    for item in items:
-        path = item.path.relative_to(TESTS).as_posix()
-        if path.startswith(UNMEASURED):
-            item.add_marker(pytest.mark.no_cover)
-        # Two browsers at once draw each other's pages to a crawl.
-        item.add_marker(pytest.mark.xdist_group("browser" if path.startswith("browser/") else path))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Measure coverage by the unit tests alone."""
+    if item.path.relative_to(TESTS).as_posix().startswith(UNMEASURED):
+        item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture
