@@ -151,7 +151,7 @@ def test_any_answer_can_be_looked_into(body: bytes) -> None:
     assert found is None or isinstance(found, str)
 
 
-# StatefulIds.
+# Homes of stateful ids.
 
 
 class FakeBoard:

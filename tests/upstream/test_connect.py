@@ -14,7 +14,8 @@ from chukei.model import End, Headers, Operation
 from chukei.pool.verdicts import judge
 from chukei.stream import sse
 from chukei.stream.redaction import MASK
-from chukei.upstream.connect import HOLD_BYTES, LARGE_EVENT_BYTES, MAX_ERROR_BYTES, Opened, Waits, connect
+from chukei.upstream.connect import HOLD_BYTES, LARGE_EVENT_BYTES, Opened, Waits, connect
+from chukei.upstream.refusals import MAX_ERROR_BYTES
 from chukei.upstream.writing import UpstreamRequest
 from chukei.usage import Usage
 

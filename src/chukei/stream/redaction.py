@@ -13,12 +13,11 @@ SHORTEST_SECRET = 6
 """Characters. What is shorter would be found by chance; Azure's keys have 32 or 84."""
 
 _CREDENTIALS = frozenset({b"api-key", b"authorization"})
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 class Redactor:
-    """Blots the credentials of one request out of what its upstream says, however JSON spells them."""
+    """Takes the credentials of one request out of what its upstream says, however JSON spells them."""
 
     __slots__ = ("_headers",)
 
@@ -27,7 +26,7 @@ class Redactor:
 
     @property
     def _secrets(self) -> list[str]:
-        # Looked for only when there is something to blot: most requests never fail.
+        # Looked for only when there is something to take out: most requests never fail.
         found = (
             value.removeprefix(b"Bearer ").decode("latin-1") for name, value in self._headers if name in _CREDENTIALS
         )
@@ -74,7 +73,7 @@ class Redactor:
         cleaned = self.json(data)
         if cleaned == data:
             return self._plain(event)
-        lines = [line for line in _LINE_END.split(event) if line and not line.startswith(b"data")]
+        lines = [line for line in sse.LINE_END.split(event) if line and not line.startswith(b"data")]
         return self._plain(b"".join(line + b"\n" for line in lines)) + sse.write(cleaned)
 
     def _plain(self, raw: bytes) -> bytes:

@@ -15,7 +15,7 @@ DONE = b"data: [DONE]\n\n"
 # A CR counts as a line end only when the byte after it is known, since it may be the first half of CRLF.
 _BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 _BOUNDARY_AT_END = re.compile(rb"(?:\r\n|\n|\r)\r\Z")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -126,7 +126,7 @@ def data_of(event: bytes) -> bytes:
     ):
         return event[6:-2]
     lines = []
-    for line in _LINE_END.split(event.removeprefix(_BOM)):
+    for line in LINE_END.split(event.removeprefix(_BOM)):
         if line.startswith(b"data:"):
             lines.append(line[5:].removeprefix(b" "))
         elif line == b"data":
@@ -143,4 +143,4 @@ def write(data: str | bytes, event: str | None = None) -> bytes:
     """Write one event. A line end in the data becomes another ``data`` line, so the reader gets LF for it."""
     raw = data.encode() if isinstance(data, str) else data
     head = b"event: " + event.encode() + b"\n" if event else b""
-    return head + b"".join(b"data: " + line + b"\n" for line in _LINE_END.split(raw)) + b"\n"
+    return head + b"".join(b"data: " + line + b"\n" for line in LINE_END.split(raw)) + b"\n"

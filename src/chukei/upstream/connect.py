@@ -17,6 +17,7 @@ from chukei.ports import Answer, Upstream
 from chukei.stream.redaction import Redactor
 from chukei.stream.stream import Stream
 from chukei.upstream.refusals import (
+    MAX_ERROR_BYTES,
     OPERATORS,
     error_of_event,
     failure,
@@ -32,11 +33,8 @@ from chukei.upstream.refusals import (
 )
 from chukei.upstream.writing import UpstreamRequest
 
-MAX_ERROR_BYTES = 64 * 1024
-"""An error body is a few hundred bytes; more is not worth waiting for."""
-
 ERROR_SECONDS = 5.0
-"""Nor is one that takes longer than this: the status has arrived, and says more."""
+"""An error body that takes longer is not waited for: the status has arrived, and says more."""
 
 HOLD_BYTES = 256 * 1024
 """Of a JSON answer so much is held, while it may still be an error: a chat's answer is a few kilobytes."""

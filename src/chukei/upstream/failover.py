@@ -221,7 +221,7 @@ class _Search:
             error.headers.append((b"x-should-retry", b"false"))
         return error
 
-    # DeploymentClient.
+    # Asking.
 
     async def _ask(self, lease: Lease) -> LeasedAnswer:
         after = self._hedge_after(lease)

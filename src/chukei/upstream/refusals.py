@@ -19,8 +19,8 @@ OPERATORS = "This is for the relay's operator to mend; callers cannot."
 
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NO_RETRY = (b"x-should-retry", b"false")
-_MAX_UNPACKED = 64 * 1024
-"""Bytes that a compressed error becomes at most; it says why in the first few hundred."""
+MAX_ERROR_BYTES = 64 * 1024
+"""An error body is a few hundred bytes; more is not worth waiting for, nor unpacking."""
 
 
 def failure(
@@ -101,7 +101,7 @@ def _readable(fields: Headers, raw: bytes) -> bytes:
     """
     if is_encoded(fields):
         try:  # 32: gzip's format or zlib's, whatever the header calls it; a body that was cut is read as far as it came
-            raw = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(raw, _MAX_UNPACKED)
+            raw = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(raw, MAX_ERROR_BYTES)
         except zlib.error:
             return b""
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -135,7 +135,7 @@ async def test_both_find_what_has_strange_names(database: Database) -> None:
     assert await count(database) == 0
 
 
-# DeploymentClient.
+# Asking.
 
 names = st.sampled_from(["a", "B", "é", "Z", "aa"])
 maybe = st.none() | names

@@ -60,9 +60,7 @@ class RedisQuota:
         self._scripts = scripts(server_time)
         self._clock = clock
         self._ready: dict[int, tuple[Sequence[Subject], QuotaCommands]] = {}
-        self._held: OrderedDict[str, tuple[QuotaCommands, float]] = (
-            OrderedDict()
-        )  # not settled, with the time since when
+        self._held: OrderedDict[str, tuple[QuotaCommands, float]] = OrderedDict()  # not settled, since when
         self._owed: OrderedDict[str, tuple[PendingCommand, float]] = OrderedDict()  # until when it matters
         self._none_owed: asyncio.Event | None = None  # once somebody waits for it
         self._redis = RedisScripts(
