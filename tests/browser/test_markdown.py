@@ -2,7 +2,7 @@
 
 import pytest
 from playwright.async_api import Page
-from tests.browser.modules import run_module
+from tests.browser.modules import RATIO, run_module
 
 pytestmark = pytest.mark.anyio
 
@@ -190,12 +190,9 @@ async def test_no_text_is_slow_to_draw(library: Page, text: str) -> None:
     """Twice as much of what models write is the measure; a quadratic step would take minutes on some of these."""
     body = """
       const [hostile, unit] = arg;
-      const cost = (text) => { const began = performance.now(); render([text]); return performance.now() - began; };
-      const plain = cost(unit.repeat(Math.ceil(160000 / unit.length)));
-      return [cost(hostile), plain];
+      return ratio((text) => timed(() => render([text])), hostile, unit.repeat(Math.ceil(160000 / unit.length)), 4);
     """
-    hostile, plain = await run_module(library, "markdown/stream.js", RENDER + body, [text, MIXED])
-    assert hostile <= 4 * plain
+    assert await run_module(library, "markdown/stream.js", RENDER + RATIO + body, [text, MIXED]) <= 4
 
 
 async def test_only_web_and_mail_addresses_become_links(library: Page) -> None:
@@ -245,18 +242,7 @@ async def test_parsing_costs_at_most_a_few_times_as_much_as_plain_markdown(libra
     script = """
       const blocks = await import(new URL("web/markdown/blocks.js", document.baseURI).href);
       const [hostile, plain] = arg.map((unit) => unit.repeat(Math.ceil(160000 / unit.length)));
-      const cost = (text) => {
-        const began = performance.now();
-        blocks.parseBlocks(text);
-        m.parseInline(text);
-        return performance.now() - began;
-      };
-      const best = [Infinity, Infinity];
-      for (let turn = 0; turn < 3; turn += 1) {
-        best[0] = Math.min(best[0], cost(hostile));
-        best[1] = Math.min(best[1], cost(plain));
-      }
-      return best;
+      const parse = (text) => { blocks.parseBlocks(text); m.parseInline(text); };
+      return ratio((text) => timed(() => parse(text)), hostile, plain, 4);
     """
-    hostile, plain = await run_module(library, "markdown/inline.js", script, [unit, MIXED])
-    assert hostile <= 4 * plain
+    assert await run_module(library, "markdown/inline.js", RATIO + script, [unit, MIXED]) <= 4
