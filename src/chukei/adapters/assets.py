@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from chukei.gateway.pages import Asset
+from chukei.request.routes import ADMIN_DOCUMENT
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -35,6 +36,10 @@ def _catalogue() -> dict[str, Path]:
 @cache
 def asset(name: str) -> Asset | None:
     """Return a file of the page by its name, the page itself for ``""``, or None."""
+    if name == ADMIN_DOCUMENT:
+        from chukei.admin.openapi import document  # made from code, which few relays need
+
+        return Asset(_TYPES["json"], document())
     entry = _catalogue().get(name or PAGE)
     if entry is None:
         return None
