@@ -110,9 +110,8 @@ def test_what_a_class_does_not_say_is_given() -> None:
         read_fields(reader({}), Other, table={}, known=5)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
+def test_every_default_is_within_its_bounds(subtests: pytest.Subtests) -> None:
+    for kind in [
         ServerSettings,
         StreamSettings,
         UpstreamSettings,
@@ -122,14 +121,13 @@ def test_what_a_class_does_not_say_is_given() -> None:
         LedgerSettings,
         LogSettings,
         SimulatorSection,
-    ],
-)
-def test_every_default_is_within_its_bounds(kind: type[Any]) -> None:
-    for each in fields(kind):
-        for bounds in getattr(each.type, "__metadata__", ()):
-            assert isinstance(bounds, Bounds)
-            default: Any = each.default
-            assert default is None or bounds.low <= default <= bounds.high, each.name
+    ]:
+        with subtests.test(kind=kind):
+            for each in fields(kind):
+                for bounds in getattr(each.type, "__metadata__", ()):
+                    assert isinstance(bounds, Bounds)
+                    default: Any = each.default
+                    assert default is None or bounds.low <= default <= bounds.high, each.name
 
 
 def test_bounds_of_another_kind_are_others() -> None:
