@@ -12,9 +12,9 @@ from tests.simulator.conftest import Simulate
 from tests.simulator.wire import CHAT, Answer, Connection, ask, post, question
 
 from chukei.simulator import Simulator, SimulatorSettings
+from chukei.simulator.exchanges import Event, stream
 from chukei.simulator.faults import FAULTS, Fault, FaultSpecError, parse, parse_deployment, table
 from chukei.simulator.injection import inject
-from chukei.simulator.steps import Event, stream
 
 pytestmark = pytest.mark.anyio
 

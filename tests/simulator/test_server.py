@@ -13,8 +13,7 @@ from tests.simulator.conftest import Simulate
 from tests.simulator.wire import CHAT, Connection, ask, get, post, question
 
 from chukei.simulator import Exchange, Simulator, SimulatorSettings
-from chukei.simulator.heads import Head
-from chukei.simulator.steps import Event, Reply, stream
+from chukei.simulator.exchanges import Event, Head, Reply, stream
 
 pytestmark = pytest.mark.anyio
 

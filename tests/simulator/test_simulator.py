@@ -14,7 +14,7 @@ from tests.simulator.wire import CHAT, Answer, ask, get, post, question
 
 import chukei.simulator
 from chukei.simulator import Simulator, SimulatorSettings, serve
-from chukei.simulator.pace import Pace
+from chukei.simulator.tokens import Pace
 
 pytestmark = pytest.mark.anyio
 
@@ -213,7 +213,7 @@ def test_settings_that_make_no_sense(settings: dict[str, object], complaint: str
 def test_settings_name_all_mistakes_at_once() -> None:
     with pytest.raises(ValueError, match=r"first_token_seconds.*; jitter"):
         SimulatorSettings(first_token_seconds=-1, jitter=-1)
-    assert SimulatorSettings().validate() == []
+    assert SimulatorSettings().jitter > 0, "what is not set makes sense"
 
 
 def test_it_imports_nothing_else_of_the_package() -> None:

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chukei.simulator.arithmetic import solve
-from chukei.simulator.prompts import Prompt, conversation
-from chukei.simulator.prose import answer, is_japanese, subject_of
+from chukei.simulator.calls import Prompt, conversation
+from chukei.simulator.prose import answer, is_japanese, solve, subject_of
 from chukei.simulator.schemas import sample
 from chukei.simulator.tokens import WHOLE_WORD, count, split, until_stop
 
