@@ -133,14 +133,13 @@ def served_model(deployment: str) -> str | None:
     return None
 
 
-def answer_headers(region: str, exchange: Exchange, reply: Reply, dice: random.Random) -> dict[str, str]:
+def answer_headers(exchange: Exchange, reply: Reply, dice: random.Random) -> dict[str, str]:
     """Return the headers of an answer, with plausible values."""
     request, second = (str(UUID(int=dice.getrandbits(128), version=4)) for _ in range(2))
     values: dict[str, Any] = {
         "type": reply.content_type,
         "date": formatdate(usegmt=True),
         "request": request,
-        "region": region,
         "second": second,
     }
     parts = ["every", *(["streamed"] if reply.streamed else [])]

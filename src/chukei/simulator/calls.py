@@ -84,7 +84,6 @@ class Call:
     seed: int
     pace: Pace
     filter: Filter | None = None
-    obfuscation: bool = True
     occurrence: int = 0
     model_asked: str | None = None
     deployments: tuple[str, ...] = ()

@@ -8,21 +8,8 @@ from typing import Any
 
 import msgspec
 
+from chukei.simulator import azure
 from chukei.simulator.answers import TOKENS_PER_CALL, Answer, Limits, ToolCall, compose
-from chukei.simulator.azure import (
-    BLOCKED,
-    CATEGORIES,
-    FILTER_EVENT,
-    FULL_RESULTS,
-    PROMPT_FILTER,
-    UNDETECTED,
-    invalid_value,
-    missing_parameter,
-    model_error,
-    out_of_range,
-    recorded_error,
-    unknown_parameter,
-)
 from chukei.simulator.calls import (
     JSON_OBJECT,
     Call,
@@ -92,7 +79,7 @@ def chat(call: Call) -> Reply:
         options = request.stream_options or StreamOptions()
         return stream(_ChatStream(call, options, used, answers).events(), prompt_tokens=prompt.tokens)
     choices = [_choice(call, index, answer) for index, answer in enumerate(answers)]
-    body = {"choices": choices, "prompt_filter_results": PROMPT_FILTER, "usage": used}
+    body = {"choices": choices, "prompt_filter_results": azure.PROMPT_FILTER, "usage": used}
     return whole(
         sorted_json(call.completion("chatcmpl-", "chat.completion") | body),
         wait=call.pace.total(max(answer.tokens for answer in answers)),
@@ -106,34 +93,36 @@ def _check(call: Call, request: ChatRequest) -> None:
     old = call.older_than(STREAM_OPTIONS_SINCE)
     if request.stream_options is not None:
         if old:
-            raise unknown_parameter("stream_options")
+            raise azure.unknown_parameter("stream_options")
         if not request.stream:
             what = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-            raise invalid_value(what, "stream_options")
+            raise azure.invalid_value(what, "stream_options")
     if request.max_completion_tokens is not None and old:
-        raise model_error(400, "Unrecognized request argument supplied: max_completion_tokens")
+        raise azure.model_error(400, "Unrecognized request argument supplied: max_completion_tokens")
     if call.reasoning and request.max_tokens is not None:
         what = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        raise model_error(400, f"Unsupported parameter: {what}", param="max_tokens", code="unsupported_parameter")
+        raise azure.model_error(400, f"Unsupported parameter: {what}", param="max_tokens", code="unsupported_parameter")
     for name, low, high in BOUNDS:
         value = getattr(request, name)
         if value is not None and not low <= value <= high:
-            raise out_of_range(name, value, low, high)
+            raise azure.out_of_range(name, value, low, high)
     if isinstance(request.stop, list) and len(request.stop) > 4:
         what = "Invalid 'stop': array too long. Expected at most 4 items."
-        raise invalid_value(what, "stop", "array_above_max_length")
+        raise azure.invalid_value(what, "stop", "array_above_max_length")
 
 
 def _check_messages(request: ChatRequest) -> None:
     if not request.messages:
-        raise invalid_value("[] is too short - 'messages'", "messages", "empty_array")
+        raise azure.invalid_value("[] is too short - 'messages'", "messages", "empty_array")
     for at, message in enumerate(request.messages):
         if message.role not in ROLES:
             what = f"Invalid value: '{message.role}'. Supported values are: {', '.join(sorted(ROLES))}."
-            raise invalid_value(what, f"messages[{at}].role")
+            raise azure.invalid_value(what, f"messages[{at}].role")
         if message.content is None and message.role not in ("assistant", "function"):
             where = f"messages[{at}].content"
-            raise invalid_value(f"Invalid value for '{where}': expected a string, got null.", where, "invalid_type")
+            raise azure.invalid_value(
+                f"Invalid value for '{where}': expected a string, got null.", where, "invalid_type"
+            )
 
 
 def _prompt(request: ChatRequest) -> Prompt:
@@ -159,15 +148,15 @@ def _schema(request: ChatRequest) -> dict[str, Any] | None:
         case "json_object":
             if not any("json" in text_of(message.content).lower() for message in request.messages):
                 what = "'messages' must contain the word 'json' in some form, to use 'response_format' of type"
-                raise invalid_value(f"{what} 'json_object'.", "messages")
+                raise azure.invalid_value(f"{what} 'json_object'.", "messages")
             return JSON_OBJECT
         case "json_schema":
             schema = fields_of(wanted.get("json_schema")).get("schema")
             if not isinstance(schema, dict):
-                raise missing_parameter("response_format.json_schema.schema")
+                raise azure.missing_parameter("response_format.json_schema.schema")
             return schema
         case other:
-            raise invalid_value(f"Invalid value: '{other}'.", "response_format.type")
+            raise azure.invalid_value(f"Invalid value: '{other}'.", "response_format.type")
 
 
 def _tool_call(call: Call, made: ToolCall, arguments: str) -> dict[str, Any]:
@@ -181,7 +170,7 @@ def _choice(call: Call, index: int, answer: Answer) -> dict[str, Any]:
         message["tool_calls"] = [_tool_call(call, made, made.arguments) for made in answer.calls]
     blocked = answer.finish_reason == "content_filter"
     return {
-        "content_filter_results": {} if answer.calls else BLOCKED if blocked else FULL_RESULTS,
+        "content_filter_results": {} if answer.calls else azure.BLOCKED if blocked else azure.FULL_RESULTS,
         "finish_reason": answer.finish_reason,
         "index": index,
         "logprobs": None,
@@ -207,17 +196,17 @@ class _ChatStream:
         self._answers = answers
         self._used = used
         self._with_usage = bool(options.include_usage)
-        self._obfuscation = call.obfuscation and options.include_obfuscation is not False
+        self._obfuscation = options.include_obfuscation is not False
         self._asynchronous = call.filter is not None and call.filter.how == "asynchronous"
         # Recorded streams have six categories, four, or one; one stream keeps to its own.
-        one = {"protected_material_text": UNDETECTED}
-        self._results = call.dice.choice((FULL_RESULTS, FULL_RESULTS, CATEGORIES, one))
+        one = {"protected_material_text": azure.UNDETECTED}
+        self._results = call.dice.choice((azure.FULL_RESULTS, azure.FULL_RESULTS, azure.CATEGORIES, one))
         self._head = call.completion("chatcmpl-", "chat.completion.chunk")
 
     def events(self) -> Iterator[Event]:
         """Yield the events of the stream."""
         pace = self._call.pace
-        yield Event(FILTER_EVENT, pace.prompt(), "filter")
+        yield Event(azure.FILTER_EVENT, pace.prompt(), "filter")
         for said, (index, part) in enumerate(self._interleaved()):
             wait = pace.first() if said == 0 else pace.token() if part.kind == "token" else 0.0
             yield self._event(index, part, wait)
@@ -267,10 +256,10 @@ class _ChatStream:
 
     def _judged(self, part: _Delta, reason: str | None) -> dict[str, Any]:
         if reason == "content_filter":
-            return BLOCKED
+            return azure.BLOCKED
         if "content" in part.delta and part.kind == "token":
             return self._results
-        return FULL_RESULTS if reason == "stop" and self._results is FULL_RESULTS else {}
+        return azure.FULL_RESULTS if reason == "stop" and self._results is azure.FULL_RESULTS else {}
 
     def _padded(self, chunk: dict[str, Any], length: int) -> dict[str, Any]:
         if self._obfuscation:
@@ -283,7 +272,7 @@ class _ChatStream:
         """Return what the asynchronous filter says about the text, after the fact: no delta, nothing else filled."""
         choice = {
             "content_filter_offsets": {"check_offset": length, "end_offset": length, "start_offset": 0},
-            "content_filter_results": CATEGORIES,
+            "content_filter_results": azure.CATEGORIES,
             "finish_reason": None,
             "index": index,
             "logprobs": None,
@@ -294,4 +283,4 @@ class _ChatStream:
 
 def error_event(_events: int) -> bytes:
     """Return an error in the middle of a chat stream."""
-    return b"data: " + recorded_error("500").body + b"\n\n"
+    return b"data: " + azure.recorded_error("500").body + b"\n\n"

@@ -7,15 +7,8 @@ from typing import Any
 
 import msgspec
 
+from chukei.simulator import azure
 from chukei.simulator.answers import Answer, Limits, compose
-from chukei.simulator.azure import (
-    CATEGORIES,
-    FILTER_EVENT,
-    PROMPT_FILTER,
-    invalid_value,
-    out_of_range,
-    unknown_parameter,
-)
 from chukei.simulator.calls import Call, Prompt, StreamOptions, usage
 from chukei.simulator.chat import STREAM_OPTIONS_SINCE
 from chukei.simulator.exchanges import DONE, Event, Reply, data_event, sorted_json, stream, whole
@@ -44,9 +37,9 @@ def completions(call: Call) -> Reply:
     """Answer a completion request."""
     request = call.read(CompletionRequest)
     if request.stream_options is not None and call.older_than(STREAM_OPTIONS_SINCE):
-        raise unknown_parameter("stream_options")
+        raise azure.unknown_parameter("stream_options")
     if request.n is not None and not 1 <= request.n <= MOST_CHOICES:
-        raise out_of_range("n", request.n, 1, MOST_CHOICES)
+        raise azure.out_of_range("n", request.n, 1, MOST_CHOICES)
     prompts = _prompts(request.prompt)
     limits = Limits(DEFAULT_MAX_TOKENS if request.max_tokens is None else max(request.max_tokens, 0), request.stop)
     fixed = request.seed is not None or request.temperature == 0
@@ -64,7 +57,7 @@ def completions(call: Call) -> Reply:
     body = {
         **call.completion("cmpl-", "text_completion"),
         "choices": [_choice(at, echo + answer.text, answer.finish_reason) for at, (echo, answer) in enumerate(answers)],
-        "prompt_filter_results": PROMPT_FILTER,
+        "prompt_filter_results": azure.PROMPT_FILTER,
         "usage": used,
     }
     return whole(sorted_json(body), wait=call.pace.total(spoken), tokens=spoken, prompt_tokens=tokens)
@@ -75,14 +68,14 @@ def _prompts(prompt: str | list[str | int | list[int]]) -> list[str]:
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
-        raise invalid_value("[] is too short - 'prompt'", "prompt", "empty_array")
+        raise azure.invalid_value("[] is too short - 'prompt'", "prompt", "empty_array")
     texts = [" ".join(map(str, entry)) if isinstance(entry, list) else str(entry) for entry in prompt]
     return [" ".join(texts)] if isinstance(prompt[0], int) else texts
 
 
 def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
     return {
-        "content_filter_results": CATEGORIES if text else {},
+        "content_filter_results": azure.CATEGORIES if text else {},
         "finish_reason": finish_reason,
         "index": index,
         "logprobs": None,
@@ -93,7 +86,7 @@ def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
 def _events(call: Call, answers: list[tuple[str, Answer]], used: dict[str, Any] | None) -> Iterator[Event]:
     head = call.completion("cmpl-", "text_completion")
     blank: dict[str, Any] = {"usage": None} if used else {}
-    yield Event(FILTER_EVENT, call.pace.prompt(), "filter")
+    yield Event(azure.FILTER_EVENT, call.pace.prompt(), "filter")
     for index, (echo, answer) in enumerate(answers):
         for at, piece in enumerate((echo, *answer.pieces) if echo else answer.pieces):
             wait = call.pace.token() if at else call.pace.first()

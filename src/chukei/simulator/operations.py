@@ -15,15 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from chukei.simulator.azure import (
-    LISTED_MODELS,
-    invalid_value,
-    missing_parameter,
-    out_of_range,
-    recorded_error,
-    shape,
-    unreadable_json,
-)
+from chukei.simulator import azure
 from chukei.simulator.calls import Call
 from chukei.simulator.chat import chat
 from chukei.simulator.chat import error_event as chat_error_event
@@ -90,9 +82,9 @@ def model_of(body: bytes, content_type: str) -> str:
         try:
             model = msgspec.json.decode(body, type=_Named).model
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise unreadable_json() from None
+            raise azure.unreadable_json() from None
     if not isinstance(model, str) or not model:
-        raise missing_parameter("model")
+        raise azure.missing_parameter("model")
     return model
 
 
@@ -104,18 +96,18 @@ def error_event_of(operation: str) -> Callable[[int], bytes]:
 def models(call: Call) -> Reply:
     """Answer with the list, or with one model; ApiError 404 for one that does not exist."""
     if call.model_asked is None:
-        data = [_model(call, name) for name in call.deployments or LISTED_MODELS]
+        data = [_model(call, name) for name in call.deployments or azure.LISTED_MODELS]
         return whole(sorted_json({"data": data, "object": "list"}))
     if call.deployments and call.model_asked not in call.deployments:
-        raise recorded_error("no-resource")
+        raise azure.recorded_error("no-resource")
     return whole(sorted_json(_model(call, call.model_asked)))
 
 
 def _model(call: Call, name: str) -> dict[str, Any]:
-    """Describe a model in Azure's classic shape, or in OpenAI's."""
+    """Describe a model in Azure's classic azure.shape, or in OpenAI's."""
     if call.api_version is None:
-        return shape("v1-model", id=name)
-    model = shape("classic-model", id=name)
+        return azure.shape("v1-model", id=name)
+    model = azure.shape("classic-model", id=name)
     speaks = not name.startswith(("text-embedding", "gpt-image", "whisper", "tts"))
     model["capabilities"] |= {
         "chat_completion": speaks and "instruct" not in name,
@@ -140,7 +132,7 @@ def embeddings(call: Call) -> Reply:
     most = LARGE_DIMENSIONS if "large" in call.deployment else DIMENSIONS
     size = most if request.dimensions is None else request.dimensions
     if not 1 <= size <= most:
-        raise out_of_range("dimensions", size, 1, most)
+        raise azure.out_of_range("dimensions", size, 1, most)
     texts, tokens = _texts(request.input)
     data: list[dict[str, Any]] = []
     for at, text in enumerate(texts):
@@ -158,12 +150,12 @@ def _texts(given: str | list[str | int | list[int]]) -> tuple[list[str], int]:
     """Return the texts to embed and their tokens; ApiError 400 for none, too many, or an empty one."""
     entries = [given] if isinstance(given, str) else given
     if not entries or any(entry in ("", []) for entry in entries):
-        raise invalid_value("'$.input' is invalid: it must not be empty.", "input", "invalid_value")
+        raise azure.invalid_value("'$.input' is invalid: it must not be empty.", "input", "invalid_value")
     if isinstance(entries[0], int):
         return [" ".join(map(str, entries))], len(entries)
     if len(entries) > MOST_INPUTS:
         message = f"Invalid 'input': array too long. Expected at most {MOST_INPUTS} items, but got {len(entries)}."
-        raise invalid_value(message, "input", "array_above_max_length")
+        raise azure.invalid_value(message, "input", "array_above_max_length")
     tokens = sum(len(entry) if isinstance(entry, list) else count(str(entry)) for entry in entries)
     return [" ".join(map(str, entry)) if isinstance(entry, list) else str(entry) for entry in entries], tokens
 

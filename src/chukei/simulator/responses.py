@@ -8,17 +8,8 @@ from typing import Any
 
 import msgspec
 
+from chukei.simulator import azure
 from chukei.simulator.answers import TOKENS_PER_CALL, Answer, Limits, ToolCall, compose
-from chukei.simulator.azure import (
-    RESPONSE_BLOCKED,
-    RESPONSE_COMPLETION,
-    RESPONSE_PROMPT,
-    gateway_error,
-    invalid_value,
-    missing_parameter,
-    model_error,
-    shape,
-)
 from chukei.simulator.calls import (
     JSON_OBJECT,
     Call,
@@ -63,14 +54,14 @@ def responses(call: Call) -> Reply:
     """Answer a Responses request."""
     if call.older_than(SINCE):
         message = "Azure OpenAI Responses API is enabled only for api-version 2025-03-01-preview and later"
-        raise gateway_error(400, message, "BadRequest")
+        raise azure.gateway_error(400, message, "BadRequest")
     request = call.read(ResponsesRequest)
     if request.max_output_tokens is not None and request.max_output_tokens < LEAST_OUTPUT_TOKENS:
         message = (
             f"Invalid 'max_output_tokens': integer below minimum value. Expected a value >= {LEAST_OUTPUT_TOKENS},"
             f" but got {request.max_output_tokens} instead."
         )
-        raise invalid_value(message, "max_output_tokens", "integer_below_min_value")
+        raise azure.invalid_value(message, "max_output_tokens", "integer_below_min_value")
     _check_state(call, request)
     prompt = _prompt(request)
     voice = call.voice(prompt.text, fixed=request.temperature == 0)
@@ -96,9 +87,9 @@ def _check_state(call: Call, request: ResponsesRequest) -> None:
     conversation = str(named.get("id", "")) if isinstance(named, dict) else named
     if previous is not None and not call.stored.has_response(previous, call.deployment):
         what = f"Previous response with id '{previous}' not found."
-        raise model_error(400, what, param="previous_response_id", code="previous_response_not_found")
+        raise azure.model_error(400, what, param="previous_response_id", code="previous_response_not_found")
     if conversation is not None and not call.stored.has_conversation(conversation):
-        raise model_error(404, f"Conversation with id '{conversation}' not found.")
+        raise azure.model_error(404, f"Conversation with id '{conversation}' not found.")
 
 
 def _prompt(request: ResponsesRequest) -> Prompt:
@@ -125,7 +116,7 @@ def _message(at: int, item: dict[str, Any]) -> tuple[str, Any]:
         case "message":
             for name in ("role", "content"):
                 if name not in item:
-                    raise missing_parameter(f"input[{at}].{name}")
+                    raise azure.missing_parameter(f"input[{at}].{name}")
             return str(item["role"]), item["content"]
         case "function_call_output":
             return "tool", item.get("output")
@@ -141,13 +132,13 @@ def _schema(request: ResponsesRequest) -> dict[str, Any] | None:
         return None
     schema = wanted.get("schema")
     if not isinstance(schema, dict):
-        raise missing_parameter("text.format.schema")
+        raise azure.missing_parameter("text.format.schema")
     return schema
 
 
 def _blank(call: Call, request: ResponsesRequest) -> dict[str, Any]:
     """Return a response object as it is at the start."""
-    blank = shape("response", id=call.hex_id("resp_"), created_at=call.created, model=call.model)
+    blank = azure.shape("response", id=call.hex_id("resp_"), created_at=call.created, model=call.model)
     reasoning = request.reasoning or {}
     for name in ("instructions", "max_output_tokens", "previous_response_id", "user"):
         blank[name] = getattr(request, name)
@@ -179,7 +170,7 @@ class _Turn:
         self._prompt = prompt
         self._answer = answer
         self._status = "incomplete" if answer.finish_reason in ("length", "content_filter") else "completed"
-        self._obfuscation = call.obfuscation and options.include_obfuscation is not False
+        self._obfuscation = options.include_obfuscation is not False
         self._summary = call.reasoning and blank["reasoning"]["summary"] is not None
         self._sequence = 0
         self.response = blank
@@ -278,7 +269,7 @@ class _Turn:
             "completed_at": self._call.created if self._status == "completed" else None,
             "content_filters": _content_filters(self._prompt.text, answer),
             "service_tier": "default",
-            "usage": shape(
+            "usage": azure.shape(
                 "response-usage",
                 input_tokens=self._prompt.tokens,
                 output_tokens=answer.tokens,
@@ -295,8 +286,8 @@ class _Turn:
 def _content_filters(prompt: str, answer: Answer) -> list[dict[str, Any]]:
     blocked = answer.finish_reason == "content_filter"
     rows = (
-        ("prompt", False, RESPONSE_PROMPT, len(prompt)),
-        ("completion", blocked, RESPONSE_BLOCKED if blocked else RESPONSE_COMPLETION, len(answer.text)),
+        ("prompt", False, azure.RESPONSE_PROMPT, len(prompt)),
+        ("completion", blocked, azure.RESPONSE_BLOCKED if blocked else azure.RESPONSE_COMPLETION, len(answer.text)),
     )
     return [
         {
@@ -312,7 +303,7 @@ def _content_filters(prompt: str, answer: Answer) -> list[dict[str, Any]]:
 
 def error_event(events: int) -> bytes:
     """Return an error in the middle of a Responses stream, numbered after the events sent: two events, as recorded."""
-    failed = shape("failed-response")
+    failed = azure.shape("failed-response")
     nested = {"type": "server_error", **failed["error"], "param": None}
     error = {"type": "error", "sequence_number": events, "error": nested}
     end = {"type": "response.failed", "sequence_number": events + 1, "response": failed}

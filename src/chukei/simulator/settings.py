@@ -92,8 +92,6 @@ class SimulatorSettings:
     conversations: tuple[str, ...] = ()  # that exist, for the Responses API to continue; no operation makes one
     replay: Path | None = None  # a recorded stream to play instead of answers
     faults: Mapping[str, str] = field(default_factory=dict)  # fault specs by deployment name; see ``faults``
-    obfuscation: bool = True  # whether chunks carry ``obfuscation``, unless the client turns it off
-    region: str = "East US 2"
     epoch: int | None = None  # a fixed Unix time for ``created``; None takes the clock
     exchanges_kept: int = 1000
     record_sent: bool = False  # whether exchanges keep the bodies that were sent

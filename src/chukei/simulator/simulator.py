@@ -145,7 +145,7 @@ class Simulator:
         exchange.status = reply.status or None
         exchange.streamed = reply.streamed
         exchange.prompt_tokens = reply.prompt_tokens
-        reply.headers = answer_headers(self.settings.region, exchange, reply, dice) | reply.headers
+        reply.headers = answer_headers(exchange, reply, dice) | reply.headers
         return exchange, reply
 
     def _reply(self, head: Head, exchange: Exchange) -> Reply:
@@ -226,7 +226,6 @@ class Simulator:
             seed=settings.seed,
             pace=Pace(settings.first_token_seconds, settings.inter_token_seconds, settings.jitter, dice),
             filter=_filter(faults),
-            obfuscation=settings.obfuscation,
             occurrence=occurrence,
             model_asked=route.model,
             deployments=settings.deployments,
