@@ -1,8 +1,8 @@
 """What the simulated model says: the topic is found by the words of the prompt, the wording is drawn by dice.
 
 Two prompts are answered exactly, so that tests can rely on them: ``repeat: TEXT`` gives TEXT, to the last space and
-line end, and ``write N words`` gives N words. ``topics.toml`` says which prompt
-asks for what; the phrases are in ``english.toml`` and ``japanese.toml``.
+line end, and ``write N words`` gives N words. ``topics.toml`` says which prompt asks for what; the phrases are in
+``english.toml`` and ``japanese.toml``.
 """
 
 from __future__ import annotations
