@@ -140,7 +140,7 @@ async def nothing_left() -> AsyncIterator[None]:
     """No test leaves a task or a socket behind."""
     before = sockets()
     yield
-    assert [task for task in asyncio.all_tasks() if "RedisBoard" in repr(task)] == []
+    assert [task for task in asyncio.all_tasks() if "chukei/adapters/redis" in repr(task)] == []
     await eventually(lambda: sockets() <= before)
 
 
@@ -454,7 +454,7 @@ async def test_an_account_without_rights_changes_nothing_for_requests(
         await eventually(lambda: count(caplog, AWAY) == 1)
         board.publish(COOLING)
         assert not suspends(lambda: board.home("resp_1"))
-    assert "NoPermissionError" in caplog.text
+    assert "RefusedError: NOPERM" in caplog.text
     server.command("ACL", "DELUSER", "nobody")
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import pytest
 import trustme
@@ -12,7 +13,7 @@ from tests.adapters.servers import LocalServer, Peer
 from tests.live.redis_server import RedisServer
 
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.client import Address, address_of
+from chukei.adapters.redis.address import Address, address_of
 from chukei.adapters.redis.commands import PendingCommand, Script, command
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS, Line, RefusedError, connect
 
@@ -25,11 +26,8 @@ SCRIPT = Script("return 1")
 async def line(
     address: Address, patience: float = 1.0, failed: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Line]:
-    made = await connect(address, patience, failed)
-    try:
+    async with aclosing(await connect(address, partial(Line, patience, failed))) as made:
         yield made
-    finally:
-        await made.close()
 
 
 def plain(port: int) -> Address:
@@ -238,13 +236,13 @@ async def test_whom_redis_does_not_let_in_is_told_so(user: str, code: str) -> No
 
 async def test_where_nothing_listens_there_is_no_line() -> None:
     with pytest.raises(OSError, match=r"\d"):
-        await connect(plain(1), 1.0, lambda: None)
+        await connect(plain(1))
 
 
 async def test_a_server_that_says_nothing_is_left_after_a_second() -> None:
     async with LocalServer(Scripted()) as local:
         with pytest.raises(TimeoutError):
-            await connect(Address("127.0.0.1", local.port, (("AUTH", "x"),), lambda: None), 1.0, lambda: None)
+            await connect(Address("127.0.0.1", local.port, (("AUTH", "x"),), lambda: None))
         await local.peers[0].closed.wait()
 
 
@@ -257,4 +255,4 @@ async def test_tls_is_used_and_its_certificate_checked(authority: trustme.CA, ca
         async with line(address_of(f"{url}?ssl_ca_certs={ca_file}")) as to:
             assert await to.call(ping()) == b"OK"
         with pytest.raises(ssl.SSLCertVerificationError):
-            await connect(address_of(url), 1.0, lambda: None)
+            await connect(address_of(url))

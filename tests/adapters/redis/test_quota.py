@@ -124,7 +124,7 @@ def log(caplog: pytest.LogCaptureFixture) -> None:
 async def nothing_left() -> AsyncIterator[None]:
     """No test leaves a task behind."""
     yield
-    assert [task for task in asyncio.all_tasks() if "Redis" in repr(task)] == []
+    assert [task for task in asyncio.all_tasks() if "chukei/adapters/redis" in repr(task)] == []
 
 
 # What it is for.

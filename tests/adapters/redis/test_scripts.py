@@ -99,7 +99,7 @@ def log(caplog: pytest.LogCaptureFixture) -> None:
 async def nothing_left() -> AsyncIterator[None]:
     """No test leaves a task behind."""
     yield
-    assert [task for task in asyncio.all_tasks() if "RedisScripts" in repr(task)] == []
+    assert [task for task in asyncio.all_tasks() if "chukei/adapters/redis" in repr(task)] == []
 
 
 async def test_each_call_gets_its_own_answer(server: RedisServer) -> None:

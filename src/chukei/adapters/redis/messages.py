@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from chukei.adapters.redis.commands import Argument
 from chukei.model import Change, Condition
 from chukei.ports import Clock
 
@@ -31,7 +32,7 @@ MAX_BYTES = 4096
 MAX_WHY = 100
 """How many characters of a reason are passed on."""
 
-Command = tuple[str | bytes | int, ...]
+Command = tuple[Argument, ...]
 
 V = TypeVar("V")
 
@@ -80,7 +81,7 @@ class BoardKeys:
         return "SET", key, _clean(home), "EX", MADE_SECONDS
 
     def heard(self, data: object, left: float | None = None) -> Change | None:
-        """Return another board's change; None for a stranger's words and for this board's own.
+        """Return another board's change; None for what a stranger wrote and for this board's own.
 
         ``left`` is for how many seconds it still holds, where Redis knows better than the message.
         """

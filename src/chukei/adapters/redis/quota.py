@@ -3,7 +3,7 @@
 A reservation that got no answer may have been made all the same, so it is given back later. What could not be settled
 is kept, and settled when Redis is back, as long as it matters. Leases are renewed beside the requests, all together.
 
-Needs the ``redis`` extra. Import it only where Redis is configured: the library costs 50 to 100 ms.
+Needs the ``redis`` extra. Import it only where Redis is configured.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ import msgspec
 from chukei.accounts.limits import SETTLED, Amounts, Grant, Headroom, Refusal, Subject
 from chukei.accounts.quota import KEPT_SECONDS, RENEW_SECONDS, wanted
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.client import COMMAND_SECONDS
 from chukei.adapters.redis.commands import PendingCommand
+from chukei.adapters.redis.line import COMMAND_SECONDS
 from chukei.adapters.redis.quota_script import SERVER_TIME, QuotaCommands, read_answer, read_look, scripts
 from chukei.adapters.redis.scripts import ANSWER_SECONDS, RedisScripts
 from chukei.ports import Clock
@@ -32,9 +32,8 @@ OWED = 10_000
 RENEWED = 100
 """How many reservations' leases one call renews."""
 
-
-READY = 4096
-"""For how many callers it is kept ready what is said to Redis, some kilobytes each."""
+PREPARED = 4096
+"""For how many callers commands are kept, some kilobytes each."""
 
 
 class RedisQuota:
@@ -59,7 +58,7 @@ class RedisQuota:
         self._namespace = namespace
         self._scripts = scripts(server_time)
         self._clock = clock
-        self._ready: dict[int, tuple[Sequence[Subject], QuotaCommands]] = {}
+        self._prepared: dict[int, tuple[Sequence[Subject], QuotaCommands]] = {}
         self._held: OrderedDict[str, tuple[QuotaCommands, float]] = OrderedDict()  # not settled, since when
         self._owed: OrderedDict[str, tuple[PendingCommand, float]] = OrderedDict()  # until when it matters
         self._none_owed: asyncio.Event | None = None  # once somebody waits for it
@@ -83,19 +82,19 @@ class RedisQuota:
         Raises:
             ValueError: there is or was a reservation of that id.
         """
-        words = self._words(subjects)
-        if not words.limits:
+        commands = self._commands(subjects)
+        if not commands.limits:
             return Grant(id)
-        call = PendingCommand(words.reserve(id, estimate), self._scripts.reserve)
+        call = PendingCommand(commands.reserve(id, estimate), self._scripts.reserve)
         try:
             answer = _integers(await self._redis.call(call))
         except BaseException:
             if call.sent:
-                self._redis.submit(self._owe(id, words, Amounts()))
+                self._redis.submit(self._owe(id, commands, Amounts()))
             raise
-        result = read_answer(id, words.limits, estimate, answer)
+        result = read_answer(id, commands.limits, estimate, answer)
         if isinstance(result, Grant):
-            self._held[id] = words, self._clock()
+            self._held[id] = commands, self._clock()
         return result
 
     def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
@@ -107,11 +106,11 @@ class RedisQuota:
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         """See the QuotaStore port."""
-        words = self._words(subjects)
-        if not words.limits:
+        commands = self._commands(subjects)
+        if not commands.limits:
             return ()
-        call = PendingCommand(words.reserve("", Amounts()), self._scripts.reserve)
-        return read_look(words.limits, _integers(await self._redis.call(call)))
+        call = PendingCommand(commands.reserve("", Amounts()), self._scripts.reserve)
+        return read_look(commands.limits, _integers(await self._redis.call(call)))
 
     def start(self) -> None:
         """See the QuotaStore port."""
@@ -129,22 +128,22 @@ class RedisQuota:
             logger.warning("quotas: %d requests stay charged as reserved", len(self._owed))
             self._owed.clear()
 
-    def _words(self, subjects: Sequence[Subject]) -> QuotaCommands:
-        """Return what is said of some subjects. A caller's are the same object as long as its policy is."""
-        known = self._ready.get(id(subjects))
+    def _commands(self, subjects: Sequence[Subject]) -> QuotaCommands:
+        """Return the commands of some subjects. A caller's are the same object as long as its policy is."""
+        known = self._prepared.get(id(subjects))
         if known is not None and known[0] is subjects:
             return known[1]
-        words = QuotaCommands(self._namespace, self._scripts, wanted(subjects))
+        commands = QuotaCommands(self._namespace, self._scripts, wanted(subjects))
         if isinstance(subjects, tuple):
-            if len(self._ready) >= READY:
-                self._ready.clear()
-            self._ready[id(subjects)] = subjects, words
-        return words
+            if len(self._prepared) >= PREPARED:
+                self._prepared.clear()
+            self._prepared[id(subjects)] = subjects, commands
+        return commands
 
-    def _owe(self, id: str, words: QuotaCommands, actual: Amounts) -> PendingCommand:
+    def _owe(self, id: str, commands: QuotaCommands, actual: Amounts) -> PendingCommand:
         """Keep what is to be settled until Redis has taken it."""
-        call = PendingCommand(words.settle(id, actual), self._scripts.settle, id, self._taken)
-        self._owed[id] = call, self._clock() + words.lasting
+        call = PendingCommand(commands.settle(id, actual), self._scripts.settle, id, self._taken)
+        self._owed[id] = call, self._clock() + commands.lasting
         if len(self._owed) > OWED:
             self._owed.popitem(last=False)
         return call
@@ -169,13 +168,13 @@ class RedisQuota:
             if now - self._held[oldest][1] < KEPT_SECONDS:
                 break
             del self._held[oldest]
-        leases = [(id, words.leases(id)) for id, (words, _) in self._held.items()]
+        leases = [(id, commands.leases(id)) for id, (commands, _) in self._held.items()]
         leases = [(id, keys) for id, keys in leases if keys]
         return [self._renewal(leases[begin : begin + RENEWED]) for begin in range(0, len(leases), RENEWED)]
 
     def _renewal(self, leases: Sequence[tuple[str, list[str]]]) -> PendingCommand:
         keys = [key for _, each in leases for key in each]
-        arguments = [word for id, each in leases for word in (id, len(each) - 1)]
+        arguments = [argument for id, each in leases for argument in (id, len(each) - 1)]
         return self._scripts.renew.call(keys, arguments)
 
 

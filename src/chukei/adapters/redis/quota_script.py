@@ -216,7 +216,7 @@ def scripts(time: str = SERVER_TIME) -> Scripts:
 
 
 class QuotaCommands:
-    """What is said to the scripts of one request's limits, put together but for its id and amounts.
+    """The commands of one request's limits, put together but for its id and amounts.
 
     ``lasting`` is for how many seconds after a reservation its settling matters.
     """
@@ -232,8 +232,8 @@ class QuotaCommands:
         self._leases = [f"{tag}:leases:{limit.subject}" for limit in limits if limit.kind == CONCURRENT]
         self._keys = packed(key for name in names for key in (f"{tag}:of:{name}", f"{tag}:leases:{name}"))
         count = 1 + 2 * len(names)
-        asked = [word for subject, kind, most in limits for word in (names[subject], kind + 1, most)]
-        corrected = [word for subject, kind, _ in limits for word in (names[subject], kind + 1)]
+        asked = [argument for subject, kind, most in limits for argument in (names[subject], kind + 1, most)]
+        corrected = [argument for subject, kind, _ in limits for argument in (names[subject], kind + 1)]
         self._reserve = _around(scripts.reserve, count, asked)
         self._settle = _around(scripts.settle, count, corrected)
 
@@ -259,9 +259,9 @@ class QuotaCommands:
         return [f"{self._held}{id}", *self._leases] if self._leases else []
 
 
-def _around(script: Script, keys: int, words: Sequence[int]) -> tuple[bytes, bytes]:
+def _around(script: Script, keys: int, rest: Sequence[int]) -> tuple[bytes, bytes]:
     """Return what of a command is before the reservation's key, and what after the amounts."""
-    return b"*%d\r\n%b%b" % (3 + keys + 3 + len(words), script.head, packed((keys,))), packed(words)
+    return b"*%d\r\n%b%b" % (3 + keys + 3 + len(rest), script.head, packed((keys,))), packed(rest)
 
 
 def read_answer(id: str, limits: Sequence[Wanted], amounts: Amounts, answer: Sequence[int]) -> Grant | Refusal:

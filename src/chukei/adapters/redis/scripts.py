@@ -6,14 +6,15 @@ every call fails at once: that is the breaker, and the next session is its trial
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
 
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.client import COMMAND_SECONDS, address_of, reason, stopped, until_one_ends
+from chukei.adapters.redis.address import address_of
 from chukei.adapters.redis.commands import PendingCommand, Script, command
-from chukei.adapters.redis.line import Line, connect
+from chukei.adapters.redis.line import COMMAND_SECONDS, Line, connect
+from chukei.adapters.redis.session import Availability, Sessions, until_one_ends
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ ANSWER_SECONDS = 0.07
 BATCH = 100
 """How many calls that nobody waits for go into one round trip."""
 
-FIRST_DELAY, LAST_DELAY = 0.05, 1.0
-"""Seconds between two attempts: doubled from the first to the last, each shortened by up to a half at random."""
+DELAYS = 0.05, 1.0
+"""Seconds between two attempts, the first and the last."""
 
 
 class RedisScripts:
@@ -54,12 +55,11 @@ class RedisScripts:
         self._at_first = at_first
         self._regularly = regularly
         self._period = period
-        self._patience = patience
+        self._make = partial(Line, patience, self._failed)
         self._line: Line | None = None  # while a session lasts
         self._stands = False  # and nothing has to be called before anything else
-        self._well = True
-        self._tried = asyncio.Event()  # the first attempt is over
-        self._task: asyncio.Task[None] | None = None
+        availability = Availability(logger, f"{what}: Redis is away", f"{what}: Redis is back")
+        self._sessions = Sessions(self._session, availability, DELAYS)
 
     @property
     def up(self) -> bool:
@@ -68,15 +68,11 @@ class RedisScripts:
 
     def start(self) -> None:
         """Begin to connect."""
-        if self._task is None:
-            self._tried.clear()
-            self._task = asyncio.create_task(self._run())
+        self._sessions.start()
 
     async def close(self) -> None:
         """Stop. Calls that wait for an answer fail."""
-        task, self._task = self._task, None
-        if task is not None:
-            await stopped([task])
+        await self._sessions.close()
 
     async def call(self, call: PendingCommand) -> object:
         """Make a call and wait for its answer.
@@ -100,45 +96,23 @@ class RedisScripts:
             self._line.submit(call)
 
     async def _first_attempt(self) -> None:
-        if self._task is not None and not self._tried.is_set():
+        if self._sessions.started and not self._sessions.tried.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(COMMAND_SECONDS):
-                    await self._tried.wait()
-
-    async def _run(self) -> None:
-        clock, delays = asyncio.get_running_loop().time, _delays()
-        try:
-            while True:
-                began = clock()
-                try:
-                    await self._session()
-                except Exception as error:  # noqa: BLE001 - nothing that a server can do may end the trying
-                    if self._well:
-                        logger.warning("%s: Redis is away: %s", self._what, reason(error))
-                    self._well = False
-                self._tried.set()
-                if clock() - began > 2 * COMMAND_SECONDS + LAST_DELAY:  # no attempt takes as long
-                    delays = _delays()
-                await asyncio.sleep(next(delays))
-        finally:
-            self._tried.set()
+                    await self._sessions.tried.wait()
 
     async def _session(self) -> None:
-        line = await connect(self._address, self._patience, self._failed)
-        try:
-            for script in self._scripts:
-                await line.ask(PendingCommand(command("SCRIPT", "LOAD", script.text)))
-            self._line = line  # and what comes from now on is not among what is to be called at first
-            await self._call_all(line, self._at_first())
-            self._stands = True
-            if not self._well:
-                logger.info("%s: Redis is back", self._what)
-            self._well = True
-            self._tried.set()
-            await until_one_ends(_until_ended(line), self._repeat(line))
-        finally:
-            self._stands, self._line = False, None
-            await line.close()
+        async with aclosing(await connect(self._address, self._make)) as line:
+            try:
+                for script in self._scripts:
+                    await line.ask(PendingCommand(command("SCRIPT", "LOAD", script.text)))
+                self._line = line  # and what comes from now on is not among what is to be called at first
+                await self._call_all(line, self._at_first())
+                self._stands = True
+                self._sessions.stands()
+                await until_one_ends(line.until_ended(), self._repeat(line))
+            finally:
+                self._stands, self._line = False, None
 
     async def _repeat(self, line: Line) -> None:
         while True:
@@ -158,15 +132,3 @@ class RedisScripts:
     def _failed(self) -> None:
         """Say that one key holds something strange, which is no reason to give Redis up."""
         logger.error("%s: a script failed; does something else use the same keys?", self._what)
-
-
-async def _until_ended(line: Line) -> None:
-    await asyncio.wait({line.ended})
-    raise line.ended.result()
-
-
-def _delays() -> Iterator[float]:
-    delay = FIRST_DELAY
-    while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - so that not all replicas come at once
-        delay = min(2 * delay, LAST_DELAY)
