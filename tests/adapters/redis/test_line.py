@@ -68,6 +68,32 @@ async def test_what_is_asked_together_leaves_together_and_is_answered_in_order()
     assert server.reads == 1
 
 
+async def test_only_what_somebody_needs_is_sent_when_its_caller_has_left() -> None:
+    server, done = Scripted(*[b"+OK\r\n"] * 3), asyncio.Event()
+    async with LocalServer(server) as local, line(plain(local.port)) as to:
+        given_up, needed = ping(), PendingCommand(command("SET"), done=lambda _: done.set())
+        for call in (given_up, needed):
+            to.call(call).cancel()
+        to.submit(PendingCommand(command("GET")))
+        await done.wait()
+        assert (given_up.sent, needed.sent) == (False, True)
+        assert await to.call(ping()) == b"OK"
+    assert server.asked == [[b"SET"], [b"GET"], [b"PING"]]
+
+
+async def test_messages_come_between_the_answers() -> None:
+    heard: list[object] = []
+    message = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n%d\r\n"
+    server = Scripted(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + message % 1, message % 2 + b"+PONG\r\n")
+    async with (
+        LocalServer(server) as local,
+        aclosing(await connect(plain(local.port), partial(Line, message=heard.append))) as to,
+    ):
+        assert await to.ask(PendingCommand(command("SUBSCRIBE", "c"))) == [[b"subscribe", b"c", 1]]
+        assert await to.ask(ping()) == [b"PONG"]
+    assert heard == [b"1", b"2"]
+
+
 async def test_an_answer_in_pieces_is_one() -> None:
     async def pieces(peer: Peer) -> None:
         await peer.reader.readexactly(len(command("PING")))
@@ -115,6 +141,23 @@ async def test_a_server_that_refuses_to_work_ends_the_line(code: str) -> None:
         why = to.ended.result()
         assert isinstance(why, RefusedError)
         assert str(why) == code
+
+
+@pytest.mark.parametrize("code", ["READONLY", "OOM", "NOPERM", "MOVED", "MASTERDOWN", "ERR", "WRONGTYPE"])
+async def test_where_a_refusal_is_an_answer_it_ends_nothing(code: str) -> None:
+    answers = Scripted(f"-{code} of secret\r\n".encode(), b":1\r\n")
+    async with LocalServer(answers) as local, line(plain(local.port)) as to:
+        refusal, answer = await to.ask(*[PendingCommand(command("SET"), refusable=True) for _ in range(2)])
+        assert isinstance(refusal, RefusedError)
+        assert (str(refusal), answer) == (code, 1)
+        assert not to.ended.done()
+
+
+@pytest.mark.parametrize("code", ["LOADING", "NOAUTH", "WRONGPASS"])
+async def test_what_every_command_would_meet_ends_the_line_all_the_same(code: str) -> None:
+    async with LocalServer(Scripted(f"-{code} of secret\r\n".encode())) as local, line(plain(local.port)) as to:
+        with pytest.raises(RefusedError, match=f"^{code}$"):
+            await to.ask(*[PendingCommand(command("GET"), refusable=True) for _ in range(3)])
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"*2\r\n*x\r\n", b"+one\r\n+too many\r\n"])
@@ -196,23 +239,6 @@ async def test_as_long_as_something_is_answered_nobody_is_given_up() -> None:
 
 
 # How it begins.
-
-
-@pytest.mark.parametrize(
-    ("url", "greeting"),
-    [
-        ("redis://h", []),
-        ("redis://:secret@h/0", [("AUTH", "secret")]),
-        ("redis://me:a%2Fb@h:7000/3", [("AUTH", "me", "a/b"), ("SELECT", 3)]),
-        ("redis://me@h", [("AUTH", "me", "")]),
-    ],
-)
-def test_an_address_says_how_to_begin(url: str, greeting: list[tuple[str | int, ...]]) -> None:
-    address = address_of(url)
-    assert address.host == "h"
-    assert address.port == (7000 if ":7000" in url else 6379)
-    assert list(address.greeting) == greeting
-    assert address.tls() is None
 
 
 async def test_password_user_and_database_are_used() -> None:

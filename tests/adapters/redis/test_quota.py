@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.adapters.quota_stores import NAMESPACE, PATIENCE, subject
@@ -22,9 +23,7 @@ from chukei.accounts.limits import Amounts, Grant, Refusal, Subject
 from chukei.accounts.quota import LEASE_SECONDS, MINUTE_SECONDS
 from chukei.accounts.stores import QuotaStore, StoreAway
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS
-from chukei.adapters.redis.quota import RedisQuota
-from chukei.adapters.redis.quota_script import SERVER_TIME
-from chukei.adapters.redis.scripts import ANSWER_SECONDS
+from chukei.adapters.redis.quota import ANSWER_SECONDS, RedisQuota
 
 pytestmark = pytest.mark.anyio
 
@@ -52,12 +51,10 @@ def unsettled(store: RedisQuota) -> int:
 
 @asynccontextmanager
 async def stores(
-    server: RedisServer, replicas: int = 1, *, server_time: str = SERVER_TIME, patience: float = PATIENCE
+    server: RedisServer, replicas: int = 1, *, patience: float = PATIENCE, **options: Any
 ) -> AsyncIterator[list[RedisQuota]]:
     """Stores that share their accounts, connected, and closed in the end."""
-    made = [
-        RedisQuota(server.url, namespace=NAMESPACE, patience=patience, server_time=server_time) for _ in range(replicas)
-    ]
+    made = [RedisQuota(server.url, namespace=NAMESPACE, patience=patience, **options) for _ in range(replicas)]
     try:
         for store in made:
             store.start()
@@ -172,6 +169,11 @@ async def test_a_request_costs_one_call_of_a_script_and_one_more_when_it_is_over
         await settled(store)
         assert calls(server, "evalsha") == 40
         assert [calls(server, other) for other in ("eval", "ping", "script\\|load", "client\\|setinfo")] == [0, 0, 0, 0]
+
+
+async def test_a_url_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="a Redis URL"):
+        RedisQuota("http://x")
 
 
 async def test_without_limits_redis_is_not_asked() -> None:
@@ -490,15 +492,60 @@ async def test_closing_says_what_could_not_be_settled(mortal: RedisServer, caplo
     assert said(caplog, "quotas: 1 requests stay charged as reserved") == 1
 
 
-async def test_a_redis_that_refuses_to_write_is_away(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("refuse", "agree"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),  # now a read-only replica
+    ],
+    ids=["full", "read-only"],
+)
+async def test_a_redis_that_refuses_to_write_is_away(
+    mortal: RedisServer, caplog: pytest.LogCaptureFixture, refuse: tuple[str, ...], agree: tuple[str, ...]
+) -> None:
     async with stores(mortal) as [store]:
-        mortal.command("CONFIG", "SET", "maxmemory", "1")
+        mortal.command(*refuse)
         with pytest.raises(StoreAway):
             await store.reserve("a", [ALL], Amounts(1))
+        assert not connected(store)
         await eventually(lambda: said(caplog, AWAY) == 1)
-        mortal.command("CONFIG", "SET", "maxmemory", "0")
+        mortal.command(*agree)
         await back(store)
         assert await granted(store, "b", ALL)
+    assert said(caplog, AWAY) == 1
+
+
+async def test_leases_are_renewed_all_the_time(server: RedisServer) -> None:
+    lease = "{test:quota}:leases:caller:a"
+    async with stores(server, renew_seconds=0.01) as [store]:
+        assert await granted(store, "a", ALL)
+        for _ in range(2):
+            server.command("DEL", lease)
+            await eventually(lambda: server.command("EXISTS", lease) == b":1\r\n")
+
+
+async def test_a_process_that_was_busy_does_not_blame_redis(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stores(server, patience=ANSWER_SECONDS) as [store]:
+        for n in range(5):
+            asking = [asyncio.create_task(granted(store, f"{n}-{each}", subject(concurrent=99))) for each in range(10)]
+            for _ in range(3):  # it is sent
+                await asyncio.sleep(0)
+            time.sleep(3 * ANSWER_SECONDS)
+            assert all(await asyncio.gather(*asking))
+    assert said(caplog, AWAY) == 0
+
+
+async def test_closing_ends_what_waits(mortal: RedisServer) -> None:
+    async with stores(mortal) as [store]:
+        mortal.pause()
+        asking = [asyncio.create_task(granted(store, str(n), ALL)) for n in range(3)]
+        await asyncio.sleep(0.01)
+        await store.close()
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(result) for result in results] == [StoreAway] * 3
+        mortal.resume()
 
 
 async def test_something_strange_under_one_key_harms_nobody_else(

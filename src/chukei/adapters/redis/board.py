@@ -13,14 +13,14 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 
 from chukei.adapters.redis.address import address_of
 from chukei.adapters.redis.commands import Argument, PendingCommand, command
-from chukei.adapters.redis.line import COMMAND_SECONDS, Line, RefusedError, connect
+from chukei.adapters.redis.line import Line, RefusedError, connect
 from chukei.adapters.redis.messages import BATCH, MAX_BYTES, BoardKeys, Outbox
-from chukei.adapters.redis.session import Availability, Sessions, growing, reason, until_one_ends
+from chukei.adapters.redis.session import Availability, Sessions, before_long, growing, reason, until_one_ends
 from chukei.model import Change, Condition
 from chukei.ports import Clock
 
@@ -108,9 +108,7 @@ class RedisBoard:
         if self._sessions.started and self._hearing.well and (self._outbox or self._line is not None):
             self._sent.clear()
             self._news.set()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(COMMAND_SECONDS):
-                    await self._sent.wait()
+            await before_long(self._sent)
         await self._sessions.close()
 
     async def _session(self) -> None:

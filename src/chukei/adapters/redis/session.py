@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
 
 from chukei.adapters.redis.line import COMMAND_SECONDS
 
@@ -34,7 +35,7 @@ class Availability:
 class Sessions:
     """Runs ``session`` until it raises, and again after a delay between the two of ``delays``, in seconds.
 
-    A session calls ``stands`` when it has begun. ``tried`` is set once an attempt has succeeded or failed.
+    A session calls ``stands`` when it has begun.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Sessions:
         self._availability = availability
         self._delays = delays
         self._task: asyncio.Task[None] | None = None
-        self.tried = asyncio.Event()
+        self._tried = asyncio.Event()  # an attempt has succeeded or failed
 
     @property
     def started(self) -> bool:
@@ -54,8 +55,13 @@ class Sessions:
     def start(self) -> None:
         """Begin to connect."""
         if self._task is None:
-            self.tried.clear()
+            self._tried.clear()
             self._task = asyncio.create_task(self._run())
+
+    async def first_attempt(self) -> None:
+        """Wait until an attempt has succeeded or failed, for a second at most."""
+        if self.started and not self._tried.is_set():
+            await before_long(self._tried)
 
     async def close(self) -> None:
         """End the session."""
@@ -67,7 +73,7 @@ class Sessions:
     def stands(self) -> None:
         """Note that a session has begun."""
         self._availability.found()
-        self.tried.set()
+        self._tried.set()
 
     async def _run(self) -> None:
         clock, delays = asyncio.get_running_loop().time, growing(*self._delays)
@@ -78,12 +84,19 @@ class Sessions:
                     await self._session()
                 except Exception as error:  # noqa: BLE001 - nothing that a server can do may end the trying
                     self._availability.lost(error)
-                self.tried.set()
+                self._tried.set()
                 if clock() - began > 2 * COMMAND_SECONDS + self._delays[1]:  # no attempt takes as long
                     delays = growing(*self._delays)
                 await asyncio.sleep(next(delays))
         finally:
-            self.tried.set()
+            self._tried.set()
+
+
+async def before_long(event: asyncio.Event) -> None:
+    """Wait for an event, for a second at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(COMMAND_SECONDS):
+            await event.wait()
 
 
 def growing(first: float, last: float) -> Iterator[float]:
