@@ -21,7 +21,9 @@ from tests.live.relays import clean_environment, eventually
 
 from chukei.accounts.limits import Amounts, Grant, Refusal, Subject
 from chukei.accounts.quota import LEASE_SECONDS, MINUTE_SECONDS
+from chukei.accounts.quota_fallback import QuotaFallback
 from chukei.accounts.stores import QuotaStore, StoreAway
+from chukei.adapters.memory_quota import MemoryQuota
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS
 from chukei.adapters.redis.quota import ANSWER_SECONDS, RedisQuota
 
@@ -352,6 +354,29 @@ async def test_a_restart_in_mid_run_is_survived(mortal: RedisServer, caplog: pyt
         assert await granted(store, "c", ALL, tokens=5)
         assert (await left(store, ALL))[1:] == [995, 995, 995, 1000, 999]
     assert (said(caplog, AWAY), said(caplog, BACK)) == (1, 1)
+
+
+async def test_meanwhile_each_replica_counts_its_part_alone(
+    mortal: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rates = subject(requests_per_minute=8)
+    async with stores(mortal, 2) as both:
+        replicas = [QuotaFallback(store, MemoryQuota(), replicas=2) for store in both]
+
+        async def count(name: str) -> int:
+            asked = [(f"{name} {which} {n}", each) for n in range(6) for which, each in enumerate(replicas)]
+            answers = [await each.reserve(id, [rates], Amounts()) for id, each in asked]
+            return sum(isinstance(answer, Grant) for answer in answers)
+
+        assert await count("together") == 8
+        mortal.stop()
+        assert await count("alone") == 8
+        assert said(caplog, "quotas are not shared at the moment: ") == 2
+        mortal.start()
+        for store, replica in zip(both, replicas, strict=True):
+            await back(store)
+            assert (await replica.headroom([rates]))[0].most == 8
+        assert said(caplog, "quotas are shared again") == 2
 
 
 async def test_scripts_that_redis_forgot_are_sent_again(server: RedisServer) -> None:

@@ -85,7 +85,7 @@ def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
     if stores.quota is None:
         return local
     # Only where it is configured, for whoever does without has no hiredis.
-    from chukei.adapters.redis.fallback import Away, QuotaFallback
+    from chukei.accounts.quota_fallback import Away, QuotaFallback
     from chukei.adapters.redis.quota import RedisQuota
 
     shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)
