@@ -55,8 +55,8 @@ class Scripted:
         while data := await peer.reader.read(65536):
             self.reads += 1
             reader.feed(data)
-            while (words := reader.gets()) is not False:
-                self.asked.append(words)
+            while (arguments := reader.gets()) is not False:
+                self.asked.append(arguments)
                 if self._answers:
                     await peer.send(self._answers.pop(0))
 
@@ -110,7 +110,7 @@ async def test_a_script_that_is_not_known_is_sent_whole_and_once() -> None:
     server = Scripted(b"-NOSCRIPT no\r\n", b":1\r\n")
     async with LocalServer(server) as local, line(plain(local.port)) as to:
         assert await to.call(script()) == 1
-    assert [words[0] for words in server.asked if isinstance(words, list)] == [b"EVALSHA", b"EVAL"]
+    assert [asked[0] for asked in server.asked if isinstance(asked, list)] == [b"EVALSHA", b"EVAL"]
     server = Scripted(b"-NOSCRIPT no\r\n", b"-NOSCRIPT still not\r\n")
     async with LocalServer(server) as local, line(plain(local.port)) as to:
         with pytest.raises(StoreAway):

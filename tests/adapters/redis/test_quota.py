@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.adapters.conftest import on_both_loops
 from tests.adapters.quota_stores import NAMESPACE, PATIENCE, subject
 from tests.fakes import FakeClock
 from tests.live.redis_server import RedisServer
@@ -94,6 +95,12 @@ def said(caplog: pytest.LogCaptureFixture, text: str) -> int:
     return sum(record.getMessage().startswith(text) for record in caplog.records)
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run on asyncio's own loop; what could differ on another is the line's, and is tested on both."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="module")
 def redis_server() -> Iterator[RedisServer]:
     with RedisServer() as server:
@@ -129,6 +136,7 @@ async def nothing_left() -> AsyncIterator[None]:
 # What it is for.
 
 
+@on_both_loops
 async def test_what_one_replica_reserves_the_others_count(server: RedisServer) -> None:
     async with stores(server, 2) as [one, other]:
         assert isinstance(await one.reserve("a", [ALL], Amounts(100, 50)), Grant)
@@ -185,6 +193,7 @@ async def test_without_limits_redis_is_not_asked() -> None:
     await store.settle("a", Amounts(9))
 
 
+@on_both_loops
 async def test_many_at_once_share_round_trips(server: RedisServer) -> None:
     async with stores(server) as [store]:
         results = await asyncio.gather(
@@ -260,6 +269,7 @@ async def test_the_bound_on_waiting_is_a_tenth_of_a_second() -> None:
     assert ANSWER_SECONDS + LOOKS * LOOK_SECONDS < 0.1
 
 
+@on_both_loops
 async def test_a_stall_costs_a_tenth_of_a_second_once(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with stores(mortal, patience=ANSWER_SECONDS) as [store]:
         assert await granted(store, "a", ALL, tokens=100)
@@ -341,6 +351,7 @@ async def test_through_stalls_and_clients_that_leave_all_that_was_used_is_charge
     assert left_early
 
 
+@on_both_loops
 async def test_a_restart_in_mid_run_is_survived(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with stores(mortal) as [store]:
         assert await granted(store, "a", ALL, tokens=100)

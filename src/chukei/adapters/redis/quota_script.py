@@ -7,6 +7,7 @@ settled; then its key says so for a while, lest a retry that comes late settle i
 late charge anything. All keys expire, and all have one hash tag, so that a cluster keeps them together.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -196,23 +197,18 @@ class Scripts(NamedTuple):
 def scripts(time: str = SERVER_TIME) -> Scripts:
     """Return the scripts; ``time`` is an expression of what TIME returns, so that tests can choose it."""
     values = {
-        "@TIME@": time,
-        "@FIELDS@": ", ".join(f"'{kind}'" for kind in KINDS),
-        "@SLOT_MS@": SLOT_MS,
-        "@SLOTS@": SLOTS,
-        "@DAY_MS@": DAY_MS,
-        "@LEASE_MS@": LEASE_MS,
-        "@MOST@": MOST,
-        "@KEPT_SECONDS@": int(KEPT_SECONDS),
-        "@SETTLED_SECONDS@": SETTLED_SECONDS,
+        "TIME": time,
+        "FIELDS": ", ".join(f"'{kind}'" for kind in KINDS),
+        "SLOT_MS": SLOT_MS,
+        "SLOTS": SLOTS,
+        "DAY_MS": DAY_MS,
+        "LEASE_MS": LEASE_MS,
+        "MOST": MOST,
+        "KEPT_SECONDS": int(KEPT_SECONDS),
+        "SETTLED_SECONDS": SETTLED_SECONDS,
     }
-
-    def filled(script: str) -> Script:
-        for name, value in values.items():
-            script = script.replace(name, str(value))
-        return Script(script)
-
-    return Scripts(filled(RESERVE), filled(SETTLE), filled(RENEW))
+    texts = [re.sub(r"@(\w+)@", lambda name: str(values[name[1]]), text) for text in (RESERVE, SETTLE, RENEW)]
+    return Scripts(*map(Script, texts))
 
 
 class QuotaCommands:
