@@ -105,6 +105,12 @@ def sockets() -> int:
     )
 
 
+def lines(server: RedisServer) -> set[str]:
+    """Return the ids of connections that ask, without the one that asks for them."""
+    clients = server.command("CLIENT", "LIST", "TYPE", "normal").decode().splitlines()
+    return {client.split()[0] for client in clients if client.startswith("id=") and "cmd=client" not in client}
+
+
 def kept(server: RedisServer, condition: Condition, subject: str) -> bool:
     return server.command("EXISTS", BoardKeys("chukei", "").key(condition, subject)) == b":1\r\n"
 
@@ -231,6 +237,20 @@ async def test_whoever_starts_later_does_not_hear_what_is_over(server: RedisServ
             assert [change.subject for change in ear.heard] == [MARK]
 
 
+async def test_what_one_has_undone_while_away_it_does_not_hear(server: RedisServer) -> None:
+    async with boards(server.url) as [(teller, _)]:
+        teller.publish(OPEN)
+    assert kept(server, Condition.OPEN, ONE)
+    ear = Ear()
+    board = RedisBoard(server.url, SUBJECTS, ear)
+    board.publish(CLOSED)
+    board.start()
+    await eventually(lambda: connected(board))
+    await board.close()
+    assert ear.heard == []
+    assert not kept(server, Condition.OPEN, ONE)
+
+
 async def test_a_listener_that_raises_is_told_the_next_change(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -327,6 +347,21 @@ async def test_a_stalled_redis_costs_a_tenth_of_a_second_once(
         assert await sought(other, "resp_1") == ONE
         await eventually(lambda: any(similar(change, COOLING) for change in ear_of_other.heard))
     assert count(caplog, AWAY) == count(caplog, BACK) == 2  # one line of each for each board
+
+
+async def test_a_slow_answer_is_doubted_until_something_is_heard(
+    mortal: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    mortal.start()
+    async with two(mortal) as (one, _, other, ear_of_other):
+        one.remember("resp_1", ONE)
+        await reaches(one, ear_of_other)
+        mortal.pause()
+        assert await other.home("resp_1") is None
+        mortal.resume()
+        assert not suspends(lambda: other.home("resp_1"))
+        assert await sought(other, "resp_1") == ONE
+    assert count(caplog, AWAY) == 0
 
 
 async def test_a_silent_connection_is_noticed_though_nobody_speaks(mortal: RedisServer) -> None:
@@ -429,6 +464,7 @@ async def test_a_read_only_replica_is_still_heard(mortal: RedisServer, caplog: p
         one.remember("resp_1", ONE)
         await reaches(one, ear_of_other)
         mortal.command("REPLICAOF", "127.0.0.1", "1")
+        before = lines(mortal)
         one.publish(COOLING)
         await eventually(lambda: count(caplog, "Redis does not take") == 1)
         assert connected(one)
@@ -437,6 +473,7 @@ async def test_a_read_only_replica_is_still_heard(mortal: RedisServer, caplog: p
         mortal.command("REPLICAOF", "NO", "ONE")
         await eventually(lambda: kept(mortal, Condition.COOLING, QUOTA))
         await eventually(lambda: count(caplog, "Redis takes it again") == 1)
+        assert len(before - lines(mortal)) == 1  # another may lead to another server
         assert any(similar(change, COOLING) for change in ear_of_other.heard)
     assert count(caplog, "Redis does not take") == 1
     assert count(caplog, AWAY) == 0

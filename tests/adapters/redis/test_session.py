@@ -1,6 +1,7 @@
 """What ends a session, what is said of it, and that nothing of it is left."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from tests.live.relays import clean_environment
 
 from chukei.adapters.redis.line import RefusedError
-from chukei.adapters.redis.session import growing, reason, until_one_ends
+from chukei.adapters.redis.session import Availability, Sessions, growing, reason, until_one_ends
 
 
 def test_redis_is_imported_only_where_it_is_configured() -> None:
@@ -33,6 +34,24 @@ def test_delays_grow_up_to_the_last() -> None:
     delays = growing(0.1, 1.0)
     for longest in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
         assert longest / 2 <= next(delays) <= longest
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_the_first_attempt_waits_for_no_other() -> None:
+    attempts = 0
+
+    async def fail() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise OSError
+
+    sessions = Sessions(fail, Availability(logging.getLogger(__name__), "away", "back"), (0.0, 0.0))
+    await sessions.first_attempt()  # there will be none
+    sessions.start()
+    await sessions.first_attempt()
+    assert 0 < attempts < 10
+    await sessions.close()
+    assert not sessions.started
 
 
 @pytest.mark.anyio
