@@ -121,30 +121,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(redis_server: RedisServer) -> RedisServer:
-    """A server that is never stopped, emptied."""
-    redis_server.command("FLUSHALL")
-    return redis_server
-
-
 @pytest.fixture
 def mortal() -> Iterator[RedisServer]:
     """A server for the test to stop and start; not yet started."""
     server = RedisServer()
     yield server
     server.close()
-
-
-@pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "chukei")
 
 
 @pytest.fixture(autouse=True)

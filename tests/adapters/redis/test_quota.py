@@ -1,7 +1,6 @@
 """The store on a real server: limits that replicas share, and a Redis that is stopped, stalled, emptied or foreign."""
 
 import asyncio
-import logging
 import random
 import re
 import subprocess
@@ -101,29 +100,11 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(redis_server: RedisServer) -> RedisServer:
-    """A server that is never stopped, emptied."""
-    redis_server.command("FLUSHALL")
-    return redis_server
-
-
 @pytest.fixture
 def mortal() -> Iterator[RedisServer]:
     """A server for the test to stop and start."""
     with RedisServer() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "chukei")
 
 
 @pytest.fixture(autouse=True)

@@ -118,16 +118,9 @@ class OnRedis:
                 self._send(self._scripts.renew, self._scripts.renew.command(keys, [id, len(keys) - 1]))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
 @pytest.fixture
 def client(server: RedisServer) -> Iterator[Client]:
     with closing(Client(server.port)) as connected:
-        connected.ask("FLUSHALL")
         yield connected
 
 
