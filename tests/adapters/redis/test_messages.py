@@ -94,30 +94,28 @@ def test_the_oldest_are_forgotten_first() -> None:
         waiting.put(str(number), number)
     waiting.put("5", -1)  # again, so the newest
     assert len(waiting) == KEPT
-    assert list(waiting.take().values()) == list(range(6, 6 + BATCH))
+    assert list(waiting.oldest().values()) == list(range(6, 6 + BATCH))
 
 
-def test_what_was_taken_goes_back_to_its_place_unless_there_is_newer() -> None:
-    waiting: Waiting[str] = Waiting()
+def test_what_was_sent_is_removed_unless_there_is_newer() -> None:
+    waiting: Waiting[list[str]] = Waiting()
     for key in "abc":
-        waiting.put(key, "old")
-    taken = waiting.take()
-    assert not len(waiting)
-    waiting.put("d", "new")
-    waiting.put("b", "new")
-    waiting.put_back(taken)
-    assert waiting.take() == {"a": "old", "c": "old", "d": "new", "b": "new"}
+        waiting.put(key, ["old"])
+    sent = waiting.oldest()
+    waiting.put("d", ["new"])
+    waiting.put("b", ["old"])  # again
+    waiting.remove(sent)
+    assert waiting.oldest() == {"d": ["new"], "b": ["old"]}
 
 
-def test_what_no_longer_fits_is_not_put_back() -> None:
+def test_what_was_forgotten_while_it_was_sent_is_not_missed() -> None:
     waiting: Waiting[int] = Waiting()
     waiting.put("old", 0)
-    taken = waiting.take()
+    sent = waiting.oldest()
     for number in range(KEPT):
         waiting.put(str(number), number)
-    waiting.put_back(taken)
+    waiting.remove(sent)
     assert len(waiting) == KEPT
-    assert "old" not in waiting.take()
 
 
 def test_an_outbox_holds_the_last_of_each_subject_while_it_holds() -> None:
@@ -132,7 +130,9 @@ def test_an_outbox_holds_the_last_of_each_subject_while_it_holds() -> None:
         outbox.add(Change(Condition.OPEN, "u", nothing, "never"))
     outbox.add_made("resp_1", "d")
     clock.advance(10)
-    commands, _ = outbox.batch()
+    commands, taken = outbox.batch()
+    assert len(outbox) == 4
+    taken()
     assert len(outbox) == 0
     assert [(command[0], command[-1]) for command in commands if command[0] != "PUBLISH"] == [
         ("SET", 20_000),
@@ -159,8 +159,7 @@ def test_what_was_not_sent_shrinks_while_it_waits() -> None:
     outbox = Outbox(keys(), clock)
     outbox.add(Change(Condition.OPEN, "s", 1e9, "misconfigured"))
     outbox.add_made("resp_1", "d")
-    _, put_back = outbox.batch()
-    put_back()
+    outbox.batch()
     clock.advance(400)
     (kept, _, made), _ = outbox.batch()
     assert kept[-1] == 86_000_000

@@ -193,19 +193,14 @@ class RedisBoard:
         """
         self._news.clear()
         while self._outbox:
-            commands, put_back = self._outbox.batch()
-            try:
-                answers = await line.ask(*[_refusable(*arguments) for arguments in commands])
-            except BaseException:
-                put_back()
-                self._news.set()
-                raise
+            commands, taken = self._outbox.batch()
+            answers = await line.ask(*[_refusable(*arguments) for arguments in commands])
             refusal = next((answer for answer in answers if isinstance(answer, RefusedError)), None)
             if refusal is not None:
-                put_back()
                 self._news.set()
                 self._telling.lost(refusal)
                 return False
+            taken()
             if commands:
                 self._telling.found()
         self._sent.set()
