@@ -13,7 +13,7 @@ Where no estimate is too low, there is none.
 A clock that was put back makes what was charged in its future count no longer, so nobody is locked out for longer than
 a window.
 
-The same arithmetic stands in Lua in adapters/redis_quota_script.py; a test plays both side by side.
+The same arithmetic stands in Lua in adapters/redis/quota_script.py; a test plays both side by side.
 """
 
 import math

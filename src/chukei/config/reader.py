@@ -181,7 +181,7 @@ class Reader:
         value = self._table.get(key)
         if not isinstance(value, str) or (*self._path, key) in self.document.origins:
             return self.secret(key)
-        if "@" in value or "password=" in value.lower():  # redis-py takes it from the query, too
+        if "@" in value or "password=" in value.lower():  # some clients take it from the query, too
             return self.secret(key)
         self._known.add(key)
         return self._not_empty(key, value, "must not be empty; remove the key to leave it unset")

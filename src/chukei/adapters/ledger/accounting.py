@@ -84,8 +84,8 @@ def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
     stores = settings.stores
     if stores.quota is None:
         return local
-    # 50 to 100 ms for redis-py, so only where it is configured.
-    from chukei.adapters.redis.fallback import Away, QuotaFallback
+    # Only where it is configured, for whoever does without has no hiredis.
+    from chukei.accounts.quota_fallback import Away, QuotaFallback
     from chukei.adapters.redis.quota import RedisQuota
 
     shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)
