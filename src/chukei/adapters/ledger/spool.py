@@ -27,6 +27,7 @@ READ_BYTES = 1_048_576
 
 _PATTERN = "entries-*.jsonl"
 _NAMES = Entry.__struct_fields__
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # the first is not on Windows, the second only there
 _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
 
 
@@ -170,8 +171,9 @@ class _File:
     def append(self, data: bytes) -> None:
         rest = memoryview(data)
         try:
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
             while rest:
-                rest = rest[os.pwrite(self._descriptor, rest, self._size + len(data) - len(rest)) :]
+                rest = rest[os.write(self._descriptor, rest) :]
             os.fsync(self._descriptor)
         except OSError:
             os.ftruncate(self._descriptor, self._size)
@@ -180,14 +182,14 @@ class _File:
 
     def count(self) -> int:
         place, lines = 0, 0
-        while part := os.pread(self._descriptor, READ_BYTES, place):
+        while part := self._part(place):
             place += len(part)
             lines += part.count(b"\n")
         return lines
 
     def next(self, most: int) -> list[Entry]:
         while not self.is_over:
-            data = os.pread(self._descriptor, READ_BYTES, self._start)
+            data = self._part(self._start)
             lines = data.splitlines(keepends=True)[:most]
             if lines and not lines[-1].endswith(b"\n"):
                 lines = lines[:-1] or lines  # a whole line may follow later, but for the last one
@@ -204,6 +206,10 @@ class _File:
         self._start = self._stop
         return self._read
 
+    def _part(self, place: int) -> bytes:
+        os.lseek(self._descriptor, place, os.SEEK_SET)  # Windows has no pread
+        return os.read(self._descriptor, READ_BYTES)
+
     def close(self) -> None:
         if self.is_over:
             self.remove()
@@ -219,7 +225,7 @@ def _new_file(folder: Path, lock: Callable[[int], bool]) -> _File:
     """Make a file; somebody who looks for files left behind may take it away before it is locked."""
     while True:
         path = folder / f"entries-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
         try:
             made = _locked(path, descriptor, lock)
         except OSError:  # a file system without locks, as some of NFS
@@ -232,7 +238,7 @@ def _new_file(folder: Path, lock: Callable[[int], bool]) -> _File:
 def _open_file(path: Path, lock: Callable[[int], bool]) -> _File | None:
     """Take a file over; None where its process lives, it is another user's, or somebody else was faster."""
     try:
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | _FLAGS)
     except FileNotFoundError:
         return None
     return _locked(path, descriptor, lock)
