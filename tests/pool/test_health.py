@@ -14,6 +14,7 @@ from tests.pool.pools import (
     fail,
     one,
     pool_of,
+    refused,
     serve,
     told,
     wait_of,
@@ -22,6 +23,7 @@ from tests.pool.pools import (
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Model
 from chukei.pool import Fault, Pool, Verdict
+from chukei.pool.member import Status
 
 EAST = "https://east.example/gpt-4o"
 
@@ -241,3 +243,23 @@ def test_one_that_is_away_for_two_reasons_is_back_when_the_later_is_over() -> No
         fail(pool, FAILED)
     pool.hear(Change(Condition.COOLING, EAST, 9.0, "heard"), NOW)
     assert [serve(pool, NOW + after) for after in (1.0, 5.0, 8.9, 9.0)] == ["west", "west", "west", "east"]
+
+
+def test_a_trial_that_was_outrun_leaves_the_deployment_alone_again() -> None:
+    pool = one()
+    for _ in range(20):
+        serve(pool)
+    fail(pool, Verdict(Fault.FAILED, "connect_error", 30.0, transport=True))
+    trial = begin(pool, NOW + 31)
+    trial.outrun(NOW + 32, 60.0)
+    trial.release(NOW + 32)
+    [status] = pool.status(NOW + 32)["chat"]
+    assert (status.status, status.why) == (Status.OPEN, "hedge_lost")
+    assert refused(pool, NOW + 32) is not None
+
+
+def test_what_another_replica_says_of_a_quota_is_shown_with_its_reason() -> None:
+    pool = one()
+    pool.hear(Change(Condition.COOLING, deployment("east").quota, 20.0, "slow_down"), NOW)
+    [status] = pool.status(NOW)["chat"]
+    assert (status.status, status.seconds, status.why) == (Status.COOLING, 20.0, "slow_down")
