@@ -1,6 +1,7 @@
 """What a request may take, and what it cost."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -344,12 +345,21 @@ class TestAmounts:
         assert estimator.least(asked, PLAIN) == Amounts(asked.size // 4 + 6)
 
 
+PLAIN_PRICES = Prices(input=per_million("1"), output=per_million("2"))
+
+
 class TestExactly:
     """Values from which one step in the arithmetic cannot be left out."""
 
     def test_what_comes_along_adds_up(self, subtests: pytest.Subtests) -> None:
-        search, earlier = {"tools": [{"type": "web_search"}]}, {"previous_response_id": "r"}
-        rows = [(search, 1), (earlier, 1), (search | earlier, 2), ({"conversation": "c"} | search, 2)]
+        search: dict[str, object] = {"tools": [{"type": "web_search"}]}
+        earlier: dict[str, object] = {"previous_response_id": "r"}
+        rows: list[tuple[dict[str, object], int]] = [
+            (search, 1),
+            (earlier, 1),
+            (search | earlier, 2),
+            ({"conversation": "c"} | search, 2),
+        ]
         for fields, times in rows:
             with subtests.test(fields=fields):
                 asked = call("responses", **fields)
@@ -384,14 +394,9 @@ class TestExactly:
             tokens = asked.size // 64 + 1
             assert asked.size % 64
             assert (output_of(asked, PLAIN), Estimator().prompt(asked, PLAIN)) == (tokens, 1 + tokens)
-        priced = Model("m", PLACE, prices=Prices(*map(per_million, ("1", "2")), minute=1))
+        priced = Model("m", PLACE, prices=replace(PLAIN_PRICES, minute=Fraction(1)))
         assert units_of(asked, priced) == Units(heard_ms=asked.size)
-        prices = Prices(
-            input=per_million("1"),
-            output=per_million("2"),
-            audio_input=per_million("10"),
-            audio_output=per_million("20"),
-        )
+        prices = replace(PLAIN_PRICES, audio_input=per_million("10"), audio_output=per_million("20"))
         asked = call(modalities=["audio"], max_tokens=7)
         given = asked.size // 4 + 1
         assert Estimator().amounts(asked, Model("m", PLACE, prices=prices)) == Amounts(given + 7, given * 10 + 7 * 20)
@@ -400,10 +405,10 @@ class TestExactly:
         assert Estimator().amounts(asked, Model("m", PLACE, prices=prices)) == Amounts(given + 7, given + 7 * 2)
 
     def test_pictures(self) -> None:
-        for fields, made in (({}, 1), ({"n": 3}, 3), ({"n": MOST_CHOICES + 1}, MOST_CHOICES)):
-            most = min(made * MADE_IMAGE_TOKENS, MOST_TOKENS)
-            assert output_of(call("image_generation", **fields), PLAIN) == most
-        priced = Model("m", PLACE, prices=Prices(*map(per_million, ("1", "2")), image=1))
+        assert output_of(call("image_generation"), PLAIN) == MADE_IMAGE_TOKENS
+        assert output_of(call("image_generation", n=3), PLAIN) == 3 * MADE_IMAGE_TOKENS
+        assert output_of(call("image_generation", n=1603), PLAIN) == MOST_TOKENS
+        priced = Model("m", PLACE, prices=replace(PLAIN_PRICES, image=Fraction(1)))
         assert units_of(call("image_generation"), priced).images == 1
         assert units_of(call("image_generation", n=MOST_CHOICES + 1), priced).images == MOST_CHOICES
         edit = form("image_edit", b"x" * 9000)
