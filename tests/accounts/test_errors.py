@@ -131,10 +131,7 @@ def test_what_is_told_at_a_limit(subtests: pytest.Subtests) -> None:
             (refused(eve, Limit.TOKENS_PER_DAY, 3600.0), used_up(day, b"3600")),
             (refused(everybody, Limit.TOKENS_PER_MONTH, -1.0), used_up(month, b"1")),
             (refused(everybody, Limit.MONEY_PER_MONTH, 1.0, 1_234_500_000), used_up(money, b"1")),
-            (
-                refused(eve, Limit.TOKENS_PER_DAY, math.inf),
-                refusal(400, "request_exceeds_limit", day + never),
-            ),
+            (refused(eve, Limit.TOKENS_PER_DAY, math.inf), refusal(400, "request_exceeds_limit", day + never)),
         ],
     )
 

@@ -114,15 +114,9 @@ def test_what_who_asks_is_told(subtests: pytest.Subtests) -> None:
                 refusal(503, "keys_unavailable", away, type="server_error", headers=later(2)),
             ),
             (exhausted[0], UNKNOWN),
-            (
-                exhausted[0],
-                refusal(429, "too_many_failures", many.format(60), type=UNAUTHENTIC, headers=later(60)),
-            ),
+            (exhausted[0], refusal(429, "too_many_failures", many.format(60), type=UNAUTHENTIC, headers=later(60))),
             *[(exhausted[1], UNKNOWN)] * 4,
-            (
-                exhausted[1],
-                refusal(429, "too_many_failures", many.format(15), type=UNAUTHENTIC, headers=later(15)),
-            ),
+            (exhausted[1], refusal(429, "too_many_failures", many.format(15), type=UNAUTHENTIC, headers=later(15))),
         ],
     )
 

@@ -48,24 +48,14 @@ def holder(pool: Pool, **asked: Any) -> Callable[[], object]:
 def all_busy(reasons: str, seconds: int) -> Any:
     message = f"Every deployment of '{NAME[:80]}' is busy ({reasons}). Try again in {seconds} s."
     return refusal(
-        429,
-        "all_deployments_busy",
-        message,
-        type="rate_limit_error",
-        headers=later(seconds),
-        end=End.NO_DEPLOYMENT,
+        429, "all_deployments_busy", message, type="rate_limit_error", headers=later(seconds), end=End.NO_DEPLOYMENT
     )
 
 
 def none_left(reasons: str, seconds: int) -> Any:
     message = f"No deployment of '{NAME[:80]}' can answer ({reasons}). Try again in {seconds} s."
     return refusal(
-        503,
-        "no_deployment_available",
-        message,
-        type="server_error",
-        headers=later(seconds),
-        end=End.NO_DEPLOYMENT,
+        503, "no_deployment_available", message, type="server_error", headers=later(seconds), end=End.NO_DEPLOYMENT
     )
 
 

@@ -56,10 +56,7 @@ def test_of_a_head(subtests: pytest.Subtests) -> None:
             lambda: check_head("1.1", [host, (b"b", b"12345")], max_bytes=9, allowed_hosts=()),
             refusal(431, "headers_too_large", large),
         ),
-        (
-            lambda: check_head("1.1", [host], max_bytes=99, allowed_hosts=("b",)),
-            refusal(421, "unknown_host", foreign),
-        ),
+        (lambda: check_head("1.1", [host], max_bytes=99, allowed_hosts=("b",)), refusal(421, "unknown_host", foreign)),
     ]
     check(subtests, rows)
 
@@ -93,18 +90,22 @@ def test_of_a_route(subtests: pytest.Subtests) -> None:
             "/admin" + long,
         ),
         row(
-            405, "method_not_allowed", "'/v1/models' takes GET or HEAD, not POST.", "/v1/models",
+            405,
+            "method_not_allowed",
+            "'/v1/models' takes GET or HEAD, not POST.",
+            "/v1/models",
             headers=[(b"allow", b"GET, HEAD, OPTIONS")],
         ),
         row(
-            405, "method_not_allowed", "'/admin/ledger' takes GET or HEAD, not POST.", "/admin/ledger",
+            405,
+            "method_not_allowed",
+            "'/admin/ledger' takes GET or HEAD, not POST.",
+            "/admin/ledger",
             headers=[(b"allow", b"GET, HEAD")],
         ),
         row(400, "invalid_model", "The model's name in the path is too long.", f"/v1/models/{'x' * 1025}"),
         row(400, "invalid_model", "The model's name in the path is not UTF-8.", "/v1/models/%ff"),
-        row(
-            400, "invalid_query", f"The query has more than {MAX_PARAMETERS} parameters.", chat, "&" * MAX_PARAMETERS
-        ),
+        row(400, "invalid_query", f"The query has more than {MAX_PARAMETERS} parameters.", chat, "&" * MAX_PARAMETERS),
         row(400, "invalid_api_version", version, chat, "api-version=x", param="api-version"),
         (
             lambda: refuse_websocket("/v1/responses"),
@@ -115,7 +116,7 @@ def test_of_a_route(subtests: pytest.Subtests) -> None:
                 headers=[(b"upgrade", b"HTTP/1.1")],
             ),
         ),
-    ]  # fmt: skip
+    ]
     check(subtests, rows)
     assert find("GET", "/web/a/b.js", "").name == "a/b.js"
     assert len(find("GET", f"/v1/models/{'x' * 1024}", "").name) == 1024
@@ -167,7 +168,7 @@ def test_of_a_body(subtests: pytest.Subtests) -> None:
                 headers=[(b"accept-encoding", b"gzip, deflate, identity")],
             ),
         ),
-    ]  # fmt: skip
+    ]
     packed = gzip.compress(b"body")
     for raw, why in (
         (b"no gzip", "it is damaged"),
