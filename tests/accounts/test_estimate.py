@@ -375,8 +375,9 @@ class TestExactly:
     def test_what_was_not_counted_beside_media(self) -> None:
         data = "A" * 3001
         item = f'{{"type":"input_image","image_url":"data:image/png;base64,{data}"}}'
-        asked = written("responses", f'{{"input":[{{"role":"user","content":[{item}]}}]}}')
+        asked = written("responses", f'{{"input":[{{"role": "user","content":[{item}]}}]}}')
         text = asked.size - len(data)
+        assert text % 3
         assert Estimator().uncounted(asked, PLAIN) == text // 3 + 1 + IMAGE_TOKENS
         assert Estimator().prompt(asked, PLAIN) == text // 4 + 1 + IMAGE_TOKENS
 

@@ -1,5 +1,7 @@
 """Every error that the package of callers raises, with its whole answer."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -17,12 +19,14 @@ from chukei.callers.gatekeeper import CallerKeys, Gatekeeper
 from chukei.callers.keys import NewKey, Peppers
 from chukei.callers.throttle import Throttle
 from chukei.config import AuthSettings, EntraSettings, Secret, ServerSettings
-from chukei.model import Headers
+from chukei.errors import CallerError
+from chukei.model import Caller, Headers
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 CHALLENGE: Headers = [(b"www-authenticate", b'Bearer realm="chukei"')]
 UNAUTHENTIC = "authentication_error"
+Asking = Callable[[], Coroutine[Any, Any, Caller]]
 PEPPERS = Peppers()
 GOOD, EXPIRED, REVOKED = keys.make(), keys.make(), keys.make()
 
@@ -51,7 +55,7 @@ class Directory:
         return True
 
 
-def asked(*sent: tuple[bytes, bytes], away: bool = False, per_minute: int = 0, **auth: Any) -> Callable[[], object]:
+def asked(*sent: tuple[bytes, bytes], away: bool = False, per_minute: int = 0, **auth: Any) -> Asking:
     """Return what authenticates a local request with these fields."""
     throttle = Throttle(per_minute, FakeClock())
     directory = CallerKeys(Directory(away=away), PEPPERS, NOW.timestamp)
@@ -119,6 +123,12 @@ def test_what_who_asks_is_told(subtests: pytest.Subtests) -> None:
             (exhausted[1], refusal(429, "too_many_failures", many.format(15), type=UNAUTHENTIC, headers=later(15))),
         ],
     )
+
+
+def test_the_log_says_what_of_several_none_was(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "chukei"), pytest.raises(CallerError):
+        asyncio.run(asked(WRONG, (b"x-api-key", b"other"), **SHARED)())
+    assert caplog.messages == ["a credential was refused: no key or token"] * 2
 
 
 def test_two_principals_are_ambiguous(subtests: pytest.Subtests) -> None:

@@ -134,12 +134,11 @@ def test_what_is_told_of_a_models_name(subtests: pytest.Subtests) -> None:
 
 def test_only_a_silence_of_at_least_the_usual_time_counts() -> None:
     lease = pool_of([deployment("a")]).choose(None, NOW)
-    for seconds in range(1, 21):
+    for seconds in range(1, 41):
         lease.answered(NOW, float(seconds), [])
-    assert lease.member.percentile(0.95) == 20.0
-    lease.outrun(NOW, 19.9)
-    assert lease.member.percentile(1.0) == 20.0
-    lease.outrun(NOW, 20.0)
-    assert [lease.member.percentile(share) for share in (0.0, 0.5, 0.95, 1.0)] == [1.0, 11.0, 20.0, 20.0]
-    lease.outrun(NOW, 21.0)
-    assert lease.member.percentile(1.0) == 21.0
+    assert [lease.member.percentile(share) for share in (0.0, 0.5, 0.95, 1.0)] == [1.0, 21.0, 39.0, 40.0]
+    lease.outrun(NOW, 38.9)
+    assert lease.member.percentile(0.95) == 39.0
+    for _ in range(3):
+        lease.outrun(NOW, 39.0)
+    assert [lease.member.percentile(share) for share in (0.9, 0.95, 1.0)] == [39.0, 39.0, 40.0]

@@ -22,7 +22,7 @@ from tests.pool.pools import (
 
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Model
-from chukei.pool import Fault, Pool, Verdict
+from chukei.pool import Fault, Pool, Source, Verdict
 from chukei.pool.member import Status
 
 EAST = "https://east.example/gpt-4o"
@@ -263,3 +263,30 @@ def test_what_another_replica_says_of_a_quota_is_shown_with_its_reason() -> None
     pool.hear(Change(Condition.COOLING, deployment("east").quota, 20.0, "slow_down"), NOW)
     [status] = pool.status(NOW)["chat"]
     assert (status.status, status.seconds, status.why) == (Status.COOLING, 20.0, "slow_down")
+
+
+def test_all_that_others_are_told_of_a_deployment() -> None:
+    pool = one()
+    heard = told(pool)
+    identity, quota = deployment("east").identity, deployment("east").quota
+
+    def meet(verdict: Verdict | None, now: float, source: Source | None = None, cost: int = 100) -> None:
+        lease = pool.choose(None, now, cost=cost, source=source)
+        lease.answered(now, 0.3, NO_HEADERS) if verdict is None else lease.failed(now, verdict)
+        lease.release(now)
+
+    timeout = Verdict(Fault.FAILED, "upstream_timeout", 30.0)
+    meet(timeout, NOW, Source("eve", b""))
+    meet(None, NOW + 31, Source("eve", b""))
+    meet(Verdict(Fault.FAILED, "connect_error", 30.0, transport=True), NOW + 40)
+    meet(None, NOW + 71)
+    meet(busy(20.0), NOW + 80)
+    meet(Verdict(Fault.BUSY, "upstream_429", 60.0, room=50.0), NOW + 101, cost=5000)
+    assert heard == [
+        Change(Condition.OPEN, identity, 30.0, "upstream_timeout", "eve"),
+        Change(Condition.CLOSED, identity, 0.0, "recovered", "eve"),
+        Change(Condition.OPEN, identity, 30.0, "connect_error"),
+        Change(Condition.CLOSED, identity, 0.0, "recovered"),
+        Change(Condition.COOLING, quota, 20.0, "rate_limit_exceeded"),
+        Change(Condition.COOLING, quota, 60.0, "upstream_429", "requests of 5,000 tokens or more"),
+    ]
