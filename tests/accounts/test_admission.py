@@ -269,3 +269,12 @@ def test_what_could_never_be_granted_is_400_and_not_to_be_waited_for() -> None:
     error = told(Refusal("caller:eve", Limit.TOKENS_PER_MINUTE, 100, 0, 5000, math.inf))
     assert (error.status, error.code, error.headers) == (400, "request_exceeds_limit", [])
     assert "never" in error.message
+
+
+async def test_an_answer_that_was_cut_short_may_have_made_more_of_each_choice() -> None:
+    asked = call(n=2, max_tokens=400)
+    given = Estimator().uncounted(asked, MODEL)
+    for reasons, output, made in (({}, 10, 10 + 2 * UNSEEN), ({0: "stop"}, 700, 800), ({0: "stop", 1: "stop"}, 10, 10)):
+        usage = Usage(input=1, output=output, estimated=True)
+        cut = record(sent(), usage=usage, served_model="gpt-4o", finish_reasons=reasons)
+        assert (await settled(asked, cut)).tokens == given + made

@@ -1,6 +1,7 @@
 """What a request may take, and what it cost."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -14,6 +15,8 @@ from chukei.accounts.estimate import (
     SOUND_TOKENS,
     USUAL_OUTPUT,
     Estimator,
+    at_most,
+    load_of,
     output_of,
     units_of,
 )
@@ -340,3 +343,99 @@ class TestAmounts:
     def test_the_least_is_without_what_was_learnt_or_may_come_along(self) -> None:
         estimator, asked = Estimator(), call("responses", previous_response_id="r", max_output_tokens=5)
         assert estimator.least(asked, PLAIN) == Amounts(asked.size // 4 + 6)
+
+
+PLAIN_PRICES = Prices(input=per_million("1"), output=per_million("2"))
+
+
+class TestExactly:
+    """Values from which one step in the arithmetic cannot be left out."""
+
+    def test_what_comes_along_adds_up(self, subtests: pytest.Subtests) -> None:
+        search: dict[str, object] = {"tools": [{"type": "web_search"}]}
+        earlier: dict[str, object] = {"previous_response_id": "r"}
+        rows: list[tuple[dict[str, object], int]] = [
+            (search, 1),
+            (earlier, 1),
+            (search | earlier, 2),
+            ({"conversation": "c"} | search, 2),
+        ]
+        for fields, times in rows:
+            with subtests.test(fields=fields):
+                asked = call("responses", **fields)
+                assert Estimator().prompt(asked, PLAIN) == asked.size // 4 + 1 + times * HIDDEN_TOKENS
+                assert Estimator().least(asked, PLAIN) == Amounts(asked.size // 4 + 1 + USUAL_OUTPUT)
+        asked = written("responses", '{"input":"\\u0061","conversation":"c","tools":[{"type":"web_search"}]}')
+        assert Estimator().prompt(asked, PLAIN) == asked.size // 4 + 1 + 3 * HIDDEN_TOKENS
+
+    def test_a_completion_is_its_text(self) -> None:
+        asked = written("completions", '{"prompt":"hello","conversation":"c"}')
+        assert Estimator().prompt(asked, PLAIN) == 37 // 4 + 1
+
+    def test_what_was_not_counted_beside_media(self) -> None:
+        data = "A" * 3001
+        item = f'{{"type":"input_image","image_url":"data:image/png;base64,{data}"}}'
+        asked = written("responses", f'{{"input":[{{"role": "user","content":[{item}]}}]}}')
+        text = asked.size - len(data)
+        assert text % 3
+        assert Estimator().uncounted(asked, PLAIN) == text // 3 + 1 + IMAGE_TOKENS
+        assert Estimator().prompt(asked, PLAIN) == text // 4 + 1 + IMAGE_TOKENS
+
+    @pytest.mark.parametrize("before", [0, 70_000, 140_000])
+    def test_pictures_of_a_large_body_count_once_wherever_they_stand(self, before: int) -> None:
+        filler = '{"type":"text","text":""},'
+        item = '{"type":"image_url","image_url":{"url":"https://a"}}'
+        body = f"[{filler * (before // len(filler))}{item},{filler * (140_000 // len(filler))}{item}]"
+        asked = written("chat", f'{{"messages":[{{"role":"user","content":{body}}}]}}')
+        assert Estimator().prompt(asked, PLAIN) == asked.size // 4 + 1 + 2 * IMAGE_TOKENS
+
+    def test_sound(self) -> None:
+        for operation in ("transcription", "translation"):
+            asked = form(operation, b"x" * 7001)
+            tokens = asked.size // 64 + 1
+            assert asked.size % 64
+            assert (output_of(asked, PLAIN), Estimator().prompt(asked, PLAIN)) == (tokens, 1 + tokens)
+        priced = Model("m", PLACE, prices=replace(PLAIN_PRICES, minute=Fraction(1)))
+        assert units_of(asked, priced) == Units(heard_ms=asked.size)
+        prices = replace(PLAIN_PRICES, audio_input=per_million("10"), audio_output=per_million("20"))
+        asked = call(modalities=["audio"], max_tokens=7)
+        given = asked.size // 4 + 1
+        assert Estimator().amounts(asked, Model("m", PLACE, prices=prices)) == Amounts(given + 7, given * 10 + 7 * 20)
+        asked = call(max_tokens=7)
+        given = asked.size // 4 + 1
+        assert Estimator().amounts(asked, Model("m", PLACE, prices=prices)) == Amounts(given + 7, given + 7 * 2)
+
+    def test_pictures(self) -> None:
+        assert output_of(call("image_generation"), PLAIN) == MADE_IMAGE_TOKENS
+        assert output_of(call("image_generation", n=3), PLAIN) == 3 * MADE_IMAGE_TOKENS
+        assert output_of(call("image_generation", n=1603), PLAIN) == MOST_TOKENS
+        priced = Model("m", PLACE, prices=replace(PLAIN_PRICES, image=Fraction(1)))
+        assert units_of(call("image_generation"), priced).images == 1
+        assert units_of(call("image_generation", n=MOST_CHOICES + 1), priced).images == MOST_CHOICES
+        edit = form("image_edit", b"x" * 9000)
+        assert Estimator().prompt(edit, PLAIN) == 1 + MADE_IMAGE_TOKENS + 8000
+
+    def test_load(self) -> None:
+        asked = call(max_tokens=7)
+        assert load_of(asked, PLAIN) == asked.size // 4 + 7
+
+    @pytest.mark.parametrize(
+        ("raw", "tokens"),
+        [
+            (None, 0),
+            (b"0", 0),
+            (b"9999999", 9_999_999),
+            (b"999999999", MOST_TOKENS),
+            (b"1.5", 2),
+            (b"9999999.5", MOST_TOKENS),
+            (b"+3", 3),
+            (b".5", 1),
+            (b"-1", 0),
+            (b'" 3 "', 3),
+            (b"1e", 0),
+            (b"0" * 399 + b"7", 7),
+            (b"0" * 400 + b"7", MOST_TOKENS),
+        ],
+    )
+    def test_a_number(self, raw: bytes | None, tokens: int) -> None:
+        assert at_most(raw) == tokens

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chukei.accounts.limits import Amounts, Limit, Limits, Subject
+from chukei.accounts.limits import Amounts, Headroom, Limit, Limits, Refusal, Subject
 from chukei.accounts.quota import (
     CONCURRENT,
     DAY_MS,
@@ -303,3 +303,44 @@ def test_an_account_is_idle_when_nothing_in_it_counts() -> None:
     account.release("a")
     for ms, idle in ((MINUTE_MS, False), (DAY_MS, False), (31 * DAY_MS, True)):
         assert account.idle(at(ms), slots_at(at(ms))) is idle
+
+
+def test_what_is_left_to_the_number() -> None:
+    tokens, now = KINDS.index(Limit.TOKENS_PER_MINUTE), at(30_000)
+    day, month = now.wall // DAY_MS, month_of(now.wall // DAY_MS)
+    limit = Wanted("caller:a", tokens, 100)
+    for used, left in ((0, 100), (99, 1), (100, 0), (101, 0)):
+        assert headroom_of(limit, used, 10, now) == Headroom("caller:a", Limit.TOKENS_PER_MINUTE, 100, left, 63.0)
+    assert headroom_of(limit, 0, None, now) == Headroom("caller:a", Limit.TOKENS_PER_MINUTE, 100, 100, 0.0)
+    assert [headroom_of(Wanted("a", CONCURRENT, 2), used, None, now).reset for used in (0, 1)] == [0.0, 1.0]
+    assert seconds_until_gone(DAY, day, now) == ((day + 1) * DAY_MS - now.wall) / 1000
+    assert seconds_until_gone(MONTH, month, now) == (first_day_of(month + 1) * DAY_MS - now.wall) / 1000
+    for asked, leaving, seconds in ((101, 10, math.inf), (100, None, 1.0), (100, 9, 60.0)):
+        refusal = refusal_of(limit, 5, asked, leaving, now)
+        assert refusal == Refusal("caller:a", Limit.TOKENS_PER_MINUTE, 100, 5, asked, seconds)
+
+
+def test_what_a_meter_says_of_its_slots() -> None:
+    meter = Meter()
+    assert (bool(meter), meter.newest, meter.used(5, 3)) == (False, None, 0)
+    meter.charge(2, 5)
+    meter.charge(4, 7)
+    assert [meter.leaving(need) for need in (5, 6, 12, 13)] == [2, 4, 4, 4]
+    assert (meter.newest, meter.used(5, 3), meter.used(5, 2)) == (4, 12, 7)
+    meter.correct(2, 9)
+    assert meter.used(5, 2) == 7, "what has gone is not corrected"
+    meter.correct(4, -8)
+    assert (meter.newest, meter.used(5, 2)) == (None, 0)
+    meter.charge(5, MOST)
+    meter.charge(5, 1)
+    assert meter.used(5, 2) == MOST
+
+
+def test_an_account_with_nothing_in_it() -> None:
+    now = at(0)
+    account = Account()
+    assert [account.used(kind, now, slots_at(now)) for kind in range(len(KINDS))] == [0] * len(KINDS)
+    assert (account.newest(DAY), account.leaving(DAY, 1), account.idle(now, slots_at(now))) == (None, None, True)
+    account.correct(DAY, 0, 5)
+    account.release("r")
+    assert account.idle(now, slots_at(now))

@@ -12,6 +12,7 @@ from tests.live.identity_provider import encoded
 from chukei.callers.tokens import (
     LEEWAY,
     MAX_TOKEN_BYTES,
+    Recognised,
     TokenFlaw,
     TokenRefused,
     Version,
@@ -326,3 +327,11 @@ class TestAfterTheSignature:
         found = recognise(USER | claims, replace(SETTINGS, groups={GROUP: "staff"}), ISSUER, NOW)
         assert found.overage is overage
         assert found.caller.groups == ()
+
+
+def test_an_application_belongs_to_the_groups_of_its_roles() -> None:
+    guid = "11111111-aaaa-4bbb-8ccc-222222222222"
+    settings = EntraSettings(tenants=(guid,), audiences=("api",), groups={"Caller": "research"})
+    claims = {"iss": "us", "aud": "api", "exp": 1000, "nbf": 0, "tid": guid, "oid": guid, "sub": guid, "azp": guid}
+    found = recognise(claims | {"roles": ["Caller"]}, settings, "us", -60.0)
+    assert found == Recognised(Caller(f"app:{guid}/{guid}", CallerKind.APPLICATION, ("research",)), 1000.0, False)

@@ -14,6 +14,7 @@ from tests.pool.pools import (
     fail,
     one,
     pool_of,
+    refused,
     serve,
     told,
     wait_of,
@@ -21,7 +22,8 @@ from tests.pool.pools import (
 
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Model
-from chukei.pool import Fault, Pool, Verdict
+from chukei.pool import Fault, Pool, Source, Verdict
+from chukei.pool.member import Status
 
 EAST = "https://east.example/gpt-4o"
 
@@ -241,3 +243,50 @@ def test_one_that_is_away_for_two_reasons_is_back_when_the_later_is_over() -> No
         fail(pool, FAILED)
     pool.hear(Change(Condition.COOLING, EAST, 9.0, "heard"), NOW)
     assert [serve(pool, NOW + after) for after in (1.0, 5.0, 8.9, 9.0)] == ["west", "west", "west", "east"]
+
+
+def test_a_trial_that_was_outrun_leaves_the_deployment_alone_again() -> None:
+    pool = one()
+    for _ in range(20):
+        serve(pool)
+    fail(pool, Verdict(Fault.FAILED, "connect_error", 30.0, transport=True))
+    trial = begin(pool, NOW + 31)
+    trial.outrun(NOW + 32, 60.0)
+    trial.release(NOW + 32)
+    [status] = pool.status(NOW + 32)["chat"]
+    assert (status.status, status.why) == (Status.OPEN, "hedge_lost")
+    assert refused(pool, NOW + 32) is not None
+
+
+def test_what_another_replica_says_of_a_quota_is_shown_with_its_reason() -> None:
+    pool = one()
+    pool.hear(Change(Condition.COOLING, deployment("east").quota, 20.0, "slow_down"), NOW)
+    [status] = pool.status(NOW)["chat"]
+    assert (status.status, status.seconds, status.why) == (Status.COOLING, 20.0, "slow_down")
+
+
+def test_all_that_others_are_told_of_a_deployment() -> None:
+    pool = one()
+    heard = told(pool)
+    identity, quota = deployment("east").identity, deployment("east").quota
+
+    def meet(verdict: Verdict | None, now: float, source: Source | None = None, cost: int = 100) -> None:
+        lease = pool.choose(None, now, cost=cost, source=source)
+        lease.answered(now, 0.3, NO_HEADERS) if verdict is None else lease.failed(now, verdict)
+        lease.release(now)
+
+    timeout = Verdict(Fault.FAILED, "upstream_timeout", 30.0)
+    meet(timeout, NOW, Source("eve", b""))
+    meet(None, NOW + 31, Source("eve", b""))
+    meet(Verdict(Fault.FAILED, "connect_error", 30.0, transport=True), NOW + 40)
+    meet(None, NOW + 71)
+    meet(busy(20.0), NOW + 80)
+    meet(Verdict(Fault.BUSY, "upstream_429", 60.0, room=50.0), NOW + 101, cost=5000)
+    assert heard == [
+        Change(Condition.OPEN, identity, 30.0, "upstream_timeout", "eve"),
+        Change(Condition.CLOSED, identity, 0.0, "recovered", "eve"),
+        Change(Condition.OPEN, identity, 30.0, "connect_error"),
+        Change(Condition.CLOSED, identity, 0.0, "recovered"),
+        Change(Condition.COOLING, quota, 20.0, "rate_limit_exceeded"),
+        Change(Condition.COOLING, quota, 60.0, "upstream_429", "requests of 5,000 tokens or more"),
+    ]

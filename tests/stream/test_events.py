@@ -5,7 +5,8 @@ import json
 import msgspec
 import pytest
 
-from chukei.stream.events import Chunk, ResponseEvent, cause_of, is_chat_preamble, is_empty, read
+from chukei.model import End
+from chukei.stream.events import Chunk, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty, read
 from chukei.usage import Usage, reported
 
 
@@ -94,3 +95,34 @@ def test_a_field_of_another_type_is_left_out_of_an_event_and_the_rest_is_read() 
 def test_what_is_no_object_is_no_event(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         read(data, Chunk)
+
+
+def test_each_field_of_an_event_is_read_beside_one_of_another_type() -> None:
+    response = {"id": "r", "model": "m", "service_tier": "flex", "incomplete_details": {"reason": "x"}, "usage": {}}
+    event = {"type": "t", "code": "c", "response": response, "error": {"code": 1}, "usage": {"a": 1}}
+    found = read(json.dumps(event | {"code": [1], "response": response | {"id": 5}}).encode(), ResponseEvent)
+    assert (found.type, found.code, bytes(found.error), bytes(found.usage)) == ("t", None, b'{"code": 1}', b'{"a": 1}')
+    inner = found.response
+    assert inner is not None
+    assert inner.incomplete_details is not None
+    assert (inner.id, inner.model, inner.service_tier, inner.incomplete_details.reason) == (None, "m", "flex", "x")
+    assert read(b'{"type":5,"code":3}', ResponseEvent) == ResponseEvent(code=3)
+    chunk = read(b'{"choices":[{"index":"x","text":"a"},{"index":1,"finish_reason":"stop"}],"model":"m"}', Chunk)
+    assert [(each.index, each.text, each.finish_reason) for each in chunk.choices or ()] == [
+        (0, "a", None),
+        (1, None, "stop"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "end"),
+    [
+        ((), End.COMPLETED),
+        (("stop",), End.COMPLETED),
+        (("stop", "length"), End.LENGTH),
+        (("max_output_tokens",), End.LENGTH),
+        (("length", "content_filter"), End.CONTENT_FILTER),
+    ],
+)
+def test_how_an_answer_ended(reasons: tuple[str, ...], end: End) -> None:
+    assert end_of(reasons) is end
