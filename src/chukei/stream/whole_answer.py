@@ -80,7 +80,7 @@ class _Members(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AnswerReport:
     """What a whole answer says: ``usage``, the ``model`` and ``service_tier`` that served it, how each choice ended."""
 
     usage: Usage | None = None
@@ -171,11 +171,11 @@ class Reader:
                     self._members.feed(part)
                 self._parts.clear()
 
-    def said(self) -> Said:
+    def report(self) -> AnswerReport:
         """Return what the answer has said so far: that of a small one only once it is whole."""
         if self._members is not None:
-            return Said.of(self._members.object())
-        return Said.of(b"".join(self._parts)) if self._parts else Said()
+            return AnswerReport.of(self._members.object())
+        return AnswerReport.of(b"".join(self._parts)) if self._parts else AnswerReport()
 
 
 class _Picker:
