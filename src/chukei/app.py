@@ -153,12 +153,12 @@ def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock)
     if key is None or database is None:
         return None
     from chukei.admin.api import Admin
-    from chukei.callers.cabinet import KeyCabinet
+    from chukei.callers.registry import KeyRegistry
 
     return Admin(
         hashlib.sha256(key.reveal().encode()).digest(),
         database,
-        KeyCabinet(database, peppers(settings), _now, groups=settings.policies.groups),
+        KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
         pool,
         clock=clock,
         now=_now,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chukei.model import End
-from chukei.stream.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, Reader, AnswerReport
+from chukei.stream.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, AnswerReport, Reader
 from chukei.usage import Usage
 
 WIRE = {"prompt_tokens": 11, "completion_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}

@@ -21,7 +21,7 @@ from chukei.accounts import reports
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database, StoreAway
 from chukei.admin.query import once, only, read
-from chukei.callers.cabinet import IssuedKey, KeyCabinet, NoSuchKey
+from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.errors import CallerError, Unavailable
 from chukei.model import End, Headers, header
@@ -77,7 +77,7 @@ class Admin:
         self,
         digest: bytes,
         database: Database,
-        cabinet: KeyCabinet,
+        registry: KeyRegistry,
         pool: Pool,
         *,
         clock: Clock,
@@ -87,7 +87,7 @@ class Admin:
     ) -> None:
         self._digest = digest
         self._database = database
-        self._cabinet = cabinet
+        self._registry = registry
         self._pool = pool
         self._clock = clock
         self._now = now
@@ -171,7 +171,7 @@ class Admin:
         only(query, frozenset())
         match method, path:
             case "GET" | "HEAD", "/keys":
-                return _json({"data": [self._shown(key) for key in await self._cabinet.all()]})
+                return _json({"data": [self._shown(key) for key in await self._registry.all()]})
             case "POST", "/keys":
                 return await self._create(body)
             case "GET" | "HEAD", "/deployments":
@@ -207,7 +207,7 @@ class Admin:
 
     async def _create(self, body: bytes) -> AdminAnswer:
         asked = _decode(body, NewKeyRequest)
-        made = await self._cabinet.create(
+        made = await self._registry.create(
             asked.caller, group=asked.group, expires=asked.expires, note=(asked.note or "")[:200] or None
         )
         logger.info("an administrator made the key %s", made.key.id)
@@ -216,14 +216,14 @@ class Admin:
     async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
         if action == "revoke":
             _decode(body or b"{}", RevokeRequest)
-            await self._cabinet.revoke(id)
+            await self._registry.revoke(id)
             logger.info("an administrator revoked the key %s", id)
             return _json({"id": id, "state": "revoked"})
         seconds = _decode(body or b"{}", RotateRequest).overlap_seconds
         if not 0 <= seconds <= MAX_OVERLAP.total_seconds():
             message = f"'overlap_seconds' must be from 0 to {MAX_OVERLAP.total_seconds():.0f}."
             raise CallerError(400, "invalid_value", message, param="overlap_seconds")
-        made = await self._cabinet.rotate(id, overlap=timedelta(seconds=seconds))
+        made = await self._registry.rotate(id, overlap=timedelta(seconds=seconds))
         logger.info("an administrator replaced the key %s by %s", id, made.key.id)
         return self._made(made)
 
