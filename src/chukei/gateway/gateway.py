@@ -219,13 +219,13 @@ class Gateway:
         record.model = model.name
         policy.check_model(model.name)
         model = policy.applied_to(model)
-        admitted = await services.admission.admit(call, model, policy, record.caller or "")
-        headers = [*self._headers(record, incoming), *admitted.headers]
-        exchange.own_limits = bool(admitted.headers)
+        reservation = await services.admission.admit(call, model, policy, record.caller or "")
+        headers = [*self._headers(record, incoming), *reservation.headers]
+        exchange.own_limits = bool(reservation.headers)
         try:
             await self._answer(exchange, call, model, policy, reply, headers)
         finally:
-            admitted.settle(record)
+            reservation.settle(record)
 
     async def _answer(
         self, exchange: Exchange, call: calls.Call, model: Model, policy: Policy, reply: Reply, headers: Headers
