@@ -131,7 +131,7 @@ class Verdict:
     room: float | None = None
 
 
-class Said(msgspec.Struct):
+class ErrorDetails(msgspec.Struct):
     """What an ``error`` object says of itself, as far as it matters; its fields may be of any type."""
 
     code: object = None
@@ -147,7 +147,7 @@ class Said(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    error: Said = msgspec.field(default_factory=Said)
+    error: ErrorDetails = msgspec.field(default_factory=ErrorDetails)
 
 
 # The name in the request is the relay's own, so it is not the client who got it wrong.
@@ -171,15 +171,15 @@ _BY_STATUS = {
 }
 
 
-def said_in(body: bytes) -> Said:
+def error_details(body: bytes) -> ErrorDetails:
     """Return what a body in OpenAI's shape says; nothing for any other body."""
     try:
         return msgspec.json.decode(body, type=_Body).error
     except DECODE_ERRORS:
-        return Said()
+        return ErrorDetails()
 
 
-def row_of_status(status: int, said: Said) -> Row:
+def row_of_status(status: int, said: ErrorDetails) -> Row:
     """Return the row of an error status."""
     name, message = said.name, said.message if isinstance(said.message, str) else ""
     inner = said.innererror.get("code") if isinstance(said.innererror, dict) else None
@@ -202,13 +202,13 @@ def row_of_status(status: int, said: Said) -> Row:
 
 def row_of(error: UpstreamError) -> Row:
     """Return the row of a failure: that of its kind, else that of its status."""
-    return ROWS.get(error.kind) or row_of_status(error.status, said_in(error.body))
+    return ROWS.get(error.kind) or row_of_status(error.status, error_details(error.body))
 
 
 def judge(error: UpstreamError) -> Verdict:
     """Return what is to follow from a failure."""
     row = row_of(error)
-    why, name = error.code, said_in(error.body).name if row.words is _THEIRS else ""
+    why, name = error.code, error_details(error.body).name if row.words is _THEIRS else ""
     if row.fault is Fault.MISPLACED:
         why = name if name in _ELSEWHERE else "conversation_not_found"
     elif row.kind == "deployment_not_found":
