@@ -132,11 +132,11 @@ class Delivery:
         """See the Taker port. Most reads end here; waking the loop above would double their cost."""
         stream = self._stream
         end = len(framed) - 2
-        events, made = stream.alike(framed, begin, end)
+        events, made = stream.count_known(framed, begin, end)
         if not (events and self._reply.send_now(framed, begin)):
             return False
         stream.events += events
-        stream.made += made
+        stream.generated_bytes += made
         self._passed += end - begin
         self._last_read = self._last_sent = self._loop.time()
         return True

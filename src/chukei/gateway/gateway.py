@@ -280,7 +280,7 @@ class Gateway:
             record.served_model, record.service_tier = stream.model, stream.service_tier
             record.usage = stream.usage
             if record.usage is None or record.usage.estimated:
-                made = usage.estimate(stream.made, stream.events)
+                made = usage.estimate(stream.generated_bytes, stream.events)
                 record.usage = made if record.usage is None else replace(record.usage, output=made.output)
 
     # Outcomes other than success.
