@@ -1,4 +1,4 @@
-"""The commands that speak to the database: callers' keys, and who used what."""
+"""The commands that use the database: callers' keys and usage."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _with(settings: Settings, work: Callable[[KeyRegistry], Awaitable[Result]]) 
 
 
 def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> Result:
-    """Open the database, do the work and close it."""
+    """Open the database, run ``work`` and close it."""
     import asyncio
 
     from chukei.accounts.stores import StoreAway

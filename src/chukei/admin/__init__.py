@@ -1,1 +1,1 @@
-"""What administrators ask over HTTP: keys, usage, state. ``api`` has the routes, ``query`` reads their questions."""
+"""The admin API: keys, usage and state over HTTP. ``api`` has the routes, ``query`` parses queries of the ledger."""
