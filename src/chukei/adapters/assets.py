@@ -18,7 +18,7 @@ PAGE = "index.html"
 
 @cache
 def _catalogue() -> dict[str, Path]:
-    """Name every file of the page. Requests look names up here and never touch a path."""
+    """Return all files of the pages by name. Requests look names up here and never use a path."""
     found: dict[str, Path] = {}
 
     def add(folder: Path, prefix: str) -> None:
@@ -34,7 +34,7 @@ def _catalogue() -> dict[str, Path]:
 
 @cache
 def asset(name: str) -> Asset | None:
-    """Return a file of the page by its name, the page itself for ``""``, or None."""
+    """Return a file of the pages by its name, the chat page for ``""``, or None."""
     entry = _catalogue().get(name or PAGE)
     if entry is None:
         return None
