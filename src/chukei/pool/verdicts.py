@@ -98,7 +98,7 @@ TABLE = (
     Row("unexpected_redirect", "redirects", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.MISCONFIGURED, _ESTIMATE),
     Row("unexpected_encoding", "answers 200, compressed although not asked to", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.MISCONFIGURED, _ESTIMATE),  # noqa: E501
     Row("unexpected_content_type", "answers 200 with HTML, or a type that the operation does not have", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.MISCONFIGURED, _ESTIMATE),  # noqa: E501
-    Row("unexpected_answer", "breaks the rules of HTTP, or answers 200 with JSON that is none or was cut", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.FAILED, _ESTIMATE),  # noqa: E501
+    Row("unexpected_answer", "breaks the rules of HTTP, or answers 200 with invalid or truncated JSON", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.FAILED, _ESTIMATE),  # noqa: E501
     Row("not_a_stream", "answers 200 with a whole text where a stream of it was asked for", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.CALLER, Cost.REPORTED),  # noqa: E501
     Row("upstream_timeout", "shows no sign of life in time", 504, _OURS, _E.TIMEOUT, _F.FAILED, _ESTIMATE),
     Row("thinking_timeout", "shows a sign of life, but no output in time", 504, _OURS, _E.TIMEOUT, _F.FAILED, _ESTIMATE, final=True),  # noqa: E501
