@@ -25,11 +25,11 @@ KEY = "a-key-for-imports"
 TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 
 ONLY_WHERE_CONFIGURED = {
-    "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal", "redis", "requests",
-    "chukei.admin", "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
+    "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal", "requests",
+    "chukei.accounts.quota_fallback", "chukei.admin",
+    "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
     "chukei.adapters.ledger.postgres", "chukei.adapters.ledger.postgres_errors",
-    "chukei.adapters.redis.fallback", "chukei.adapters.redis.board", "chukei.adapters.redis.client",
-    "chukei.adapters.redis.quota", "chukei.hosts.simulated", "chukei.simulator",
+    "chukei.adapters.redis", "chukei.hosts.simulated", "chukei.simulator",
     "importlib.resources",  # the chat page's
     "csv",  # the admin API's
 }  # fmt: skip

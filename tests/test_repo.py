@@ -18,11 +18,12 @@ from chukei.config import (
     LogSettings,
     PoolSettings,
     ServerSettings,
+    SimulatorSection,
     StoreSettings,
     StreamSettings,
     UpstreamSettings,
 )
-from chukei.model import Prices
+from chukei.model import Deployment, Model, Prices
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "chukei"
@@ -41,6 +42,10 @@ TESTED_ELSEWHERE = {
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
     "adapters/http/answer.py": "adapters/http/test_connection.py: answers arrive on connections",
+    "admin/openapi.py": "admin/test_api.py: the document",
+    "admin/operations.py": "admin/test_api.py: the document",
+    "admin/schemas.py": "admin/test_api.py: answers are what the document says",
+    "config/bounds.py": "config/test_sections.py",
     "config/parameters.py": "config/test_hardly_meant.py",
     "config/prices.py": "config/test_policies.py",
     "config/reader.py": "config/test_load.py: every kind of mistake",
@@ -157,8 +162,11 @@ SECTIONS = {
     "callers": CallerSettings,
     "groups": Rules,
     "groups.NAME.limits": Limits,
+    "deployments": Deployment,
+    "models": Model,
     "models.NAME.prices": Prices,
     "log": LogSettings,
+    "simulator": SimulatorSection,
 }
 NO_KEYS = {
     "proxies",  # set by HTTPS_PROXY, HTTP_PROXY, NO_PROXY
@@ -167,10 +175,11 @@ NO_KEYS = {
     "tenants",  # read from tenant
     "audiences",  # read from audience
     "rules",  # a group of keys
+    "name",  # the name of a table
 }
 
 
-KEY_READERS = {"_count": 1, "_pepper": 1}
+KEY_READERS = {"_file": 1, "_pepper": 1}
 """The configuration's own functions that read a key, and which argument of theirs is its name."""
 
 

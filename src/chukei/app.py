@@ -85,7 +85,7 @@ def verify(settings: Settings) -> list[Problem]:
     if settings.auth.entra is not None and not _entra_installed():
         message = f"access tokens need one more package: {command_for('entra')}"
         problems.append(Problem("configuration", "auth.entra", message))
-    if settings.stores.quota is not None and find_spec("redis") is None:
+    if settings.stores.quota is not None and find_spec("hiredis") is None:
         message = f"Redis needs one more package: {command_for('redis')}"
         problems.append(Problem("configuration", "stores.quota", message))
     ledger = settings.stores.ledger
@@ -173,7 +173,7 @@ def _now() -> datetime:
 
 def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
     """Return the board on a Redis server. The pool publishes its changes there and receives those of other replicas."""
-    from chukei.adapters.redis.board import RedisBoard  # takes 50 to 100 ms, so only if it is configured
+    from chukei.adapters.redis.board import RedisBoard  # imported only if it is configured
 
     board = RedisBoard(address.reveal(), pool.subjects, lambda change: pool.hear(change, clock()), clock=clock)
 

@@ -525,6 +525,32 @@ async def test_errors_are_what_the_document_says(office: Office) -> None:
         assert conforms(json.loads(refusal.body), response(method, path, status)) == []
 
 
+async def test_errors_are_those_of_the_documents_examples(office: Office) -> None:
+    office.ledger.sums = []
+    ended = json.loads((await office.answer("POST", "/keys", body={"caller": "a"})).body)["id"]
+    await office.answer("POST", f"/keys/{ended}/revoke")
+    refusals = [
+        await office.refusal("GET", "/usage", "by=x"),
+        await office.refusal("GET", "/usage", "callr=a"),
+        await office.refusal("GET", "/usage", "caller=a&caller=b"),
+        await office.refusal("POST", "/keys", body={}),
+        await office.refusal("POST", f"/keys/{ended}/rotate"),
+        await office.refusal("POST", "/keys/nobody/revoke"),
+    ]
+    for headers in (sent(GOOD, (b"api-key", b"x")), *[sent()] * 4):
+        with pytest.raises(CallerError) as caught:
+            office.admin.check(headers, "192.0.2.1")
+        refusals.append(caught.value)
+    told = {refusal.code: json.loads(refusal.body) for refusal in refusals}
+    shown = {
+        code: example["value"]
+        for found in document()["components"]["responses"].values()
+        for code, example in found["content"]["application/json"]["examples"].items()
+    }
+    assert {code: shown.get(code) for code in told} == told
+    assert set(shown) - set(told) == {"request_too_large", "ledger_unavailable"}
+
+
 def test_the_examples_of_the_document_are_right() -> None:
     examples = 0
     for item in document()["paths"].values():

@@ -106,17 +106,19 @@ def test_by_variables_alone() -> None:
     assert auth.entra == EntraSettings((TENANT.lower(),), ("api://chukei", CLIENT), authority="http://127.0.0.1:8080")
 
 
-@pytest.mark.parametrize(("value", "on"), [("True", True), ("true", True), ("False", False), ("", False), ("1", False)])
-def test_what_the_platform_says(value: str, on: bool) -> None:
-    assert load(None, {"WEBSITE_AUTH_ENABLED": value, "CHUKEI_AUTH__APP_SERVICE": "true"}).auth.platform_auth is on
+def test_what_the_platform_says(subtests: pytest.Subtests) -> None:
+    for value, on in [("True", True), ("true", True), ("False", False), ("", False), ("1", False)]:
+        with subtests.test(value=value):
+            assert (
+                load(None, {"WEBSITE_AUTH_ENABLED": value, "CHUKEI_AUTH__APP_SERVICE": "true"}).auth.platform_auth is on
+            )
 
 
 ENTRA = f'[auth.entra]\ntenant = "{TENANT}"\naudience = "{CLIENT}"\n'
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
+def test_mistakes(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for text, problem in [
         ("[auth.entra]", "auth.entra.tenant: is missing"),
         ("[auth.entra]", "auth.entra.audience: is missing"),
         ('[auth.entra]\naudience = "x"\ntenant = "common"', "auth.entra.tenant: 'common' is not a tenant's id"),
@@ -161,15 +163,13 @@ ENTRA = f'[auth.entra]\ntenant = "{TENANT}"\naudience = "{CLIENT}"\n'
         ("[auth]\nanonymous = true\n" + ENTRA, "auth.anonymous: is true although callers are to sign in"),
         ("[auth]\nanonymous = true\napp_service = true", "auth.anonymous: is true although callers are to sign in"),
         ('[auth]\napp_service = "yes"', "auth.app_service: must be true or false"),
-    ],
-)
-def test_mistakes(tmp_path: Path, text: str, problem: str) -> None:
-    assert any(found.startswith(problem) for found in problems(tmp_path, text))
+    ]:
+        with subtests.test(text=text):
+            assert any(found.startswith(problem) for found in problems(tmp_path, text))
 
 
-@pytest.mark.parametrize(
-    ("text", "closed"),
-    [
+def test_what_closes_the_door_to_this_machine_too(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for text, closed in [
         ("", False),
         ("[auth]\nanonymous = true", False),
         ("[callers.x]\n[callers.y]", False),
@@ -177,10 +177,9 @@ def test_mistakes(tmp_path: Path, text: str, problem: str) -> None:
         ('[auth]\napi_key = { env = "RELAY_KEY" }', True),
         ("[auth]\napp_service = true", True),
         (ENTRA, True),
-    ],
-)
-def test_what_closes_the_door_to_this_machine_too(tmp_path: Path, text: str, closed: bool) -> None:
-    settings = read(tmp_path, text)
-    assert settings.closed is closed
-    gatekeeper = access(settings, FakeClock(), FakeClock()).gatekeeper
-    assert ("closed" in repr(gatekeeper)) is closed
+    ]:
+        with subtests.test(text=text):
+            settings = read(tmp_path, text)
+            assert settings.closed is closed
+            gatekeeper = access(settings, FakeClock(), FakeClock()).gatekeeper
+            assert ("closed" in repr(gatekeeper)) is closed

@@ -25,9 +25,8 @@ def problem(tmp_path: Path, text: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [
+def test_every_origin_that_a_browser_sends(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for origin in [
         "https://app.example",
         "http://localhost:5173",
         "http://[::1]:5173",
@@ -38,16 +37,14 @@ def problem(tmp_path: Path, text: str) -> str:
         "moz-extension://0a1b2c3d-1111-4222-8333-444455556666",
         "vscode-webview://1k2v3",
         "*",
-    ],
-)
-def test_every_origin_that_a_browser_sends(tmp_path: Path, origin: str) -> None:
-    settings = read(tmp_path, f'[server]\ncors_origins = ["{origin}"]\n')
-    assert settings.server.cors_origins == (origin,)
+    ]:
+        with subtests.test(origin=origin):
+            settings = read(tmp_path, f'[server]\ncors_origins = ["{origin}"]\n')
+            assert settings.server.cors_origins == (origin,)
 
 
-@pytest.mark.parametrize(
-    ("origin", "advice"),
-    [
+def test_what_no_browser_sends(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for origin, advice in [
         ("https://app.example/", "without a path or a slash"),
         ("https://app.example/path", "without a path"),
         ("https://*.example", "is not an origin"),
@@ -58,38 +55,35 @@ def test_every_origin_that_a_browser_sends(tmp_path: Path, origin: str) -> None:
         ("https://app.example:443", "write https://app.example"),
         ("https://app.example:99999", "is not an origin"),
         ("null", "write * for that"),
-    ],
-)
-def test_what_no_browser_sends(tmp_path: Path, origin: str, advice: str) -> None:
-    assert advice in problem(tmp_path, f'[server]\ncors_origins = ["{origin}"]\n')
+    ]:
+        with subtests.test(origin=origin):
+            assert advice in problem(tmp_path, f'[server]\ncors_origins = ["{origin}"]\n')
 
 
-@pytest.mark.parametrize("version", ["2024-13-99", "2023-02-29", "2024-00-10-preview", "0000-01-01"])
-def test_a_version_that_is_no_day(tmp_path: Path, version: str) -> None:
-    assert "is not a version" in problem(tmp_path, f'{DEPLOYMENT}api_version = "{version}"\n')
+def test_a_version_that_is_no_day(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for version in ["2024-13-99", "2023-02-29", "2024-00-10-preview", "0000-01-01"]:
+        with subtests.test(version=version):
+            assert "is not a version" in problem(tmp_path, f'{DEPLOYMENT}api_version = "{version}"\n')
 
 
-@pytest.mark.parametrize(
-    "endpoint",
-    [
+def test_an_endpoint_with_a_path(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for endpoint in [
         "https://x.services.ai.azure.com/models",
         "https://x.services.ai.azure.com/models/chat/completions",
         "https://x.openai.azure.com/v1",
         "https://gateway.example/models",
-    ],
-)
-def test_an_endpoint_with_a_path(tmp_path: Path, endpoint: str) -> None:
-    said = problem(tmp_path, DEPLOYMENT.replace("https://east.openai.azure.com", endpoint))
-    assert f"must be the resource's address alone: https://{endpoint.split('/')[2]}" in said
+    ]:
+        with subtests.test(endpoint=endpoint):
+            said = problem(tmp_path, DEPLOYMENT.replace("https://east.openai.azure.com", endpoint))
+            assert f"must be the resource's address alone: https://{endpoint.split('/')[2]}" in said
 
 
 def test_a_gateway_in_front_may_have_a_path(tmp_path: Path) -> None:
     read(tmp_path, DEPLOYMENT.replace("east.openai.azure.com", "gateway.example/team"))
 
 
-@pytest.mark.parametrize(
-    ("text", "notice"),
-    [
+def test_what_is_hardly_meant_is_noted(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for text, notice in [
         ("[groups.a.limits]\ntokens_per_day = 0", "groups.a.limits.tokens_per_day is 0, which refuses every request"),
         (
             "[callers.a.limits]\nmoney_per_month = 5",
@@ -100,11 +94,10 @@ def test_a_gateway_in_front_may_have_a_path(tmp_path: Path) -> None:
             "models.chat.parameters.temprature is no parameter of OpenAI's APIs; did you mean temperature?",
         ),
         ("[groups.a.parameters]\ntop_k = 1", "groups.a.parameters.top_k is no parameter of OpenAI's APIs"),
-    ],
-)
-def test_what_is_hardly_meant_is_noted(tmp_path: Path, text: str, notice: str) -> None:
-    settings = read(tmp_path, f'{DEPLOYMENT}[models.chat]\ndeployments = ["east"]\n{text}\n')
-    assert any(told.startswith(notice) for told in settings.notices), settings.notices
+    ]:
+        with subtests.test(text=text):
+            settings = read(tmp_path, f'{DEPLOYMENT}[models.chat]\ndeployments = ["east"]\n{text}\n')
+            assert any(told.startswith(notice) for told in settings.notices), settings.notices
 
 
 def test_money_on_models_with_prices_is_not_noted(tmp_path: Path) -> None:

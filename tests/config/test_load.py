@@ -231,18 +231,16 @@ def test_azures_own_variables_are_one_resource() -> None:
     assert key.reveal() == SECRET
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_each_name_of_the_deployments_variable(subtests: pytest.Subtests) -> None:
+    for name in [
         "AZURE_OPENAI_DEPLOYMENT",
         "AZURE_OPENAI_DEPLOYMENT_NAME",
         "AZURE_OPENAI_CHAT_DEPLOYMENT",
         "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME",
-    ],
-)
-def test_each_name_of_the_deployments_variable(name: str) -> None:
-    assert load(None, AZURE | {name: "d"}).default_model == "d"
-    assert load(None, AZURE | {name: " "}).default_model is None
+    ]:
+        with subtests.test(name=name):
+            assert load(None, AZURE | {name: "d"}).default_model == "d"
+            assert load(None, AZURE | {name: " "}).default_model is None
 
 
 def test_without_a_key_the_identity_is_used() -> None:
@@ -333,12 +331,13 @@ def test_variables_reach_every_kind_of_value(tmp_path: Path) -> None:
     assert (settings.stream.idle_seconds, settings.upstream.plain_http, settings.log.format) == (2.5, True, "json")
 
 
-@pytest.mark.parametrize("key", ["12345678", "1e5", "true", '"quoted"', "0x1f", "2024-10-21", "[1]"])
-def test_a_key_that_looks_like_a_value_is_still_a_key(key: str) -> None:
-    for name in ("CHUKEI_AUTH__API_KEY", "CHUKEI_API_KEY"):
-        found = load(None, {name: key}).auth.api_key
-        assert found is not None
-        assert found.reveal() == key
+def test_a_key_that_looks_like_a_value_is_still_a_key(subtests: pytest.Subtests) -> None:
+    for key in ["12345678", "1e5", "true", '"quoted"', "0x1f", "2024-10-21", "[1]"]:
+        with subtests.test(key=key):
+            for name in ("CHUKEI_AUTH__API_KEY", "CHUKEI_API_KEY"):
+                found = load(None, {name: key}).auth.api_key
+                assert found is not None
+                assert found.reveal() == key
 
 
 def test_the_shared_key() -> None:
@@ -449,16 +448,16 @@ ENDPOINTS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "clean"), ENDPOINTS)
-def test_endpoints(given: str, clean: str) -> None:
-    settings = load(None, {"AZURE_OPENAI_ENDPOINT": given, "AZURE_OPENAI_API_KEY": SECRET})
-    assert settings.open is not None
-    assert settings.open.endpoint == clean
+def test_endpoints(subtests: pytest.Subtests) -> None:
+    for endpoint, clean in ENDPOINTS:
+        with subtests.test(endpoint=endpoint):
+            settings = load(None, {"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": SECRET})
+            assert settings.open is not None
+            assert settings.open.endpoint == clean
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
+def test_bad_endpoints(subtests: pytest.Subtests) -> None:
+    for endpoint in [
         "r.openai.azure.com",
         "ftp://r.example",
         "https://",
@@ -475,11 +474,10 @@ def test_endpoints(given: str, clean: str) -> None:
         "https://contoso..openai.azure.com",
         "https://a b.example",
         "https://" + "a" * 70 + ".example",
-    ],
-)
-def test_bad_endpoints(given: str) -> None:
-    [problem] = problems(None, {"AZURE_OPENAI_ENDPOINT": given, "AZURE_OPENAI_API_KEY": SECRET})
-    assert problem.startswith("AZURE_OPENAI_ENDPOINT: ")
+    ]:
+        with subtests.test(endpoint=endpoint):
+            [problem] = problems(None, {"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": SECRET})
+            assert problem.startswith("AZURE_OPENAI_ENDPOINT: ")
 
 
 BAD_VARIABLES: list[tuple[dict[str, str], str]] = [
@@ -518,24 +516,25 @@ SERVICE_LINKS = {
 }
 
 
-@pytest.mark.parametrize("variable", SERVICE_LINKS)
-def test_what_kubernetes_tells_of_services_is_no_setting(variable: str) -> None:
-    settings = load(None, {variable: SERVICE_LINKS[variable]})
-    assert settings == load(None, {})
+def test_what_kubernetes_tells_of_services_is_no_setting(subtests: pytest.Subtests) -> None:
+    for variable in SERVICE_LINKS:
+        with subtests.test(variable=variable):
+            settings = load(None, {variable: SERVICE_LINKS[variable]})
+            assert settings == load(None, {})
 
 
-@pytest.mark.parametrize("variable", ["CHUKEI_POOL", "CHUKEI_API_KEYS", "CHUKEI_LOG_FORMAT", "CHUKEI_SERVER_PORT"])
-def test_a_variable_without_a_section_is_ignored_and_named(variable: str) -> None:
-    [note] = load(None, {variable: "x"}).notices
-    assert note.startswith(f"{variable} is ignored; settings are named CHUKEI_SECTION__KEY")
+def test_a_variable_without_a_section_is_ignored_and_named(subtests: pytest.Subtests) -> None:
+    for variable in ["CHUKEI_POOL", "CHUKEI_API_KEYS", "CHUKEI_LOG_FORMAT", "CHUKEI_SERVER_PORT"]:
+        with subtests.test(variable=variable):
+            [note] = load(None, {variable: "x"}).notices
+            assert note.startswith(f"{variable} is ignored; settings are named CHUKEI_SECTION__KEY")
 
 
-@pytest.mark.parametrize(
-    ("variable", "meant"), [("CHUKEI_APIKEY", "CHUKEI_API_KEY"), ("CHUKEI_CONFG", "CHUKEI_CONFIG")]
-)
-def test_a_misspelt_variable_is_told_the_right_one(variable: str, meant: str) -> None:
-    [note] = load(None, {variable: "x"}).notices
-    assert note.endswith(f"; did you mean {meant}?")
+def test_a_misspelt_variable_is_told_the_right_one(subtests: pytest.Subtests) -> None:
+    for variable, meant in [("CHUKEI_APIKEY", "CHUKEI_API_KEY"), ("CHUKEI_CONFG", "CHUKEI_CONFIG")]:
+        with subtests.test(variable=variable, meant=meant):
+            [note] = load(None, {variable: "x"}).notices
+            assert note.endswith(f"; did you mean {meant}?")
 
 
 def test_a_variable_that_is_like_none_gets_no_guess() -> None:
@@ -543,21 +542,24 @@ def test_a_variable_that_is_like_none_gets_no_guess() -> None:
     assert "did you mean" not in note
 
 
-@pytest.mark.parametrize(("environment", "start"), BAD_VARIABLES)
-def test_bad_variables(environment: dict[str, str], start: str) -> None:
-    found = [problem.removeprefix("configuration: ") for problem in problems(None, environment)]
-    assert any(problem.startswith(start) for problem in found), found
+def test_bad_variables(subtests: pytest.Subtests) -> None:
+    for environment, start in BAD_VARIABLES:
+        with subtests.test(environment=environment):
+            found = [problem.removeprefix("configuration: ") for problem in problems(None, environment)]
+            assert any(problem.startswith(start) for problem in found), found
 
 
-@pytest.mark.parametrize(
-    ("content", "what"),
-    [(b"[server", "is not valid TOML"), (b"\xff", "is not UTF-8 text"), (b"a = 1\na = 2", "is not valid TOML")],
-)
-def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, what: str) -> None:
-    path = tmp_path / "x.toml"
-    path.write_bytes(content)
-    [problem] = problems(path, {})
-    assert what in problem
+def test_a_file_that_cannot_be_read(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for content, what in [
+        (b"[server", "is not valid TOML"),
+        (b"\xff", "is not UTF-8 text"),
+        (b"a = 1\na = 2", "is not valid TOML"),
+    ]:
+        with subtests.test(content=content):
+            path = tmp_path / "x.toml"
+            path.write_bytes(content)
+            [problem] = problems(path, {})
+            assert what in problem
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -567,9 +569,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "cannot be read" in folder
 
 
-@pytest.mark.parametrize("table", ["server", "models", "deployments", "pool", "stores", "auth"])
-def test_a_table_that_is_none(tmp_path: Path, table: str) -> None:
-    assert any("must be a table" in problem for problem in problems(written(tmp_path, f"{table} = 1"), {}))
+def test_a_table_that_is_none(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for table in ["server", "models", "deployments", "pool", "stores", "auth"]:
+        with subtests.test(table=table):
+            assert any("must be a table" in problem for problem in problems(written(tmp_path, f"{table} = 1"), {}))
 
 
 def test_proxies_are_taken_in_either_case() -> None:

@@ -127,10 +127,11 @@ def test_no_model_allowed_is_not_every_model_allowed(tmp_path: Path) -> None:
     assert (groups["a"].models, groups["b"].models) == (None, ())
 
 
-@pytest.mark.parametrize(("money", "micro"), [("0.1", 100_000), ("0.000001", 1), ("12", 12_000_000), ("1e9", 10**15)])
-def test_money_is_counted_in_millionths(tmp_path: Path, money: str, micro: int) -> None:
-    groups = read(tmp_path, f"[groups.a]\nlimits = {{ money_per_month = {money} }}").policies.groups
-    assert groups["a"].limits == Limits(money_per_month=micro)
+def test_money_is_counted_in_millionths(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for money, micro in [("0.1", 100_000), ("0.000001", 1), ("12", 12_000_000), ("1e9", 10**15)]:
+        with subtests.test(money=money):
+            groups = read(tmp_path, f"[groups.a]\nlimits = {{ money_per_month = {money} }}").policies.groups
+            assert groups["a"].limits == Limits(money_per_month=micro)
 
 
 def test_every_kind_of_rule_is_set_by_a_variable(tmp_path: Path) -> None:
@@ -204,11 +205,12 @@ RULE_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("table", ["callers.x", "groups.x"])
-@pytest.mark.parametrize(("line", "start"), RULE_MISTAKES)
-def test_each_mistake_of_a_rule_is_named_once(tmp_path: Path, table: str, line: str, start: str) -> None:
-    [problem] = problems(tmp_path, f"{SERVED}[{table}]\n{line}\n")
-    assert problem.startswith(f"{table}.{start}")
+def test_each_mistake_of_a_rule_is_named_once(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for table in ["callers.x", "groups.x"]:
+        for line, start in RULE_MISTAKES:
+            with subtests.test(table=table, line=line):
+                [problem] = problems(tmp_path, f"{SERVED}[{table}]\n{line}\n")
+                assert problem.startswith(f"{table}.{start}")
 
 
 PLACE_MISTAKES = [
@@ -235,10 +237,11 @@ PLACE_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "start"), PLACE_MISTAKES)
-def test_each_mistake_of_a_table_is_named(tmp_path: Path, text: str, start: str) -> None:
-    [problem] = problems(tmp_path, f"{SERVED}{text}\n")
-    assert problem.startswith(start)
+def test_each_mistake_of_a_table_is_named(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for text, start in PLACE_MISTAKES:
+        with subtests.test(text=text):
+            [problem] = problems(tmp_path, f"{SERVED}{text}\n")
+            assert problem.startswith(start)
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
@@ -257,17 +260,15 @@ def test_a_variables_mistake_is_the_variables(tmp_path: Path) -> None:
 # Prices.
 
 
-@pytest.mark.parametrize(
-    ("text", "prices"),
-    [
+def test_prices(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for text, prices in [
         ("", None),
         ("input = 2.5\noutput = 10\ncached = 1.25", Prices(per_million("2.5"), per_million("1.25"), per_million("10"))),
         ("input = 2.5\noutput = 10", Prices(per_million("2.5"), None, per_million("10"))),
         ("input = 0.0\noutput = 0\ncached = 0", Prices(0, 0, 0)),
-    ],
-)
-def test_prices(tmp_path: Path, text: str, prices: Prices | None) -> None:
-    assert read(tmp_path, f"{SERVED}[models.fast.prices]\n{text}\n").models["fast"].prices == prices
+    ]:
+        with subtests.test(text=text):
+            assert read(tmp_path, f"{SERVED}[models.fast.prices]\n{text}\n").models["fast"].prices == prices
 
 
 EVERY_PRICE = """
@@ -359,9 +360,8 @@ def test_prices_by_variables(tmp_path: Path) -> None:
     assert (models["fast"].prices, models["chat"].prices) == (Prices(per_million("1"), None, per_million("2.5")), None)
 
 
-@pytest.mark.parametrize(
-    ("text", "start"),
-    [
+def test_each_mistake_of_prices_is_named(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for text, start in [
         ("input = 1", "output: is missing; give both prices"),
         ("output = 1", "input: is missing; give both prices"),
         ("cached = 1", "input: is missing; give both prices"),
@@ -379,31 +379,28 @@ def test_prices_by_variables(tmp_path: Path) -> None:
         ('images = { "1024x1024" = "much" }', "images.1024x1024: must be a number"),
         ("input = 1\noutput = 1\nby_model = { a = 5 }", "by_model.a: must be a table"),
         ("input = 1\noutput = 1\nby_model = { a = { input = 5 } }", "by_model.a.output: is missing"),
-    ],
-)
-def test_each_mistake_of_prices_is_named(tmp_path: Path, text: str, start: str) -> None:
-    [problem] = problems(tmp_path, f"{SERVED}[models.fast.prices]\n{text}\n")
-    assert problem.startswith(f"models.fast.prices.{start}")
+    ]:
+        with subtests.test(text=text):
+            [problem] = problems(tmp_path, f"{SERVED}[models.fast.prices]\n{text}\n")
+            assert problem.startswith(f"models.fast.prices.{start}")
 
 
 # The ledger.
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_a_ledgers_address(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for address in [
         "sqlite:///chukei.db",
         "sqlite:////var/lib/chukei/ledger.db",
         "postgresql://ledger@db.example/chukei",
         "postgres://ledger@db.example:5433/chukei",
-    ],
-)
-def test_a_ledgers_address(tmp_path: Path, address: str) -> None:
-    by_variable = read(tmp_path, SERVED, CHUKEI_STORES__LEDGER=address).stores
-    by_name = read(tmp_path, f'{SERVED}[stores]\nledger = {{ env = "LEDGER" }}', LEDGER=address).stores
-    for stores in (by_variable, by_name):
-        assert stores.ledger is not None
-        assert (stores.ledger.reveal(), stores.ledger_by_default) == (address, False)
+    ]:
+        with subtests.test(address=address):
+            by_variable = read(tmp_path, SERVED, CHUKEI_STORES__LEDGER=address).stores
+            by_name = read(tmp_path, f'{SERVED}[stores]\nledger = {{ env = "LEDGER" }}', LEDGER=address).stores
+            for stores in (by_variable, by_name):
+                assert stores.ledger is not None
+                assert (stores.ledger.reveal(), stores.ledger_by_default) == (address, False)
 
 
 def test_an_address_without_a_password_may_stand_in_the_file(tmp_path: Path) -> None:
@@ -412,11 +409,12 @@ def test_an_address_without_a_password_may_stand_in_the_file(tmp_path: Path) -> 
     assert ledger.reveal() == "sqlite:///chukei.db"
 
 
-@pytest.mark.parametrize("host", [f"ledger:{PASSWORD}@db/chukei", f"db/chukei?password={PASSWORD}"])
-def test_one_with_a_password_may_not(tmp_path: Path, host: str) -> None:
-    [problem] = problems(tmp_path, f'{SERVED}[stores]\nledger = "postgresql://{host}"')
-    assert problem.startswith("stores.ledger: a secret does not belong in a file")
-    assert PASSWORD not in repr(read(tmp_path, SERVED, CHUKEI_STORES__LEDGER=f"postgresql://{host}"))
+def test_one_with_a_password_may_not(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for host in [f"ledger:{PASSWORD}@db/chukei", f"db/chukei?password={PASSWORD}"]:
+        with subtests.test(host=host):
+            [problem] = problems(tmp_path, f'{SERVED}[stores]\nledger = "postgresql://{host}"')
+            assert problem.startswith("stores.ledger: a secret does not belong in a file")
+            assert PASSWORD not in repr(read(tmp_path, SERVED, CHUKEI_STORES__LEDGER=f"postgresql://{host}"))
 
 
 def test_without_a_word_there_is_the_users_own_ledger_and_it_can_be_switched_off(tmp_path: Path) -> None:
@@ -425,9 +423,8 @@ def test_without_a_word_there_is_the_users_own_ledger_and_it_can_be_switched_off
     assert (off.ledger, off.ledger_by_default) == (None, False)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_what_is_no_database_is_refused(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for address in [
         f"mysql://u:{PASSWORD}@db/chukei",
         "chukei.db",
         "/var/lib/chukei.db",
@@ -436,11 +433,10 @@ def test_without_a_word_there_is_the_users_own_ledger_and_it_can_be_switched_off
         "redis://cache",
         "None",
         "postgresql://[::1",
-    ],
-)
-def test_what_is_no_database_is_refused(tmp_path: Path, address: str) -> None:
-    [problem] = problems(tmp_path, SERVED, CHUKEI_STORES__LEDGER=address)
-    assert problem.startswith("CHUKEI_STORES__LEDGER: must be sqlite:///PATH/TO/FILE.db, postgresql://")
+    ]:
+        with subtests.test(address=address):
+            [problem] = problems(tmp_path, SERVED, CHUKEI_STORES__LEDGER=address)
+            assert problem.startswith("CHUKEI_STORES__LEDGER: must be sqlite:///PATH/TO/FILE.db, postgresql://")
 
 
 def test_how_long_the_ledger_keeps_and_waits(tmp_path: Path) -> None:
@@ -454,17 +450,15 @@ def test_how_long_the_ledger_keeps_and_waits(tmp_path: Path) -> None:
     assert read(tmp_path, SERVED + text, **by_variables).ledger == LedgerSettings(0.0, "spool", 1_000_000)
 
 
-@pytest.mark.parametrize(
-    ("line", "start"),
-    [
+def test_each_mistake_of_the_ledger_is_named(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for line, start in [
         ("retention_days = -1", "retention_days: must be between 0 and 36500, not -1"),
         ('retention_days = "90d"', "retention_days: must be a number, not a string"),
         ("max_spool_bytes = 1024", "max_spool_bytes: must be between 65_536 and"),
         ('spool = ""', "spool: must not be empty"),
         ("spool = 7", "spool: must be a string"),
         ("retention = 7", "retention: is not a known key; did you mean retention_days?"),
-    ],
-)
-def test_each_mistake_of_the_ledger_is_named(tmp_path: Path, line: str, start: str) -> None:
-    [problem] = problems(tmp_path, f"{SERVED}[ledger]\n{line}\n")
-    assert problem.startswith(f"ledger.{start}")
+    ]:
+        with subtests.test(line=line):
+            [problem] = problems(tmp_path, f"{SERVED}[ledger]\n{line}\n")
+            assert problem.startswith(f"ledger.{start}")

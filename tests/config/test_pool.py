@@ -72,10 +72,11 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "start"), MISTAKES)
-def test_each_mistake_is_named(tmp_path: Path, line: str, start: str) -> None:
-    [problem] = problems(tmp_path, f"[pool]\n{line}\n")
-    assert problem.startswith(f"pool.{start}")
+def test_each_mistake_is_named(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for line, start in MISTAKES:
+        with subtests.test(line=line):
+            [problem] = problems(tmp_path, f"[pool]\n{line}\n")
+            assert problem.startswith(f"pool.{start}")
 
 
 def test_every_key_is_set_by_a_variable(tmp_path: Path) -> None:
@@ -103,9 +104,10 @@ def test_every_key_is_set_by_a_variable(tmp_path: Path) -> None:
     assert found.pool == wanted
 
 
-@pytest.mark.parametrize("none", ["[]", ""])
-def test_affinity_can_be_switched_off(none: str) -> None:
-    assert load(None, {"CHUKEI_POOL__AFFINITY": none}).pool.affinity == ()
+def test_affinity_can_be_switched_off(subtests: pytest.Subtests) -> None:
+    for none in ["[]", ""]:
+        with subtests.test(none=none):
+            assert load(None, {"CHUKEI_POOL__AFFINITY": none}).pool.affinity == ()
 
 
 def test_a_variables_mistake_is_the_variables(tmp_path: Path) -> None:
@@ -127,11 +129,12 @@ def test_without_a_word_each_replica_is_by_itself() -> None:
 ADDRESSES = ["redis://cache:6379/0", "rediss://cache.example", "redis://[2001:db8::1]:6380/1"]
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_without_a_password_may_stand_anywhere(tmp_path: Path, address: str) -> None:
-    assert quota(read(tmp_path, f'[stores]\nquota = "{address}"\n')) == address
-    assert quota(read(tmp_path, '[stores]\nquota = { env = "REDIS" }\n', REDIS=address)) == address
-    assert quota(read(tmp_path, "", CHUKEI_STORES__QUOTA=address)) == address
+def test_an_address_without_a_password_may_stand_anywhere(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for address in ADDRESSES:
+        with subtests.test(address=address):
+            assert quota(read(tmp_path, f'[stores]\nquota = "{address}"\n')) == address
+            assert quota(read(tmp_path, '[stores]\nquota = { env = "REDIS" }\n', REDIS=address)) == address
+            assert quota(read(tmp_path, "", CHUKEI_STORES__QUOTA=address)) == address
 
 
 WITH_PASSWORD = [
@@ -142,17 +145,18 @@ WITH_PASSWORD = [
 ]
 
 
-@pytest.mark.parametrize("address", WITH_PASSWORD)
-def test_an_address_with_a_password_is_a_secret(tmp_path: Path, address: str) -> None:
-    [problem] = problems(tmp_path, f'[stores]\nquota = "{address}"\n')
-    assert problem.startswith("stores.quota: a secret does not belong in a file")
-    for settings in (
-        read(tmp_path, '[stores]\nquota = { env = "REDIS" }\n', REDIS=address),
-        read(tmp_path, "", CHUKEI_STORES__QUOTA=address),
-        read(tmp_path, "", CHUKEI_STORES__QUOTA='{ env = "REDIS" }', REDIS=address),
-    ):
-        assert quota(settings) == address
-        assert PASSWORD not in repr(settings)
+def test_an_address_with_a_password_is_a_secret(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for address in WITH_PASSWORD:
+        with subtests.test(address=address):
+            [problem] = problems(tmp_path, f'[stores]\nquota = "{address}"\n')
+            assert problem.startswith("stores.quota: a secret does not belong in a file")
+            for settings in (
+                read(tmp_path, '[stores]\nquota = { env = "REDIS" }\n', REDIS=address),
+                read(tmp_path, "", CHUKEI_STORES__QUOTA=address),
+                read(tmp_path, "", CHUKEI_STORES__QUOTA='{ env = "REDIS" }', REDIS=address),
+            ):
+                assert quota(settings) == address
+                assert PASSWORD not in repr(settings)
 
 
 def test_memory_is_no_address(tmp_path: Path) -> None:
@@ -174,12 +178,13 @@ NO_REDIS = [
 ]
 
 
-@pytest.mark.parametrize("address", NO_REDIS)
-def test_what_is_no_redis_is_refused(tmp_path: Path, address: str) -> None:
-    [problem] = problems(tmp_path, f'[stores]\nquota = "{address}"\n')
-    assert problem.startswith('stores.quota: must be "memory" or the address of a Redis')
-    [problem] = problems(tmp_path, '[stores]\nquota = { env = "REDIS" }\n', REDIS=address)
-    assert problem.startswith('stores.quota: must be "memory" or the address of a Redis')
+def test_what_is_no_redis_is_refused(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for address in NO_REDIS:
+        with subtests.test(address=address):
+            [problem] = problems(tmp_path, f'[stores]\nquota = "{address}"\n')
+            assert problem.startswith('stores.quota: must be "memory" or the address of a Redis')
+            [problem] = problems(tmp_path, '[stores]\nquota = { env = "REDIS" }\n', REDIS=address)
+            assert problem.startswith('stores.quota: must be "memory" or the address of a Redis')
 
 
 STORE_MISTAKES = [
@@ -192,10 +197,11 @@ STORE_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "start"), STORE_MISTAKES)
-def test_each_mistake_of_a_store_is_named(tmp_path: Path, line: str, start: str) -> None:
-    [problem] = problems(tmp_path, f"[stores]\n{line}\n", EMPTY="")
-    assert problem.startswith(f"stores.{start}")
+def test_each_mistake_of_a_store_is_named(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for line, start in STORE_MISTAKES:
+        with subtests.test(line=line):
+            [problem] = problems(tmp_path, f"[stores]\n{line}\n", EMPTY="")
+            assert problem.startswith(f"stores.{start}")
 
 
 # A deployment's place in the pool.
@@ -232,10 +238,11 @@ PLACE_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "start"), PLACE_MISTAKES)
-def test_each_mistake_of_a_deployments_place_is_named(tmp_path: Path, line: str, start: str) -> None:
-    [problem] = problems(tmp_path, f"{DEPLOYMENTS}{line}\n")
-    assert problem.startswith(f"deployments.a.{start}")
+def test_each_mistake_of_a_deployments_place_is_named(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for line, start in PLACE_MISTAKES:
+        with subtests.test(line=line):
+            [problem] = problems(tmp_path, f"{DEPLOYMENTS}{line}\n")
+            assert problem.startswith(f"deployments.a.{start}")
 
 
 def two(first: str, second: str, *, name: str = "gpt") -> str:
@@ -253,17 +260,16 @@ def test_a_model_of_weights_0_alone_would_never_be_served(tmp_path: Path) -> Non
     assert problem.startswith("models.a.deployments: have weight 0")
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [("east", "west"), ("east", None), (None, "west")], ids=["differ", "one", "the other"]
-)
-def test_one_deployment_by_two_names_has_one_quota(tmp_path: Path, first: str | None, second: str | None) -> None:
+def test_one_deployment_by_two_names_has_one_quota(tmp_path: Path, subtests: pytest.Subtests) -> None:
     def group(name: str | None) -> str:
         return f"quota_group = {name!r}" if name is not None else ""
 
-    [problem] = problems(tmp_path, two(group(first), group(second)))
-    assert problem.startswith("deployments.b.quota_group: differs from that of a")
-    read(tmp_path, two(group(first), group(first)))
-    read(tmp_path, two(group(first), group(second), name="another"))
+    for first, second in [("east", "west"), ("east", None), (None, "west")]:
+        with subtests.test(first=first, second=second):
+            [problem] = problems(tmp_path, two(group(first), group(second)))
+            assert problem.startswith("deployments.b.quota_group: differs from that of a")
+            read(tmp_path, two(group(first), group(first)))
+            read(tmp_path, two(group(first), group(second), name="another"))
 
 
 def test_the_order_of_names_does_not_matter_but_priorities_do(tmp_path: Path) -> None:

@@ -118,23 +118,23 @@ async def test_the_headers_say_what_it_is(sim: Simulator) -> None:
     assert answer.headers["x-ratelimit-limit-tokens"].isdigit()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "plain",
-        "  two spaces before",
-        "line\n\nline\n",
-        "data: [DONE]",
-        'tab\tand \\ and "',
-        "👩‍👩‍👧 家族 é",
-        "",
-        "\r\n x ",
-    ],
-)
-async def test_a_repeated_text_comes_exactly(sim: Simulator, text: str) -> None:
-    answer = await ask(sim.url, text=f"repeat: {text}")
+TEXTS: list[str] = [
+    "plain",
+    "  two spaces before",
+    "line\n\nline\n",
+    "data: [DONE]",
+    'tab\tand \\ and "',
+    "👩‍👩‍👧 家族 é",
+    "",
+    "\r\n x ",
+]
 
-    assert answer.text == text
+
+async def test_a_repeated_text_comes_exactly(sim: Simulator) -> None:
+    for text in TEXTS:
+        answer = await ask(sim.url, text=f"repeat: {text}")
+
+        assert answer.text == text, text
 
 
 async def test_obfuscation_pads_to_a_multiple_of_sixteen_unless_turned_off(sim: Simulator) -> None:

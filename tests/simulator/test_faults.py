@@ -12,69 +12,69 @@ from tests.simulator.conftest import Simulate
 from tests.simulator.wire import CHAT, Answer, Connection, ask, post, question
 
 from chukei.simulator import Simulator, SimulatorSettings
+from chukei.simulator.exchanges import Event, stream
 from chukei.simulator.faults import FAULTS, Fault, FaultSpecError, parse, parse_deployment, table
 from chukei.simulator.injection import inject
-from chukei.simulator.steps import Event, stream
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize(
-    ("spec", "faults"),
-    [
-        ("429", (Fault("429", (22.0, "tokens")),)),
-        ("429:3,requests*2", (Fault("429", (3.0, "requests"), times=2),)),
-        ("reset:10%25", (Fault("reset", (10,), percent=25.0),)),
-        ("reset:finish", (Fault("reset", ("finish",)),)),
-        ("slow:0.5+stall:3,1.5", (Fault("slow", (0.5,)), Fault("stall", (3, 1.5)))),
-        ("redirect:http://x/a-b?c=d", (Fault("redirect", ("http://x/a-b?c=d", 307)),)),
-        ("stall-before-first", (Fault("stall-before-first", (None,)),)),
-    ],
-)
-def test_specs(spec: str, faults: tuple[Fault, ...]) -> None:
-    assert parse(spec) == faults
+SPECS: list[tuple[str, tuple[Fault, ...]]] = [
+    ("429", (Fault("429", (22.0, "tokens")),)),
+    ("429:3,requests*2", (Fault("429", (3.0, "requests"), times=2),)),
+    ("reset:10%25", (Fault("reset", (10,), percent=25.0),)),
+    ("reset:finish", (Fault("reset", ("finish",)),)),
+    ("slow:0.5+stall:3,1.5", (Fault("slow", (0.5,)), Fault("stall", (3, 1.5)))),
+    ("redirect:http://x/a-b?c=d", (Fault("redirect", ("http://x/a-b?c=d", 307)),)),
+    ("stall-before-first", (Fault("stall-before-first", (None,)),)),
+]
 
 
-@pytest.mark.parametrize(
-    ("deployment", "name", "faults"),
-    [
-        ("gpt-4o", "gpt-4o", ()),
-        ("fault-429", "", (Fault("429", (22.0, "tokens")),)),
-        ("gpt-4o--429-after-3", "gpt-4o", (Fault("429", (3.0, "tokens")),)),
-        ("fault-429-3-requests-times-2", "", (Fault("429", (3.0, "requests"), times=2),)),
-        ("fault-429:3*2", "", (Fault("429", (3.0, "tokens"), times=2),)),
-        ("fault-reset-10-percent-50", "", (Fault("reset", (10,), percent=50.0),)),
-        ("x--slow-3-and-reset-after-10", "x", (Fault("slow", (3.0,)), Fault("reset", (10,)))),
-        ("fault-stall-before-first-2", "", (Fault("stall-before-first", (2.0,)),)),
-        ("fault-stall-done", "", (Fault("stall", ("done", None)),)),
-        ("a--b", "a--b", ()),
-        ("a--500x", "a--500x", ()),
-    ],
-)
-def test_names_of_deployments(deployment: str, name: str, faults: tuple[Fault, ...]) -> None:
-    assert parse_deployment(deployment) == (name, faults)
+def test_specs() -> None:
+    for spec, faults in SPECS:
+        assert parse(spec) == faults, spec
 
 
-@pytest.mark.parametrize(
-    ("spec", "complaint"),
-    [
-        ("", "unknown fault ''"),
-        ("429x", "unknown fault '429x'"),
-        ("nonsense:3", "unknown fault 'nonsense:3'"),
-        ("reset:-1", "position cannot be '-1'"),
-        ("reset:nowhere", "position cannot be 'nowhere'"),
-        ("slow:quick", "factor cannot be 'quick'"),
-        ("slow:inf", "factor cannot be 'inf'"),
-        ("burst:0", "tokens cannot be '0'"),
-        ("429:1,2", "kind cannot be '2'"),
-        ("500:1", "takes at most 0 arguments"),
-        ("reset:1%200", "percent must be from 0 to 100"),
-        ("reset:1%1.2.3", "percent must be from 0 to 100"),
-    ],
-)
-def test_specs_that_make_no_sense(spec: str, complaint: str) -> None:
-    with pytest.raises(FaultSpecError, match="^.*" + complaint.replace("'", ".")):
-        parse(spec)
+DEPLOYMENTS: list[tuple[str, str, tuple[Fault, ...]]] = [
+    ("gpt-4o", "gpt-4o", ()),
+    ("fault-429", "", (Fault("429", (22.0, "tokens")),)),
+    ("gpt-4o--429-after-3", "gpt-4o", (Fault("429", (3.0, "tokens")),)),
+    ("fault-429-3-requests-times-2", "", (Fault("429", (3.0, "requests"), times=2),)),
+    ("fault-429:3*2", "", (Fault("429", (3.0, "tokens"), times=2),)),
+    ("fault-reset-10-percent-50", "", (Fault("reset", (10,), percent=50.0),)),
+    ("x--slow-3-and-reset-after-10", "x", (Fault("slow", (3.0,)), Fault("reset", (10,)))),
+    ("fault-stall-before-first-2", "", (Fault("stall-before-first", (2.0,)),)),
+    ("fault-stall-done", "", (Fault("stall", ("done", None)),)),
+    ("a--b", "a--b", ()),
+    ("a--500x", "a--500x", ()),
+]
+
+
+def test_names_of_deployments() -> None:
+    for deployment, name, faults in DEPLOYMENTS:
+        assert parse_deployment(deployment) == (name, faults), deployment
+
+
+BAD_SPECS: list[tuple[str, str]] = [
+    ("", "unknown fault ''"),
+    ("429x", "unknown fault '429x'"),
+    ("nonsense:3", "unknown fault 'nonsense:3'"),
+    ("reset:-1", "position cannot be '-1'"),
+    ("reset:nowhere", "position cannot be 'nowhere'"),
+    ("slow:quick", "factor cannot be 'quick'"),
+    ("slow:inf", "factor cannot be 'inf'"),
+    ("burst:0", "tokens cannot be '0'"),
+    ("429:1,2", "kind cannot be '2'"),
+    ("500:1", "takes at most 0 arguments"),
+    ("reset:1%200", "percent must be from 0 to 100"),
+    ("reset:1%1.2.3", "percent must be from 0 to 100"),
+]
+
+
+def test_specs_that_make_no_sense() -> None:
+    for spec, complaint in BAD_SPECS:
+        with pytest.raises(FaultSpecError, match="^.*" + complaint.replace("'", ".")):
+            parse(spec)
 
 
 def test_the_table_names_every_fault() -> None:
@@ -104,17 +104,17 @@ STATUS: dict[str, tuple[int, Any]] = {
 }
 
 
-@pytest.mark.parametrize("spec", STATUS)
-async def test_errors_instead_of_an_answer(simulate: Simulate, spec: str) -> None:
-    sim = await simulate(faults={"gpt-4o": spec})
+async def test_errors_instead_of_an_answer(simulate: Simulate) -> None:
+    for spec in STATUS:
+        sim = await simulate(faults={"gpt-4o": spec})
 
-    answer = await ask(sim.url)
+        answer = await ask(sim.url)
 
-    status, code = STATUS[spec]
-    assert (answer.status, answer.json["error"]["code"]) == (status, code)
-    assert answer.headers["content-type"] == "application/json"
-    assert sim.exchanges[-1].fault == spec.split(":")[0]
-    assert sim.exchanges[-1].ended == "fault"
+        status, code = STATUS[spec]
+        assert (answer.status, answer.json["error"]["code"]) == (status, code), spec
+        assert answer.headers["content-type"] == "application/json", spec
+        assert sim.exchanges[-1].fault == spec.split(":")[0], spec
+        assert sim.exchanges[-1].ended == "fault", spec
 
 
 async def test_429_says_when_to_come_back(sim: Simulator) -> None:
@@ -166,19 +166,27 @@ async def test_breaks_come_after_exactly_so_many_events(sim: Simulator) -> None:
     for fault, end in (("reset", "reset"), ("truncate", "cut"), ("badchunk", "malformed")):
         for position in (0, 1, 3):
             answer = await ask(sim.url, f"gpt-4o--{fault}-{position}")
-            assert (len(answer.events), answer.end) == (position, end), (fault, position)
+            assert (len(answer.events), answer.end) == (position, end), fault
             assert b"".join(answer.events) == answer.body
             assert await sim.exchanges[-1].finished() == "fault"
             assert sim.exchanges[-1].events == position
 
 
-@pytest.mark.parametrize(
-    ("position", "events"), [("role", 2), ("token", 3), ("finish", 6), ("usage", 7), ("done", 8), ("99", 8)]
-)
-async def test_positions_by_kind(sim: Simulator, position: str, events: int) -> None:
-    answer = await ask(sim.url, f"gpt-4o--truncate-{position}", stream_options={"include_usage": True})
+POSITIONS: list[tuple[str, int]] = [
+    ("role", 2),
+    ("token", 3),
+    ("finish", 6),
+    ("usage", 7),
+    ("done", 8),
+    ("99", 8),
+]
 
-    assert (len(answer.events), answer.end) == (events, "cut")
+
+async def test_positions_by_kind(sim: Simulator) -> None:
+    for position, events in POSITIONS:
+        answer = await ask(sim.url, f"gpt-4o--truncate-{position}", stream_options={"include_usage": True})
+
+        assert (len(answer.events), answer.end) == (events, "cut"), position
 
 
 async def test_ends_that_look_clean(sim: Simulator) -> None:
@@ -203,17 +211,17 @@ async def test_a_break_inside_an_event(simulate: Simulate) -> None:
     assert (await ask(sim.url, "seven")).body == b"data: {"
 
 
-@pytest.mark.parametrize(("fault", "before"), [("error-event-3", 3), ("error-first", 0)])
-async def test_an_error_inside_a_200(sim: Simulator, fault: str, before: int) -> None:
-    answer = await ask(sim.url, f"gpt-4o--{fault}")
+async def test_an_error_inside_a_200(sim: Simulator) -> None:
+    for fault, before in [("error-event-3", 3), ("error-first", 0)]:
+        answer = await ask(sim.url, f"gpt-4o--{fault}")
 
-    assert (answer.status, answer.end, len(answer.events)) == (200, "complete", before + 1)
-    assert answer.chunk_objects[-1]["error"] == {
-        "message": "The server had an error while processing your request. Sorry about that!",
-        "type": "server_error",
-        "param": None,
-        "code": None,
-    }
+        assert (answer.status, answer.end, len(answer.events)) == (200, "complete", before + 1), fault
+        assert answer.chunk_objects[-1]["error"] == {
+            "message": "The server had an error while processing your request. Sorry about that!",
+            "type": "server_error",
+            "param": None,
+            "code": None,
+        }, fault
 
 
 async def test_an_error_inside_a_responses_stream_is_numbered_on(sim: Simulator) -> None:
@@ -262,14 +270,14 @@ async def test_bursts_merge_tokens_into_one_write(sim: Simulator) -> None:
     assert sim.exchanges[-1].events == 7
 
 
-@pytest.mark.parametrize(("fault", "size"), [("bytewise", 1), ("split-7", 7)])
-async def test_pieces_are_chunks_of_their_own(sim: Simulator, fault: str, size: int) -> None:
-    answer = await ask(sim.url, f"gpt-4o--{fault}", text="repeat: 世界")
+async def test_pieces_are_chunks_of_their_own(sim: Simulator) -> None:
+    for fault, size in [("bytewise", 1), ("split-7", 7)]:
+        answer = await ask(sim.url, f"gpt-4o--{fault}", text="repeat: 世界")
 
-    assert max(map(len, answer.chunks)) == size
-    assert answer.text == "世界"
-    assert answer.end == "complete"
-    assert sim.exchanges[-1].events == len(answer.events)
+        assert max(map(len, answer.chunks)) == size, fault
+        assert answer.text == "世界", fault
+        assert answer.end == "complete", fault
+        assert sim.exchanges[-1].events == len(answer.events), fault
 
 
 async def test_gzip_comes_unasked(sim: Simulator) -> None:

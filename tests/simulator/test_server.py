@@ -13,8 +13,7 @@ from tests.simulator.conftest import Simulate
 from tests.simulator.wire import CHAT, Connection, ask, get, post, question
 
 from chukei.simulator import Exchange, Simulator, SimulatorSettings
-from chukei.simulator.heads import Head
-from chukei.simulator.steps import Event, Reply, stream
+from chukei.simulator.exchanges import Event, Head, Reply, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -173,27 +172,27 @@ async def test_tls(simulate: Simulate) -> None:
         await sim.stop()
 
 
-@pytest.mark.parametrize(
-    ("raw", "status"),
-    [
-        (b"hello\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 40_000 + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000, 431),
-        (b"GET /" + b"y" * 200_000, 431),
-    ],
-)
-async def test_what_is_no_http_is_refused(sim: Simulator, raw: bytes, status: int) -> None:
-    async with await Connection.open(sim.url) as connection:
-        connection.writer.write(raw)
-        answer = await connection.answer()
-        assert (answer.status, answer.headers["connection"]) == (status, "close")
-        assert answer.json["error"]["message"]
-    assert (await ask(sim.url)).status == 200, "and the next client is served"
+NO_HTTP: list[tuple[bytes, int]] = [
+    (b"hello\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+    (b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
+    (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+    (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+    (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 40_000 + b"\r\n", 431),
+    (b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000, 431),
+    (b"GET /" + b"y" * 200_000, 431),
+]
+
+
+async def test_what_is_no_http_is_refused(sim: Simulator) -> None:
+    for raw, status in NO_HTTP:
+        async with await Connection.open(sim.url) as connection:
+            connection.writer.write(raw)
+            answer = await connection.answer()
+            assert (answer.status, answer.headers["connection"]) == (status, "close"), raw
+            assert answer.json["error"]["message"], raw
+        assert (await ask(sim.url)).status == 200, "and the next client is served"
 
 
 async def test_a_body_over_the_limit_is_refused(simulate: Simulate) -> None:

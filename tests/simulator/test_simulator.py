@@ -14,32 +14,32 @@ from tests.simulator.wire import CHAT, Answer, ask, get, post, question
 
 import chukei.simulator
 from chukei.simulator import Simulator, SimulatorSettings, serve
-from chukei.simulator.pace import Pace
+from chukei.simulator.tokens import Pace
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"api_key": "right"}, 200),
-        ({"api_key": "", "authorization": "Bearer right"}, 200),
-        ({"api_key": "", "authorization": "bearer right"}, 200),
-        ({"api_key": "wrong"}, 401),
-        ({"api_key": ""}, 401),
-        ({"api_key": "", "authorization": "Basic right"}, 401),
-        ({"api_key": "", "authorization": "Bearer "}, 401),
-    ],
-)
-async def test_the_key_is_demanded_in_either_header(simulate: Simulate, headers: dict[str, str], status: int) -> None:
-    sim = await simulate(api_key="right")
+KEYS: list[tuple[dict[str, str], int]] = [
+    ({"api_key": "right"}, 200),
+    ({"api_key": "", "authorization": "Bearer right"}, 200),
+    ({"api_key": "", "authorization": "bearer right"}, 200),
+    ({"api_key": "wrong"}, 401),
+    ({"api_key": ""}, 401),
+    ({"api_key": "", "authorization": "Basic right"}, 401),
+    ({"api_key": "", "authorization": "Bearer "}, 401),
+]
 
-    answer = await post(sim.url, CHAT.format("gpt-4o"), question(), **headers)
 
-    assert answer.status == status
-    if status == 401:
-        assert answer.json["error"]["code"] == "401"
-        assert answer.json["error"]["message"].startswith("Access denied due to invalid subscription key")
+async def test_the_key_is_demanded_in_either_header(simulate: Simulate) -> None:
+    for headers, status in KEYS:
+        sim = await simulate(api_key="right")
+
+        answer = await post(sim.url, CHAT.format("gpt-4o"), question(), **headers)
+
+        assert answer.status == status, headers
+        if status == 401:
+            assert answer.json["error"]["code"] == "401", headers
+            assert answer.json["error"]["message"].startswith("Access denied due to invalid subscription key"), headers
 
 
 async def test_any_key_will_do_by_default_but_there_must_be_one(sim: Simulator) -> None:
@@ -63,27 +63,27 @@ async def test_only_the_deployments_that_exist(simulate: Simulate) -> None:
     assert sim.exchanges[-1].deployment == "gpt-5"
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/openai/deployments/gpt-4o/chat/completions"),
-        ("POST", "/openai/deployments/gpt-4o/chat/completions?api-version="),
-        ("POST", "/openai/deployments/gpt-4o/nonsense?api-version=2024-10-21"),
-        ("POST", "/openai/deployments/gpt-4o?api-version=2024-10-21"),
-        ("POST", "/openai/responses"),
-        ("POST", "/openai/v1/nonsense"),
-        ("POST", "/v1/chat/completions"),
-        ("POST", "/"),
-        ("GET", "/openai/v1/chat/completions"),
-        ("GET", "/openai/models"),
-        ("GET", "/favicon.ico"),
-    ],
-)
-async def test_what_there_is_not(sim: Simulator, method: str, path: str) -> None:
-    answer = await (post(sim.url, path, question(model="x")) if method == "POST" else get(sim.url, path))
+NOT_THERE: list[tuple[str, str]] = [
+    ("POST", "/openai/deployments/gpt-4o/chat/completions"),
+    ("POST", "/openai/deployments/gpt-4o/chat/completions?api-version="),
+    ("POST", "/openai/deployments/gpt-4o/nonsense?api-version=2024-10-21"),
+    ("POST", "/openai/deployments/gpt-4o?api-version=2024-10-21"),
+    ("POST", "/openai/responses"),
+    ("POST", "/openai/v1/nonsense"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/"),
+    ("GET", "/openai/v1/chat/completions"),
+    ("GET", "/openai/models"),
+    ("GET", "/favicon.ico"),
+]
 
-    assert answer.status == 404
-    assert answer.body == b'{"error":{"code":"404","message": "Resource not found"}}'
+
+async def test_what_there_is_not(sim: Simulator) -> None:
+    for method, path in NOT_THERE:
+        answer = await (post(sim.url, path, question(model="x")) if method == "POST" else get(sim.url, path))
+
+        assert answer.status == 404, path
+        assert answer.body == b'{"error":{"code":"404","message": "Resource not found"}}', path
 
 
 async def test_v1_takes_the_deployment_from_the_body(sim: Simulator) -> None:
@@ -192,28 +192,28 @@ def test_pace_keeps_its_mean_whatever_the_jitter() -> None:
     assert Pace(0.5, 0.1, 0, random.Random(1)).total(11) == pytest.approx(1.5)
 
 
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        ({"first_token_seconds": -1}, "first_token_seconds must be 0 or more, not -1"),
-        ({"inter_token_seconds": float("nan")}, "inter_token_seconds must be 0 or more, not nan"),
-        ({"jitter": -0.1}, "jitter"),
-        ({"exchanges_kept": 0}, "exchanges_kept must be 1 or more"),
-        ({"api_key": ""}, "api_key must not be empty"),
-        ({"deployments": ("a", "")}, "deployments must not contain an empty name"),
-        ({"replay": Path("/nowhere.sse")}, "there is no file /nowhere.sse"),
-        ({"send_buffer_bytes": 0}, "send_buffer_bytes must be 1 or more"),
-    ],
-)
-def test_settings_that_make_no_sense(settings: dict[str, object], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        SimulatorSettings(**settings)  # type: ignore[arg-type]
+BAD_SETTINGS: list[tuple[dict[str, object], str]] = [
+    ({"first_token_seconds": -1}, "first_token_seconds must be 0 or more, not -1"),
+    ({"inter_token_seconds": float("nan")}, "inter_token_seconds must be 0 or more, not nan"),
+    ({"jitter": -0.1}, "jitter"),
+    ({"exchanges_kept": 0}, "exchanges_kept must be 1 or more"),
+    ({"api_key": ""}, "api_key must not be empty"),
+    ({"deployments": ("a", "")}, "deployments must not contain an empty name"),
+    ({"replay": Path("/nowhere.sse")}, "there is no file /nowhere.sse"),
+    ({"send_buffer_bytes": 0}, "send_buffer_bytes must be 1 or more"),
+]
+
+
+def test_settings_that_make_no_sense() -> None:
+    for settings, complaint in BAD_SETTINGS:
+        with pytest.raises(ValueError, match=complaint):
+            SimulatorSettings(**settings)  # type: ignore[arg-type]
 
 
 def test_settings_name_all_mistakes_at_once() -> None:
     with pytest.raises(ValueError, match=r"first_token_seconds.*; jitter"):
         SimulatorSettings(first_token_seconds=-1, jitter=-1)
-    assert SimulatorSettings().validate() == []
+    assert SimulatorSettings().jitter > 0, "what is not set makes sense"
 
 
 def test_it_imports_nothing_else_of_the_package() -> None:

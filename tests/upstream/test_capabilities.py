@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chukei.azure import CHAT, OPERATIONS, RESPONSES, V1
 from chukei.model import Deployment, Operation
 from chukei.request.fields import Fields
-from chukei.simulator.errors import unknown_parameter
+from chukei.simulator.azure import unknown_parameter
 from chukei.upstream.capabilities import MAX_LEARNT, Capabilities, LearntCapabilities, documented, fit, refused
 
 COMPLETIONS = OPERATIONS["completions"]

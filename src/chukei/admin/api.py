@@ -16,11 +16,14 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import structs
 
 from chukei.accounts import reports
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database, StoreAway
+from chukei.admin import schemas
 from chukei.admin.query import once, only, read
+from chukei.admin.schemas import MAX_OVERLAP
 from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.errors import CallerError, Unavailable
@@ -34,9 +37,6 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 16 * 1024
 """Bytes of an administrator's request body, which has only a few names."""
 
-MAX_OVERLAP = timedelta(days=90)
-"""How long a replaced key may stay valid, at most."""
-
 _KEY_ACTION = re.compile(r"/keys/([^/]{1,128})/(rotate|revoke)")
 _JSON = (b"content-type", b"application/json")
 _FRESH: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
@@ -49,25 +49,6 @@ class AdminAnswer:
     status: int
     headers: Headers
     body: bytes
-
-
-class NewKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """``POST /admin/keys``: the key's caller, its group, its end (ISO 8601), and a note."""
-
-    caller: str
-    group: str | None = None
-    expires: datetime | None = None
-    note: str | None = None
-
-
-class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """``POST /admin/keys/{id}/rotate``: the seconds for which the old key stays valid."""
-
-    overlap_seconds: float = 86_400.0
-
-
-class RevokeRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """``POST /admin/keys/{id}/revoke``: an empty object."""
 
 
 class Admin:
@@ -171,7 +152,7 @@ class Admin:
         only(query, frozenset())
         match method, path:
             case "GET" | "HEAD", "/keys":
-                return _json({"data": [self._shown(key) for key in await self._registry.all()]})
+                return _json(schemas.Keys([self._shown(key) for key in await self._registry.all()]))
             case "POST", "/keys":
                 return await self._create(body)
             case "GET" | "HEAD", "/deployments":
@@ -203,10 +184,10 @@ class Admin:
             raise CallerError(400, "invalid_value", message, param="caller")
         count = await self._database.forget(caller=caller)
         logger.info("an administrator deleted %d entries of one caller from the ledger", count)
-        return _json({"deleted": count})
+        return _json(schemas.Deleted(count))
 
     async def _create(self, body: bytes) -> AdminAnswer:
-        asked = _decode(body, NewKeyRequest)
+        asked = _decode(body, schemas.NewKey)
         made = await self._registry.create(
             asked.caller, group=asked.group, expires=asked.expires, note=(asked.note or "")[:200] or None
         )
@@ -215,11 +196,11 @@ class Admin:
 
     async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
         if action == "revoke":
-            _decode(body or b"{}", RevokeRequest)
+            _decode(body or b"{}", schemas.Revocation)
             await self._registry.revoke(id)
             logger.info("an administrator revoked the key %s", id)
-            return _json({"id": id, "state": "revoked"})
-        seconds = _decode(body or b"{}", RotateRequest).overlap_seconds
+            return _json(schemas.Revoked(id, "revoked"))
+        seconds = _decode(body or b"{}", schemas.Rotation).overlap_seconds
         if not 0 <= seconds <= MAX_OVERLAP.total_seconds():
             message = f"'overlap_seconds' must be from 0 to {MAX_OVERLAP.total_seconds():.0f}."
             raise CallerError(400, "invalid_value", message, param="overlap_seconds")
@@ -228,19 +209,20 @@ class Admin:
         return self._made(made)
 
     def _made(self, made: IssuedKey) -> AdminAnswer:
-        return _json({**self._shown(made.key), "key": made.new.text.reveal()}, status=201)
+        shown = structs.asdict(self._shown(made.key))
+        return _json(schemas.MadeKey(**shown, key=made.new.text.reveal()), status=201)
 
-    def _shown(self, key: Key) -> dict[str, object]:
-        return {
-            "id": key.id,
-            "caller": key.caller,
-            "group": key.group,
-            "state": key.state(self._now()),
-            "created": key.created,
-            "expires": key.expires,
-            "revoked": key.revoked,
-            "note": key.note,
-        }
+    def _shown(self, key: Key) -> schemas.Key:
+        return schemas.Key(
+            id=key.id,
+            caller=key.caller,
+            group=key.group,
+            state=key.state(self._now()),
+            created=key.created,
+            expires=key.expires,
+            revoked=key.revoked,
+            note=key.note,
+        )
 
 
 def _json(value: object, *, status: int = 200) -> AdminAnswer:

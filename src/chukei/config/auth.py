@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from ipaddress import ip_address
 
-from chukei.config.reader import Document, Reader
+from chukei.config.reader import Reader
+from chukei.config.sections import read_fields, read_section
 from chukei.config.settings import AuthSettings, EntraSettings, Secret
 from chukei.config.upstreams import split_address
 
@@ -14,24 +15,18 @@ _GUID_LENGTH = 36
 _GUID_DIGITS = frozenset("0123456789abcdef-")
 
 
-def read_auth(table: Reader, document: Document) -> AuthSettings:
+def read_auth(table: Reader) -> AuthSettings:
     """Read ``[auth]``."""
-    plain = AuthSettings()
-    settings = AuthSettings(
-        anonymous=table.boolean("anonymous"),
-        local=table.boolean("local", plain.local),
-        api_key=_api_key(table, document),
-        entra=_entra(table.table("entra"), document) if table.has("entra") else None,
-        app_service=table.boolean("app_service"),
+    environment = table.document.environment
+    settings = read_fields(
+        table,
+        AuthSettings,
+        api_key=_api_key,
+        entra=_entra,
         # Set by the platform, for the app to see whether its authentication is on; read-only there.
-        platform_auth=document.environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
-        peppers=_peppers(table),
-        unpeppered_keys=table.boolean("unpeppered_keys"),
-        key_cache_seconds=table.seconds("key_cache_seconds", plain.key_cache_seconds, low=5.0),
-        failures_per_minute=table.integer("failures_per_minute", plain.failures_per_minute, low=0, high=100_000),
+        platform_auth=environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
+        peppers=_peppers,
     )
-    if not table.has("entra"):
-        table.table("entra")
     if settings.anonymous and settings.api_key is not None:
         table.problem("anonymous", "is true although a key is set; drop one of them, so that it is clear who may call")
     elif settings.anonymous and (table.has("entra") or settings.app_service):
@@ -46,8 +41,8 @@ def read_auth(table: Reader, document: Document) -> AuthSettings:
     return settings
 
 
-def _api_key(table: Reader, document: Document) -> Secret | None:
-    key = table.secret("api_key")
+def _api_key(table: Reader) -> Secret | None:
+    key, document = table.secret("api_key"), table.document
     if "CHUKEI_API_KEY" in document.environment and ("auth", "api_key") not in document.origins:
         return Reader(document, {"api_key": {"env": "CHUKEI_API_KEY"}}, ("auth",)).secret("api_key")
     return key
@@ -78,34 +73,47 @@ def _pepper(table: Reader, name: str) -> Secret | None:
     return pepper
 
 
-def _entra(table: Reader, document: Document) -> EntraSettings:
-    plain = EntraSettings((), ())
+def _entra(auth: Reader) -> EntraSettings | None:
+    table = auth.table("entra")
+    if not auth.has("entra"):
+        return None
+    return read_section(
+        table,
+        EntraSettings,
+        tenants=_tenants,
+        audiences=_audiences,
+        scope=_scope,
+        groups=_groups,
+        authority=_authority,
+    )
+
+
+def _tenants(table: Reader) -> tuple[str, ...]:
     tenants = tuple(tenant.lower() for tenant in table.strings("tenant"))
     if not tenants:
         table.problem("tenant", "is missing: the id of the tenant whose users and applications may call")
     for tenant in tenants:
         if not _is_guid(tenant):
             table.problem("tenant", f"{tenant!r} is not a tenant's id; `az account show --query tenantId` shows it")
+    return tenants
+
+
+def _audiences(table: Reader) -> tuple[str, ...]:
     audiences = table.strings("audience")
     if not audiences:
         table.problem("audience", "is missing: the client id of the relay's app registration, or its App ID URI")
+    return audiences
+
+
+def _scope(table: Reader) -> str | None:
     scope = table.string("scope")
     if scope is not None and (" " in scope or "/" in scope):
         table.problem("scope", f"{scope!r} is not the bare name of one scope, such as Relay.Call")
-    settings = EntraSettings(
-        tenants=tenants,
-        audiences=audiences,
-        scope=scope,
-        role=table.string("role"),
-        groups=_groups(table, document),
-        authority=_authority(table, table.string("authority") or plain.authority),
-    )
-    table.done()
-    return settings
+    return scope
 
 
-def _groups(table: Reader, document: Document) -> Mapping[str, str]:
-    known, found = document.tables.get("groups", {}), {}
+def _groups(table: Reader) -> Mapping[str, str]:
+    known, found = table.document.tables.get("groups", {}), {}
     for claim, group in table.mapping("groups").items():
         if not isinstance(group, str):
             table.problem("groups", 'must map object ids and roles to names: { "Research.Call" = "research" }')
@@ -116,7 +124,8 @@ def _groups(table: Reader, document: Document) -> Mapping[str, str]:
     return found
 
 
-def _authority(table: Reader, text: str) -> str:
+def _authority(table: Reader) -> str:
+    text = table.string("authority") or EntraSettings((), ()).authority
     parts = split_address(text)
     if (
         parts is None

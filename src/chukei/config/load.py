@@ -13,11 +13,13 @@ from typing import Any
 
 from chukei.config.auth import read_auth
 from chukei.config.policies import note_unpriced, read_policies
-from chukei.config.pool import read_ledger, read_pool, read_stores
+from chukei.config.pool import read_pool, read_stores
 from chukei.config.prices import unbound
 from chukei.config.reader import ConfigError, Document, Problem, Reader, closest
+from chukei.config.sections import read_section
 from chukei.config.settings import (
     AdminSettings,
+    LedgerSettings,
     LogSettings,
     ServerSettings,
     Settings,
@@ -38,7 +40,6 @@ _SERVICE_LINK = re.compile(
     r"|CHUKEI_(?:\w+_)?PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=.*"
     r"|CHUKEI_(?:(?!\w*__)\w+_)?PORT=(?:tcp|udp|sctp)://.*"
 )
-_GIBIBYTE = 1024**3
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?")
 
 SHORTEST_ADMIN_KEY = 16
@@ -144,14 +145,14 @@ def _value(text: str) -> object:
 def _read(document: Document, notes: list[str]) -> Settings:
     root = document.root()
     server = _server(root.table("server"))
-    stream = _stream(root.table("stream"))
-    upstream = _upstream(root.table("upstream"), document.environment)
+    stream = read_section(root.table("stream"), StreamSettings)
+    upstream = _upstream(root.table("upstream"))
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
-    auth = read_auth(root.table("auth"), document)
-    log = _log(root.table("log"))
+    auth = read_auth(root.table("auth"))
+    log = read_section(root.table("log"), LogSettings)
     simulator = _simulator(root.table("simulator"))
-    ledger = read_ledger(root.table("ledger"))
+    ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
     note_unpriced(root, served.models, policies)
@@ -181,29 +182,17 @@ def _read(document: Document, notes: list[str]) -> Settings:
 
 
 def _server(table: Reader) -> ServerSettings:
-    plain = ServerSettings()
     origins = table.strings("cors_origins")
     for origin in origins:
         fault = _origin_fault(origin)
         if fault is not None:
             table.problem("cors_origins", f"{origin!r} {fault}")
-    settings = ServerSettings(
-        host=table.string("host") or plain.host,
-        port=table.integer("port", plain.port, low=0, high=65_535),
+    return read_section(
+        table,
+        ServerSettings,
         cors_origins=tuple(origin.lower() for origin in origins),
-        allowed_hosts=tuple(host.lower() for host in table.strings("allowed_hosts")),
-        max_body_bytes=table.integer("max_body_bytes", 0, low=1024, high=_GIBIBYTE) or None,
-        max_bodies_bytes=table.integer(
-            "max_bodies_bytes", plain.max_bodies_bytes, low=1024 * 1024, high=64 * _GIBIBYTE
-        ),
-        max_header_bytes=table.integer("max_header_bytes", plain.max_header_bytes, low=4096, high=1024 * 1024),
-        header_seconds=table.seconds("header_seconds", plain.header_seconds),
-        body_seconds=table.seconds("body_seconds", plain.body_seconds),
-        keepalive_seconds=table.seconds("keepalive_seconds", plain.keepalive_seconds),
-        grace_seconds=table.seconds("grace_seconds", plain.grace_seconds, low=0.0, high=3600.0),
+        allowed_hosts=lambda table: tuple(host.lower() for host in table.strings("allowed_hosts")),
     )
-    table.done()
-    return settings
 
 
 def _origin_fault(origin: str) -> str | None:
@@ -225,40 +214,21 @@ def _origin_fault(origin: str) -> str | None:
     return None
 
 
-def _stream(table: Reader) -> StreamSettings:
-    plain = StreamSettings()
-    settings = StreamSettings(
-        heartbeat_seconds=table.seconds("heartbeat_seconds", plain.heartbeat_seconds),
-        first_token_seconds=table.seconds("first_token_seconds", plain.first_token_seconds),
-        thinking_seconds=table.seconds("thinking_seconds", plain.thinking_seconds),
-        idle_seconds=table.seconds("idle_seconds", plain.idle_seconds),
-        write_seconds=table.seconds("write_seconds", plain.write_seconds),
-        max_event_bytes=table.integer("max_event_bytes", plain.max_event_bytes, low=4096, high=_GIBIBYTE),
-    )
-    table.done()
-    return settings
+def _upstream(table: Reader) -> UpstreamSettings:
+    ca_file = _file(table, "ca_file", "a PEM file of extra certificate authorities")
+    return read_section(table, UpstreamSettings, ca_file=ca_file, proxies=_proxies)
 
 
-def _upstream(table: Reader, environment: Mapping[str, str]) -> UpstreamSettings:
-    plain = UpstreamSettings()
-    ca_file = table.string("ca_file")
-    if ca_file and not Path(ca_file).is_file():
-        table.problem("ca_file", f"{ca_file} is not a readable file; give a PEM file of extra certificate authorities")
-    settings = UpstreamSettings(
-        connect_seconds=table.seconds("connect_seconds", plain.connect_seconds),
-        answer_seconds=table.seconds("answer_seconds", plain.answer_seconds),
-        keepalive_seconds=table.seconds("keepalive_seconds", plain.keepalive_seconds),
-        ca_file=ca_file,
-        plain_http=table.boolean("plain_http", plain.plain_http),
-        proxies=_proxies(table, environment),
-    )
-    table.done()
-    return settings
+def _file(table: Reader, key: str, what: str) -> str | None:
+    name = table.string(key)
+    if name and not Path(name).is_file():
+        table.problem(key, f"{name} is not a readable file; give {what}")
+    return name
 
 
-def _proxies(table: Reader, environment: Mapping[str, str]) -> dict[str, str]:
+def _proxies(table: Reader) -> dict[str, str]:
     """Take HTTPS_PROXY, HTTP_PROXY and NO_PROXY in either case; HTTP_PROXY in capitals only outside CGI."""
-    found = {}
+    environment, found = table.document.environment, {}
     for scheme in ("http", "https", "no"):
         name = f"{scheme}_proxy"
         value = environment.get(name) or environment.get(name.upper())
@@ -280,35 +250,12 @@ def _admin(table: Reader) -> AdminSettings:
     if key is not None and len(key.reveal()) < SHORTEST_ADMIN_KEY:
         advice = "make one with: openssl rand -hex 32"
         table.problem("api_key", f"is shorter than {SHORTEST_ADMIN_KEY} characters; {advice}")
-    table.done()
-    return AdminSettings(api_key=key)
-
-
-def _log(table: Reader) -> LogSettings:
-    settings = LogSettings(
-        format=table.string("format", "auto", choices=("auto", "json", "text")) or "auto",
-        level=table.string("level", "info", choices=("debug", "info", "warning", "error")) or "info",
-    )
-    table.done()
-    return settings
+    return read_section(table, AdminSettings, api_key=key)
 
 
 def _simulator(table: Reader) -> SimulatorSection:
-    plain = SimulatorSection()
-    replay = table.string("replay")
-    if replay and not Path(replay).is_file():
-        table.problem("replay", f"{replay} is not a readable file; give a recorded stream (.sse)")
+    replay = _file(table, "replay", "a recorded stream (.sse)")
     faults = table.mapping("faults")
     if not all(isinstance(spec, str) for spec in faults.values()):
         table.problem("faults", 'must map deployment names to fault specs, such as { slow-one = "slow:3" }')
-        faults = {}
-    settings = SimulatorSection(
-        seed=table.integer("seed", plain.seed, low=0, high=2**63 - 1),
-        first_token_seconds=table.seconds("first_token_seconds", plain.first_token_seconds, low=0.0),
-        inter_token_seconds=table.seconds("inter_token_seconds", plain.inter_token_seconds, low=0.0),
-        jitter=table.seconds("jitter", plain.jitter, low=0.0, high=10.0),
-        replay=replay,
-        faults=faults,
-    )
-    table.done()
-    return settings
+    return read_section(table, SimulatorSection, replay=replay, faults=faults)

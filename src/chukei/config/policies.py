@@ -6,12 +6,14 @@ from dataclasses import fields
 from decimal import Decimal
 
 from chukei.accounts.limits import MICRO, Limits, Rules
+from chukei.config.bounds import Whole
 from chukei.config.reader import Reader
+from chukei.config.sections import read_fields, read_section
 from chukei.config.settings import CallerSettings, PolicySettings
 from chukei.config.upstreams import read_caps, read_parameters
 from chukei.model import Model
 
-_MOST = 2**53
+_COUNT = Whole(0, 2**53)
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[\w.:/@+ -]{1,128}")
 
@@ -68,7 +70,7 @@ def _note_unpriced(
 def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) -> Rules:
     if not _NAME.fullmatch(name):
         table.problem("", "the name has characters that could not stand in a log or a header")
-    named, see = table.strings("models"), table.boolean("see_deployment")
+    named, see = table.strings("models"), table.boolean("see_deployment", None)
     allowed = named if table.has("models") else None
     default = table.string("default_model")
     asked = [("models", wanted) for wanted in allowed or ()]
@@ -79,36 +81,26 @@ def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) ->
             table.problem(key, f"names {wanted!r}, which is not one of the models: {', '.join(models)}")
     if default is not None and allowed is not None and default not in allowed:
         table.problem("default_model", f"{default!r} is not among the models that are allowed")
-    return Rules(
+    return read_fields(
+        table,
+        Rules,
         models=allowed,
         default_model=default,
-        system=table.string("system"),
-        parameters=read_parameters(table),
-        caps=read_caps(table),
-        see_deployment=see if table.has("see_deployment") else None,
-        limits=read_limits(table.table("limits")),
-        total=read_limits(table.table("total")) if group else Limits(),
+        parameters=read_parameters,
+        caps=read_caps,
+        see_deployment=see,
+        limits=lambda table: read_limits(table.table("limits")),
+        total=(lambda table: read_limits(table.table("total"))) if group else Limits(),
     )
 
 
 def read_limits(table: Reader) -> Limits:
     """Read what one subject may use. Money is in units of the currency of the prices."""
-    money = table.number("money_per_month", -1.0, low=0.0, high=1e9)
-    limits = Limits(
-        requests_per_minute=_count(table, "requests_per_minute"),
-        tokens_per_minute=_count(table, "tokens_per_minute"),
-        tokens_per_day=_count(table, "tokens_per_day"),
-        tokens_per_month=_count(table, "tokens_per_month"),
-        money_per_month=int(Decimal(repr(money)) * MICRO) if money >= 0 else None,  # what is smaller is left out
-        concurrent=_count(table, "concurrent"),
-    )
-    for key in (item.name for item in fields(limits)):
+    money = table.number("money_per_month", None, low=0.0, high=1e9)
+    micro = None if money is None else int(Decimal(repr(money)) * MICRO)  # what is smaller is left out
+    special = dict.fromkeys((item.name for item in fields(Limits)), _COUNT) | {"money_per_month": micro}
+    limits = read_section(table, Limits, **special)
+    for key in special:
         if getattr(limits, key) == 0:
             table.notice(key, "is 0, which refuses every request; remove it for no limit")
-    table.done()
     return limits
-
-
-def _count(table: Reader, key: str) -> int | None:
-    value = table.integer(key, -1, low=0, high=_MOST)
-    return value if value >= 0 else None

@@ -14,7 +14,9 @@ DECIMALS = 9
 """A price has no more of them, so that money is exact."""
 
 _HIGHEST = 1e6
-_TOKENS = ("cached", "cache_write", "audio_input", "audio_output", "image_input")
+_TOKENS = tuple(each.name for each in fields(Prices) if each.type == int | None)
+_UNITS = tuple(each.name for each in fields(Prices) if each.type == Fraction | None)
+"""Keys of prices that may be missing: of tokens, and of other units. Each is a field of ``Prices``."""
 _LONGEST = 100_000_000
 
 
@@ -55,7 +57,7 @@ def _plain(table: Reader, *, units: bool = True) -> dict[str, Any]:
     for key in _TOKENS:
         given[key] = _tokens(table, key)
     if units:
-        for key in ("image", "minute", "characters"):
+        for key in _UNITS:
             price = _exact(table, key)
             given[key] = None if price is None else Fraction(price)
     missing = [key for key in ("input", "output") if not table.has(key)]
@@ -71,8 +73,8 @@ def _tokens(table: Reader, key: str) -> int | None:
 
 def _exact(table: Reader, key: str) -> Decimal | None:
     """Return a number as it was written, which its shortest form as a float is up to fifteen digits."""
-    found = table.number(key, -1.0, low=0.0, high=_HIGHEST)
-    if found < 0:
+    found = table.number(key, None, low=0.0, high=_HIGHEST)
+    if found is None:
         return None
     price = Decimal(repr(found))
     if price * NANO % 1:

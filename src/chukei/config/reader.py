@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from chukei.config.settings import Secret
+
+Default = TypeVar("Default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +61,24 @@ class Document:
 
 
 class Reader:
-    """One table. Each method takes a key, checks its value and returns it, or the default after noting a problem."""
+    """One table. Each method takes a key, checks its value and returns it, or the default after noting a problem.
+
+    ``document`` is the whole of which it is a part.
+    """
 
     def __init__(self, document: Document, table: dict[str, Any], path: tuple[str, ...]) -> None:
-        self._document = document
+        self.document = document
         self._table = table
         self._path = path
         self._known: set[str] = set()
 
     def problem(self, key: str, message: str) -> None:
         """Note a mistake in this table; one of the table itself where the key is empty."""
-        self._document.problem((*self._path, key) if key else self._path, message)
+        self.document.problem((*self._path, key) if key else self._path, message)
 
     def notice(self, key: str, message: str) -> None:
         """Note what is allowed but hardly meant."""
-        self._document.notices.append(f"{'.'.join((*self._path, key))} {message}")
+        self.document.notices.append(f"{'.'.join((*self._path, key))} {message}")
 
     def has(self, key: str) -> bool:
         """Whether the key is set."""
@@ -91,10 +96,10 @@ class Reader:
 
     def string(self, key: str, default: str | None = None, *, choices: tuple[str, ...] = ()) -> str | None:
         """Take a string that is not empty."""
-        variable = self._document.origins.get((*self._path, key))
+        variable = self.document.origins.get((*self._path, key))
         # A variable's text is a string here, even where it would read as a number.
         if variable is not None and not isinstance(self._table.get(key), str):
-            self._table[key] = self._document.environment[variable]
+            self._table[key] = self.document.environment[variable]
         value = self._take(key, str, "a string")
         if value is None:
             return default
@@ -106,12 +111,12 @@ class Reader:
             return default
         return str(value)
 
-    def boolean(self, key: str, default: bool = False) -> bool:
+    def boolean(self, key: str, default: Default) -> bool | Default:
         """Take true or false."""
         value = self._take(key, bool, "true or false")
         return default if value is None else bool(value)
 
-    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
+    def integer(self, key: str, default: Default, *, low: int, high: int) -> int | Default:
         """Take a whole number within bounds."""
         value = self._take(key, int, "a whole number")
         if value is None:
@@ -121,7 +126,7 @@ class Reader:
             return default
         return int(value)
 
-    def seconds(self, key: str, default: float, *, low: float = 0.01, high: float = 86_400.0) -> float:
+    def seconds(self, key: str, default: Default, *, low: float, high: float) -> float | Default:
         """Take a duration in seconds."""
         value = self._take(key, (int, float), "a number of seconds")
         if value is None:
@@ -131,7 +136,7 @@ class Reader:
             return default
         return float(value)
 
-    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+    def number(self, key: str, default: Default, *, low: float, high: float) -> float | Default:
         """Take a number within bounds."""
         value = self._take(key, (int, float), "a number")
         if value is None:
@@ -141,15 +146,17 @@ class Reader:
             return default
         return float(value)
 
-    def strings(self, key: str) -> tuple[str, ...]:
+    def strings(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Take a list of strings; a single string counts as a list of one, so that variables can set it."""
         value = self._take(key, (list, str), "a list of strings")
+        if value is None:
+            return default
         if isinstance(value, str):
             value = [item.strip() for item in value.split(",") if item.strip()]
-        if any(not isinstance(item, str) or not item for item in value or ()):
+        if any(not isinstance(item, str) or not item for item in value):
             self.problem(key, "must hold strings only, none of them empty")
-            return ()
-        return tuple(value or ())
+            return default
+        return tuple(value)
 
     def secret(self, key: str) -> Secret | None:
         """Take ``{ env = "NAME" }``. A literal is refused, unless a variable itself set it."""
@@ -157,24 +164,24 @@ class Reader:
         value = self._table.get(key)
         if value is None:
             return None
-        variable = self._document.origins.get((*self._path, key))
+        variable = self.document.origins.get((*self._path, key))
         if variable is not None and not isinstance(value, dict):
-            return self._not_empty(key, self._document.environment[variable], "is set but empty")
+            return self._not_empty(key, self.document.environment[variable], "is set but empty")
         if not isinstance(value, dict) or set(value) != {"env"} or not isinstance(value["env"], str):
             self.problem(key, 'a secret does not belong in a file: write { env = "NAME" } and set that variable')
             return None
         name = value["env"]
-        if name not in self._document.environment:
+        if name not in self.document.environment:
             self.problem(key, f"the environment variable {name} is not set")
             return None
-        return self._not_empty(key, self._document.environment[name], f"the environment variable {name} is empty")
+        return self._not_empty(key, self.document.environment[name], f"the environment variable {name} is empty")
 
     def address(self, key: str) -> Secret | None:
         """Take an address as text where it holds no password, else as a secret."""
         value = self._table.get(key)
-        if not isinstance(value, str) or (*self._path, key) in self._document.origins:
+        if not isinstance(value, str) or (*self._path, key) in self.document.origins:
             return self.secret(key)
-        if "@" in value or "password=" in value.lower():  # redis-py takes it from the query, too
+        if "@" in value or "password=" in value.lower():  # some clients take it from the query, too
             return self.secret(key)
         self._known.add(key)
         return self._not_empty(key, value, "must not be empty; remove the key to leave it unset")
@@ -194,16 +201,16 @@ class Reader:
 
     def table(self, key: str) -> "Reader":
         """Take a sub-table, empty where it is missing."""
-        return Reader(self._document, self._take(key, dict, "a table") or {}, (*self._path, key))
+        return Reader(self.document, self._take(key, dict, "a table") or {}, (*self._path, key))
 
     def tables(self, key: str) -> Iterator[tuple[str, "Reader"]]:
         """Take a table of named tables."""
         for name, value in (self._take(key, dict, "a table of tables") or {}).items():
             path = (*self._path, key, name)
             if isinstance(value, dict):
-                yield name, Reader(self._document, value, path)
+                yield name, Reader(self.document, value, path)
             else:
-                self._document.problem(path, f"must be a table, [{'.'.join(path)}], not {_kind(value)}")
+                self.document.problem(path, f"must be a table, [{'.'.join(path)}], not {_kind(value)}")
 
     def done(self) -> None:
         """Note every key that nobody asked for, with the nearest known one."""
@@ -211,11 +218,11 @@ class Reader:
             if key in self._known:
                 continue
             remedy = f"is not a known key{_nearest(key, self._known)}"
-            variables = self._document.made.get((*self._path, key))
+            variables = self.document.made.get((*self._path, key))
             if variables is None:
                 self.problem(key, remedy)
             for variable in variables or ():
-                self._document.problems.append(Problem(variable, "", f"{'.'.join((*self._path, key))} {remedy}"))
+                self.document.problems.append(Problem(variable, "", f"{'.'.join((*self._path, key))} {remedy}"))
 
 
 def closest(key: str, known: Collection[str]) -> str | None:

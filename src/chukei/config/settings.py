@@ -1,12 +1,19 @@
-"""What can be set. Durations are seconds, sizes bytes. Every key is explained in docs/configuration.md."""
+"""What can be set. Durations are seconds, sizes bytes. Every key is explained in docs/configuration.md.
+
+A field is a key of its section: its type, with its bounds, says how ``sections`` reads it, its value is the default.
+Keys that are read in another way are given to ``read_section`` by the module that reads their section.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from chukei.accounts.limits import NOTHING, Rules
+from chukei.config.bounds import Duration, DurationOrZero, Number, Seconds, Whole
 from chukei.model import Deployment, Model
 
 MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
 
 
 class Secret:
@@ -30,16 +37,16 @@ class ServerSettings:
     """``[server]``: the listening side."""
 
     host: str = "127.0.0.1"
-    port: int = 7221
+    port: Annotated[int, Whole(0, 65_535)] = 7221
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
-    max_body_bytes: int | None = None  # for every operation; None is each one's own
-    max_bodies_bytes: int = 256 * MEBIBYTE
-    max_header_bytes: int = 64 * 1024
-    header_seconds: float = 10.0
-    body_seconds: float = 30.0
-    keepalive_seconds: float = 75.0
-    grace_seconds: float = 25.0
+    max_body_bytes: Annotated[int | None, Whole(1024, GIBIBYTE)] = None  # for every operation; None is each one's own
+    max_bodies_bytes: Annotated[int, Whole(MEBIBYTE, 64 * GIBIBYTE)] = 256 * MEBIBYTE
+    max_header_bytes: Annotated[int, Whole(4096, MEBIBYTE)] = 64 * 1024
+    header_seconds: Duration = 10.0
+    body_seconds: Duration = 30.0
+    keepalive_seconds: Duration = 75.0
+    grace_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +57,21 @@ class StreamSettings:
     reverse proxies. OpenAI's clients give up after 600 s of silence.
     """
 
-    heartbeat_seconds: float = 15.0
-    first_token_seconds: float = 60.0
-    thinking_seconds: float = 600.0
-    idle_seconds: float = 120.0
-    write_seconds: float = 60.0
-    max_event_bytes: int = MEBIBYTE
+    heartbeat_seconds: Duration = 15.0
+    first_token_seconds: Duration = 60.0
+    thinking_seconds: Duration = 600.0
+    idle_seconds: Duration = 120.0
+    write_seconds: Duration = 60.0
+    max_event_bytes: Annotated[int, Whole(4096, GIBIBYTE)] = MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """``[upstream]``: the way to Azure OpenAI. ``proxies`` maps ``http``, ``https`` and ``no`` to their settings."""
 
-    connect_seconds: float = 5.0
-    answer_seconds: float = 600.0
-    keepalive_seconds: float = 30.0
+    connect_seconds: Duration = 5.0
+    answer_seconds: Duration = 600.0
+    keepalive_seconds: Duration = 30.0
     ca_file: str | None = None
     plain_http: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # an address may hold a password
@@ -74,19 +81,19 @@ class UpstreamSettings:
 class PoolSettings:
     """``[pool]``: how a deployment is chosen, and what follows when one is busy, broken or slow."""
 
-    attempts: int = 3
-    deadline_seconds: float = 120.0
-    retry_share: float = 0.2
-    cooldown_seconds: float = 10.0
-    max_cooldown_seconds: float = 300.0
-    breaker_failures: int = 3
-    breaker_seconds: float = 5.0
-    max_breaker_seconds: float = 60.0
-    misconfigured_seconds: float = 60.0
+    attempts: Annotated[int, Whole(1, 100)] = 3
+    deadline_seconds: Duration = 120.0
+    retry_share: Annotated[float, Number(0.0, 10.0)] = 0.2
+    cooldown_seconds: Duration = 10.0
+    max_cooldown_seconds: DurationOrZero = 300.0
+    breaker_failures: Annotated[int, Whole(0, 1000)] = 3
+    breaker_seconds: Duration = 5.0
+    max_breaker_seconds: Duration = 60.0
+    misconfigured_seconds: DurationOrZero = 60.0
     affinity: tuple[str, ...] = ("prompt_cache_key", "session", "user", "prompt")
     session_header: str = "x-session-id"
-    affinity_load: float = 1.25
-    hedge_share: float = 0.0
+    affinity_load: Annotated[float, Number(1.0, 100.0)] = 1.25
+    hedge_share: Annotated[float, Number(0.0, 1.0)] = 0.0
     deployment_header: bool = False
 
 
@@ -102,9 +109,9 @@ class StoreSettings:
     """
 
     quota: Secret | None = None
-    quota_away: str = "by_kind"
-    quota_seconds: float = 0.07
-    replicas: int = 1
+    quota_away: Literal["by_kind", "open", "closed"] = "by_kind"
+    quota_seconds: Annotated[float, Seconds(0.01, 1.0)] = 0.07
+    replicas: Annotated[int, Whole(1, 10_000)] = 1
     ledger: Secret | None = None
     ledger_by_default: bool = True
 
@@ -142,8 +149,8 @@ class AuthSettings:
     platform_auth: bool = False
     peppers: Mapping[int, Secret] = field(default_factory=dict)
     unpeppered_keys: bool = False
-    key_cache_seconds: float = 3600.0
-    failures_per_minute: int = 20
+    key_cache_seconds: Annotated[float, Seconds(5.0)] = 3600.0
+    failures_per_minute: Annotated[int, Whole(0, 100_000)] = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +174,9 @@ class PolicySettings:
 class LedgerSettings:
     """``[ledger]``: how long entries are kept, and what may wait while the database is away."""
 
-    retention_days: float = 400.0
+    retention_days: Annotated[float, Number(0.0, 36_500.0)] = 400.0
     spool: str | None = None
-    max_spool_bytes: int = 64 * MEBIBYTE
+    max_spool_bytes: Annotated[int, Whole(65_536, 1024 * GIBIBYTE)] = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +190,8 @@ class AdminSettings:
 class LogSettings:
     """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal)."""
 
-    format: str = "auto"
-    level: str = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +208,10 @@ class CredentialSettings:
 class SimulatorSection:
     """``[simulator]``: the simulator, built in or by ``chukei simulate``. ``faults`` maps names to specs."""
 
-    seed: int = 0
-    first_token_seconds: float = 0.35
-    inter_token_seconds: float = 0.02
-    jitter: float = 0.4
+    seed: Annotated[int, Whole(0, 2**63 - 1)] = 0
+    first_token_seconds: DurationOrZero = 0.35
+    inter_token_seconds: DurationOrZero = 0.02
+    jitter: Annotated[float, Seconds(0.0, 10.0)] = 0.4
     replay: str | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
 

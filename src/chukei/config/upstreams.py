@@ -7,9 +7,11 @@ from datetime import date
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from chukei.config.bounds import Seconds, Whole
 from chukei.config.parameters import PARAMETERS
 from chukei.config.prices import read_prices
 from chukei.config.reader import Document, Problem, Reader, closest
+from chukei.config.sections import read_section
 from chukei.config.settings import CredentialSettings
 from chukei.model import Deployment, Model
 
@@ -111,18 +113,18 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
     if version is not None and not _is_version(version):
         table.problem("api_version", f'{version!r} is not a version; write "v1", or a dated one such as "2024-10-21"')
     credential = _credential(table)
-    deployment = Deployment(
+    deployment = read_section(
+        table,
+        Deployment,
         name=name,
         endpoint=endpoint,
         deployment=table.string("deployment") or name,
         api_version=version,
-        priority=table.integer("priority", 1, low=0, high=1000),
-        weight=table.integer("weight", 1, low=0, high=1_000_000),
-        max_concurrent=table.integer("max_concurrent", 0, low=1, high=1_000_000) or None,
-        quota_group=table.string("quota_group"),
-        spillover=_spillover(table),
+        priority=Whole(0, 1000),
+        weight=Whole(0, 1_000_000),
+        max_concurrent=Whole(1, 1_000_000),
+        spillover=_spillover,
     )
-    table.done()
     return deployment, credential
 
 
@@ -145,7 +147,7 @@ def _spillover(table: Reader) -> str | None:
 
 def _credential(table: Reader) -> CredentialSettings:
     key = table.secret("api_key")
-    identity = table.boolean("identity")
+    identity = table.boolean("identity", False)
     scope = table.string("scope")
     client_id = table.string("client_id")
     if identity and table.has("api_key"):
@@ -209,18 +211,17 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         if not _DEPLOYMENT_NAME.fullmatch(image):
             table.problem("image_deployments", f"{image!r} is not the name of a deployment on the same resource")
     found = sorted((deployments[wanted] for wanted in names if wanted in deployments), key=lambda item: item.priority)
-    model = Model(
+    model = read_section(
+        table,
+        Model,
         name=name,
         deployments=tuple(found),
-        system=table.string("system"),
-        parameters=read_parameters(table),
-        caps=read_caps(table),
-        prices=read_prices(table.table("prices")),
-        first_token_seconds=table.seconds("first_token_seconds", 0.0) or None,
+        parameters=read_parameters,
+        caps=read_caps,
+        prices=lambda table: read_prices(table.table("prices")),
+        first_token_seconds=Seconds(),
         image_deployments=images,
-        skip_empty_choices=table.boolean("skip_empty_choices"),
     )
-    table.done()
     return model if found else None
 
 

@@ -1,11 +1,9 @@
 """A simulator of Azure OpenAI: streams like it, answers pleasantly, and fails on demand.
 
-    settings   what can be set                     routes       paths, operations, deployments
-    simulator  start, stop, the record of requests  operations   the operations by name
-    server     connections and HTTP parsing         chat, …      what each endpoint answers
-    sender     steps onto the wire, paced           prose        what the model says
-    steps      replies as rows of steps             faults       the language of faults; ``table()`` lists them
-    pace       how fast it speaks                   injection    faults as rearranged steps
+    simulator   start, stop, and who answers a request     chat, responses, completions, media: the operations
+    operations  the paths and what answers each            answers, prose, schemas: what the model says
+    server      connections, parsing, sending              faults, injection: failures on demand
+    exchanges   a request, its reply, the record of it     azure: what Azure puts around a model's words
 
 It imports nothing else of chukei, so that it checks the relay independently.
 """

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from chukei.simulator import prose
-from chukei.simulator.calls import Call
-from chukei.simulator.prompts import Prompt
-from chukei.simulator.schemas import sample
+from chukei.simulator.calls import Call, Prompt, Tool, find_tool
+from chukei.simulator.schemas import places_in, sample
 from chukei.simulator.tokens import split, until_stop
-from chukei.simulator.toolcalls import choose_calls
+
+MOST_CALLS = 4
+TOKENS_PER_CALL = 3  # beside the arguments
+_WORD = re.compile(r"[a-z]{3,}|[\u3040-\u30ff\u3400-\u9fff]{2}")
+_LISTED = re.compile(r"\b([A-Z][\w'-]+)(?:,\s*([A-Z][\w'-]+))*,?\s+and\s+([A-Z][\w'-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Answer:
     """One choice: pieces of text, or calls, and why it ends there."""
 
     pieces: tuple[str, ...] = ()
-    calls: tuple[ToolCall, ...] = field(default=())
+    calls: tuple[ToolCall, ...] = ()
     finish_reason: str = "stop"
     reasoning_tokens: int = 0
 
@@ -46,7 +51,7 @@ class Answer:
     @property
     def tokens(self) -> int:
         """What it is billed as, thoughts included."""
-        called = sum(len(call.pieces) + 3 for call in self.calls)
+        called = sum(len(call.pieces) + TOKENS_PER_CALL for call in self.calls)
         return len(self.pieces) + called + self.reasoning_tokens
 
 
@@ -55,7 +60,7 @@ class Limits:
     """What the client set on the length: tokens, and sequences before which the text stops."""
 
     tokens: int | None = None
-    stop: Sequence[str] = ()
+    stop: str | Sequence[str] | None = None
 
 
 def compose(call: Call, prompt: Prompt, limits: Limits, voice: random.Random) -> Answer:
@@ -63,15 +68,14 @@ def compose(call: Call, prompt: Prompt, limits: Limits, voice: random.Random) ->
     thoughts = voice.randrange(1, 6) * 64 if call.reasoning else 0
     if limits.tokens is not None and thoughts >= limits.tokens:
         return Answer(finish_reason="length", reasoning_tokens=limits.tokens)
-    calls = choose_calls(prompt, voice)
+    calls = _choose_calls(prompt, voice)
     if calls:
         made = tuple(ToolCall(tool.name, tuple(split(_json(arguments)))) for tool, arguments in calls)
         return _cut_calls(Answer(calls=made, finish_reason="tool_calls", reasoning_tokens=thoughts), limits)
-    if prompt.schema is not None:
-        text = _json(sample(prompt.schema, voice, prompt.text))
-    else:
-        text = prose.answer(prompt, voice)
-    return _cut_text(until_stop(text, limits.stop), thoughts, call, limits)
+    schema = prompt.schema
+    text = prose.answer(prompt, voice) if schema is None else _json(sample(schema, voice, prompt.text))
+    stops = [limits.stop] if isinstance(limits.stop, str) else limits.stop or ()
+    return _cut_text(until_stop(text, stops), thoughts, call, limits)
 
 
 def _json(value: object) -> str:
@@ -95,9 +99,47 @@ def _cut_calls(answer: Answer, limits: Limits) -> Answer:
     left = limits.tokens - answer.reasoning_tokens
     kept: list[ToolCall] = []
     for made in answer.calls:
-        room = left - 3
-        if room < 0:
+        left -= TOKENS_PER_CALL
+        if left < 0:
             break
-        kept.append(ToolCall(made.name, made.pieces[:room]))
-        left = room - len(made.pieces)
+        kept.append(ToolCall(made.name, made.pieces[:left]))
+        left -= len(made.pieces)
     return Answer((), tuple(kept), "length", answer.reasoning_tokens)
+
+
+def _choose_calls(prompt: Prompt, rng: random.Random) -> list[tuple[Tool, Any]]:
+    """Return the functions to call with their arguments; none when the answer is to be text.
+
+    With ``auto`` the model calls something for every question it is asked with tools at hand, save greetings and
+    requests to repeat, and answers in words once it has the results.
+    """
+    if not prompt.tools or prompt.tool_choice == "none":
+        return []
+    forced = prompt.tool_choice == "required" or prompt.tool_named is not None
+    if not forced and (prompt.tool_results or prose.wants_plain_text(prompt.text)):
+        return []
+    tool = _tool(prompt)
+    return [(tool, sample(tool.parameters, rng, subject)) for subject in _subjects(prompt)]
+
+
+def _tool(prompt: Prompt) -> Tool:
+    named = find_tool(prompt.tools, prompt.tool_named) if prompt.tool_named is not None else None
+    asked = set(_WORD.findall(prompt.text.lower()))
+
+    def overlap(tool: Tool) -> int:
+        return len(asked & set(_WORD.findall(f"{tool.name} {tool.description}".replace("_", " ").lower())))
+
+    return named or max(prompt.tools, key=overlap)
+
+
+def _subjects(prompt: Prompt) -> list[str]:
+    """Return one text for each call: several when the prompt names several places or things."""
+    if not prompt.parallel:
+        return [prompt.text]
+    places = places_in(prompt.text)
+    if len(places) > 1:
+        return places[:MOST_CALLS]
+    listed = _LISTED.search(prompt.text)
+    if listed is not None:
+        return [name for name in listed.groups() if name][:MOST_CALLS]
+    return [prompt.text]

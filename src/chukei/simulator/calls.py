@@ -1,4 +1,4 @@
-"""One authorised request, as the operations see it."""
+"""One authorised request, as the operations see it, and what it asks of the model, whichever endpoint asks."""
 
 from __future__ import annotations
 
@@ -6,47 +6,34 @@ import base64
 import random
 import string
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from chukei.simulator.errors import invalid_value, missing_parameter, model_error
-from chukei.simulator.pace import Pace
+from chukei.simulator.azure import ApiError, invalid_value, missing_parameter, served_model, shape, unreadable_json
+from chukei.simulator.tokens import Pace, count
 
 Request = TypeVar("Request", bound=msgspec.Struct)
+ToolChoice = Literal["auto", "none", "required"]
 
 RESPONSES_KEPT = 4096  # the oldest are forgotten
-
-_ALPHANUMERIC = string.ascii_letters + string.digits
-
-# What the chunks call the model behind a deployment whose name says which one it is.
-_MODELS = {
-    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
-    "gpt-4o": "gpt-4o-2024-11-20",
-    "gpt-4.1-nano": "gpt-4.1-nano-2025-04-14",
-    "gpt-4.1-mini": "gpt-4.1-mini-2025-04-14",
-    "gpt-4.1": "gpt-4.1-2025-04-14",
-    "gpt-5-mini": "gpt-5-mini-2025-08-07",
-    "gpt-5-nano": "gpt-5-nano-2025-08-07",
-    "gpt-5": "gpt-5-2025-08-07",
-    "gpt-35-turbo": "gpt-35-turbo",
-    "o1": "o1-2024-12-17",
-    "o3-mini": "o3-mini-2025-01-31",
-    "o3": "o3-2025-04-16",
-    "o4-mini": "o4-mini-2025-04-16",
-}
+TOKENS_PER_MESSAGE = 4  # role and separators, as in the chat format of the GPT models
+IMAGE_TOKENS = 85  # an image in low detail
 DEFAULT_MODEL = "gpt-4.1-mini-2025-04-14"
 REASONING = ("o1", "o3", "o4", "gpt-5")
-
-
-def served_model(deployment: str) -> str | None:
-    """Return the full name of the model that a deployment's name begins with; None if it does not say."""
-    for name, model in _MODELS.items():
-        if deployment == name or deployment.startswith(name + "-"):
-            return model
-    return None
+_ALPHANUMERIC = string.ascii_letters + string.digits
+# What a model asked for "some JSON" answers.
+JSON_OBJECT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "answer": {"type": "string"},
+        "question": {"type": "string"},
+        "simulated": {"const": True},
+        "items": {"type": "array", "items": {"type": "integer"}},
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +84,6 @@ class Call:
     seed: int
     pace: Pace
     filter: Filter | None = None
-    obfuscation: bool = True
     occurrence: int = 0
     model_asked: str | None = None
     deployments: tuple[str, ...] = ()
@@ -106,13 +92,16 @@ class Call:
     @property
     def model(self) -> str:
         """The model's full name, by the deployment's."""
-        named = served_model(self.deployment)
-        return named or (self.deployment if self.reasoning else DEFAULT_MODEL)
+        return served_model(self.deployment) or (self.deployment if self.reasoning else DEFAULT_MODEL)
 
     @property
     def reasoning(self) -> bool:
         """Whether the model thinks before it speaks."""
         return self.deployment.startswith(REASONING)
+
+    def older_than(self, date: str) -> bool:
+        """Whether the api-version is dated, and before the date; the v1 path has none."""
+        return self.api_version is not None and self.api_version[:10] < date
 
     def voice(self, prompt: str, *, fixed: bool) -> random.Random:
         """Return the dice for words.
@@ -130,14 +119,19 @@ class Call:
         """Return a new id as the Responses API makes them."""
         return f"{prefix}{self.dice.getrandbits(4 * digits):0{digits}x}"
 
-    def fingerprint(self) -> str:
-        """Return a ``system_fingerprint``: the same for the same model."""
-        return f"fp_{random.Random(self.model).getrandbits(40):010x}"  # noqa: S311
+    def completion(self, prefix: str, object_: str) -> dict[str, Any]:
+        """Return the fields that a completion and each chunk of it begin with; the fingerprint is the model's."""
+        return {
+            "created": self.created,
+            "id": self.id(prefix),
+            "model": self.model,
+            "object": object_,
+            "system_fingerprint": f"fp_{random.Random(self.model).getrandbits(40):010x}",  # noqa: S311
+        }
 
     def obfuscated(self, length: int) -> str:
         """Return padding that, with text of this length, makes a multiple of 16, as recorded."""
-        need = 16 - length % 16
-        return base64.b64encode(self.dice.randbytes(12), b"ab").decode()[:need]
+        return base64.b64encode(self.dice.randbytes(12), b"ab").decode()[: 16 - length % 16]
 
     def read(self, type_: type[Request]) -> Request:
         """Decode the JSON body; ApiError 400 in Azure's words for what does not fit."""
@@ -146,11 +140,10 @@ class Call:
         except msgspec.ValidationError as error:
             raise _misfit(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            message = "We could not parse the JSON body of your request. The API expects a JSON payload."
-            raise model_error(400, message) from None
+            raise unreadable_json() from None
 
 
-def _misfit(message: str) -> Exception:
+def _misfit(message: str) -> ApiError:
     """Turn msgspec's "Expected `int`, got `str` - at `$.n`" into an error of Azure's."""
     what, _, where = message.partition(" - at ")
     param = where.strip("`").removeprefix("$").removeprefix(".")
@@ -160,17 +153,117 @@ def _misfit(message: str) -> Exception:
     return invalid_value(f"Invalid type for '{param}': {what[:1].lower()}{what[1:]}.", param, "invalid_type")
 
 
+class StreamOptions(msgspec.Struct):
+    """``stream_options``."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation boiled down to what an answer depends on."""
+
+    text: str
+    system: str = ""
+    turns: int = 1
+    tool_results: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    tool_named: str | None = None
+    parallel: bool = True
+    schema: dict[str, Any] | None = None
+    tokens: int = 0
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a JSON object, none if it is something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message's content: a string, or a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(
+        str(part.get("text") or part.get("refusal") or "") if isinstance(part, dict) else str(part) for part in parts
+    )
+
+
+def _images_in(content: Any) -> int:
+    parts = content if isinstance(content, list) else []
+    return sum(1 for part in parts if isinstance(part, dict) and "image" in str(part.get("type")))
+
+
+def conversation(messages: Iterable[tuple[str, Any]]) -> Prompt:
+    """Boil down (role, content) pairs; roles are those of chat."""
+    text = ""
+    system: list[str] = []
+    results: list[str] = []
+    turns = tokens = 0
+    for role, content in messages:
+        words = text_of(content)
+        tokens += count(words) + TOKENS_PER_MESSAGE + IMAGE_TOKENS * _images_in(content)
+        if role in ("system", "developer"):
+            system.append(words)
+        elif role in ("tool", "function"):
+            results.append(words)
+        else:
+            results = []
+            if role == "user":
+                text, turns = words, turns + 1
+    tokens += TOKENS_PER_MESSAGE - 1
+    return Prompt(text, "\n".join(system), max(turns, 1), tuple(results), tokens=tokens)
+
+
+def find_tool(tools: Sequence[Tool], name: str) -> Tool | None:
+    """Return the tool of that name."""
+    return next((tool for tool in tools if tool.name == name), None)
+
+
+def read_tools(functions: list[dict[str, Any]], name: str) -> tuple[Tool, ...]:
+    """Read the definitions of functions, the same in both APIs; ApiError 400 for one without a name, at ``name``."""
+    for at, function in enumerate(functions):
+        if not isinstance(function.get("name"), str):
+            raise missing_parameter(name.format(at))
+    return tuple(
+        Tool(
+            name=function["name"],
+            description=str(function.get("description") or ""),
+            parameters=given if isinstance(given := function.get("parameters"), dict) else {"type": "object"},
+        )
+        for function in functions
+    )
+
+
+def read_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[ToolChoice, str | None]:
+    """Read ``tool_choice``: how freely the model may choose, and the function that it must call."""
+    if choice is None or choice in ("auto", "none", "required"):
+        if choice is not None and not tools:
+            raise invalid_value("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+        return choice or "auto", None
+    if isinstance(choice, dict):
+        name = (fields_of(choice.get("function")) or choice).get("name")
+        if isinstance(name, str) and find_tool(tools, name) is not None:
+            return "required", name
+        raise invalid_value(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+    what = f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'."
+    raise invalid_value(what, "tool_choice")
+
+
 def usage(prompt_tokens: int, completion_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
     """Return the usage object of chat."""
-    return {
-        "completion_tokens": completion_tokens,
-        "completion_tokens_details": {
-            "accepted_prediction_tokens": 0,
-            "audio_tokens": 0,
-            "reasoning_tokens": reasoning_tokens,
-            "rejected_prediction_tokens": 0,
-        },
-        "prompt_tokens": prompt_tokens,
-        "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 0},
-        "total_tokens": prompt_tokens + completion_tokens,
-    }
+    total = prompt_tokens + completion_tokens
+    used = shape("usage", prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, total_tokens=total)
+    used["completion_tokens_details"]["reasoning_tokens"] = reasoning_tokens
+    return used

@@ -1,24 +1,39 @@
-"""Chat completions: from the request to the events of the stream."""
+"""Chat completions: the request, and its answer whole or as a stream of chunks."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from chukei.simulator.answers import Answer, Limits, compose
-from chukei.simulator.calls import Call
-from chukei.simulator.chat_stream import ChatStream, StreamOptions, total_usage
-from chukei.simulator.errors import ApiError, invalid_value, model_error, unknown_parameter, unrecognised_argument
-from chukei.simulator.filters import BLOCKED, FULL_RESULTS, PROMPT_FILTER
-from chukei.simulator.prompts import Choice, Prompt, Tool, conversation, fields_of, find_tool, text_of
-from chukei.simulator.steps import Reply, sorted_json, stream, whole
+from chukei.simulator import azure
+from chukei.simulator.answers import TOKENS_PER_CALL, Answer, Limits, ToolCall, compose
+from chukei.simulator.calls import (
+    JSON_OBJECT,
+    Call,
+    Prompt,
+    StreamOptions,
+    conversation,
+    fields_of,
+    read_choice,
+    read_tools,
+    text_of,
+    usage,
+)
+from chukei.simulator.exchanges import DONE, Event, Kind, Reply, data_event, sorted_json, stream, whole
 
 # Older versions refuse stream_options and max_completion_tokens (Azure OpenAI API version lifecycle).
 STREAM_OPTIONS_SINCE = "2024-09-01"
-MOST_CHOICES = 128  # the API's own limit of n
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+BOUNDS = (  # of the API's own, of numbers
+    ("n", 1, 128),
+    ("max_tokens", 1, 1_000_000),
+    ("max_completion_tokens", 1, 1_000_000),
+    ("temperature", 0, 2),
+    ("top_p", 0, 1),
+)
 
 
 class Message(msgspec.Struct):
@@ -55,69 +70,65 @@ def chat(call: Call) -> Reply:
     request = call.read(ChatRequest)
     _check(call, request)
     prompt = _prompt(request)
-    stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
-    limits = Limits(request.max_completion_tokens or request.max_tokens, stops)
+    limits = Limits(request.max_completion_tokens or request.max_tokens, request.stop)
     voice = call.voice(prompt.text, fixed=request.seed is not None or request.temperature == 0)
     answers = [compose(call, prompt, limits, voice) for _ in range(request.n or 1)]
+    spoken = sum(answer.tokens for answer in answers)
+    used = usage(prompt.tokens, spoken, sum(answer.reasoning_tokens for answer in answers))
     if request.stream:
         options = request.stream_options or StreamOptions()
-        return stream(ChatStream(call, options, prompt, answers).events(), prompt_tokens=prompt.tokens)
-    tokens = sum(answer.tokens for answer in answers)
+        return stream(_ChatStream(call, options, used, answers).events(), prompt_tokens=prompt.tokens)
+    choices = [_choice(call, index, answer) for index, answer in enumerate(answers)]
+    body = {"choices": choices, "prompt_filter_results": azure.PROMPT_FILTER, "usage": used}
     return whole(
-        sorted_json(_completion(call, prompt, answers)),
+        sorted_json(call.completion("chatcmpl-", "chat.completion") | body),
         wait=call.pace.total(max(answer.tokens for answer in answers)),
-        tokens=tokens,
+        tokens=spoken,
         prompt_tokens=prompt.tokens,
     )
 
 
 def _check(call: Call, request: ChatRequest) -> None:
+    _check_messages(request)
+    old = call.older_than(STREAM_OPTIONS_SINCE)
+    if request.stream_options is not None:
+        if old:
+            raise azure.unknown_parameter("stream_options")
+        if not request.stream:
+            what = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+            raise azure.invalid_value(what, "stream_options")
+    if request.max_completion_tokens is not None and old:
+        raise azure.model_error(400, "Unrecognized request argument supplied: max_completion_tokens")
+    if call.reasoning and request.max_tokens is not None:
+        what = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        raise azure.model_error(400, f"Unsupported parameter: {what}", param="max_tokens", code="unsupported_parameter")
+    for name, low, high in BOUNDS:
+        value = getattr(request, name)
+        if value is not None and not low <= value <= high:
+            raise azure.out_of_range(name, value, low, high)
+    if isinstance(request.stop, list) and len(request.stop) > 4:
+        what = "Invalid 'stop': array too long. Expected at most 4 items."
+        raise azure.invalid_value(what, "stop", "array_above_max_length")
+
+
+def _check_messages(request: ChatRequest) -> None:
     if not request.messages:
-        raise invalid_value("[] is too short - 'messages'", "messages", "empty_array")
+        raise azure.invalid_value("[] is too short - 'messages'", "messages", "empty_array")
     for at, message in enumerate(request.messages):
         if message.role not in ROLES:
             what = f"Invalid value: '{message.role}'. Supported values are: {', '.join(sorted(ROLES))}."
-            raise invalid_value(what, f"messages[{at}].role")
-        if message.content is None and message.role in ("user", "system", "developer", "tool"):
+            raise azure.invalid_value(what, f"messages[{at}].role")
+        if message.content is None and message.role not in ("assistant", "function"):
             where = f"messages[{at}].content"
-            raise invalid_value(f"Invalid value for '{where}': expected a string, got null.", where, "invalid_type")
-    if request.stream_options is not None:
-        if call.api_version is not None and call.api_version[:10] < STREAM_OPTIONS_SINCE:
-            raise unknown_parameter("stream_options")
-        if not request.stream:
-            what = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-            raise invalid_value(what, "stream_options")
-    dated = call.api_version[:10] if call.api_version is not None else None
-    if request.max_completion_tokens is not None and dated is not None and dated < STREAM_OPTIONS_SINCE:
-        raise unrecognised_argument("max_completion_tokens")
-    if call.reasoning and request.max_tokens is not None:
-        what = (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        )
-        raise model_error(400, what, param="max_tokens", code="unsupported_parameter")
-    _check_numbers(request)
-
-
-def _check_numbers(request: ChatRequest) -> None:
-    ranges: tuple[tuple[str, float | None, float, float], ...] = (
-        ("n", request.n, 1, MOST_CHOICES),
-        ("max_tokens", request.max_tokens, 1, 1_000_000),
-        ("max_completion_tokens", request.max_completion_tokens, 1, 1_000_000),
-        ("temperature", request.temperature, 0, 2),
-        ("top_p", request.top_p, 0, 1),
-    )
-    for name, value, low, high in ranges:
-        if value is not None and not low <= value <= high:
-            raise invalid_value(f"Invalid '{name}': expected a value from {low} to {high}, but got {value}.", name)
-    if isinstance(request.stop, list) and len(request.stop) > 4:
-        raise invalid_value(
-            "Invalid 'stop': array too long. Expected at most 4 items.", "stop", "array_above_max_length"
-        )
+            raise azure.invalid_value(
+                f"Invalid value for '{where}': expected a string, got null.", where, "invalid_type"
+            )
 
 
 def _prompt(request: ChatRequest) -> Prompt:
     prompt = conversation((message.role, message.content) for message in request.messages)
-    tools = tuple(_tool(at, tool) for at, tool in enumerate(request.tools or []))
+    functions = [fields_of(tool.get("function")) for tool in request.tools or []]
+    tools = read_tools(functions, "tools[{}].function.name")
     choice, named = read_choice(request.tool_choice, tools)
     return replace(
         prompt,
@@ -129,42 +140,6 @@ def _prompt(request: ChatRequest) -> Prompt:
     )
 
 
-def _tool(at: int, tool: dict[str, Any]) -> Tool:
-    function = tool.get("function")
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise _missing_in_tool(f"tools[{at}].function.name")
-    return read_function(function)
-
-
-def _missing_in_tool(param: str) -> ApiError:
-    return model_error(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-
-
-def read_function(function: dict[str, Any]) -> Tool:
-    """Read a function's definition, the same in both APIs."""
-    parameters = function.get("parameters")
-    return Tool(
-        name=function["name"],
-        description=str(function.get("description") or ""),
-        parameters=parameters if isinstance(parameters, dict) else {"type": "object"},
-    )
-
-
-def read_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[Choice, str | None]:
-    """Read ``tool_choice``: how freely the model may choose, and the function that it must call."""
-    if choice is None or choice in ("auto", "none", "required"):
-        if choice is not None and not tools:
-            raise invalid_value("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-        return choice or "auto", None
-    if isinstance(choice, dict):
-        name = (fields_of(choice.get("function")) or choice).get("name")
-        if isinstance(name, str) and find_tool(tools, name) is not None:
-            return "required", name
-        raise invalid_value(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
-    what = f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'."
-    raise invalid_value(what, "tool_choice")
-
-
 def _schema(request: ChatRequest) -> dict[str, Any] | None:
     wanted = request.response_format or {}
     match wanted.get("type"):
@@ -173,63 +148,139 @@ def _schema(request: ChatRequest) -> dict[str, Any] | None:
         case "json_object":
             if not any("json" in text_of(message.content).lower() for message in request.messages):
                 what = "'messages' must contain the word 'json' in some form, to use 'response_format' of type"
-                raise invalid_value(f"{what} 'json_object'.", "messages")
+                raise azure.invalid_value(f"{what} 'json_object'.", "messages")
             return JSON_OBJECT
         case "json_schema":
             schema = fields_of(wanted.get("json_schema")).get("schema")
             if not isinstance(schema, dict):
-                raise _missing_in_tool("response_format.json_schema.schema")
+                raise azure.missing_parameter("response_format.json_schema.schema")
             return schema
         case other:
-            raise invalid_value(f"Invalid value: '{other}'.", "response_format.type")
+            raise azure.invalid_value(f"Invalid value: '{other}'.", "response_format.type")
 
 
-# What a model asked for "some JSON" answers.
-JSON_OBJECT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "answer": {"type": "string"},
-        "question": {"type": "string"},
-        "simulated": {"const": True},
-        "items": {"type": "array", "items": {"type": "integer"}},
-    },
-}
-
-
-def _completion(call: Call, prompt: Prompt, answers: list[Answer]) -> dict[str, Any]:
-    return {
-        "choices": [_choice(call, index, answer) for index, answer in enumerate(answers)],
-        "created": call.created,
-        "id": call.id("chatcmpl-"),
-        "model": call.model,
-        "object": "chat.completion",
-        "prompt_filter_results": PROMPT_FILTER,
-        "system_fingerprint": call.fingerprint(),
-        "usage": total_usage(prompt, answers),
-    }
+def _tool_call(call: Call, made: ToolCall, arguments: str) -> dict[str, Any]:
+    return {"function": {"arguments": arguments, "name": made.name}, "id": call.id("call_", 24), "type": "function"}
 
 
 def _choice(call: Call, index: int, answer: Answer) -> dict[str, Any]:
-    message: dict[str, Any] = {
-        "annotations": [],
-        "content": None if answer.calls else answer.text,
-        "refusal": None,
-        "role": "assistant",
-    }
+    content = None if answer.calls else answer.text
+    message: dict[str, Any] = {"annotations": [], "content": content, "refusal": None, "role": "assistant"}
     if answer.calls:
-        message["tool_calls"] = [
-            {
-                "function": {"arguments": made.arguments, "name": made.name},
-                "id": call.id("call_", 24),
-                "type": "function",
-            }
-            for made in answer.calls
-        ]
+        message["tool_calls"] = [_tool_call(call, made, made.arguments) for made in answer.calls]
     blocked = answer.finish_reason == "content_filter"
     return {
-        "content_filter_results": {} if answer.calls else BLOCKED if blocked else FULL_RESULTS,
+        "content_filter_results": {} if answer.calls else azure.BLOCKED if blocked else azure.FULL_RESULTS,
         "finish_reason": answer.finish_reason,
         "index": index,
         "logprobs": None,
         "message": message,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Delta:
+    """A change to one choice, before it is a chunk."""
+
+    delta: dict[str, Any]
+    kind: Kind
+    tokens: int = 0
+    length: int = 0  # characters of text, which the obfuscation pads
+
+
+class _ChatStream:
+    """The events of a streamed answer, in Azure's order: filter, role, content, finish, usage, ``[DONE]``."""
+
+    def __init__(self, call: Call, options: StreamOptions, used: dict[str, Any], answers: list[Answer]) -> None:
+        self._call = call
+        self._answers = answers
+        self._used = used
+        self._with_usage = bool(options.include_usage)
+        self._obfuscation = options.include_obfuscation is not False
+        self._asynchronous = call.filter is not None and call.filter.how == "asynchronous"
+        # Recorded streams have six categories, four, or one; one stream keeps to its own.
+        one = {"protected_material_text": azure.UNDETECTED}
+        self._results = call.dice.choice((azure.FULL_RESULTS, azure.FULL_RESULTS, azure.CATEGORIES, one))
+        self._head = call.completion("chatcmpl-", "chat.completion.chunk")
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events of the stream."""
+        pace = self._call.pace
+        yield Event(azure.FILTER_EVENT, pace.prompt(), "filter")
+        for said, (index, part) in enumerate(self._interleaved()):
+            wait = pace.first() if said == 0 else pace.token() if part.kind == "token" else 0.0
+            yield self._event(index, part, wait)
+            if self._asynchronous and part.kind == "finish":
+                yield self._annotation(index, len(self._answers[index].text))
+        if self._with_usage:
+            chunk = {**self._head, "choices": [], "usage": self._used}
+            yield Event(data_event(self._padded(chunk, 0)), 0.0, "usage")
+        yield Event(DONE, 0.0, "done")
+
+    def _interleaved(self) -> Iterator[tuple[int, _Delta]]:
+        """Yield the parts of all choices, each choice in its own order, mixed as several generations are."""
+        rows = {index: iter(self._parts(answer)) for index, answer in enumerate(self._answers)}
+        while rows:
+            index = self._call.dice.choice(sorted(rows)) if len(rows) > 1 else next(iter(rows))
+            part = next(rows[index], None)
+            if part is None:
+                del rows[index]
+            else:
+                yield index, part
+
+    def _parts(self, answer: Answer) -> Iterator[_Delta]:
+        opening: dict[str, Any] = {"content": "", "refusal": None, "role": "assistant"}
+        for at, made in enumerate(answer.calls):
+            entry = {"tool_calls": [{**_tool_call(self._call, made, ""), "index": at}]}
+            if at == 0:
+                opening |= {"content": None, **entry}
+                yield _Delta(opening, "role", TOKENS_PER_CALL + answer.reasoning_tokens)
+            else:
+                yield _Delta(entry, "token", TOKENS_PER_CALL)
+            for piece in made.pieces:
+                change = {"function": {"arguments": piece}, "index": at}
+                yield _Delta({"tool_calls": [change]}, "token", 1, len(piece))
+        if not answer.calls:
+            yield _Delta(opening, "role", answer.reasoning_tokens)
+        for piece in answer.pieces:
+            yield _Delta({"content": piece}, "token", 1, len(piece))
+        yield _Delta({}, "finish")
+
+    def _event(self, index: int, part: _Delta, wait: float) -> Event:
+        reason = self._answers[index].finish_reason if part.kind == "finish" else None
+        choice = {"delta": part.delta, "finish_reason": reason, "index": index, "logprobs": None}
+        if not self._asynchronous:
+            choice["content_filter_results"] = self._judged(part, reason)
+        chunk = self._padded({**self._head, "choices": [choice]}, part.length)
+        return Event(data_event(chunk), wait, part.kind, part.tokens)
+
+    def _judged(self, part: _Delta, reason: str | None) -> dict[str, Any]:
+        if reason == "content_filter":
+            return azure.BLOCKED
+        if "content" in part.delta and part.kind == "token":
+            return self._results
+        return azure.FULL_RESULTS if reason == "stop" and self._results is azure.FULL_RESULTS else {}
+
+    def _padded(self, chunk: dict[str, Any], length: int) -> dict[str, Any]:
+        if self._obfuscation:
+            chunk["obfuscation"] = self._call.obfuscated(length)
+        if self._with_usage:
+            chunk.setdefault("usage", None)
+        return chunk
+
+    def _annotation(self, index: int, length: int) -> Event:
+        """Return what the asynchronous filter says about the text, after the fact: no delta, nothing else filled."""
+        choice = {
+            "content_filter_offsets": {"check_offset": length, "end_offset": length, "start_offset": 0},
+            "content_filter_results": azure.CATEGORIES,
+            "finish_reason": None,
+            "index": index,
+            "logprobs": None,
+        }
+        chunk = {"choices": [choice], "created": 0, "id": "", "model": "", "object": ""}
+        return Event(data_event(chunk), self._call.pace.token(), "annotation")
+
+
+def error_event(_events: int) -> bytes:
+    """Return an error in the middle of a chat stream."""
+    return b"data: " + azure.recorded_error("500").body + b"\n\n"

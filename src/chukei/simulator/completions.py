@@ -7,14 +7,11 @@ from typing import Any
 
 import msgspec
 
+from chukei.simulator import azure
 from chukei.simulator.answers import Answer, Limits, compose
-from chukei.simulator.calls import Call, usage
+from chukei.simulator.calls import Call, Prompt, StreamOptions, usage
 from chukei.simulator.chat import STREAM_OPTIONS_SINCE
-from chukei.simulator.chat_stream import StreamOptions
-from chukei.simulator.errors import invalid_value, unknown_parameter
-from chukei.simulator.filters import CATEGORIES, FILTER_EVENT, PROMPT_FILTER
-from chukei.simulator.prompts import Prompt
-from chukei.simulator.steps import DONE, Event, Reply, data_event, sorted_json, stream, whole
+from chukei.simulator.exchanges import DONE, Event, Reply, data_event, sorted_json, stream, whole
 from chukei.simulator.tokens import count
 
 DEFAULT_MAX_TOKENS = 16  # the API's own
@@ -39,13 +36,12 @@ class CompletionRequest(msgspec.Struct):
 def completions(call: Call) -> Reply:
     """Answer a completion request."""
     request = call.read(CompletionRequest)
-    if request.stream_options is not None and (call.api_version or "9")[:10] < STREAM_OPTIONS_SINCE:
-        raise unknown_parameter("stream_options")
+    if request.stream_options is not None and call.older_than(STREAM_OPTIONS_SINCE):
+        raise azure.unknown_parameter("stream_options")
     if request.n is not None and not 1 <= request.n <= MOST_CHOICES:
-        raise invalid_value(f"Invalid 'n': expected a value from 1 to {MOST_CHOICES}, but got {request.n}.", "n")
-    prompts = _prompts(request)
-    stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
-    limits = Limits(DEFAULT_MAX_TOKENS if request.max_tokens is None else max(request.max_tokens, 0), stops)
+        raise azure.out_of_range("n", request.n, 1, MOST_CHOICES)
+    prompts = _prompts(request.prompt)
+    limits = Limits(DEFAULT_MAX_TOKENS if request.max_tokens is None else max(request.max_tokens, 0), request.stop)
     fixed = request.seed is not None or request.temperature == 0
     answers = [
         (prompt if request.echo else "", compose(call, Prompt(text=prompt), limits, call.voice(prompt, fixed=fixed)))
@@ -53,46 +49,33 @@ def completions(call: Call) -> Reply:
         for _ in range(request.n or 1)
     ]
     tokens = sum(count(prompt) for prompt in prompts)
-    if request.stream:
-        return stream(_events(call, request, answers, tokens), prompt_tokens=tokens)
     spoken = sum(answer.tokens for _, answer in answers)
+    used = usage(tokens, spoken, 0)
+    if request.stream:
+        with_usage = request.stream_options is not None and bool(request.stream_options.include_usage)
+        return stream(_events(call, answers, used if with_usage else None), prompt_tokens=tokens)
     body = {
-        **_head(call),
+        **call.completion("cmpl-", "text_completion"),
         "choices": [_choice(at, echo + answer.text, answer.finish_reason) for at, (echo, answer) in enumerate(answers)],
-        "prompt_filter_results": PROMPT_FILTER,
-        "usage": usage(tokens, spoken, 0),
+        "prompt_filter_results": azure.PROMPT_FILTER,
+        "usage": used,
     }
     return whole(sorted_json(body), wait=call.pace.total(spoken), tokens=spoken, prompt_tokens=tokens)
 
 
-def _prompts(request: CompletionRequest) -> list[str]:
-    prompt = request.prompt
+def _prompts(prompt: str | list[str | int | list[int]]) -> list[str]:
+    """Return the prompts as texts. Without the model's vocabulary a token's number says nothing; so be it."""
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
-        raise invalid_value("[] is too short - 'prompt'", "prompt", "empty_array")
-    texts = [_text(entry) for entry in prompt]
+        raise azure.invalid_value("[] is too short - 'prompt'", "prompt", "empty_array")
+    texts = [" ".join(map(str, entry)) if isinstance(entry, list) else str(entry) for entry in prompt]
     return [" ".join(texts)] if isinstance(prompt[0], int) else texts
-
-
-def _text(entry: str | int | list[int]) -> str:
-    # Without the model's vocabulary a token's number says nothing; so be it.
-    return " ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
-
-
-def _head(call: Call) -> dict[str, Any]:
-    return {
-        "created": call.created,
-        "id": call.id("cmpl-"),
-        "model": call.model,
-        "object": "text_completion",
-        "system_fingerprint": call.fingerprint(),
-    }
 
 
 def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
     return {
-        "content_filter_results": CATEGORIES if text else {},
+        "content_filter_results": azure.CATEGORIES if text else {},
         "finish_reason": finish_reason,
         "index": index,
         "logprobs": None,
@@ -100,11 +83,10 @@ def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
     }
 
 
-def _events(call: Call, request: CompletionRequest, answers: list[tuple[str, Answer]], tokens: int) -> Iterator[Event]:
-    head = _head(call)
-    with_usage = request.stream_options is not None and bool(request.stream_options.include_usage)
-    blank: dict[str, Any] = {"usage": None} if with_usage else {}
-    yield Event(FILTER_EVENT, call.pace.prompt(), "filter")
+def _events(call: Call, answers: list[tuple[str, Answer]], used: dict[str, Any] | None) -> Iterator[Event]:
+    head = call.completion("cmpl-", "text_completion")
+    blank: dict[str, Any] = {"usage": None} if used else {}
+    yield Event(azure.FILTER_EVENT, call.pace.prompt(), "filter")
     for index, (echo, answer) in enumerate(answers):
         for at, piece in enumerate((echo, *answer.pieces) if echo else answer.pieces):
             wait = call.pace.token() if at else call.pace.first()
@@ -112,7 +94,6 @@ def _events(call: Call, request: CompletionRequest, answers: list[tuple[str, Ans
             yield Event(event, wait, "token", 0 if echo and at == 0 else 1)
         end = data_event({**head, **blank, "choices": [_choice(index, "", answer.finish_reason)]})
         yield Event(end, 0.0, "finish")
-    if with_usage:
-        spoken = sum(answer.tokens for _, answer in answers)
-        yield Event(data_event({**head, "choices": [], "usage": usage(tokens, spoken, 0)}), 0.0, "usage")
+    if used:
+        yield Event(data_event({**head, "choices": [], "usage": used}), 0.0, "usage")
     yield Event(DONE, 0.0, "done")

@@ -1,17 +1,151 @@
-"""What the simulator remembers of each request, for tests to look at."""
+"""A request, its reply as a row of steps, and the record of how it went.
+
+Operations make the events of a reply, faults rearrange the row, and ``server`` carries it out. Nothing here does I/O,
+so a stream can be read in a test without a socket.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from http import HTTPStatus
+from typing import Any, Literal, get_args
 
+import msgspec
+
+Kind = Literal["filter", "role", "token", "annotation", "finish", "usage", "done", "body", "other"]
+KINDS: tuple[str, ...] = get_args(Kind)
 Ending = Literal["completed", "client_left", "fault", "stopped"]
+
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+JSON = "application/json"
+DONE = b"data: [DONE]\n\n"
+_NO_LINE_ENDS = dict.fromkeys(range(32), " ")
+
+
+@dataclass(slots=True)
+class Head:
+    """A request line and its headers, lower-case names, repeated ones joined by ``", "``."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    http_1_1: bool = True
+    keep_alive: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Bytes of the body, sent as one chunk, ``wait`` seconds after the step before.
+
+    ``events`` is how many server-sent events end in it: 1, or 0 for a piece of one, or more for several merged.
+    """
+
+    data: bytes
+    wait: float = 0.0
+    kind: Kind = "other"
+    tokens: int = 0
+    events: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Silence: for so many seconds, or until the client leaves (None)."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes put on the connection as they are, outside the framing of the body."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The end of the connection in the middle of the answer: a TCP reset, or a plain FIN."""
+
+    how: Literal["reset", "fin"]
+
+
+Step = Event | Stall | Raw | Break
+
+
+@dataclass(slots=True)
+class Reply:
+    """One HTTP answer. ``length`` is the Content-Length; None means that the body is chunked."""
+
+    status: int
+    steps: Iterator[Step]
+    headers: dict[str, str] = field(default_factory=dict)
+    length: int | None = None
+    content_type: str = JSON
+    streamed: bool = False
+    prompt_tokens: int = 0
+    ending: Literal["completed", "fault"] = "completed"  # what to note once all of it was sent
+    headless: bool = False  # nothing is sent but what the steps send
+    hold: float | None = 0.0  # seconds before the status line goes out; None: until the client leaves
+
+
+def whole(
+    data: bytes,
+    *,
+    status: int = 200,
+    content_type: str = JSON,
+    wait: float = 0.0,
+    tokens: int = 0,
+    prompt_tokens: int = 0,
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    """Build a reply whose body is sent at once, with a Content-Length."""
+    steps = iter((Event(data, wait, "body", tokens),))
+    return Reply(status, steps, headers or {}, len(data), content_type, prompt_tokens=prompt_tokens)
+
+
+def stream(steps: Iterable[Step], *, prompt_tokens: int, content_type: str = EVENT_STREAM) -> Reply:
+    """Build a reply whose body is a row of events, each its own chunk."""
+    return Reply(200, iter(steps), content_type=content_type, streamed=True, prompt_tokens=prompt_tokens)
+
+
+def reason_phrase(status: int) -> bytes:
+    """Return the reason phrase of a status, if it has one."""
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b"Status"
+
+
+def head_bytes(reply: Reply, *, chunked: bool, keep_alive: bool) -> bytes:
+    """Write the status line and the headers of a reply."""
+    lines = [b"HTTP/1.1 %d %s" % (reply.status, reason_phrase(reply.status))]
+    # A deployment's name may hold anything; a header must not.
+    fields = (f"{name}: {value}".translate(_NO_LINE_ENDS) for name, value in reply.headers.items())
+    lines += [field.encode("latin-1", "replace") for field in fields]
+    if reply.length is not None:
+        lines.append(b"content-length: %d" % reply.length)
+    elif chunked:
+        lines.append(b"transfer-encoding: chunked")
+    if not keep_alive:
+        lines.append(b"connection: close")
+    return b"\r\n".join((*lines, b"", b""))
+
+
+def sorted_json(value: Any) -> bytes:
+    """Encode compactly with keys in alphabetical order, as Azure's chat endpoints do."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def data_event(value: Any) -> bytes:
+    """Frame one chunk of a chat stream."""
+    return b"data: " + sorted_json(value) + b"\n\n"
 
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request and how its answer ended.
+    """One request and how its answer ended, for tests to look at.
 
     ``headers`` have lower-case names; repeated ones are joined by ``", "``. ``events``, ``completion_tokens``
     and ``sent`` grow while the answer runs. ``ended`` is None until then, and afterwards says why it ended: the

@@ -1,35 +1,26 @@
-"""The language in which faults are asked for.
+"""The language in which faults are asked for; docs/simulator.md explains it, ``faults.toml`` has the faults.
 
     spec   = fault *( "+" fault )                       several at once: slow:3+reset:10
     fault  = name [":" arg *("," arg)] ["*" count] ["%" percent]
 
-``429:3`` answers 429 with a Retry-After of 3 s; ``429:3*2`` does so for the first two requests to the deployment,
-so that recovery can be watched; ``reset:10%25`` strikes a quarter of the requests, drawn from the seed.
-
 A spec stands in ``SimulatorSettings.faults``, or in the name of the deployment itself: ``fault-SPEC``, or
-``NAME--SPEC`` for a deployment that otherwise is NAME. Azure allows only letters, digits, ``-``, ``_`` and ``.`` in
-names, so there ``-`` stands for ``:`` and ``,``, ``-and-`` for ``+``, ``-times-`` for ``*``, ``-percent-`` for ``%``;
-the word ``after`` may be put in for reading: ``fault-429``, ``gpt-4o--429-after-3-times-2``,
-``fault-slow-3-and-reset-after-10``.
-
-A *position* is a number of events sent (the filter chunk is the first one), or the kind of event that must have been
-sent: ``filter``, ``role``, ``token``, ``finish``, ``usage``, ``done``. A position that a stream never reaches is its
-end, so ``stall:done`` and ``stall:9999`` both fall silent after ``[DONE]`` without closing the body.
+``NAME--SPEC`` for a deployment that otherwise is NAME. There ``-`` stands for ``:`` and ``,``, ``-and-`` for ``+``,
+``-times-`` for ``*``, ``-percent-`` for ``%``, and the word ``after`` may be put in for reading.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from chukei.simulator.steps import KINDS
+from chukei.simulator.exchanges import KINDS
 
 Stage = Literal["instead", "answer", "stream"]
 Value = int | float | str | None
-
-AFTER = 5  # events before a fault strikes, when the spec does not say
 
 
 class FaultSpecError(ValueError):
@@ -42,16 +33,18 @@ class Argument:
 
     name: str
     read: Callable[[str], Value]
-    default: Value = None
+    default: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A fault that can be asked for."""
+    """A fault that can be asked for; see ``faults.toml``."""
 
     stage: Stage
     meaning: str
-    arguments: tuple[Argument, ...] = ()
+    arguments: tuple[Argument, ...]
+    ends_early: bool
+    keeps_length: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +57,32 @@ class Fault:
     percent: float | None = None
 
     @property
-    def stage(self) -> Stage:
-        """Where it strikes: instead of an answer, in what the model says, or in how that is sent."""
-        return FAULTS[self.name].stage
+    def kind(self) -> Kind:
+        """What it is."""
+        return FAULTS[self.name]
 
 
-def _number(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1e6:
-        raise ValueError(text)
-    return value
+def _bounded(read: type[int] | type[float], low: float, high: float) -> Callable[[str], int | float]:
+    def bounded(text: str) -> int | float:
+        value = read(text)
+        if not low <= value < high:
+            raise ValueError(text)
+        return value
+
+    return bounded
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value < 10**8:
-        raise ValueError(text)
-    return value
+_number = _bounded(float, 0, 1e6)
+_count = _bounded(int, 1, 10**8)
+_events = _bounded(int, 0, float("inf"))
 
 
-def _position(text: str) -> int | str:
-    if text in KINDS:
-        return text
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+def _position(text: str) -> Value:
+    """Read a number of events sent, the filter chunk being the first, or the kind of event that must have been sent."""
+    return text if text in KINDS else _events(text)
 
 
-def _one_of(*words: str) -> Callable[[str], Value]:
+def _one_of(words: list[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
             raise ValueError(text)
@@ -101,69 +91,28 @@ def _one_of(*words: str) -> Callable[[str], Value]:
     return read
 
 
-_SECONDS = Argument("seconds", _number)
-_POSITION = Argument("position", _position, AFTER)
-_429_KINDS = _one_of("tokens", "requests", "no_capacity", "provisioned")
-
-FAULTS: dict[str, Kind] = {
-    "401": Kind("instead", "401, wrong key"),
-    "403": Kind("instead", "403, private endpoint"),
-    "404": Kind("instead", "404 DeploymentNotFound"),
-    "408": Kind("instead", "408, timeout of the gateway"),
-    "429": Kind(
-        "instead",
-        "429 with retry-after and retry-after-ms; kind is tokens, requests, no_capacity or provisioned",
-        (Argument("seconds", _number, 22.0), Argument("kind", _429_KINDS, "tokens")),
-    ),
-    "500": Kind("instead", "500 server_error"),
-    "503": Kind("instead", "503, temporarily unavailable"),
-    "html": Kind("instead", "an HTML page instead of JSON or events", (Argument("status", _count, 200),)),
-    "redirect": Kind(
-        "instead",
-        "a redirect to the location",
-        (Argument("location", str, "https://elsewhere.invalid/"), Argument("status", _count, 307)),
-    ),
-    "drop": Kind(
-        "instead",
-        "no answer at all: the connection ends, by fin or reset",
-        (Argument("how", _one_of("fin", "reset"), "fin"),),
-    ),
-    "filter-prompt": Kind("instead", "400, the content filter blocks the prompt"),
-    "filter-completion": Kind(
-        "answer", "finish_reason content_filter after so many tokens", (Argument("tokens", _count, 8),)
-    ),
-    "filter-async": Kind(
-        "answer", "asynchronous filter: annotation chunks without a delta, one of them after the finish"
-    ),
-    "stall-before-headers": Kind("stream", "no status line; for so many seconds, or for ever", (_SECONDS,)),
-    "stall-before-first": Kind("stream", "headers, then no event; for so many seconds, or for ever", (_SECONDS,)),
-    "stall": Kind("stream", "silence at the position; for so many seconds, or for ever", (_POSITION, _SECONDS)),
-    "reset": Kind("stream", "TCP reset at the position", (_POSITION,)),
-    "truncate": Kind("stream", "FIN at the position; the chunked framing is cut", (_POSITION,)),
-    "truncate-clean": Kind("stream", "a proper end of the body, but no finish and no [DONE]", (_POSITION,)),
-    "no-done": Kind("stream", "everything but the last event ([DONE], or the terminal event of Responses)"),
-    "mid-event": Kind(
-        "stream",
-        "the connection breaks inside the event after the position, after so many bytes of it (default: half)",
-        (_POSITION, Argument("how", _one_of("fin", "reset", "stall"), "fin"), Argument("bytes", _count)),
-    ),
-    "error-event": Kind("stream", "an error event in a 200 at the position, then the end", (_POSITION,)),
-    "error-first": Kind("stream", "an error event in a 200 before any other"),
-    "slow": Kind("stream", "every wait so many times as long", (Argument("factor", _number, 5.0),)),
-    "burst": Kind("stream", "so many tokens merged into each write", (Argument("tokens", _count, 8),)),
-    "split": Kind("stream", "the body in writes of so many bytes", (Argument("bytes", _count, 7),)),
-    "bytewise": Kind("stream", "every byte its own write and chunk"),
-    "gzip": Kind("stream", "content-encoding: gzip, asked for or not"),
-    "badchunk": Kind("stream", "broken chunk framing at the position", (_POSITION,)),
-    "giant": Kind(
-        "stream",
-        "one event of so many bytes at the position",
-        (_POSITION, Argument("bytes", _count, 2_000_000)),
-    ),
-    "invalid-utf8": Kind("stream", "one event with bytes that are not UTF-8 at the position", (_POSITION,)),
-    "comments": Kind("stream", "a comment line before every event"),
-    "crlf": Kind("stream", "lines end in CR LF"),
+_READERS: dict[str, Callable[[str], Value]] = {
+    "position": _position,
+    "location": str,
+    **dict.fromkeys(("seconds", "factor"), _number),
+    **dict.fromkeys(("status", "tokens", "bytes"), _count),
 }
+
+
+def _argument(name: str, default: Any) -> Argument:
+    if name in _READERS:
+        return Argument(name, _READERS[name], None if default == "" else default)
+    words = default.split("|")
+    return Argument(name, _one_of(words), words[0])
+
+
+def _kind(row: dict[str, Any]) -> Kind:
+    arguments = tuple(_argument(*argument) for argument in row.get("arguments", {}).items())
+    return Kind(row["stage"], row["meaning"], arguments, "ends-early" in row, "keeps-length" in row)
+
+
+_TABLE = tomllib.loads(Path(__file__).with_name("faults.toml").read_text("utf-8"))
+FAULTS: dict[str, Kind] = {name: _kind(row) for name, row in _TABLE.items()}
 
 # The longest name first, so that "stall-before-first" is not read as "stall" with arguments.
 _NAMES = "|".join(sorted(map(re.escape, FAULTS), key=len, reverse=True))
@@ -172,6 +121,7 @@ _IN_A_NAME = re.compile(
     rf"(?P<name>{_NAMES})(?:-after)?(?:[-:](?P<args>.+?))??(?:(?:-times-|\*)(?P<times>\d+))?"
     r"(?:(?:-percent-|%)(?P<percent>[\d.]+))?"
 )
+_NAME_START = re.compile(rf"(?:{_NAMES})(?![A-Za-z0-9_.])")
 
 
 def parse(spec: str) -> tuple[Fault, ...]:
@@ -184,20 +134,12 @@ def parse_deployment(deployment: str) -> tuple[str, tuple[Fault, ...]]:
 
     Raises FaultSpecError for ``fault-`` followed by nothing known. ``a--b`` where b is no fault is an ordinary name.
     """
-    if deployment.startswith("fault-"):
-        return "", _in_a_name(deployment.removeprefix("fault-"))
     name, mark, spec = deployment.rpartition("--")
-    if mark and name and _NAME_START.match(spec):
-        return name, _in_a_name(spec)
-    return deployment, ()
-
-
-_NAME_START = re.compile(rf"(?:{_NAMES})(?![A-Za-z0-9_.])")
-
-
-def _in_a_name(spec: str) -> tuple[Fault, ...]:
-    parts = re.split(r"-and-|\+", spec)
-    return tuple(_fault(part, _IN_A_NAME.fullmatch(part), "-,") for part in parts)
+    if deployment.startswith("fault-"):
+        name, spec = "", deployment.removeprefix("fault-")
+    elif not (mark and name and _NAME_START.match(spec)):
+        return deployment, ()
+    return name, tuple(_fault(part, _IN_A_NAME.fullmatch(part), "-,") for part in re.split(r"-and-|\+", spec))
 
 
 def _fault(part: str, match: re.Match[str] | None, separators: str) -> Fault:

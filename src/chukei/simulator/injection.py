@@ -5,21 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import Literal
 
-from chukei.simulator.errors import (
-    ApiError,
-    deployment_not_found,
-    filtered_prompt,
-    forbidden,
-    server_error,
-    throttled,
-    timed_out,
-    unauthorised,
-    unavailable,
-)
+from chukei.simulator.azure import recorded_error, throttled
+from chukei.simulator.exchanges import Break, Event, Raw, Reply, Stall, Step, whole
 from chukei.simulator.faults import Fault, Value
-from chukei.simulator.steps import Break, Event, Raw, Reply, Stall, Step, whole
 
 Steps = Iterator[Step]
 ErrorEvent = Callable[[int], bytes]  # events sent so far -> the error event(s) of this kind of stream
@@ -33,117 +24,82 @@ _PAGE = b"""<!DOCTYPE html>
 _NO_CHUNK = b"zz-not-hex\r\n{}\r\n"
 _NO_UTF8 = b'data: {"choices":[],"id":"\xff\xfe\xc3("}\n\n'
 
-_INSTEAD: dict[str, Callable[[], ApiError]] = {
-    "401": unauthorised,
-    "403": forbidden,
-    "404": deployment_not_found,
-    "408": timed_out,
-    "500": server_error,
-    "503": unavailable,
-    "filter-prompt": filtered_prompt,
-}
-
 
 def instead(fault: Fault, operation: str, api_version: str | None) -> Reply:
     """Return what is answered instead of the model's answer."""
-    reply = _instead(fault, operation, api_version)
+    first, second = (*fault.values, None, None)[:2]
+    match fault.name:
+        case "429":
+            reply = throttled(float(first or 0), str(second), operation, api_version).reply()
+        case "html":
+            reply = whole(_PAGE, status=int(first or 0), content_type="text/html")
+        case "redirect":
+            reply = whole(b"", status=int(second or 0), headers={"location": str(first)})
+        case "drop":
+            breaks = Break("reset" if first == "reset" else "fin")
+            reply = Reply(status=0, steps=iter((Stall(SETTLE_SECONDS), breaks)), headless=True)
+        case name:
+            reply = recorded_error(name).reply()
     reply.ending = "fault"
     return reply
-
-
-def _instead(fault: Fault, operation: str, api_version: str | None) -> Reply:
-    if fault.name == "429":
-        seconds, kind = fault.values
-        return throttled(float(seconds or 0), str(kind), operation, api_version).reply()
-    if fault.name == "html":
-        return whole(_PAGE, status=_int(fault.values[0]), content_type="text/html")
-    if fault.name == "redirect":
-        location, status = fault.values
-        return whole(b"", status=_int(status), headers={"location": str(location)})
-    if fault.name == "drop":
-        how: Literal["fin", "reset"] = "reset" if fault.values[0] == "reset" else "fin"
-        return Reply(status=0, steps=iter((Stall(SETTLE_SECONDS), Break(how))), headless=True)
-    return _INSTEAD[fault.name]().reply()
 
 
 def inject(reply: Reply, fault: Fault, error_event: ErrorEvent) -> None:
     """Change how a reply is sent."""
     if fault.name == "stall-before-headers":
-        seconds = fault.values[0]
-        reply.hold = None if seconds is None else float(seconds)
+        reply.hold = _seconds(fault.values[0])
         return
-    if fault.name in _ENDS_EARLY:
+    if fault.kind.ends_early:
         reply.ending = "fault"
     if fault.name == "gzip":
         reply.headers["content-encoding"] = "gzip"
-    if fault.name not in _KEEPS_LENGTH:
+    if not fault.kind.keeps_length:
         reply.length = None
-    reply.steps = _rearrange(reply.steps, fault, error_event)
-
-
-# After these the body ends properly, although the answer in it is not whole.
-_ENDS_EARLY = {"truncate-clean", "no-done", "error-event", "error-first"}
-
-# These break a body off or delay it, so that its Content-Length, if any, stays what was promised.
-_KEEPS_LENGTH = {"stall-before-first", "stall", "reset", "truncate", "mid-event", "slow", "burst", "split", "bytewise"}
-
-
-def _rearrange(steps: Steps, fault: Fault, error_event: ErrorEvent) -> Steps:
     if fault.name in ("error-event", "error-first"):
-        return _errors(steps, fault.values[0] if fault.values else 0, error_event)
-    return _REARRANGE[fault.name](steps, *fault.values)
+        reply.steps = _errors(reply.steps, error_event, *fault.values)
+    else:
+        reply.steps = _REARRANGE[fault.name](reply.steps, *fault.values)
 
 
 def _seconds(value: Value) -> float | None:
     return None if value is None else float(value)
 
 
-def _int(value: Value) -> int:
-    return int(value or 0)
-
-
-def _strike(steps: Steps, position: Value, what: tuple[Step, ...], *, resume: bool = False) -> Steps:
-    """Let the steps through up to the position, then ``what``, then the rest or the end."""
+def _up_to(steps: Steps, position: Value) -> Steps:
+    """Let the steps through up to the position; the rest stays in the iterator."""
     sent = 0
-    struck = position == 0
-    if struck:
-        yield from what
-        if not resume:
-            return
-    for step in steps:
+    while position != sent and (step := next(steps, None)) is not None:
         yield step
-        if struck or not isinstance(step, Event):
-            continue
-        sent += step.events
-        if step.events and (step.kind == position or sent == position):
-            struck = True
-            yield from what
-            if not resume:
+        if isinstance(step, Event) and step.events:
+            sent += step.events
+            if step.kind == position:
                 return
-    if not struck:
-        yield from what
 
 
-def _errors(steps: Steps, position: Value, error_event: ErrorEvent) -> Steps:
+def _strike(steps: Steps, position: Value, *what: Step, resume: bool = False) -> Steps:
+    """Let the steps through up to the position, then ``what``, then the rest or the end."""
+    yield from _up_to(steps, position)
+    yield from what
+    if resume:
+        yield from steps
+
+
+def _errors(steps: Steps, error_event: ErrorEvent, position: Value = 0) -> Steps:
     sent = 0
-    for step in _strike(steps, position, ()):
+    for step in _up_to(steps, position):
         sent += step.events if isinstance(step, Event) else 0
         yield step
     yield Event(error_event(sent))
 
 
 def _cut(steps: Steps, position: Value, how: Literal["fin", "reset", "stall"], length: int | None) -> Steps:
-    sent = 0
-    reached = position == 0
+    yield from _up_to(steps, position)
     for step in steps:
-        if reached and isinstance(step, Event):
+        if isinstance(step, Event):
             at = len(step.data) // 2 if length is None else min(length, len(step.data) - 1)
             yield replace(step, data=step.data[:at], events=0, tokens=0)
             break
         yield step
-        if isinstance(step, Event):
-            sent += step.events
-            reached = bool(step.events) and (step.kind == position or sent == position)
     if how == "stall":
         yield Stall(None)
     else:
@@ -165,30 +121,18 @@ def _map(steps: Steps, change: Callable[[Event], Event]) -> Steps:
 
 
 def _merged(steps: Steps, size: int) -> Steps:
-    held: list[Event] = []
-    for step in steps:
-        if isinstance(step, Event) and step.kind == "token":
-            held.append(step)
-            if len(held) == size:
-                yield _merge(held)
-                held = []
-            continue
-        if held:
-            yield _merge(held)
-            held = []
-        yield step
-    if held:
-        yield _merge(held)
-
-
-def _merge(events: list[Event]) -> Event:
-    return Event(
-        data=b"".join(event.data for event in events),
-        wait=sum(event.wait for event in events),
-        kind="token",
-        tokens=sum(event.tokens for event in events),
-        events=sum(event.events for event in events),
-    )
+    """Merge so many tokens that follow one another into one event."""
+    for is_token, row in groupby(steps, lambda step: isinstance(step, Event) and step.kind == "token"):
+        if not is_token:
+            yield from row
+        while events := [step for _, step in zip(range(size), row, strict=False) if isinstance(step, Event)]:
+            yield Event(
+                data=b"".join(event.data for event in events),
+                wait=sum(event.wait for event in events),
+                kind="token",
+                tokens=sum(event.tokens for event in events),
+                events=sum(event.events for event in events),
+            )
 
 
 def _split(steps: Steps, size: int) -> Steps:
@@ -204,11 +148,9 @@ def _split(steps: Steps, size: int) -> Steps:
 
 def _compressed(steps: Steps) -> Steps:
     packer = zlib.compressobj(wbits=31)
-    for step in steps:
-        if isinstance(step, Event):
-            yield replace(step, data=packer.compress(step.data) + packer.flush(zlib.Z_SYNC_FLUSH))
-        else:
-            yield step
+    yield from _map(
+        steps, lambda event: replace(event, data=packer.compress(event.data) + packer.flush(zlib.Z_SYNC_FLUSH))
+    )
     yield Event(packer.flush(), events=0)
 
 
@@ -217,12 +159,13 @@ def _giant(size: int) -> Event:
     return Event(head + b"x" * max(size - len(head) - len(tail), 0) + tail)
 
 
+_SETTLED = Stall(SETTLE_SECONDS)
 _REARRANGE: dict[str, Callable[..., Steps]] = {
-    "stall-before-first": lambda steps, seconds: _strike(steps, 0, (Stall(_seconds(seconds)),), resume=True),
-    "stall": lambda steps, at, seconds: _strike(steps, at, (Stall(_seconds(seconds)),), resume=True),
-    "reset": lambda steps, at: _strike(steps, at, (Stall(SETTLE_SECONDS), Break("reset"))),
-    "truncate": lambda steps, at: _strike(steps, at, (Break("fin"),)),
-    "truncate-clean": lambda steps, at: _strike(steps, at, ()),
+    "stall-before-first": lambda steps, seconds: _strike(steps, 0, Stall(_seconds(seconds)), resume=True),
+    "stall": lambda steps, at, seconds: _strike(steps, at, Stall(_seconds(seconds)), resume=True),
+    "reset": lambda steps, at: _strike(steps, at, _SETTLED, Break("reset")),
+    "truncate": lambda steps, at: _strike(steps, at, Break("fin")),
+    "truncate-clean": _up_to,
     "no-done": _without_last,
     "mid-event": _cut,
     "slow": lambda steps, factor: _map(steps, lambda event: replace(event, wait=event.wait * factor)),
@@ -230,9 +173,9 @@ _REARRANGE: dict[str, Callable[..., Steps]] = {
     "split": _split,
     "bytewise": lambda steps: _split(steps, 1),
     "gzip": _compressed,
-    "badchunk": lambda steps, at: _strike(steps, at, (Stall(SETTLE_SECONDS), Raw(_NO_CHUNK), Break("fin"))),
-    "giant": lambda steps, at, size: _strike(steps, at, (_giant(size),), resume=True),
-    "invalid-utf8": lambda steps, at: _strike(steps, at, (Event(_NO_UTF8),), resume=True),
+    "badchunk": lambda steps, at: _strike(steps, at, _SETTLED, Raw(_NO_CHUNK), Break("fin")),
+    "giant": lambda steps, at, size: _strike(steps, at, _giant(size), resume=True),
+    "invalid-utf8": lambda steps, at: _strike(steps, at, Event(_NO_UTF8), resume=True),
     "comments": lambda steps: _map(steps, lambda event: replace(event, data=b": keep-alive\n\n" + event.data)),
     "crlf": lambda steps: _map(steps, lambda event: replace(event, data=event.data.replace(b"\n", b"\r\n"))),
 }

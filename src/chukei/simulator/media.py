@@ -1,4 +1,4 @@
-"""Images and sound: tiny, valid, and drawn from the prompt."""
+"""Images and sound: tiny, valid, and drawn from the prompt; and the forms (RFC 7578) in which files are sent."""
 
 from __future__ import annotations
 
@@ -6,31 +6,74 @@ import base64
 import hashlib
 import io
 import math
+import re
 import struct
 import wave
 import zlib
 from array import array
 from collections.abc import Iterator
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
+from chukei.simulator.azure import CATEGORIES, invalid_value, missing_parameter, model_error, out_of_range, shape
 from chukei.simulator.calls import Call
-from chukei.simulator.errors import invalid_value, missing_parameter
-from chukei.simulator.filters import CATEGORIES
-from chukei.simulator.multipart import Part, fields
-from chukei.simulator.prose import is_japanese
-from chukei.simulator.steps import Event, Reply, sorted_json, stream, whole
+from chukei.simulator.exchanges import JSON, Event, Reply, sorted_json, stream, whole
+from chukei.simulator.prose import is_japanese, phrases
 from chukei.simulator.tokens import count, split
 
 PIXELS = 64  # the side of an image, whatever size is asked for
 CELLS = 8  # squares along a side
+IMAGE_TOKENS = 272  # gpt-image-1, low quality, 1024 × 1024
 SAMPLE_RATE = 8000
 MOST_IMAGES = 10  # the API's own limit
 MOST_SPEECH_SECONDS = 4.0
 SOUND_PIECE = 4096
 
-AudioFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+_BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^\s;]+))', re.I)
+_NAME = re.compile(r'[;\s]name="([^"]*)"', re.I)
+_FILENAME = re.compile(r'filename="([^"]*)"', re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One field of a form: its bytes, and the file name if it is a file."""
+
+    data: bytes
+    filename: str | None = None
+
+
+def fields(body: bytes, content_type: str) -> dict[str, Part]:
+    """Return the fields of a form by name, the last of each; ApiError 400 if it is none."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        raise model_error(400, "Could not parse multipart form: there is no boundary in the content type.")
+    mark = b"--" + (boundary[1] or boundary[2]).encode()
+    sections = (b"\r\n" + body).split(b"\r\n" + mark)
+    if len(sections) < 2 or not sections[-1].startswith(b"--"):
+        raise model_error(400, "Could not parse multipart form: the closing boundary is missing.")
+    found: dict[str, Part] = {}
+    for section in sections[1:-1]:
+        head, _, data = section.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        text = head.decode(errors="replace")
+        if name := _NAME.search(text):
+            filename = _FILENAME.search(text)
+            found[name[1]] = Part(data, filename[1] if filename else None)
+    return found
+
+
+def _form(call: Call, *files: str) -> dict[str, Part]:
+    """Return the fields of a form with a file in it; ApiError 400 if there is none."""
+    form = fields(call.body, call.content_type)
+    if not any(name in form for name in files):
+        raise missing_parameter(files[0])
+    return form
+
+
+def _text(form: dict[str, Part], name: str, default: str = "") -> str:
+    part = form.get(name)
+    return part.data.decode(errors="replace").strip() if part else default
 
 
 class ImageRequest(msgspec.Struct):
@@ -40,15 +83,6 @@ class ImageRequest(msgspec.Struct):
     model: str | None = None
     n: int | None = None
     size: str | None = None
-    response_format: str | None = None
-
-
-class SpeechRequest(msgspec.Struct):
-    """The body of a speech request."""
-
-    input: str
-    voice: str | dict[str, Any]
-    model: str | None = None
     response_format: str | None = None
 
 
@@ -69,7 +103,7 @@ def image_edits(call: Call) -> Reply:
 
 def _images(call: Call, prompt: str, n: int, as_url: bool) -> Reply:
     if not 1 <= n <= MOST_IMAGES:
-        raise invalid_value(f"Invalid 'n': expected a value from 1 to {MOST_IMAGES}, but got {n}.", "n")
+        raise out_of_range("n", n, 1, MOST_IMAGES)
     data: list[dict[str, Any]] = []
     for at in range(n):
         encoded = base64.b64encode(png(f"{call.seed}:{at}:{prompt}")).decode()
@@ -77,12 +111,9 @@ def _images(call: Call, prompt: str, n: int, as_url: bool) -> Reply:
         filters = {"content_filter_results": CATEGORIES, "prompt_filter_results": CATEGORIES}
         data.append({**image, **filters, "revised_prompt": prompt})
     tokens = count(prompt)
-    usage = {
-        "input_tokens": tokens,
-        "input_tokens_details": {"image_tokens": 0, "text_tokens": tokens},
-        "output_tokens": 272 * n,  # gpt-image-1, low quality, 1024 × 1024
-        "total_tokens": tokens + 272 * n,
-    }
+    spent = IMAGE_TOKENS * n
+    usage = shape("image-usage", input_tokens=tokens, output_tokens=spent, total_tokens=tokens + spent)
+    usage["input_tokens_details"]["text_tokens"] = tokens
     body = sorted_json({"created": call.created, "data": data, "usage": usage})
     return whole(body, wait=call.pace.total(20), prompt_tokens=tokens)
 
@@ -107,44 +138,24 @@ def png(seed: str) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", image) + chunk(b"IEND", b"")
 
 
-def _form(call: Call, *files: str) -> dict[str, Part]:
-    """Return the fields of a form with a file in it; ApiError 400 if there is none."""
-    form = fields(call.body, call.content_type)
-    if not any(name in form for name in files):
-        raise missing_parameter(files[0])
-    return form
-
-
-def _text(form: dict[str, Part], name: str, default: str = "") -> str:
-    part = form.get(name)
-    return part.data.decode(errors="replace").strip() if part else default
-
-
 def transcription(call: Call) -> Reply:
     """Write down a recording: a sentence about the file that was sent."""
     form = _form(call, "file")
-    file = form["file"]
-    name = file.filename or "audio"
-    if is_japanese(_text(form, "prompt")) or _text(form, "language") == "ja":
-        text = f"これはシミュレーターによる「{name}」({len(file.data):,} バイト)の書き起こしです。"
-    else:
-        text = f"This is the simulator's transcript of {name}, {len(file.data):,} bytes of sound it did not listen to."
-    return _spoken(call, form, text, "transcribe")
+    prompt = _text(form, "prompt")
+    japanese = is_japanese(prompt) or _text(form, "language") == "ja"
+    return _heard(call, form, phrases(japanese=japanese)["transcript"], "transcribe")
 
 
 def translation(call: Call) -> Reply:
     """Translate a recording into English: a sentence about the file that was sent."""
-    form = _form(call, "file")
+    return _heard(call, _form(call, "file"), phrases()["translation"], "translate")
+
+
+def _heard(call: Call, form: dict[str, Part], said: str, task: str) -> Reply:
     file = form["file"]
-    name = file.filename or "audio"
-    text = f"This is the simulator's translation of {name}, {len(file.data):,} bytes in a language it did not identify."
-    return _spoken(call, form, text, "translate")
-
-
-def _spoken(call: Call, form: dict[str, Part], text: str, task: str) -> Reply:
+    text = said.format(name=file.filename or "audio", bytes=f"{len(file.data):,}")
     wanted = _text(form, "response_format", "json")
-    seconds = round(len(form["file"].data) / 32_000, 2)  # as if it were 16 kHz, 16 bits, one channel
-    body: bytes
+    seconds = round(len(file.data) / 32_000, 2)  # as if it were 16 kHz, 16 bits, one channel
     match wanted:
         case "json":
             body = sorted_json({"text": text})
@@ -158,25 +169,23 @@ def _spoken(call: Call, form: dict[str, Part], text: str, task: str) -> Reply:
             body = f"WEBVTT\n\n00:00:00.000 --> 00:00:03.000\n{text}\n\n".encode()
         case _:
             raise invalid_value(f"Invalid value: '{wanted}'.", "response_format")
-    kind = "application/json" if wanted.endswith("json") else "text/plain; charset=utf-8"
+    kind = JSON if wanted.endswith("json") else "text/plain; charset=utf-8"
     tokens = count(text)
     return whole(body, content_type=kind, wait=call.pace.total(tokens), tokens=tokens)
 
 
 def _verbose(text: str, task: str, language: str, seconds: float) -> dict[str, Any]:
-    segment = {
-        "avg_logprob": -0.2,
-        "compression_ratio": 1.0,
-        "end": seconds,
-        "id": 0,
-        "no_speech_prob": 0.01,
-        "seek": 0,
-        "start": 0.0,
-        "temperature": 0.0,
-        "text": text,
-        "tokens": list(range(len(split(text)))),
-    }
+    segment = shape("transcript-segment", end=seconds, text=text, tokens=list(range(len(split(text)))))
     return {"duration": seconds, "language": language, "segments": [segment], "task": task, "text": text}
+
+
+class SpeechRequest(msgspec.Struct):
+    """The body of a speech request."""
+
+    input: str
+    voice: str | dict[str, Any]
+    model: str | None = None
+    response_format: str | None = None
 
 
 def speech(call: Call) -> Reply:
@@ -190,19 +199,19 @@ def speech(call: Call) -> Reply:
 
 
 def _sound(call: Call, text: str) -> Iterator[Event]:
-    data = wav(text)
+    data = _wav(text)
     for at in range(0, len(data), SOUND_PIECE):
         wait = call.pace.token() if at else call.pace.prompt()
         yield Event(data[at : at + SOUND_PIECE], wait, "body")
 
 
-def wav(text: str) -> bytes:
+def _wav(text: str) -> bytes:
     """Return a tone: about as long as the text takes to say, up to four seconds."""
-    seconds = min(0.2 + len(text) / 15, MOST_SPEECH_SECONDS)
+    length = int(min(0.2 + len(text) / 15, MOST_SPEECH_SECONDS) * SAMPLE_RATE)
     pitch = 220 * 2 ** (hashlib.sha256(text.encode()).digest()[0] % 24 / 12)
     samples = array("h")
-    for at in range(int(seconds * SAMPLE_RATE)):
-        fade = min(at, int(seconds * SAMPLE_RATE) - at, 400) / 400
+    for at in range(length):
+        fade = min(at, length - at, 400) / 400
         samples.append(int(8000 * fade * math.sin(2 * math.pi * pitch * at / SAMPLE_RATE)))
     out = io.BytesIO()
     with wave.open(out, "wb") as file:

@@ -1,32 +1,35 @@
 """What the simulated model says: the topic is found by the words of the prompt, the wording is drawn by dice.
 
 Two prompts are answered exactly, so that tests can rely on them: ``repeat: TEXT`` gives TEXT, to the last space and
-line end, and ``write N words`` gives N words.
+line end, and ``write N words`` gives N words. ``topics.toml`` says which prompt asks for what; the phrases are in
+``english.toml`` and ``japanese.toml``.
 """
 
 from __future__ import annotations
 
+import ast
+import operator
 import random
 import re
+import tomllib
 from collections.abc import Callable
-from types import ModuleType
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from chukei.simulator import phrases, phrases_ja
-from chukei.simulator.arithmetic import solve
-from chukei.simulator.prompts import Prompt
+from chukei.simulator.calls import Prompt
 
 MOST_WORDS = 20_000
 MOST_NUMBERS = 2_000
 SUBJECT_CHARACTERS = 60
 RESULT_CHARACTERS = 400
+LONGEST_SUM = 80  # characters; enough for a sum that somebody types, and no work for the interpreter
 
 # One space after the colon belongs to the request, the rest to the text.
 _REPEAT = re.compile(r"\s*(?:repeat|say|echo|繰り返して)\s*[:：] ?(.*)", re.DOTALL | re.IGNORECASE)
 _QUOTED = re.compile(
     r"\s*(?:repeat|say|echo)(?: after me)?[:,]?\s+([\"'“「])(.*)[\"'”」][.!]?\s*", re.DOTALL | re.IGNORECASE
 )
-_WORDS = re.compile(r"(?:\b(\d{1,6})[ -]words?\b|\blorem\s+(\d{1,6})\b)", re.IGNORECASE)
-_COUNT = re.compile(r"\bcount\b(?:.*?\bfrom\s+(\d{1,6}))?.*?\bto\s+(\d{1,6})|(\d{1,6})\s*まで数え", re.IGNORECASE)
 _JAPANESE = re.compile(r"[\u3040-\u30ff]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _ASKING = re.compile(
@@ -38,16 +41,31 @@ _ASKING = re.compile(
 )
 _QUESTION = re.compile(r"(?:how|why|when|where|which|is|are|do|does|did|should|will)\b", re.IGNORECASE)
 
-_GREETING = re.compile(
-    r"\W*(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening)|greetings"
-    r"|こんにちは|こんばんは|おはよう(?:ございます)?|やあ|もしもし|はじめまして)\b[^?？]{0,12}\W*",
-    re.IGNORECASE,
-)
-
 
 def is_japanese(text: str) -> bool:
     """Say whether a text is Japanese: it has kana, or is mostly made of Han characters."""
     return bool(_JAPANESE.search(text)) or len(_HAN.findall(text)) * 2 > len(text) > 0
+
+
+@cache
+def _data(*names: str) -> dict[str, Any]:
+    folder = Path(__file__).parent
+    texts = [tomllib.loads((folder / f"{name}.toml").read_text("utf-8")) for name in names]
+    return {name: said for text in texts for name, said in text.items()}
+
+
+def phrases(*, japanese: bool = False) -> dict[str, Any]:
+    """Return the phrases by name in one language; what Japanese lacks is English."""
+    return _data("english", "japanese") if japanese else _data("english")
+
+
+def _phrases_for(prompt: Prompt) -> dict[str, Any]:
+    return phrases(japanese=is_japanese(prompt.text))
+
+
+@cache
+def _topics() -> dict[str, re.Pattern[str]]:
+    return {name: re.compile(asked, re.IGNORECASE) for name, asked in _data("topics").items()}
 
 
 def repeated(text: str) -> str | None:
@@ -61,26 +79,30 @@ def repeated(text: str) -> str | None:
 
 def wants_plain_text(text: str) -> bool:
     """Say whether a prompt is answered in words even when tools are at hand."""
-    return repeated(text) is not None or _GREETING.fullmatch(text) is not None
+    return repeated(text) is not None or _topics()["greetings"].search(text) is not None
 
 
 def answer(prompt: Prompt, rng: random.Random) -> str:
     """Answer a prompt in words."""
+    said = _phrases_for(prompt)
     if prompt.tool_results:
-        return _tools(prompt, rng)
+        results = "; ".join(f"`{result.strip()[:RESULT_CHARACTERS]}`" for result in prompt.tool_results)
+        return str(rng.choice(said["tool_answers"])).replace("{results}", results)
     exact = repeated(prompt.text)
     if exact is not None:
         return exact
-    for asked, topic in _TOPICS:
-        if asked.search(prompt.text):
-            said = topic(prompt, rng)
-            if said is not None:
-                return said
-    return _musing(prompt, rng)
-
-
-def _tongue(prompt: Prompt) -> ModuleType:
-    return phrases_ja if is_japanese(prompt.text) else phrases
+    for topic, asked in _topics().items():
+        if match := asked.search(prompt.text):
+            method = _METHODS.get(topic)
+            words = method(prompt, rng, match) if method else _saying(prompt, rng, topic)
+            if words is not None:
+                return words
+    if not prompt.text.strip():
+        return str(said["nothing"])
+    bodies = rng.sample(said["bodies"], 2)
+    opening: str = rng.choice(said["openings"])
+    paragraphs = (opening + said["sentence_joint"] + bodies[0], bodies[1], rng.choice(said["closings"]))
+    return "\n\n".join(_fill(paragraph, prompt) for paragraph in paragraphs)
 
 
 def subject_of(text: str) -> str:
@@ -92,151 +114,147 @@ def subject_of(text: str) -> str:
         while match := _ASKING.match(line):
             line = line[match.end() :]
         if _QUESTION.match(line):
-            return "that question"
+            return str(phrases()["question"])
     line = line.strip(" ?？!.。、,:;\"'")
     return line if len(line) <= SUBJECT_CHARACTERS else line[: SUBJECT_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"
 
 
 def _fill(template: str, prompt: Prompt) -> str:
-    subject = subject_of(prompt.text) or ("それ" if is_japanese(prompt.text) else "it")
+    subject = subject_of(prompt.text) or _phrases_for(prompt)["subject"]
     return template.replace("{subject}", subject).replace("{Subject}", subject[:1].upper() + subject[1:])
 
 
-def _pick(name: str) -> Callable[[Prompt, random.Random], str]:
-    """Make a topic that says one of the phrases of that name."""
-
-    def topic(prompt: Prompt, rng: random.Random) -> str:
-        said: str | tuple[str, ...] = getattr(_tongue(prompt), name, None) or getattr(phrases, name)
-        return _fill(said if isinstance(said, str) else rng.choice(said), prompt)
-
-    return topic
+def _saying(prompt: Prompt, rng: random.Random, name: str) -> str:
+    """Say one of the phrases of that name."""
+    said: str | list[str] = _phrases_for(prompt)[name]
+    return _fill(said if isinstance(said, str) else rng.choice(said), prompt)
 
 
-def _greeting(prompt: Prompt, rng: random.Random) -> str | None:
-    if not _GREETING.fullmatch(prompt.text):
-        return None
-    return _pick("GREETINGS" if prompt.turns == 1 else "GREETINGS_AGAIN")(prompt, rng)
+def _greeting(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
+    return _saying(prompt, rng, "greetings" if prompt.turns == 1 else "greetings_again")
 
 
-def _tools(prompt: Prompt, rng: random.Random) -> str:
-    results = "; ".join(f"`{result.strip()[:RESULT_CHARACTERS]}`" for result in prompt.tool_results)
-    said: str = rng.choice(_tongue(prompt).TOOL_ANSWERS)
-    return said.replace("{results}", results)
-
-
-def _words(prompt: Prompt, rng: random.Random) -> str | None:
-    match = _WORDS.search(prompt.text)
-    assert match is not None
+def _words(_prompt: Prompt, rng: random.Random, match: re.Match[str]) -> str | None:
     wanted = min(int(match[1] or match[2]), MOST_WORDS)
-    if not wanted:
-        return None
     paragraphs: list[str] = []
     while wanted > 0:
         sentences: list[str] = []
-        for sentence in rng.sample(phrases.SENTENCES, 6):
+        for sentence in rng.sample(phrases()["sentences"], 6):
             words = sentence.split()[:wanted]
             if words:
                 sentences.append(" ".join(words).rstrip(".,") + ".")
             wanted -= len(words)
         paragraphs.append(" ".join(sentences))
-    return "\n\n".join(paragraphs)
+    return "\n\n".join(paragraphs) or None
 
 
-def _counting(prompt: Prompt, _rng: random.Random) -> str | None:
-    match = _COUNT.search(prompt.text)
-    assert match is not None
+def _counting(prompt: Prompt, _rng: random.Random, match: re.Match[str]) -> str:
     first, last = int(match[1] or 1), int(match[2] or match[3])
     step = 1 if last >= first else -1
     last = max(min(last, first + MOST_NUMBERS), first - MOST_NUMBERS)
-    joint = "、" if is_japanese(prompt.text) else ", "
-    return joint.join(map(str, range(first, last + step, step))) + ("。" if joint == "、" else ".")
+    said = _phrases_for(prompt)
+    return str(said["number_joint"].join(map(str, range(first, last + step, step))) + said["number_end"])
 
 
-def _sum(prompt: Prompt, rng: random.Random) -> str | None:
+def _sum(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str | None:
     solved = solve(prompt.text)
     if solved is None:
         return None
-    said: str = rng.choice(_tongue(prompt).SUMS)
+    said: str = rng.choice(_phrases_for(prompt)["sums"])
     return said.replace("{sum}", solved[0]).replace("{result}", solved[1])
 
 
-def _code(prompt: Prompt, rng: random.Random) -> str:
+def _code(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
+    said = _phrases_for(prompt)
     asked = prompt.text.lower()
-    names = {"typescript": "javascript", "js": "javascript", "shell": "bash", "curl": "bash"}
-    named = [name for name in (*phrases.CODE, *names) if re.search(rf"\b{name}\b", asked, re.ASCII)]
-    language = names.get(named[0], named[0]) if named else "python"
-    tongue = _tongue(prompt)
-    opening: str = rng.choice(tongue.CODE_OPENINGS)
+    names = {name: name for name in said["code"]} | said["languages"]
+    language = next((names[name] for name in names if re.search(rf"\b{name}\b", asked, re.ASCII)), "python")
     shown = {"sql": "SQL", "javascript": "JavaScript"}.get(language, language.capitalize())
-    closing: str = rng.choice(tongue.CODE_CLOSINGS)
-    return f"{opening.replace('{language}', shown)}\n\n```{language}\n{phrases.CODE[language]}```\n\n{closing}"
+    opening = rng.choice(said["code_openings"]).replace("{language}", shown)
+    return f"{opening}\n\n```{language}\n{said['code'][language]}```\n\n{rng.choice(said['code_closings'])}"
 
 
-def _table(prompt: Prompt, rng: random.Random) -> str:
-    tongue = _tongue(prompt)
-    rows = "\n".join(f"| {' | '.join(row)} |" for row in tongue.ROWS)
-    head = f"| {' | '.join(tongue.COLUMNS)} |\n|---|---|---|\n"
-    return (
-        f"{_fill(rng.choice(tongue.OPENINGS), prompt)}\n\n{head}{rows}\n\n{_fill(rng.choice(tongue.CLOSINGS), prompt)}"
-    )
+def _table(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
+    said = _phrases_for(prompt)
+    head, *rows = (f"| {' | '.join(row)} |" for row in (said["columns"], *said["rows"]))
+    return _framed("\n".join((head, "|---|---|---|", *rows)), prompt, rng)
 
 
-def _list(prompt: Prompt, rng: random.Random) -> str:
-    tongue = _tongue(prompt)
+def _list(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
+    said = _phrases_for(prompt)
     wanted = re.search(r"\b(\d{1,2})\b", prompt.text)
-    size = min(int(wanted[1]), len(tongue.POINTS)) if wanted else 5
-    points = rng.sample(tongue.POINTS, max(min(size, len(tongue.POINTS)), 1))
-    end = "。" if tongue is phrases_ja else "."
-    lines = "\n".join(f"{at}. {point}{end}" for at, point in enumerate(points, 1))
-    return f"{_fill(rng.choice(tongue.OPENINGS), prompt)}\n\n{lines}\n\n{_fill(rng.choice(tongue.CLOSINGS), prompt)}"
+    size = int(wanted[1]) if wanted else 5
+    points = rng.sample(said["points"], max(min(size, len(said["points"])), 1))
+    return _framed("\n".join(f"{at}. {point}{said['point_end']}" for at, point in enumerate(points, 1)), prompt, rng)
 
 
-def _system(prompt: Prompt, _rng: random.Random) -> str:
-    if not prompt.system:
-        return "I was given no system message."
-    return f"My system message is: {prompt.system}"
+def _framed(middle: str, prompt: Prompt, rng: random.Random) -> str:
+    """Say something before and after."""
+    return f"{_saying(prompt, rng, 'openings')}\n\n{middle}\n\n{_saying(prompt, rng, 'closings')}"
 
 
-def _musing(prompt: Prompt, rng: random.Random) -> str:
-    """Say something agreeable about whatever it is."""
-    if not prompt.text.strip():
-        return "You sent me nothing at all, which is restful. Ask me something, or type `help`."
-    tongue = _tongue(prompt)
-    joint = "" if tongue is phrases_ja else " "
-    bodies = rng.sample(tongue.BODIES, 2)
-    paragraphs = (rng.choice(tongue.OPENINGS) + joint + bodies[0], bodies[1], rng.choice(tongue.CLOSINGS))
-    return "\n\n".join(_fill(paragraph, prompt) for paragraph in paragraphs)
+def _system(prompt: Prompt, _rng: random.Random, _match: re.Match[str]) -> str:
+    said: str = phrases()["system_message" if prompt.system else "no_system_message"]
+    return said.replace("{system}", prompt.system)
 
 
-def _asked(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE)
+_METHODS: dict[str, Callable[[Prompt, random.Random, re.Match[str]], str | None]] = {
+    "words": _words,
+    "counting": _counting,
+    "system": _system,
+    "code": _code,
+    "table": _table,
+    "list": _list,
+    "sums": _sum,
+    "greetings": _greeting,
+}
 
 
-_WHO = (
-    r"\bwho are you\b|\bwhat are you\b|\bwhat can (?:you|i) do\b|\bwhat can i (?:try|ask)\b|^\W*help\W*$"
-    r"|ヘルプ|あなたは(?:誰|だれ|何)|何ができ"
-)
-_PROGRAMMING = (
-    r"\b(?:code|python|javascript|typescript|rust|sql|bash|shell|curl|function|script|program)\b"
-    r"|コード|プログラム|関数"
-)
+# Sums in a sentence: "what is 12 * (3 + 4)?".
 
-# The first that fits, and has something to say, answers.
-_TOPICS: tuple[tuple[re.Pattern[str], Callable[[Prompt, random.Random], str | None]], ...] = (
-    (_WORDS, _words),
-    (_COUNT, _counting),
-    (_asked(r"\bsystem (?:message|prompt)\b|システムメッセージ"), _system),
-    (_asked(_WHO), _pick("HELP")),
-    (_asked(r"\bhow are you\b"), _pick("FEELINGS")),
-    (_asked(r"\bthank(?:s| you)\b|ありがとう"), _pick("THANKS")),
-    (_asked(r"^\W*(?:bye|goodbye|see you)\b"), _pick("FAREWELLS")),
-    (_asked(r"\bmarkdown\b|マークダウン"), _pick("MARKDOWN")),
-    (_asked(_PROGRAMMING), _code),
-    (_asked(r"\btable\b|一覧表|表を|表で|の表"), _table),
-    (_asked(r"\bjoke\b|\bfunny\b|冗談|ジョーク"), _pick("JOKES")),
-    (_asked(r"\bhaiku\b|\bpoem\b|\bverse\b|俳句|詩"), _pick("HAIKU")),
-    (_asked(r"\bstory\b|\btale\b|物語|お話|昔話"), _pick("STORIES")),
-    (_asked(r"\blist\b|\bsteps\b|\btips\b|\bideas\b|\bbullet|一覧|箇条書き|リスト|手順"), _list),
-    (_asked(r"\d"), _sum),
-    (_GREETING, _greeting),
-)
+_SUM = re.compile(r"[(\d][\d\s().,+\-*/×÷\u2212]*[+\-*/×÷\u2212][\d\s().,+\-*/×÷\u2212]*[)\d]")
+_SIGNS = str.maketrans({"×": "*", "÷": "/", "\u2212": "-", ",": ""})
+_OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def solve(text: str) -> tuple[str, str] | None:
+    """Return the first sum in a text and its result; None if there is none, or it is not one after all."""
+    match = _SUM.search(text[:2000])
+    if match is None or len(match[0]) > LONGEST_SUM:
+        return None
+    written = " ".join(match[0].split())
+    if re.fullmatch(r"\d{1,4}([-/]\d{1,2}){2}|\d+(-\d+)+", written):
+        return None  # a date, a range or a telephone number
+    try:
+        result = _value(ast.parse(written.translate(_SIGNS), mode="eval").body)
+    except ZeroDivisionError:
+        return written, "undefined"
+    except (SyntaxError, ValueError, OverflowError, RecursionError):
+        return None
+    return written, _shown(result)
+
+
+def _value(node: ast.expr) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand)
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _value(operand)
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATIONS:
+            return _OPERATIONS[type(sign)](_value(left), _value(right))
+        case _:
+            raise ValueError(ast.dump(node))
+
+
+def _shown(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    return f"{value:.10g}"

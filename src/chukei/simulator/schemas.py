@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from typing import Any
+
+from chukei.simulator.calls import fields_of
+from chukei.simulator.prose import phrases
+
+_Maker = Callable[[dict[str, Any], str, int], Any]  # schema, name of the field, depth
 
 DEPTH = 6  # schemas may refer to themselves; from here on only what is required is filled in
 HARD_DEPTH = 24
@@ -24,27 +30,15 @@ _FORMATS = {
     "hostname": "example.com",
 }
 
-PLACES = (
-    *("Tokyo", "Osaka", "Kyoto", "Paris", "London", "Berlin", "Seattle", "San Francisco", "New York", "Boston"),
-    *("Sydney", "Madrid", "Rome", "Oslo", "Cairo", "Mumbai", "Singapore", "Toronto", "Lisbon", "Vienna"),
-    *("東京", "大阪", "京都", "札幌", "福岡", "那覇", "名古屋", "横浜", "パリ", "ロンドン"),
-)
-_PLACE_WORDS = re.compile(r"location|city|place|town|address|destination|origin|country|region", re.I)
-_QUERY_WORDS = re.compile(r"query|question|text|prompt|search|message|input|expression|content", re.I)
-_DATE_WORDS = re.compile(r"date|day|when", re.I)
-_TITLE_WORDS = re.compile(r"name|title|subject|author", re.I)
-_NAMES = ("Aiko", "Haruto", "Mina", "Jonas", "Leila", "Tomás")
-
 
 def places_in(text: str) -> list[str]:
     """Return the places named in a text, in order."""
-    found = [(text.find(place), place) for place in PLACES if place in text]
-    return [place for _, place in sorted(found)]
+    return [place for _, place in sorted((text.find(place), place) for place in phrases()["places"] if place in text)]
 
 
 def sample(schema: Any, rng: random.Random, hint: str = "") -> Any:
     """Return a value that fits the schema; the hint is text to take places and queries from."""
-    return _Sampler(schema if isinstance(schema, dict) else {}, rng, hint).value(schema, "", 0)
+    return _Sampler(fields_of(schema), rng, hint).value(schema, "", 0)
 
 
 class _Sampler:
@@ -52,6 +46,21 @@ class _Sampler:
         self._root = root
         self._rng = rng
         self._hint = hint
+        self._makers: dict[str, _Maker] = {
+            "object": self._object,
+            "array": self._array,
+            "integer": self._integer,
+            "number": self._number,
+            "boolean": lambda _schema, _name, _depth: rng.random() < 0.5,
+            "null": lambda _schema, _name, _depth: None,
+        }
+        # What a name asks for; the first that fits.
+        self._meanings: tuple[tuple[str, Callable[[], str]], ...] = (
+            (r"location|city|place|town|address|destination|origin|country|region", self._place),
+            (r"query|question|text|prompt|search|message|input|expression|content", self._query),
+            (r"date|day|when", lambda: _FORMATS["date"]),
+            (r"name|title|subject|author", self._person),
+        )
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         schema = self._resolved(schema)
@@ -61,14 +70,7 @@ class _Sampler:
             return self._rng.choice(schema["enum"])
         if depth > HARD_DEPTH:
             return None
-        make = {
-            "object": self._object,
-            "array": self._array,
-            "integer": self._integer,
-            "number": self._number,
-            "boolean": self._boolean,
-            "null": self._null,
-        }.get(_type(schema), self._string)
+        make: _Maker = self._makers.get(_type(schema), self._string)
         return make(schema, name, depth)
 
     def _resolved(self, schema: Any) -> dict[str, Any]:
@@ -77,8 +79,8 @@ class _Sampler:
                 return {}
             if isinstance(schema.get("$ref"), str):
                 schema = self._at(schema["$ref"])
-            elif schema.get("anyOf") or schema.get("oneOf"):
-                schema = _first_real(schema.get("anyOf") or schema.get("oneOf"))
+            elif options := schema.get("anyOf") or schema.get("oneOf"):
+                schema = _first_real(options)
             elif isinstance(schema.get("allOf"), list):
                 rest = {key: value for key, value in schema.items() if key != "allOf"}
                 schema = _merged([*(self._resolved(part) for part in schema["allOf"]), rest])
@@ -94,8 +96,7 @@ class _Sampler:
         return found
 
     def _object(self, schema: dict[str, Any], _name: str, depth: int) -> dict[str, Any]:
-        properties = schema.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
+        properties = fields_of(schema.get("properties"))
         required = schema.get("required")
         required = required if isinstance(required, list) else []
         wanted = [key for key in properties if depth < DEPTH or key in required]
@@ -116,30 +117,23 @@ class _Sampler:
         low, high = _bounds(schema, 0.5)
         return min(max(round(self._rng.uniform(low, high), 1), low), high)
 
-    def _boolean(self, _schema: dict[str, Any], _name: str, _depth: int) -> bool:
-        return self._rng.random() < 0.5
-
-    def _null(self, _schema: dict[str, Any], _name: str, _depth: int) -> None:
-        return None
-
     def _string(self, schema: dict[str, Any], name: str, _depth: int) -> str:
         if schema.get("format") in _FORMATS:
             return _FORMATS[str(schema["format"])]
-        text = self._words(name)
+        say = next((say for words, say in self._meanings if re.search(words, name, re.IGNORECASE)), None)
+        text = say() if say else f"a simulated {name or 'value'}".replace("_", " ")
         least = _whole(schema.get("minLength"), 0)
         text += "." * min(max(least - len(text), 0), 10_000)
         return text[: _whole(schema.get("maxLength"), len(text))]
 
-    def _words(self, name: str) -> str:
-        if _PLACE_WORDS.search(name):
-            return next(iter(places_in(self._hint)), "Tokyo")
-        if _QUERY_WORDS.search(name):
-            return self._hint.strip()[:200] or "hello"
-        if _DATE_WORDS.search(name):
-            return "2026-04-01"
-        if _TITLE_WORDS.search(name):
-            return self._rng.choice(_NAMES)
-        return f"a simulated {name or 'value'}".replace("_", " ")
+    def _place(self) -> str:
+        return next(iter(places_in(self._hint)), "Tokyo")
+
+    def _person(self) -> str:
+        return str(self._rng.choice(phrases()["people"]))
+
+    def _query(self) -> str:
+        return self._hint.strip()[:200] or "hello"
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -156,7 +150,7 @@ def _type(schema: dict[str, Any]) -> str:
 def _first_real(options: Any) -> Any:
     """Return the first option that is not null."""
     options = options if isinstance(options, list) else []
-    real = [option for option in options if not (isinstance(option, dict) and option.get("type") == "null")]
+    real = [option for option in options if fields_of(option).get("type") != "null"]
     return next(iter(real or options), {})
 
 
@@ -178,15 +172,14 @@ def _whole(value: Any, default: int) -> int:
 
 
 def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
-    def number(*names: str) -> float | None:
-        for name in names:
-            value = schema.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return value + (step if name == "exclusiveMinimum" else -step if name == "exclusiveMaximum" else 0)
-        return None
+    def number(name: str, change: float) -> float | None:
+        value = schema.get(name)
+        return value + change if isinstance(value, int | float) and not isinstance(value, bool) else None
 
-    low = number("minimum", "exclusiveMinimum")
-    high = number("maximum", "exclusiveMaximum")
+    low = number("minimum", 0)
+    low = number("exclusiveMinimum", step) if low is None else low
+    high = number("maximum", 0)
+    high = number("exclusiveMaximum", -step) if high is None else high
     if low is None:
         low = 1 if high is None or high >= 1 else high - 10
     if high is None:

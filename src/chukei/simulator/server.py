@@ -1,7 +1,8 @@
 """A small HTTP/1.1 server that controls every byte it sends.
 
-One ``Connection`` per client, on asyncio's protocols and httptools' parser. A general server would tidy up what the
-simulator is for: cut bodies, resets, broken framing, one write per byte.
+One ``Connection`` per client, on asyncio's protocols and httptools' parser, and a ``Sender`` per reply: pace, framing,
+backpressure, and the breaks that faults want. A general server would tidy up what the simulator is for: cut bodies,
+resets, broken framing, one write per byte.
 """
 
 from __future__ import annotations
@@ -9,49 +10,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 from collections import deque
 from typing import Protocol, cast
 from urllib.parse import parse_qsl, unquote_plus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
-from chukei.simulator.errors import ApiError, model_error
-from chukei.simulator.exchanges import Exchange
-from chukei.simulator.heads import Head
-from chukei.simulator.sender import Sender, phrase
+from chukei.simulator.azure import ApiError, model_error
+from chukei.simulator.exchanges import Break, Event, Exchange, Head, Raw, Reply, Stall, head_bytes, reason_phrase
 from chukei.simulator.settings import SimulatorSettings
-from chukei.simulator.steps import Reply
 
 MAX_HEAD_BYTES = 64 * 1024  # as much as nginx's large_client_header_buffers take, twice over
 MAX_PIPELINED = 16
 HIGH_WATER_BYTES = 32 * 1024  # small, so that a slow client is felt early
+EVENTS_PER_TURN = 8  # when sending as fast as possible: how many before other connections get a turn
+DRAINED_EVERY_SECONDS = 0.002
 
+_LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN
 _log = logging.getLogger(__name__)
 
 
-class Answering(Protocol):
-    """Who answers the requests that come on connections; see ``Simulator``."""
+class _Answering(Protocol):
+    """Who answers the requests that come on connections, and is told what becomes of them; see ``Simulator``."""
 
     settings: SimulatorSettings
 
-    def connected(self, connection: Connection) -> None:
-        """Note a new connection."""
-
-    def disconnected(self, connection: Connection) -> None:
-        """Note the end of a connection."""
-
-    def answer(self, head: Head, body: bytes) -> tuple[Exchange, Reply]:
-        """Answer one request; ``finished`` is called when the reply has been sent, or not."""
-        ...
-
-    def finished(self) -> None:
-        """Note the end of an answer."""
+    def connected(self, connection: Connection) -> None: ...
+    def disconnected(self, connection: Connection) -> None: ...
+    def answer(self, head: Head, body: bytes) -> tuple[Exchange, Reply]: ...
+    def finished(self) -> None: ...
 
 
 class Connection(asyncio.Protocol):
     """One client's connection: reads requests, sends their answers one after another."""
 
-    def __init__(self, simulator: Answering) -> None:
+    def __init__(self, simulator: _Answering) -> None:
         self._simulator = simulator
         self._parser = HttpRequestParser(self)
         self._requests: deque[tuple[Head, bytes] | ApiError] = deque()
@@ -174,35 +168,35 @@ class Connection(asyncio.Protocol):
         self._refused = True
         self._queue(error)
 
+    # Answering.
+
     def _queue(self, request: tuple[Head, bytes] | ApiError) -> None:
         self._requests.append(request)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._serve())
 
-    # Answering.
-
     async def _serve(self) -> None:
         try:
-            while self._requests:
+            going_on = True
+            while self._requests and going_on:
                 request = self._requests.popleft()
-                if isinstance(request, ApiError):
-                    await self._send_refusal(request)
-                    return
-                head, body = request
-                if not await self._answer(head, body):
-                    return
+                going_on = (
+                    self._send_refusal(request) if isinstance(request, ApiError) else await self._answer(*request)
+                )
         except asyncio.CancelledError:
             if not self._lost:
                 raise
         finally:
             self._task = None
 
-    async def _send_refusal(self, error: ApiError) -> None:
+    def _send_refusal(self, error: ApiError) -> bool:
         self._transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n"
-            b"x-chukei-simulator: true\r\n\r\n%s" % (error.status, phrase(error.status), len(error.body), error.body)
+            b"x-chukei-simulator: true\r\n\r\n%s"
+            % (error.status, reason_phrase(error.status), len(error.body), error.body)
         )
         self._transport.close()
+        return False
 
     async def _answer(self, head: Head, body: bytes) -> bool:
         """Send the answer to one request; return whether the connection can take another."""
@@ -228,3 +222,87 @@ class Connection(asyncio.Protocol):
 
 def _too_much_head() -> ApiError:
     return model_error(431, "The request's headers are too large.")
+
+
+class Sender:
+    """Carries out the steps of one reply on a connection."""
+
+    def __init__(self, transport: asyncio.Transport, writable: asyncio.Event, exchange: Exchange, record: bool) -> None:
+        self._transport = transport
+        self._writable = writable
+        self._exchange = exchange
+        self._record = record
+        self._chunked = False
+        self._due = 0.0
+        self._hurried = 0
+
+    async def send(self, reply: Reply, head: Head) -> bool:
+        """Send it all, and return True; False if one of the steps broke the connection.
+
+        Cancelled when the client leaves.
+        """
+        if reply.hold != 0:
+            await self._stall(reply.hold)
+        self._chunked = reply.length is None and head.http_1_1
+        if reply.length is None and not head.http_1_1:
+            head.keep_alive = False  # HTTP/1.0 knows no chunks: the body ends with the connection
+        self._due = asyncio.get_running_loop().time()
+        pending = b"" if reply.headless else head_bytes(reply, chunked=self._chunked, keep_alive=head.keep_alive)
+        for step in reply.steps:
+            if isinstance(step, Event):
+                await self._wait(step.wait)
+            if pending:
+                self._transport.write(pending)
+                pending = b""
+            match step:
+                case Event():
+                    await self._event(step)
+                case Stall(seconds):
+                    await self._stall(seconds)
+                case Raw(data):
+                    await self._write(data)
+                case Break(how):
+                    await self._break(how)
+                    return False
+        self._transport.write(pending + (b"0\r\n\r\n" if self._chunked else b""))
+        return True
+
+    async def _event(self, event: Event) -> None:
+        if not event.data:
+            return  # an empty chunk would end the body
+        framed = b"%x\r\n%b\r\n" % (len(event.data), event.data) if self._chunked else event.data
+        if self._record:
+            self._exchange.sent += event.data
+        self._exchange.events += event.events
+        self._exchange.completion_tokens += event.tokens
+        await self._write(framed)
+
+    async def _write(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            await self._stall(None)  # the client has gone, and this is about to be cancelled
+        self._transport.write(data)
+        await self._writable.wait()
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until the step is due. Due times add up, so that the work of sending does not slow the model down."""
+        self._due += seconds
+        left = self._due - asyncio.get_running_loop().time()
+        self._hurried += left <= 0
+        if left > 0 or self._hurried % EVENTS_PER_TURN == 0:
+            await asyncio.sleep(max(left, 0))
+
+    async def _stall(self, seconds: float | None) -> None:
+        await (asyncio.Event().wait() if seconds is None else asyncio.sleep(seconds))
+        self._due = asyncio.get_running_loop().time()
+
+    async def _break(self, how: str) -> None:
+        if how == "fin":
+            self._transport.close()
+            return
+        # abort() throws away what is still buffered here, so let that go first; nothing tells when it is empty.
+        while self._transport.get_write_buffer_size() and not self._transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(DRAINED_EVERY_SECONDS)
+        sock: socket.socket | None = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self._transport.abort()

@@ -1,13 +1,79 @@
-"""What can be set on a simulator."""
+"""What can be set on a simulator, and the recorded stream that it may play byte for byte."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
+
+from chukei.simulator.azure import model_error
+from chukei.simulator.calls import Call
+from chukei.simulator.exchanges import Event, Kind, Reply, stream
 from chukei.simulator.faults import FaultSpecError, parse
-from chukei.simulator.recordings import Recording
+from chukei.simulator.tokens import Pace
+
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+class _Asked(msgspec.Struct):
+    stream: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The events of a recorded stream; joined, they are the file.
+
+    It answers every request to its endpoint, which is Responses if the events are named, else chat. It cannot answer
+    a request that does not stream: that gets a 400 saying so.
+    """
+
+    path: Path
+    events: tuple[bytes, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Recording:
+        """Read a recording; OSError if that is not possible, ValueError if there is no event in it."""
+        data = path.read_bytes()
+        cuts = sorted({0, *(match.end() for match in _EVENT_END.finditer(data)), len(data)})
+        events = tuple(data[start:end] for start, end in pairwise(cuts))
+        if not any(b"data:" in event for event in events):
+            raise ValueError(f"{path} is no recorded stream: there is no event in it")
+        return cls(path, events)
+
+    def serves(self, operation: str) -> bool:
+        """Say whether requests for this operation are answered from the recording."""
+        named = self.events[0].startswith(b"event:")
+        return operation == ("responses" if named else "chat/completions")
+
+    def play(self, call: Call) -> Reply:
+        """Answer with the recording, paced like a model."""
+        if not call.read(_Asked).stream:
+            message = f'This simulator replays the recorded stream {self.path.name}: ask for it with "stream": true.'
+            raise model_error(400, message, param="stream", code="replay_streams_only")
+        return stream(self._steps(call.pace), prompt_tokens=0)
+
+    def _steps(self, pace: Pace) -> Iterator[Event]:
+        for at, event in enumerate(self.events):
+            wait = pace.prompt() if at == 0 else pace.first() if at == 1 else pace.token()
+            kind = _kind(event)
+            yield Event(event, 0.0 if kind == "done" else wait, kind, tokens=int(kind == "token"))
+
+
+def _kind(event: bytes) -> Kind:
+    # Good enough for positions of faults; the bytes are never touched.
+    if b"[DONE]" in event[:16]:
+        return "done"
+    if b'"prompt_filter_results"' in event and b'"choices":[]' in event:
+        return "filter"
+    if b'"role":"assistant"' in event:
+        return "role"
+    if re.search(rb'"finish_reason":\s*"', event):
+        return "finish"
+    return "usage" if b'"choices":[]' in event else "token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,52 +84,32 @@ class SimulatorSettings:
     """
 
     seed: int = 0
-    first_token_seconds: float = 0.35
-    """Mean time to the first token; 0 is as fast as possible."""
-    inter_token_seconds: float = 0.02
-    """Mean gap between tokens; 0 is as fast as possible."""
-    jitter: float = 0.4
-    """Standard deviation of both, relative to the mean."""
-    api_key: str | None = None
-    """The key to demand; None accepts any, though there must be one."""
-    deployments: tuple[str, ...] = ()
-    """Names that exist; none means that any does."""
-    conversations: tuple[str, ...] = ()
-    """Conversations that exist, for the Responses API to continue; to make one there is no operation."""
-    replay: Path | None = None
-    """A recorded stream to play instead of answers."""
-    faults: Mapping[str, str] = field(default_factory=dict)
-    """Fault specs by deployment name; see ``faults``."""
-    obfuscation: bool = True
-    """Whether chunks carry ``obfuscation``, unless the client turns it off."""
-    region: str = "East US 2"
-    epoch: int | None = None
-    """A fixed Unix time for ``created``; None takes the clock."""
+    first_token_seconds: float = 0.35  # mean time to the first token; 0 is as fast as possible
+    inter_token_seconds: float = 0.02  # mean gap between tokens; 0 is as fast as possible
+    jitter: float = 0.4  # standard deviation of both, relative to the mean
+    api_key: str | None = None  # the key to demand; None accepts any, though there must be one
+    deployments: tuple[str, ...] = ()  # names that exist; none means that any does
+    conversations: tuple[str, ...] = ()  # that exist, for the Responses API to continue; no operation makes one
+    replay: Path | None = None  # a recorded stream to play instead of answers
+    faults: Mapping[str, str] = field(default_factory=dict)  # fault specs by deployment name; see ``faults``
+    epoch: int | None = None  # a fixed Unix time for ``created``; None takes the clock
     exchanges_kept: int = 1000
-    record_sent: bool = False
-    """Whether exchanges keep the bodies that were sent."""
+    record_sent: bool = False  # whether exchanges keep the bodies that were sent
     max_body_bytes: int = 64 * 1024 * 1024
-    send_buffer_bytes: int | None = None
-    """SO_SNDBUF of accepted connections, to feel a slow client early; None leaves it to the system."""
+    send_buffer_bytes: int | None = None  # SO_SNDBUF, to feel a slow client early; None leaves it to the system
 
     def __post_init__(self) -> None:
-        problems = self.validate()
+        problems = self._problems()
         if problems:
             raise ValueError("; ".join(problems))
 
-    def validate(self) -> list[str]:
-        """Return what is wrong with the values; nothing, normally, since the constructor asks too."""
+    def _problems(self) -> list[str]:
+        least = {"first_token_seconds": 0, "inter_token_seconds": 0, "jitter": 0}
+        least |= dict.fromkeys(("exchanges_kept", "max_body_bytes", "send_buffer_bytes"), 1)
         problems = [
-            f"{name} must be {least} or more, not {value!r}"
-            for name, value, least in (
-                ("first_token_seconds", self.first_token_seconds, 0),
-                ("inter_token_seconds", self.inter_token_seconds, 0),
-                ("jitter", self.jitter, 0),
-                ("exchanges_kept", self.exchanges_kept, 1),
-                ("max_body_bytes", self.max_body_bytes, 1),
-                ("send_buffer_bytes", 1 if self.send_buffer_bytes is None else self.send_buffer_bytes, 1),
-            )
-            if not least <= value < float("inf")
+            f"{name} must be {bound} or more, not {value!r}"
+            for name, bound in least.items()
+            if (value := getattr(self, name)) is not None and not bound <= value < float("inf")
         ]
         if self.api_key == "":
             problems.append("api_key must not be empty; leave it out to accept any key")

@@ -12,26 +12,15 @@ from datetime import UTC, datetime
 from ssl import SSLContext
 from types import TracebackType
 
+from chukei.simulator.azure import ApiError, answer_headers, model_error, recorded_error
 from chukei.simulator.calls import Call, Filter, Stored
-from chukei.simulator.errors import (
-    ApiError,
-    deployment_not_found,
-    model_error,
-    resource_not_found,
-    server_error,
-    unauthorised,
-)
-from chukei.simulator.exchanges import Exchange
+from chukei.simulator.exchanges import Exchange, Head, Reply, whole
 from chukei.simulator.faults import Fault, FaultSpecError, parse, parse_deployment
-from chukei.simulator.heads import Head, answer_headers
 from chukei.simulator.injection import inject, instead
-from chukei.simulator.operations import OPERATIONS, error_event_of, model_of
-from chukei.simulator.pace import Pace
-from chukei.simulator.recordings import Recording
-from chukei.simulator.routes import Route, find
+from chukei.simulator.operations import OPERATIONS, Route, error_event_of, find, model_of
 from chukei.simulator.server import Connection
-from chukei.simulator.settings import SimulatorSettings
-from chukei.simulator.steps import Reply, whole
+from chukei.simulator.settings import Recording, SimulatorSettings
+from chukei.simulator.tokens import Pace
 
 _log = logging.getLogger(__name__)
 
@@ -150,13 +139,13 @@ class Simulator:
             reply = error.reply()
         except Exception:  # noqa: BLE001 - a client sees an error of Azure's, never a traceback
             _log.exception("the simulator failed on %s %s", head.method, head.path)
-            reply = server_error().reply()
+            reply = recorded_error("500").reply()
         if head.method == "HEAD":
             reply.steps = iter(())
         exchange.status = reply.status or None
         exchange.streamed = reply.streamed
         exchange.prompt_tokens = reply.prompt_tokens
-        reply.headers = answer_headers(self.settings, exchange, reply, dice) | reply.headers
+        reply.headers = answer_headers(exchange, reply, dice) | reply.headers
         return exchange, reply
 
     def _reply(self, head: Head, exchange: Exchange) -> Reply:
@@ -164,7 +153,7 @@ class Simulator:
             return whole(b"This is the chukei simulator of Azure OpenAI.\n", content_type="text/plain; charset=utf-8")
         route = find(head.method, head.path)
         if route is None or (route.versioned and not head.query.get("api-version")):
-            raise resource_not_found()
+            raise recorded_error("no-resource")
         exchange.operation = route.operation
         self._authorise(head.headers)
         deployment = route.deployment
@@ -177,23 +166,22 @@ class Simulator:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = headers.get("api-key") or (token.strip() if scheme.lower() == "bearer" else "")
         if not given or self.settings.api_key not in (None, given):
-            raise unauthorised()
+            raise recorded_error("401")
 
     def _operate(self, route: Route, deployment: str, head: Head, exchange: Exchange) -> Reply:
         name, faults = self._faults_of(deployment)
         faults = self._striking(deployment, faults)
         exchange.fault = "+".join(fault.name for fault in faults) or None
-        api_version = head.query.get("api-version") if route.versioned else None
         for fault in faults:
-            if fault.stage == "instead":
-                return instead(fault, route.operation, api_version)
-        call = self._call(route, name, api_version, head, exchange, faults)
+            if fault.kind.stage == "instead":
+                return instead(fault, route.operation, _version(route, head))
+        call = self._call(route, name, head, exchange, faults)
         if self._recording is not None and self._recording.serves(route.operation):
             reply = self._recording.play(call)
         else:
             reply = OPERATIONS[route.operation](call)
         for fault in faults:
-            if fault.stage == "stream":
+            if fault.kind.stage == "stream":
                 inject(reply, fault, error_event_of(route.operation))
         return reply
 
@@ -206,7 +194,7 @@ class Simulator:
             raise model_error(404, f"{error}.", code="DeploymentNotFound") from None
         known = self.settings.deployments
         if known and name and name not in known and deployment not in known and configured is None:
-            raise deployment_not_found()
+            raise recorded_error("404")
         return name, faults
 
     def _striking(self, deployment: str, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
@@ -222,15 +210,7 @@ class Simulator:
             and (fault.percent is None or dice.random() * 100 < fault.percent)
         )
 
-    def _call(
-        self,
-        route: Route,
-        deployment: str,
-        api_version: str | None,
-        head: Head,
-        exchange: Exchange,
-        faults: tuple[Fault, ...],
-    ) -> Call:
+    def _call(self, route: Route, deployment: str, head: Head, exchange: Exchange, faults: tuple[Fault, ...]) -> Call:
         settings = self.settings
         digest = hashlib.sha256(exchange.body).hexdigest()
         occurrence = self._prompts.count(digest)
@@ -238,7 +218,7 @@ class Simulator:
         return Call(
             operation=route.operation,
             deployment=deployment,
-            api_version=api_version,
+            api_version=_version(route, head),
             body=exchange.body,
             content_type=head.headers.get("content-type", ""),
             created=int(datetime.now(UTC).timestamp()) if settings.epoch is None else settings.epoch,
@@ -246,7 +226,6 @@ class Simulator:
             seed=settings.seed,
             pace=Pace(settings.first_token_seconds, settings.inter_token_seconds, settings.jitter, dice),
             filter=_filter(faults),
-            obfuscation=settings.obfuscation,
             occurrence=occurrence,
             model_asked=route.model,
             deployments=settings.deployments,
@@ -258,6 +237,10 @@ class Simulator:
             f"<Simulator {self.url or 'not started'}: {self.open_connections} connections,"
             f" {self.running} running, {self.requests} requests>"
         )
+
+
+def _version(route: Route, head: Head) -> str | None:
+    return head.query.get("api-version") if route.versioned else None
 
 
 def _filter(faults: tuple[Fault, ...]) -> Filter | None:

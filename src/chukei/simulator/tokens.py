@@ -1,4 +1,4 @@
-"""Cutting text into pieces the size of tokens, and counting them.
+"""Tokens: cutting text into pieces of their size, counting them, and how fast they come.
 
 Not a real tokenizer: words of up to eight letters are one token with the space before them, longer ones are cut
 into syllable-sized pieces, digits go by threes and Chinese or Japanese by one or two characters. Pieces are
@@ -7,11 +7,15 @@ strings, so each is valid UTF-8 by itself, and together they are exactly the tex
 
 from __future__ import annotations
 
+import math
+import random
 import re
 from collections.abc import Sequence
 
 WHOLE_WORD = 8  # letters: English words up to this length are mostly one token in o200k_base
 SAMPLE_CHARACTERS = 16_384  # beyond this, counting extrapolates: a prompt of a megabyte must not block the loop
+PROMPT_SHARE = 0.6  # of the time to the first token: what the prompt's content filter takes
+MAX_FACTOR = 20.0  # a log-normal has a long tail; a single gap beyond this is no use to anybody
 
 _PIECE = re.compile(
     r"""
@@ -31,19 +35,13 @@ _PIECE = re.compile(
 def split(text: str) -> list[str]:
     """Cut text into token-like pieces; joined, they are the text again."""
     pieces: list[str] = []
-    for match in _PIECE.finditer(text):
-        piece = match.group()
+    for piece in _PIECE.findall(text):
         if len(piece) <= WHOLE_WORD + 1:
             pieces.append(piece)
-        else:
-            pieces.extend(_subwords(piece))
+        else:  # the first piece is longer than the rest, as byte-pair encodings tend to keep stems together
+            head = 5 if piece[0] == " " else 4
+            pieces += [piece[:head], *(piece[at : at + 4] for at in range(head, len(piece), 4))]
     return pieces
-
-
-def _subwords(word: str) -> list[str]:
-    # First piece longer than the rest, as byte-pair encodings tend to keep stems together.
-    head = 5 if word[0] == " " else 4
-    return [word[:head], *(word[at : at + 4] for at in range(head, len(word), 4))]
 
 
 def count(text: str) -> int:
@@ -57,3 +55,40 @@ def until_stop(text: str, stops: Sequence[str]) -> str:
     """Cut text before the first stop sequence in it."""
     found = [at for at in (text.find(stop) for stop in stops if stop) if at >= 0]
     return text[: min(found)] if found else text
+
+
+class Pace:
+    """How fast the model speaks: time to the first token, then a jittered gap between tokens.
+
+    Draws waiting times, in seconds, from a log-normal distribution with the configured mean. The relative standard
+    deviation is ``jitter``. A mean of 0 gives 0: as fast as possible.
+    """
+
+    def __init__(self, first_token: float, inter_token: float, jitter: float, rng: random.Random) -> None:
+        self._first = first_token
+        self._inter = inter_token
+        self._sigma = math.sqrt(math.log1p(jitter * jitter))
+        self._rng = rng
+
+    def _around(self, mean: float) -> float:
+        if mean <= 0 or self._sigma == 0:
+            return max(mean, 0.0)
+        # exp(N(-s²/2, s)) has mean 1, whatever s is.
+        factor = math.exp(self._rng.gauss(-self._sigma * self._sigma / 2, self._sigma))
+        return mean * min(factor, MAX_FACTOR)
+
+    def prompt(self) -> float:
+        """Return the wait until the prompt is checked and the headers go out."""
+        return self._around(self._first * PROMPT_SHARE)
+
+    def first(self) -> float:
+        """Return the wait from there to the first token."""
+        return self._around(self._first * (1 - PROMPT_SHARE))
+
+    def token(self) -> float:
+        """Return the wait between two tokens."""
+        return self._around(self._inter)
+
+    def total(self, tokens: int) -> float:
+        """Return the wait for a whole answer of so many tokens, for a client that does not stream."""
+        return self.prompt() + self.first() + sum(self.token() for _ in range(max(tokens - 1, 0)))

@@ -16,11 +16,11 @@ from tests.fakes import FakeClock, FakeDatabase
 
 from chukei.accounts.ledger import Entry, Question
 from chukei.accounts.limits import Amounts, Grant, Headroom, Refusal, Subject
+from chukei.accounts.quota_fallback import QuotaFallback
 from chukei.adapters.ledger.accounting import Accounting, accounting_for, ledger_address
 from chukei.adapters.ledger.sqlite import SqliteDatabase
 from chukei.adapters.ledger.writer import LedgerWriter
 from chukei.adapters.memory_quota import MemoryQuota
-from chukei.adapters.redis.fallback import QuotaFallback
 from chukei.config import load
 from chukei.hosts.asgi import Application
 from chukei.model import Caller, CallerKind, End

@@ -21,8 +21,15 @@ def read(data: bytes) -> object:
     return answer
 
 
-def test_a_command_is_its_words() -> None:
-    assert read(command("SET", "a b", 2**53, "é", "")) == [b"SET", b"a b", str(2**53).encode(), "é".encode(), b""]
+def test_a_command_is_its_arguments() -> None:
+    assert read(command("SET", "a b", 2**53, "é", b"\xff", "")) == [
+        b"SET",
+        b"a b",
+        str(2**53).encode(),
+        "é".encode(),
+        b"\xff",
+        b"",
+    ]
 
 
 def test_no_text_is_too_strange_to_be_sent() -> None:
@@ -31,10 +38,10 @@ def test_no_text_is_too_strange_to_be_sent() -> None:
 
 def test_a_script_is_called_by_its_digest_and_else_by_its_text() -> None:
     known = SCRIPT.command(["key"], [1, "EVALSHA"])
-    assert isinstance(words := read(known), list)
-    assert words[0] == b"EVALSHA"
-    assert len(words[1]) == 40
-    assert words[2:] == [b"1", b"key", b"1", b"EVALSHA"]
+    assert isinstance(arguments := read(known), list)
+    assert arguments[0] == b"EVALSHA"
+    assert len(arguments[1]) == 40
+    assert arguments[2:] == [b"1", b"key", b"1", b"EVALSHA"]
     assert read(SCRIPT.whole(known)) == [b"EVAL", "return 'é'".encode(), b"1", b"key", b"1", b"EVALSHA"]
     assert SCRIPT.whole(SCRIPT.whole(known)) == SCRIPT.whole(known)
 

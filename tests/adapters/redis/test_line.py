@@ -3,7 +3,8 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import pytest
 import trustme
@@ -12,7 +13,7 @@ from tests.adapters.servers import LocalServer, Peer
 from tests.live.redis_server import RedisServer
 
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.client import Address, address_of
+from chukei.adapters.redis.address import Address, address_of
 from chukei.adapters.redis.commands import PendingCommand, Script, command
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS, Line, RefusedError, connect
 
@@ -20,16 +21,16 @@ pytestmark = pytest.mark.anyio
 
 SCRIPT = Script("return 1")
 
+on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""For a test of many answers, which no loop reads differently."""
+
 
 @asynccontextmanager
 async def line(
     address: Address, patience: float = 1.0, failed: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Line]:
-    made = await connect(address, patience, failed)
-    try:
+    async with aclosing(await connect(address, partial(Line, patience, failed))) as made:
         yield made
-    finally:
-        await made.close()
 
 
 def plain(port: int) -> Address:
@@ -57,8 +58,8 @@ class Scripted:
         while data := await peer.reader.read(65536):
             self.reads += 1
             reader.feed(data)
-            while (words := reader.gets()) is not False:
-                self.asked.append(words)
+            while (arguments := reader.gets()) is not False:
+                self.asked.append(arguments)
                 if self._answers:
                     await peer.send(self._answers.pop(0))
 
@@ -68,6 +69,32 @@ async def test_what_is_asked_together_leaves_together_and_is_answered_in_order()
     async with LocalServer(server) as local, line(plain(local.port)) as to:
         assert await asyncio.gather(*[to.call(ping()) for _ in range(50)]) == list(range(50))
     assert server.reads == 1
+
+
+async def test_only_what_somebody_needs_is_sent_when_its_caller_has_left() -> None:
+    server, done = Scripted(*[b"+OK\r\n"] * 3), asyncio.Event()
+    async with LocalServer(server) as local, line(plain(local.port)) as to:
+        given_up, needed = ping(), PendingCommand(command("SET"), done=lambda _: done.set())
+        for call in (given_up, needed):
+            to.call(call).cancel()
+        to.submit(PendingCommand(command("GET")))
+        await done.wait()
+        assert (given_up.sent, needed.sent) == (False, True)
+        assert await to.call(ping()) == b"OK"
+    assert server.asked == [[b"SET"], [b"GET"], [b"PING"]]
+
+
+async def test_messages_come_between_the_answers() -> None:
+    heard: list[object] = []
+    message = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n%d\r\n"
+    server = Scripted(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + message % 1, message % 2 + b"+PONG\r\n")
+    async with (
+        LocalServer(server) as local,
+        aclosing(await connect(plain(local.port), partial(Line, message=heard.append))) as to,
+    ):
+        assert await to.ask(PendingCommand(command("SUBSCRIBE", "c"))) == [[b"subscribe", b"c", 1]]
+        assert await to.ask(ping()) == [b"PONG"]
+    assert heard == [b"1", b"2"]
 
 
 async def test_an_answer_in_pieces_is_one() -> None:
@@ -86,7 +113,7 @@ async def test_a_script_that_is_not_known_is_sent_whole_and_once() -> None:
     server = Scripted(b"-NOSCRIPT no\r\n", b":1\r\n")
     async with LocalServer(server) as local, line(plain(local.port)) as to:
         assert await to.call(script()) == 1
-    assert [words[0] for words in server.asked if isinstance(words, list)] == [b"EVALSHA", b"EVAL"]
+    assert [asked[0] for asked in server.asked if isinstance(asked, list)] == [b"EVALSHA", b"EVAL"]
     server = Scripted(b"-NOSCRIPT no\r\n", b"-NOSCRIPT still not\r\n")
     async with LocalServer(server) as local, line(plain(local.port)) as to:
         with pytest.raises(StoreAway):
@@ -95,6 +122,7 @@ async def test_a_script_that_is_not_known_is_sent_whole_and_once() -> None:
     assert len(server.asked) == 2
 
 
+@on_one_loop
 @pytest.mark.parametrize("error", ["ERR Error running script", "WRONGTYPE Operation"])
 async def test_a_script_that_fails_ends_nothing(error: str) -> None:
     told: list[str] = []
@@ -106,6 +134,7 @@ async def test_a_script_that_fails_ends_nothing(error: str) -> None:
     assert told == ["failed"]
 
 
+@on_one_loop
 @pytest.mark.parametrize("code", ["READONLY", "OOM", "LOADING", "NOPERM", "NOAUTH", "MISCONF", "BUSY", "CLUSTERDOWN"])
 async def test_a_server_that_refuses_to_work_ends_the_line(code: str) -> None:
     async with LocalServer(Scripted(f"-{code} of secret\r\n".encode())) as local, line(plain(local.port)) as to:
@@ -119,6 +148,26 @@ async def test_a_server_that_refuses_to_work_ends_the_line(code: str) -> None:
         assert str(why) == code
 
 
+@on_one_loop
+@pytest.mark.parametrize("code", ["READONLY", "OOM", "NOPERM", "MOVED", "MASTERDOWN", "ERR", "WRONGTYPE"])
+async def test_where_a_refusal_is_an_answer_it_ends_nothing(code: str) -> None:
+    answers = Scripted(f"-{code} of secret\r\n".encode(), b":1\r\n")
+    async with LocalServer(answers) as local, line(plain(local.port)) as to:
+        refusal, answer = await to.ask(*[PendingCommand(command("SET"), refusable=True) for _ in range(2)])
+        assert isinstance(refusal, RefusedError)
+        assert (str(refusal), answer) == (code, 1)
+        assert not to.ended.done()
+
+
+@on_one_loop
+@pytest.mark.parametrize("code", ["LOADING", "NOAUTH", "WRONGPASS"])
+async def test_what_every_command_would_meet_ends_the_line_all_the_same(code: str) -> None:
+    async with LocalServer(Scripted(f"-{code} of secret\r\n".encode())) as local, line(plain(local.port)) as to:
+        with pytest.raises(RefusedError, match=f"^{code}$"):
+            await to.ask(*[PendingCommand(command("GET"), refusable=True) for _ in range(3)])
+
+
+@on_one_loop
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"*2\r\n*x\r\n", b"+one\r\n+too many\r\n"])
 async def test_what_does_not_speak_as_redis_does_is_left(answer: bytes) -> None:
     async with LocalServer(Scripted(answer)) as local, line(plain(local.port)) as to:
@@ -200,23 +249,6 @@ async def test_as_long_as_something_is_answered_nobody_is_given_up() -> None:
 # How it begins.
 
 
-@pytest.mark.parametrize(
-    ("url", "greeting"),
-    [
-        ("redis://h", []),
-        ("redis://:secret@h/0", [("AUTH", "secret")]),
-        ("redis://me:a%2Fb@h:7000/3", [("AUTH", "me", "a/b"), ("SELECT", 3)]),
-        ("redis://me@h", [("AUTH", "me", "")]),
-    ],
-)
-def test_an_address_says_how_to_begin(url: str, greeting: list[tuple[str | int, ...]]) -> None:
-    address = address_of(url)
-    assert address.host == "h"
-    assert address.port == (7000 if ":7000" in url else 6379)
-    assert list(address.greeting) == greeting
-    assert address.tls() is None
-
-
 async def test_password_user_and_database_are_used() -> None:
     with RedisServer("--requirepass", "open sesame") as server:
         server.command("ACL", "SETUSER", "relay", "on", ">pass/word", "~*", "+@all", password="open sesame")
@@ -238,13 +270,13 @@ async def test_whom_redis_does_not_let_in_is_told_so(user: str, code: str) -> No
 
 async def test_where_nothing_listens_there_is_no_line() -> None:
     with pytest.raises(OSError, match=r"\d"):
-        await connect(plain(1), 1.0, lambda: None)
+        await connect(plain(1))
 
 
 async def test_a_server_that_says_nothing_is_left_after_a_second() -> None:
     async with LocalServer(Scripted()) as local:
         with pytest.raises(TimeoutError):
-            await connect(Address("127.0.0.1", local.port, (("AUTH", "x"),), lambda: None), 1.0, lambda: None)
+            await connect(Address("127.0.0.1", local.port, (("AUTH", "x"),), lambda: None))
         await local.peers[0].closed.wait()
 
 
@@ -257,4 +289,4 @@ async def test_tls_is_used_and_its_certificate_checked(authority: trustme.CA, ca
         async with line(address_of(f"{url}?ssl_ca_certs={ca_file}")) as to:
             assert await to.call(ping()) == b"OK"
         with pytest.raises(ssl.SSLCertVerificationError):
-            await connect(address_of(url), 1.0, lambda: None)
+            await connect(address_of(url))

@@ -11,7 +11,7 @@ from chukei.model import Change, Condition
 NOT_A_NUMBER = float("nan")
 
 
-def words(origin: str = "a") -> BoardKeys:
+def keys(origin: str = "a") -> BoardKeys:
     return BoardKeys("chukei", origin)
 
 
@@ -22,38 +22,38 @@ def message(**changed: object) -> bytes:
 
 def test_a_change_is_read_as_it_was_written() -> None:
     change = Change(Condition.COOLING, "https://a/one", 9.0, "429")
-    keep, publish = words("a").commands(change, 7.5)
+    keep, publish = keys("a").commands(change, 7.5)
     assert keep[0] == "SET"
     assert keep[3:] == ("PX", 7500)
     assert publish[:2] == ("PUBLISH", "chukei:pool")
-    assert words("b").heard(publish[2]) == Change(Condition.COOLING, "https://a/one", 7.5, "429")
-    assert words("b").heard(keep[2], 2.0) == Change(Condition.COOLING, "https://a/one", 2.0, "429")
-    assert words("a").heard(publish[2]) is None
+    assert keys("b").heard(publish[2]) == Change(Condition.COOLING, "https://a/one", 7.5, "429")
+    assert keys("b").heard(keep[2], 2.0) == Change(Condition.COOLING, "https://a/one", 2.0, "429")
+    assert keys("a").heard(publish[2]) is None
 
 
 def test_a_recovery_removes_what_said_that_it_fails() -> None:
-    opened, _ = words().commands(Change(Condition.OPEN, "s", 9.0, ""), 9.0)
-    closed, publish = words().commands(Change(Condition.CLOSED, "s", 0.0, "recovered"), 60.0)
+    opened, _ = keys().commands(Change(Condition.OPEN, "s", 9.0, ""), 9.0)
+    closed, publish = keys().commands(Change(Condition.CLOSED, "s", 0.0, "recovered"), 60.0)
     assert closed == ("DEL", opened[1])
-    assert words("b").heard(publish[2]) == Change(Condition.CLOSED, "s", 0.0, "recovered")
+    assert keys("b").heard(publish[2]) == Change(Condition.CLOSED, "s", 0.0, "recovered")
 
 
 def test_keys_differ_by_condition_subject_and_namespace_and_name_nothing() -> None:
-    keys = {
-        words().key(Condition.COOLING, "secret"),
-        words().key(Condition.OPEN, "secret"),
-        words().key(Condition.OPEN, "other"),
+    made = {
+        keys().key(Condition.COOLING, "secret"),
+        keys().key(Condition.OPEN, "secret"),
+        keys().key(Condition.OPEN, "other"),
         BoardKeys("test", "a").key(Condition.OPEN, "secret"),
-        words().made_key("secret"),
+        keys().made_key("secret"),
     }
-    assert len(keys) == 5
-    assert not any("secret" in key for key in keys)
+    assert len(made) == 5
+    assert not any("secret" in key for key in made)
 
 
 def test_lone_surrogates_neither_raise_nor_collide() -> None:
-    assert words().made_key("\ud800") != words().made_key("\ud801")
-    _, publish = words().commands(Change(Condition.OPEN, "s", 9.0, "\ud800"), 9.0)
-    assert words("b").heard(publish[2]) == Change(Condition.OPEN, "s", 9.0, "?")
+    assert keys().made_key("\ud800") != keys().made_key("\ud801")
+    _, publish = keys().commands(Change(Condition.OPEN, "s", 9.0, "\ud800"), 9.0)
+    assert keys("b").heard(publish[2]) == Change(Condition.OPEN, "s", 9.0, "?")
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_lone_surrogates_neither_raise_nor_collide() -> None:
     ],
 )
 def test_what_is_no_change_is_none(data: object) -> None:
-    assert words().heard(data) is None
+    assert keys().heard(data) is None
 
 
 @pytest.mark.parametrize(("sent", "heard"), [(-5, 0), (0, 0), (1e300, 86_400), (86_401, 86_400), (7, 7)])
 def test_seconds_are_kept_within_a_day(sent: float, heard: float) -> None:
-    change = words().heard(message(seconds=sent, why="y" * 1000))
+    change = keys().heard(message(seconds=sent, why="y" * 1000))
     assert change == Change(Condition.OPEN, "s", heard, "y" * 100)
 
 
@@ -94,35 +94,33 @@ def test_the_oldest_are_forgotten_first() -> None:
         waiting.put(str(number), number)
     waiting.put("5", -1)  # again, so the newest
     assert len(waiting) == KEPT
-    assert list(waiting.take().values()) == list(range(6, 6 + BATCH))
+    assert list(waiting.oldest().values()) == list(range(6, 6 + BATCH))
 
 
-def test_what_was_taken_goes_back_to_its_place_unless_there_is_newer() -> None:
-    waiting: Waiting[str] = Waiting()
+def test_what_was_sent_is_removed_unless_there_is_newer() -> None:
+    waiting: Waiting[list[str]] = Waiting()
     for key in "abc":
-        waiting.put(key, "old")
-    taken = waiting.take()
-    assert not len(waiting)
-    waiting.put("d", "new")
-    waiting.put("b", "new")
-    waiting.put_back(taken)
-    assert waiting.take() == {"a": "old", "c": "old", "d": "new", "b": "new"}
+        waiting.put(key, ["old"])
+    sent = waiting.oldest()
+    waiting.put("d", ["new"])
+    waiting.put("b", ["old"])  # again
+    waiting.remove(sent)
+    assert waiting.oldest() == {"d": ["new"], "b": ["old"]}
 
 
-def test_what_no_longer_fits_is_not_put_back() -> None:
+def test_what_was_forgotten_while_it_was_sent_is_not_missed() -> None:
     waiting: Waiting[int] = Waiting()
     waiting.put("old", 0)
-    taken = waiting.take()
+    sent = waiting.oldest()
     for number in range(KEPT):
         waiting.put(str(number), number)
-    waiting.put_back(taken)
+    waiting.remove(sent)
     assert len(waiting) == KEPT
-    assert "old" not in waiting.take()
 
 
 def test_an_outbox_holds_the_last_of_each_subject_while_it_holds() -> None:
     clock = FakeClock()
-    outbox = Outbox(words(), clock)
+    outbox = Outbox(keys(), clock)
     outbox.add(Change(Condition.COOLING, "s", 5.0, "first"))
     outbox.add(Change(Condition.COOLING, "s", 30.0, "second"))
     outbox.add(Change(Condition.OPEN, "s", 5.0, "soon over"))
@@ -132,14 +130,16 @@ def test_an_outbox_holds_the_last_of_each_subject_while_it_holds() -> None:
         outbox.add(Change(Condition.OPEN, "u", nothing, "never"))
     outbox.add_made("resp_1", "d")
     clock.advance(10)
-    commands, _ = outbox.batch()
+    commands, taken = outbox.batch()
+    assert len(outbox) == 4
+    taken()
     assert len(outbox) == 0
     assert [(command[0], command[-1]) for command in commands if command[0] != "PUBLISH"] == [
         ("SET", 20_000),
-        ("DEL", words().key(Condition.OPEN, "t")),
+        ("DEL", keys().key(Condition.OPEN, "t")),
         ("SET", 30 * 86_400),
     ]
-    assert [words("b").heard(command[-1]) for command in commands if command[0] == "PUBLISH"] == [
+    assert [keys("b").heard(command[-1]) for command in commands if command[0] == "PUBLISH"] == [
         Change(Condition.COOLING, "s", 20.0, "second"),
         Change(Condition.CLOSED, "t", 0.0, "recovered"),
     ]
@@ -147,7 +147,7 @@ def test_an_outbox_holds_the_last_of_each_subject_while_it_holds() -> None:
 
 def test_a_recovery_is_news_for_a_minute() -> None:
     clock = FakeClock()
-    outbox = Outbox(words(), clock)
+    outbox = Outbox(keys(), clock)
     outbox.add(Change(Condition.CLOSED, "s", 0.0, "recovered"))
     clock.advance(61)
     commands, _ = outbox.batch()
@@ -156,11 +156,10 @@ def test_a_recovery_is_news_for_a_minute() -> None:
 
 def test_what_was_not_sent_shrinks_while_it_waits() -> None:
     clock = FakeClock()
-    outbox = Outbox(words(), clock)
+    outbox = Outbox(keys(), clock)
     outbox.add(Change(Condition.OPEN, "s", 1e9, "misconfigured"))
     outbox.add_made("resp_1", "d")
-    _, put_back = outbox.batch()
-    put_back()
+    outbox.batch()
     clock.advance(400)
     (kept, _, made), _ = outbox.batch()
     assert kept[-1] == 86_000_000

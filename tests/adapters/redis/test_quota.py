@@ -1,7 +1,6 @@
 """The store on a real server: limits that replicas share, and a Redis that is stopped, stalled, emptied or foreign."""
 
 import asyncio
-import logging
 import random
 import re
 import subprocess
@@ -11,8 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.adapters.conftest import on_both_loops
 from tests.adapters.quota_stores import NAMESPACE, PATIENCE, subject
 from tests.fakes import FakeClock
 from tests.live.redis_server import RedisServer
@@ -20,11 +21,11 @@ from tests.live.relays import clean_environment, eventually
 
 from chukei.accounts.limits import Amounts, Grant, Refusal, Subject
 from chukei.accounts.quota import LEASE_SECONDS, MINUTE_SECONDS
+from chukei.accounts.quota_fallback import QuotaFallback
 from chukei.accounts.stores import QuotaStore, StoreAway
+from chukei.adapters.memory_quota import MemoryQuota
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS
-from chukei.adapters.redis.quota import RedisQuota
-from chukei.adapters.redis.quota_script import SERVER_TIME
-from chukei.adapters.redis.scripts import ANSWER_SECONDS
+from chukei.adapters.redis.quota import ANSWER_SECONDS, RedisQuota
 
 pytestmark = pytest.mark.anyio
 
@@ -52,12 +53,10 @@ def unsettled(store: RedisQuota) -> int:
 
 @asynccontextmanager
 async def stores(
-    server: RedisServer, replicas: int = 1, *, server_time: str = SERVER_TIME, patience: float = PATIENCE
+    server: RedisServer, replicas: int = 1, *, patience: float = PATIENCE, **options: Any
 ) -> AsyncIterator[list[RedisQuota]]:
     """Stores that share their accounts, connected, and closed in the end."""
-    made = [
-        RedisQuota(server.url, namespace=NAMESPACE, patience=patience, server_time=server_time) for _ in range(replicas)
-    ]
+    made = [RedisQuota(server.url, namespace=NAMESPACE, patience=patience, **options) for _ in range(replicas)]
     try:
         for store in made:
             store.start()
@@ -95,17 +94,10 @@ def said(caplog: pytest.LogCaptureFixture, text: str) -> int:
     return sum(record.getMessage().startswith(text) for record in caplog.records)
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-def server(redis_server: RedisServer) -> RedisServer:
-    """A server that is never stopped, emptied."""
-    redis_server.command("FLUSHALL")
-    return redis_server
+def anyio_backend() -> str:
+    """Run on asyncio's own loop; what could differ on another is the line's, and is tested on both."""
+    return "asyncio"
 
 
 @pytest.fixture
@@ -116,20 +108,16 @@ def mortal() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "chukei")
-
-
-@pytest.fixture(autouse=True)
 async def nothing_left() -> AsyncIterator[None]:
     """No test leaves a task behind."""
     yield
-    assert [task for task in asyncio.all_tasks() if "Redis" in repr(task)] == []
+    assert [task for task in asyncio.all_tasks() if "chukei/adapters/redis" in repr(task)] == []
 
 
 # What it is for.
 
 
+@on_both_loops
 async def test_what_one_replica_reserves_the_others_count(server: RedisServer) -> None:
     async with stores(server, 2) as [one, other]:
         assert isinstance(await one.reserve("a", [ALL], Amounts(100, 50)), Grant)
@@ -174,6 +162,11 @@ async def test_a_request_costs_one_call_of_a_script_and_one_more_when_it_is_over
         assert [calls(server, other) for other in ("eval", "ping", "script\\|load", "client\\|setinfo")] == [0, 0, 0, 0]
 
 
+async def test_a_url_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="a Redis URL"):
+        RedisQuota("http://x")
+
+
 async def test_without_limits_redis_is_not_asked() -> None:
     store = RedisQuota("redis://127.0.0.1:1")
     assert await store.reserve("a", [subject()], Amounts(9)) == Grant("a")
@@ -181,6 +174,7 @@ async def test_without_limits_redis_is_not_asked() -> None:
     await store.settle("a", Amounts(9))
 
 
+@on_both_loops
 async def test_many_at_once_share_round_trips(server: RedisServer) -> None:
     async with stores(server) as [store]:
         results = await asyncio.gather(
@@ -256,6 +250,7 @@ async def test_the_bound_on_waiting_is_a_tenth_of_a_second() -> None:
     assert ANSWER_SECONDS + LOOKS * LOOK_SECONDS < 0.1
 
 
+@on_both_loops
 async def test_a_stall_costs_a_tenth_of_a_second_once(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with stores(mortal, patience=ANSWER_SECONDS) as [store]:
         assert await granted(store, "a", ALL, tokens=100)
@@ -337,6 +332,7 @@ async def test_through_stalls_and_clients_that_leave_all_that_was_used_is_charge
     assert left_early
 
 
+@on_both_loops
 async def test_a_restart_in_mid_run_is_survived(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with stores(mortal) as [store]:
         assert await granted(store, "a", ALL, tokens=100)
@@ -350,6 +346,29 @@ async def test_a_restart_in_mid_run_is_survived(mortal: RedisServer, caplog: pyt
         assert await granted(store, "c", ALL, tokens=5)
         assert (await left(store, ALL))[1:] == [995, 995, 995, 1000, 999]
     assert (said(caplog, AWAY), said(caplog, BACK)) == (1, 1)
+
+
+async def test_meanwhile_each_replica_counts_its_part_alone(
+    mortal: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rates = subject(requests_per_minute=8)
+    async with stores(mortal, 2) as both:
+        replicas = [QuotaFallback(store, MemoryQuota(), replicas=2) for store in both]
+
+        async def count(name: str) -> int:
+            asked = [(f"{name} {which} {n}", each) for n in range(6) for which, each in enumerate(replicas)]
+            answers = [await each.reserve(id, [rates], Amounts()) for id, each in asked]
+            return sum(isinstance(answer, Grant) for answer in answers)
+
+        assert await count("together") == 8
+        mortal.stop()
+        assert await count("alone") == 8
+        assert said(caplog, "quotas are not shared at the moment: ") == 2
+        mortal.start()
+        for store, replica in zip(both, replicas, strict=True):
+            await back(store)
+            assert (await replica.headroom([rates]))[0].most == 8
+        assert said(caplog, "quotas are shared again") == 2
 
 
 async def test_scripts_that_redis_forgot_are_sent_again(server: RedisServer) -> None:
@@ -490,15 +509,60 @@ async def test_closing_says_what_could_not_be_settled(mortal: RedisServer, caplo
     assert said(caplog, "quotas: 1 requests stay charged as reserved") == 1
 
 
-async def test_a_redis_that_refuses_to_write_is_away(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("refuse", "agree"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),  # now a read-only replica
+    ],
+    ids=["full", "read-only"],
+)
+async def test_a_redis_that_refuses_to_write_is_away(
+    mortal: RedisServer, caplog: pytest.LogCaptureFixture, refuse: tuple[str, ...], agree: tuple[str, ...]
+) -> None:
     async with stores(mortal) as [store]:
-        mortal.command("CONFIG", "SET", "maxmemory", "1")
+        mortal.command(*refuse)
         with pytest.raises(StoreAway):
             await store.reserve("a", [ALL], Amounts(1))
+        assert not connected(store)
         await eventually(lambda: said(caplog, AWAY) == 1)
-        mortal.command("CONFIG", "SET", "maxmemory", "0")
+        mortal.command(*agree)
         await back(store)
         assert await granted(store, "b", ALL)
+    assert said(caplog, AWAY) == 1
+
+
+async def test_leases_are_renewed_all_the_time(server: RedisServer) -> None:
+    lease = "{test:quota}:leases:caller:a"
+    async with stores(server, renew_seconds=0.01) as [store]:
+        assert await granted(store, "a", ALL)
+        for _ in range(2):
+            server.command("DEL", lease)
+            await eventually(lambda: server.command("EXISTS", lease) == b":1\r\n")
+
+
+async def test_a_process_that_was_busy_does_not_blame_redis(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stores(server, patience=ANSWER_SECONDS) as [store]:
+        for n in range(5):
+            asking = [asyncio.create_task(granted(store, f"{n}-{each}", subject(concurrent=99))) for each in range(10)]
+            for _ in range(3):  # it is sent
+                await asyncio.sleep(0)
+            time.sleep(3 * ANSWER_SECONDS)
+            assert all(await asyncio.gather(*asking))
+    assert said(caplog, AWAY) == 0
+
+
+async def test_closing_ends_what_waits(mortal: RedisServer) -> None:
+    async with stores(mortal) as [store]:
+        mortal.pause()
+        asking = [asyncio.create_task(granted(store, str(n), ALL)) for n in range(3)]
+        await asyncio.sleep(0.01)
+        await store.close()
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(result) for result in results] == [StoreAway] * 3
+        mortal.resume()
 
 
 async def test_something_strange_under_one_key_harms_nobody_else(

@@ -1,20 +1,22 @@
 """The scripts on a real server beside the arithmetic in memory: for the same history the very same answers."""
 
 import random
+import socket
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing
 from datetime import date, timedelta
 from typing import Any, TypeVar
 
 import pytest
+from hiredis import Reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from redis import Redis
 from tests.live.redis_server import RedisServer
 
 from chukei.accounts.limits import SETTLED, Amounts, Grant, Headroom, Limits, Refusal, Subject
 from chukei.accounts.quota import DAY_MS, KEPT_SECONDS, LEASE_MS, MOST, SLOT_MS, SLOTS, wanted
 from chukei.adapters.memory_quota import MemoryQuota
-from chukei.adapters.redis.commands import Script
+from chukei.adapters.redis.commands import Script, command
 from chukei.adapters.redis.quota_script import (
     SETTLED_SECONDS,
     QuotaCommands,
@@ -46,29 +48,52 @@ class Time:
         return self.ms / 1000
 
 
+class Client:
+    """Sends commands one by one, as they are, and waits for each answer."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 20)
+        self._reader = Reader()
+
+    def send(self, data: bytes) -> Any:
+        """Return the answer to a whole command."""
+        self._socket.sendall(data)
+        while (answer := self._reader.gets()) is False:
+            self._reader.feed(self._socket.recv(65536))
+        assert not isinstance(answer, Exception), answer
+        return answer
+
+    def ask(self, *arguments: str | int) -> Any:
+        """Return the answer to a command."""
+        return self.send(command(*arguments))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 class OnRedis:
     """The scripts, called as RedisQuota does, at a chosen time."""
 
-    def __init__(self, client: Redis, time: Time) -> None:
+    def __init__(self, client: Client, time: Time) -> None:
         self._client = client
         self._time = time
         self._scripts = scripts(CHOSEN)
         self.held: dict[str, tuple[Sequence[Subject], int]] = {}
 
     def _set_time(self) -> None:
-        self._client.mset({"s": self._time.ms // 1000, "us": self._time.ms % 1000 * 1000 + 999})
+        self._client.ask("MSET", "s", self._time.ms // 1000, "us", self._time.ms % 1000 * 1000 + 999)
 
-    def _words(self, subjects: Sequence[Subject]) -> QuotaCommands:
+    def _commands(self, subjects: Sequence[Subject]) -> QuotaCommands:
         return QuotaCommands("test", self._scripts, wanted(subjects))
 
-    def _send(self, script: Script, command: bytes) -> Any:
-        return sent(self._client, script.whole(command))
+    def _send(self, script: Script, call: bytes) -> Any:
+        return self._client.send(script.whole(call))
 
     def reserve(self, id: str, subjects: Sequence[Subject], amounts: Amounts) -> Grant | Refusal:
         self._set_time()
-        words = self._words(subjects)
-        answer = self._send(self._scripts.reserve, words.reserve(id, amounts))
-        result = read_answer(id, words.limits, amounts, answer)
+        commands = self._commands(subjects)
+        answer = self._send(self._scripts.reserve, commands.reserve(id, amounts))
+        result = read_answer(id, commands.limits, amounts, answer)
         if isinstance(result, Grant):
             self.held[id] = subjects, self._time.ms
         return result
@@ -76,43 +101,26 @@ class OnRedis:
     def settle(self, id: str, subjects: Sequence[Subject], amounts: Amounts) -> None:
         self._set_time()
         self.held.pop(id, None)
-        self._send(self._scripts.settle, self._words(subjects).settle(id, amounts))
+        self._send(self._scripts.settle, self._commands(subjects).settle(id, amounts))
 
     def look(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         self._set_time()
-        words = self._words(subjects)
-        return read_look(words.limits, self._send(self._scripts.reserve, words.reserve("", Amounts())))
+        commands = self._commands(subjects)
+        return read_look(commands.limits, self._send(self._scripts.reserve, commands.reserve("", Amounts())))
 
     def renew(self) -> None:
         self._set_time()
         while self.held and self._time.ms - next(iter(self.held.values()))[1] >= KEPT_SECONDS * 1000:
             del self.held[next(iter(self.held))]
         for id, (subjects, _) in self.held.items():
-            keys = self._words(subjects).leases(id)
+            keys = self._commands(subjects).leases(id)
             if keys:
                 self._send(self._scripts.renew, self._scripts.renew.command(keys, [id, len(keys) - 1]))
 
 
-def sent(client: Redis, command: bytes) -> Any:
-    """Send a command as it is and return its answer."""
-    connection = client.connection_pool.get_connection()
-    try:
-        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
-        return connection.read_response()
-    finally:
-        client.connection_pool.release(connection)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
 @pytest.fixture
-def client(server: RedisServer) -> Iterator[Redis]:
-    with Redis(port=server.port) as connected:
-        connected.flushall()
+def client(server: RedisServer) -> Iterator[Client]:
+    with closing(Client(server.port)) as connected:
         yield connected
 
 
@@ -147,15 +155,15 @@ steps = st.lists(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(limits=st.tuples(all_limits, all_limits, all_limits), history=steps)
 def test_a_history_gives_the_same_answers_in_memory_and_on_redis(
-    client: Redis, limits: tuple[Limits, Limits, Limits], history: list[tuple[str, Any, Any]]
+    client: Client, limits: tuple[Limits, Limits, Limits], history: list[tuple[str, Any, Any]]
 ) -> None:
     names = ("caller:é {x}", "group:a b", "group:c")
     play(client, [Subject(name, each) for name, each in zip(names, limits, strict=True)], history)
 
 
-def play(client: Redis, subjects: list[Subject], history: list[tuple[str, Any, Any]]) -> None:
+def play(client: Client, subjects: list[Subject], history: list[tuple[str, Any, Any]]) -> None:
     """Let both sides go through a history and compare every answer."""
-    client.flushall()
+    client.ask("FLUSHALL")
     time = Time()
     memory, redis = MemoryQuota(clock=time, wall=time), OnRedis(client, time)
     made: list[tuple[str, list[Subject]]] = []
@@ -182,7 +190,7 @@ def play(client: Redis, subjects: list[Subject], history: list[tuple[str, Any, A
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_long_history_gives_the_same_answers_too(client: Redis, seed: int) -> None:
+def test_a_long_history_gives_the_same_answers_too(client: Client, seed: int) -> None:
     chance = random.Random(seed)
     subjects = [
         Subject("caller:a", Limits(6, 60, 400, 900, 500, 4)),
@@ -206,7 +214,7 @@ def test_a_long_history_gives_the_same_answers_too(client: Redis, seed: int) -> 
     play(client, subjects, history)
 
 
-def test_the_calendar_is_the_same_on_both_sides(client: Redis) -> None:
+def test_the_calendar_is_the_same_on_both_sides(client: Client) -> None:
     time = Time()
     memory, redis = MemoryQuota(clock=time, wall=time), OnRedis(client, time)
     subjects = [Subject("caller:a", Limits(tokens_per_day=100, tokens_per_month=10_000))]
@@ -219,7 +227,7 @@ def test_the_calendar_is_the_same_on_both_sides(client: Redis) -> None:
             assert redis.reserve(id, subjects, Amounts(1)) == at_once(memory.reserve(id, subjects, Amounts(1)))
 
 
-def test_what_settles_later_is_charged_when_it_was_reserved(client: Redis) -> None:
+def test_what_settles_later_is_charged_when_it_was_reserved(client: Client) -> None:
     time = Time()
     redis = OnRedis(client, time)
     subjects = [Subject("caller:a", Limits(tokens_per_minute=100, tokens_per_day=1000, money_per_month=1000))]
@@ -230,24 +238,24 @@ def test_what_settles_later_is_charged_when_it_was_reserved(client: Redis) -> No
     assert [left.remaining for left in redis.look(subjects)] == [60, 990, 940]
 
 
-def test_leases_are_kept_as_long_as_they_may_count(client: Redis) -> None:
+def test_leases_are_kept_as_long_as_they_may_count(client: Client) -> None:
     redis = OnRedis(client, Time())
     subjects = [Subject("caller:a", Limits(concurrent=2))]
     redis.reserve("one", subjects, Amounts())
-    client.persist("{test:quota}:leases:caller:a")
+    client.ask("PERSIST", "{test:quota}:leases:caller:a")
     redis.renew()
-    assert 50 <= client.ttl("{test:quota}:leases:caller:a") <= 60
+    assert 50 <= client.ask("TTL", "{test:quota}:leases:caller:a") <= 60
 
 
-def test_every_key_expires_and_all_have_one_tag(client: Redis) -> None:
+def test_every_key_expires_and_all_have_one_tag(client: Client) -> None:
     redis = OnRedis(client, Time())
     everything = Limits(9, 9, 9, 9, 9, 9)  # the longest period decides
     subjects = [Subject("caller:a", everything), Subject("group:b", Limits(requests_per_minute=9))]
     redis.reserve("one", subjects, Amounts(1, 1))
     redis.reserve("two", subjects, Amounts(1, 1))
     redis.settle("two", subjects, Amounts(2, 2))
-    keys: Any = client.keys("{*")
-    left = {key: int(client.ttl(key)) for key in keys}
+    keys: Any = client.ask("KEYS", "{*")
+    left = {key: client.ask("TTL", key.decode()) for key in keys}
     assert {key.split(b"}")[0] for key in left} == {b"{test:quota"}
     ends = {key.split(b":", 2)[2]: seconds for key, seconds in left.items()}
     month = 32 * 86_400
@@ -262,14 +270,14 @@ def test_every_key_expires_and_all_have_one_tag(client: Redis) -> None:
     assert all(expected[key] - 10 <= ends[key] <= expected[key] for key in ends), ends
 
 
-def test_what_is_kept_can_be_read_by_people(client: Redis) -> None:
+def test_what_is_kept_can_be_read_by_people(client: Client) -> None:
     redis = OnRedis(client, Time(SLOT_MS * 5))
     redis.reserve("one", [Subject("caller:a", Limits(requests_per_minute=9, tokens_per_day=90))], Amounts(7))
-    kept = client.hgetall("{test:quota}:of:caller:a")
-    assert kept == {b"requests_per_minute": b"5=1", b"tokens_per_day": b"0=7"}
+    kept = client.ask("HGETALL", "{test:quota}:of:caller:a")
+    assert dict(zip(kept[::2], kept[1::2], strict=True)) == {b"requests_per_minute": b"5=1", b"tokens_per_day": b"0=7"}
 
 
-def test_a_reservation_that_comes_after_its_settling_charges_nothing(client: Redis) -> None:
+def test_a_reservation_that_comes_after_its_settling_charges_nothing(client: Client) -> None:
     redis = OnRedis(client, Time())
     subjects = [Subject("caller:a", Limits(requests_per_minute=9, concurrent=1))]
     redis.settle("late", subjects, Amounts())
@@ -278,7 +286,7 @@ def test_a_reservation_that_comes_after_its_settling_charges_nothing(client: Red
     assert [left.remaining for left in redis.look(subjects)] == [9, 1]
 
 
-def test_a_settled_reservation_gets_no_lease_again(client: Redis) -> None:
+def test_a_settled_reservation_gets_no_lease_again(client: Client) -> None:
     redis = OnRedis(client, Time())
     subjects = [Subject("caller:a", Limits(concurrent=1))]
     redis.reserve("one", subjects, Amounts())
@@ -289,11 +297,11 @@ def test_a_settled_reservation_gets_no_lease_again(client: Redis) -> None:
     assert redis.look(subjects)[0].remaining == 1
 
 
-def test_leases_that_redis_has_lost_are_made_anew(client: Redis) -> None:
+def test_leases_that_redis_has_lost_are_made_anew(client: Client) -> None:
     redis = OnRedis(client, Time())
     subjects = [Subject("caller:a", Limits(concurrent=1, tokens_per_day=10))]
     redis.reserve("one", subjects, Amounts(4))
-    client.flushall()
+    client.ask("FLUSHALL")
     assert [left.remaining for left in redis.look(subjects)] == [10, 1]
     redis.renew()
     assert [left.remaining for left in redis.look(subjects)] == [10, 0]
@@ -301,16 +309,19 @@ def test_leases_that_redis_has_lost_are_made_anew(client: Redis) -> None:
     assert [left.remaining for left in redis.look(subjects)] == [10, 1]
 
 
-def test_the_servers_own_time_is_used(client: Redis) -> None:
+def milliseconds(time: list[bytes]) -> int:
+    return int(time[0]) * 1000 + int(time[1]) // 1000
+
+
+def test_the_servers_own_time_is_used(client: Client) -> None:
     usual = scripts()
-    words = QuotaCommands("test", usual, wanted([Subject("caller:a", Limits(requests_per_minute=3))]))
-    before: Any = client.time()
-    answer = sent(client, usual.reserve.whole(words.reserve("x", Amounts())))
-    after: Any = client.time()
-    assert before[0] * 1000 + before[1] // 1000 <= answer[1] <= after[0] * 1000 + after[1] // 1000
+    commands = QuotaCommands("test", usual, wanted([Subject("caller:a", Limits(requests_per_minute=3))]))
+    whole = usual.reserve.whole(commands.reserve("x", Amounts()))
+    before, answer, after = client.ask("TIME"), client.send(whole), client.ask("TIME")
+    assert milliseconds(before) <= answer[1] <= milliseconds(after)
 
 
-def test_numbers_up_to_the_largest_are_exact(client: Redis) -> None:
+def test_numbers_up_to_the_largest_are_exact(client: Client) -> None:
     redis = OnRedis(client, Time())
     subjects = [Subject("caller:a", Limits(tokens_per_month=MOST))]
     assert isinstance(redis.reserve("one", subjects, Amounts(MOST - 1)), Grant)

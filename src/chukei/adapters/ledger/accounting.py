@@ -84,8 +84,8 @@ def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
     stores = settings.stores
     if stores.quota is None:
         return local
-    # Importing redis-py takes 50 to 100 ms, so only if it is configured.
-    from chukei.adapters.redis.fallback import Away, QuotaFallback
+    # Imported only if it is configured, since hiredis may be missing otherwise.
+    from chukei.accounts.quota_fallback import Away, QuotaFallback
     from chukei.adapters.redis.quota import RedisQuota
 
     shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)

@@ -211,9 +211,7 @@ def _values_of(entries: Sequence[Entry]) -> list[object]:
 
 
 _TEXTS = frozenset({"id", "caller", "caller_group", "note"})
-_KEY_VALUES = [
-    f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in KEY_COLUMNS
-]  # texts may not be UTF-8
+_KEY_VALUES = [f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in KEY_COLUMNS]  # texts may not be UTF-8
 _KEYS = f"SELECT {', '.join(_KEY_VALUES)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
 _KEYS_MARK = (
     "SELECT count(*), max(created), count(expires), total(expires), count(revoked), total(revoked) FROM chukei_keys"

@@ -1,7 +1,7 @@
 """Commands to Redis as they go over the wire (RESP, https://redis.io/docs/latest/develop/reference/protocol-spec/),
 and who waits for their answers. No connection is here.
 
-A script's command is put together once for all callers where it can be: packing it anew from its words for each request
+A script's command is put together once for all callers where it can be: packing its arguments anew for each request
 would cost more than sending it.
 """
 
@@ -11,19 +11,19 @@ from hashlib import sha1
 
 from chukei.accounts.stores import StoreAway
 
-Word = str | int
+Argument = str | bytes | int
 
 
-def packed(words: Iterable[Word]) -> bytes:
-    """Return words one after the other, each with its length."""
+def packed(arguments: Iterable[Argument]) -> bytes:
+    """Return arguments one after the other, each with its length."""
     # A lone surrogate, which UTF-8 does not know, is no reason to fail.
-    parts = [str(word).encode("utf-8", "surrogatepass") for word in words]
+    parts = [each if isinstance(each, bytes) else str(each).encode("utf-8", "surrogatepass") for each in arguments]
     return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
-def command(*words: Word) -> bytes:
+def command(*arguments: Argument) -> bytes:
     """Return a whole command."""
-    return b"*%d\r\n%b" % (len(words), packed(words))
+    return b"*%d\r\n%b" % (len(arguments), packed(arguments))
 
 
 class PendingCommand:
@@ -31,18 +31,25 @@ class PendingCommand:
 
     ``done`` is called with ``id`` when Redis has answered, whether anybody waits for that or not. ``sent`` says that
     the command may have been carried out, with or without an answer, ``since`` when, in seconds of ``time.monotonic``.
-    ``hurry`` says that a request waits.
+    ``hurry`` says that a request waits. Where it is ``refusable`` a RefusedError is an answer like others.
     """
 
-    __slots__ = ("command", "done", "future", "hurry", "id", "script", "sent", "since")
+    __slots__ = ("command", "done", "future", "hurry", "id", "refusable", "script", "sent", "since")
 
     def __init__(
-        self, command: bytes, script: "Script | None" = None, id: str = "", done: Callable[[str], None] | None = None
+        self,
+        command: bytes,
+        script: "Script | None" = None,
+        id: str = "",
+        done: Callable[[str], None] | None = None,
+        *,
+        refusable: bool = False,
     ) -> None:
         self.command = command
         self.script = script
         self.id = id
         self.done = done
+        self.refusable = refusable
         self.future: asyncio.Future[object] | None = None  # where somebody waits
         self.hurry = False
         self.sent = False
@@ -62,6 +69,7 @@ class PendingCommand:
         """Tell who waits that there is no answer."""
         if self.future is not None and not self.future.done():
             self.future.set_exception(StoreAway(why))
+            self.future.exception()  # looked at, so that asyncio does not complain where whoever waited has just left
 
     def succeed(self, answer: object) -> None:
         """Hand the answer to who waits."""
@@ -72,18 +80,18 @@ class PendingCommand:
 
 
 class Script:
-    """A script that Redis keeps by its digest. ``head`` is how its command begins, but for the number of words."""
+    """A script that Redis keeps by its digest. ``head`` is how its command begins, but for the number of arguments."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.head = packed(("EVALSHA", sha1(text.encode(), usedforsecurity=False).hexdigest()))
         self._whole = packed(("EVAL", text))
 
-    def call(self, keys: Sequence[Word], arguments: Sequence[Word]) -> PendingCommand:
+    def call(self, keys: Sequence[Argument], arguments: Sequence[Argument]) -> PendingCommand:
         """Return a call with its keys and arguments."""
         return PendingCommand(self.command(keys, arguments), self)
 
-    def command(self, keys: Sequence[Word], arguments: Sequence[Word]) -> bytes:
+    def command(self, keys: Sequence[Argument], arguments: Sequence[Argument]) -> bytes:
         """Return the command of a call."""
         rest = (len(keys), *keys, *arguments)
         return b"*%d\r\n%b%b" % (2 + len(rest), self.head, packed(rest))

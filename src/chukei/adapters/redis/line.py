@@ -1,9 +1,9 @@
-"""One connection to Redis for all requests of a process: what they ask together leaves in one write, and the answers
-come in the same order.
+"""A connection to Redis for all requests of a process: what they ask together leaves in one write, and the answers come
+in the same order.
 
-A client library's connection is lent to one caller at a time, with a time limit of its own for every step, which cost
-several times what the kernel and the parser do. Here one timer watches all. The library still reads the address, and
-hiredis the answers.
+A client library lends a connection to one caller at a time and puts a time limit around every step, which cost several
+times what the kernel and the parser do. Here one timer watches all; hiredis reads the answers. A connection that
+subscribes is the same, and receives messages between the answers.
 """
 
 import asyncio
@@ -12,19 +12,32 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Never, cast
 
 from hiredis import HiredisError, Reader, ReplyError
 
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.client import COMMAND_SECONDS, KEEPALIVE, Address
+from chukei.adapters.redis.address import Address
 from chukei.adapters.redis.commands import PendingCommand, command
+
+COMMAND_SECONDS = 1.0
+"""How long connecting, or one answer, may take."""
 
 LOOKS, LOOK_SECONDS = 3, 0.005
 """Before silence counts, how often and for how long it is looked again: it may be this process that was busy."""
 
-_OWN = frozenset({"ERR", "WRONGTYPE"})
+# A load balancer on the way forgets connections that are silent for minutes (Azure's after 4), without telling.
+KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+
+_OF_A_SCRIPT = frozenset({"ERR", "WRONGTYPE"})
 """Errors of one call. Any other is the server's: a read-only replica, full memory, missing rights."""
+
+_OF_A_SESSION = frozenset({"LOADING", "NOAUTH", "WRONGPASS"})
+"""Errors that every command would meet, so they end the line even where a refusal is an answer."""
 
 _MORE = object()
 
@@ -37,12 +50,18 @@ class Line(asyncio.Protocol):
     """A connection that stands until ``ended``, whose result is why it ended; from then on nothing is sent.
 
     ``patience`` is for how many seconds a request waits while nothing is answered; what no request waits for may take
-    a second. ``failed`` is told that a script failed by itself.
+    a second. ``failed`` is told that a script failed by itself, ``message`` what is published on a channel.
     """
 
-    def __init__(self, patience: float, failed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        patience: float = COMMAND_SECONDS,
+        failed: Callable[[], None] | None = None,
+        message: Callable[[object], None] | None = None,
+    ) -> None:
         self._patience = patience
         self._failed = failed
+        self._message = message
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._reader = Reader(notEnoughData=_MORE)
@@ -67,22 +86,30 @@ class Line(asyncio.Protocol):
         self.submit(call)
         return future
 
-    async def ask(self, call: PendingCommand) -> object:
-        """Send a command and wait for its answer, for a second at most.
+    async def ask(self, *calls: PendingCommand) -> list[object]:
+        """Send commands together and wait for their answers, for a second at most.
 
         Raises:
             Exception: the line has ended, for this reason.
-            StoreAway: the script failed.
+            StoreAway: a script failed.
         """
-        call.future = self._loop.create_future()
-        self.submit(call)
+        answers = []
+        for call in calls:
+            call.future = self._loop.create_future()
+            answers.append(call.future)
+            self.submit(call)
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
-                return await call.future
+                return await asyncio.gather(*answers)
         except StoreAway:
             if self.ended.done():
                 raise self.ended.result() from None
             raise
+
+    async def until_ended(self) -> Never:
+        """Raise why the line ends, when it does."""
+        await asyncio.wait({self.ended})
+        raise self.ended.result()
 
     def end(self, why: Exception) -> None:
         """Let nobody wait any longer, and nothing be sent."""
@@ -95,7 +122,7 @@ class Line(asyncio.Protocol):
             self._transport.abort()
         self._give_up()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End, and wait until the connection is closed, for a second at most."""
         self.end(ConnectionError("closed"))
         with suppress(TimeoutError):
@@ -132,10 +159,13 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Implement asyncio.Protocol."""
         self._heard = time.monotonic()
-        reader, asked = self._reader, self._asked
+        reader, asked, message = self._reader, self._asked, self._message
         try:
             reader.feed(data)
             while (answer := reader.gets()) is not _MORE:
+                if message is not None and isinstance(answer, list) and answer[:1] == [b"message"]:
+                    message(answer[-1])
+                    continue
                 if not asked:
                     self.end(ConnectionError("an answer to nothing"))
                     return
@@ -155,15 +185,19 @@ class Line(asyncio.Protocol):
     def _refused(self, call: PendingCommand, code: str) -> None:
         script = call.script
         whole = script.whole(call.command) if script is not None and code == "NOSCRIPT" else call.command
+        refusal = RefusedError(code if code.isupper() and code.isalpha() else "?")
         if whole != call.command:
             call.command = whole
             self.submit(call)
-        elif script is not None and code in _OWN:
-            self._failed()
+        elif script is not None and code in _OF_A_SCRIPT:
+            if self._failed is not None:
+                self._failed()
             call.fail("a script failed")
+        elif call.refusable and code not in _OF_A_SESSION:
+            call.succeed(refusal)
         else:
             call.fail("Redis refuses")
-            self.end(RefusedError(code if code.isupper() and code.isalpha() else "?"))
+            self.end(refusal)
 
     def _look_in(self, seconds: float) -> None:
         self._timer = self._loop.call_later(seconds, self._look)
@@ -188,7 +222,7 @@ class Line(asyncio.Protocol):
             self.end(TimeoutError("no answer in time"))
 
 
-async def connect(address: Address, patience: float, failed: Callable[[], None]) -> Line:
+async def connect(address: Address, make: Callable[[], Line] = Line) -> Line:
     """Return a line that stands.
 
     Raises:
@@ -198,17 +232,15 @@ async def connect(address: Address, patience: float, failed: Callable[[], None])
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(COMMAND_SECONDS):
-        transport, line = await loop.create_connection(
-            lambda: Line(patience, failed), address.host, address.port, ssl=address.tls()
-        )
+        transport, line = await loop.create_connection(make, address.host, address.port, ssl=address.tls())
     try:
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEPALIVE.items():
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
-        for words in address.greeting:
-            await line.ask(PendingCommand(command(*words)))
+        for arguments in address.greeting:
+            await line.ask(PendingCommand(command(*arguments)))
     except BaseException:
-        await line.close()
+        await line.aclose()
         raise
     return line

@@ -3,10 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import islice
 from typing import Generic, TypeVar
 
 import msgspec
 
+from chukei.adapters.redis.commands import Argument
 from chukei.model import Change, Condition
 from chukei.ports import Clock
 
@@ -31,7 +33,7 @@ MAX_BYTES = 4096
 MAX_WHY = 100
 """How many characters of a reason are passed on."""
 
-Command = tuple[str | bytes | int, ...]
+Command = tuple[Argument, ...]
 
 V = TypeVar("V")
 
@@ -80,7 +82,7 @@ class BoardKeys:
         return "SET", key, _clean(home), "EX", MADE_SECONDS
 
     def heard(self, data: object, left: float | None = None) -> Change | None:
-        """Return another board's change; None for a stranger's words and for this board's own.
+        """Return another board's change; None for what a stranger wrote and for this board's own.
 
         ``left`` is for how many seconds it still holds, where Redis knows better than the message.
         """
@@ -112,16 +114,15 @@ class Waiting(Generic[V]):
         if len(self._values) > KEPT:
             self._values.popitem(last=False)
 
-    def take(self) -> dict[str, V]:
-        """Remove and return the oldest."""
-        return dict(self._values.popitem(last=False) for _ in range(min(BATCH, len(self._values))))
+    def oldest(self) -> dict[str, V]:
+        """Return the oldest."""
+        return dict(islice(self._values.items(), BATCH))
 
-    def put_back(self, values: dict[str, V]) -> None:
-        """Undo ``take``, but for what was replaced meanwhile or no longer fits."""
-        for key, value in reversed(values.items()):
-            if key not in self._values and len(self._values) < KEPT:
-                self._values[key] = value
-                self._values.move_to_end(key, last=False)
+    def remove(self, values: dict[str, V]) -> None:
+        """Remove values, but for what was replaced meanwhile."""
+        for key, value in values.items():
+            if self._values.get(key) is value:
+                del self._values[key]
 
 
 class Outbox:
@@ -148,8 +149,8 @@ class Outbox:
         self._made.put(self._keys.made_key(made), home)
 
     def batch(self) -> tuple[list[Command], Callable[[], None]]:
-        """Remove the oldest and return what says them, and what puts them back."""
-        changes, made = self._changes.take(), self._made.take()
+        """Return the commands that say the oldest, and what is to be called when they have been taken."""
+        changes, made = self._changes.oldest(), self._made.oldest()
         commands: list[Command] = []
         for change, until in changes.values():
             left = until - self._clock()
@@ -157,11 +158,11 @@ class Outbox:
                 commands += self._keys.commands(change, left)
         commands += [self._keys.made_command(key, home) for key, home in made.items()]
 
-        def put_back() -> None:
-            self._changes.put_back(changes)
-            self._made.put_back(made)
+        def taken() -> None:
+            self._changes.remove(changes)
+            self._made.remove(made)
 
-        return commands, put_back
+        return commands, taken
 
 
 def _digest(text: str) -> str:

@@ -1,9 +1,13 @@
 """Quotas that replicas share, on Redis: one script call at admission, one at settling.
 
+One session holds one line for all requests, so many at once cost few round trips, and none waits for long. Whatever
+breaks, or is too slow, ends the session, and until another stands every call fails at once: that is the circuit
+breaker, and the next session is its trial.
+
 A reservation that got no answer may have been made all the same, so it is given back later. What could not be settled
 is kept, and settled when Redis is back, as long as it matters. Leases are renewed beside the requests, all together.
 
-Needs the ``redis`` extra. Import it only where Redis is configured: the library costs 50 to 100 ms.
+Needs the ``redis`` extra. Import it only where Redis is configured.
 """
 
 import asyncio
@@ -11,20 +15,28 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from functools import partial
 
 import msgspec
 
 from chukei.accounts.limits import SETTLED, Amounts, Grant, Headroom, Refusal, Subject
 from chukei.accounts.quota import KEPT_SECONDS, RENEW_SECONDS, wanted
 from chukei.accounts.stores import StoreAway
-from chukei.adapters.redis.client import COMMAND_SECONDS
-from chukei.adapters.redis.commands import PendingCommand
+from chukei.adapters.redis.address import address_of
+from chukei.adapters.redis.commands import PendingCommand, command
+from chukei.adapters.redis.line import Line, connect
 from chukei.adapters.redis.quota_script import SERVER_TIME, QuotaCommands, read_answer, read_look, scripts
-from chukei.adapters.redis.scripts import ANSWER_SECONDS, RedisScripts
+from chukei.adapters.redis.session import Availability, Sessions, before_long, until_one_ends
 from chukei.ports import Clock
 
 logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 0.07
+"""How long a request waits for its answer while nothing else is answered; then Redis is away."""
+
+DELAYS = 0.05, 1.0
+"""Seconds between two attempts to connect, the first and the last."""
 
 OWED = 10_000
 """How many reservations are kept to be settled later; beyond that the oldest stay charged as reserved."""
@@ -32,16 +44,18 @@ OWED = 10_000
 RENEWED = 100
 """How many reservations' leases one call renews."""
 
+BATCH = 100
+"""How many calls that nobody waits for go into one round trip."""
 
-READY = 4096
-"""For how many callers it is kept ready what is said to Redis, some kilobytes each."""
+PREPARED = 4096
+"""For how many callers commands are kept, some kilobytes each."""
 
 
 class RedisQuota:
     """See the QuotaStore port. ``url`` is as for RedisBoard; stores of one ``namespace`` share their accounts.
 
-    ``patience`` is for how many seconds a request waits while Redis answers nothing. ``server_time`` is the expression
-    by which the scripts know the time, for tests.
+    ``patience`` is for how many seconds a request waits while Redis answers nothing, at most one. ``server_time``, the
+    expression by which the scripts know the time, and ``renew_seconds`` are for tests.
 
     Raises:
         ValueError: the URL is not usable.
@@ -55,26 +69,25 @@ class RedisQuota:
         patience: float = ANSWER_SECONDS,
         clock: Clock = time.monotonic,
         server_time: str = SERVER_TIME,
+        renew_seconds: float = RENEW_SECONDS,
     ) -> None:
+        self._address = address_of(url)
         self._namespace = namespace
-        self._scripts = scripts(server_time)
+        self._make = partial(Line, patience, _failed)
         self._clock = clock
-        self._ready: dict[int, tuple[Sequence[Subject], QuotaCommands]] = {}
+        self._scripts = scripts(server_time)
+        self._renew_seconds = renew_seconds
+        self._prepared: dict[int, tuple[Sequence[Subject], QuotaCommands]] = {}
         self._held: OrderedDict[str, tuple[QuotaCommands, float]] = OrderedDict()  # not settled, since when
         self._owed: OrderedDict[str, tuple[PendingCommand, float]] = OrderedDict()  # until when it matters
         self._none_owed: asyncio.Event | None = None  # once somebody waits for it
-        self._redis = RedisScripts(
-            url,
-            self._scripts,
-            "quotas",
-            at_first=lambda: [*self._renewals(), *self._still_owed()],
-            regularly=self._renewals,
-            period=RENEW_SECONDS,
-            patience=patience,
-        )
+        self._line: Line | None = None  # while a session lasts
+        self._stands = False  # and what is owed has been settled
+        availability = Availability(logger, "quotas: Redis is away", "quotas: Redis is back")
+        self._sessions = Sessions(self._session, availability, DELAYS)
 
     def __repr__(self) -> str:
-        state = "connected" if self._redis.up else "away"
+        state = "connected" if self._standing() else "away"
         return f"<RedisQuota {state}, {len(self._held)} reservations, {len(self._owed)} unsettled>"
 
     async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
@@ -83,71 +96,93 @@ class RedisQuota:
         Raises:
             ValueError: there is or was a reservation of that id.
         """
-        words = self._words(subjects)
-        if not words.limits:
+        commands = self._commands(subjects)
+        if not commands.limits:
             return Grant(id)
-        call = PendingCommand(words.reserve(id, estimate), self._scripts.reserve)
+        call = PendingCommand(commands.reserve(id, estimate), self._scripts.reserve)
         try:
-            answer = _integers(await self._redis.call(call))
+            answer = await self._ask(call)
         except BaseException:
             if call.sent:
-                self._redis.submit(self._owe(id, words, Amounts()))
+                self._settle(id, commands, Amounts())
             raise
-        result = read_answer(id, words.limits, estimate, answer)
+        result = read_answer(id, commands.limits, estimate, answer)
         if isinstance(result, Grant):
-            self._held[id] = words, self._clock()
+            self._held[id] = commands, self._clock()
         return result
 
     def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
         """See the QuotaStore port. Nobody has to wait: it leaves with what is asked next, or is kept and done later."""
         held = self._held.pop(id, None)
         if held is not None:
-            self._redis.submit(self._owe(id, held[0], actual))
+            self._settle(id, held[0], actual)
         return SETTLED
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         """See the QuotaStore port."""
-        words = self._words(subjects)
-        if not words.limits:
+        commands = self._commands(subjects)
+        if not commands.limits:
             return ()
-        call = PendingCommand(words.reserve("", Amounts()), self._scripts.reserve)
-        return read_look(words.limits, _integers(await self._redis.call(call)))
+        call = PendingCommand(commands.reserve("", Amounts()), self._scripts.reserve)
+        return read_look(commands.limits, await self._ask(call))
 
     def start(self) -> None:
         """See the QuotaStore port."""
-        self._redis.start()
+        self._sessions.start()
 
     async def close(self) -> None:
         """See the QuotaStore port. While Redis is away there is nothing to wait for."""
-        if self._redis.up and self._owed:
+        if self._standing() and self._owed:
             self._none_owed = asyncio.Event()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(COMMAND_SECONDS):
-                    await self._none_owed.wait()
-        await self._redis.close()
+            await before_long(self._none_owed)
+        await self._sessions.close()
         if self._owed:
             logger.warning("quotas: %d requests stay charged as reserved", len(self._owed))
             self._owed.clear()
 
-    def _words(self, subjects: Sequence[Subject]) -> QuotaCommands:
-        """Return what is said of some subjects. A caller's are the same object as long as its policy is."""
-        known = self._ready.get(id(subjects))
+    def _commands(self, subjects: Sequence[Subject]) -> QuotaCommands:
+        """Return the commands of some subjects. A caller's are the same object as long as its policy is."""
+        known = self._prepared.get(id(subjects))
         if known is not None and known[0] is subjects:
             return known[1]
-        words = QuotaCommands(self._namespace, self._scripts, wanted(subjects))
+        commands = QuotaCommands(self._namespace, self._scripts, wanted(subjects))
         if isinstance(subjects, tuple):
-            if len(self._ready) >= READY:
-                self._ready.clear()
-            self._ready[id(subjects)] = subjects, words
-        return words
+            if len(self._prepared) >= PREPARED:
+                self._prepared.clear()
+            self._prepared[id(subjects)] = subjects, commands
+        return commands
 
-    def _owe(self, id: str, words: QuotaCommands, actual: Amounts) -> PendingCommand:
-        """Keep what is to be settled until Redis has taken it."""
-        call = PendingCommand(words.settle(id, actual), self._scripts.settle, id, self._taken)
-        self._owed[id] = call, self._clock() + words.lasting
+    def _standing(self) -> Line | None:
+        """Return the line of a session that stands."""
+        line = self._line
+        return line if line is not None and self._stands and not line.ended.done() else None
+
+    async def _ask(self, call: PendingCommand) -> list[int]:
+        """Make a call and return the answer of its script.
+
+        A process that has just started waits longer, once: its requests shall not be refused for what it has not asked.
+
+        Raises:
+            StoreAway: Redis is away, too slow, refused or answers strangely.
+        """
+        if not self._stands:
+            await self._sessions.first_attempt()
+        line = self._standing()
+        if line is None:
+            raise StoreAway("Redis is away")
+        try:
+            return msgspec.convert(await line.call(call), list[int])
+        except msgspec.ValidationError:
+            raise StoreAway("Redis answers strangely") from None
+
+    def _settle(self, id: str, commands: QuotaCommands, actual: Amounts) -> None:
+        """Settle as soon as there is a session; what is owed is kept until Redis has taken it."""
+        call = PendingCommand(commands.settle(id, actual), self._scripts.settle, id, self._taken)
+        self._owed[id] = call, self._clock() + commands.lasting
         if len(self._owed) > OWED:
             self._owed.popitem(last=False)
-        return call
+        if self._line is not None and not self._line.ended.done():
+            self._line.submit(call)
 
     def _taken(self, id: str) -> None:
         self._owed.pop(id, None)
@@ -169,23 +204,45 @@ class RedisQuota:
             if now - self._held[oldest][1] < KEPT_SECONDS:
                 break
             del self._held[oldest]
-        leases = [(id, words.leases(id)) for id, (words, _) in self._held.items()]
+        leases = [(id, commands.leases(id)) for id, (commands, _) in self._held.items()]
         leases = [(id, keys) for id, keys in leases if keys]
         return [self._renewal(leases[begin : begin + RENEWED]) for begin in range(0, len(leases), RENEWED)]
 
     def _renewal(self, leases: Sequence[tuple[str, list[str]]]) -> PendingCommand:
         keys = [key for _, each in leases for key in each]
-        arguments = [word for id, each in leases for word in (id, len(each) - 1)]
+        arguments = [argument for id, each in leases for argument in (id, len(each) - 1)]
         return self._scripts.renew.call(keys, arguments)
 
+    async def _session(self) -> None:
+        async with aclosing(await connect(self._address, self._make)) as line:
+            try:
+                for script in self._scripts:
+                    await line.ask(PendingCommand(command("SCRIPT", "LOAD", script.text)))
+                self._line = line  # and what comes from now on is not among what is called at first
+                await _call_all(line, [*self._renewals(), *self._still_owed()])
+                self._stands = True
+                self._sessions.stands()
+                await until_one_ends(line.until_ended(), self._renew(line))
+            finally:
+                self._stands, self._line = False, None
 
-def _integers(answer: object) -> list[int]:
-    """Return a script's answer.
+    async def _renew(self, line: Line) -> None:
+        while True:
+            await asyncio.sleep(self._renew_seconds)
+            await line.ask(PendingCommand(command("PING")))
+            await _call_all(line, self._renewals())
 
-    Raises:
-        StoreAway: it is none.
-    """
-    try:
-        return msgspec.convert(answer, list[int])
-    except msgspec.ValidationError:
-        raise StoreAway("Redis answers strangely") from None
+
+async def _call_all(line: Line, calls: Sequence[PendingCommand]) -> None:
+    """Make calls that nobody waits for, some at a time, lest others wait behind them."""
+    for begin in range(0, len(calls), BATCH):
+        *others, last = calls[begin : begin + BATCH]
+        for call in others:
+            line.submit(call)
+        with suppress(StoreAway):  # if this one failed, that harms no other
+            await line.ask(last)
+
+
+def _failed() -> None:
+    """Say that one key holds something strange, which is no reason to give Redis up."""
+    logger.error("quotas: a script failed; does something else use the same keys?")

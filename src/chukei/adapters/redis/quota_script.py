@@ -7,6 +7,7 @@ settled; then its key says so for a while, lest a retry that comes late settle i
 late charge anything. All keys expire, and all have one hash tag, so that a cluster keeps them together.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -196,27 +197,22 @@ class Scripts(NamedTuple):
 def scripts(time: str = SERVER_TIME) -> Scripts:
     """Return the scripts; ``time`` is an expression of what TIME returns, so that tests can choose it."""
     values = {
-        "@TIME@": time,
-        "@FIELDS@": ", ".join(f"'{kind}'" for kind in KINDS),
-        "@SLOT_MS@": SLOT_MS,
-        "@SLOTS@": SLOTS,
-        "@DAY_MS@": DAY_MS,
-        "@LEASE_MS@": LEASE_MS,
-        "@MOST@": MOST,
-        "@KEPT_SECONDS@": int(KEPT_SECONDS),
-        "@SETTLED_SECONDS@": SETTLED_SECONDS,
+        "TIME": time,
+        "FIELDS": ", ".join(f"'{kind}'" for kind in KINDS),
+        "SLOT_MS": SLOT_MS,
+        "SLOTS": SLOTS,
+        "DAY_MS": DAY_MS,
+        "LEASE_MS": LEASE_MS,
+        "MOST": MOST,
+        "KEPT_SECONDS": int(KEPT_SECONDS),
+        "SETTLED_SECONDS": SETTLED_SECONDS,
     }
-
-    def filled(script: str) -> Script:
-        for name, value in values.items():
-            script = script.replace(name, str(value))
-        return Script(script)
-
-    return Scripts(filled(RESERVE), filled(SETTLE), filled(RENEW))
+    texts = [re.sub(r"@(\w+)@", lambda name: str(values[name[1]]), text) for text in (RESERVE, SETTLE, RENEW)]
+    return Scripts(*map(Script, texts))
 
 
 class QuotaCommands:
-    """What is said to the scripts of one request's limits, put together but for its id and amounts.
+    """The commands of one request's limits, put together but for its id and amounts.
 
     ``lasting`` is for how many seconds after a reservation its settling matters.
     """
@@ -232,8 +228,8 @@ class QuotaCommands:
         self._leases = [f"{tag}:leases:{limit.subject}" for limit in limits if limit.kind == CONCURRENT]
         self._keys = packed(key for name in names for key in (f"{tag}:of:{name}", f"{tag}:leases:{name}"))
         count = 1 + 2 * len(names)
-        asked = [word for subject, kind, most in limits for word in (names[subject], kind + 1, most)]
-        corrected = [word for subject, kind, _ in limits for word in (names[subject], kind + 1)]
+        asked = [argument for subject, kind, most in limits for argument in (names[subject], kind + 1, most)]
+        corrected = [argument for subject, kind, _ in limits for argument in (names[subject], kind + 1)]
         self._reserve = _around(scripts.reserve, count, asked)
         self._settle = _around(scripts.settle, count, corrected)
 
@@ -259,9 +255,9 @@ class QuotaCommands:
         return [f"{self._held}{id}", *self._leases] if self._leases else []
 
 
-def _around(script: Script, keys: int, words: Sequence[int]) -> tuple[bytes, bytes]:
+def _around(script: Script, keys: int, rest: Sequence[int]) -> tuple[bytes, bytes]:
     """Return what of a command is before the reservation's key, and what after the amounts."""
-    return b"*%d\r\n%b%b" % (3 + keys + 3 + len(words), script.head, packed((keys,))), packed(words)
+    return b"*%d\r\n%b%b" % (3 + keys + 3 + len(rest), script.head, packed((keys,))), packed(rest)
 
 
 def read_answer(id: str, limits: Sequence[Wanted], amounts: Amounts, answer: Sequence[int]) -> Grant | Refusal:

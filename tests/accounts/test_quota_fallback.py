@@ -3,20 +3,17 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
-from tests.adapters.quota_stores import NAMESPACE, PATIENCE, subject
+from tests.adapters.quota_stores import subject
 from tests.fakes import FakeClock
-from tests.live.redis_server import RedisServer
-from tests.live.relays import eventually
 
 from chukei.accounts.limits import Amounts, Grant, Headroom, Limits, Refusal, Subject
 from chukei.accounts.quota import MINUTE_SECONDS
+from chukei.accounts.quota_fallback import Away, QuotaFallback
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.memory_quota import MemoryQuota
-from chukei.adapters.redis.fallback import Away, QuotaFallback
-from chukei.adapters.redis.quota import RedisQuota
 
 pytestmark = pytest.mark.anyio
 
@@ -79,12 +76,12 @@ async def test_while_they_answer_the_shared_accounts_hold(away: Away, caplog: py
     assert not caplog.records
 
 
-@pytest.mark.parametrize(("away", "count"), [(Away.BY_KIND, 2), (Away.OPEN, 2)])
-async def test_a_rate_is_divided_by_the_replicas(away: Away, count: int) -> None:
+@pytest.mark.parametrize("away", [Away.BY_KIND, Away.OPEN])
+async def test_a_rate_is_divided_by_the_replicas(away: Away) -> None:
     shared = Shared()
     store = QuotaFallback(shared, MemoryQuota(), away=away, replicas=4)
     shared.away = True
-    assert await granted(store, 10, RATES) == count
+    assert await granted(store, 10, RATES) == 2
     assert [left.most for left in await store.headroom([RATES])] == [2, 25, 2]
 
 
@@ -198,37 +195,3 @@ async def test_both_are_started_and_closed() -> None:
     await store.close()
     assert shared.started
     assert shared.closed
-
-
-@pytest.fixture
-def mortal() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-async def test_with_a_real_redis_that_dies_and_comes_back(
-    mortal: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    replicas = [
-        QuotaFallback(RedisQuota(mortal.url, namespace=NAMESPACE, patience=PATIENCE), MemoryQuota(), replicas=2)
-        for _ in range(2)
-    ]
-    for replica in replicas:
-        replica.start()
-    try:
-        assert sum([await granted(replica, 6, RATES, name=f"{n}a") for n, replica in enumerate(replicas)]) == 8
-        mortal.stop()
-        assert sum([await granted(replica, 6, RATES, name=f"{n}b") for n, replica in enumerate(replicas)]) == 8
-        assert said(caplog, ALONE) == 2
-        mortal.start()
-
-        async def shared(replica: QuotaFallback) -> bool:
-            return (await replica.headroom([RATES]))[0].most == 8
-
-        for replica in replicas:
-            await eventually(lambda replica=replica: "connected" in repr(replica._shared))  # type: ignore[misc]
-            assert await shared(replica)
-        assert said(caplog, TOGETHER) == 2
-    finally:
-        for replica in replicas:
-            await replica.close()

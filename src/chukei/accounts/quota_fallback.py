@@ -26,7 +26,7 @@ class Away(StrEnum):
     CLOSED = "closed"  # whoever has a limit is refused
 
 
-_WORDS = {
+_MEANWHILE = {
     Away.BY_KIND: "callers with limits by day, month or money are refused; this process counts the others alone, "
     "each divided by {replicas}",
     Away.OPEN: "this process counts all limits alone, each divided by {replicas}, "
@@ -94,8 +94,8 @@ class QuotaFallback:
 
     def _begin(self) -> None:
         if not self._alone:
-            words = _WORDS[self._away].format(replicas=self._replicas)
-            logger.warning("quotas are not shared at the moment: %s", words)
+            meanwhile = _MEANWHILE[self._away].format(replicas=self._replicas)
+            logger.warning("quotas are not shared at the moment: %s", meanwhile)
         self._alone = True
 
     def _end(self) -> None:

@@ -1,0 +1,207 @@
+"""What administrators send and get, as JSON; ``openapi`` describes it by these fields."""
+
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from chukei.accounts.ledger import By
+from chukei.pool.member import Status
+from chukei.pool.status import DeploymentStatus
+
+MAX_OVERLAP = timedelta(days=90)
+"""How long a key that was replaced may still work."""
+
+# What is checked elsewhere, with a message that helps, is only described here.
+_NAME = Meta(extra_json_schema={"minLength": 1, "maxLength": 128})
+_OVERLAP = Meta(extra_json_schema={"minimum": 0, "maximum": int(MAX_OVERLAP.total_seconds())})
+_STATE = Meta(extra_json_schema={"enum": ["active", "expired", "revoked", "unreadable"]})
+_MOMENT = Meta(extra_json_schema={"format": "date-time"})
+
+Count = Annotated[int, Meta(ge=0)]
+Moment = Annotated[datetime, Meta(tz=True)]
+MomentText = Annotated[str, _MOMENT]
+
+
+def _description(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class NewKey(Struct, forbid_unknown_fields=True):
+    """Whose key is wanted."""
+
+    caller: Annotated[
+        str,
+        _NAME,
+        _description(
+            "Whose key: the name under which usage is counted. Letters, digits, spaces and . : / @ _ + -, "
+            "no spaces around them."
+        ),
+    ]
+    group: Annotated[str | None, _NAME, _description("A group of the configuration, whose rules then hold.")] = None
+    expires: Annotated[
+        datetime | None, _MOMENT, _description("With a time zone. Without it the key works until it is revoked.")
+    ] = None
+    note: Annotated[str | None, _description("What it is for; at most 200 printable characters are kept.")] = None
+
+
+class Rotation(Struct, forbid_unknown_fields=True):
+    """How a key is replaced."""
+
+    overlap_seconds: Annotated[float, _OVERLAP, _description("For how long the old key goes on working.")] = 86_400.0
+
+
+class Revocation(Struct, forbid_unknown_fields=True):
+    """How a key is ended: nothing more is to be said."""
+
+
+class Key(Struct):
+    """What is known of a key."""
+
+    id: Annotated[str, _description("The public part: in logs and lists, and the second part of the key itself.")]
+    caller: str
+    group: str | None
+    state: Annotated[str, _STATE]
+    created: Moment
+    expires: Moment | None
+    revoked: Moment | None
+    note: str | None
+
+
+class MadeKey(Key):
+    """A key that was made."""
+
+    key: Annotated[str, _description("What the caller sends. It is shown this once and kept nowhere.")]
+
+
+class Keys(Struct, forbid_unknown_fields=True):
+    """All keys."""
+
+    data: list[Key]
+
+
+class Revoked(Struct, forbid_unknown_fields=True):
+    """A key that was ended."""
+
+    id: str
+    state: Literal["revoked"]
+
+
+class Deleted(Struct, forbid_unknown_fields=True):
+    """What was deleted."""
+
+    deleted: Annotated[Count, _description("Entries that were deleted.")]
+
+
+class UsageRow(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The names that were asked by, and the sums."""
+
+    caller: str | UnsetType = UNSET
+    group: Annotated[str | UnsetType, _description("Empty for callers without one.")] = UNSET
+    model: Annotated[str | UnsetType, _description("Empty where a request got no further than being understood.")] = (
+        UNSET
+    )
+    deployment: Annotated[str | UnsetType, _description("Empty where none was asked.")] = UNSET
+    served_model: Annotated[
+        str | UnsetType,
+        _description("What Azure calls the model that answered; empty where it did not say."),
+    ] = field(name=By.SERVED_MODEL.value, default=UNSET)
+    service_tier: Annotated[str | UnsetType, _description("That of the answer; empty where Azure did not say.")] = (
+        field(name=By.SERVICE_TIER.value, default=UNSET)
+    )
+    day: Annotated[date | UnsetType, _description("Of UTC.")] = UNSET
+    end_reason: str | UnsetType = field(name=By.END_REASON.value, default=UNSET)
+    requests: Annotated[Count, _description("Requests that reached the point where the caller was known.")]
+    failed: Annotated[Count, _description("Those of them that ended neither whole nor by the client's own choice.")]
+    input: Annotated[Count, _description("Input tokens, the cached ones included.")]
+    cached: Annotated[Count, _description("Input tokens that Azure had in its cache.")]
+    output: Annotated[Count, _description("Output tokens, those of reasoning included.")]
+    reasoning: Annotated[Count, _description("Output tokens that were reasoning.")]
+    wasted: Annotated[
+        Count,
+        _description(
+            "Tokens that other deployments may have charged for the same requests: retries and hedges. "
+            "Their price is part of the cost."
+        ),
+    ]
+    estimated: Annotated[Count, _description("Requests whose tokens Azure had not counted.")]
+    cost: Annotated[
+        float,
+        Meta(ge=0),
+        _description("In the currency of the configuration's prices; without the unpriced requests."),
+    ]
+    unpriced: Annotated[Count, _description("Requests to models that have no price.")]
+    first_token_ms: Annotated[
+        float | None, _description("Mean time to the first token of the streams, in milliseconds.")
+    ]
+
+
+class Usage(Struct, forbid_unknown_fields=True):
+    """What was used."""
+
+    by: Annotated[list[By], Meta(min_length=1)]
+    since: MomentText | None
+    until: MomentText | None
+    rows: Annotated[Count, _description("How many rows there are, also those beyond `limit`.")]
+    data: list[UsageRow]
+
+
+class Deployment(DeploymentStatus):
+    """One deployment as it is now."""
+
+    status: Annotated[
+        Status,
+        _description(
+            "Ready; left alone after a 429; as busy as it may be; left alone since it fails; on trial after that; "
+            "of weight 0."
+        ),
+    ]
+    seconds: Annotated[float, _description("For how long it is still left alone.")]
+    why: Annotated[str | None, _description("The error that keeps it away.")]
+    outstanding: Annotated[Count, _description("Requests that it is answering.")]
+    outstanding_tokens: Annotated[Count, _description("Their tokens, as estimated.")]
+    answered: Annotated[Count, _description("Since this relay started.")]
+    failed: Annotated[Count, _description("Since this relay started.")]
+    left_out_for: Annotated[
+        Count,
+        _description("Callers for which alone it is left alone, since only their requests fail there."),
+    ]
+    first_token_p50: Annotated[float | None, _description("Seconds; of the latest streams.")]
+
+
+class Deployments(Struct, forbid_unknown_fields=True):
+    """The deployments of each model."""
+
+    models: dict[str, list[Deployment]]
+
+
+class Ledger(Struct):
+    """How the ledger's writing goes."""
+
+    status: Annotated[
+        str,
+        _description(
+            "`ok`; `away` while the database cannot be written and entries wait; `full` where nothing takes more; "
+            "`none` where there is no ledger."
+        ),
+    ]
+    waiting: Annotated[Count | UnsetType, _description("Entries in memory.")] = UNSET
+    spooled: Annotated[Count | UnsetType, _description("Entries that wait on this machine's disk.")] = UNSET
+    lost: Annotated[Count | UnsetType, _description("Entries that could be kept nowhere.")] = UNSET
+    last_written: MomentText | UnsetType | None = UNSET
+    last_error: str | UnsetType | None = UNSET
+
+
+class ErrorBody(Struct):
+    """What an error says."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Error(Struct, forbid_unknown_fields=True):
+    """As OpenAI's API answers errors."""
+
+    error: ErrorBody

@@ -1,0 +1,174 @@
+"""What Azure puts around a model's words, as recorded: errors, headers, filter results and names of models.
+
+The shapes of errors differ by which layer answers: the API gateway in front (string codes such as ``"401"``, sometimes
+with a space after ``"message":``), the model's front end (``type``, ``param``, ``code``), or the content filter
+(``innererror``). Clients must parse them, so the simulator keeps the differences. ``azure.toml`` has what is fixed.
+"""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from chukei.simulator.exchanges import Exchange, Reply, whole
+
+_RECORDED = tomllib.loads(Path(__file__).with_name("azure.toml").read_text("utf-8"))
+
+LISTED_MODELS: tuple[str, ...] = tuple(_RECORDED["models"]["listed"])
+TOKENS_PER_MINUTE = 120_000  # as in the headers
+
+_OPERATIONS = {
+    "chat/completions": "ChatCompletions_Create",
+    "completions": "Completions_Create",
+    "embeddings": "Embeddings_Create",
+    "responses": "Responses_Create",
+}
+
+
+def shape(name: str, **fields: Any) -> dict[str, Any]:
+    """Return an object of Azure's anew, with some of its fields filled in; their order is that of the recordings."""
+    blank: dict[str, Any] = msgspec.json.decode(_RECORDED["shapes"][name])
+    return blank | fields
+
+
+class ApiError(Exception):
+    """A request that is answered with an error; carries the answer."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        super().__init__(f"{status}: {body.decode(errors='replace')}")
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+    def reply(self) -> Reply:
+        """Return the HTTP answer for this error."""
+        return whole(self.body, status=self.status, headers=dict(self.headers))
+
+
+def recorded_error(name: str) -> ApiError:
+    """Return an error that always reads the same; its name is that of the fault, or ``no-resource``."""
+    error = _RECORDED["errors"][name]
+    return ApiError(error["status"], error["body"].encode())
+
+
+def gateway_error(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> ApiError:
+    """Build an error of the API gateway, with its space after ``"message":``."""
+    encoded = (msgspec.json.encode(text).decode() for text in (code, message))
+    return ApiError(status, '{{"error":{{"code":{},"message": {}}}}}'.format(*encoded).encode(), headers)
+
+
+def model_error(
+    status: int,
+    message: str,
+    *,
+    type_: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> ApiError:
+    """Build an error of the model's front end."""
+    error: dict[str, Any] = {"message": message, "type": type_, "param": param, "code": code}
+    return ApiError(status, msgspec.json.encode({"error": error}), headers)
+
+
+def unreadable_json() -> ApiError:
+    """400 for a body that is no JSON."""
+    message = "We could not parse the JSON body of your request. The API expects a JSON payload."
+    return model_error(400, message)
+
+
+def missing_parameter(name: str) -> ApiError:
+    """400 for a field that must be there."""
+    message = f"Missing required parameter: '{name}'."
+    return model_error(400, message, param=name, code="missing_required_parameter")
+
+
+def unknown_parameter(name: str) -> ApiError:
+    """400 for a field that this api-version does not know."""
+    return model_error(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+
+
+def invalid_value(message: str, param: str, code: str = "invalid_value") -> ApiError:
+    """400 for a field with a wrong value."""
+    return model_error(400, message, param=param, code=code)
+
+
+def out_of_range(name: str, value: float, low: float, high: float) -> ApiError:
+    """400 for a number outside its bounds."""
+    return invalid_value(f"Invalid '{name}': expected a value from {low} to {high}, but got {value}.", name)
+
+
+def throttled(seconds: float, kind: str, operation: str, api_version: str | None) -> ApiError:
+    """429 with ``retry-after`` (s) and ``retry-after-ms``; kind is tokens, requests, no_capacity or provisioned."""
+    headers = {"retry-after": str(max(round(seconds), 0)), "retry-after-ms": str(round(seconds * 1000))}
+    if kind == "no_capacity":
+        message = "The system is currently experiencing high demand and cannot process your request."
+        return model_error(429, message, type_="too_many_requests", code="no_capacity", headers=headers)
+    if kind == "provisioned":
+        headers["azure-openai-deployment-utilization"] = "104.2%"
+        limit, code = "the provisioned throughput of this deployment", "429"
+    else:
+        what = "token" if kind == "tokens" else "call"
+        limit, code = f"{what} rate limit of your current OpenAI S0 pricing tier", "RateLimitReached"
+    version = f" under Azure OpenAI API version {api_version}" if api_version else ""
+    message = (
+        f"Requests to the {_OPERATIONS.get(operation, operation)} Operation{version} have exceeded {limit}."
+        f" Please retry after {headers['retry-after']} seconds."
+    )
+    return gateway_error(429, message, code, headers)
+
+
+def served_model(deployment: str) -> str | None:
+    """Return the full name of the model that a deployment's name begins with; None if it does not say."""
+    served: dict[str, str] = _RECORDED["models"]["served"]
+    for name, model in served.items():
+        if deployment == name or deployment.startswith(name + "-"):
+            return model
+    return None
+
+
+def answer_headers(exchange: Exchange, reply: Reply, dice: random.Random) -> dict[str, str]:
+    """Return the headers of an answer, with plausible values."""
+    request, second = (str(UUID(int=dice.getrandbits(128), version=4)) for _ in range(2))
+    values: dict[str, Any] = {
+        "type": reply.content_type,
+        "date": formatdate(usegmt=True),
+        "request": request,
+        "second": second,
+    }
+    parts = ["every", *(["streamed"] if reply.streamed else [])]
+    if reply.status == 200 and exchange.deployment is not None:
+        parts.append("served")
+        values |= {
+            "client": exchange.headers.get("x-ms-client-request-id", request),
+            "session": dice.getrandbits(48),
+            "deployment": exchange.deployment,
+            "model": served_model(exchange.deployment) or exchange.deployment,
+            "key": dice.getrandbits(64),
+            "left": max(TOKENS_PER_MINUTE - reply.prompt_tokens, 0),
+            "reset": max(reply.prompt_tokens * 60 // TOKENS_PER_MINUTE, 1),
+        }
+    headers = _RECORDED["headers"]
+    return {name: value.format(**values) for part in parts for name, value in headers[part].items()}
+
+
+# What the content filter says about a prompt, about a completion, and when it blocks one.
+
+_FILTERS: dict[str, dict[str, Any]] = _RECORDED["filters"]
+UNDETECTED = _FILTERS["full"]["protected_material_text"]
+CATEGORIES = _FILTERS["categories"]
+FULL_RESULTS = _FILTERS["full"]
+BLOCKED = FULL_RESULTS | {"violence": _FILTERS["blocked"]}
+PROMPT_FILTER = [{"prompt_index": 0, "content_filter_results": _FILTERS["prompt"]}]
+# Not sorted, unlike every other chunk: prompt_index comes before content_filter_results in the recordings.
+FILTER_EVENT = b"data: " + msgspec.json.encode(shape("filter-chunk", prompt_filter_results=PROMPT_FILTER)) + b"\n\n"
+# The Responses API says the same in another order.
+RESPONSE_PROMPT = _FILTERS["response-prompt"]
+RESPONSE_COMPLETION = _FILTERS["response-completion"]
+RESPONSE_BLOCKED = RESPONSE_COMPLETION | {"violence": _FILTERS["blocked"]}
