@@ -61,7 +61,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class By(StrEnum):
-    """The columns by which usage can be grouped."""
+    """What usage can be summed by."""
 
     CALLER = "caller"
     GROUP = "group"

@@ -23,7 +23,7 @@ seconds (Microsoft: "Manage Azure OpenAI quota"), so an older hint means nothing
 
 
 class Status(StrEnum):
-    """The status of a deployment."""
+    """What a deployment is doing, in one word."""
 
     READY = "ready"
     COOLING = "cooling"
