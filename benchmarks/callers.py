@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from chukei.adapters.identity.access import peppers
 from chukei.adapters.ledger.accounting import ledger_address
 from chukei.adapters.ledger.databases import database_for
-from chukei.callers.cabinet import KeyCabinet
+from chukei.callers.registry import KeyRegistry
 from chukei.config import Settings
 from chukei.hosts.asgi import checked_settings
 
@@ -23,8 +23,8 @@ async def make(settings: Settings, number: int) -> list[str]:
     database = database_for(address)
     await database.open()
     try:
-        cabinet = KeyCabinet(database, peppers(settings), lambda: datetime.now(UTC))
-        made = [await cabinet.create(f"caller-{caller}") for caller in range(number)]
+        registry = KeyRegistry(database, peppers(settings), lambda: datetime.now(UTC))
+        made = [await registry.create(f"caller-{caller}") for caller in range(number)]
     finally:
         await database.close()
     return [one.new.text.reveal() for one in made]

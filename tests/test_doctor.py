@@ -12,7 +12,7 @@ import trustme
 from tests.live.relays import InProcessRelay, settings_for
 
 from chukei.config import load
-from chukei.doctor import Finding, examine, standing, unreached, watch
+from chukei.doctor import Finding, examine, status_table, unreached, watch
 from chukei.simulator import Simulator, SimulatorSettings
 
 pytestmark = pytest.mark.anyio
@@ -135,7 +135,7 @@ async def test_what_answers_in_another_way() -> None:
 
     async def said(url: str) -> str:
         with pytest.raises(ValueError, match=r".") as caught:
-            await asyncio.to_thread(standing, url, None)
+            await asyncio.to_thread(status_table, url, None)
         return str(caught.value)
 
     with socket.socket() as bound:

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from chukei.stream.whole_answer import Said
+from chukei.stream.whole_answer import AnswerReport
 from chukei.usage import Usage, estimate
 
 
 def usage_in(answer: bytes) -> Usage | None:
-    return Said.of(answer).usage
+    return AnswerReport.of(answer).usage
 
 
 CHAT = {
@@ -98,7 +98,7 @@ SHAPES = [
 
 @pytest.mark.parametrize(("wire", "usage"), SHAPES)
 def test_a_whole_answer_reports_usage(wire: object, usage: Usage) -> None:
-    assert Said.of(json.dumps({"id": "x", "usage": wire}).encode()).usage == usage
+    assert AnswerReport.of(json.dumps({"id": "x", "usage": wire}).encode()).usage == usage
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_whole_answer_reports_usage(wire: object, usage: Usage) -> None:
     ],
 )
 def test_an_answer_without_usage_reports_none(body: bytes) -> None:
-    assert Said.of(body).usage is None
+    assert AnswerReport.of(body).usage is None
 
 
 def test_an_estimate_is_the_larger_of_bytes_and_events() -> None:

@@ -1,26 +1,26 @@
 """chukei (中継, "relay"): a streaming relay between clients and Azure OpenAI.
 
-The packages are the path of a request, in the order in which it meets them:
+The packages follow the path of a request:
 
-    hosts      a platform's request becomes an Incoming and a Reply: our server, ASGI, Azure Functions
-    gateway    the path of one request, from its first byte to its last; read this first
-    request    what came: head, route, body
-    callers    who calls
-    accounts   what the caller may use, and what it used
-    upstream   whom to ask, and how, until the answer begins; pool chooses among the deployments
-    stream     the bytes of the answer
+    hosts      adapt a platform's request to Incoming and Reply: the relay's own server, ASGI, Azure Functions
+    gateway    the path of one request from its first byte to its last; read it first
+    request    parsing of the head, the route and the body
+    callers    authentication
+    accounts   quotas, estimates, settlement, the ledger
+    upstream   requests to deployments, with failover, until the answer begins; pool balances the load
+    stream     processing of the answer's bytes
 
 Around them:
 
-    azure, errors, model, ports, record, usage    the words that all of them share
-    adapters   the outside world: HTTP client, Redis, databases, credentials, logs
-    admin      what administrators ask over HTTP
-    config     settings: read once, checked as a whole
-    app        the one place that wires
+    azure, errors, model, ports, record, usage    types that all of them share
+    adapters   HTTP client, Redis, databases, credentials, logs
+    admin      the admin API
+    config     settings: read once, validated as a whole
+    app        wiring
     cli, ledger_commands, doctor    the command line
-    simulator  an Azure OpenAI resource on a laptop; imports nothing of the rest
+    simulator  a simulated Azure OpenAI resource; imports no other module of the package
 
-docs/architecture.md says who may import whom.
+docs/architecture.md defines which package may import which.
 """
 
 __version__ = "0.1.0"

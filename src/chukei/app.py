@@ -1,4 +1,4 @@
-"""The one place that wires: settings in, a gateway with its adapters out."""
+"""Wiring: settings in, a gateway with its adapters out."""
 
 import hashlib
 import random
@@ -41,7 +41,7 @@ SIMULATED_KEY = "simulated"
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A gateway and what must be closed after it."""
+    """A gateway, and the resources that must be closed after it."""
 
     gateway: Gateway
     pool: Pool
@@ -53,7 +53,7 @@ class Relay:
     board: Board | None = None
 
     def start(self) -> None:
-        """Begin what goes on beside requests: fetching tokens, hearing of other replicas."""
+        """Start the background work: fetching tokens, receiving other replicas' changes."""
         for credential in self.credentials:
             credential.warm()
         self.accounting.start()
@@ -62,7 +62,7 @@ class Relay:
             self.board.start()
 
     async def close(self) -> None:
-        """Close connections, stop refreshing tokens and hearing, and write what was logged."""
+        """Close connections, stop the background work, and flush the ledger and the log."""
         await self.upstream.close()
         await self.access.close()
         if self.board is not None:
@@ -76,7 +76,7 @@ class Relay:
 
 
 def verify(settings: Settings) -> list[Problem]:
-    """Return what would keep these settings from working on this machine, which reading them cannot show."""
+    """Return the problems of these settings on this machine that reading them cannot find."""
     problems = []
     for name, wanted in settings.credentials.items():
         if wanted.scope is not None and not identity_installed():
@@ -115,7 +115,7 @@ def _entra_installed() -> bool:
 
 
 def build(settings: Settings, hooks: Sequence[Hook], database: Database | None = None) -> Relay:
-    """Wire a relay from settings without problems. ``hooks`` hear of each request, besides the log and the ledger."""
+    """Wire a relay from valid settings. ``hooks`` get each request's record, besides the log and the ledger."""
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     upstream = HttpClient(settings.upstream)
@@ -126,13 +126,13 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
     wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
     accounting = accounting_for(settings, clock, wall, database)
-    door = access(settings, clock, wall, accounting.database)
+    authentication = access(settings, clock, wall, accounting.database)
     tally = Tally((log_request, accounting))
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
     admission = Admission(accounting.quotas, lambda: accounting.full)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
     services = Services(
-        gatekeeper=door.gatekeeper,
+        gatekeeper=authentication.gatekeeper,
         policies=Policies(rules, settings.policies.groups),
         admission=admission,
         pool=pool,
@@ -143,9 +143,9 @@ def build(settings: Settings, hooks: Sequence[Hook], database: Database | None =
         clock=clock,
     )
     gateway = Gateway(settings, services)
-    if door.ring is not None:
-        door.ring.listen(gateway.revoke)
-    return Relay(gateway, pool, upstream, tuple(made.values()), door, accounting, tally, board)
+    if authentication.ring is not None:
+        authentication.ring.listen(gateway.revoke)
+    return Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board)
 
 
 def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock) -> "Admin | None":
@@ -153,12 +153,12 @@ def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock)
     if key is None or database is None:
         return None
     from chukei.admin.api import Admin
-    from chukei.callers.cabinet import KeyCabinet
+    from chukei.callers.registry import KeyRegistry
 
     return Admin(
         hashlib.sha256(key.reveal().encode()).digest(),
         database,
-        KeyCabinet(database, peppers(settings), _now, groups=settings.policies.groups),
+        KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
         pool,
         clock=clock,
         now=_now,
@@ -172,8 +172,8 @@ def _now() -> datetime:
 
 
 def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
-    """Return the board on a Redis, with the pool listening and telling."""
-    from chukei.adapters.redis.board import RedisBoard  # only where it is configured
+    """Return the board on a Redis server. The pool publishes its changes there and receives those of other replicas."""
+    from chukei.adapters.redis.board import RedisBoard  # imported only if it is configured
 
     board = RedisBoard(address.reveal(), pool.subjects, lambda change: pool.hear(change, clock()), clock=clock)
 
@@ -186,7 +186,7 @@ def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
 
 
 def with_simulator(settings: Settings, url: str) -> Settings:
-    """Return the settings with the simulator at ``url`` as the resource that serves every name."""
+    """Return the settings with the simulator at ``url`` as the resource that serves every model name."""
     place = Deployment("simulator", url, "")
     names = dict.fromkeys((settings.default_model or SIMULATED_MODELS[0], *SIMULATED_MODELS))
     return replace(

@@ -1,4 +1,4 @@
-"""What Azure OpenAI's two APIs look like: operations, addresses, and the headers that may pass.
+"""Azure OpenAI's two APIs: operations, addresses, and the headers that may pass.
 
 The classic API names the deployment in the path and needs ``api-version``; v1 names it in the body's ``model`` and has
 no version (Microsoft: "Azure OpenAI in Azure AI Foundry Models API lifecycle").
@@ -18,7 +18,7 @@ _MULTIPART = (BodyType.MULTIPART,)
 _TEXTS = (b"application/json", b"text/", b"application/x-subrip")
 _SOUNDS = (b"audio/", b"video/", b"application/octet-stream", b"binary/octet-stream")
 
-# Azure takes pictures of 20 MB in chats, which base64 makes 27; audio of 25 MB; pictures of 50 MB to be edited.
+# Azure accepts images of 20 MB in chats, which are 27 MB in base64; audio of 25 MB; images of 50 MB for editing.
 _PICTURES = 32 * MEBIBYTE
 _AUDIO = 26 * MEBIBYTE
 _EDITS = 64 * MEBIBYTE
@@ -52,7 +52,7 @@ OPERATIONS: dict[str, Operation] = {
 
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 
-# Fields of an answer that may reach the client. Everything else is the resource's own affair.
+# Header fields of an answer that may reach the client. All others are dropped.
 _DOWN = frozenset(
     {
         b"content-type",
@@ -67,25 +67,25 @@ _DOWN = frozenset(
     }
 )
 _DOWN_PREFIX = b"x-ratelimit-"
-# Fields of a request that may reach the upstream besides those which the relay writes itself. None of them can choose
-# a deployment, a quota or an account, or what the upstream's answers look like.
+# Header fields of a request that may reach the upstream, besides those that the relay writes itself. None of them can
+# select a deployment, a quota or an account, or change the format of answers.
 _UP = frozenset({b"content-type", b"openai-beta"})
 IMAGE_DEPLOYMENT = b"x-ms-oai-image-generation-deployment"
-"""Names any deployment of the resource, so it passes only with a name that the configuration allows (Microsoft: "Azure
-OpenAI Responses API", image generation)."""
+"""It can name any deployment of the resource, so it passes only with a name that the configuration allows (Microsoft:
+"Azure OpenAI Responses API", image generation)."""
 
 ANY = (b"accept", b"*/*")
-"""What the relay accepts: a client's own wish could make a gateway answer with an error, or with a page."""
+"""The relay's own ``accept``. A client's value could make a gateway answer with an error or an HTML page."""
 
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 UNBUFFERED: Headers = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
-"""What asks caches and nginx to pass a stream on as it comes."""
+"""Header fields that tell caches and nginx not to buffer a stream."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def is_api_version(text: str) -> bool:
-    """Whether a client's ``api-version`` can be one, so that it may go into an address."""
+    """Whether a client's ``api-version`` is well-formed, and so safe in an address."""
     return _DATED.fullmatch(text) is not None or text in {V1, "preview", "latest"}
 
 
@@ -114,9 +114,9 @@ def names_model_in_body(operation: Operation, version: str) -> bool:
 
 
 def headers_down(headers: Headers, *, limits: bool = True) -> Headers:
-    """Return the fields of an upstream's answer that the client may see, without control characters.
+    """Return the header fields of an upstream's answer that the client may see, without control characters.
 
-    ``limits`` says whether Azure's own rate limits are among them, which would contradict those of the caller.
+    ``limits`` says whether to include Azure's own rate limits, which would contradict the caller's limits.
     """
     return [
         (name, value)
@@ -126,14 +126,14 @@ def headers_down(headers: Headers, *, limits: bool = True) -> Headers:
 
 
 def without_limits(headers: Headers) -> Headers:
-    """Return fields without Azure's own rate limits."""
+    """Return header fields without Azure's own rate limits."""
     return [(name, value) for name, value in headers if not name.startswith(_DOWN_PREFIX)]
 
 
 def headers_up(headers: Headers, image_deployments: Collection[str] = ()) -> Headers:
-    """Return the fields of a client's request that the upstream may see: never a credential, never an address.
+    """Return the header fields of a client's request that the upstream may see: never a credential or an address.
 
-    ``image_deployments`` are the names that the client may give for images within a response.
+    ``image_deployments`` are the deployments that the client may name for images in a response.
     """
     passed = [(name, value) for name, value in headers if name in _UP and not _CONTROL.search(value)]
     image = header(headers, IMAGE_DEPLOYMENT) if image_deployments else None
@@ -147,7 +147,7 @@ OUTPUT_LIMITS = {
     "completions": ("max_tokens",),
     "responses": ("max_output_tokens",),
 }
-"""One limit under the names that each operation gives it. The first is the one to add."""
+"""The names of the output limit by operation. The relay adds the first one."""
 
 ANY_OUTPUT_LIMIT: frozenset[str] = frozenset().union(*OUTPUT_LIMITS.values())
-"""Every name of that limit."""
+"""All names of the output limit."""

@@ -49,7 +49,7 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
         overrides["CHUKEI_SERVER__PORT"] = str(port)
     if path is not None:
         overrides["CHUKEI_CONFIG"] = path
-    os.environ.update(overrides)  # the workers read their configuration from there
+    os.environ.update(overrides)  # the workers read their configuration from the environment
     from chukei.config import ConfigError
     from chukei.hosts.asgi import checked_settings
 
@@ -79,7 +79,7 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
 
 
 def _fail_to_start(text: str, status: int) -> NoReturn:
-    """End before the start, as a line of the log where that is JSON by the configuration, however wrong that is."""
+    """Exit before the start. If the configuration asks for a JSON log, even an invalid one, write a line of JSON."""
     from chukei.config import wants_json
 
     if not wants_json(os.environ):
@@ -137,7 +137,7 @@ def simulate(path: str | None, host: str, port: int, replay: str | None) -> None
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    code = error.errno or 0  # asyncio rewrites the text; a failed look-up has a negative code and a text of its own
+    code = error.errno or 0  # asyncio rewrites the text; a failed DNS look-up has a negative code and its own text
     reason = os.strerror(code) if code > 0 else error.strerror
     return f"cannot listen on {host}:{port}: {reason}"
 
@@ -171,11 +171,11 @@ def doctor(url: str | None, path: str | None) -> None:
 
 
 def _watch(url: str) -> None:
-    from chukei.doctor import standing, watch
+    from chukei.doctor import status_table, watch
 
     key = os.environ.get("CHUKEI_API_KEY")
     try:
-        click.echo(standing(url, key) + "\n")
+        click.echo(status_table(url, key) + "\n")
         pace = watch(url, key)
     except ValueError as error:
         click.echo(f"chukei: {error}", err=True)
@@ -200,7 +200,7 @@ _SHARE_LIMITS = 'stores.quota = "redis://…" has them counted together'
 
 
 def _announcements(settings: "Settings", workers: int) -> list[tuple[int, str]]:
-    """Return what an operator should know before the first request, with the level of each line."""
+    """Return the messages for the operator at the start, with their log levels."""
     lines = [(logging.INFO, f"note: {notice}") for notice in settings.notices]
     loopback = settings.server.host in {"127.0.0.1", "localhost", "::1"}
     if settings.auth.anonymous:

@@ -1,4 +1,4 @@
-"""What is wrong between here and a token: asks each deployment for one, or a relay how it and its deployments are."""
+"""Diagnosis: asks each deployment for a token, or a relay for the status of its deployments and its buffering test."""
 
 import http.client
 import socket
@@ -33,7 +33,7 @@ _TELLING = ("server", "via", "content-encoding", "x-cache", "cf-ray", "x-azure-r
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one deployment. ``first_token`` is in seconds, None where no answer came."""
+    """The result for one deployment. ``first_token`` is in seconds, or None if no answer came."""
 
     model: str
     deployment: str
@@ -51,9 +51,9 @@ class Finding:
 
 
 async def examine(settings: Settings, clock: Clock = time.monotonic) -> list[Finding]:
-    """Ask every deployment of every model for a first token, one after the other. This costs a few tokens each.
+    """Ask every deployment of every model for a first token, one after another. Each costs a few tokens.
 
-    A deployment that refuses to chat is asked for an embedding instead.
+    A deployment that refuses chats is asked for an embedding instead.
     """
     upstream = HttpClient(settings.upstream)
     places = [(model, deployment) for model in settings.models.values() for deployment in model.deployments]
@@ -113,14 +113,14 @@ async def _ask(
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a relay's test stream arrived. Times are seconds since the request; one for each event."""
+    """The arrival of a relay's test stream: for each event the seconds since the request."""
 
     arrivals: list[float]
     headers: dict[str, str]
 
     @property
     def buffered(self) -> bool:
-        """Whether events came in fewer, larger pieces than they were sent in."""
+        """Whether events arrived in fewer, larger pieces than they were sent."""
         gaps = [later - earlier for earlier, later in zip(self.arrivals, self.arrivals[1:], strict=False)]
         return not gaps or sum(gap < TEST_SECONDS / 4 for gap in gaps) > len(gaps) / 4
 
@@ -158,13 +158,13 @@ class _States(msgspec.Struct):
     models: dict[str, list[_State]]
 
 
-def standing(url: str, key: str | None) -> str:
-    """Return a table of what the relay at ``url`` knows of its deployments.
+def status_table(url: str, key: str | None) -> str:
+    """Return a table of the status of the deployments of the relay at ``url``.
 
     Raises:
         ValueError: see ``watch``.
     """
-    with _asked(url, "/health/deployments", key) as answer:
+    with _request(url, "/health/deployments", key) as answer:
         body = answer.read()
     try:
         models = msgspec.json.decode(body, type=_States).models
@@ -188,21 +188,21 @@ def _row(model: str, state: _State) -> tuple[str, ...]:
 
 
 def watch(url: str, key: str | None, clock: Clock = time.monotonic) -> Pace:
-    """Read the test stream of the relay at ``url`` and note when each character arrives.
+    """Read the test stream of the relay at ``url`` and record when each character arrives.
 
     Raises:
-        ValueError: the address is none, the relay cannot be reached, or what answers is none that serves this caller.
+        ValueError: the address is invalid, the relay cannot be reached, or it does not serve this caller.
     """
     started = clock()
-    with _asked(url, "/api/test-stream", key) as answer:
+    with _request(url, "/api/test-stream", key) as answer:
         lines = (line for line in _lines(answer) if line.startswith(b"data: ") and b"[DONE]" not in line)
         arrivals = [clock() - started for _ in lines]
         return Pace(arrivals, {name: value for name in _TELLING if (value := answer.getheader(name))})
 
 
 @contextmanager
-def _asked(url: str, path: str, key: str | None) -> Iterator[http.client.HTTPResponse]:
-    """Ask the relay at ``url``; whatever HTTP breaks while it is read becomes a ValueError."""
+def _request(url: str, path: str, key: str | None) -> Iterator[http.client.HTTPResponse]:
+    """Send a request to the relay at ``url``. An HTTP failure, also while the answer is read, becomes a ValueError."""
     connection, prefix = _connection(url)
     if key and not (key.isascii() and key.isprintable()):
         raise ValueError("CHUKEI_API_KEY has a line end or another character that no access key has")
@@ -214,7 +214,7 @@ def _asked(url: str, path: str, key: str | None) -> Iterator[http.client.HTTPRes
             advice = "; set CHUKEI_API_KEY to the relay's access key" if answer.status == 401 else ""
             raise ValueError(f"{url} answered with status {answer.status}{advice}")
         yield answer
-    except OSError as error:  # one of http.client is both
+    except OSError as error:  # first, because RemoteDisconnected is both an OSError and an HTTPException
         raise ValueError(unreached(connection.host, connection.port, error)) from None
     except http.client.HTTPException as error:
         raise ValueError(f"{url} does not speak HTTP as a relay does: {type(error).__name__}") from None
@@ -223,7 +223,7 @@ def _asked(url: str, path: str, key: str | None) -> Iterator[http.client.HTTPRes
 
 
 def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
-    """Return a connection to an address, not opened yet, and what stands before the relay's paths."""
+    """Return an unopened connection to an address, and the prefix of the relay's paths."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[parts.scheme]
@@ -236,7 +236,7 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
 
 
 def unreached(host: str, port: int, error: OSError) -> str:
-    """Return why a relay could not be reached, and what helps."""
+    """Return why a relay could not be reached, and advice."""
     match error:
         case ConnectionRefusedError():
             return f"nothing listens on port {port} of {host}; start the relay with chukei serve, or correct the port"
@@ -254,7 +254,7 @@ def unreached(host: str, port: int, error: OSError) -> str:
 
 
 def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield lines as they arrive; the response's own line reader would wait for more."""
+    """Yield lines as they arrive. The response's own line reader would wait for more bytes."""
     rest = b""
     while data := answer.read1(65536):
         *lines, rest = (rest + data).split(b"\n")

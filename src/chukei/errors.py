@@ -1,13 +1,13 @@
-"""Errors that a caller may see, first divided by whose fault they are.
+"""Errors that a caller may see, classified by their cause.
 
     RelayError
     ├── CallerError      the request, key or route is wrong: 4xx
     ├── Unavailable      this relay cannot serve now: 503
-    └── UpstreamError    Azure OpenAI, or the way to it: 502, 504, or the upstream's own status
+    └── UpstreamError    Azure OpenAI or the network failed: 502, 504, or the upstream's own status
 
-Each carries the HTTP status, and the fields of OpenAI's error shape
-(https://platform.openai.com/docs/guides/error-codes). Messages are for people: what is wrong and what helps. They
-never hold a credential, a prompt or a completion.
+Each has an HTTP status and the fields of OpenAI's error format
+(https://platform.openai.com/docs/guides/error-codes). Messages are for people: they say what is wrong and how to fix
+it. They never contain a credential, a prompt or a completion.
 """
 
 import math
@@ -20,7 +20,7 @@ from chukei.usage import Usage
 
 
 class RelayError(Exception):
-    """A failure with the answer that it deserves."""
+    """A failure and the HTTP answer for it."""
 
     def __init__(
         self,
@@ -46,12 +46,12 @@ class RelayError(Exception):
 
     @property
     def error(self) -> dict[str, object]:
-        """The ``error`` object of OpenAI's error shape."""
+        """The ``error`` object in OpenAI's format."""
         return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
 
     @property
     def body(self) -> bytes:
-        """The JSON body of an error answer: the upstream's own where it sent a usable one."""
+        """The JSON body of an error answer: the upstream's own if it sent a usable one."""
         return self._body if self._body is not None else msgspec.json.encode({"error": self.error})
 
     @property
@@ -63,7 +63,7 @@ class RelayError(Exception):
 
 
 class CallerError(RelayError):
-    """The request cannot be served as it is."""
+    """The request is wrong and cannot be served unchanged."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class CallerError(RelayError):
 
 
 class Unavailable(RelayError):
-    """This relay is shutting down or broken, or has no deployment to ask; a try elsewhere or later may succeed."""
+    """This relay is shutting down, has failed, or has no available deployment; a retry may succeed."""
 
     def __init__(
         self,
@@ -95,12 +95,12 @@ class Unavailable(RelayError):
 
 
 class UpstreamError(RelayError):
-    """The upstream failed, broke off or answered something that must not be passed on.
+    """The upstream failed, broke off, or sent an answer that must not be passed on.
 
-    ``fresh`` says that the connection broke before all of the request had left it, and before one byte of an answer:
-    nobody can have worked on such a request, so it may be sent once more. ``retry_after`` is for how many seconds it
-    asked to be left alone. ``kind`` is its row in the table of verdicts, or the code where that is none. ``usage`` is
-    what it reported to have used all the same.
+    ``fresh`` says that the connection broke before the request was completely sent and before any byte of an answer. So
+    the upstream cannot have processed the request, and it may be sent again. ``retry_after`` is the time in seconds
+    that the upstream asked to wait. ``kind`` is the row in the table of verdicts, or the code if there is no row.
+    ``usage`` is the usage that the upstream reported despite the failure.
     """
 
     def __init__(
@@ -126,23 +126,23 @@ class UpstreamError(RelayError):
 
 
 def origin_not_allowed() -> CallerError:
-    """Refuse a page of another site."""
+    """Return the error for a page of another site."""
     message = "Pages of other sites may not use this relay; its operator can allow one with server.cors_origins."
     return CallerError(403, "origin_not_allowed", message)
 
 
 def shutting_down() -> Unavailable:
-    """Send a caller elsewhere."""
+    """Return the error during shutdown."""
     return Unavailable("server_shutdown", "This relay is shutting down; try again.")
 
 
 def event_too_large() -> UpstreamError:
-    """Give up a stream of which one event exceeds the cap."""
+    """Return the error for an event that exceeds the cap."""
     return UpstreamError("event_too_large", "The upstream sent an event beyond the cap.", end=End.EVENT_TOO_LARGE)
 
 
 def come_back(seconds: float) -> Headers:
-    """Return the fields that tell clients when to try again; OpenAI's own look at the finer one first."""
+    """Return the header fields that tell clients when to retry; OpenAI's clients prefer the milliseconds."""
     return [
         (b"retry-after", str(math.ceil(seconds)).encode()),
         (b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()),

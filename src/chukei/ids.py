@@ -1,13 +1,13 @@
-"""Ids that no other process, replica or machine makes too: 128 random bits, as of a random UUID (RFC 9562 §5.4).
+"""Globally unique ids: 128 random bits, as in a random UUID (RFC 9562 §5.4).
 
-They come from a generator that the operating system has seeded once, since asking the system for each would cost a
-system call. So they are unique but no secrets: who has seen many can tell the next.
+They come from a generator that is seeded once from the operating system, which saves a system call for each id. They
+are unique but predictable: do not use them as secrets.
 """
 
 import os
 import random
 
-_generator = random.Random()  # noqa: S311 - see above; not the one that others may seed
+_generator = random.Random()  # noqa: S311 - see above; separate from the global one, which other code may seed
 _draw = _generator.getrandbits
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""How this copy of chukei came onto the machine, for advice that works there."""
+"""How this copy of chukei was installed, for advice that fits the installation."""
 
 from functools import cache
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 
 @cache
 def is_clone() -> bool:
-    """Whether the code runs from a clone of the repository, where its own lock files say what is installed."""
-    import json  # where advice is given, which most processes never do
+    """Whether the code runs from a clone of the repository, which has the lock files."""
+    import json  # imported here, because most processes never give advice
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
-        told = distribution("chukei").read_text("direct_url.json")
+        source = distribution("chukei").read_text("direct_url.json")
     except PackageNotFoundError:
-        told = None
-    if told is not None and json.loads(told).get("dir_info", {}).get("editable", False):
+        source = None
+    if source is not None and json.loads(source).get("dir_info", {}).get("editable", False):
         return True
-    return (Path(__file__).parents[2] / "requirements").is_dir()  # run from its folder without any installation
+    return (Path(__file__).parents[2] / "requirements").is_dir()  # run from the clone without installation
 
 
 def command_for(extra: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands that speak to the database: callers' keys, and who used what."""
+"""The commands that use the database: callers' keys and usage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from chukei.accounts.ledger import By, Key
     from chukei.accounts.stores import Database
-    from chukei.callers.cabinet import KeyCabinet
+    from chukei.callers.registry import KeyRegistry
     from chukei.config import Settings
 
 EXIT_CONFIGURATION = 3
@@ -43,7 +43,7 @@ def create(caller: str, group: str | None, expires: str | None, note: str | None
     """
     ends = datetime.now(UTC) + _span(expires) if expires is not None else None
     settings = _load(path)
-    made = _with(settings, lambda cabinet: cabinet.create(caller, group=group, expires=ends, note=note))
+    made = _with(settings, lambda registry: registry.create(caller, group=group, expires=ends, note=note))
     _show_new(made.new.text.reveal(), made.key)
 
 
@@ -52,7 +52,7 @@ def create(caller: str, group: str | None, expires: str | None, note: str | None
 @config_option
 def list_(form: str, path: str | None) -> None:
     """Show all keys, but never what opens: that is kept nowhere."""
-    found = _with(_load(path), lambda cabinet: cabinet.all())
+    found = _with(_load(path), lambda registry: registry.all())
     now = datetime.now(UTC)
     if form == "json":
         import msgspec
@@ -84,7 +84,7 @@ def list_(form: str, path: str | None) -> None:
 def rotate(id: str, overlap: str, path: str | None) -> None:
     """Make a key that replaces the one with ID, and show it, once."""
     span = _span(overlap)
-    made = _with(_load(path), lambda cabinet: cabinet.rotate(id, overlap=span))
+    made = _with(_load(path), lambda registry: registry.rotate(id, overlap=span))
     _show_new(made.new.text.reveal(), made.key)
 
 
@@ -93,7 +93,7 @@ def rotate(id: str, overlap: str, path: str | None) -> None:
 @config_option
 def revoke(id: str, path: str | None) -> None:
     """End the key with ID now. Relays that are running refuse it within seconds."""
-    _with(_load(path), lambda cabinet: cabinet.revoke(id))
+    _with(_load(path), lambda registry: registry.revoke(id))
     click.echo(f"chukei: key {id} is revoked", err=True)
 
 
@@ -183,14 +183,14 @@ def _span(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -> Result:
+def _with(settings: Settings, work: Callable[[KeyRegistry], Awaitable[Result]]) -> Result:
     from chukei.adapters.identity.access import peppers
-    from chukei.callers.cabinet import KeyCabinet, NoSuchKey
+    from chukei.callers.registry import KeyRegistry, NoSuchKey
     from chukei.errors import CallerError
 
     def prepared(database: Database) -> Awaitable[Result]:
-        cabinet = KeyCabinet(database, peppers(settings), lambda: datetime.now(UTC), groups=settings.policies.groups)
-        return work(cabinet)
+        registry = KeyRegistry(database, peppers(settings), lambda: datetime.now(UTC), groups=settings.policies.groups)
+        return work(registry)
 
     try:
         return _ask(settings, prepared)
@@ -201,7 +201,7 @@ def _with(settings: Settings, work: Callable[[KeyCabinet], Awaitable[Result]]) -
 
 
 def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> Result:
-    """Open the database, do the work and close it."""
+    """Open the database, run ``work`` and close it."""
     import asyncio
 
     from chukei.accounts.stores import StoreAway

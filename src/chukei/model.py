@@ -1,4 +1,4 @@
-"""The nouns of a request that every stage shares: who asks, for what, of which deployment, and how it ended."""
+"""Types that all stages of a request share: operation, caller, deployment, model, prices, end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from fractions import Fraction
 MEBIBYTE = 1024 * 1024
 
 Headers = list[tuple[bytes, bytes]]
-"""Header fields in order of arrival, names in lower case, as ASGI and HTTP/1.1 parsers hand them over."""
+"""Header fields in order of arrival, with names in lower case, as ASGI and HTTP/1.1 parsers provide them."""
 
 
 def header(headers: Headers, name: bytes) -> bytes | None:
@@ -21,7 +21,7 @@ def header(headers: Headers, name: bytes) -> bytes | None:
 
 
 class Dialect(StrEnum):
-    """How a stream of server-sent events says that it is complete."""
+    """How a stream of server-sent events indicates that it is complete."""
 
     CHAT = "chat"  # chat and text completions: `data: [DONE]`
     RESPONSES = "responses"  # the terminal events response.completed, .failed, .incomplete
@@ -29,7 +29,7 @@ class Dialect(StrEnum):
 
 
 class BodyType(StrEnum):
-    """What a request body is made of."""
+    """The format of a request body."""
 
     JSON = "json"
     MULTIPART = "multipart"
@@ -37,13 +37,12 @@ class BodyType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One upstream operation which the relay passes on.
+    """One upstream operation that the relay serves.
 
-    ``path`` is what follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations whose answers
-    are generated text, so that parameters, caps and the system message apply. ``large_events`` marks those which put
-    whole images or sounds into one event, ``counted`` those whose whole answers always report tokens. ``media`` are the
-    types, or their beginnings, that an answer which is no stream may have. ``max_body_bytes`` is the largest body of a
-    request that is read.
+    ``path`` follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations that generate text, so
+    that parameters, caps and the system message apply. ``large_events`` marks operations with whole images or sounds in
+    one event, ``counted`` those whose whole answers always report tokens. ``media`` are the content types, or their
+    prefixes, of whole answers. ``max_body_bytes`` bounds a request's body.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Operation:
 
 
 class CallerKind(StrEnum):
-    """How a caller was recognised."""
+    """How a caller was authenticated."""
 
     ANONYMOUS = "anonymous"
     LOCAL = "local"
@@ -70,10 +69,10 @@ class CallerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """An authenticated caller.
 
-    ``name`` is what the ledger and the quotas know it by, and may go into logs; a credential never does. ``groups`` are
-    names from the configuration, in its order. ``key_id`` is the public part of the key it used.
+    ``name`` identifies the caller in the ledger, the quotas and the logs; it is never a credential. ``groups`` are
+    names from the configuration, in its order. ``key_id`` is the public part of the caller's key.
     """
 
     name: str
@@ -89,7 +88,7 @@ class End(StrEnum):
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
     REFUSED = "refused"  # by the relay: bad request, key, route
-    NO_DEPLOYMENT = "no_deployment"  # all were cooling, full or failing
+    NO_DEPLOYMENT = "no_deployment"  # all deployments were cooling, full or failing
     UPSTREAM_STATUS = "upstream_status"  # the upstream answered an error status
     UPSTREAM_ERROR = "upstream_error"  # an error event inside a 200
     CONNECT_ERROR = "connect_error"
@@ -111,12 +110,12 @@ class Deployment:
     """One deployment on one Azure OpenAI resource.
 
     ``endpoint`` is scheme and authority only (``https://contoso.openai.azure.com``). ``deployment`` is its name on
-    that resource. ``api_version`` is a dated version for the classic API, ``"v1"``, or None: then the request's own
-    form decides (the client's ``api-version`` on the classic API, v1 without one).
+    that resource. ``api_version`` is a dated version for the classic API, ``"v1"``, or None: then the request decides
+    (the classic API with the client's ``api-version``, v1 without one).
 
-    ``priority`` is the tier, lower first; ``weight`` the share inside it. ``max_concurrent`` caps the requests in
-    flight. Deployments with one ``quota_group`` share one Azure quota, so they cool down together. ``spillover`` is
-    the deployment on the same resource to which a provisioned one may spill.
+    ``priority`` is the tier, lower first; ``weight`` is the share inside it. ``max_concurrent`` bounds the requests in
+    flight. Deployments with the same ``quota_group`` share one Azure quota, so they cool down together. ``spillover``
+    is the deployment on the same resource to which a provisioned deployment may spill over.
     """
 
     name: str
@@ -131,30 +130,30 @@ class Deployment:
 
     @property
     def identity(self) -> str:
-        """What tells it from every other deployment, on every replica: where it is."""
+        """The deployment's address, which identifies it on every replica."""
         return f"{self.endpoint}/{self.deployment}"
 
     @property
     def quota(self) -> str:
-        """What tells its quota from every other."""
+        """The identifier of the deployment's quota."""
         return f"group:{self.quota_group}" if self.quota_group is not None else self.identity
 
 
 class Condition(StrEnum):
-    """What can become of a deployment."""
+    """The new condition of a deployment."""
 
-    COOLING = "cooling"  # Azure said 429: its whole quota is left alone for a time
-    OPEN = "open"  # its circuit breaker is open: it fails, or is misconfigured
+    COOLING = "cooling"  # Azure answered 429: its whole quota cools down
+    OPEN = "open"  # its circuit breaker has opened: it fails, or is misconfigured
     CLOSED = "closed"  # its circuit breaker has closed: it answers again
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became known of a deployment: its ``condition`` for the next ``seconds``, and the error's code as ``why``.
+    """A change of a deployment: its ``condition`` for the next ``seconds``, with an error code as ``why``.
 
-    ``subject`` is the ``quota`` of what cools, else the deployment's ``identity``. No clock is in it, since replicas
-    have different ones. ``only`` says which requests alone it concerns, in words; None where it holds for all, which
-    other replicas should know.
+    ``subject`` is the ``quota`` for COOLING, else the deployment's ``identity``. Times are relative, because replicas'
+    clocks differ. ``only`` describes the requests to which the change is limited. It is None for a change that applies
+    to all requests, which is published to other replicas.
     """
 
     condition: Condition
@@ -165,13 +164,13 @@ class Change:
 
 
 NANO = 1_000_000_000
-"""A price of tokens is a whole number of thousand-millionths of the currency for a million tokens, so that sums of
-tokens times prices are exact, and rounding happens once for each request."""
+"""A token price is a whole number of 1/NANO currency units for a million tokens. So sums of tokens times prices are
+exact, and rounding happens once for each request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Long:
-    """Other prices for a request whose input is longer than ``above`` tokens, for all of its tokens."""
+    """The prices of all tokens of a request whose input is longer than ``above`` tokens."""
 
     above: int
     prices: "Prices"
@@ -179,16 +178,16 @@ class Long:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a model costs.
+    """The prices of a model.
 
-    For tokens: whole numbers of 1/NANO currency units for a million. ``cached`` is for input that Azure had in its
-    cache, ``cache_write`` for what it put there; those of None are priced as input, or output, is.
+    Token prices are whole numbers of 1/NANO currency units for a million tokens. ``cached`` is for input that Azure
+    read from its cache, ``cache_write`` for input that it stored there. None means the price of input, or of output.
 
-    By unit, in currency units: ``image`` for one, whose price by "1024x1024 hd", "1024x1024" or "hd" may stand in
-    ``images``; ``minute`` of sound that is heard; ``characters``, a million of them, to be spoken.
+    Unit prices are in currency units: ``image`` for one image, or ``images`` by "1024x1024 hd", "1024x1024" or "hd";
+    ``minute`` of transcribed sound; ``characters`` for a million characters of speech.
 
-    ``tiers`` are other prices by the answer's ``service_tier``, or factors for these; ``long`` is for long input;
-    ``by_model`` for the model that answered, by the name that Azure gives it.
+    ``tiers`` has other prices, or factors, by the answer's ``service_tier``. ``long`` is for long input. ``by_model``
+    has prices by Azure's name of the model that answered.
     """
 
     input: int = 0
@@ -213,17 +212,17 @@ class Prices:
 
 
 def per_million(price: str) -> int:
-    """Return a price for a million tokens, in currency units, as ``Prices`` has it."""
+    """Convert a price for a million tokens from currency units to the units of ``Prices``."""
     return int(Decimal(price) * NANO)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A name that clients use, what it fills in for them and which deployments serve it, best first.
+    """A model name for clients, with the parameters that it fills in and its deployments, best first.
 
-    ``first_token_seconds`` is how long its streams may give no sign of life, where that is not as for all.
-    ``image_deployments`` are the deployments that its callers may name for images within responses.
-    ``skip_empty_choices`` keeps chunks without choices from clients that read ``choices[0]`` of each.
+    ``first_token_seconds`` replaces the general time limit of a stream's first sign of life. ``image_deployments`` are
+    the deployments that callers may name for images in responses. ``skip_empty_choices`` removes chunks without
+    choices, for clients that read ``choices[0]`` of each chunk.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The contracts between the path of a request and the world: small protocols with many implementations.
+"""Protocols between the path of a request and the outside.
 
 Adapters implement the upstream side, hosts the client's side, tests both.
 """
@@ -10,16 +10,16 @@ from chukei.model import Change, Headers
 from chukei.record import RequestRecord
 
 Clock = Callable[[], float]
-"""Seconds on a clock that never jumps; only differences mean something."""
+"""Seconds on a monotonic clock; only differences are meaningful."""
 
 
 class Answer(Protocol):
     """An upstream's answer whose status and headers have arrived.
 
-    ``until_close`` says that the end of its connection alone ends its body, which then cannot be told from a break.
+    ``until_close`` says that only the end of the connection ends the body, so that it looks the same as a break.
 
-    Whoever holds it must end it: ``finish`` when all that matters was read, ``abort`` otherwise. Both may be called
-    more than once.
+    The holder must end the answer: with ``finish`` if everything relevant was read, else with ``abort``. Both are
+    idempotent.
     """
 
     status: int
@@ -27,10 +27,10 @@ class Answer(Protocol):
     until_close: bool
 
     async def read(self) -> bytes | None:
-        """Return all bytes that have arrived, waiting for the first; ``b""`` at the end; None when woken.
+        """Wait for bytes and return all that have arrived; ``b""`` at the end; None when woken.
 
         Raises:
-            UpstreamError: the connection broke or its framing is wrong, after all bytes before that were returned.
+            UpstreamError: the connection broke or its framing is wrong. All bytes before were returned already.
         """
         ...
 
@@ -39,44 +39,43 @@ class Answer(Protocol):
         ...
 
     def divert(self, taker: "Taker | None") -> None:
-        """Hand bytes that arrive while a ``read`` waits to ``taker`` instead.
+        """Pass bytes that arrive while a ``read`` waits to ``taker`` instead; None stops that.
 
-        What that does not settle makes the ``read`` return None. None ends this. An answer may leave it undone: all it
-        does is save the waking of a task.
+        If the taker returns False, the ``read`` returns None. An answer may ignore this: it only avoids waking a task.
         """
         ...
 
     def finish(self) -> None:
-        """Give the connection back for reuse if the answer is complete, or ends within a second; else close it."""
+        """Return the connection to the pool if the answer is complete or ends within a second; else close it."""
         ...
 
     def abort(self) -> None:
-        """Close the connection at once, so that the upstream stops."""
+        """Close the connection at once, so that the upstream stops generating."""
         ...
 
 
 class Taker(Protocol):
-    """Takes bytes of an answer's body in the moment in which they arrive."""
+    """Takes bytes of an answer's body directly on arrival, without waking the reading task."""
 
     def some(self, data: bytes) -> bool:
-        """Take what has arrived, and say whether that settles it; else the reader is to look at it."""
+        """Take bytes that have arrived; return whether they are handled. If not, the reader is woken."""
         ...
 
     def whole(self, framed: bytes, begin: int) -> bool:
-        """Take one whole chunk as it came, with its data at ``begin`` (RFC 9112 §7.1); False leaves it untouched."""
+        """Take one whole chunk with its framing; its data starts at ``begin`` (RFC 9112 §7.1). False: not taken."""
         ...
 
 
 class Upstream(Protocol):
-    """The way to Azure OpenAI."""
+    """A client of Azure OpenAI."""
 
     async def post(self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]) -> Answer:
-        """Send a request and wait for the answer's headers. Cancelling closes what was opened.
+        """Send a request and wait for the answer's headers. Cancellation closes the connection.
 
-        ``sent`` is called when the request is on its way: from then on it may cost something.
+        ``sent`` is called when the request is on its way: from then on it may be billed.
 
         Raises:
-            UpstreamError: nothing usable came back.
+            UpstreamError: no usable answer came.
         """
         ...
 
@@ -86,18 +85,18 @@ class Upstream(Protocol):
 
 
 class Credential(Protocol):
-    """What authenticates the relay to a deployment."""
+    """The relay's credential for a deployment."""
 
     async def header(self) -> tuple[bytes, bytes]:
         """Return the header field to send.
 
         Raises:
-            UpstreamError: no token can be had.
+            UpstreamError: no token is available.
         """
         ...
 
     def warm(self) -> None:
-        """Begin to fetch what the first request will need."""
+        """Start to fetch the token for the first request."""
         ...
 
     async def close(self) -> None:
@@ -108,8 +107,8 @@ class Credential(Protocol):
 class Incoming(Protocol):
     """A client's request as a host received it.
 
-    ``local`` says that the client's address is this machine's own; ``source`` is that address as the host knows it,
-    or empty.
+    ``local`` says that the client's address is this machine's own. ``source`` is the client's address as far as the
+    host knows it, or empty.
     """
 
     method: str
@@ -121,16 +120,16 @@ class Incoming(Protocol):
     source: str
 
     async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
-        """Return the whole body. ``arrived`` hears how many bytes there are as they come; what it raises ends this.
+        """Return the whole body. ``arrived`` is called with the size so far; an exception from it ends the reading.
 
         Raises:
-            CallerError: 413 above ``limit`` bytes, 408 when it comes too slowly; a small one may take ``seconds``.
-            ClientGone: the client left before the body was complete.
+            CallerError: 413 above ``limit`` bytes, 408 if it arrives too slowly; a small body may take ``seconds``.
+            ClientGone: the client disconnected before the body was complete.
         """
         ...
 
     def watch(self, gone: Callable[[], None]) -> None:
-        """Call ``gone`` once when the client leaves. Only after the body was read."""
+        """Call ``gone`` once when the client disconnects. Allowed only after the body was read."""
         ...
 
     def unwatch(self) -> None:
@@ -139,7 +138,7 @@ class Incoming(Protocol):
 
 
 class Reply(Protocol):
-    """The way back to the client. Each send waits while the client reads more slowly than the relay writes."""
+    """The answer to the client. Each send waits while the client reads too slowly (back-pressure)."""
 
     started: bool
 
@@ -148,57 +147,57 @@ class Reply(Protocol):
         ...
 
     async def send(self, data: bytes) -> None:
-        """Send a part of the body at once."""
+        """Send a part of the body immediately."""
         ...
 
     def send_now(self, data: bytes, begin: int) -> bool:
-        """Send a part of the body without waiting, if that can be done; False leaves it unsent.
+        """Send a part of the body without waiting, if possible; return False if it was not sent.
 
-        ``begin`` is 0, or where the data begins in what is framed as a chunk of a chunked body (RFC 9112 §7.1).
+        ``begin`` is 0, or the offset of the data if ``data`` is framed as a chunk of a chunked body (RFC 9112 §7.1).
         """
         ...
 
     async def finish(self, data: bytes = b"") -> None:
-        """Send the last part and end the answer, when most of it has left this process."""
+        """Send the last part and end the answer; return when most of it has left this process."""
         ...
 
     def abort(self) -> None:
-        """Cut the connection where the host can, so that the client sees a break."""
+        """Break the connection if the host can, so that the client notices the failure."""
         ...
 
 
 class Hook(Protocol):
-    """Hears of every finished request. It must be quick and must not raise."""
+    """Receives the record of every finished request. It must be fast and must not raise."""
 
     def __call__(self, record: RequestRecord) -> None:
-        """Take one record."""
+        """Process one record."""
         ...
 
 
 class ClientGone(Exception):
-    """The client left; there is nobody to answer."""
+    """The client disconnected, so no answer can be sent."""
 
 
 class Board(Protocol):
-    """Where replicas tell each other what became known of deployments. Without it, or when it is away, each learns
-    for itself; nothing on a request's path waits for it but ``home``, and that not for long."""
+    """Shares changes of deployments between replicas. Without a board, or while it is unavailable, each replica learns
+    by itself. On a request's path only ``home`` waits for the board, and only briefly."""
 
     def publish(self, change: Change) -> None:
-        """Tell the other replicas, at some time soon; never raises, never waits."""
+        """Publish a change to the other replicas in the background. Never raises, never waits."""
         ...
 
     def remember(self, made: str, home: str) -> None:
-        """Tell where a stateful id was made and for whom, in words that replicas share; never raises, never waits."""
+        """Publish the home of a stateful id: its owner and its deployment. Never raises, never waits."""
         ...
 
     async def home(self, made: str) -> str | None:
-        """Return what was told of a stateful id; None where nothing was, or that cannot be told soon."""
+        """Return the home of a stateful id; None if it is unknown or the board does not answer in time."""
         ...
 
     def start(self) -> None:
-        """Begin to hear of changes."""
+        """Start to receive changes."""
         ...
 
     async def close(self) -> None:
-        """Stop, after what was published has left or a second has passed."""
+        """Send pending publications, for a second at most, and stop."""
         ...

@@ -1,4 +1,4 @@
-"""What is known of a request when it has ended. No prompt, no completion, no credential."""
+"""The record of a request, filled in until it has ended. It contains no prompt, completion or credential."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,9 +9,9 @@ from chukei.usage import NO_UNITS, Units, Usage
 
 @dataclass(slots=True)
 class Attempt:
-    """One deployment that was asked. ``code`` says why it did not answer; None means that it did.
+    """One attempt at a deployment. ``code`` is the reason for its failure, or None if it answered.
 
-    ``usage`` is what it may have cost all the same, or None where nothing was sent or it refused.
+    ``usage`` is what it may have used despite a failure, or None if nothing was sent or it was refused.
     """
 
     deployment: str
@@ -26,12 +26,12 @@ class Attempt:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request, filled in along its path. Durations are seconds since the request's head had arrived.
+    """One request, filled in along its path. Durations are seconds since the request's head arrived.
 
-    ``deployment``, ``usage`` and what follows them are those of the try that answered, or of the last one; ``tries``
-    holds every one in order. ``served_model`` and ``service_tier`` are what the upstream calls them, ``answering`` the
-    try whose answer this is, or the last one. Where ``count`` is above 1 the record stands for so many alike, and it is
-    the last of them; ``ended`` is when that was, in UTC.
+    ``tries`` has all attempts in order; ``answering`` is the one that answered, or the last one. ``deployment``,
+    ``usage`` and the request id are those of this attempt. ``served_model`` and ``service_tier`` are as the upstream
+    reports them. If ``count`` is above 1, the record stands for that many similar requests and describes the last of
+    them; ``ended`` is the time of its end, in UTC.
     """
 
     request_id: str
@@ -65,10 +65,10 @@ class RequestRecord:
 
     @property
     def caller(self) -> str | None:
-        """The caller's name, once it is known."""
+        """The caller's name, or None before authentication."""
         return self.who.name if self.who is not None else None
 
     @property
     def lost(self) -> list[Attempt]:
-        """The other tries."""
+        """The attempts other than ``answering``."""
         return [attempt for attempt in self.tries if attempt is not self.answering] if len(self.tries) > 1 else []

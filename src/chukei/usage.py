@@ -1,12 +1,12 @@
-"""Token counts: what the upstream reports, and an estimate for streams that were cut before it could.
+"""Token counts: the upstream's reports, and an estimate for streams that ended before the report.
 
-Shapes: chat and text completions report ``prompt_tokens``/``completion_tokens``, the Responses API, images and
-transcriptions ``input_tokens``/``output_tokens``; see Microsoft's "Azure OpenAI in Azure AI Foundry Models REST API
-reference". Transcriptions of some models report a duration instead (``{"type": "duration", "seconds": 2}``). Unknown
-fields are skipped. A field that is missing, null or no plausible count is as if absent, and counts as zero.
+Chat and text completions report ``prompt_tokens``/``completion_tokens``; the Responses API, images and transcriptions
+report ``input_tokens``/``output_tokens``; see Microsoft's "Azure OpenAI in Azure AI Foundry Models REST API reference".
+Transcriptions of some models report a duration instead (``{"type": "duration", "seconds": 2}``). Unknown fields are
+skipped. A field that is missing, null or implausible counts as zero.
 
-Rejected prediction tokens and reasoning tokens are part of the output that is reported, so they need no sum of their
-own. Only where a model served through Azure AI Foundry reports them beside its output does ``total_tokens`` say so.
+Rejected prediction tokens and reasoning tokens are part of the reported output, so they are not added. Some models
+served through Azure AI Foundry report them in addition to the output; then ``total_tokens`` shows it.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from typing import Annotated
 import msgspec
 
 DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
-"""What decoding JSON of whatever origin may raise. Invalid UTF-8 is a ``UnicodeDecodeError``, which is a ValueError."""
+"""Exceptions of decoding untrusted JSON. Invalid UTF-8 is a ``UnicodeDecodeError``, which is a ValueError."""
 
 BYTES_PER_TOKEN = 4
-"""UTF-8 bytes for one token, on average. Counting bytes, not characters, keeps Japanese from being undercounted."""
+"""UTF-8 bytes for one token, on average. Bytes, unlike characters, do not undercount Japanese."""
 
 DENSE_BYTES = 3
-"""UTF-8 bytes for one token of dense text, as code is. What was not counted is taken to be no less dense."""
+"""UTF-8 bytes for one token of dense text, such as code. Text without a usage report is assumed to be dense."""
 
 MOST_COUNTED = 1_000_000_000
-"""A larger count of one request is no count. No model takes or gives a hundredth of it."""
+"""Upper bound of a plausible count of one request. No model reads or writes a hundredth of it."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one request, and milliseconds of sound that was heard.
+    """Tokens of one request, and milliseconds of transcribed sound.
 
     ``cached``, ``cache_written``, ``audio_input`` and ``image_input`` are part of ``input``; ``reasoning`` and
     ``audio_output`` are part of ``output``.
@@ -55,7 +55,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What is paid for by the piece: images of a size and quality, characters to be spoken, sound in milliseconds."""
+    """Billable units other than tokens: images of a size and quality, characters of speech, milliseconds of sound."""
 
     images: int = 0
     size: str = AUTO
@@ -71,7 +71,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None
 
 
 class _Details(msgspec.Struct, gc=False):
-    """The parts of input or output, under the names that any API gives them."""
+    """The parts of input or output, under the names of all APIs."""
 
     cached_tokens: _Count = None
     cache_write_tokens: _Count = None
@@ -91,7 +91,7 @@ class _WireUsage(msgspec.Struct, gc=False):
     input_tokens: _Count = None
     output_tokens: _Count = None
     total_tokens: _Count = None
-    reasoning_tokens: _Count = None  # flat on some models served through Azure AI Foundry
+    reasoning_tokens: _Count = None  # at the top level for some models served through Azure AI Foundry
     prompt_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     input_token_details: _Details | None = None  # of transcriptions
@@ -101,10 +101,10 @@ class _WireUsage(msgspec.Struct, gc=False):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None = None
 
     def counted(self, *, odd: bool = False) -> Usage:
-        """Return the counts in the relay's own words. A part is never more than the whole.
+        """Return the counts as ``Usage``. A part is never larger than the whole.
 
-        A prompt without a count is what the total leaves for it. So is an output in whose place something ``odd``
-        stands; where the total says nothing of it either, the whole is an estimate.
+        A missing prompt count is computed from the total. So is the output if its value is ``odd``, that is, not a
+        plausible count; if the total does not tell it either, the result is marked as an estimate.
         """
         into = self.prompt_tokens_details or self.input_tokens_details or self.input_token_details or _NO_DETAILS
         out = self.completion_tokens_details or self.output_tokens_details or self.output_token_details or _NO_DETAILS
@@ -143,23 +143,23 @@ _DETAILS = frozenset(name for name in _WireUsage.__struct_fields__ if name.endsw
 
 
 def is_usage(raw: msgspec.Raw) -> bool:
-    """Whether the JSON under the name ``usage`` is an object. Anything else says nothing, null included."""
+    """Whether the value of ``usage`` is an object. Anything else, including null, is not a report."""
     return bytes(raw)[:1] == b"{"
 
 
 def reported(raw: bytes | msgspec.Raw) -> Usage | None:
-    """Return what a ``usage`` object reports, given as JSON; None where there is none, or no count in it."""
+    """Decode a ``usage`` object; None if it is missing or contains no count."""
     if not raw:
         return None
     try:
         usage = _decode(raw).counted()
     except DECODE_ERRORS:
-        usage = _sorted_out(raw)
+        usage = _plausible(raw)
     return usage if usage.input or usage.output or usage.heard_ms else None
 
 
-def _sorted_out(raw: bytes | msgspec.Raw) -> Usage:
-    """Return what a ``usage`` object reports without what is no plausible count."""
+def _plausible(raw: bytes | msgspec.Raw) -> Usage:
+    """Decode a ``usage`` object without its implausible values."""
     try:
         members = _decode_members(raw)
     except DECODE_ERRORS:
@@ -180,13 +180,13 @@ def _sorted_out(raw: bytes | msgspec.Raw) -> Usage:
 
 
 def _count(raw: msgspec.Raw) -> int:
-    """Return a count, 0 where it is none. A whole number may be written as ``12.0`` or ``1.2e1``."""
+    """Return a count, or 0 for anything else. A whole number may be written as ``12.0`` or ``1.2e1``."""
     value = _number(bytes(raw))
     return int(value) if value.is_integer() else 0
 
 
 def _number(text: bytes) -> float:
-    """Return a JSON number; 0 for anything else, for one that is negative and for one of absurd size or length."""
+    """Return a JSON number; 0 for a negative or implausibly large number, and for anything else."""
     if not text[:1].isdigit() or len(text) > 32:
         return 0.0
     try:
@@ -196,11 +196,11 @@ def _number(text: bytes) -> float:
     return value if value <= MOST_COUNTED else 0.0
 
 
-def estimate(made_bytes: int = 0, events: int = 0) -> Usage:
-    """Estimate the output of an answer that was not counted; its prompt is estimated where the request is known.
+def estimate(generated_bytes: int = 0, events: int = 0) -> Usage:
+    """Estimate the output of an answer without a usage report. The prompt is estimated elsewhere, from the request.
 
-    ``made_bytes`` is the size of the generated text that was relayed, in so many ``events``. Azure OpenAI sends at
-    least one token in each, and several where it filters first; the larger of the two counts. Where nothing was seen
-    the output is 0, which says nothing of it.
+    ``generated_bytes`` is the size of the generated text that was relayed in a number of ``events``. Azure OpenAI sends
+    at least one token in each event, and several if it filters first, so the larger of both estimates is used. If
+    nothing was relayed the output is 0, which means unknown.
     """
-    return Usage(output=max(events, math.ceil(made_bytes / DENSE_BYTES)), estimated=True)
+    return Usage(output=max(events, math.ceil(generated_bytes / DENSE_BYTES)), estimated=True)

@@ -74,14 +74,14 @@ def policy(*groups: str) -> Policy:
 async def test_the_estimate_is_reserved_on_every_account_and_corrected_once() -> None:
     store = FakeQuota()
     admission = Admission(store)
-    admitted = await admission.admit(call(), MODEL, policy("research"))
+    reservation = await admission.admit(call(), MODEL, policy("research"))
     [(id, subjects, estimate)] = store.reserved
     assert [subject.name for subject in subjects] == ["caller:eve", "group:research", "group:everybody"]
     assert estimate.tokens == call().size // 4 + 1 + 100
     done = record(sent(), usage=Usage(input=10, output=5))
-    admitted.settle(done)
+    reservation.settle(done)
     assert done.cost == 20
-    admitted.settle(record(sent(), usage=Usage(input=999, output=999)))
+    reservation.settle(record(sent(), usage=Usage(input=999, output=999)))
     await admission.close()
     assert store.settled == [(id, Amounts(15, 20))]
 
@@ -202,11 +202,11 @@ async def test_what_could_never_be_granted_by_any_measure_is_refused() -> None:
 async def test_without_limits_the_store_is_not_asked_and_the_cost_is_known_all_the_same() -> None:
     store = FakeQuota()
     free = Policies({}, {}).of(Caller("eve", CallerKind.KEY))
-    admitted = await Admission(store).admit(call(), MODEL, free)
+    reservation = await Admission(store).admit(call(), MODEL, free)
     assert store.reserved == []
-    assert admitted.headers == []
+    assert reservation.headers == []
     done = record(sent(), usage=Usage(input=1000))
-    admitted.settle(done)
+    reservation.settle(done)
     assert done.cost == 1000
     assert store.settled == []
     await Admission(None).admit(call(), MODEL, policy("research"))
@@ -220,8 +220,8 @@ async def test_the_caller_hears_of_its_own_limits_per_minute_alone() -> None:
             Headroom("group:research", Limit.TOKENS_PER_MINUTE, 9000, 1, 60),
         )
     )
-    admitted = await Admission(store).admit(call(), MODEL, policy("research"))
-    assert admitted.headers == [
+    reservation = await Admission(store).admit(call(), MODEL, policy("research"))
+    assert reservation.headers == [
         (b"x-ratelimit-limit-requests", b"60"),
         (b"x-ratelimit-remaining-requests", b"59"),
         (b"x-ratelimit-reset-requests", b"1.250s"),

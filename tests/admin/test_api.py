@@ -20,8 +20,8 @@ from chukei.accounts.ledger import By, Question, Sum
 from chukei.adapters.assets import asset
 from chukei.admin import api as module
 from chukei.admin.api import MAX_BODY_BYTES, Admin, AdminAnswer
-from chukei.callers.cabinet import KeyCabinet
 from chukei.callers.keys import Peppers, parse
+from chukei.callers.registry import KeyRegistry
 from chukei.callers.throttle import Throttle
 from chukei.config import PoolSettings
 from chukei.errors import CallerError, RelayError, Unavailable
@@ -69,7 +69,7 @@ class Office:
         self.admin = Admin(
             hashlib.sha256(KEY.encode()).digest(),
             self.ledger,
-            KeyCabinet(self.ledger, Peppers(), lambda: self.now),
+            KeyRegistry(self.ledger, Peppers(), lambda: self.now),
             pool,
             clock=self.clock,
             now=lambda: self.now,

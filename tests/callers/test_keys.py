@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chukei.accounts.ledger import Key
 from chukei.callers import keys
-from chukei.callers.keys import CLOCK_SKEW, Flaw, NewKey, Peppers, Presented, check, parse
+from chukei.callers.keys import CLOCK_SKEW, Flaw, NewKey, Peppers, PresentedKey, check, parse
 from chukei.config import Secret
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -27,7 +27,7 @@ def kept(new: NewKey, peppers: Peppers = PEPPERS) -> Key:
     return Key(new.id, "team-a", None, digest, version, NOW - timedelta(days=1), None, None, None)
 
 
-def presented(new: NewKey) -> Presented:
+def presented(new: NewKey) -> PresentedKey:
     found = parse(new.text.reveal().encode())
     assert found is not None
     return found
@@ -174,7 +174,7 @@ def test_its_end_and_its_beginning(changes: dict[str, Any], flaw: Flaw | None) -
 def test_what_ended_is_only_told_to_who_holds_the_secret() -> None:
     new, other = keys.make(), keys.make()
     ended = replace(kept(new), revoked=NOW, expires=NOW)
-    guess = Presented(new.id, presented(other).secret)
+    guess = PresentedKey(new.id, presented(other).secret)
     assert check(guess, ended, PEPPERS, NOW) is Flaw.UNKNOWN
 
 

@@ -74,7 +74,7 @@ def written(head: object = HEAD, claims: object = USER) -> bytes:
 def flaw_of_read(token: bytes) -> TokenFlaw:
     with pytest.raises(TokenRefused) as caught:
         read(token, (TENANT,))
-    assert caught.value.told is None
+    assert caught.value.error is None
     return caught.value.flaw
 
 
@@ -232,7 +232,7 @@ class TestAfterTheSignature:
     )
     def test_audiences(self, audience: object) -> None:
         found = refusal(changed(USER, {"aud": audience}))
-        assert (found.flaw, found.told) == (TokenFlaw.AUDIENCE, None)
+        assert (found.flaw, found.error) == (TokenFlaw.AUDIENCE, None)
 
     @pytest.mark.parametrize(
         ("changes", "flaw"),
@@ -255,7 +255,7 @@ class TestAfterTheSignature:
             assert refusal(claims).flaw is flaw
 
     def test_who_holds_an_expired_token_may_know(self) -> None:
-        told = refusal(changed(USER, {"exp": NOW - 3600})).told
+        told = refusal(changed(USER, {"exp": NOW - 3600})).error
         assert isinstance(told, CallerError)
         assert (told.status, told.code) == (401, "token_expired")
 
@@ -295,10 +295,10 @@ class TestAfterTheSignature:
         assert recognise(USER, wanting, ISSUER, NOW).caller.kind is CallerKind.USER
         for scopes in ("other", "Relay.Calls", "relay.call", "Relay.Call.All"):
             found = refusal(changed(USER, {"scp": scopes}), wanting)
-            assert found.told is not None
-            assert (found.told.status, found.told.code) == (403, "missing_permission")
-            assert "'Relay.Call'" in found.told.message
-            assert (b"www-authenticate", b'Bearer realm="chukei", error="insufficient_scope"') in found.told.headers
+            assert found.error is not None
+            assert (found.error.status, found.error.code) == (403, "missing_permission")
+            assert "'Relay.Call'" in found.error.message
+            assert (b"www-authenticate", b'Bearer realm="chukei", error="insufficient_scope"') in found.error.headers
 
     def test_a_role_that_is_asked_for(self) -> None:
         wanting = replace(SETTINGS, role="Relay.Call")

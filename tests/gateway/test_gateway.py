@@ -79,7 +79,7 @@ class Bench:
         hooks: Sequence[FakeHook] = (),
         credential: FakeCredential | None = None,
         quotas: QuotaStore | None = None,
-        books_full: bool = False,
+        ledger_full: bool = False,
         environment: Mapping[str, str] | None = None,
         **extra: str,
     ) -> None:
@@ -100,7 +100,7 @@ class Bench:
         services = Services(
             gatekeeper=Gatekeeper(self.settings.auth, self.settings.server),
             policies=Policies({name: caller.rules for name, caller in policies.callers.items()}, policies.groups),
-            admission=Admission(quotas, lambda: books_full),
+            admission=Admission(quotas, lambda: ledger_full),
             pool=pool,
             pages=Pages(
                 pool,
@@ -1023,7 +1023,7 @@ async def test_what_the_accounts_refuse_goes_nowhere(answer: Refusal | StoreAway
 
 async def test_full_books_refuse_before_anything_is_reserved() -> None:
     accounts = Accounts()
-    bench = Bench(quotas=accounts, books_full=True, environment=LIMITED)
+    bench = Bench(quotas=accounts, ledger_full=True, environment=LIMITED)
     reply, record = await bench.serve(FakeIncoming(BODY))
     assert (reply.status, record.code, record.caller) == (503, "ledger_full", "local")
     accounts.untouched()

@@ -4,7 +4,7 @@ from tests.pool.pools import NOW, deployment
 
 from chukei.config import PoolSettings
 from chukei.pool.member import ENOUGH, Member, Quota, Status
-from chukei.pool.status import in_words, status_of
+from chukei.pool.status import status_of, summary
 
 SETTINGS = PoolSettings()
 
@@ -24,7 +24,7 @@ def test_one_that_is_well() -> None:
     assert (status.outstanding, status.outstanding_tokens) == (2, 900)
     assert (status.answered, status.failed, status.last_error) == (7, 1, "upstream_lost")
     assert (status.first_token_p50, status.first_token_p95) == (0.5, 0.9)
-    assert in_words(found, NOW) == "east ready 2 outstanding first token 500 ms"
+    assert summary(found, NOW) == "east ready 2 outstanding first token 500 ms"
 
 
 def test_one_that_cools_says_until_when_and_why() -> None:
@@ -32,8 +32,8 @@ def test_one_that_cools_says_until_when_and_why() -> None:
     found.quota.cool(NOW, 7.12345, "rate_limit_exceeded", SETTINGS)
     status = status_of(found, NOW)
     assert (status.status, status.seconds, status.why) == (Status.COOLING, 7.123, "rate_limit_exceeded")
-    assert in_words(found, NOW) == "east cooling 7.1 s (rate_limit_exceeded)"
-    assert in_words(found, NOW + 8) == "east ready"
+    assert summary(found, NOW) == "east cooling 7.1 s (rate_limit_exceeded)"
+    assert summary(found, NOW + 8) == "east ready"
 
 
 def test_one_that_is_open_or_half_open_says_why() -> None:
@@ -41,14 +41,14 @@ def test_one_that_is_open_or_half_open_says_why() -> None:
     found.breaker.trip(NOW, "connect_error", 5.0)
     status = status_of(found, NOW + 1)
     assert (status.status, status.seconds, status.why) == (Status.OPEN, 4.0, "connect_error")
-    assert in_words(found, NOW + 1) == "east open 4.0 s (connect_error)"
+    assert summary(found, NOW + 1) == "east open 4.0 s (connect_error)"
     status = status_of(found, NOW + 5)
     assert (status.status, status.seconds, status.why) == (Status.HALF_OPEN, 0.0, "connect_error")
-    assert in_words(found, NOW + 5) == "east half_open"
+    assert summary(found, NOW + 5) == "east half_open"
 
 
 def test_full_and_drained() -> None:
     found = member(max_concurrent=1)
     found.outstanding = 1
-    assert in_words(found, NOW) == "east full 1 outstanding"
-    assert in_words(member(weight=0), NOW) == "east drained"
+    assert summary(found, NOW) == "east full 1 outstanding"
+    assert summary(member(weight=0), NOW) == "east drained"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chukei.errors import UpstreamError, event_too_large
 from chukei.model import End
-from chukei.pool.verdicts import TABLE, Cost, Fault, Row, Said, judge, row_of, row_of_status
+from chukei.pool.verdicts import TABLE, Cost, ErrorDetails, Fault, Row, judge, row_of, row_of_status
 
 
 def failure(status: int, code: str, body: bytes | None = None, seconds: float | None = None) -> UpstreamError:
@@ -77,20 +77,24 @@ def test_a_conversation_that_another_deployment_has_is_told_by_its_words() -> No
 @pytest.mark.parametrize(
     ("status", "said", "kind"),
     [
-        (401, Said(code="401"), "upstream_unauthorized"),
-        (401, Said(code="PermissionDenied", message="It lacks the required data action `x`."), "operation_denied"),
-        (403, Said(code="403", message="Public access is disabled."), "upstream_forbidden"),
-        (403, Said(code="content_policy_violation"), "content_refused"),
-        (400, Said(code="x", innererror={"code": "ResponsibleAIPolicyViolation"}), "prompt_refused"),
-        (400, Said(message="This model's maximum context length is 8192 tokens."), "prompt_refused"),
-        (400, Said(code=[], message={}), "request_refused"),
-        (408, Said(), "request_timed_out"),
-        (451, Said(), "request_refused"),
-        (504, Said(), "server_failed"),
-        (600, Said(), "unknown_status"),
+        (401, ErrorDetails(code="401"), "upstream_unauthorized"),
+        (
+            401,
+            ErrorDetails(code="PermissionDenied", message="It lacks the required data action `x`."),
+            "operation_denied",
+        ),
+        (403, ErrorDetails(code="403", message="Public access is disabled."), "upstream_forbidden"),
+        (403, ErrorDetails(code="content_policy_violation"), "content_refused"),
+        (400, ErrorDetails(code="x", innererror={"code": "ResponsibleAIPolicyViolation"}), "prompt_refused"),
+        (400, ErrorDetails(message="This model's maximum context length is 8192 tokens."), "prompt_refused"),
+        (400, ErrorDetails(code=[], message={}), "request_refused"),
+        (408, ErrorDetails(), "request_timed_out"),
+        (451, ErrorDetails(), "request_refused"),
+        (504, ErrorDetails(), "server_failed"),
+        (600, ErrorDetails(), "unknown_status"),
     ],
 )
-def test_the_row_of_a_status(status: int, said: Said, kind: str) -> None:
+def test_the_row_of_a_status(status: int, said: ErrorDetails, kind: str) -> None:
     assert row_of_status(status, said).kind == kind
 
 

@@ -100,13 +100,13 @@ def test_a_stream_is_understood_alike_with_and_without(texts: list[str], end: by
         )
         out = [b"".join(stream.feed(read) for read in reads) for stream in (quick, slow)]
         assert out[0] == out[1]
-        assert (quick.events, quick.made) == (slow.events, slow.made)
+        assert (quick.events, quick.generated_bytes) == (slow.events, slow.generated_bytes)
         assert (quick.state, quick.finish_reasons, quick.failure) == (slow.state, slow.finish_reasons, slow.failure)
 
 
 def alike(stream: Stream, data: bytes) -> tuple[int, int]:
     framed = b"%x\r\n%b\r\n" % (len(data), data)
-    return stream.alike(framed, framed.index(b"\n") + 1, len(framed) - 2)
+    return stream.count_known(framed, framed.index(b"\n") + 1, len(framed) - 2)
 
 
 def test_what_is_alike_need_not_be_fed() -> None:

@@ -195,7 +195,7 @@ def test_usage_in_every_chunk_counts_only_once_it_is_final() -> None:
         return chunk(choices=[{"index": 0, "delta": delta, "finish_reason": reason}], usage=usage)
 
     _, cut = through([so_far(0), so_far(2)], proper=False)
-    assert (cut.usage, cut.made) == (None, 800)
+    assert (cut.usage, cut.generated_bytes) == (None, 800)
     for ending in ([so_far(5, "stop")], [so_far(3), so_far(5), sse.DONE]):
         assert through([so_far(0), so_far(2), *ending], proper=False)[1].usage == Usage(9, 5)
 
@@ -392,7 +392,7 @@ def test_what_was_generated_is_weighed_without_what_surrounds_it(one: bytes, siz
         passing = Stream(Dialect.CHAT, strip_usage=False, cap=CAP, lessons=lessons)
         for read in reads:
             passing.feed(read)
-        assert passing.made == 1 + 9 * size
+        assert passing.generated_bytes == 1 + 9 * size
 
 
 def test_deltas_of_a_response_are_weighed_and_what_repeats_them_is_not() -> None:
@@ -404,7 +404,7 @@ def test_deltas_of_a_response_are_weighed_and_what_repeats_them_is_not() -> None
         event("response.output_item.done", item={"content": [{"text": "ab" * 100}]}),
     ]
     for reads in (pieces, [b"".join(pieces)], bytewise(b"".join(pieces))):
-        assert through(reads, Dialect.RESPONSES)[1].made == 7
+        assert through(reads, Dialect.RESPONSES)[1].generated_bytes == 7
 
 
 # Chunks without choices.
@@ -654,7 +654,7 @@ def test_a_field_of_another_type_hides_neither_the_end_nor_the_usage(odd: str) -
 
 def test_text_is_weighed_with_white_space_before_its_colon() -> None:
     spaced = b'data: {"choices" : [{"index" : 0, "delta" : {"content" : "twelve bytes"}}]}\n\n'
-    assert through([spaced])[1].made == 12
+    assert through([spaced])[1].generated_bytes == 12
 
 
 @pytest.mark.parametrize("said", ['data: {"error":{"code":"x"}}', 'event:error\ndata:{"type":"error","code":429}'])
@@ -668,4 +668,4 @@ def test_an_error_is_one_in_responses_however_it_is_written(said: str) -> None:
 @pytest.mark.parametrize("name", ["content", "reasoning_content", "reasoning", "refusal"])
 def test_what_is_made_is_weighed_under_every_name_that_servers_give_it(name: str) -> None:
     event = chunk(choices=[{"index": 0, "delta": {name: "twelve bytes"}, "finish_reason": None}])
-    assert through([event, event])[1].made == 24
+    assert through([event, event])[1].generated_bytes == 24

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chukei.model import End
-from chukei.stream.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, Reader, Said
+from chukei.stream.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, AnswerReport, Reader
 from chukei.usage import Usage
 
 WIRE = {"prompt_tokens": 11, "completion_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
@@ -20,11 +20,11 @@ FILTERED = {"reason": "content_filter"}
 FAKE = '"usage":{"prompt_tokens":999999}'
 
 
-def read(body: bytes, size: int) -> Said:
+def read(body: bytes, size: int) -> AnswerReport:
     reader = Reader()
     for begin in range(0, len(body), size):
         reader.feed(body[begin : begin + size])
-    return reader.said()
+    return reader.report()
 
 
 def choice(index: int, reason: str | None, **more: object) -> dict[str, object]:
@@ -72,7 +72,7 @@ def test_a_large_answer_says_what_it_would_say_if_it_were_decoded(
 ) -> None:
     body = json.dumps(answer, indent=indent, ensure_ascii=ascii_only).encode()
     assert len(body) > SMALL_BYTES
-    decoded = Said.of(body)
+    decoded = AnswerReport.of(body)
     assert decoded.usage in (None, Usage(11, 12, 4))
     for size in (1000, BLOCK_BYTES, 65536, len(body)):
         assert read(body, size) == decoded
@@ -107,7 +107,7 @@ def test_no_value_around_it_is_taken_for_it(before: object, after: object, where
     for begin, end, step in ((0, head, size), (head, tail, BLOCK_BYTES), (tail, len(body), size)):
         for at in range(begin, end, step):
             reader.feed(body[at : min(at + step, end)])
-    assert reader.said().usage == Usage(11, 12, 4)
+    assert reader.report().usage == Usage(11, 12, 4)
 
 
 @pytest.mark.parametrize("white", [b"\n", b"\r\n", b" \t\n" * 100, b"\n" * SMALL_BYTES, b"\xef\xbb\xbf\r\n"])

@@ -11,7 +11,15 @@ from chukei.errors import CallerError
 from chukei.model import Caller, CallerKind, Change, Headers
 from chukei.request import call, routes
 from chukei.upstream import affinity
-from chukei.upstream.affinity import MOST_HOMES, PREFIX_BYTES, Continuation, StatefulIds, continued, made, owner_of
+from chukei.upstream.affinity import (
+    MOST_HOMES,
+    PREFIX_BYTES,
+    Continuation,
+    StatefulIds,
+    continuations_of,
+    owner_of,
+    response_id_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -115,14 +123,14 @@ def test_a_form_has_at_most_a_session() -> None:
     ],
 )
 def test_what_a_request_continues(fields: dict[str, object], ids: list[str]) -> None:
-    found = continued(call_of({"input": "hello", **fields}))
+    found = continuations_of(call_of({"input": "hello", **fields}))
     assert [each.id for each in found] == ids
     assert all(each.param in fields for each in found)
 
 
 def test_only_responses_continue_anything() -> None:
     body = {"messages": [{"role": "user", "content": "hello"}], "previous_response_id": "resp_1"}
-    assert continued(call_of(body, "/v1/chat/completions")) == []
+    assert continuations_of(call_of(body, "/v1/chat/completions")) == []
 
 
 @pytest.mark.parametrize(
@@ -142,12 +150,12 @@ def test_only_responses_continue_anything() -> None:
     ],
 )
 def test_what_an_answer_made(body: bytes, found: str | None) -> None:
-    assert made(body) == found
+    assert response_id_of(body) == found
 
 
 @given(body=st.binary())
 def test_any_answer_can_be_looked_into(body: bytes) -> None:
-    found = made(body)
+    found = response_id_of(body)
     assert found is None or isinstance(found, str)
 
 

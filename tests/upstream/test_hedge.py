@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from chukei.upstream.hedge import first_to_speak
+from chukei.upstream.hedge import first_to_answer
 
 pytestmark = pytest.mark.anyio
 
@@ -88,7 +88,7 @@ async def race(
 ) -> tuple[asyncio.Task[Speaker], set[asyncio.Task[object]]]:
     """Start the race with both asked; return its task, and those that there were before."""
     before = asyncio.all_tasks()
-    running = asyncio.create_task(first_to_speak(first.ask(), after, then(second)))
+    running = asyncio.create_task(first_to_answer(first.ask(), after, then(second)))
     await second.asked.wait()
     return running, before
 
@@ -102,7 +102,7 @@ async def test_the_first_speaks_in_time_and_nobody_else_is_asked() -> None:
     first = Speaker("first")
     first.speak()
 
-    assert await first_to_speak(first.ask(), NEVER, forbidden) is first
+    assert await first_to_answer(first.ask(), NEVER, forbidden) is first
     assert first.dropped == 0
 
 
@@ -111,7 +111,7 @@ async def test_the_first_fails_in_time_and_nobody_else_is_asked() -> None:
     first.fail()
 
     with pytest.raises(Failed, match="first"):
-        await first_to_speak(first.ask(), NEVER, forbidden)
+        await first_to_answer(first.ask(), NEVER, forbidden)
 
 
 async def test_the_first_wins_although_a_second_was_asked() -> None:
@@ -218,7 +218,7 @@ async def test_both_speak_in_the_same_turn_and_the_other_is_dropped() -> None:
 async def test_one_that_speaks_while_it_is_stopped_is_dropped() -> None:
     first, second = Speaker("first"), Speaker("second")
     before = asyncio.all_tasks()
-    running = asyncio.create_task(first_to_speak(first.ask_and_speak_when_stopped(), AT_ONCE, then(second)))
+    running = asyncio.create_task(first_to_answer(first.ask_and_speak_when_stopped(), AT_ONCE, then(second)))
     await second.asked.wait()
 
     second.speak()
@@ -236,7 +236,7 @@ async def test_there_is_no_second_so_the_first_is_waited_for() -> None:
     def second() -> None:
         asked.set()
 
-    running = asyncio.create_task(first_to_speak(first.ask(), AT_ONCE, second))
+    running = asyncio.create_task(first_to_answer(first.ask(), AT_ONCE, second))
     await asked.wait()
     await asyncio.sleep(0)
     assert not running.done()
@@ -248,7 +248,7 @@ async def test_there_is_no_second_so_the_first_is_waited_for() -> None:
 
 async def test_there_is_no_second_and_the_first_fails() -> None:
     first = Speaker("first")
-    running = asyncio.create_task(first_to_speak(first.ask(), AT_ONCE, nobody))
+    running = asyncio.create_task(first_to_answer(first.ask(), AT_ONCE, nobody))
     await first.asked.wait()
     first.fail()
 
@@ -260,7 +260,7 @@ async def test_what_the_second_raises_before_it_is_asked_stops_the_first() -> No
     first = Speaker("first")
 
     with pytest.raises(AssertionError, match="nobody else"):
-        await first_to_speak(first.ask(), AT_ONCE, forbidden)
+        await first_to_answer(first.ask(), AT_ONCE, forbidden)
     assert first.cancelled
     assert first.ended
 
@@ -268,7 +268,7 @@ async def test_what_the_second_raises_before_it_is_asked_stops_the_first() -> No
 async def test_cancelled_before_a_second_was_asked() -> None:
     first = Speaker("first")
     before = asyncio.all_tasks()
-    running = asyncio.create_task(first_to_speak(first.ask(), NEVER, forbidden))
+    running = asyncio.create_task(first_to_answer(first.ask(), NEVER, forbidden))
     await first.asked.wait()
 
     running.cancel()

@@ -10,7 +10,7 @@ import pytest
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers, header
 from chukei.stream.redaction import Redactor
-from chukei.upstream.refusals import error_of_event, media_type, refusal, whole_in
+from chukei.upstream.refusals import error_of_event, media_type, read_whole, refusal
 from chukei.usage import Usage
 
 PLAIN: Headers = [(b"content-type", b"text/plain")]
@@ -109,9 +109,9 @@ def test_an_error_that_cannot_be_read_has_no_words_and_costs_little(raw: bytes) 
 
 
 def test_what_a_whole_answer_reports_is_counted_whatever_else_it_says() -> None:
-    assert whole_in(b'\n{"usage":{"prompt_tokens":2},"x":"\xff"}').counted == Usage(input=2)
-    assert whole_in(b'{"usage":[]}').counted is None
-    assert whole_in(b"[" * 50_000).failure is None
+    assert read_whole(b'\n{"usage":{"prompt_tokens":2},"x":"\xff"}').reported_usage == Usage(input=2)
+    assert read_whole(b'{"usage":[]}').reported_usage is None
+    assert read_whole(b"[" * 50_000).failure is None
 
 
 @pytest.mark.parametrize("given", [b"Text/Plain ; a=b", b"text/plain,x/y", b" text/plain"])

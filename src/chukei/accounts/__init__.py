@@ -1,10 +1,10 @@
-"""What a caller may use, and what it used.
+"""Quotas and usage: what a caller may use, and what it used.
 
-limits      the words: limits, amounts, refusals
-policy      which rules hold for a caller
-estimate    what a request may use; cost says what that costs
-admission   reserve before a request, settle after it
+limits      types: limits, amounts, grants, refusals
+policy      the rules that apply to a caller
+estimate    tokens that a request may use; cost computes their price
+admission   reservation before a request, settlement after it
 quota       the arithmetic of minutes, days and months
-ledger      the words of the ledger; entries makes one of a record, reports and own_usage answer questions
-stores      the contracts with what keeps accounts and ledger
+ledger      types of the ledger; entries makes an entry of a record; reports and own_usage present sums
+stores      protocols of the quota store and the database
 """

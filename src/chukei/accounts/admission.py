@@ -1,6 +1,6 @@
-"""Between knowing a caller and asking a deployment: may this request be made, and on whose account?
+"""Admission of a request under its caller's quotas.
 
-What it may use is reserved before it is sent and corrected when it is over, however it ends.
+The amounts that a request may use are reserved before it is sent, and settled when it is over, however it ends.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from chukei.usage import NO_UNITS, Usage
 logger = logging.getLogger(__name__)
 
 ENDED = frozenset({"cancelled", "hedge_lost"})
-"""The codes of tries that the relay has ended itself."""
+"""The codes of attempts that the relay itself ended."""
 
 QUICKEST = 300
-"""No model makes more tokens of one choice in a second."""
+"""Tokens a second of one choice; no model is faster."""
 
 UNSEEN = QUICKEST // 2
-"""Tokens of one choice that may have been made and not seen where an answer was cut short: those of half a second, in
-which Azure has not yet noticed that nobody reads on."""
+"""Tokens of one choice that may have been generated but not received when an answer is cut off: those of half a second,
+until Azure notices that the connection is closed."""
 
 NOTHING = Usage()
 SHORTLY: Headers = [(b"retry-after", b"2")]
@@ -40,7 +40,7 @@ _NAMES = {
     limit: tuple(b"x-ratelimit-%b-%b" % (what, kind) for what in (b"limit", b"remaining", b"reset"))
     for limit, kind in ((Limit.REQUESTS_PER_MINUTE, b"requests"), (Limit.TOKENS_PER_MINUTE, b"tokens"))
 }
-_WORDS = {
+_LIMIT_NAMES = {
     Limit.REQUESTS_PER_MINUTE: "requests per minute",
     Limit.TOKENS_PER_MINUTE: "tokens per minute",
     Limit.TOKENS_PER_DAY: "tokens per day",
@@ -50,8 +50,8 @@ _WORDS = {
 }
 
 
-class Admitted:
-    """One request's reservation. ``headers`` tell the caller what is left of its own limits."""
+class Reservation:
+    """One request's reservation. ``headers`` report the caller's remaining limits."""
 
     __slots__ = ("_admission", "_call", "_caller", "_id", "_model", "headers")
 
@@ -64,10 +64,9 @@ class Admitted:
         self.headers = _headers(grant.headroom) if grant is not None else []
 
     def settle(self, record: RequestRecord) -> None:
-        """Correct the reservation to what was used, in the background, and put that on the record with its cost.
+        """Settle the reservation in the background, and record the usage and its cost.
 
-        A second time does nothing more. Whatever an upstream has reported, this does not fail: a concurrent place that
-        was not given back would be lost.
+        Idempotent. It does not raise, whatever an upstream has reported: otherwise a concurrency slot would leak.
         """
         id, self._id = self._id, None
         try:
@@ -79,11 +78,11 @@ class Admitted:
             self._admission.settle(id, used)
 
     def _bill(self, record: RequestRecord, *, learn: bool) -> Amounts:
-        """Put on the record what it used and what that cost, and return what its caller is charged.
+        """Record the usage and cost of the request, and return the amounts to charge to its caller.
 
-        What was not sent, or was refused, costs nothing. What was sent and not counted is taken as it was reserved, and
-        marked as an estimate: so is an answer that says of no tokens although it has some, as one in the background.
-        Tries that lost are charged too, since Azure bills what it has worked on.
+        A request that was not sent, or was refused, costs nothing. If it was sent and Azure reported no usage, it is
+        charged as reserved and marked as an estimate. So is an answer that reports no tokens although it has some, such
+        as one in the background. Attempts that lost are charged too, since Azure bills them.
         """
         call, model, shown, usage = self._call, self._model, record.answering, record.usage
         if usage is None and shown is not None and call.operation.counted:
@@ -92,7 +91,7 @@ class Admitted:
             self._admission.estimator.note_reasoning(call, model, usage)
             if learn:
                 self._admission.estimator.learn(call, model, usage, self._caller)
-            if not usage.input and usage.output and call.operation.generates:  # half of the report was no count
+            if not usage.input and usage.output and call.operation.generates:  # the report lacks the input tokens
                 given = self._admission.estimator.uncounted(call, model, self._caller)
                 usage = replace(usage, input=given, estimated=True)
         elif usage is not None:
@@ -116,11 +115,12 @@ class Admitted:
         return Amounts(tokens, money)
 
     def _estimate(self, usage: Usage, silent: Attempt | None, served: str | None, finished: int = 0) -> Usage:
-        """Return what an answer used that was not counted, at least what is known. ``silent`` is a try without output.
+        """Estimate the usage of an answer without a usage report; never less than ``usage``.
 
-        All the output that was reserved is taken where none of it was seen, or where the model, which Azure calls
-        ``served``, may have reasoned unseen. What was ended by the relay before its first token cannot have made more
-        than the quickest model makes. Where not all choices have ``finished``, some more was made than was seen.
+        ``silent`` is an attempt without output. ``served`` is Azure's name of the model. ``finished`` is the number of
+        choices with a finish reason. The whole reserved output is charged if no output was received, or if the model
+        may have reasoned invisibly. An attempt that the relay ended before its first token is charged at most what the
+        fastest model can generate in that time. If not all choices finished, ``UNSEEN`` tokens a choice are added.
         """
         call, model, estimator = self._call, self._model, self._admission.estimator
         given, made, most = estimator.uncounted(call, model, self._caller), usage.output, output_of(call, model)
@@ -137,31 +137,32 @@ class Admitted:
 class Admission:
     """Admits requests within the limits of their callers. Without a store there are no limits.
 
-    ``books_full`` says that further requests could not be accounted for.
+    ``ledger_full`` says whether the ledger cannot take further entries.
     """
 
-    def __init__(self, store: QuotaStore | None, books_full: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, store: QuotaStore | None, ledger_full: Callable[[], bool] = lambda: False) -> None:
         self._store = store
-        self._books_full = books_full
+        self._ledger_full = ledger_full
         self.estimator = Estimator()
         self._settling: set[asyncio.Future[None]] = set()
 
-    async def admit(self, call: Call, model: Model, policy: Policy, caller: str = "") -> Admitted:
-        """Reserve what a request of a caller may use. Without limits nothing is asked of the store.
+    async def admit(self, call: Call, model: Model, policy: Policy, caller: str = "") -> Reservation:
+        """Reserve the estimated usage of a request. Without limits the store is not asked.
 
-        Where that is more than a limit could ever grant, only what it is sure to use is reserved: a request must not be
-        impossible for what was learnt of others, or for what it may bring along.
+        If the estimate exceeds what a limit could ever grant, only the certain part of it is reserved: a learnt ratio
+        or possible hidden input must not make a request impossible.
 
         Raises:
-            CallerError: 429 where it may be tried again later, 403 where a quota is used up, 400 where it asks for
-                more than its limits could ever grant.
-            Unavailable: the accounts cannot be asked, and the configuration says to refuse then; or the ledger is full.
+            CallerError: 429 if a rate limit is exceeded, 403 if a quota is used up, 400 if the request asks for more
+                than its limits could ever grant.
+            Unavailable: the quota store is unavailable, and the configuration says to refuse then; or the ledger is
+                full.
         """
-        if self._books_full():
+        if self._ledger_full():
             message = "This relay cannot account for further requests at the moment; try again shortly."
             raise Unavailable("ledger_full", message, end=End.REFUSED, headers=SHORTLY)
         if self._store is None or not policy.subjects:
-            return Admitted(self, call, model, None, caller)
+            return Reservation(self, call, model, None, caller)
         estimate = self.estimator.amounts(call, model, caller)
         try:
             answer = await self._store.reserve(new_id(), policy.subjects, estimate)
@@ -174,18 +175,18 @@ class Admission:
             raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
         if isinstance(answer, Refusal):
             raise refused(answer, policy)
-        return Admitted(self, call, model, answer, caller)
+        return Reservation(self, call, model, answer, caller)
 
     async def headroom(self, policy: Policy) -> tuple[Headroom, ...]:
-        """Return what a caller has left.
+        """Return the remaining amounts of a caller's limits.
 
         Raises:
-            StoreAway: the accounts cannot be asked.
+            StoreAway: the quota store is unavailable.
         """
         return await self._store.headroom(policy.subjects) if self._store is not None and policy.subjects else ()
 
     def settle(self, id: str, actual: Amounts) -> None:
-        """Settle a reservation beside whatever else goes on."""
+        """Settle a reservation in the background."""
         if self._store is None:
             return
         settling = self._store.settle(id, actual)
@@ -195,17 +196,17 @@ class Admission:
             task.add_done_callback(self._settling.discard)
 
     async def close(self) -> None:
-        """Wait for what is being settled."""
+        """Wait for pending settlements, two seconds at most."""
         if self._settling:
             await asyncio.wait(self._settling, timeout=2.0)
 
 
 def refused(refusal: Refusal, policy: Policy) -> RelayError:
-    """Return what the caller is told: which limit, where it stands, how much was asked, and when to come back."""
+    """Return the error for a refusal. It names the limit, where it is configured, the amounts, and when to retry."""
     kind, _, name = refusal.subject.partition(":")
     own = kind == "caller"
     place = policy.where.get(refusal.limit.value, "") if own else f"groups.{name}.total.{refusal.limit.value}"
-    what = _WORDS[refusal.limit]
+    what = _LIMIT_NAMES[refusal.limit]
     whose = "your limit" if own else f"the limit of {'all callers' if name == 'everybody' else f'the group {name}'}"
     money = refusal.limit is Limit.MONEY_PER_MONTH
     most, used, asked = (_shown(value, money=money) for value in (refusal.most, refusal.used, refusal.asked))
@@ -227,7 +228,7 @@ def _shown(value: int, *, money: bool) -> str:
 
 
 def _headers(headroom: Sequence[Headroom]) -> Headers:
-    """Return OpenAI's fields for the caller's own limits per minute."""
+    """Return OpenAI's rate limit headers for the caller's own limits per minute."""
     headers: Headers = []
     for left in headroom:
         names = _NAMES.get(left.limit)

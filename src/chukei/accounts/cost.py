@@ -1,4 +1,4 @@
-"""What a request has cost, or may: tokens and units times prices, exactly, and rounded up once. Pure."""
+"""The cost of a request: tokens and units times prices, in exact arithmetic, rounded up once. Pure."""
 
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ from chukei.usage import AUTO, NO_UNITS, Units, Usage
 def cost_of(
     usage: Usage, prices: Prices | None, units: Units = NO_UNITS, *, served: str | None = None, tier: str | None = None
 ) -> int | None:
-    """Return what a request costs in micro-units, rounded up; None for a model without prices.
+    """Return the cost of a request in micro-units, rounded up; None for a model without prices.
 
     ``served`` is the name of the model that answered, ``tier`` the answer's ``service_tier``.
     """
@@ -68,7 +68,7 @@ def _units(units: Units, prices: Prices) -> Fraction:
 
 
 def _image(units: Units, prices: Prices) -> Fraction:
-    """Return the price of one image: of its size and quality, as far as they are known, else the highest it may be."""
+    """Return the price of one image of a size and quality. If they are not known, return the highest possible price."""
     for name in (f"{units.size} {units.quality}", units.size, units.quality):
         if name in prices.images:
             return prices.images[name]

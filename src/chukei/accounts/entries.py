@@ -1,4 +1,4 @@
-"""What the ledger keeps of a request that has ended. Pure."""
+"""The ledger's entry for a finished request. Pure."""
 
 from datetime import datetime
 
@@ -12,15 +12,15 @@ _NOTHING = Usage()
 
 
 def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
-    """Return the entry of a request, or None where it gets none.
+    """Return the entry of a request, or None if it gets no entry.
 
-    Requests for an operation of a model whose caller is known get one, whatever became of them: also those that the
-    relay itself refused, alike ones together. Those for pages, for what does not exist and of callers that were turned
-    away get none, so nobody without a credential can fill the database.
+    Every request of a known caller for an operation of a model gets an entry, whatever its outcome. Similar requests
+    that the relay itself refused share one. Requests for pages and unknown routes, and requests that failed
+    authentication, get none, so that a client without a credential cannot fill the database.
 
-    ``id`` must be unique among all relays; ``time`` is when the request ended, with a time zone. The group is the
-    first of the caller's. Retries are the deployments that were asked one after another after the first, hedges those
-    asked beside another.
+    ``id`` must be unique among all relays. ``time`` is when the request ended, with a time zone. The group is the
+    caller's first. ``retries`` counts the deployments asked in sequence after the first, ``hedges`` those asked in
+    parallel.
     """
     who, operation = record.who, record.operation
     if who is None or operation is None or operation not in _NAMES:
@@ -50,7 +50,7 @@ def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
         reasoning=usage.reasoning,
         estimated=usage.estimated,
         wasted=sum([lost.usage.input + lost.usage.output for lost in record.lost if lost.usage is not None]),
-        cost=0 if usage is _NOTHING and record.answering is None else record.cost,  # what was not sent costs nothing
+        cost=0 if usage is _NOTHING and record.answering is None else record.cost,  # an unsent request costs nothing
         first_token=None if record.first_token is None else record.first_token * 1000,
         duration=record.duration * 1000,
         retries=max(len(tries) - hedges - 1, 0),

@@ -1,13 +1,12 @@
-"""What a request may take, before anyone has counted, so that quotas can be reserved. Pure.
+"""An estimate of a request's tokens before Azure counts them, so that quotas can be reserved. Pure.
 
-A prompt's tokens are the bytes of its text times a ratio that begins at a quarter. It follows what Azure counts for the
-same caller, model and operation, so that nobody's traffic moves what others reserve, and stays between ``LEAST_RATIO``
-and ``MOST_RATIO``. A prompt that was sent and never counted is charged as much at least, and by what it is made of
-where that is more: see ``_dense``. What is not text in the request, or is not in it at all, is added
-with what it may take at most in most cases: images, sound, files, and what a response that is continued or a tool of
-Azure's brings along.
+The tokens of a prompt are the bytes of its text times a ratio. The ratio starts at a quarter and follows Azure's counts
+for the same caller, model and operation, so that one caller's traffic does not affect another's reservations. It stays
+between ``LEAST_RATIO`` and ``MOST_RATIO``. A prompt that was sent but never counted is charged by the same estimate, or
+by its characters if that is more: see ``_dense``. Input other than text is added with an upper bound that holds in most
+cases: images, sound, files, and the hidden input of a continued response or of one of Azure's tools.
 
-Output is what the request, as it goes up, allows: see ``output_of``.
+The output is the limit that the request, as sent upstream, allows: see ``output_of``.
 """
 
 import math
@@ -28,67 +27,68 @@ from chukei.request.form import Form
 from chukei.usage import AUTO, BYTES_PER_TOKEN, DENSE_BYTES, NO_UNITS, Units, Usage
 
 USUAL_OUTPUT = 500
-"""Tokens that an answer may have when nothing sets a limit."""
+"""Output tokens assumed when there is no limit."""
 
 MOST_TOKENS = 10_000_000
-"""No model takes or gives more; what claims to is counted as this."""
+"""Upper bound of input or output tokens, beyond those of any model; larger values count as this."""
 
 MOST_CHOICES = 2048
 """No API takes more choices or prompts in one request."""
 
 LEARNING = 0.05
-"""Weight of one request in a ratio: about twenty of them turn it."""
+"""Weight of one request in a ratio; the ratio adapts within about twenty requests."""
 
 SMALLEST_LEARNT = 400
-"""Bytes below which a body says little, being mostly JSON around the prompt."""
+"""Bytes of the smallest body from which the ratio learns; smaller ones are mostly JSON around the prompt."""
 
 USUAL_RATIO = 1 / BYTES_PER_TOKEN
 LEAST_RATIO, MOST_RATIO = 1 / 8, 1.0
-"""Tokens for a byte: few below an eighth, as in text of which JSON escapes each character; none above one."""
+"""Bounds of the tokens per byte. Text is rarely below an eighth, as when JSON escapes each character, and never above
+one."""
 
 MOST_LEARNT = 10_000
-"""So many ratios are kept, those used last."""
+"""Ratios kept at most, the most recently used ones."""
 
 IMAGE_TOKENS = 3_800
-"""What an image may take as input: 1,536 patches at a factor of 2.46, or nine tiles of most models (OpenAI, "Images and
-vision"). Only gpt-4o-mini counts more."""
+"""Input tokens of an image at most: 1,536 patches at a factor of 2.46, or nine tiles of most models (OpenAI, "Images
+and vision"). Only gpt-4o-mini counts more."""
 
 HIDDEN_TOKENS = 8_192
-"""What a response that is continued, a stored prompt, a file by its id or a search may bring along."""
+"""Input tokens that a continued response, a stored prompt, a file given by its id, or a search may add."""
 
 BINARY_BYTES = 64
-"""Bytes of sound or of a file, as base64 or in a form, for one token at least: ten tokens are a second of sound."""
+"""Bytes of sound or of a file for one token at least, as base64 or in a form: a second of sound has ten tokens."""
 
 SOUND_TOKENS = 20_000
-"""No sound that is transcribed has more tokens: 25 minutes of ten a second."""
+"""Input tokens of a transcribed recording at most: 25 minutes at about ten tokens a second."""
 
 MADE_IMAGE_TOKENS = 6_240
 """Output tokens of one image of the largest size and quality (OpenAI, "Image generation")."""
 
 SOUND_BYTES = 1_000
-"""Bytes of a second of sound at least (8 kbit/s): so a recording is never taken for shorter than it is."""
+"""Bytes of a second of sound at least (8 kbit/s), so that a recording's length is never underestimated."""
 
 _NEVER_REASONS = re.compile(r"gpt-[34]")  # gpt-35-turbo, gpt-4o, gpt-4.1
 _ASKS_TO_REASON = frozenset({"reasoning_effort", "reasoning"})
 ENOUGH = 20
-"""After so many answers without reasoning a model counts as one that never reasons."""
+"""Answers without reasoning after which a model counts as one that never reasons."""
 
 MOST_MODELS = 1_000
-"""Of so many models it is remembered whether they reason."""
+"""Models for which it is remembered whether they reason."""
 
 _LIMITS = ("n", "best_of")
 _SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
 _CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
 _TOOLS = re.compile(rb'"(?:web_search|file_search|code_interpreter|computer|mcp"|image_generation)')
-# A key with its quotation marks cannot stand in a text, whose own marks are escaped. White space is bounded so that a
-# place costs no more than that; behind more of it media count as text, which is dearer.
+# A key with its quotation marks cannot occur inside a text, where quotation marks are escaped. The pattern bounds white
+# space, and so the cost of each match. Media after more white space count as text, which is charged higher.
 _PARTS = re.compile(
     rb'"(?:(url|image_url|file_data|data)"[ \t\n\r]{0,8}+:[ \t\n\r]{0,8}+"data:[^",]{0,120}+,'
     rb'|(file_data|data)"[ \t\n\r]{0,8}+:[ \t\n\r]{0,8}+"'
     rb'|(image_url|input_image|file_id|file_url)")'
 )
 _LONGEST_PART = 200
-"""Bytes that the pattern may take."""
+"""Bytes that the pattern may match."""
 _KEYS = {
     b'"image_url"': IMAGE_TOKENS // 2,
     b'"input_image"': IMAGE_TOKENS // 2,
@@ -97,11 +97,11 @@ _KEYS = {
 }
 """An image names two of its keys: ``image_url`` twice, or ``input_image`` and ``image_url`` or ``file_id``."""
 MOST_PARTS = 4096
-"""No API takes so many images or files; where there are more, all the tokens are taken that a model can take."""
+"""Images and files at most; no API accepts so many. A request with more counts as ``MOST_TOKENS``."""
 SLICE = 64 * 1024
-"""Bytes that are weighed at a time."""
+"""Bytes that are examined at a time."""
 _DENSE = 64
-"""Bytes for each quotation mark, from which on down a slice's keys are only counted, which costs them alike."""
+"""If a slice has a quotation mark for fewer bytes than this, its keys are only counted, at a constant cost."""
 _MOST_ESCAPES = SLICE // 32
 _ESCAPED = (b"\\u006", b"\\u007", b"\\u005f", b"\\u005F")
 _BY_NUMBER = re.compile(rb"\\u[0-9a-fA-F]{4}")
@@ -113,14 +113,14 @@ _Key = tuple[str, str, str]
 
 
 class Estimator:
-    """Estimates by caller, model and operation, and learns from what was counted."""
+    """Estimates by caller, model and operation, and learns from reported usage."""
 
     def __init__(self) -> None:
         self._ratios: OrderedDict[_Key, float] = OrderedDict()
-        self._unreasoned: dict[str, float] = {}  # answers of a model that never reasoned; infinite where it has
+        self._unreasoned: dict[str, float] = {}  # by model: answers without reasoning; infinite if it ever reasoned
 
     def prompt(self, call: Call, model: Model, caller: str = "") -> int:
-        """Return the tokens that the prompt may have."""
+        """Return the estimated tokens of the prompt."""
         ratio = self._ratios.get((caller, model.name, call.operation.name), USUAL_RATIO)
         text, hidden = _found(call)
         if model.system is not None:
@@ -128,26 +128,26 @@ class Estimator:
         return min(int(text * ratio) + 1 + hidden, MOST_TOKENS)
 
     def uncounted(self, call: Call, model: Model, caller: str = "") -> int:
-        """Return the tokens that are charged for a prompt which was sent and not counted. This errs upwards."""
+        """Return the tokens to charge for a prompt that was sent but not counted. Rather too high than too low."""
         text, hidden = _found(call)
-        given = _dense(_raw(call)) if text == call.size else text // DENSE_BYTES  # where media are in between
+        given = _dense(_raw(call)) if text == call.size else text // DENSE_BYTES  # the body contains media
         if model.system is not None:
             given += _dense(model.system.encode())
         return min(max(given + 1 + hidden, self.prompt(call, model, caller)), MOST_TOKENS)
 
     def amounts(self, call: Call, model: Model, caller: str = "") -> Amounts:
-        """Return what a request may use at most, as far as can be told: its prompt and all the output it may have."""
+        """Return the estimated amounts of a request: its prompt and the largest output that it allows."""
         return _amounts(call, model, self.prompt(call, model, caller))
 
     def least(self, call: Call, model: Model) -> Amounts:
-        """Return what a request is sure to ask for: without what was learnt, nor what it may bring along."""
+        """Return the amounts that a request certainly asks for, without learnt ratios and hidden input."""
         return _amounts(call, model, min(_found(call)[0] // BYTES_PER_TOKEN + 1, MOST_TOKENS))
 
     def may_reason(self, call: Call, model: Model, served: str | None) -> bool:
-        """Whether an answer may hold reasoning that its client does not see; ``served`` is what Azure calls its model.
+        """Whether an answer may contain invisible reasoning; ``served`` is Azure's name of its model.
 
-        It may not where that is of a family that never does, or where the model has been counted often enough and
-        never did.
+        It may not if the model is of a family that never reasons, or if the model never reasoned in ``ENOUGH`` answers
+        with a usage report.
         """
         if not call.operation.generates:
             return False
@@ -158,13 +158,13 @@ class Estimator:
         return not ENOUGH <= self._unreasoned.get(model.name, 0) < math.inf
 
     def note_reasoning(self, call: Call, model: Model, usage: Usage) -> None:
-        """Take note of whether a model has reasoned."""
+        """Record whether a model has reasoned."""
         seen = self._unreasoned
         if call.operation.generates and usage.output and (model.name in seen or len(seen) < MOST_MODELS):
             seen[model.name] = math.inf if usage.reasoning else seen.get(model.name, 0) + 1
 
     def learn(self, call: Call, model: Model, usage: Usage, caller: str = "") -> None:
-        """Take note of what was counted for a request of text alone."""
+        """Adapt the ratio to the reported usage of a request that contains only text."""
         if usage.estimated or not usage.input or call.size < SMALLEST_LEARNT:
             return
         text, hidden = _found(call)
@@ -197,12 +197,12 @@ def _raw(call: Call) -> bytes:
 
 
 def weigh(call: Call) -> Iterator[None]:
-    """Weigh a large call for all who ask later, a slice at a time."""
+    """Estimate a large call's prompt a slice at a time, and cache the result in the call."""
     call.prompt.append((yield from _prompt(call)))
 
 
 def _found(call: Call) -> tuple[int, int]:
-    """Return what ``_prompt`` finds, which is looked for once: it may be a megabyte."""
+    """Return the result of ``_prompt``. It is computed once, since the body may be a megabyte."""
     if not call.prompt:
         for _ in weigh(call):
             pass
@@ -210,16 +210,16 @@ def _found(call: Call) -> tuple[int, int]:
 
 
 def _prompt(call: Call) -> Generator[None, None, tuple[int, int]]:
-    """Return the bytes of a request's text, and the tokens of what is no text or comes from elsewhere."""
+    """Return the bytes of a request's text, and the tokens of its media and hidden input."""
     body, name = call.body, call.operation.name
     if isinstance(body, Form):
         return _form_prompt(call, body)
     raw, size, hidden = body.sent, call.size, 0
     if name in _TAKE_NUMBERS and body.begins_with(_TAKE_NUMBERS[name], _NUMBERS):
-        return 0, raw.count(b",") + 1  # tokens by their numbers
+        return 0, raw.count(b",") + 1  # the prompt is a list of token numbers
     if name == "image_edit":
         binary, tokens = yield from _media(raw)
-        named = tokens and max(tokens // (IMAGE_TOKENS // 2), 1)  # each key may be a picture by itself
+        named = tokens and max(tokens // (IMAGE_TOKENS // 2), 1)  # each key may be an image of its own
         return size - binary, named * MADE_IMAGE_TOKENS
     if not call.operation.generates or name == "completions":
         return size, 0
@@ -227,17 +227,17 @@ def _prompt(call: Call) -> Generator[None, None, tuple[int, int]]:
         hidden += HIDDEN_TOKENS
     if body.holds("tools", _TOOLS):
         hidden += HIDDEN_TOKENS
-    # What is not text has its type beside it; most bodies have neither that nor an escape.
+    # Media have a "type" beside them. Most bodies have neither that nor an escape.
     if b'"type"' in raw:
         binary, tokens = yield from _media(raw)
         size, hidden = size - binary, hidden + tokens
-    if b"\\" in raw and (yield from _hides(raw)):  # no client writes letters so, but to hide what they say
+    if b"\\" in raw and (yield from _hides(raw)):  # clients escape letters only to hide their meaning
         hidden += HIDDEN_TOKENS
     return size, hidden
 
 
 def _hides(raw: bytes) -> Generator[None, None, bool]:
-    """Return whether a letter is written as an escape that needs none, or a slice is all escapes."""
+    """Return whether a letter is escaped needlessly, or a slice consists mostly of escapes."""
     for begin in range(0, len(raw), SLICE):
         end = begin + SLICE + 5
         escapes = raw.count(b"\\u00", begin, end)
@@ -248,10 +248,10 @@ def _hides(raw: bytes) -> Generator[None, None, bool]:
 
 
 def _dense(text: bytes) -> int:
-    """Return how many tokens a text has at most in most cases, by what it is made of.
+    """Return an upper bound of a text's tokens that holds in most cases, by its characters.
 
-    A token is four small letters or spaces, or three bytes of another script; digits, capitals and signs have two for
-    three of them, which are less dense only in long numbers. What JSON escapes by its number is a token.
+    A token is four lower-case letters or spaces, or three bytes of another script. Digits, capitals and signs are two
+    tokens for every three, which only long numbers undercut. A numeric escape of JSON is one token.
     """
     tokens = 0
     if b"\\u" in text:
@@ -262,7 +262,7 @@ def _dense(text: bytes) -> int:
 
 
 def _media(raw: bytes) -> Generator[None, None, tuple[int, int]]:
-    """Return the bytes of media within a body, and the tokens that all media may have."""
+    """Return the bytes of media in a body, and the tokens that all media may have."""
     if len(raw) <= SLICE and not (b'"image' in raw or b'"input_' in raw or b'"file' in raw):
         return 0, 0
     binary = tokens = parts = at = 0
@@ -295,24 +295,24 @@ def _media(raw: bytes) -> Generator[None, None, tuple[int, int]]:
 def _form_prompt(call: Call, form: Form) -> tuple[int, int]:
     if call.operation.name == "image_edit":
         return 0, form.files * MADE_IMAGE_TOKENS + min(call.size, 8_000)
-    return 0, _heard(call)
+    return 0, _sound_tokens(call)
 
 
-def _heard(call: Call) -> int:
-    """Return the tokens of a recording, by its size."""
+def _sound_tokens(call: Call) -> int:
+    """Return the tokens of a recording, estimated from its size."""
     return min(call.size // BINARY_BYTES + 1, SOUND_TOKENS)
 
 
 def load_of(call: Call, model: Model) -> int:
-    """Return the tokens by which a request loads a deployment: what its prompt usually has, and all of its output."""
+    """Return the load of a request on a deployment in tokens: its prompt at the usual ratio, and its largest output."""
     return call.size // BYTES_PER_TOKEN + output_of(call, model)
 
 
 def output_of(call: Call, model: Model) -> int:
-    """Return how many tokens the answer may have: for each choice of each prompt the highest of the limits that may go
-    up, under the caps; the client's own, or the model's where it has none.
+    """Return how many tokens the answer may have: the output limit times the choices of all prompts.
 
-    A chat may name its limit twice. Which of the two is left, the deployment decides, so the larger one counts.
+    The limit is the client's own, or the model's if the client has none; caps apply to both. A chat may have two
+    limits. The deployment decides which one is sent, so the larger one counts.
     """
     body, name = call.body, call.operation.name
     if not call.operation.generates:
@@ -335,7 +335,7 @@ def output_of(call: Call, model: Model) -> int:
 
 
 def choices_of(call: Call, model: Model) -> int:
-    """Return how many texts are made at once: for each prompt the choices that are asked for, under the caps."""
+    """Return how many texts are generated: the number of prompts times the choices of each, under the caps."""
     body = call.body
     if not isinstance(body, Fields) or not call.operation.generates:
         return 1
@@ -352,14 +352,14 @@ def _made_by_media(call: Call) -> int:
     if name in ("image_generation", "image_edit"):
         return min(_images(call) * MADE_IMAGE_TOKENS, MOST_TOKENS)
     if name in ("transcription", "translation"):
-        return _heard(call)
+        return _sound_tokens(call)
     return 0
 
 
 def at_most(raw: bytes | None) -> int:
-    """Return a number in any form in which JSON can hold it, also as a string, rounded up; 0 where it is none.
+    """Return a number in any JSON form, also as a string, rounded up; 0 if it is not a number.
 
-    What Azure refuses costs nothing, so it need not be known whether it takes the form.
+    Azure may refuse some of these forms. That does not matter, since a refused request costs nothing.
     """
     if raw is None:
         return 0
@@ -382,7 +382,7 @@ def _json(value: object) -> bytes | None:
 
 
 def _prompts(raw: bytes | None) -> int:
-    """Return how many prompts there are at most: texts, or lists of tokens, in a list."""
+    """Return how many prompts a field has at most: texts or lists of tokens in a list."""
     if raw is None or not raw.startswith(b"["):
         return 1
     inner = raw[1:64].lstrip()[:1]
@@ -394,14 +394,14 @@ def _prompts(raw: bytes | None) -> int:
         try:
             return max(len(msgspec.json.decode(raw, type=list[msgspec.Raw])), 1)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            return 1  # Azure's to refuse
+            return 1  # Azure refuses it
     return min(raw.count(b'"') // 2, MOST_CHOICES)
 
 
 def units_of(call: Call, model: Model, usage: Usage | None = None) -> Units:
-    """Return what a request has to pay for by the piece, where its model has such a price.
+    """Return the billable units of a request, if its model has prices for them.
 
-    Sound is as long as ``usage`` says, else as long as so many bytes can be.
+    The duration of sound is that of ``usage``, else the longest that the body's size allows.
     """
     prices, name = model.prices, call.operation.name
     if prices is None or call.operation.generates:
@@ -422,7 +422,7 @@ def _images(call: Call) -> int:
 
 
 def _text(call: Call, name: str) -> str | None:
-    """Return a field that is a text; None where it is missing or anything else, which is Azure's to refuse."""
+    """Return a text field; None if it is missing or of another type, which Azure will refuse."""
     body = call.body
     if isinstance(body, Form):
         try:

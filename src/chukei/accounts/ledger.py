@@ -1,4 +1,4 @@
-"""What the ledger keeps of each request, and the questions that it answers. No prompt, no completion, no credential."""
+"""Types of the ledger: entries, queries and sums. They contain no prompts, completions or credentials."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,18 +7,18 @@ from enum import StrEnum
 import msgspec
 
 NOT_FAILED = frozenset({"completed", "length", "content_filter", "client_aborted"})
-"""The ends of requests that are no failures: the answer was whole, or the client did not want the rest."""
+"""The ends that do not count as failures: the answer was complete, or the client disconnected."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One request, or ``requests`` that are alike and used nothing.
+    """One request, or ``requests`` similar ones that used nothing.
 
-    ``id`` is the relay's own and unique, since clients may choose ``request_id``. Tokens as in ``usage.Usage``:
-    ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` where Azure had not counted them.
-    ``wasted`` are tokens that other deployments may have charged for the same request, of which ``cost`` includes the
-    price. It is in micro-units of the currency of the prices; None where the model has no price for what was used.
-    Durations are in milliseconds. ``served_model`` and ``service_tier`` are what Azure says of its answer. ``images``,
-    ``characters`` and ``heard_ms`` are what was paid for by the piece.
+    ``id`` is the relay's own and unique; clients may choose ``request_id``. Tokens are as in ``usage.Usage``:
+    ``cached`` is part of ``input``, ``reasoning`` part of ``output``; ``estimated`` says that Azure reported none.
+    ``wasted`` counts tokens that other deployments may have charged for the same request; ``cost`` includes their
+    price. It is in micro-units of the currency of the prices; None if the model has no price for the usage.
+    Durations are in milliseconds. ``served_model`` and ``service_tier`` are as Azure's answer reports them. ``images``,
+    ``characters`` and ``heard_ms`` are units that were billed instead of tokens.
     """
 
     id: str
@@ -75,7 +75,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which entries to sum, from ``since`` up to but not including ``until``, and by what, in order."""
+    """A query: the entries to sum, from ``since`` up to but not including ``until``, and the columns to group by."""
 
     by: tuple[By, ...] = (By.CALLER,)
     since: datetime | None = None
@@ -87,11 +87,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """The sums of the entries with the same values of what was asked by; ``names`` holds those values in that order.
+    """The sums of one group of entries. ``names`` has the group's values in the order of the query's columns.
 
-    A value that an entry has not got is "" there; a day is written ``2026-11-22``. ``failed`` counts the ends that are
-    not in ``NOT_FAILED``. ``cost`` is in micro-units and leaves out the ``unpriced`` requests. ``estimated`` counts
-    requests whose tokens Azure had not counted.
+    A missing value is ""; a day is written ``2026-11-22``. ``failed`` counts the ends that are not in ``NOT_FAILED``.
+    ``cost`` is in micro-units and excludes the ``unpriced`` requests. ``estimated`` counts requests whose tokens Azure
+    did not report.
     """
 
     names: tuple[str, ...]
@@ -110,12 +110,12 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A caller's key as the database knows it: never the key itself.
+    """A caller's key as stored in the database, without its secret.
 
-    ``digest`` is HMAC-SHA-256 of the secret part with a pepper of the given version, from outside the database. A
-    caller may have several at once, so that one can be replaced while the other still works. ``unreadable`` says that
-    another program has written something that no key of the relay's can have, such as an end beyond the year 9999: what
-    is left of it is shown, and it opens nothing.
+    ``digest`` is the HMAC-SHA-256 of the secret part with the pepper of the given version, which is stored outside the
+    database. A caller may have several keys at once, so that one can replace another without downtime. ``unreadable``
+    says that another program wrote a value that the relay never writes, such as an end beyond the year 9999. Such a key
+    is listed, but refused.
     """
 
     id: str
@@ -130,7 +130,7 @@ class Key:
     unreadable: bool = False
 
     def state(self, now: datetime) -> str:
-        """Return ``active``, ``expired``, ``revoked``, or ``unreadable`` for what can only be revoked."""
+        """Return ``active``, ``expired``, ``revoked`` or ``unreadable``. An unreadable key can only be revoked."""
         if self.revoked is not None:
             return "revoked"
         if self.unreadable:

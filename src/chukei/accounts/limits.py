@@ -1,7 +1,7 @@
-"""What may be used, and what was: the words in which quotas, policies and the ledger speak. Pure.
+"""Types that quotas, policies and the ledger share: limits, amounts, grants, refusals. Pure.
 
-Money is counted in whole micro-units, millionths of the currency that the configuration's prices are in, so that sums
-are exact. A price is per million tokens; so tokens times price is micro-units. Nothing here is a float.
+Money is counted in whole micro-units, millionths of the currency of the configured prices, so that sums are exact. A
+price is per million tokens, so tokens times price gives micro-units. No amount is a float.
 """
 
 from collections.abc import Generator, Mapping
@@ -26,12 +26,12 @@ class Limit(StrEnum):
 
 
 RATES = frozenset({Limit.REQUESTS_PER_MINUTE, Limit.TOKENS_PER_MINUTE, Limit.CONCURRENT})
-"""Limits whose refusal passes with time: 429. The others are quotas that are used up: 403."""
+"""Limits whose refusal is temporary: 429. The others are quotas that are used up: 403."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one subject may use; None is without limit. Days and months are those of UTC. Money is in micro-units."""
+    """The limits of one subject; None means unlimited. Days and months are in UTC. Money is in micro-units."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -50,7 +50,7 @@ NOTHING = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One table of rules; None and empty tables say nothing. ``limits`` are those of each caller."""
+    """One table of rules. None and empty tables set nothing. ``limits`` apply to each caller by itself."""
 
     models: tuple[str, ...] | None = None
     default_model: str | None = None
@@ -64,21 +64,21 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose account is charged: ``caller:NAME``, ``group:NAME`` or ``everything``, and what it may use."""
+    """An account that is charged, ``caller:NAME``, ``group:NAME`` or ``everything``, and its limits."""
 
     name: str
     limits: Limits
 
 
 class Amounts(msgspec.Struct, frozen=True, gc=False):
-    """What a request uses: tokens in all, and money in micro-units."""
+    """What a request uses: its total tokens, and money in micro-units."""
 
     tokens: int = 0
     money: int = 0
 
 
 class Headroom(msgspec.Struct, frozen=True, gc=False):
-    """What is left of one limit: ``remaining`` of ``limit``, all of it again after ``reset`` seconds if nobody asks."""
+    """The state of one limit: ``remaining`` of ``most``. Without new requests it is unused after ``reset`` seconds."""
 
     subject: str
     limit: Limit
@@ -88,14 +88,14 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """A reservation was made under ``id``. ``headroom`` tells of each limit after it, in the order of the subjects."""
+    """A reservation under ``id``. ``headroom`` is the state of each limit after it, in the order of the subjects."""
 
     id: str
     headroom: tuple[Headroom, ...] = ()
 
 
 class _Settled:
-    """Something to wait for that is over."""
+    """An awaitable that is already complete."""
 
     def __await__(self) -> Generator[None, None, None]:
         return
@@ -103,14 +103,14 @@ class _Settled:
 
 
 SETTLED = _Settled()
-"""What a store returns that has settled a reservation at once."""
+"""Returned by a store that settles a reservation immediately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Nothing was reserved, since ``limit`` of ``subject`` would be exceeded. ``seconds`` until it may be granted.
+    """A refused reservation: ``limit`` of ``subject`` would be exceeded. A retry may succeed after ``seconds``.
 
-    ``used`` and ``asked`` say how much is taken and how much was wanted.
+    ``used`` is the amount in use, ``asked`` the amount of the request.
     """
 
     subject: str

@@ -1,6 +1,6 @@
-"""What a caller may know of its own account: what it has used today and this month, and what is left of its limits.
+"""A caller's own usage, today and this month, and the state of its limits.
 
-Days and months are those of UTC, as for the limits.
+Days and months are in UTC, as for the limits.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from chukei.model import Caller, End
 from chukei.ports import Clock
 
 FRESH_SECONDS = 5.0
-"""How long figures are good enough, so that nobody keeps the database busy by asking; the ledger is a second behind."""
+"""Seconds for which figures are cached, to bound the load on the database. The ledger itself is a second behind."""
 
 MOST_KEPT = 10_000
-"""So many callers' figures are kept for that time."""
+"""Callers whose figures are cached at most."""
 
 
 class OwnUsage:
-    """Tells callers about themselves. Without a database there are limits only. ``now`` is the time in UTC."""
+    """Answers callers' queries about their usage. Without a database it reports only limits. ``now`` returns UTC."""
 
     def __init__(
         self, admission: Admission, database: Database | None, *, clock: Clock, now: Callable[[], datetime]
@@ -38,10 +38,10 @@ class OwnUsage:
         self._asked: dict[str, tuple[float, asyncio.Task[dict[str, object]]]] = {}
 
     async def __call__(self, caller: Caller, policy: Policy) -> dict[str, object]:
-        """Return what JSON can hold. ``usage`` is None without a ledger, ``limits`` empty where there are none.
+        """Return a value for JSON. ``usage`` is None without a ledger; ``limits`` is empty if there are none.
 
         Raises:
-            Unavailable: 503 while the database or the accounts cannot be asked.
+            Unavailable: 503 while the database or the quota store is unavailable.
         """
         try:
             limits = await self._admission.headroom(policy)
@@ -62,7 +62,7 @@ class OwnUsage:
         }
 
     async def _figures(self, caller: str) -> dict[str, object] | None:
-        """Ask the database once, however many ask for the same at a time."""
+        """Return cached figures, or query the database. Concurrent requests of one caller share one query."""
         if self._database is None:
             return None
         now = self._clock()
@@ -72,7 +72,7 @@ class OwnUsage:
         self._asked[caller] = asked
         if len(self._asked) > MOST_KEPT:
             del self._asked[next(iter(self._asked))]
-        return await asyncio.shield(asked[1])  # who leaves takes nothing from the others who wait
+        return await asyncio.shield(asked[1])  # a cancelled request must not cancel the query that others await
 
     async def _ask(self, database: Database, caller: str) -> dict[str, object]:
         today = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
@@ -105,7 +105,7 @@ def _period(rows: Iterable[Sum], start: datetime, end: datetime) -> dict[str, ob
 
 
 def _figures(row: Sum, by: tuple[By, ...]) -> dict[str, object]:
-    """Return sums by their names. A mean of means would be wrong, so the time to the first token is left out."""
+    """Return sums by column. The time to first token is left out, because a mean of means would be wrong."""
     found = fields_of(replace(row, names=row.names[: len(by)]), by)
     return {name: value for name, value in found.items() if name != "first_token_ms"}
 

@@ -1,8 +1,8 @@
-"""What a caller may do: rules of its own, of its groups and of everybody, the most specific first. Pure.
+"""A caller's policy: its own rules, those of its groups and those of everybody, the most specific first. Pure.
 
-Each rule is looked up by itself: in the caller's own table, then in those of its groups in the order of the
-configuration, then in ``groups.everybody``, to which all belong; the first that says something decides. Limits are
-looked up one by one in the same way. What a group may use in ``total`` is an account that its members share.
+Each rule is looked up separately: in the caller's own table, then in those of its groups in the order of the
+configuration, then in ``groups.everybody``, to which all belong. The first table that sets the rule decides. Each limit
+is looked up in the same way. A group's ``total`` is an account that its members share.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ EVERYBODY = "everybody"
 """The group to which every caller belongs."""
 
 MOST_RESOLVED = 10_000
-"""So many callers' rules are kept ready; beyond that they are put together anew."""
+"""Policies cached at most; beyond that the cache is cleared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What holds for one caller. ``subjects`` are the accounts that its requests are charged to.
+    """The rules for one caller. ``subjects`` are the accounts to which its requests are charged.
 
-    ``where`` tells in which table of the configuration a rule stands, by the rule's name.
+    ``where`` maps a rule's name to its place in the configuration.
     """
 
     rules: Rules
@@ -32,11 +32,11 @@ class Policy:
     subjects: tuple[Subject, ...]
 
     def model_for(self, asked: str | None) -> str | None:
-        """Return the name of the model to use: what was asked for, else the caller's default."""
+        """Return the name of the model to use: the requested one, else the caller's default."""
         return asked if asked is not None else self.rules.default_model
 
     def check_model(self, name: str) -> None:
-        """Refuse a model that is not the caller's.
+        """Refuse a model that the caller may not use.
 
         Raises:
             CallerError: 403, naming the rule.
@@ -49,13 +49,13 @@ class Policy:
         raise CallerError(403, "model_not_allowed", message, param="model", type="permission_error")
 
     def allows(self, name: str) -> bool:
-        """Whether a model is the caller's."""
+        """Whether the caller may use a model."""
         return self.rules.models is None or name in self.rules.models
 
     def applied_to(self, model: Model) -> Model:
-        """Return the model as it is for this caller: what the policy sets wins, and of two caps the lower one.
+        """Return the model with this policy applied. The policy's parameters take precedence; the lower cap applies.
 
-        The limits of output are one parameter, whatever they are called.
+        All names of the output limit count as one parameter.
         """
         rules = self.rules
         if not (rules.system or rules.parameters or rules.caps):
@@ -82,7 +82,7 @@ class Policies:
         self._resolved: dict[tuple[str, tuple[str, ...]], Policy] = {}
 
     def of(self, caller: Caller) -> Policy:
-        """Return what holds for a caller."""
+        """Return the policy of a caller."""
         key = (caller.name, caller.groups)
         policy = self._resolved.get(key)
         if policy is None:

@@ -1,19 +1,18 @@
-"""What quotas allow: windows of a minute, periods of the calendar, leases. Pure arithmetic on whole numbers.
+"""The arithmetic of quotas: sliding minutes, calendar days and months, leases. Pure, on whole numbers.
 
-A rate counts what is charged in the slots of three seconds that can overlap the last sixty, so 60 to 63 seconds and
-never less: no sixty seconds hold more than the limit. Days and months are those of UTC. A concurrent slot is a lease,
-which ends unless it is renewed.
+A rate limit covers a sliding minute of slots of three seconds. It counts every slot that overlaps the last 60 seconds,
+so 60 to 63 seconds. No period of 60 seconds exceeds the limit. Days and months are in UTC. A concurrency slot is a
+lease, which expires unless it is renewed.
 
-A reservation is charged at once, in the slot and the periods of its moment, and corrected there when it is settled.
-What has left its window by then needs no correction, and what is never settled stays charged as reserved.
-**Overshoot**: nothing is granted above a limit, so it is exceeded at most by the sum of ``actual - estimate`` of the
-requests that were under way together and used more than they reserved; later ones wait until that has passed too.
-Where no estimate is too low, there is none.
+A reservation is charged immediately, to the current slot, day and month. Its settlement corrects the same slot, day and
+month. If they no longer count by then, no correction is needed. A reservation that is never settled stays charged.
+**Overshoot**: no reservation is granted above a limit. So the limit is exceeded at most by the sum of
+``actual - estimate`` of concurrent requests that used more than they reserved; later requests wait until that has
+expired too. Without underestimates there is no overshoot.
 
-A clock that was put back makes what was charged in its future count no longer, so nobody is locked out for longer than
-a window.
+If a clock is set back, charges in its future stop counting, so no caller is locked out for longer than a window.
 
-The same arithmetic stands in Lua in adapters/redis/quota_script.py; a test plays both side by side.
+The same arithmetic is implemented in Lua in adapters/redis/quota_script.py; a test compares both.
 """
 
 import math
@@ -25,42 +24,42 @@ from typing import NamedTuple
 from chukei.accounts.limits import Amounts, Headroom, Limit, Limits, Refusal, Subject
 
 MOST = 2**53
-"""Larger numbers count as this one: up to it Lua's are exact."""
+"""Upper bound of amounts: Lua's numbers are exact up to here."""
 
 SLOT_MS, SLOTS = 3000, 20
-"""A minute is this many slots of this many milliseconds."""
+"""Milliseconds of a slot, and slots of a minute."""
 
 MINUTE_SECONDS = (SLOTS + 1) * SLOT_MS / 1000
-"""After this many seconds at most a rate has forgotten what was charged."""
+"""Seconds for which a charge counts against a rate limit, at most."""
 
 DAY_MS = 86_400_000
 
 LEASE_SECONDS, RENEW_SECONDS = 30.0, 10.0
-"""How long a concurrent slot is kept for a process that is silent, and how often a process renews its own."""
+"""Seconds after which an unrenewed lease of a concurrency slot expires, and between two renewals."""
 LEASE_MS = int(LEASE_SECONDS * 1000)
 
 CONCURRENT_SECONDS = 1.0
-"""When to ask again for a concurrent slot: nobody knows when one will be free."""
+"""Seconds until a retry for a concurrency slot; the time when one becomes free is unknown."""
 
 KEPT_SECONDS = 86_400.0
-"""A reservation that is not settled after this time stays as it is."""
+"""Seconds after which a reservation can no longer be settled and stays charged as reserved."""
 
 KINDS = tuple(Limit)
-"""The order in which limits are looked at; other places speak of a limit by its index here."""
+"""The order in which limits are checked. Elsewhere a limit's kind is its index here."""
 REQUESTS, _, _, _, MONEY, CONCURRENT = range(len(KINDS))
 SPANS = (SLOTS, SLOTS, 0, 0, 0)
-"""How many slots before the present one count."""
+"""By kind, how many slots before the current one count."""
 
 
 class Now(NamedTuple):
-    """A moment, in milliseconds: on a clock that never jumps, and since 1970."""
+    """A moment in milliseconds: on a monotonic clock, and in Unix time."""
 
     steady: int
     wall: int
 
 
 class Wanted(NamedTuple):
-    """One limit that a request must keep: whose, which by its index in KINDS, and how much it allows."""
+    """One limit that a request must respect: its subject, its index in KINDS, and its value."""
 
     subject: str
     kind: int
@@ -73,7 +72,7 @@ def clamped(amount: int) -> int:
 
 
 def wanted(subjects: Sequence[Subject]) -> list[Wanted]:
-    """Return every limit of some subjects in their order. No two subjects may have the same name."""
+    """Return the limits of all subjects in order. No two subjects may have the same name."""
     return [
         Wanted(subject.name, kind, clamped(most))
         for subject in subjects
@@ -94,13 +93,13 @@ def _in_order(limits: Limits) -> tuple[int | None, ...]:
 
 
 def asks_of(amounts: Amounts) -> tuple[int, ...]:
-    """Return what a request asks of each kind of limit."""
+    """Return the amounts that a request needs, by kind of limit."""
     tokens = clamped(amounts.tokens)
     return (1, tokens, tokens, tokens, clamped(amounts.money), 1)
 
 
 def slots_at(now: Now) -> tuple[int, ...]:
-    """Return the present slot of each kind but the concurrent one: a rate's slot, the day, the month."""
+    """Return the current slot of each kind except the concurrent one: a rate's slot, the day or the month."""
     return _slots_of(now.steady // SLOT_MS, now.wall // DAY_MS)
 
 
@@ -112,9 +111,9 @@ def _slots_of(slot: int, day: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4)
 def month_of(day: int) -> int:
-    """Return the month in which a day since 1970 is, counted from the first of the year 0.
+    """Return the month of a day since 1970, counted from January of the year 0.
 
-    The years begin in March here, so that a leap day is their last
+    Internally years begin in March, so that a leap day is the last day of a year
     (https://howardhinnant.github.io/date_algorithms.html#civil_from_days).
     """
     era, of_era = divmod(day + 719_468, 146_097)
@@ -124,13 +123,13 @@ def month_of(day: int) -> int:
 
 
 def first_day_of(month: int) -> int:
-    """Return the day since 1970 on which a month begins: the opposite of ``month_of``."""
+    """Return the day since 1970 on which a month begins; the inverse of ``month_of``."""
     year, of_year = divmod(month - 2, 12)
     return 365 * year + year // 4 - year // 100 + year // 400 + (153 * of_year + 2) // 5 - 719_468
 
 
 def seconds_until_gone(kind: int, slot: int, now: Now) -> float:
-    """Return after how many seconds what is charged in a slot no longer counts."""
+    """Return the seconds until the charges in a slot no longer count."""
     if SPANS[kind]:
         return ((slot + SLOTS + 1) * SLOT_MS - now.steady) / 1000
     end = slot + 1 if KINDS[kind] is Limit.TOKENS_PER_DAY else first_day_of(slot + 1)
@@ -138,7 +137,7 @@ def seconds_until_gone(kind: int, slot: int, now: Now) -> float:
 
 
 def headroom_of(limit: Wanted, used: int, newest: int | None, now: Now) -> Headroom:
-    """Say what is left. ``newest`` is the last slot in which something is charged, None where nothing is."""
+    """Return the state of a limit. ``newest`` is the last slot with a charge, None if there is none."""
     subject, kind, most = limit
     if kind == CONCURRENT:
         reset = CONCURRENT_SECONDS if used else 0.0
@@ -148,7 +147,10 @@ def headroom_of(limit: Wanted, used: int, newest: int | None, now: Now) -> Headr
 
 
 def refusal_of(limit: Wanted, used: int, asked: int, leaving: int | None, now: Now) -> Refusal:
-    """Refuse. It may be granted when the slot ``leaving`` is gone; ``seconds`` is infinite where it never can."""
+    """Return a refusal. The request may be granted when the slot ``leaving`` has expired.
+
+    ``seconds`` is infinite if it can never be granted.
+    """
     subject, kind, most = limit
     if asked > most:
         seconds = math.inf
@@ -160,17 +162,17 @@ def refusal_of(limit: Wanted, used: int, asked: int, leaving: int | None, now: N
 
 
 class Meter:
-    """What is charged in each slot of one limit. ``used`` comes first: it drops the slots that do not count."""
+    """The charges of one limit by slot. Call ``used`` before other methods: it drops expired slots."""
 
     __slots__ = ("_amounts", "_first", "_last", "_total")
 
     def __init__(self) -> None:
-        self._amounts: dict[int, int] = {}  # in order of their slots
+        self._amounts: dict[int, int] = {}  # by slot, in order
         self._first, self._last = MOST, -MOST
         self._total = 0
 
     def used(self, present: int, span: int) -> int:
-        """Return what counts in the present slot."""
+        """Return the sum of the charges that count in the slot ``present``."""
         if self._first < present - span or self._last > present:
             kept = {slot: amount for slot, amount in self._amounts.items() if present - span <= slot <= present}
             self._amounts, self._total = kept, sum(kept.values())
@@ -178,7 +180,7 @@ class Meter:
         return self._total if self._total < MOST else MOST
 
     def charge(self, slot: int, amount: int) -> None:
-        """Charge the present slot; nothing, too, so that it can be corrected."""
+        """Charge an amount to the current slot. An amount of 0 is recorded too, so that it can be corrected later."""
         if slot in self._amounts:
             self._amounts[slot] += amount
         else:
@@ -189,14 +191,14 @@ class Meter:
         self._total += amount
 
     def correct(self, slot: int, by: int) -> None:
-        """Change what was charged in a slot, if that still counts."""
+        """Change the charge of a slot, if the slot still counts."""
         before = self._amounts.get(slot)
         if before is not None:
             self._amounts[slot] = after = clamped(before + by)
             self._total += after - before
 
     def leaving(self, need: int) -> int:
-        """Return the slot with which so much of what is used has gone."""
+        """Return the slot after whose expiry at least ``need`` of the charges are gone."""
         for slot, amount in self._amounts.items():
             need -= amount
             if need <= 0:
@@ -205,7 +207,7 @@ class Meter:
 
     @property
     def newest(self) -> int | None:
-        """The last slot in which something is charged."""
+        """The last slot with a charge."""
         amounts, last = self._amounts, self._last
         if amounts.get(last):
             return last
@@ -216,16 +218,16 @@ class Meter:
 
 
 class Account:
-    """What is charged to one subject."""
+    """The charges and leases of one subject."""
 
     __slots__ = ("_leases", "_meters")
 
     def __init__(self) -> None:
         self._meters: dict[int, Meter] = {}
-        self._leases: OrderedDict[str, int] | None = None  # when each ends, in that order
+        self._leases: OrderedDict[str, int] | None = None  # the end of each lease, in that order
 
     def used(self, kind: int, now: Now, slots: Sequence[int]) -> int:
-        """Return how much of a limit is used."""
+        """Return the used amount of a limit."""
         if kind == CONCURRENT:
             return self._leased(now.steady)
         meter = self._meters.get(kind)
@@ -242,7 +244,7 @@ class Account:
         return len(leases)
 
     def charge(self, id: str, kind: int, amount: int, now: Now, slots: Sequence[int]) -> None:
-        """Charge what was found to be free."""
+        """Charge an amount that was checked to be available."""
         if kind == CONCURRENT:
             self.lease(id, now.steady)
             return
@@ -252,35 +254,35 @@ class Account:
         meter.charge(slots[kind], amount)
 
     def lease(self, id: str, steady: int) -> None:
-        """Give a concurrent slot for some time, or for some time more."""
+        """Lease a concurrency slot, or renew its lease."""
         if self._leases is None:
             self._leases = OrderedDict()
         self._leases.pop(id, None)
-        self._leased(steady)  # so that the order stays that of their ends
+        self._leased(steady)  # drops leases that end later than any new one, which keeps them in order of their ends
         self._leases[id] = steady + LEASE_MS
 
     def correct(self, kind: int, slot: int, by: int) -> None:
-        """Change what was charged."""
+        """Change the charge of a slot."""
         meter = self._meters.get(kind)
         if meter is not None:
             meter.correct(slot, by)
 
     def release(self, id: str) -> None:
-        """Take a concurrent slot back."""
+        """Release a concurrency slot."""
         if self._leases is not None:
             self._leases.pop(id, None)
 
     def leaving(self, kind: int, need: int) -> int | None:
-        """Return the slot with which so much of what is used has gone; None where nobody knows."""
+        """Return the slot after whose expiry ``need`` of the charges are gone; None if that is unknown."""
         return self._meters[kind].leaving(need) if kind in self._meters else None
 
     def newest(self, kind: int) -> int | None:
-        """Return the last slot in which something is charged."""
+        """Return the last slot with a charge."""
         meter = self._meters.get(kind)
         return meter.newest if meter is not None else None
 
     def idle(self, now: Now, slots: Sequence[int]) -> bool:
-        """Whether nothing that is known of it counts any more."""
+        """Whether none of its charges and leases count any more."""
         for kind, meter in self._meters.items():
             meter.used(slots[kind], SPANS[kind])
         return not (self._leased(now.steady) or any(self._meters.values()))

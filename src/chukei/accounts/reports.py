@@ -1,4 +1,4 @@
-"""Usage as people and programs read it: tables, CSV, JSON. Pure."""
+"""Reports of usage as tables, CSV and JSON. Pure."""
 
 import io
 import re
@@ -28,12 +28,12 @@ _NUMBERS = (
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Return a time from a span back from now (``90m``, ``24h``, ``7d``, ``4w``), a day, or an ISO 8601 time.
+    """Parse a time: a span before now (``90m``, ``24h``, ``7d``, ``4w``), a day, or an ISO 8601 time.
 
-    A day is its first moment in UTC; a time without a zone is in UTC.
+    A day means its start in UTC. A time without a zone is in UTC.
 
     Raises:
-        ValueError: it is none of these; the message says so.
+        ValueError: the text has another form; the message names the accepted forms.
     """
     span = _SPAN.fullmatch(text.strip())
     try:
@@ -48,7 +48,7 @@ def moment(text: str, now: datetime) -> datetime:
 
 
 def fields_of(row: Sum, by: Sequence[By]) -> dict[str, str | int | float | None]:
-    """Return a row by the names of its columns. Cost is in units of currency, the time to the first token in ms."""
+    """Return a row as a mapping by column. Cost is in units of currency, the time to first token in milliseconds."""
     found: dict[str, str | int | float | None] = {
         column.value: name for column, name in zip(by, row.names, strict=True)
     }
@@ -68,7 +68,7 @@ def fields_of(row: Sum, by: Sequence[By]) -> dict[str, str | int | float | None]
 
 
 def as_json(shown: Sequence[Sum], question: Question, *, rows: int | None = None) -> bytes:
-    """Return rows as JSON: what was asked, how many there are in all, and a list of objects."""
+    """Return rows as JSON: the query, the total number of rows, and a list of objects."""
     asked = {
         "by": [by.value for by in question.by],
         "since": question.since.isoformat() if question.since else None,
@@ -79,9 +79,9 @@ def as_json(shown: Sequence[Sum], question: Question, *, rows: int | None = None
 
 
 def as_csv(rows: Sequence[Sum], by: Sequence[By]) -> str:
-    """Return rows as CSV (RFC 4180) with a head line.
+    """Return rows as CSV (RFC 4180) with a header line.
 
-    A name that a spreadsheet would take for a formula is put behind an apostrophe (OWASP, "CSV injection").
+    A name that a spreadsheet would interpret as a formula gets an apostrophe in front (OWASP, "CSV injection").
     """
     import csv
 
@@ -116,7 +116,7 @@ def as_table(rows: Sequence[Sum], by: Sequence[By]) -> str:
 
 
 def total(rows: Sequence[Sum], names: int) -> Sum:
-    """Return the sum of sums. The mean time to the first token of means would be wrong, so it is left out."""
+    """Return the total of sums. The time to first token is left out, because a mean of means would be wrong."""
     return Sum(
         names=("total", *[""] * (names - 1)),
         requests=sum(row.requests for row in rows),

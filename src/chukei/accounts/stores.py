@@ -1,4 +1,4 @@
-"""The contracts with what relays share or keep: the board, the accounts of quotas, the database."""
+"""Protocols of the stores that relays share: the quota store and the database."""
 
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
@@ -9,14 +9,14 @@ from chukei.accounts.limits import Amounts, Grant, Headroom, Refusal, Subject
 
 
 class StoreAway(Exception):
-    """A store that replicas share cannot be reached, or is too slow."""
+    """A shared store cannot be reached, or is too slow."""
 
 
 class QuotaStore(Protocol):
-    """Where the accounts of callers, groups and of everything are kept: this process's memory, or Redis for replicas.
+    """Keeps the quota accounts of all subjects, in this process's memory or in Redis for replicas.
 
-    A reservation is charged when it is made and corrected when it is settled, so what is never settled stays charged.
-    Its concurrent slots are leases, which expire unless they are renewed.
+    A reservation is charged when it is made and corrected when it is settled. A reservation that is never settled stays
+    charged. Its concurrency slots are leases, which expire unless they are renewed.
     """
 
     async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
@@ -25,105 +25,105 @@ class QuotaStore(Protocol):
         One atomic round trip.
 
         Raises:
-            StoreAway: the store cannot be asked.
+            StoreAway: the store is unavailable.
         """
         ...
 
     def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
-        """Correct a reservation to what was used and give its slots back. A second time does nothing.
+        """Settle a reservation: correct it to the actual amounts and release its slots. Idempotent.
 
-        Never raises; while the store is away it is kept and done later, as long as that still matters.
-        ``limits.SETTLED`` where nothing has to be waited for.
+        Never raises. While the store is unavailable the settlement is queued, as long as it still matters. Returns
+        ``limits.SETTLED`` if it is settled immediately.
         """
         ...
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
-        """Return what is left, without reserving anything.
+        """Return the state of all limits, without reserving anything.
 
         Raises:
-            StoreAway: the store cannot be asked.
+            StoreAway: the store is unavailable.
         """
         ...
 
     def start(self) -> None:
-        """Begin what goes on beside requests: renewing leases, settling late."""
+        """Start the background work: lease renewal and late settlements."""
         ...
 
     async def close(self) -> None:
-        """Settle what can still be settled, within a second, and stop."""
+        """Settle pending reservations, for a second at most, and stop."""
         ...
 
 
 class Database(Protocol):
-    """The ledger and the callers' keys, in SQLite for one machine or PostgreSQL for replicas."""
+    """Stores the ledger and callers' keys, in SQLite for one machine or PostgreSQL for replicas."""
 
     async def open(self) -> None:
-        """Connect, and bring the schema up to date behind a lock.
+        """Connect, and migrate the schema under a lock.
 
         Raises:
-            StoreAway: it cannot be reached or written to, or its schema is newer than this relay; the message says
-                what helps.
+            StoreAway: the database cannot be reached or written to, or its schema is newer than this relay. The message
+                says how to fix it.
         """
         ...
 
     async def add(self, entries: Sequence[Entry]) -> None:
-        """Write entries; one that is there already, by its time and id, is left as it is, so this can be repeated.
+        """Write entries. An entry with the same time and id is not written again, so this is idempotent.
 
         Raises:
-            StoreAway: not all could be written.
+            StoreAway: not all entries could be written.
         """
         ...
 
     async def sum(self, question: Question) -> list[Sum]:
-        """Answer a question, the largest use of tokens first, or in order of time where it is by day first.
+        """Return the sums for a query, the largest token use first, or in order of time if the first column is the day.
 
         Raises:
-            StoreAway: it cannot be asked.
+            StoreAway: the database is unavailable.
         """
         ...
 
     async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
-        """Delete the entries from before a time, or those of one caller; return how many.
+        """Delete the entries before a time, or those of one caller; return how many were deleted.
 
         Raises:
-            StoreAway: it cannot be asked.
+            StoreAway: the database is unavailable.
         """
         ...
 
     async def keys(self) -> list[Key]:
-        """Return every key, the revoked and expired ones included.
+        """Return all keys, including revoked and expired ones.
 
         Raises:
-            StoreAway: it cannot be asked.
+            StoreAway: the database is unavailable.
         """
         ...
 
     async def keys_mark(self) -> str:
-        """Return a text that differs whenever ``keys`` would return something else than before; much cheaper.
+        """Return a text that changes whenever the result of ``keys`` changes; much cheaper than ``keys``.
 
         Raises:
-            StoreAway: it cannot be asked.
+            StoreAway: the database is unavailable.
         """
         ...
 
     async def add_key(self, key: Key) -> None:
-        """Keep a new key.
+        """Store a new key.
 
         Raises:
-            StoreAway: it cannot be asked.
+            StoreAway: the database is unavailable.
         """
         ...
 
     async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
-        """Set when a key ends; return whether there is such a key.
+        """Set when a key expires or was revoked; return whether the key exists.
 
-        None leaves a time as it is, and what is revoked stays so.
+        None leaves a time unchanged. A revoked key stays revoked.
 
         Raises:
-            StoreAway: it cannot be asked.
+            StoreAway: the database is unavailable.
         """
         ...
 
     async def close(self) -> None:
-        """Close it; may be called more than once."""
+        """Close the connections. Idempotent."""
         ...

@@ -1,1 +1,1 @@
-"""The outside world, one library to a file: HTTP, Azure identity, logs."""
+"""Adapters to the outside world: HTTP, Redis, databases, Azure identity, logs."""

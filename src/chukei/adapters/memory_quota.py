@@ -1,4 +1,4 @@
-"""Quotas in this process's memory: for one replica, or for each of several while what they share is away."""
+"""Quotas in this process's memory: for one replica, or for each replica while the shared store is unavailable."""
 
 import asyncio
 import time
@@ -24,16 +24,16 @@ from chukei.accounts.quota import (
 from chukei.ports import Clock
 
 SWEPT, SWEPT_AT_LEISURE = 2, 1000
-"""Of how many accounts it is asked whether they can be forgotten when one is added, and at each renewing."""
+"""Accounts that are checked for removal when one is added, and at each renewal of leases."""
 
 READY = 4096
-"""For how many callers the limits are kept as they are looked at."""
+"""Callers whose limits are cached at most."""
 
-_NEW = Account()  # stands for one that nothing was charged to
+_NEW = Account()  # stands for an account without charges
 
 
 class _Held(NamedTuple):
-    """A reservation: what was charged where."""
+    """A reservation: the amounts, and the slots and limits to which they were charged."""
 
     now: Now
     slots: tuple[int, ...]
@@ -42,12 +42,12 @@ class _Held(NamedTuple):
 
 
 class MemoryQuota:
-    """See the QuotaStore port. What it knows is lost with the process.
+    """See the QuotaStore port. Its state is lost with the process.
 
-    An account is forgotten when nothing in it counts any more, so their number is that of the subjects that were active
-    within a minute, or within the day or the month where they have such a limit.
+    An account is removed when none of its charges count any more. So there are as many accounts as subjects that were
+    active within a minute, or within the day or the month if they have such a limit.
 
-    ``clock`` times rates and leases, ``wall``, in seconds since 1970, the calendar's periods.
+    ``clock`` is used for rates and leases; ``wall``, in Unix time, for calendar periods.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class MemoryQuota:
         """See the QuotaStore port.
 
         Raises:
-            ValueError: there is a reservation of that id.
+            ValueError: a reservation with this id exists.
         """
         if id in self._held:
             raise ValueError("an id is reserved twice")
@@ -130,7 +130,7 @@ class MemoryQuota:
             await asyncio.wait({task})
 
     def renew(self) -> None:
-        """Renew the leases of all reservations that are not settled."""
+        """Renew the leases of all unsettled reservations."""
         now = self._now()
         while self._held:
             oldest = next(iter(self._held))
@@ -152,7 +152,7 @@ class MemoryQuota:
         return Now(round(self._clock() * 1000), round(self._wall() * 1000))
 
     def _wanted(self, subjects: Sequence[Subject]) -> list[Wanted]:
-        """Return the limits of some subjects. A caller's are the same object for as long as its policy is."""
+        """Return the limits of subjects, cached by identity: a caller's policy always has the same tuple."""
         known = self._ready.get(id(subjects))
         if known is not None and known[0] is subjects:
             return known[1]
@@ -173,7 +173,7 @@ class MemoryQuota:
         return headroom_of(limit, account.used(limit.kind, now, slots), account.newest(limit.kind), now)
 
     def _sweep(self, count: int, now: Now) -> None:
-        """Forget some of the accounts in which nothing counts any more: it is the turn of each."""
+        """Check the next ``count`` accounts in turn, and remove idle ones."""
         slots = slots_at(now)
         for _ in range(min(count, len(self._accounts))):
             name, account = self._accounts.popitem(last=False)

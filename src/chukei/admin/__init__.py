@@ -1,4 +1,4 @@
-"""What administrators ask over HTTP: keys, usage, state. ``api`` has the routes, ``query`` reads their questions.
+"""The admin API: keys, usage and state over HTTP. ``api`` has the routes, ``query`` parses queries of the ledger.
 
-``schemas`` is what goes in and out; from it and ``operations``, ``openapi`` makes the description of the API.
+``schemas`` has the types of requests and answers. ``openapi`` makes the API's description from it and ``operations``.
 """

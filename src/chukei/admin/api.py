@@ -1,6 +1,6 @@
-"""The administrators' side: keys, usage, deployments, over HTTP under /admin, with credentials of its own.
+"""The admin API under /admin: keys, usage and deployments. It has a credential of its own.
 
-Nothing here is on the path of a model's request. Without ``[admin] api_key`` these routes do not exist.
+It is not on the path of requests for models. Without ``[admin] api_key`` these routes do not exist.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from chukei.accounts.stores import Database, StoreAway
 from chukei.admin import schemas
 from chukei.admin.query import once, only, read
 from chukei.admin.schemas import MAX_OVERLAP
-from chukei.callers.cabinet import IssuedKey, KeyCabinet, NoSuchKey
+from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.errors import CallerError, Unavailable
 from chukei.model import End, Headers, header
@@ -35,7 +35,7 @@ from chukei.record import RequestRecord
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 * 1024
-"""What an administrator sends is a few names."""
+"""Bytes of an administrator's request body, which has only a few names."""
 
 _KEY_ACTION = re.compile(r"/keys/([^/]{1,128})/(rotate|revoke)")
 _JSON = (b"content-type", b"application/json")
@@ -44,7 +44,7 @@ _FRESH: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", 
 
 @dataclass(frozen=True, slots=True)
 class AdminAnswer:
-    """What goes back."""
+    """The answer to an administrator's request."""
 
     status: int
     headers: Headers
@@ -52,13 +52,13 @@ class AdminAnswer:
 
 
 class Admin:
-    """Answers administrators. ``ledger_state`` tells how the ledger's writing goes."""
+    """Serves the admin API. ``ledger_state`` returns the state of the ledger's writer."""
 
     def __init__(
         self,
         digest: bytes,
         database: Database,
-        cabinet: KeyCabinet,
+        registry: KeyRegistry,
         pool: Pool,
         *,
         clock: Clock,
@@ -68,7 +68,7 @@ class Admin:
     ) -> None:
         self._digest = digest
         self._database = database
-        self._cabinet = cabinet
+        self._registry = registry
         self._pool = pool
         self._clock = clock
         self._now = now
@@ -84,12 +84,12 @@ class Admin:
         headers: Headers,
         body_seconds: float,
     ) -> None:
-        """Serve a request, with ``headers`` on the answer. What is begun is done, also if its client leaves meanwhile.
+        """Serve a request, with ``headers`` on the answer. An operation completes even if the client disconnects.
 
         Raises:
-            CallerError: it cannot be served as it is.
-            Unavailable: 503 while the database cannot be asked.
-            ClientGone: the client left before its request was complete.
+            CallerError: the request is invalid.
+            Unavailable: 503 while the database is unavailable.
+            ClientGone: the client disconnected before its request was complete.
         """
         record.operation = "admin"
         self.check(incoming.headers, incoming.source)
@@ -107,7 +107,7 @@ class Admin:
         await reply.finish(answer.body)
 
     def check(self, headers: Headers, source: str) -> None:
-        """Let only administrators in.
+        """Check the administrator's credential.
 
         Raises:
             CallerError: 401, 429 after too many failures from one source, and 400 for a second credential.
@@ -130,11 +130,11 @@ class Admin:
         raise CallerError(401, "invalid_admin_key", message, type="authentication_error", headers=challenge)
 
     async def answer(self, method: str, path: str, query: str, body: bytes) -> AdminAnswer:
-        """Answer a request of an administrator; ``path`` is what follows ``/admin``.
+        """Answer an administrator's request; ``path`` is the part after ``/admin``.
 
         Raises:
-            CallerError: 400 for what makes no sense, 404 for what does not exist.
-            Unavailable: 503 while the database cannot be asked.
+            CallerError: 400 for invalid input, 404 for an unknown key or route.
+            Unavailable: 503 while the database is unavailable.
         """
         try:
             return await self._answer(method, path, once(query), body)
@@ -152,7 +152,7 @@ class Admin:
         only(query, frozenset())
         match method, path:
             case "GET" | "HEAD", "/keys":
-                return _json(schemas.Keys([self._shown(key) for key in await self._cabinet.all()]))
+                return _json(schemas.Keys([self._shown(key) for key in await self._registry.all()]))
             case "POST", "/keys":
                 return await self._create(body)
             case "GET" | "HEAD", "/deployments":
@@ -167,7 +167,7 @@ class Admin:
     async def _usage(self, query: dict[str, str]) -> AdminAnswer:
         question, limit, as_csv = read(query, self._now())
         rows = await self._database.sum(question)
-        # Many rows take a while to write, in which streams must go on.
+        # Encoding many rows takes long, so it runs in a thread and does not delay streams.
         if as_csv:
             kind = (b"content-type", b"text/csv; charset=utf-8")
             name = (b"content-disposition", b'attachment; filename="usage.csv"')
@@ -188,7 +188,7 @@ class Admin:
 
     async def _create(self, body: bytes) -> AdminAnswer:
         asked = _decode(body, schemas.NewKey)
-        made = await self._cabinet.create(
+        made = await self._registry.create(
             asked.caller, group=asked.group, expires=asked.expires, note=(asked.note or "")[:200] or None
         )
         logger.info("an administrator made the key %s", made.key.id)
@@ -197,14 +197,14 @@ class Admin:
     async def _end(self, id: str, action: str, body: bytes) -> AdminAnswer:
         if action == "revoke":
             _decode(body or b"{}", schemas.Revocation)
-            await self._cabinet.revoke(id)
+            await self._registry.revoke(id)
             logger.info("an administrator revoked the key %s", id)
             return _json(schemas.Revoked(id, "revoked"))
         seconds = _decode(body or b"{}", schemas.Rotation).overlap_seconds
         if not 0 <= seconds <= MAX_OVERLAP.total_seconds():
             message = f"'overlap_seconds' must be from 0 to {MAX_OVERLAP.total_seconds():.0f}."
             raise CallerError(400, "invalid_value", message, param="overlap_seconds")
-        made = await self._cabinet.rotate(id, overlap=timedelta(seconds=seconds))
+        made = await self._registry.rotate(id, overlap=timedelta(seconds=seconds))
         logger.info("an administrator replaced the key %s by %s", id, made.key.id)
         return self._made(made)
 
@@ -229,19 +229,19 @@ def _json(value: object, *, status: int = 200) -> AdminAnswer:
     return AdminAnswer(status, [_JSON, *_FRESH], msgspec.json.encode(value))
 
 
-Asked = TypeVar("Asked")
+Decoded = TypeVar("Decoded")
 
 
-def _decode(body: bytes, kind: type[Asked]) -> Asked:
+def _decode(body: bytes, kind: type[Decoded]) -> Decoded:
     try:
-        json.loads(body, object_pairs_hook=_once)  # since msgspec takes the last of two members
+        json.loads(body, object_pairs_hook=_once)  # msgspec would accept the last of duplicate members
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CallerError(400, "invalid_json", f"The request's body is not what is expected: {error}.") from None
 
 
 def _once(members: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the members of an object, each of which may be given once, whatever escapes spell its name.
+    """Return the members of an object. Each name may occur once, also if escapes spell it differently.
 
     Raises:
         CallerError: 400.

@@ -1,4 +1,4 @@
-"""What an administrator asks of the ledger, read from an address. Pure."""
+"""Parsing of queries of the ledger from an address. Pure."""
 
 from collections.abc import Mapping, Set
 from datetime import datetime
@@ -9,13 +9,13 @@ from chukei.accounts.ledger import By, Question
 from chukei.errors import CallerError
 
 MAX_ROWS = 100_000
-"""The most rows that are written at once; the page shows far fewer."""
+"""Rows in an answer, at most; the page shows far fewer."""
 
 FIELDS = frozenset({"by", "since", "until", "caller", "group", "model", "format", "limit"})
 
 
 def read(query: Mapping[str, str], now: datetime) -> tuple[Question, int, bool]:
-    """Return the question, how many rows of the answer are wanted, and whether as CSV.
+    """Return the query, the number of rows wanted, and whether as CSV.
 
     Raises:
         CallerError: 400.
@@ -40,10 +40,10 @@ def read(query: Mapping[str, str], now: datetime) -> tuple[Question, int, bool]:
 
 
 def once(query: str) -> dict[str, str]:
-    """Return the parameters of an address, each of which may be given once.
+    """Return the parameters of an address. Each may occur once.
 
     Raises:
-        CallerError: 400, since of two it is not clear which one is meant.
+        CallerError: 400 for a duplicate, because it would be ambiguous.
     """
     found: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
@@ -55,7 +55,7 @@ def once(query: str) -> dict[str, str]:
 
 
 def only(query: Mapping[str, str], known: Set[str]) -> None:
-    """Refuse what would be ignored: with a misspelt filter more would be counted, or deleted, than was meant.
+    """Refuse unknown parameters: with a misspelt filter, more entries would be counted or deleted than intended.
 
     Raises:
         CallerError: 400.

@@ -1,9 +1,9 @@
-"""Who calls? Pure: a request's headers and origin in, a Caller out, or a refusal.
+"""Authentication of a request. Pure: headers and client address in, a Caller or a refusal out.
 
-One extractor serves every carrier of a credential. The answer to a wrong one tells nothing but that it is wrong; only
-who holds a whole key or a genuine token hears more. What a credential is, is decided by its form alone, so nothing is
-tried out: ``chk_…`` is a caller's key, three parts with dots an Entra ID token, the rest the shared key. Beside one of
-ours, what has another form is ignored: many clients insist on filling every carrier with something.
+One function extracts credentials from all header fields that may carry one. The form of a credential decides how it is
+verified: ``chk_…`` is a caller's key, three parts separated by dots are an Entra ID token, anything else is the shared
+key. Many clients fill every field with something, so credentials in another form are ignored beside one of the relay's.
+The error for a wrong credential gives no reason, unless the client holds a complete key or a genuine token.
 """
 
 import hashlib
@@ -33,23 +33,23 @@ SHARED = Caller("shared-key", CallerKind.SHARED)
 _KEY_FIELDS = frozenset({b"api-key", b"x-api-key"})
 _CHALLENGE: Headers = [(b"www-authenticate", b'Bearer realm="chukei"')]
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-# What the browser says of its user's own requests, and of those of the relay's own page.
+# The values of Sec-Fetch-Site for a user's own request and for the relay's own page.
 _OWN_SITES = frozenset({b"none", b"same-origin"})
-# Fields that only a proxy adds. Behind one, a loopback peer says nothing about where the client is.
+# Fields that only a proxy adds. Behind a proxy, a loopback peer address does not mean a local client.
 _FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"})
 
 
 MOST_CREDENTIALS = 4
-"""How many different ones a request may carry: three carriers there are, and each is a guess that must be counted."""
+"""Different credentials in one request. Three header fields carry credentials, and each value counts as a guess."""
 
 
 def credentials(headers: Headers) -> tuple[list[bytes], bool]:
-    """Return the different credentials of a request, from all their carriers, and whether there was another thing.
+    """Return a request's different credentials, and whether it also has an Authorization that is not a bearer token.
 
-    Such a thing is an Authorization that is not a bearer token: none of this relay's, whatever it holds.
+    The relay issues no credentials for other Authorization schemes.
 
     Raises:
-        CallerError: 400 for more than anybody needs.
+        CallerError: 400 for more than ``MOST_CREDENTIALS``.
     """
     found: list[bytes] = []
     foreign = False
@@ -72,7 +72,7 @@ def credentials(headers: Headers) -> tuple[list[bytes], bool]:
 
 
 class CallerKeys:
-    """The keys of the database, and how they are checked. ``wall`` is Unix time, by which keys expire."""
+    """Verifies keys against the database. ``wall`` returns Unix time, by which keys expire."""
 
     def __init__(self, directory: KeyDirectory, peppers: Peppers, wall: Clock) -> None:
         self._directory = directory
@@ -80,10 +80,10 @@ class CallerKeys:
         self._wall = wall
 
     async def caller(self, text: bytes) -> tuple[Caller | None, Flaw | None]:
-        """Return whose key it is, and what is wrong with it.
+        """Return the caller to whom a key belongs, and the key's flaw, if any.
 
         Raises:
-            Unavailable: what keys there are is not known now.
+            Unavailable: the keys cannot be looked up now.
         """
         presented = keys.parse(text)
         if presented is None:
@@ -99,15 +99,14 @@ class CallerKeys:
         return Caller(kept.caller, CallerKind.KEY, groups, kept.id), flaw
 
     async def exist(self) -> bool:
-        """Whether any key was ever made, as far as is known."""
+        """Whether any key was ever created, as far as this process knows."""
         return await self._directory.any()
 
 
 class Gatekeeper:
-    """Decides by the settings who may call.
+    """Authenticates requests as the settings require.
 
-    ``fixed`` are the callers whose keys stand in the configuration, by the SHA-256 digest of the whole key in
-    hexadecimal digits.
+    ``fixed`` maps the SHA-256 digest of each key in the configuration, in hexadecimal digits, to its caller.
     """
 
     def __init__(
@@ -127,7 +126,7 @@ class Gatekeeper:
         self._keys = keys
         self._tokens = tokens
         self._throttle = throttle
-        # Keys of the database alone do not close it: they are for others, and may be made at any time.
+        # Keys in the database do not close the relay to its own machine: they are for remote callers, created any time.
         self._closed = bool(
             self._digest is not None or self._fixed or tokens is not None or auth.app_service or not auth.local
         )
@@ -137,21 +136,22 @@ class Gatekeeper:
     async def authenticate(self, headers: Headers, *, local: bool, source: str) -> Caller:
         """Return the caller.
 
-        ``local`` says that the client's address is this machine's own; ``source`` is that address, by which failures
-        are counted.
+        ``local`` says that the client's address is this machine's own. ``source`` is the client's address, by which
+        failures are counted.
 
         Raises:
-            CallerError: 401 without a valid credential, 403 for one that is not enough and for a page of another site
-                that uses a local user's browser, 429 after too many failures, 400 for two credentials of this relay.
-            Unavailable: 503 while it cannot be told.
+            CallerError: 401 without a valid credential, 403 for a credential that lacks a permission and for a page of
+                another site in a local user's browser, 429 after too many failures, 400 for two credentials of this
+                relay.
+            Unavailable: 503 while the credential cannot be verified.
         """
         if self._anonymous:
             return ANONYMOUS
         sent, foreign = credentials(headers)
-        let_in = self._principal(headers, source)
-        if let_in is not None:
-            return await self._agree(let_in, sent, source)
-        if (sent or foreign) and (self._closed or await self._asks(sent)):
+        platform_caller = self._platform_caller(headers, source)
+        if platform_caller is not None:
+            return await self._agree(platform_caller, sent, source)
+        if (sent or foreign) and (self._closed or await self._checks_credentials(sent)):
             if not sent:
                 raise _unauthorized("The Authorization header must be 'Bearer' and a key.")
             return await self._recognise(sent[0] if len(sent) == 1 else self._one_of(sent, source), source)
@@ -165,31 +165,31 @@ class Gatekeeper:
         self._check_site(headers)
         return LOCAL
 
-    async def _asks(self, sent: list[bytes]) -> bool:
-        """Whether credentials are compared on a relay that serves its own machine without one.
+    async def _checks_credentials(self, sent: list[bytes]) -> bool:
+        """Whether a relay that is open to its own machine verifies the credentials that a client sends.
 
-        Before the first key was made they are not, since stock clients insist on sending something.
+        It ignores them until the first key is created, because many clients always send a placeholder.
         """
         if self._keys is None:
             return False
         return any(each.startswith(keys.PREFIX) for each in sent) or await self._keys.exist()
 
     def _one_of(self, sent: list[bytes], source: str) -> bytes:
-        """Return the only one of several credentials that has the form of ours; clients add a made-up one.
+        """Return the one credential in the relay's form. Clients may send placeholders beside it.
 
         Raises:
-            CallerError: 400 where there are more, 401 and 429 where there is none.
+            CallerError: 400 for more than one, 401 or 429 for none.
         """
         ours = [each for each in sent if self._is_ours(each)]
         if len(ours) > 1:
             raise _ambiguous()
         if not ours:
-            # Each was a guess, and counts as one.
+            # Each counts as a failed guess.
             raise [self._refused(source, "no key or token") for _ in sent][-1]
         return ours[0]
 
     def _is_ours(self, sent: bytes) -> bool:
-        """Whether a credential is a key of this relay or has the form of one, or is a token of its issuers."""
+        """Whether a credential is a key of this relay, has the form of one, or is a token of a configured tenant."""
         if self._configured(sent) is not None:
             return True
         if sent.startswith(keys.PREFIX):
@@ -197,7 +197,7 @@ class Gatekeeper:
         return self._tokens is not None and is_token(sent) and self._may_be_issued(sent)
 
     def _may_be_issued(self, token: bytes) -> bool:
-        """Whether a token says that it is of one of the tenants that are configured."""
+        """Whether a token claims to come from a configured tenant; its signature is not verified."""
         if self._entra is None:
             return True
         try:
@@ -206,8 +206,8 @@ class Gatekeeper:
             return False
         return True
 
-    def _principal(self, headers: Headers, source: str) -> Caller | None:
-        """Return whom the platform in front let in. Where there is none, what clients send in its name is ignored."""
+    def _platform_caller(self, headers: Headers, source: str) -> Caller | None:
+        """Return the caller that the platform in front authenticated. Without a platform its header is ignored."""
         found = [value for name, value in headers if name == principal.HEADER] if self._platform else []
         if not found:
             return None
@@ -216,22 +216,22 @@ class Gatekeeper:
         try:
             return principal.read(found[0], self._entra)
         except TokenRefused as refusal:
-            raise self._refused(source, f"principal: {refusal.flaw}", refusal.told) from None
+            raise self._refused(source, f"principal: {refusal.flaw}", refusal.error) from None
 
-    async def _agree(self, let_in: Caller, sent: list[bytes], source: str) -> Caller:
-        """Return whom the platform let in, unless the request carries somebody else's credential besides.
+    async def _agree(self, platform_caller: Caller, sent: list[bytes], source: str) -> Caller:
+        """Return the platform's caller, unless the request also carries another caller's credential.
 
-        The platform hands on the token that it has looked at; a key it knows nothing of.
+        The platform passes on the token that it verified. It does not know the relay's keys, so a key is refused.
         """
         for each in sent:
             if not self._is_ours(each):
                 continue
-            if not is_token(each) or (await self._recognise(each, source)).name != let_in.name:
+            if not is_token(each) or (await self._recognise(each, source)).name != platform_caller.name:
                 raise _ambiguous()
-        return let_in
+        return platform_caller
 
     def _configured(self, sent: bytes) -> Caller | None:
-        """Return whose key it is of those that stand in the configuration."""
+        """Return the caller to whom a key in the configuration belongs, or None."""
         digest = _digest(sent)
         if self._digest is not None and hmac.compare_digest(digest, self._digest):
             return SHARED
@@ -250,22 +250,22 @@ class Gatekeeper:
             try:
                 return await self._tokens.caller(sent)
             except TokenRefused as refusal:
-                raise self._refused(source, f"token: {refusal.flaw}", refusal.told) from None
+                raise self._refused(source, f"token: {refusal.flaw}", refusal.error) from None
         raise self._refused(source, "no key or token")
 
-    def _refused(self, source: str, why: str, told: CallerError | None = None) -> CallerError:
-        """Return the refusal of a credential, after counting it. ``why`` is for the log and holds nothing of it."""
+    def _refused(self, source: str, why: str, error: CallerError | None = None) -> CallerError:
+        """Count a failure and return the error. ``why`` goes to the log and must contain no part of the credential."""
         wait = self._throttle.failed(source) if self._throttle is not None else None
         if wait is not None:
             return _too_many(wait)
         logger.info("a credential was refused: %s", why)
-        return told or _unauthorized("The access key or token is not valid.")
+        return error or _unauthorized("The access key or token is not valid.")
 
     def _check_site(self, headers: Headers) -> None:
-        """Keep other sites' pages out: a browser on this machine runs them, but it says where they are from.
+        """Refuse requests of other sites' pages that run in a browser on this machine.
 
-        Not every request of a page has an Origin (WHATWG Fetch §3.2: a plain GET has none), but browsers add
-        Sec-Fetch-Site to all that go to this machine (W3C Fetch Metadata §2.4). ``same-site`` is another port.
+        A page's plain GET has no Origin (WHATWG Fetch §3.2), but browsers add Sec-Fetch-Site to every request to this
+        machine (W3C Fetch Metadata §2.4). ``same-site`` means another port.
         """
         origin = header(headers, b"origin")
         if origin is None:
@@ -283,7 +283,7 @@ class Gatekeeper:
 
 
 def _is_direct(headers: Headers) -> bool:
-    """Whether no proxy stands between, and the name asked for is this machine's (a defence against DNS rebinding)."""
+    """Whether the request came without a proxy and names this machine as host (a defence against DNS rebinding)."""
     if any(name in _FORWARDED for name, _ in headers):
         return False
     host = (header(headers, b"host") or b"").decode("latin-1").lower()
@@ -302,7 +302,7 @@ def _ambiguous() -> CallerError:
 
 
 def _key_ended(flaw: Flaw | None) -> CallerError | None:
-    """Return what the holder of a whole key may hear."""
+    """Return the error for the holder of a complete key that has expired or was revoked."""
     if flaw is Flaw.EXPIRED:
         message = "The access key has expired; ask the relay's operator for a new one."
         return CallerError(401, "key_expired", message, type="authentication_error", headers=_CHALLENGE)
@@ -310,7 +310,7 @@ def _key_ended(flaw: Flaw | None) -> CallerError | None:
 
 
 def key_revoked() -> CallerError:
-    """Return the error for a key that was right, perhaps even when the request began."""
+    """Return the error for a key that was revoked, before the request or during it."""
     message = "The access key was revoked; ask the relay's operator for a new one."
     return CallerError(401, "key_revoked", message, type="authentication_error", headers=_CHALLENGE)
 
@@ -336,5 +336,5 @@ def _keys_unavailable() -> Unavailable:
 
 
 def _digest(key: bytes) -> bytes:
-    # Comparing digests takes the same time whatever the length and content of what was sent.
+    # Comparing digests takes constant time, whatever the length and content of the credential.
     return hashlib.sha256(key).digest()

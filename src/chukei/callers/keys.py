@@ -1,14 +1,14 @@
-"""Callers' keys: what one looks like, how it is made and how it is checked. Pure.
+"""Callers' keys: their format, creation and verification. Pure.
 
     chk_3fQ9…(12)_8vKs…(43)2xWm0c
     │   │         │        └ checksum: CRC-32 of all before it
     │   │         └ secret: 256 random bits
     │   └ id: public, in the database, in logs, in `chukei keys list`
-    └ prefix: what scanners for leaked secrets look for
+    └ prefix: for scanners that search for leaked secrets
 
-All of it is letters, digits and underscores, so that a double click selects it whole. The checksum tells a typing error
-from a key before anything is looked up. At 256 random bits one HMAC is enough: nobody can try secrets out, so a slow
-hash would only be a lever for those who want to keep the relay busy.
+A key consists of letters, digits and underscores, so that a double click selects it whole. The checksum detects typing
+errors before any look-up. With 256 random bits, one HMAC is enough: guessing is infeasible, and a slow hash would only
+help a denial-of-service attack.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ from chukei.config import Secret
 PREFIX = b"chk_"
 
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far the clock of whoever made a key may be ahead of this machine's."""
+"""How far the clock of the machine that created a key may be ahead of this machine's."""
 
 UNPEPPERED = 0
-"""The version of no pepper."""
+"""The pepper version of keys made without a pepper."""
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ID, _SECRET, _CHECKSUM = 12, 43, 6  # characters of base 62: 71 bits, 256 bits, and 32 bits in the largest case
@@ -41,14 +41,14 @@ _FORM = re.compile(rb"(chk_([0-9A-Za-z]{12})_([0-9A-Za-z]{43}))([0-9A-Za-z]{6})"
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made. ``text`` is shown once and then forgotten."""
+    """A new key. ``text`` is shown once and not stored."""
 
     id: str
     text: Secret
 
 
-class Presented:
-    """What a caller sent, in its parts; it does not show its secret."""
+class PresentedKey:
+    """The parts of a key that a caller sent. Its repr hides the secret."""
 
     __slots__ = ("id", "secret")
 
@@ -57,22 +57,22 @@ class Presented:
         self.secret = secret
 
     def __repr__(self) -> str:
-        return f"Presented({self.id}, …)"
+        return f"PresentedKey({self.id}, …)"
 
 
 def make() -> NewKey:
-    """Make a key of the operating system's randomness."""
+    """Create a key from the operating system's random source."""
     id, secret = (_random(length) for length in (_ID, _SECRET))
     body = f"{PREFIX.decode()}{id}_{secret}"
     return NewKey(id, Secret(body + _checksum(body.encode())))
 
 
-def parse(text: bytes) -> Presented | None:
-    """Return the parts of a key, or None for what cannot be one."""
+def parse(text: bytes) -> PresentedKey | None:
+    """Return the parts of a key, or None if the text is not a well-formed key."""
     found = _FORM.fullmatch(text)
     if found is None or _checksum(found[1]).encode() != found[4]:
         return None
-    return Presented(found[2].decode(), found[3])
+    return PresentedKey(found[2].decode(), found[3])
 
 
 def _random(length: int) -> str:
@@ -88,10 +88,10 @@ def _checksum(body: bytes) -> str:
 
 
 class Peppers:
-    """Secrets from outside the database without which its digests cannot be made, by version.
+    """Secrets by version, stored outside the database, that are part of each key's digest.
 
-    With one, whoever can write to the database still cannot make a key that works. So once there is one, keys made
-    without are refused, unless ``unpeppered`` says that they may still be used.
+    With a pepper, write access to the database does not suffice to create a valid key. So if any pepper is configured,
+    keys made without one are refused, unless ``unpeppered`` allows them.
     """
 
     def __init__(self, versions: Mapping[int, Secret] | None = None, *, unpeppered: bool = False) -> None:
@@ -104,11 +104,11 @@ class Peppers:
         return version in self._versions
 
     def digest(self, secret: bytes, version: int) -> bytes:
-        """Return HMAC-SHA-256 of a key's secret part (RFC 2104); a version that is not known counts as the newest."""
+        """Return the HMAC-SHA-256 of a key's secret part (RFC 2104). An unknown version counts as the newest."""
         return hmac.digest(self._versions.get(version, self._versions[self.newest]), secret, hashlib.sha256)
 
     def key_digest(self, key: NewKey) -> tuple[bytes, int]:
-        """Return what the database keeps of a new key, and the version of the pepper."""
+        """Return a new key's digest for the database, and the version of its pepper."""
         presented = parse(key.text.reveal().encode())
         assert presented is not None
         return self.digest(presented.secret, self.newest), self.newest
@@ -118,23 +118,23 @@ class Peppers:
 
 
 class KeyDirectory(Protocol):
-    """Where callers' keys are found by their public id, without asking the database for each."""
+    """Finds callers' keys by their public id, without a query for each."""
 
     async def find(self, id: str) -> Key | None:
-        """Return what is kept of a key, or None where there is no such key.
+        """Return a key's row, or None if no key has this id.
 
         Raises:
-            StoreAway: what keys there are is not known.
+            StoreAway: the keys cannot be looked up.
         """
         ...
 
     async def any(self) -> bool:
-        """Whether there is any key, be it ended, as far as is known; never asks the database."""
+        """Whether any key exists, active or not, as far as this process knows; never queries the database."""
         ...
 
 
 class Flaw(StrEnum):
-    """Why a key does not open. Only who holds the whole key may hear that it expired or was revoked."""
+    """Why a key is refused. Only the holder of the complete key may learn that it has expired or was revoked."""
 
     UNKNOWN = "unknown"
     EXPIRED = "expired"
@@ -144,20 +144,20 @@ class Flaw(StrEnum):
 
 
 _NOBODY = Key("", "", None, secrets.token_bytes(32), UNPEPPERED, datetime.min.replace(tzinfo=UTC), None, None, None)
-"""Compared with in place of a key that is not there, so that both take the same work."""
+"""Compared with in place of an unknown key, so that both cases take the same work."""
 
 
-def check(presented: Presented, key: Key | None, peppers: Peppers, now: datetime) -> Flaw | None:
-    """Return what is wrong with a key, given what the database has under its id; None if it opens.
+def check(presented: PresentedKey, key: Key | None, peppers: Peppers, now: datetime) -> Flaw | None:
+    """Return a key's flaw, given the database's row for its id; None if the key is valid.
 
-    One HMAC and one comparison in constant time, whatever is wrong.
+    Every case takes one HMAC and one comparison in constant time.
     """
     kept = key or _NOBODY
     version = peppers.newest if key is None else kept.pepper
     same = hmac.compare_digest(peppers.digest(presented.secret, version), kept.digest)
     if not same or key is None or version not in peppers:
         return Flaw.UNKNOWN
-    if key.revoked is not None:  # at whatever time: clocks differ, and nobody revokes ahead
+    if key.revoked is not None:  # the time does not matter: clocks differ, and a revocation is never in advance
         return Flaw.REVOKED
     if key.unreadable:
         return Flaw.UNREADABLE

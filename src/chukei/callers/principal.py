@@ -1,8 +1,8 @@
-"""Whom App Service authentication let in: its ``X-MS-CLIENT-PRINCIPAL``, base64 of JSON. Pure.
+"""The caller that App Service authentication verified: its ``X-MS-CLIENT-PRINCIPAL``, base64 of JSON. Pure.
 
-Nothing signs it. It means something only where the platform writes it, and then removes what a client sent under that
-name (https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities); whoever calls ``read``
-has made sure of that.
+The header is not signed. It is trustworthy only where the platform writes it, which then removes a header of that name
+sent by a client (https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities). The caller of
+``read`` must ensure that.
 """
 
 import base64
@@ -20,7 +20,7 @@ MAX_BYTES = 32 * 1024
 
 _ENTRA = "aad"
 _OPEN = EntraSettings((), ())
-# The platform hands some claims on under the names that .NET gives them.
+# The platform passes some claims under .NET's names.
 _NAMES = {
     "http://schemas.microsoft.com/identity/claims/tenantid": "tid",
     "http://schemas.microsoft.com/identity/claims/objectidentifier": "oid",
@@ -45,10 +45,10 @@ class _Principal(msgspec.Struct):
 
 
 def read(value: bytes, settings: EntraSettings | None) -> Caller:
-    """Return the user or application that a principal names, mapped to groups as a token's would be.
+    """Return the user or application that a principal names, with groups mapped as for a token.
 
     Raises:
-        TokenRefused: it names none of Entra ID, or not enough.
+        TokenRefused: it does not identify a caller of Entra ID, or the caller lacks a permission.
     """
     entra = settings or _OPEN
     claims = _claims(value)
@@ -64,7 +64,7 @@ def read(value: bytes, settings: EntraSettings | None) -> Caller:
 
 
 def _is_application(claims: Claims) -> bool:
-    """Whether an application called for itself. A user who signed in on the page has no scopes and no client."""
+    """Whether an application calls on its own behalf. A user who signed in on the page has no scopes and no client."""
     if "idtyp" in claims:
         return bool(claims["idtyp"] == "app")
     client = claims.get("azp", claims.get("appid"))
@@ -72,7 +72,7 @@ def _is_application(claims: Claims) -> bool:
 
 
 def _claims(value: bytes) -> Claims:
-    """Decode a principal to claims as a token holds them."""
+    """Decode a principal to claims in the form of a token's."""
     if len(value) > MAX_BYTES:
         raise TokenRefused(TokenFlaw.MALFORMED)
     try:

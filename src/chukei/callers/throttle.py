@@ -1,7 +1,7 @@
-"""How often one source may fail to say who it is. Pure: time is passed in, memory is bounded.
+"""A rate limit of failed authentications by source. Pure: time is passed in, memory is bounded.
 
-A bucket for each source holds a minute's allowance and refills evenly. It is looked at only when a credential has
-failed, so a valid one from the same source, such as a colleague behind the same router, always passes.
+Each source has a token bucket that holds a minute's allowance and refills evenly. It is consulted only after a failure,
+so a valid credential from the same source, such as a colleague behind the same router, always passes.
 """
 
 import ipaddress
@@ -10,27 +10,27 @@ from functools import lru_cache
 from chukei.ports import Clock
 
 MAX_SOURCES = 10_000
-"""How many sources are remembered; beyond that the one that failed longest ago is forgotten."""
+"""Sources remembered at most; beyond that the source that failed longest ago is dropped."""
 
 _IPV6_SITE = 64
-"""Bits of an IPv6 address that are given out together, so what one subscriber has at least (RFC 6177)."""
+"""Prefix length of the smallest IPv6 network that a subscriber is assigned (RFC 6177)."""
 
 
 _ROUNDING = 1e-9
 
 
 class Throttle:
-    """Counts failures. ``per_minute`` of 0 counts none."""
+    """Counts failures. With ``per_minute`` 0 it is disabled."""
 
     def __init__(self, per_minute: int, clock: Clock, *, max_sources: int = MAX_SOURCES) -> None:
         self._allowance = float(per_minute)
         self._rate = per_minute / 60.0
         self._clock = clock
         self._max_sources = max_sources
-        self._left: dict[str, tuple[float, float]] = {}  # allowance left, and when; the latest to fail last
+        self._left: dict[str, tuple[float, float]] = {}  # by source: allowance left, and when; in order of failures
 
     def failed(self, address: str) -> float | None:
-        """Take note of a failure. Return the seconds until the next one is due if this was one too many, else None."""
+        """Count a failure. Return the seconds to wait if it exceeds the limit, else None."""
         if not self._rate:
             return None
         source, now = source_of(address), self._clock()
@@ -46,13 +46,13 @@ class Throttle:
 
     @property
     def sources(self) -> int:
-        """How many sources are remembered."""
+        """The number of sources remembered."""
         return len(self._left)
 
 
 @lru_cache(1024)
 def source_of(address: str) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 of an IPv6 address; else the text itself."""
+    """Return the source of an address: an IPv4 address itself, the /64 of an IPv6 address, or any other text."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,8 +1,8 @@
-"""Entra ID access tokens: what must hold of one before and after its signature was verified. Pure.
+"""Entra ID access tokens: the checks before and after the signature is verified. Pure.
 
 The rules are Microsoft's (https://learn.microsoft.com/entra/identity-platform/access-tokens, claims-validation) and
-those of RFC 8725: one algorithm, decided here and not by the token; no key that the token brings along; the issuer
-exactly that of the tenant and version; who calls is the pair of tenant and object id, never a name or an address.
+those of RFC 8725. The relay, not the token, chooses the one algorithm. A key inside the token is never used. The issuer
+must match the tenant and version exactly. A caller is identified by tenant and object id, never by a name or address.
 """
 
 import base64
@@ -29,15 +29,15 @@ ALGORITHM = "RS256"
 _FORM = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAX_KEY_ID = 256
-_MAX_BRACKETS = 200  # so nothing nests more deeply; how deeply json itself goes depends on the version of Python
-# They bring or name a key, or change how the rest is read. Entra ID sends none of them.
+_MAX_BRACKETS = 200  # bounds the nesting; the json module's own bound depends on the version of Python
+# Header parameters that carry or name a key, or change how the rest is read. Entra ID sends none of them.
 _FORBIDDEN = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"})
 
 Claims = Mapping[str, Any]
 
 
 class TokenFlaw(StrEnum):
-    """Why a token is refused; for the log, and no more than this."""
+    """Why a token is refused. The log gets this text and nothing else of the token."""
 
     MALFORMED = "malformed"
     HEADER = "forbidden algorithm or header"
@@ -55,29 +55,29 @@ class TokenFlaw(StrEnum):
 
 
 class TokenRefused(Exception):
-    """A token does not open. ``told`` is what its holder may hear, if the token is genuine."""
+    """A token is refused. ``error`` is the specific error for the holder of a genuine token, if there is one."""
 
-    def __init__(self, flaw: TokenFlaw, told: CallerError | None = None) -> None:
+    def __init__(self, flaw: TokenFlaw, error: CallerError | None = None) -> None:
         super().__init__(flaw.value)
         self.flaw = flaw
-        self.told = told
+        self.error = error
 
 
 class TokenReader(Protocol):
-    """What verifies Entra ID access tokens."""
+    """Verifies Entra ID access tokens."""
 
     async def caller(self, token: bytes) -> Caller:
-        """Return whose token it is.
+        """Return the caller that a token identifies.
 
         Raises:
-            TokenRefused: it does not open.
-            Unavailable: the keys that verify it cannot be had.
+            TokenRefused: the token is not valid here.
+            Unavailable: the signing keys cannot be fetched.
         """
         ...
 
 
 class Version(StrEnum):
-    """The form of a token, by its ``ver``; the API's registration decides which one it gets."""
+    """The version of a token, its ``ver`` claim. The API's registration decides which version it gets."""
 
     V1 = "1.0"
     V2 = "2.0"
@@ -85,7 +85,7 @@ class Version(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """What a token says of itself. Only good for finding the key that verifies it."""
+    """The unverified contents of a token. Use them only to find the key that verifies it."""
 
     key_id: str
     tenant: str
@@ -95,7 +95,7 @@ class Unverified:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """Whose token it is, until when (Unix time), and whether it has too many groups to hold them."""
+    """A verified token's caller, its end in Unix time, and whether Entra ID left out its groups as too many."""
 
     caller: Caller
     expires: float
@@ -103,20 +103,20 @@ class Recognised:
 
 
 def is_token(text: bytes) -> bool:
-    """Whether something has the three parts of a signed token (RFC 7515 §7.1)."""
+    """Whether a text has the three parts of a signed token (RFC 7515 §7.1)."""
     return text.count(b".") == 2
 
 
 def is_guid(text: object) -> bool:
-    """Whether it is a GUID in small letters."""
+    """Whether a value is a GUID in lower case."""
     return isinstance(text, str) and _GUID.fullmatch(text) is not None
 
 
 def read(token: bytes, tenants: Collection[object]) -> Unverified:
-    """Read a token before its signature is verified.
+    """Parse a token before its signature is verified.
 
     Raises:
-        TokenRefused: it cannot be one that these tenants issue.
+        TokenRefused: it is malformed, or does not claim to come from one of ``tenants``.
     """
     parts = _FORM.fullmatch(token) if len(token) <= MAX_TOKEN_BYTES else None
     if parts is None:
@@ -138,7 +138,7 @@ def read(token: bytes, tenants: Collection[object]) -> Unverified:
 
 
 def _object(part: bytes) -> dict[str, Any]:
-    """Decode a part: a JSON object in which no name appears twice, so that no two readers can differ."""
+    """Decode a part: a JSON object without duplicate names, so that all readers agree."""
     try:
         text = base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True).decode()
         if text.count("[") + text.count("{") > _MAX_BRACKETS:
@@ -163,10 +163,10 @@ def _constant(name: str) -> NoReturn:
 
 
 def recognise(claims: Claims, settings: EntraSettings, issuer: str, now: float) -> Recognised:
-    """Return whose token it is, from claims whose signature was verified with a key of ``issuer``.
+    """Return the caller for claims whose signature was verified with a key of ``issuer``.
 
     Raises:
-        TokenRefused: it is not for this relay, not for now, or not enough.
+        TokenRefused: the token is for another audience, is expired or not valid yet, or lacks a permission.
     """
     if claims.get("iss") != issuer:
         raise TokenRefused(TokenFlaw.ISSUER)
@@ -192,10 +192,10 @@ def _time(claims: Claims, name: str) -> float:
 
 
 def _is_application(claims: Claims) -> bool:
-    """Whether an application calls for itself: ``idtyp`` says so where the API asks for that claim.
+    """Whether an application calls on its own behalf. ``idtyp`` tells, if the API's registration asks for that claim.
 
-    Without it a user's access token is told by its scopes. What has neither scopes nor the subject and client of an
-    application, such as a user's ID token, is not for an API at all.
+    Without ``idtyp``, a token with scopes is a user's access token. A token with neither scopes nor an application's
+    subject, such as a user's ID token, is not for an API and is refused.
     """
     kind, scopes = claims.get("idtyp"), claims.get("scp")
     if kind is not None:
@@ -220,9 +220,9 @@ def _user(claims: Claims, settings: EntraSettings) -> Caller:
 
 
 def application(claims: Claims, settings: EntraSettings) -> Caller:
-    """Return the application that calls for itself.
+    """Return the application that calls on its own behalf.
 
-    Any application of a tenant gets a token for any API of it, so only a role shows that this one may call.
+    Any application of a tenant can get a token for any API of the tenant, so only a role shows that it may call.
 
     Raises:
         TokenRefused: it has no role here.
@@ -237,7 +237,7 @@ def application(claims: Claims, settings: EntraSettings) -> Caller:
 
 
 def groups_of(claims: Claims, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the configuration's groups for a token's roles and groups, in the order of the configuration."""
+    """Map a token's roles and groups to the configured groups, in the order of the configuration."""
     held = {*_strings(claims, "roles"), *(group.lower() for group in _strings(claims, "groups"))}
     return tuple(dict.fromkeys(group for value, group in names.items() if value in held))
 

@@ -1,7 +1,7 @@
-"""From the first event to the last: bytes in, bytes out, and the clock that watches both sides.
+"""Delivery of an answer from its first event to its last, and the timer that watches both sides.
 
-One timer watches a stream. It is not re-armed for each read: it fires when the earliest limit could have been
-reached, looks at when something last happened, and sleeps again for what is left.
+One timer watches a stream. It is not re-armed for each read. It fires when the earliest limit could have been
+reached, compares the times of the last read and the last send, and sleeps again for the remaining time.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from chukei.record import RequestRecord
 from chukei.stream import sse
 from chukei.stream.plaintext import PlainText
 from chukei.stream.stream import Stream
-from chukei.stream.whole_answer import Reader, Said
+from chukei.stream.whole_answer import AnswerReport, Reader
 from chukei.upstream.connect import Opened
 from chukei.upstream.refusals import media_type
 
 SLICE_BYTES = 64 * 1024
-"""How much of an answer is given to the client at once, so that one which takes a little all the time is not cut."""
+"""Bytes sent to the client at a time. Each slice has its own time limit, so a slow but steady client is not cut off."""
 
 READ_ON_SECONDS = 1.0
-"""How long an upstream that has generated all may take to report usage after the client has left."""
+"""How long an upstream that has finished generating may take to report usage after the client has left."""
 
 
 class Delivery:
@@ -58,7 +58,7 @@ class Delivery:
         self._broke = False
         self._timer: asyncio.TimerHandle | None = None
         self._left_over = b""
-        self._passed = 0  # bytes that left while the task slept
+        self._passed = 0  # bytes sent by callbacks, without waking the task
 
     async def run(self, first: bytes) -> None:
         """Pass the stream through to its end.
@@ -86,7 +86,7 @@ class Delivery:
         self._answer.divert(None)
 
     async def _read_on(self) -> None:
-        """Read without a client until usage is reported. All has been generated, so this costs nothing."""
+        """Read without a client until usage is reported. Generation is complete, so no more tokens are billed."""
         self._exchange.resume()
         stream = self._stream
         with contextlib.suppress(UpstreamError, TimeoutError):
@@ -102,17 +102,17 @@ class Delivery:
     async def _pass(self, out: bytes) -> None:
         stream = self._stream
         if self._plain is not None or not out:
-            await self._write(b"")  # the answer's head, for it may be long until there is more
+            await self._write(b"")  # sends the answer's head now: the first event may take long
         while not stream.ended:
             if out:
                 await self._send(out)
             if stream.overflowed:
                 raise event_too_large()
             data = await self._read()
-            # What was left over came before what was read now: several reads may arrive before this task runs.
+            # The callbacks' leftover bytes precede this read: several reads may arrive before this task runs.
             out, self._left_over = self._left_over, b""
             if self._stream.ended:
-                break  # by what was left over; what came behind that does not count
+                break  # the leftover bytes ended the stream; anything after its end is ignored
             if data is None:
                 if not out:
                     await self._wakened()
@@ -129,20 +129,20 @@ class Delivery:
             self._answer.abort()
 
     def whole(self, framed: bytes, begin: int) -> bool:
-        """See the Taker port: what most of a stream is. The loop above stays asleep, whose waking costs as much."""
+        """See the Taker port. Most reads end here; waking the loop above would double their cost."""
         stream = self._stream
         end = len(framed) - 2
-        events, made = stream.alike(framed, begin, end)
+        events, made = stream.count_known(framed, begin, end)
         if not (events and self._reply.send_now(framed, begin)):
             return False
         stream.events += events
-        stream.made += made
+        stream.generated_bytes += made
         self._passed += end - begin
         self._last_read = self._last_sent = self._loop.time()
         return True
 
     def some(self, data: bytes) -> bool:
-        """See the Taker port. For whatever is more than passing on, ``_left_over`` holds what still has to leave."""
+        """See the Taker port. If the loop has to act, ``_left_over`` holds the bytes that it still has to send."""
         stream = self._stream
         out = stream.feed(data)
         self._last_read = now = self._loop.time()
@@ -158,7 +158,7 @@ class Delivery:
         return True
 
     async def _read(self) -> bytes | None:
-        """Read; a break counts as the end, whose completeness is judged by what was said before."""
+        """Read. A broken connection counts as the end; the events before it decide whether the answer is complete."""
         try:
             return await self._answer.read()
         except UpstreamError:
@@ -196,10 +196,10 @@ class Delivery:
                 out += self._plain.finish(stream.finish_reasons, stream.usage)
         await self._write(out, last=True)
 
-    # The clock.
+    # The timer.
 
     def _due(self) -> float:
-        """Return when the next limit is reached if nothing happens until then."""
+        """Return the time of the next limit, provided that nothing is read or sent until then."""
         if self._sending_since is not None:
             return self._sending_since + self._settings.write_seconds
         idle = self._last_read + self._settings.idle_seconds
@@ -213,11 +213,11 @@ class Delivery:
                 self._exchange.stop(End.CLIENT_STALLED)
                 return
             self._answer.wake()
-        # A woken reader acts in the same turn of the loop; until then the limit just reached must not fire again.
+        # A woken reader acts in the same turn of the loop; until then this limit must not fire again.
         self._timer = self._loop.call_at(max(self._due(), now + 0.01), self._tick)
 
     async def _wakened(self) -> None:
-        """Do what a limit calls for: send a heartbeat, or end.
+        """Act on the limit that was reached: send a heartbeat, or end the stream.
 
         Raises:
             UpstreamError: the upstream has been silent for too long.
@@ -232,9 +232,9 @@ class Delivery:
 async def deliver_whole(
     exchange: Exchange, opened: Opened, reply: Reply, headers: Headers, settings: StreamSettings
 ) -> None:
-    """Pass on an answer that is no stream of events, as it comes, and put on the record what it says of itself.
+    """Pass on a whole answer as it arrives, and record the model, usage and finish reasons that it reports.
 
-    Where it reports no usage, that of the record stays the estimate which it is.
+    If it reports no usage, the record keeps its estimate.
 
     Raises:
         UpstreamError: the upstream broke or fell silent before the end.
@@ -243,7 +243,7 @@ async def deliver_whole(
     try:
         await _pass_whole(exchange, opened, reply, headers, settings, reader)
     except asyncio.CancelledError:
-        if exchange.deserted and reader.reads:  # a JSON answer has been generated before it is sent
+        if exchange.deserted and reader.reads:  # a JSON answer is sent only when it is completely generated
             exchange.resume()
             with contextlib.suppress(UpstreamError, TimeoutError):
                 async with asyncio.timeout(READ_ON_SECONDS):
@@ -251,26 +251,26 @@ async def deliver_whole(
                         reader.feed(data)
         raise
     finally:
-        said = reader.said()
-        _note(record, said)
-    record.end = said.end
+        report = reader.report()
+        _record_report(record, report)
+    record.end = report.end
     answer.finish()
 
 
-def _note(record: RequestRecord, said: Said) -> None:
-    """Put on the record what a whole answer says of itself."""
-    record.served_model, record.service_tier = said.model, said.service_tier
-    record.usage, record.finish_reasons = said.usage or record.usage, said.finish_reasons
+def _record_report(record: RequestRecord, report: AnswerReport) -> None:
+    """Record the model, service tier, usage and finish reasons that a whole answer reports."""
+    record.served_model, record.service_tier = report.model, report.service_tier
+    record.usage, record.finish_reasons = report.usage or record.usage, report.finish_reasons
 
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""So much of an answer fits into one event."""
+"""Bytes of a whole answer that may become one event."""
 
 
 async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, settings: StreamSettings) -> None:
-    """Pass on an answer that is no stream to a client whose stream has already been opened by a heartbeat.
+    """Pass on a whole answer to a client whose stream was already opened by a heartbeat.
 
-    JSON becomes one event; text becomes the ``text`` of one, as it is in the JSON form of a transcription.
+    JSON becomes one event. Text becomes an event's ``text`` member, as in the JSON form of a transcription.
 
     Raises:
         UpstreamError: the upstream broke or fell silent, or its answer cannot be an event.
@@ -292,7 +292,7 @@ async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, set
             raise event_too_large()
     body = b"".join(parts)
     if is_json:
-        _note(record, Said.of(body))
+        _record_report(record, AnswerReport.of(body))
     else:
         body = msgspec.json.encode({"text": body.decode("utf-8", "replace")})
     event = sse.write(body.strip(b" \t\r\n"))
@@ -322,7 +322,7 @@ async def _pass_whole(
 
 
 async def _send_whole(exchange: Exchange, reply: Reply, data: bytes, seconds: float, *, last: bool = False) -> None:
-    """Send a part in slices, each of which the client has to take in time."""
+    """Send a part in slices. The client must take each slice within ``seconds``."""
     for begin in range(0, len(data) or 1, SLICE_BYTES):
         part = data[begin : begin + SLICE_BYTES]
         exchange.record.answer_bytes += len(part)
@@ -331,7 +331,7 @@ async def _send_whole(exchange: Exchange, reply: Reply, data: bytes, seconds: fl
 
 
 async def _next_part(answer: Answer, seconds: float) -> bytes:
-    """Read more of an answer, for which the time that the whole may take is no measure; nothing at its end."""
+    """Read more of an answer, waiting at most ``seconds`` for it; return no bytes at its end."""
     try:
         async with asyncio.timeout(seconds):
             while (data := await answer.read()) is None:
@@ -342,7 +342,7 @@ async def _next_part(answer: Answer, seconds: float) -> bytes:
 
 
 async def _in_time(exchange: Exchange, sending: Coroutine[None, None, None], seconds: float) -> None:
-    """Give up a client that does not read what is sent."""
+    """Send, and stop the exchange if the client does not read within ``seconds``."""
     late = asyncio.get_running_loop().call_later(seconds, exchange.stop, End.CLIENT_STALLED)
     try:
         await sending

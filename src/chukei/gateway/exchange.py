@@ -1,4 +1,4 @@
-"""One request while it is served: what is known of it, and the one way to stop it from outside."""
+"""One request while it is served: its record, and the one way to stop it from outside."""
 
 import asyncio
 
@@ -11,9 +11,9 @@ class Exchange:
     """A request being served by the current task.
 
     Stopping cancels that task at whatever it waits for: a name look-up, a handshake, the upstream's next byte, a slow
-    client. The reason is kept, so that the path can tell its own stop from the host's cancelling. ``named_errors``
-    says that the client's kind of stream gives its error events a name; ``own_limits`` that the answer tells the caller
-    of its own limits in place of Azure's.
+    client. The exchange keeps the reason, so that the gateway can tell its own stop from a cancellation by the host.
+    ``named_errors`` says that error events in this kind of stream carry an event name. ``own_limits`` says that the
+    answer's rate limit headers describe the caller's limits, not Azure's.
     """
 
     __slots__ = ("_clock", "_task", "closed", "named_errors", "own_limits", "record", "started", "stopped")
@@ -30,25 +30,25 @@ class Exchange:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the request's head had arrived."""
+        """Seconds since the request's head arrived."""
         return self._clock() - self.started
 
     def stop(self, reason: End) -> None:
-        """Stop serving. Only the first reason counts; a finished request is left alone."""
+        """Stop serving. Only the first reason counts; stopping a finished request does nothing."""
         if self.stopped is None and not self.closed and self._task is not None:
             self.stopped = reason
             self._task.cancel()
 
     def client_left(self) -> None:
-        """Stop because nobody listens any more."""
+        """Stop because the client disconnected."""
         self.stop(End.CLIENT_ABORTED)
 
     @property
     def deserted(self) -> bool:
-        """Whether it was stopped because its client left, or takes no more."""
+        """Whether it was stopped because its client disconnected or stopped reading."""
         return self.stopped in (End.CLIENT_ABORTED, End.CLIENT_STALLED)
 
     def resume(self) -> None:
-        """Take the task out of its cancelling, to bring to an end what is left to do."""
+        """Undo the task's cancellation, so that it can finish the remaining work."""
         if self._task is not None:
             self._task.uncancel()

@@ -46,11 +46,11 @@ if TYPE_CHECKING:  # it is imported where it is configured
 logger = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 1.0
-"""How long the last words to a client may take when the relay is shutting down, or its key was revoked."""
+"""How long the error to a client may take when the relay shuts down or its key was revoked."""
 
 
 LARGE_BODY = 1024 * 1024
-"""Bytes from which others get their turn between the steps of reading a body."""
+"""Bytes from which the task yields to other requests between the steps of reading a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Services:
 
 
 class Gateway:
-    """Serves requests. ``drain`` and ``stop_all`` are for its host's shutdown."""
+    """Serves requests. The host calls ``drain`` and ``stop_all`` when it shuts down."""
 
     def __init__(self, settings: Settings, services: Services) -> None:
         self._settings = settings
@@ -85,27 +85,27 @@ class Gateway:
         return len(self._live)
 
     def drain(self) -> None:
-        """Take no new requests for models; those that run go on."""
+        """Refuse new requests for models; running requests continue."""
         self.draining = True
 
     def stop_all(self) -> None:
-        """End what still runs: streams get an error event, waiting clients a 503."""
+        """End running requests: streams get an error event, waiting clients a 503."""
         for exchange in list(self._live):
             exchange.stop(End.SERVER_SHUTDOWN)
 
     def revoke(self, keys: Set[str]) -> None:
-        """End what still runs for keys that hold no longer."""
+        """End running requests whose key is no longer valid."""
         for exchange in list(self._live):
             who = exchange.record.who
             if who is not None and who.key_id in keys:
                 exchange.stop(End.REFUSED)
 
     async def settled(self) -> None:
-        """Wait until what requests have used is on their accounts."""
+        """Wait until the usage of all requests is settled."""
         await self._services.admission.close()
 
     async def handle(self, incoming: Incoming, reply: Reply) -> None:
-        """Serve one request, whatever happens: every way out answers the client and writes one record."""
+        """Serve one request. Every outcome answers the client and writes one record."""
         record = RequestRecord(head.request_id(incoming.headers), incoming.method, incoming.raw_path)
         exchange = Exchange(record, self._services.clock)
         self._live.add(exchange)
@@ -113,7 +113,7 @@ class Gateway:
             await self._serve_or_refuse(exchange, incoming, reply)
         except asyncio.CancelledError:
             await self._stopped(exchange, reply, incoming)
-        except Exception:  # of the host, while it was told of a failure
+        except Exception:  # the host failed while it sent an error
             logger.exception("request %s could not be answered", record.request_id)
             reply.abort()
         finally:
@@ -178,7 +178,7 @@ class Gateway:
         incoming: Incoming,
         reply: Reply,
     ) -> None:
-        """Make room for the body before it is read, and keep it until the request is over."""
+        """Reserve memory for the body before it is read, and hold it until the request is over."""
         announced = int(header(incoming.headers, b"content-length") or 0)
         limit = self._settings.server.max_body_bytes or operation.max_body_bytes
         caller = (exchange.record.who or ANONYMOUS).name
@@ -199,7 +199,7 @@ class Gateway:
         hold: Hold,
         limit: int,
     ) -> None:
-        """Read the call, see whether the caller may make it, and have it answered."""
+        """Read the call, check that the caller may make it, and answer it."""
         services, record = self._services, exchange.record
         coding = codings.coding_of(incoming.headers)
         raw = await incoming.body(limit, self._settings.server.body_seconds, hold.reach)
@@ -207,7 +207,7 @@ class Gateway:
         if coding is not None:
             raw = await _plain(raw, coding, limit, hold)
         if len(raw) > LARGE_BODY:
-            await asyncio.sleep(0)  # joining it took its time, and reading it will
+            await asyncio.sleep(0)  # joining it took long, and so will parsing it
         record.request_bytes = len(raw)
         call = calls.read(route, operation, incoming.headers, raw)
         if len(raw) > LARGE_BODY:
@@ -219,18 +219,18 @@ class Gateway:
         record.model = model.name
         policy.check_model(model.name)
         model = policy.applied_to(model)
-        admitted = await services.admission.admit(call, model, policy, record.caller or "")
-        headers = [*self._headers(record, incoming), *admitted.headers]
-        exchange.own_limits = bool(admitted.headers)
+        reservation = await services.admission.admit(call, model, policy, record.caller or "")
+        headers = [*self._headers(record, incoming), *reservation.headers]
+        exchange.own_limits = bool(reservation.headers)
         try:
             await self._answer(exchange, call, model, policy, reply, headers)
         finally:
-            admitted.settle(record)
+            reservation.settle(record)
 
     async def _answer(
         self, exchange: Exchange, call: calls.Call, model: Model, policy: Policy, reply: Reply, headers: Headers
     ) -> None:
-        """Have a deployment begin to answer, and deliver."""
+        """Wait until a deployment begins to answer, then deliver the answer."""
         record = exchange.record
         opening = self._services.failover.open(call, record, model)
         if call.stream:
@@ -280,13 +280,13 @@ class Gateway:
             record.served_model, record.service_tier = stream.model, stream.service_tier
             record.usage = stream.usage
             if record.usage is None or record.usage.estimated:
-                made = usage.estimate(stream.made, stream.events)
+                made = usage.estimate(stream.generated_bytes, stream.events)
                 record.usage = made if record.usage is None else replace(record.usage, output=made.output)
 
-    # Ways out other than success.
+    # Outcomes other than success.
 
     async def _refuse(self, exchange: Exchange, error: RelayError, reply: Reply, incoming: Incoming) -> None:
-        """Answer with an error: as a status while there is still a choice, else as an event, else by cutting."""
+        """Answer with an error: as a status if no head was sent, else as an event of a stream, else by aborting."""
         record = exchange.record
         record.end, record.code = error.end, error.code
         if not reply.started:
@@ -301,12 +301,12 @@ class Gateway:
             await reply.start(error.status, headers)
             await reply.finish(body)
         elif record.stream:
-            await self._say_last(_error_event(error, named=exchange.named_errors), reply)
+            await self._finish_with(_error_event(error, named=exchange.named_errors), reply)
         else:
             reply.abort()
 
-    async def _say_last(self, event: bytes, reply: Reply) -> None:
-        """Send an error event, to a client that may have stopped reading."""
+    async def _finish_with(self, event: bytes, reply: Reply) -> None:
+        """Send an error event to a client that may have stopped reading."""
         try:
             async with asyncio.timeout(self._settings.stream.write_seconds):
                 await reply.finish(event)
@@ -317,10 +317,10 @@ class Gateway:
         """End a request that was stopped from outside.
 
         Raises:
-            asyncio.CancelledError: it was not ``exchange.stop`` but the host that cancelled.
+            asyncio.CancelledError: the host cancelled the task, not ``exchange.stop``.
         """
         reason, record = exchange.stopped, exchange.record
-        if record.code is None:  # else it was being told how it ended
+        if record.code is None:  # else an error that was being sent has set the end already
             record.end = reason or End.SERVER_SHUTDOWN
         if reason is None:
             raise asyncio.CancelledError
@@ -336,10 +336,10 @@ class Gateway:
             reply.abort()
 
     async def _preflight(self, record: RequestRecord, incoming: Incoming, reply: Reply) -> None:
-        """Answer a browser's question whether another site may call (WHATWG Fetch, CORS preflight)."""
+        """Answer a CORS preflight: whether another site's page may call (WHATWG Fetch)."""
         headers = self._cors.preflight(incoming.headers)
         if header(incoming.headers, b"origin") is None:
-            headers = [(b"allow", b"GET, HEAD, POST, OPTIONS")]  # no page asks, so this is no preflight
+            headers = [(b"allow", b"GET, HEAD, POST, OPTIONS")]  # without an origin this is a plain OPTIONS request
         if headers is None:
             raise origin_not_allowed()
         record.status, record.end = 204, End.COMPLETED
@@ -362,7 +362,7 @@ class Gateway:
 
 
 async def _plain(raw: bytes, coding: str, limit: int, hold: Hold) -> bytes:
-    """Return a compressed body as it was before, a slice at a time."""
+    """Decompress a body, and yield to other tasks after each slice."""
     made = bytearray()
     for part in codings.plain(raw, coding):
         if len(made) + len(part) > limit:

@@ -1,6 +1,6 @@
-"""Comments that keep a client's connection alive until the first event comes.
+"""Comments that keep a client's connection alive until the first event arrives.
 
-Most streams begin before one is due: then all that this costs is a timer.
+Most streams begin before the first comment is due; they cost one timer.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from chukei.record import RequestRecord
 from chukei.stream import sse
 
 STREAM_HEADERS: Headers = [*azure.UNBUFFERED, (b"x-content-type-options", b"nosniff")]
-"""The fields of every stream, but for its type."""
+"""The header fields of every stream, except its content type."""
 
 
 class Heartbeat:
-    """Sends one every so many ``seconds`` while its block runs, the head of the answer in front of the first."""
+    """Sends a comment every ``seconds`` while its block runs, and the answer's head before the first comment."""
 
     def __init__(self, reply: Reply, record: RequestRecord, headers: Headers, seconds: float) -> None:
         self._reply = reply
@@ -31,7 +31,7 @@ class Heartbeat:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop. What was sent of a comment is whole: each is one write, and nothing is written behind a cancelling."""
+        """Stop. No comment is cut in two: each is one write, and a cancelled task writes nothing more."""
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()

@@ -37,7 +37,7 @@ _FRESH: Headers = [(b"cache-control", b"no-store")]
 _OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN})
 
 OwnUsage = Callable[[Caller, Policy], Awaitable[object]]
-"""Tells a caller what it has used and may use, as what JSON can hold."""
+"""Returns a caller's usage and limits as a value that JSON can encode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A page's request: its record, what its caller may do, and whether the relay is shutting down."""
+    """A page's request: its record, its caller's policy, and whether the relay is shutting down."""
 
     record: RequestRecord
     policy: Policy
@@ -58,11 +58,11 @@ class Visit:
 
 
 class Pages:
-    """Answers the pages.
+    """Answers requests for pages.
 
-    ``assets`` finds a file of the chat page by its name, ``""`` being the page itself; ``pace`` is the seconds between
-    two characters of the buffering test. Without ``own_usage`` callers cannot ask for theirs.
-    ``since`` is when the models began to be offered here, in Unix time: clients sort by it, and some refuse 0.
+    ``assets`` finds a file of the chat page by its name; ``""`` is the page itself. ``pace`` is the time between two
+    characters of the buffering test, in seconds. Without ``own_usage`` callers cannot ask for their usage. ``since`` is
+    the creation time of the models, in Unix time: clients sort by it, and some refuse 0.
     """
 
     def __init__(
@@ -85,15 +85,15 @@ class Pages:
         self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
 
     def needs_caller(self, page: Page) -> bool:
-        """Whether only those who may use the models may see a page. Administrators have a key of their own."""
+        """Whether a page requires an authenticated caller. Administrators' pages check their own key."""
         return page not in _OPEN_PAGES
 
     async def answer(self, route: Route, reply: Reply, headers: Headers, visit: Visit) -> None:
         """Answer a page's request.
 
         Raises:
-            CallerError: 404 for a file or model that does not exist, 403 for what the caller may not see.
-            Unavailable: what the caller asks for cannot be looked up now.
+            CallerError: 404 for a file or model that does not exist, 403 for data that the caller may not see.
+            Unavailable: the caller's usage cannot be looked up now.
         """
         record, policy = visit.record, visit.policy
         headers = [*headers, *self._mark]
@@ -156,9 +156,9 @@ async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> Non
 
 
 async def _test_stream(reply: Reply, headers: Headers, pace: float, *, silent: bool) -> None:
-    """Send one character at a time: whoever sees them arrive in one go has a buffer on the way.
+    """Send one character at a time: if they arrive all at once, a proxy on the way buffers.
 
-    ``silent`` is for HEAD, which must not wait for a body that it does not get.
+    ``silent`` is for HEAD requests, which get no body and must not wait for one.
     """
     await reply.start(200, [EVENT_STREAM, *UNBUFFERED, *headers])
     for character in "" if silent else TEST_TEXT:

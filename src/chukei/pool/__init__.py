@@ -1,12 +1,12 @@
-"""Which deployment answers: choosing among many, and remembering how each is doing.
+"""Load balancing: choosing a deployment among many, and tracking the health of each.
 
-pool      choosing, and a Lease for each request; the public face
-models    names to models with their deployments in tiers
-balance   who is next among deployments of one priority; ring sends what belongs together to one of them
-health    how all of them are doing, from what became of requests and what other replicas say
-member    one deployment: its breaker, the cool-down of its quota, its work, its pace
-source    who provoked a failure: a caller, or a content
-busy      what a caller hears when there is none; status what an operator sees
+pool      choosing, and a Lease for each request; the package's interface
+models    models by name, with their deployments in tiers
+balance   weighted choice among deployments of one priority; ring implements consistent hashing for affinity
+health    the health of all deployments, from the outcome of requests and from other replicas
+member    one deployment: its circuit breaker, the cool-down of its quota, its load, its latency
+source    the caller or the content that provoked a failure
+busy      the caller's error when no deployment is available; status is the operator's view
 """
 
 from chukei.pool.member import Member

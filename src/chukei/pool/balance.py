@@ -1,10 +1,10 @@
-"""Who is next among deployments of one priority. Pure, and as quick for a thousand as for three.
+"""Weighted choice among deployments of one priority. Pure, and as fast for a thousand deployments as for three.
 
-Shares follow the weights by stride scheduling (Waldspurger and Weihl, 1995): each choice moves its group on by one over
-the group's weight, and the group that is furthest behind is next. Deployments of equal weight are one group; inside it
-the one with the fewest outstanding tokens is next, within bounds that keep their shares equal. Both orders are heaps in
-which an entry that has been overtaken by a newer one for the same thing is skipped when it comes up, so that a choice
-costs a few steps of a heap.
+Stride scheduling (Waldspurger and Weihl, 1995) makes the shares follow the weights. Deployments of equal weight form a
+group. Each choice advances its group by one over the group's weight, and the group that has advanced least is next.
+Within a group, the deployment with the fewest outstanding tokens is next, within bounds that keep the shares equal.
+Both orders are heaps with lazy deletion: an outdated entry is skipped when it reaches the top. So a choice costs a few
+heap operations.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from chukei.model import Deployment
 from chukei.pool.ring import Ring
 
 SPARE = 64
-"""A heap may hold so many overtaken entries more than it has things to order, before it is made anew."""
+"""A heap is rebuilt when it has more than twice as many entries as items, plus this number."""
 
 FLOOR = 4
-"""With fewer requests than this a deployment is never too busy for one more that would rather go there."""
+"""Outstanding requests below which a deployment always has room for a request with affinity to it."""
 
 MAX_STEPS = 8
-"""After so many deployments on the ring that will not do, the choice is made without it."""
+"""Unsuitable deployments on the ring after which affinity is given up."""
 
 
 LEAD = 16
-"""So many choices ahead of its turn a group may get by requests that belong together. What goes beyond is forgotten,
-lest all others go elsewhere for as long afterwards."""
+"""Choices by which affinity may put a group ahead of its turn. Any excess is dropped, so that other requests do not
+avoid the group for as long afterwards."""
 
 
 FEWER = 16
-"""So many choices fewer than an equal a deployment may have had before that is forgotten, and its slowness accepted."""
+"""Choices by which a deployment may fall behind its equals. Any excess is dropped: it is slow and gets less."""
 
 MEMORY = 64
-"""Over about so many choices it is measured how many tokens a usual request may cost."""
+"""Choices over which the tokens of a usual request are averaged."""
 
 
 class Weighed(Protocol):
-    """What is chosen among: a deployment, the requests and tokens that it works on, its places in tiers."""
+    """An item to choose: a deployment, its outstanding requests and tokens, and its slots in tiers."""
 
     deployment: Deployment
     outstanding: int
@@ -52,9 +52,10 @@ M = TypeVar("M", bound=Weighed)
 
 
 class Slot(Generic[M]):
-    """A deployment's place in one tier of one model. ``turn`` is the one entry of its group's heap that counts.
+    """A deployment in one tier of one model. ``turn`` is the number of its valid entry in its group's heap.
 
-    ``tokens`` is what it works on, ``had`` what it has been given since the start, were all requests usual ones.
+    ``tokens`` are its outstanding tokens. ``had`` are the tokens assigned to it since the start, with each request
+    counted as a usual one.
     """
 
     __slots__ = ("available", "group", "had", "member", "tier", "tokens", "turn")
@@ -69,16 +70,16 @@ class Slot(Generic[M]):
         self.turn = -1
 
     def place(self, *, available: bool, pressed: bool) -> None:
-        """Take up a change of the member: may it be chosen, how much it works on, is it at its limit?"""
+        """Apply a change of the member: its availability, its outstanding tokens, and whether it is at its limit."""
         self.tier.place(self, available, pressed)
 
 
 class Group(Generic[M]):
-    """The deployments of one weight in a tier. ``turn`` is the one entry of the tier's queue that counts.
+    """The deployments of one weight in a tier. ``turn`` is the number of its valid entry in the tier's queue.
 
-    The one with the fewest outstanding tokens is next, but that alone would let chance carry their shares apart: who
-    happens to finish sooner gets more, for ever. So each choice that one has had more than another counts as a usual
-    request; up to a bound, so that one which is slow by itself does get less.
+    The deployment with the fewest outstanding tokens is next. By itself that rule would let shares drift apart, because
+    a deployment that happens to finish sooner would always get more. So each choice that a deployment has had more than
+    another counts as a usual request. The difference is bounded, so that a deployment that is really slower gets less.
     """
 
     __slots__ = ("available", "heap", "most", "passed", "slots", "turn", "usual", "weight")
@@ -86,7 +87,7 @@ class Group(Generic[M]):
     def __init__(self, weight: int) -> None:
         self.weight = weight
         self.slots: list[Slot[M]] = []
-        self.heap: list[tuple[bool, float, int, Slot[M]]] = []  # at its limit?, how much, turn, slot
+        self.heap: list[tuple[bool, float, int, Slot[M]]] = []  # whether at its limit, tokens, turn, slot
         self.usual = 0.0
         self.most = 0.0
         self.available = 0
@@ -94,7 +95,7 @@ class Group(Generic[M]):
         self.turn = -1
 
     def least(self, tried: Container[M]) -> Slot[M] | None:
-        """Return the available deployment with the least to do that was not tried, or None."""
+        """Return the available, untried deployment with the least load, or None."""
         if len(self.slots) == 1:
             alone = self.slots[0]
             return alone if alone.available and alone.member not in tried else None
@@ -114,7 +115,7 @@ class Group(Generic[M]):
         return found
 
     def push(self, slot: Slot[M], pressed: bool) -> None:
-        """Put a deployment where its work says, in place of where it stood."""
+        """Insert a deployment by its current load; its previous entry becomes invalid."""
         if len(self.slots) == 1:
             return
         if len(self.heap) > 2 * len(self.slots) + SPARE:
@@ -136,12 +137,12 @@ class Tier(Generic[M]):
     def __init__(self, members: list[M], draw: Callable[[], float]) -> None:
         self.available = 0
         self._turns = count()
-        self._tokens = 0  # that the available ones work on
-        self._weight = 0  # of the available ones
-        self._now = 0.0  # how far the group that was chosen last had been moved on
+        self._tokens = 0  # outstanding tokens of the available deployments
+        self._weight = 0  # total weight of the available deployments
+        self._now = 0.0  # the position of the group that was chosen last
         groups: dict[int, Group[M]] = {}
         self._slots: list[Slot[M]] = []
-        # Begin anywhere, lest every replica begins with the same deployment.
+        # The order is random, so that replicas do not all begin with the same deployment.
         for member in sorted(members, key=lambda _: draw()):
             weight = member.deployment.weight
             slot = Slot(member, self, groups.setdefault(weight, Group(weight)))
@@ -176,12 +177,12 @@ class Tier(Generic[M]):
             self._weight += change * group.weight
             group.available += change
             if available and group.available == 1:
-                # It has missed its turns; it does not get them back all at once.
+                # It does not catch up on the turns that it missed while unavailable.
                 group.passed = max(group.passed, self._now)
                 self._enqueue(group)
 
     def take(self, cost: int, tried: Container[M]) -> M | None:
-        """Return the next deployment by weight and work, or None if all that are available have been tried."""
+        """Return the next deployment by weight and load, or None if all available ones were tried."""
         queue, aside, found = self._queue, [], None
         while queue:
             entry = queue[0]
@@ -200,10 +201,10 @@ class Tier(Generic[M]):
         return found.member if found is not None else None
 
     def prefer(self, key: int, cost: int, load: float, tried: Container[M]) -> M | None:
-        """Return the deployment to which requests with this key go, or its neighbour on the ring if it has too much.
+        """Return the deployment for an affinity key, or its neighbour on the ring if it is overloaded.
 
-        Too much is more than ``load`` times its fair share of the tier's outstanding tokens: consistent hashing with
-        bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2018).
+        A deployment is overloaded if it has more than ``load`` times its fair share of the tier's outstanding tokens:
+        consistent hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2018).
         """
         if self._ring is None:
             self._ring = Ring([(slot.member.deployment.identity, slot.group.weight) for slot in self._slots])
@@ -223,7 +224,7 @@ class Tier(Generic[M]):
         return slot.tokens + cost <= load * share * (self._tokens + cost)
 
     def _charge(self, slot: Slot[M], cost: int) -> None:
-        """Move a deployment's group on by one choice."""
+        """Advance a deployment's group by one choice."""
         group = slot.group
         group.count(slot, cost)
         step = 1 / (group.weight * group.available)

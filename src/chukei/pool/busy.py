@@ -1,4 +1,4 @@
-"""What a caller hears when no deployment can take a request: why, and when to come back. Pure."""
+"""The caller's error when no deployment can take a request: the reasons, and when to retry. Pure."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from chukei.errors import Unavailable, come_back
 from chukei.model import End
 from chukei.pool.member import Bar, Member, Status
 
-_WORDS = {
+_DESCRIPTIONS = {
     Status.COOLING: "cooling down after a 429",
     Status.FULL: "working on as much as they may",
     Status.OPEN: "failing",
@@ -24,9 +24,9 @@ NO_BARS: Mapping[Member, Bar] = {}
 
 
 def busy(model: str, members: Sequence[Member], now: float, bars: Mapping[Member, Bar] = NO_BARS) -> Unavailable:
-    """Return 429 where at least one deployment is well but busy, else 503; with the shortest wait.
+    """Return 429 if at least one deployment is healthy but busy, else 503; with the shortest wait.
 
-    ``bars`` are the deployments that are left out for this caller alone.
+    ``bars`` are the deployments that are unavailable only for this request.
     """
     views = [_view(member, now, bars.get(member)) for member in members if member.deployment.weight]
     found = Counter(words for _, words, _, _ in views if words)
@@ -43,21 +43,21 @@ def busy(model: str, members: Sequence[Member], now: float, bars: Mapping[Member
 
 
 def _view(member: Member, now: float, bar: Bar | None) -> tuple[Status, str, float, str | None]:
-    """Return how a deployment looks to a request: its status, that in words, the wait in seconds, and why."""
+    """Return a deployment's state for a request: its status, a description, the wait in seconds, and an error code."""
     status, wait = member.status(now), member.wait(now)
     if bar is None or (wait >= bar.until - now and not member.available(now)):
-        return status, _WORDS.get(status, ""), wait, member.why(now)
+        return status, _DESCRIPTIONS.get(status, ""), wait, member.why(now)
     words = _LARGE if bar.status is Status.COOLING else _OWN
     return bar.status, words, bar.until - now if bar.until > now else 1.0, bar.why
 
 
 def wait_of(member: Member, now: float, bars: Mapping[Member, Bar]) -> float:
-    """Return the seconds until it may be worth asking a deployment again."""
+    """Return the seconds until a deployment may be available again."""
     return _view(member, now, bars.get(member))[2]
 
 
 def home_is_away(member: Member, now: float, bars: Mapping[Member, Bar] = NO_BARS) -> Unavailable:
-    """Return 429 or 503 for a request that only one deployment could continue."""
+    """Return 429 or 503 for a request that only one unavailable deployment can continue."""
     status, words, seconds, _ = _view(member, now, bars.get(member))
     passing = status in _PASSING
     what = words or "away"

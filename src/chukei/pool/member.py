@@ -1,4 +1,4 @@
-"""What is known of one deployment: its breaker, the cool-down of its quota, what it is working on, how fast it is."""
+"""The state of one deployment: its circuit breaker, the cool-down of its quota, its load, its latency."""
 
 from collections import deque
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from chukei.pool.balance import Slot
 from chukei.pool.breaker import Breaker, State
 
 RECENT = 64
-"""So many times to the first token are remembered for each deployment."""
+"""Times to first token that are kept of each deployment."""
 
 ENOUGH = 10
-"""From so few of them no percentile is told."""
+"""Times to first token that are required for a percentile."""
 
 PRESSED_SECONDS = 5.0
-"""How long a hint that a deployment is close to its limit counts. Azure judges requests over 1 or 10 seconds
-(Microsoft: "Manage Azure OpenAI quota"), so an older one says nothing."""
+"""Seconds for which a hint that a deployment is close to its limit is valid. Azure evaluates request rates over 1 or 10
+seconds (Microsoft: "Manage Azure OpenAI quota"), so an older hint means nothing."""
 
 
 class Status(StrEnum):
@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Why a deployment is left out for some requests, while it serves others: ``status`` is how it looks to them."""
+    """Why a deployment is unavailable for some requests while it serves others. ``status`` is its status for them."""
 
     status: Status
     until: float
@@ -43,10 +43,10 @@ class Bar:
 
 
 class Quota:
-    """What deployments that share one Azure quota have in common: the cool-down after a 429.
+    """The shared state of deployments with one Azure quota: the cool-down after a 429.
 
-    ``told`` is until when others were last told that it lasts. ``large`` is from how many tokens on requests are left
-    out until ``large_until``, because so large a one was refused while there was room for smaller ones.
+    ``told`` is the end of the cool-down that was last published. Until ``large_until``, requests of ``large`` tokens or
+    more are not sent, because one of that size was refused while the quota had room for smaller ones.
     """
 
     __slots__ = ("_streak", "large", "large_until", "large_why", "members", "told", "until", "why")
@@ -62,10 +62,10 @@ class Quota:
         self._streak = 0
 
     def cool(self, now: float, seconds: float | None, why: str, settings: PoolSettings) -> float:
-        """Leave the quota alone for ``seconds``; return for how long that is from now.
+        """Start a cool-down of ``seconds``; return the seconds that remain of the cool-down.
 
-        None means that Azure gave no time; then each time is double the last. A running cool-down is never shortened,
-        and what else is refused while it runs does not double it.
+        None means that Azure gave no time; then each cool-down is twice as long as the last. A running cool-down is
+        never shortened, and further refusals during it do not double it.
         """
         longest = settings.max_cooldown_seconds
         if seconds is None:
@@ -78,7 +78,7 @@ class Quota:
         return self.until - now
 
     def narrow(self, now: float, seconds: float | None, why: str, tokens: int, settings: PoolSettings) -> float:
-        """Leave out requests of so many tokens or more for ``seconds``; return for how long that is from now."""
+        """Refuse requests of ``tokens`` or more for ``seconds``; return the seconds that remain."""
         if now < self.large_until:
             tokens = min(tokens, self.large)
         until = now + min(seconds or settings.cooldown_seconds, settings.max_cooldown_seconds)
@@ -86,14 +86,15 @@ class Quota:
         return self.large_until - now
 
     def served(self) -> None:
-        """Take note that there is quota."""
+        """Record that the quota has served a request, which ends the doubling of cool-downs."""
         self._streak = 0
 
 
 class Member:
-    """One deployment in the pool. ``outstanding`` counts requests, ``tokens`` the tokens that they may cost.
+    """One deployment in the pool. ``outstanding`` counts its requests, ``tokens`` their estimated tokens.
 
-    ``named`` says that the configuration names it, and not a client. ``wakes_at`` is when it will be looked at again.
+    ``named`` says that the configuration names the deployment, not a client. ``wakes_at`` is when its availability is
+    evaluated again.
     """
 
     __slots__ = (
@@ -132,7 +133,7 @@ class Member:
 
     @property
     def full(self) -> bool:
-        """Whether it works on as much as it may."""
+        """Whether it has as many requests as it may have."""
         cap = self.deployment.max_concurrent
         return cap is not None and self.outstanding >= cap
 
@@ -141,7 +142,7 @@ class Member:
         return now >= self.quota.until and self.breaker.allows(now) and not self.full
 
     def status(self, now: float) -> Status:
-        """Return what it is doing. What keeps it away for longest comes first."""
+        """Return its status. The reason that lasts longest takes precedence."""
         state = self.breaker.state(now)
         if state is State.OPEN:
             return Status.OPEN
@@ -154,28 +155,28 @@ class Member:
         return Status.READY if self.deployment.weight else Status.DRAINED
 
     def wait(self, now: float) -> float:
-        """Return the seconds until it may be worth asking again. When a request ends is anybody's guess: a second."""
+        """Return the seconds until it may be available; one second if it waits for a running request to end."""
         until = max(self.quota.until, self.breaker.until if self.breaker.why is not None else 0.0)
         return until - now if until > now else 1.0
 
     def next_change(self, now: float) -> float:
-        """Return the time at which it may be available again, or no longer close to its limit; infinite for none."""
+        """Return when its availability, or its closeness to a limit, may change next; infinite if never."""
         breaker = self.breaker
         times = (self.quota.until, breaker.until, breaker.trial_until, self.pressed_until)
         return min((time for time in times if time > now), default=inf)
 
     def why(self, now: float) -> str | None:
-        """Return the code of what keeps it away."""
+        """Return the error code of the reason why it is unavailable."""
         if now < self.quota.until and now >= self.breaker.until:
             return self.quota.why
         return self.breaker.why
 
     def spoke(self, seconds: float) -> None:
-        """Note a time to the first token."""
+        """Record a time to first token."""
         self._first_tokens.append(seconds)
 
     def percentile(self, share: float) -> float | None:
-        """Return a percentile of the recent times to the first token; None while there are too few."""
+        """Return a percentile of the recent times to first token; None if there are too few."""
         times = sorted(self._first_tokens)
         return times[min(int(share * len(times)), len(times) - 1)] if len(times) >= ENOUGH else None
 

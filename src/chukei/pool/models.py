@@ -1,4 +1,4 @@
-"""The models that clients may ask for, each with its deployments by tiers."""
+"""The models that clients may request, each with its deployments in tiers."""
 
 import re
 from collections import OrderedDict
@@ -9,15 +9,15 @@ from chukei.model import Deployment, Model
 from chukei.pool.balance import Tier
 from chukei.pool.member import Member
 
-# What Azure allows in a deployment's name, and the dots that some resources have. Dots alone would change a path.
+# Azure's characters of a deployment's name, and dots, which some resources allow. Dots alone would change the path.
 _DEPLOYMENT = re.compile(r"(?!\.+$)[\w.-]{1,128}", re.ASCII)
 
 MOST_OPENED = 256
-"""On a resource that serves any name, so many deployments are remembered: clients make the names up."""
+"""Deployments remembered of a resource that serves any name; the bound is needed because clients choose the names."""
 
 
 class ModelTiers:
-    """A model and its deployments, in tiers with the best first. Those of weight 0 are in no tier."""
+    """A model and its deployments in tiers, the best tier first. Deployments of weight 0 are in no tier."""
 
     __slots__ = ("members", "model", "tiers")
 
@@ -37,7 +37,7 @@ class ModelTiers:
 
 
 class Models:
-    """Finds models by name. ``open`` serves any other name as the name of a deployment."""
+    """Finds models by name. ``open`` is a resource that serves any other name as a deployment's name."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Models:
 
     @property
     def names(self) -> list[str]:
-        """The models that clients may ask for, the default first."""
+        """The names of the configured models, the default first."""
         names = list(self._named)
         if self._default is not None:
             names = [self._default, *(name for name in names if name != self._default)]
@@ -69,7 +69,7 @@ class Models:
 
     @property
     def default(self) -> list[ModelTiers]:
-        """The default model; where there is none, every model that the configuration names."""
+        """The default model; if there is none, all configured models."""
         served = self._named.get(self._default or "")
         return [served] if served is not None else list(self._named.values())
 
@@ -78,19 +78,19 @@ class Models:
         yield from self._opened.values()
 
     def model(self, asked: str | None, may_see: Callable[[str], bool] = lambda _: True) -> Model:
-        """Return the model of a name, or the default where none was asked for, without remembering what is made up.
+        """Return the model of a name, or the default if ``asked`` is None. A name for ``open`` is not stored.
 
-        ``may_see`` says of which models an error may tell that they exist.
+        ``may_see`` tells which models an error message may list.
 
         Raises:
-            CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
+            CallerError: 400 if a name is required or invalid, 404 if no such model exists.
         """
         name = asked if asked is not None else self._default
         if name is None:
-            message = f"'model' is missing and this relay has no default model. {self._known(may_see)}"
+            message = f"'model' is missing and this relay has no default model. {self._hint(may_see)}"
             raise CallerError(400, "missing_model", message, param="model")
         served = self._named.get(name) or self._opened.get(name)
-        return served.model if served is not None else self._make_up(name, may_see)
+        return served.model if served is not None else self._open_model(name, may_see)
 
     def find(self, asked: str | None) -> ModelTiers:
         """Return the model of a name with its deployments.
@@ -111,17 +111,17 @@ class Models:
         self._opened.move_to_end(model.name)
         return served
 
-    def _make_up(self, name: str, may_see: Callable[[str], bool]) -> Model:
+    def _open_model(self, name: str, may_see: Callable[[str], bool]) -> Model:
         place = self.open
         if place is None:
-            message = f"There is no model {name[:80]!r} here. {self._known(may_see)}"
+            message = f"There is no model {name[:80]!r} here. {self._hint(may_see)}"
             raise CallerError(404, "model_not_found", message, param="model")
         if not _DEPLOYMENT.fullmatch(name):
             message = "'model' must be a deployment's name: letters, digits, dots, dashes and underscores."
             raise CallerError(400, "invalid_model", message, param="model")
         return Model(name, (Deployment(place.name, place.endpoint, name, api_version=place.api_version),))
 
-    def _known(self, may_see: Callable[[str], bool]) -> str:
+    def _hint(self, may_see: Callable[[str], bool]) -> str:
         names = [name for name in self.names if may_see(name)]
         if names:
             return f"Known models: {', '.join(names)}."

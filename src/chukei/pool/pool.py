@@ -1,4 +1,4 @@
-"""Which model is meant, and which of its deployments takes the request. Pure: state and time in, decision out."""
+"""Choice of the model and of the deployment for a request. Pure: state and time in, decision out."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -10,14 +10,14 @@ from chukei.pool.health import Health
 from chukei.pool.member import Bar, Member, Status
 from chukei.pool.models import Models
 from chukei.pool.source import Source
-from chukei.pool.status import DeploymentStatus, in_words, status_of
+from chukei.pool.status import DeploymentStatus, status_of, summary
 from chukei.pool.verdicts import Verdict
 
 
 class Lease:
-    """One request's place at one deployment, from the choice to the end of the answer.
+    """One request's use of a deployment, from the choice to the end of the answer.
 
-    Say what became of it with ``answered`` and ``failed``, and ``release`` it in any case; a second time does nothing.
+    Report the outcome with ``answered`` and ``failed``. Call ``release`` in any case; it is idempotent.
     """
 
     __slots__ = ("_cost", "_health", "_held", "_source", "_trials", "member", "model")
@@ -35,19 +35,19 @@ class Lease:
 
     @property
     def deployment(self) -> Deployment:
-        """What was chosen."""
+        """The chosen deployment."""
         return self.member.deployment
 
     @property
     def stranded(self) -> bool:
-        """Whether its deployment is left alone by now, for all or for this request's source."""
+        """Whether the deployment has become unavailable meanwhile, for all requests or for this request's source."""
         return self._health.avoids(self.member, self._source)
 
     def outrun(self, now: float, seconds: float) -> None:
-        """Note that it was stopped after so many seconds of silence, because another deployment spoke first.
+        """Report that the request was cancelled after ``seconds`` of silence: another deployment answered first.
 
-        Its first token would have come later still. Where that is later than usual it counts: left out, such times
-        would make the deployment look the quicker the more often it is outrun. Stopped earlier, it has shown nothing.
+        Its time to first token would have been longer still, so ``seconds`` is recorded if it is longer than usual.
+        Without such times the deployment would look faster the more often it loses. A shorter time shows nothing.
         """
         usual = self.member.percentile(0.95)
         if usual is not None and seconds >= usual:
@@ -56,25 +56,25 @@ class Lease:
                 self._health.outrun(self.member, now, self._source, self._trials)
 
     def answered(self, now: float, first_token: float | None, headers: Headers) -> None:
-        """Note that output has come, after so many seconds where it streams; and what the headers hint at."""
+        """Report the first output: its time in seconds if the answer is a stream, and the answer's headers."""
         self._health.answered(self.member, now, first_token, headers, self._source, self._trials)
 
     def failed(self, now: float, verdict: Verdict) -> None:
-        """Note what the deployment did instead of answering, or after it had begun to."""
+        """Report a failure of the deployment, before or during its answer."""
         self._health.failed(self.member, now, verdict, self._cost, self._source, self._trials)
 
     def release(self, now: float) -> None:
-        """Give the place back."""
+        """End the lease. Idempotent."""
         if self._held:
             self._held = False
             self._health.left(self.member, now, self._cost, self._source, self._trials)
 
 
 class Pool:
-    """The models and their deployments. ``open`` serves any other name as the name of a deployment.
+    """The models and their deployments. ``open`` is a resource that serves any other name as a deployment's name.
 
-    ``draw`` returns a number from 0 to 1; with the same numbers and the same events the choices are the same. Times
-    are seconds on one clock that never jumps.
+    ``draw`` returns a random number from 0 to 1. With the same numbers and events the choices are the same. Times are
+    seconds on one monotonic clock.
     """
 
     def __init__(
@@ -94,16 +94,16 @@ class Pool:
 
     @property
     def names(self) -> list[str]:
-        """The models that clients may ask for, the default first."""
+        """The names of the configured models, the default first."""
         return self._models.names
 
     def model(self, asked: str | None, may_see: Callable[[str], bool] = lambda _: True) -> Model:
-        """Return the model of a name, or the default where none was asked for, without remembering what is made up.
+        """Return the model of a name, or the default if ``asked`` is None. A name for ``open`` is not stored.
 
-        ``may_see`` says of which models an error may tell that they exist.
+        ``may_see`` tells which models an error message may list.
 
         Raises:
-            CallerError: 400 where a name is needed or impossible, 404 where no such model exists.
+            CallerError: 400 if a name is required or invalid, 404 if no such model exists.
         """
         return self._models.model(asked, may_see)
 
@@ -119,15 +119,15 @@ class Pool:
         key: int | None = None,
         source: Source | None = None,
     ) -> Lease:
-        """Choose the deployment for a request that may cost so many tokens.
+        """Choose the deployment for a request whose ``cost`` is estimated in tokens.
 
-        ``tried`` are those which have failed it already. ``key`` is what it has in common with requests whose prompt
-        a deployment may still have in its cache. ``source`` is who will have provoked it if it fails; without one each
-        failure counts by itself.
+        ``tried`` are the deployments that have already failed the request. ``key`` is its affinity key: requests with
+        the same key go to the same deployment, which may have their prompt in its cache. ``source`` is the source to
+        which a failure is attributed; without one each failure counts by itself.
 
         Raises:
             CallerError: see ``model``.
-            Unavailable: none can take it: 429 with the shortest wait where one is busy, 503 where all are failing.
+            Unavailable: no deployment is available: 429 with the shortest wait if one is busy, 503 if all are failing.
         """
         served = self._models.find(asked)
         self._health.wake(now)
@@ -148,11 +148,13 @@ class Pool:
     def choose_home(
         self, asked: str | None, identity: str, now: float, *, cost: int = 0, source: Source | None = None
     ) -> Lease | None:
-        """Choose the one deployment that can continue what it has begun, whatever its weight; None if it is unknown.
+        """Choose the deployment with this identity, which stores the state to continue; None if it is unknown.
+
+        Its weight does not matter.
 
         Raises:
             CallerError: see ``model``.
-            Unavailable: it cannot take it now.
+            Unavailable: the deployment cannot take the request now.
         """
         served = self._models.find(asked)
         self._health.wake(now)
@@ -177,11 +179,13 @@ class Pool:
         without: Collection[Member],
         source: Source | None = None,
     ) -> Lease | None:
-        """Choose one that may have stored what ``without`` have not, whatever its weight; None if all were tried.
+        """Choose a deployment that may store the state that those in ``without`` do not; None if all were tried.
+
+        Its weight does not matter.
 
         Raises:
             CallerError: see ``model``.
-            Unavailable: what is left cannot take it now, and may be what holds it.
+            Unavailable: the remaining deployments cannot take the request now, and one of them may store the state.
         """
         served = self._models.find(asked)
         self._health.wake(now)
@@ -198,7 +202,7 @@ class Pool:
     def refusal(
         self, asked: str | None, now: float, *, cost: int = 0, source: Source | None = None
     ) -> Unavailable | None:
-        """Return what to tell a client if no deployment could take such a request now, else None."""
+        """Return the error for the client if no deployment can take the request now, else None."""
         served = self._models.find(asked)
         self._health.wake(now)
         bars = self._bars(source, cost, now)
@@ -207,27 +211,27 @@ class Pool:
             able = any(each.deployment.weight and each not in bars and each.available(now) for each in served.members)
         return None if able else busy(served.model.name, served.members, now, bars)
 
-    # What replicas tell each other.
+    # Exchange with other replicas.
 
     @property
     def subjects(self) -> list[str]:
-        """What changes of other replicas can be about: every quota, and every deployment of the configuration."""
+        """The subjects of other replicas' changes: every quota and every configured deployment."""
         return self._health.subjects
 
     def listen(self, listener: Callable[[Deployment, Change], None]) -> None:
-        """Have ``listener`` hear what this relay finds out itself, not what it is told with ``hear``."""
+        """Call ``listener`` for each change that this relay detects itself, but not for those passed to ``hear``."""
         self._health.listen(listener)
 
     def hear(self, change: Change, now: float) -> None:
-        """Take up what another replica found out."""
+        """Apply a change that another replica has published."""
         self._health.hear(change, now)
 
-    # What can be seen.
+    # Status.
 
     def ready(self, now: float) -> bool:
-        """Whether any deployment of the default model, or of any model where there is no default, is not failing.
+        """Whether any deployment of the default model is not failing. Without a default model, any model counts.
 
-        One that is cooling or full counts: a busy relay answers 429 and says when to come back, which is a service.
+        Cooling and full deployments count as ready: a busy relay still serves by answering 429 with a time to retry.
         """
         found = self._models.default
         if not found:
@@ -243,11 +247,11 @@ class Pool:
         }
 
     def __repr__(self) -> str:
-        """Show the deployments as they were when the pool was last asked."""
+        """Show the deployments' status as of the last call to the pool."""
         now = self._health.now
         left_out = self._health.left_out(now)
         shown = (
-            f"{served.model.name}: {', '.join(in_words(member, now, left_out[member]) for member in served.members)}"
+            f"{served.model.name}: {', '.join(summary(member, now, left_out[member]) for member in served.members)}"
             for served in self._models
         )
         return f"<Pool [{' | '.join(shown)}]{' any' if self._models.open else ''}>"

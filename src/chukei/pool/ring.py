@@ -1,19 +1,19 @@
-"""A ring of hashes: the same key finds the same deployment on every replica, whichever others come and go (Karger et
-al., 1997). Pure."""
+"""Consistent hashing (Karger et al., 1997): a key maps to the same deployment on every replica, even if other
+deployments are added or removed. Pure."""
 
 import hashlib
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 
 POINTS = 1024
-"""Points on the ring for a deployment of average weight. The share of n points strays by about 1/√n, here 3 %."""
+"""Points on the ring for a deployment of average weight. The share of n points deviates by about 1/√n, here 3 %."""
 
 MOST_POINTS = 16_384
-"""With very many deployments each gets fewer, so that making the ring stays a matter of milliseconds."""
+"""Points on the ring in all. With many deployments each has fewer, so that building the ring takes milliseconds."""
 
 
 def digest(text: bytes) -> int:
-    """Return the place of a text on the ring; the same in every process, which ``hash`` is not."""
+    """Return the position of a text on the ring. Unlike ``hash``, it is the same in every process."""
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
@@ -33,7 +33,7 @@ class Ring:
         self._count = len(owners)
 
     def walk(self, key: int) -> Iterator[int]:
-        """Yield each deployment once, beginning with the one to which the key belongs."""
+        """Yield the index of each deployment once, beginning with the one to which the key maps."""
         seen: set[int] = set()
         start = bisect(self._places, key)
         for step in range(len(self._owners)):

@@ -1,4 +1,4 @@
-"""What an upstream's headers say of the time to come. Pure."""
+"""Signals in an upstream's headers: when to retry, and how much of a limit is left. Pure."""
 
 import math
 from datetime import UTC, datetime
@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from chukei.model import Headers, header
 
 SHORTEST = 0.1
-"""Seconds for which a deployment is left alone after a 429 whose time is nothing at all."""
+"""The least seconds of a cool-down, also after a 429 with a time of 0."""
 
 PRESSED = 0.95
-"""From this share of a limit on, a deployment counts as close to it."""
+"""The used share of a limit from which a deployment counts as close to it."""
 
 
 def retry_after(headers: Headers) -> float | None:
-    """Return for how many seconds an upstream asks to be left alone; None where it says nothing that makes sense.
+    """Return the seconds after which an upstream asks to retry; None if it gives no valid time.
 
-    ``retry-after-ms`` is Azure's own and finer; ``retry-after`` is seconds or a date (RFC 9110 §10.2.3). A date is
-    measured against the answer's own ``date``, so no clock of this machine matters.
+    ``retry-after-ms`` is Azure's own header and more precise; ``retry-after`` is seconds or a date (RFC 9110 §10.2.3).
+    A date is compared with the answer's own ``date``, so this machine's clock does not matter.
     """
     fine = _number(header(headers, b"retry-after-ms"))
     if fine is not None:
@@ -32,10 +32,10 @@ def retry_after(headers: Headers) -> float | None:
 
 
 def room(headers: Headers) -> float | None:
-    """Return how many tokens a quota has left, or has at all; None where neither is told.
+    """Return a quota's remaining tokens, or else its limit; None if the headers have neither.
 
-    Of what remains 0 and -1 stand for "unknown" too. Azure's refusal of a request that is larger than the whole quota
-    tells the limit alone.
+    Remaining values of 0 and -1 may also mean "unknown". If a request is larger than the whole quota, Azure's refusal
+    reports only the limit.
     """
     found = (_number(header(headers, name)) for name in (b"x-ratelimit-remaining-tokens", b"x-ratelimit-limit-tokens"))
     return next((number for number in found if number), None)
@@ -51,7 +51,7 @@ def _number(value: bytes | None) -> float | None:
 
 
 def _date(value: bytes | None) -> datetime | None:
-    from email.utils import parsedate_to_datetime  # only where a number was expected and something else came
+    from email.utils import parsedate_to_datetime  # needed only if the value is not a number
 
     try:
         date = parsedate_to_datetime((value or b"").decode("ascii"))
@@ -61,10 +61,10 @@ def _date(value: bytes | None) -> datetime | None:
 
 
 def is_pressed(headers: Headers) -> bool:
-    """Whether an answer hints that its deployment is close to a limit.
+    """Whether an answer's headers show that its deployment is close to a limit.
 
-    Of ``x-ratelimit-remaining-*`` only a number beside a known limit says anything: 0 and -1 stand for "unknown" too.
-    A provisioned deployment tells its utilisation in percent.
+    ``x-ratelimit-remaining-*`` counts only beside a known limit: 0 and -1 may also mean "unknown". A provisioned
+    deployment reports its utilisation in percent.
     """
     found = {name: value for name, value in headers if name in _HINTS}
     if not found:

@@ -1,13 +1,13 @@
-"""Who provokes what one request makes deployments do."""
+"""The source to which a request's failures are attributed."""
 
 from collections.abc import Hashable
 
 
 class Source:
-    """A request's caller; or its content, where callers are not told apart and ``caller`` is None.
+    """A request's caller; or its content if callers are not distinguished, in which case ``caller`` is None.
 
-    ``counted`` says that one deployment has been blamed for this request already: what else it makes others do is the
-    request's own affair.
+    ``counted`` says that a failure of this request was already counted against one deployment. Its further failures are
+    attributed to the request, not to other deployments.
     """
 
     __slots__ = ("_content", "caller", "counted")
@@ -19,10 +19,10 @@ class Source:
 
     @property
     def key(self) -> Hashable:
-        """What tells it from every other. A hash of Python's has a secret seed, so nobody can make two that agree."""
+        """A key that identifies the source. Python's hash has a secret seed, so collisions cannot be constructed."""
         return self.caller if self.caller is not None else hash(self._content)
 
     @property
     def shown(self) -> str:
-        """What a log may call it."""
+        """The source's name for the log."""
         return self.caller if self.caller is not None else "an unidentified caller"

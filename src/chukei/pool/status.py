@@ -1,4 +1,4 @@
-"""What an operator wants to know of a deployment. Pure."""
+"""The status of a deployment for operators. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ _AWAY = frozenset({Status.OPEN, Status.COOLING})
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStatus:
-    """One deployment as it is now. ``seconds`` is how long it is still left alone, and ``why`` an error's code.
+    """The current status of one deployment. ``seconds`` is how long it remains unavailable, ``why`` an error code.
 
-    ``left_out_for`` is the number of callers, or of contents where callers are not told apart, for which alone it is
-    left alone. Times are in seconds; those to the first token are of the latest streams, None while there were too few.
+    ``left_out_for`` is the number of sources (callers, or contents if callers are not distinguished) for which alone it
+    is unavailable. Times are in seconds. Times to first token are of the latest streams; None if there were too few.
     """
 
     deployment: str
@@ -32,7 +32,7 @@ class DeploymentStatus:
 
 
 def status_of(member: Member, now: float, left_out_for: int = 0) -> DeploymentStatus:
-    """Return what is known of a deployment."""
+    """Return the status of a deployment."""
     status, deployment = member.status(now), member.deployment
     return DeploymentStatus(
         deployment=deployment.name,
@@ -52,8 +52,8 @@ def status_of(member: Member, now: float, left_out_for: int = 0) -> DeploymentSt
     )
 
 
-def in_words(member: Member, now: float, left_out_for: int = 0) -> str:
-    """Return the same in a few words."""
+def summary(member: Member, now: float, left_out_for: int = 0) -> str:
+    """Return the status as a short text."""
     found = status_of(member, now, left_out_for)
     words = [found.deployment, found.status.value]
     if found.status in _AWAY:

@@ -1,7 +1,7 @@
-"""What an upstream's failure means: one table, from what it did to what follows. Pure.
+"""The meaning of an upstream failure: one table, from the event to its consequences. Pure.
 
-The table in docs/balancing.md is this one; a test compares them row by row. What the service bills although it answers
-an error is from Microsoft's "Plan to manage costs for Azure OpenAI", section "HTTP Error response code and billing".
+docs/balancing.md has the same table; a test compares them row by row. The costs of failed requests are from Microsoft's
+"Plan to manage costs for Azure OpenAI", section "HTTP Error response code and billing".
 """
 
 import re
@@ -17,18 +17,18 @@ from chukei.usage import DECODE_ERRORS
 
 
 class Fault(StrEnum):
-    """Whose affair a failure is, and so what follows."""
+    """The cause of a failure, which decides the consequences."""
 
-    BUSY = "busy"  # the quota: it cools down
-    FAILED = "failed"  # the deployment or the way to it: the breaker counts it
-    MISCONFIGURED = "misconfigured"  # the operator: it is taken out, loudly
-    MISPLACED = "misplaced"  # nobody: another deployment has what is asked for
-    UNABLE = "unable"  # the operator: the deployment may not do this operation, but others
-    CALLER = "caller"  # the request: no other deployment would answer it better
+    BUSY = "busy"  # the quota is used up: it cools down
+    FAILED = "failed"  # the deployment or the network failed: the circuit breaker counts it
+    MISCONFIGURED = "misconfigured"  # the operator must fix it: the deployment is taken out, and the log says so
+    MISPLACED = "misplaced"  # another deployment stores the requested state
+    UNABLE = "unable"  # the deployment may not do this operation, but may do others
+    CALLER = "caller"  # the request caused it: other deployments would fail too
 
 
 class Cost(StrEnum):
-    """What a failed request has cost, as far as the relay can know."""
+    """The cost of a failed request, as far as the relay knows."""
 
     NOTHING = "nothing"
     ESTIMATE = "an estimate"
@@ -36,22 +36,22 @@ class Cost(StrEnum):
 
 
 class Speaker(StrEnum):
-    """Who explains the failure to the client."""
+    """Whose message explains the failure to the client."""
 
     OURS = "our words"
     THEIRS = "its words"
 
 
 OWN_STATUS = 0
-"""Stands in a row for the status that the upstream gave."""
+"""In a row, stands for the upstream's own status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that an upstream can do, and what follows.
+    """One kind of failure and its consequences.
 
-    ``what`` completes the sentence "the upstream …" or names what happened. ``transport`` says that no request's
-    content can provoke it, ``final`` that no other deployment is asked although the failure is the deployment's.
+    ``what`` completes the sentence "the upstream …". ``transport`` says that no request's content can provoke the
+    failure. ``final`` says that no other deployment is asked, although the deployment caused the failure.
     """
 
     kind: str
@@ -98,7 +98,7 @@ TABLE = (
     Row("unexpected_redirect", "redirects", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.MISCONFIGURED, _ESTIMATE),
     Row("unexpected_encoding", "answers 200, compressed although not asked to", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.MISCONFIGURED, _ESTIMATE),  # noqa: E501
     Row("unexpected_content_type", "answers 200 with HTML, or a type that the operation does not have", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.MISCONFIGURED, _ESTIMATE),  # noqa: E501
-    Row("unexpected_answer", "breaks the rules of HTTP, or answers 200 with JSON that is none or was cut", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.FAILED, _ESTIMATE),  # noqa: E501
+    Row("unexpected_answer", "breaks the rules of HTTP, or answers 200 with invalid or truncated JSON", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.FAILED, _ESTIMATE),  # noqa: E501
     Row("not_a_stream", "answers 200 with a whole text where a stream of it was asked for", 502, _OURS, _E.UNEXPECTED_ANSWER, _F.CALLER, Cost.REPORTED),  # noqa: E501
     Row("upstream_timeout", "shows no sign of life in time", 504, _OURS, _E.TIMEOUT, _F.FAILED, _ESTIMATE),
     Row("thinking_timeout", "shows a sign of life, but no output in time", 504, _OURS, _E.TIMEOUT, _F.FAILED, _ESTIMATE, final=True),  # noqa: E501
@@ -115,11 +115,11 @@ ROWS = {row.kind: row for row in TABLE}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to follow: ``why`` is an error code, ``seconds`` how long the upstream asked to be left alone.
+    """The consequences of one failure: ``why`` is an error code, ``seconds`` the upstream's time to retry.
 
-    ``transport`` says that no request's content can have provoked it, ``moves`` that another deployment is asked,
-    ``cost`` what the request has cost all the same. ``room`` is how many tokens a quota that refused a request still
-    had, where that is known.
+    ``transport`` says that no request's content can have provoked the failure, ``moves`` that another deployment is
+    asked. ``cost`` is the cost of the failed request. ``room`` is the number of tokens left in the quota that refused
+    the request, if known.
     """
 
     fault: Fault
@@ -131,8 +131,8 @@ class Verdict:
     room: float | None = None
 
 
-class Said(msgspec.Struct):
-    """What an ``error`` object says of itself, as far as it matters; its fields may be of any type."""
+class ErrorDetails(msgspec.Struct):
+    """The relevant members of an ``error`` object, which may be of any type."""
 
     code: object = None
     type: object = None
@@ -142,23 +142,23 @@ class Said(msgspec.Struct):
 
     @property
     def name(self) -> str:
-        """Its code, in small letters."""
+        """The code in lower case."""
         return str(self.code).lower() if isinstance(self.code, str | int) else ""
 
 
 class _Body(msgspec.Struct):
-    error: Said = msgspec.field(default_factory=Said)
+    error: ErrorDetails = msgspec.field(default_factory=ErrorDetails)
 
 
-# The name in the request is the relay's own, so it is not the client who got it wrong.
+# The relay chose the deployment's name in the request, so the client did not cause the error.
 _NO_SUCH_DEPLOYMENT = frozenset({"deploymentnotfound", "model_not_found"})
-# What one deployment keeps or has encrypted, another has never heard of.
+# A deployment does not know state that another one has stored or encrypted.
 _ELSEWHERE = frozenset({"previous_response_not_found", "conversation_not_found", "invalid_encrypted_content"})
-# A conversation that is unknown comes as a 404 whose ``code`` is null or says no more than that the request is invalid.
+# An unknown conversation is a 404 whose ``code`` is null, or only says that the request is invalid.
 _UNKNOWN_CONVERSATION = re.compile(r"Conversation with id '[^']*' not found")
 _CONTENT = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
 _TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length"})
-# What older versions say has no code of its own.
+# Older api-versions send this message without a specific code.
 _TOO_LONG_TEXT = re.compile(r"This model's maximum context length is ")
 _DENIED = "permissiondenied"
 _DATA_ACTION = re.compile(r"lacks the required data action", re.IGNORECASE)
@@ -171,18 +171,18 @@ _BY_STATUS = {
 }
 
 
-def said_in(body: bytes) -> Said:
-    """Return what a body in OpenAI's shape says; nothing for any other body."""
+def error_details(body: bytes) -> ErrorDetails:
+    """Decode the error in a body in OpenAI's format; all members are None for any other body."""
     try:
         return msgspec.json.decode(body, type=_Body).error
     except DECODE_ERRORS:
-        return Said()
+        return ErrorDetails()
 
 
-def row_of_status(status: int, said: Said) -> Row:
+def row_of_status(status: int, details: ErrorDetails) -> Row:
     """Return the row of an error status."""
-    name, message = said.name, said.message if isinstance(said.message, str) else ""
-    inner = said.innererror.get("code") if isinstance(said.innererror, dict) else None
+    name, message = details.name, details.message if isinstance(details.message, str) else ""
+    inner = details.innererror.get("code") if isinstance(details.innererror, dict) else None
     refused = name in _CONTENT or str(inner).lower() in _CONTENT
     kind = _BY_STATUS.get(status) or ("request_refused" if status < 500 else "server_failed")
     if status >= 600:
@@ -201,20 +201,20 @@ def row_of_status(status: int, said: Said) -> Row:
 
 
 def row_of(error: UpstreamError) -> Row:
-    """Return the row of a failure: that of its kind, else that of its status."""
-    return ROWS.get(error.kind) or row_of_status(error.status, said_in(error.body))
+    """Return the row of a failure, by its kind or else by its status."""
+    return ROWS.get(error.kind) or row_of_status(error.status, error_details(error.body))
 
 
 def judge(error: UpstreamError) -> Verdict:
-    """Return what is to follow from a failure."""
+    """Return the consequences of a failure."""
     row = row_of(error)
-    why, name = error.code, said_in(error.body).name if row.words is _THEIRS else ""
+    why, name = error.code, error_details(error.body).name if row.words is _THEIRS else ""
     if row.fault is Fault.MISPLACED:
         why = name if name in _ELSEWHERE else "conversation_not_found"
     elif row.kind == "deployment_not_found":
         why = row.kind
     seconds = error.retry_after if row.fault in (Fault.BUSY, Fault.FAILED) else None
-    # What comes inside a 200 was worked on, whatever status it stands for.
+    # An error inside a 200 comes after processing has begun, whatever status it corresponds to.
     cost = Cost.ESTIMATE if error.end is End.UPSTREAM_ERROR else row.cost
     left = room(error.headers) if row.fault is Fault.BUSY else None
     return Verdict(row.fault, why, seconds, row.transport, row.moves, cost, left)

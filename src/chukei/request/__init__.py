@@ -1,8 +1,8 @@
-"""What a client sent. Pure: bytes in, one ``Call`` out.
+"""A client's request, parsed. Pure: bytes in, one ``Call`` out.
 
-head     whether the method, target and header fields may be acted on at all
-routes   what method and path mean
+head     checks of the method, target and header fields
+routes   the route of a method and a path
 cors     which other sites' pages may call
-bodies   room for the bodies in flight; codings reads a compressed one
-call     what is asked, read from the body: fields is a JSON object, form is multipart
+bodies   the memory budget for request bodies; codings decompresses one
+call     the call, read from the body: fields is a JSON object, form is multipart
 """

@@ -1,4 +1,4 @@
-"""Request bodies that are in memory: how many bytes and requests, of each caller and of all."""
+"""The memory budget for request bodies: bytes and requests in memory, for each caller and for all."""
 
 import math
 
@@ -6,14 +6,14 @@ from chukei.errors import CallerError, RelayError, Unavailable, come_back
 from chukei.model import End
 
 SHARE = 2
-"""One caller may hold this part of the room for all: one half."""
+"""Divisor of the budget for one caller: one caller may hold one half of it."""
 
 RETRY_SECONDS = 1.0
-"""When to try again; most bodies are gone by then."""
+"""Seconds until a retry is worthwhile; most bodies are released by then."""
 
 
 class Bodies:
-    """The room for bodies, ``most`` bytes for all callers together. A body always has room where there is no other."""
+    """A budget of ``most`` bytes for all callers together. A body is always admitted when it is the only one."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -22,18 +22,18 @@ class Bodies:
 
     @property
     def held(self) -> int:
-        """Bytes in memory, or announced."""
+        """Bytes in memory or announced."""
         return self._held
 
     def enter(self, caller: str, announced: int, concurrent: int | None) -> "Hold":
-        """Make room for a body of ``announced`` bytes, 0 where that is not known, before any of it is read.
+        """Reserve memory for a body of ``announced`` bytes before it is read; 0 means that its length is unknown.
 
-        ``concurrent`` is how many requests the caller may have at once. One more may be read, to be refused by the
-        limit itself, with all that it has to say.
+        ``concurrent`` is how many requests the caller may have at once. One more is admitted here, so that the limit
+        itself refuses it with its full error message.
 
         Raises:
-            CallerError: 429, the caller has too many requests, or too many bytes.
-            Unavailable: 503, all callers together have.
+            CallerError: 429, the caller has too many requests or too many bytes.
+            Unavailable: 503, all callers together hold too many bytes.
         """
         mine = self._callers.setdefault(caller, [0, 0])
         hold = Hold(self, caller, mine)
@@ -65,7 +65,7 @@ class Bodies:
 
 
 class Hold:
-    """The room that one body has."""
+    """The reservation of one body."""
 
     __slots__ = ("_bodies", "_caller", "_left", "_mine", "_size")
 
@@ -75,7 +75,7 @@ class Hold:
         self._left = False
 
     def reach(self, size: int) -> None:
-        """Note that the body has grown to ``size`` bytes; less than before changes nothing.
+        """Grow the reservation to ``size`` bytes; a smaller size changes nothing.
 
         Raises:
             CallerError: 429, as for ``enter``.
@@ -86,7 +86,7 @@ class Hold:
             self._size = size
 
     def leave(self) -> None:
-        """Give the room back. A second time does nothing more."""
+        """Release the reservation. Idempotent."""
         if not self._left:
             self._left = True
             self._bodies._leave(self._caller, self._mine, self._size)

@@ -1,4 +1,4 @@
-"""What a client asks for, read from its body. Pure."""
+"""The call that a client makes, read from its body. Pure."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ _NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` the plain-text form.
+    """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` marks the simple form.
 
-    ``raw`` is its body as it came, of ``size`` bytes. ``prompt`` keeps what the estimate has found in it.
+    ``raw`` is the body as received, of ``size`` bytes. ``prompt`` caches the estimate of the prompt.
     """
 
     operation: Operation
@@ -33,10 +33,10 @@ class Call:
 
 
 def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Call:
-    """Read what is asked.
+    """Read a call from a request's body.
 
     Raises:
-        CallerError: 400 for a body that no deployment could answer, 415 for one of another type.
+        CallerError: 400 for a body that no deployment could answer, 415 for a content type that the operation lacks.
     """
     shape = _shape(operation, headers)
     body: Fields | Form
@@ -49,7 +49,7 @@ def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Ca
     else:
         body = Form(raw, header(headers, b"content-type") or b"")
         stream = (body.text("stream") or "").lower() in {"true", "1"}
-    # A name in the path wins, as it does on Azure, where the body's model is then ignored.
+    # A name in the path takes precedence, as on Azure, which then ignores the body's model.
     model = route.model if route.model is not None else body.text("model")
     if model is not None and not model.strip():
         raise CallerError(400, "missing_model", "'model' must not be empty.", param="model")
@@ -68,7 +68,7 @@ def _shape(operation: Operation, headers: Headers) -> BodyType:
 
 
 def _make_simple(body: Fields) -> bool:
-    """Turn the simple form into a chat stream."""
+    """Turn a request in the simple form into a chat stream."""
     if body.flag("stream") is False:
         raise CallerError(400, "invalid_value", "This route always streams; leave 'stream' out.", param="stream")
     if (body.number("n") or 1) != 1:
@@ -78,7 +78,7 @@ def _make_simple(body: Fields) -> bool:
 
 
 def check(fields: Fields, operation: Operation) -> None:
-    """Refuse what no deployment could answer, where the reason is plain to see.
+    """Refuse a chat request without messages, which no deployment could answer.
 
     Raises:
         CallerError: 400.

@@ -1,4 +1,4 @@
-"""Bodies that a client sent compressed (RFC 9110 §8.4.1), read in slices and with a bound on what they become."""
+"""Decompression of request bodies (RFC 9110 §8.4.1), in slices, so that the caller can bound the result."""
 
 import zlib
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from chukei.model import Headers, header
 
 ACCEPTED = ("gzip", "deflate", "identity")
 SLICE = 256 * 1024
-"""Bytes that are made at a time, in about a millisecond."""
+"""Bytes that are decompressed at a time, in about a millisecond."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def coding_of(headers: Headers) -> str | None:
-    """Return how a body is compressed, or None where it is not.
+    """Return the content coding of a body, or None if it is not compressed.
 
     Raises:
-        CallerError: 415, in a way that is not read, or in several.
+        CallerError: 415 for an unsupported coding, or for more than one.
     """
     given = (header(headers, b"content-encoding") or b"").strip().lower().removeprefix(b"x-")
     if given in (b"", b"identity"):
@@ -30,12 +30,12 @@ def coding_of(headers: Headers) -> str | None:
 
 
 def plain(raw: bytes, coding: str) -> Iterator[bytes]:
-    """Yield what a compressed body holds, in slices; the caller stops when it has become too much.
+    """Yield a decompressed body in slices; the caller stops when the total is too large.
 
     Raises:
-        CallerError: 400, where it is damaged, or ends too early or too late.
+        CallerError: 400 if the body is damaged, is truncated, or has trailing data.
     """
-    # "deflate" is zlib's format, but some clients send it without zlib's two bytes in front (RFC 9110 §8.4.1.2).
+    # "deflate" means the zlib format, but some clients omit zlib's two-byte header (RFC 9110 §8.4.1.2).
     framed = len(raw) > 1 and raw[0] & 15 == 8 and (raw[0] << 8 | raw[1]) % 31 == 0
     bits = _GZIP if coding == "gzip" else zlib.MAX_WBITS if framed else -zlib.MAX_WBITS
     reader, view = zlib.decompressobj(bits), memoryview(raw)

@@ -1,8 +1,8 @@
-"""The top-level fields of a client's JSON object, found and changed without re-encoding the rest of it.
+"""The top-level fields of a client's JSON object, read and changed without re-encoding the rest of it.
 
-A body is validated and indexed in one pass of a compiled parser; each change replaces, inserts or cuts the bytes of
-one field. Two fields of one name are refused, because two readers could then see two requests (RFC 8259 §4); so is a
-name that differs only in case from one that the relay acts on, because some readers ignore case.
+A body is validated and indexed in one pass of a compiled parser. Each change replaces, inserts or cuts the bytes of
+one field. Duplicate names are refused, because two readers could then see different requests (RFC 8259 §4). A name
+that differs only in case from one that the relay acts on is refused as well, because some readers ignore case.
 """
 
 import codecs
@@ -13,7 +13,7 @@ import msgspec
 
 from chukei.errors import CallerError
 
-# Possessive throughout: nothing is tried twice, and no state is kept for each character.
+# All quantifiers are possessive: the matcher never backtracks and keeps no state for each character.
 _ENDS = (b",", b"}")
 _RUN = 4096
 _SPACE = re.compile(rb"[ \t\n\r]*+")
@@ -21,10 +21,10 @@ _KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
 _BEHIND = re.compile(rb"[ \t\n\r]*+(?:(,)[ \t\n\r]*+|\})")
 _OBJECT = dict[str, msgspec.Raw]
 _Place = tuple[int, int, int]
-"""Where a field's name, its value, and what is behind them begin."""
+"""Offsets of a field's name, of its value, and of the end of its value."""
 
 MAX_FIELDS = 256
-"""No API has a tenth as many; the bound keeps a hostile object from costing time for each of millions of fields."""
+"""No API has a tenth as many. The bound keeps a hostile object from costing time for each of millions of fields."""
 
 MAX_NAME = 256
 """Characters in a field's name; the longest of any API has about thirty."""
@@ -54,25 +54,25 @@ EXACT = frozenset(
         "quality",
     ]
 )
-"""Names that the relay reads or writes: another spelling of the same letters is refused, whichever reader ignores case.
+"""Names that the relay reads or writes. The same name in another case is refused, because some readers ignore case.
 
-Readers in .NET often do. No client of OpenAI's or Azure's APIs writes these in capitals.
+Readers in .NET often do. No client of OpenAI's or Azure's APIs writes these names in capitals.
 """
 
 _COUNTED_FROM = 16 * 1024
 """Bytes from which fields are counted while they are parsed; a smaller body cannot hold enough of them to matter."""
 
 _SLICE = 256 * 1024
-"""Bytes that are checked to be UTF-8 at a time, so that the text need not be in memory as a whole."""
+"""Bytes that are checked as UTF-8 at a time, so that the decoded text is never in memory as a whole."""
 
 
 class Fields:
     """One JSON object and the changes to it.
 
-    What is read is what the client sent, whatever was changed since; ``bytes`` is what has become of it.
+    Reading methods return the client's values and ignore changes; ``bytes`` returns the changed object.
 
     Raises:
-        CallerError: 400, where the bytes are not a JSON object, or name a field twice.
+        CallerError: 400 if the bytes are not a JSON object, or name a field twice.
     """
 
     __slots__ = ("_added", "_changed", "_moved", "_open", "_places", "_raw", "_renamed", "_values")
@@ -87,7 +87,7 @@ class Fields:
         self._moved: set[str] = set()  # the names that the client's removed and renamed fields had
 
     def copy(self) -> "Fields":
-        """Return the same object with its own changes: those made so far, and none that either makes later."""
+        """Return a copy with the changes made so far. Later changes to either do not affect the other."""
         other = Fields.__new__(Fields)
         other._raw, other._values, other._open, other._places = self._raw, self._values, self._open, self._places
         other._changed, other._added = dict(self._changed), dict(self._added)
@@ -103,7 +103,7 @@ class Fields:
 
     @property
     def sent(self) -> bytes:
-        """The object as it came."""
+        """The object as received."""
         return self._raw
 
     @property
@@ -112,7 +112,7 @@ class Fields:
         return self._places
 
     def raw(self, name: str) -> bytes | None:
-        """Return a field's JSON as it came, or None where it is missing or null."""
+        """Return a field's JSON as received, or None if it is missing or null."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -120,38 +120,38 @@ class Fields:
         return None if found == b"null" else found
 
     def begins_with(self, name: str, pattern: re.Pattern[bytes]) -> bool:
-        """Whether a field's JSON, as it came, begins with a pattern; for values that are too long to be copied."""
+        """Whether a field's JSON, as received, begins with a pattern. Long values are not copied."""
         place = self._places.get(name)
         return place is not None and pattern.match(self._raw, place[1], place[2]) is not None
 
     def holds(self, name: str, pattern: re.Pattern[bytes]) -> bool:
-        """Whether a pattern is found in a field's JSON, as it came."""
+        """Whether a field's JSON, as received, contains a pattern."""
         place = self._places.get(name)
         return place is not None and pattern.search(self._raw, place[1], place[2]) is not None
 
     def beginning(self, name: str, length: int) -> bytes | None:
-        """Return the first bytes of a field's JSON, as it came, where it has so many; else None."""
+        """Return the first ``length`` bytes of a field's JSON, as received; None if it is shorter or missing."""
         place = self._places.get(name)
         if place is None or place[2] - place[1] < length:
             return None
         return self._raw[place[1] : place[1] + length]
 
     def text(self, name: str) -> str | None:
-        """Return a string field, or None where it is missing or null."""
+        """Return a string field, or None if it is missing or null."""
         value = self._decoded(name)
         if value is None or isinstance(value, str):
             return value
         raise _wrong_type(name, "a string")
 
     def flag(self, name: str) -> bool | None:
-        """Return a boolean field, or None where it is missing or null."""
+        """Return a boolean field, or None if it is missing or null."""
         value = self._decoded(name)
         if value is None or isinstance(value, bool):
             return value
         raise _wrong_type(name, "true or false")
 
     def number(self, name: str) -> int | float | None:
-        """Return a number field, or None where it is missing or null."""
+        """Return a number field, or None if it is missing or null."""
         value = self._decoded(name)
         if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
@@ -175,10 +175,10 @@ class Fields:
             self._changed[sent_as] = value
 
     def rename(self, old: str, new: str) -> None:
-        """Give a field another name, in its place and with its value.
+        """Rename a field, keeping its place and value.
 
-        Without ``old`` nothing happens. Where ``new`` is there already it stays, and ``old`` is removed; only a null
-        gives way, since it counts as missing.
+        If ``old`` is missing, nothing happens. If ``new`` exists, it stays and ``old`` is removed. A ``new`` that is
+        null counts as missing and is replaced.
         """
         value = self._now(old)
         if value is None or old == new:
@@ -198,7 +198,7 @@ class Fields:
         self._moved.add(sent_as)
 
     def remove(self, name: str) -> None:
-        """Cut a field and the one comma that is then too many. Without the field nothing happens."""
+        """Cut a field and the comma that separated it. If the field is missing, nothing happens."""
         self._added.pop(name, None)
         sent_as = self._sent_as(name)
         if sent_as is not None:
@@ -206,7 +206,7 @@ class Fields:
             self._moved.add(sent_as)
 
     def _sent_as(self, name: str) -> str | None:
-        """Return the client's name for the field that is ``name`` now; None for one that is added or missing."""
+        """Return the client's name for the field now called ``name``; None if it was added or is missing."""
         sent_as = self._renamed.get(name)
         return sent_as if sent_as is not None or name not in self._values or name in self._moved else name
 
@@ -217,9 +217,10 @@ class Fields:
         return self._changed.get(sent_as) or bytes(self._values[sent_as])
 
     def _edits(self, named: dict[str, str], kept: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield what to replace in the client's bytes, in their order: from, to, and by what.
+        """Yield the replacements in the client's bytes, in order: start, end and new bytes.
 
-        ``named`` has the new names of renamed fields, ``kept`` is how many of the client's fields stay.
+        ``named`` maps the client's names to the new names of renamed fields. ``kept`` is how many of the client's
+        fields stay.
         """
         for name, (key, value, end) in self._places.items():
             if name in self._moved and name not in named:
@@ -235,19 +236,19 @@ class Fields:
                 yield from self._comma(end)
 
     def _comma(self, position: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the cut of the comma at ``position`` and behind spaces, if one is there."""
+        """Yield the cut of the comma that follows ``position`` and optional white space, if there is one."""
         comma = _skip(self._raw, position)
         if self._raw[comma : comma + 1] == b",":
             yield comma, comma + 1, b""
 
     def bytes(self) -> bytes:
-        """Return the object with the changes made; without any, the very bytes that came."""
+        """Return the object with the changes applied; without changes, the received bytes themselves."""
         if not self._changed and not self._added and not self._moved:
             return self._raw
         named = {sent_as: name for name, sent_as in self._renamed.items()}
         kept = len(self._places) - len(self._moved) + len(named)
         added = [msgspec.json.encode(name) + b":" + value for name, value in self._added.items()]
-        view = memoryview(self._raw)  # parts of it are not copied before they are joined
+        view = memoryview(self._raw)  # avoids a copy of each part before they are joined
         parts: list[bytes | memoryview] = [view[: self._open], b",".join(added)]
         if added and kept:
             parts.append(b",")
@@ -267,7 +268,7 @@ def _decode(raw: bytes, param: str | None) -> dict[str, msgspec.Raw]:
     what = f"'{param}'" if param else "The request body"
     try:
         if not raw.isascii():
-            _check_text(raw)  # the parser does not look into strings that it leaves as they are (RFC 8259 §8.1)
+            _check_text(raw)  # the parser does not validate strings that it does not decode (RFC 8259 §8.1)
         values = msgspec.json.decode(raw, type=_OBJECT) if len(raw) < _COUNTED_FROM else _decode_counting(raw)
     except _TooMany:
         raise _too_many() from None
@@ -293,7 +294,7 @@ def _check_text(raw: bytes) -> None:
 
 
 class _Name(str):
-    """What the parser asks the counter for: it has no hook for names that are plain strings."""
+    """A key type that makes the parser call the counter: it has no hook for plain strings."""
 
     __slots__ = ()
 
@@ -303,7 +304,7 @@ class _TooMany(Exception):
 
 
 def _decode_counting(raw: bytes) -> dict[str, msgspec.Raw]:
-    """Decode, and stop at the first field too many: millions of them would cost seconds and gigabytes."""
+    """Decode, and stop at the first field beyond the bound: millions of fields would cost seconds and gigabytes."""
     count = 0
 
     def counted(kind: type, name: str) -> str:
@@ -337,18 +338,18 @@ def _too_many() -> CallerError:
 
 
 def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _Place]]:
-    """Return the index behind the opening brace, and each field's place; the parser found the object valid."""
+    """Return the offset after the opening brace, and each field's place. The object is known to be valid JSON."""
     start = _skip(raw, 0) + 1
     position = _skip(raw, start)
     places: dict[str, _Place] = {}
     while (key := _KEY.match(raw, position)) is not None:
         spelt = key[1]
         name = spelt.decode() if b"\\" not in spelt else msgspec.json.decode(b'"' + spelt + b'"', type=str)
-        value = memoryview(values[name])  # which may be a megabyte of prompt: not copied
+        value = memoryview(values[name])  # a view, since it may be a megabyte of prompt
         begin = key.end()
         end = begin + len(value)
         behind = _BEHIND.match(raw, end if raw[end : end + 1] in _ENDS else _skip(raw, end))
-        # The parser keeps the last of two fields of one name; then the first one's bytes differ, or the name returns.
+        # Of two fields of one name the parser keeps the last: then the first one's bytes differ, or the name recurs.
         if name in places or not raw.startswith(value, begin) or behind is None:
             raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
         places[name] = (position, begin, end)
@@ -359,7 +360,7 @@ def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _
 
 
 def _name_end(raw: bytes, start: int) -> int:
-    """Return the index behind the name whose quotation mark is at ``start``."""
+    """Return the offset after the quoted name that begins at ``start``."""
     key = _KEY.match(raw, start)
     assert key is not None
     return key.end(1) + 1
@@ -367,7 +368,7 @@ def _name_end(raw: bytes, start: int) -> int:
 
 def _skip(raw: bytes, position: int) -> int:
     while raw[position : position + _RUN].isspace() and position + _RUN < len(raw):
-        position += _RUN  # a long run, which the pattern takes ten times as long for
+        position += _RUN  # isspace skips a long run ten times as fast as the pattern
     space = _SPACE.match(raw, position)
     assert space is not None
     return space.end()

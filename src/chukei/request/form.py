@@ -1,9 +1,8 @@
-"""Forms: read once, and written anew so that whoever reads them next reads the same.
+"""Multipart forms: parsed once and written anew, so that the upstream reads the same form as the relay.
 
-Format: RFC 7578, RFC 2046 §5.1. Clients write forms in many ways, and readers differ in what they make of them. So
-nothing of a form's framing is passed on: its parts go up under a boundary of the relay's own, each with a head that
-holds no more than a name, a file's name and its type, in their order and with their values byte for byte. What has no
-one meaning is refused.
+Format: RFC 7578, RFC 2046 §5.1. Clients write forms in many ways, and parsers interpret them differently. So the
+relay passes on none of a form's framing. It sends the parts in their order under its own boundary. Each part's head
+has only a name, a file name and a content type; each value is copied byte for byte. An ambiguous form is refused.
 """
 
 import logging
@@ -23,10 +22,10 @@ MAX_PARTS = 256
 """Parts of a form; the longest of any API has 16 pictures and about 20 fields."""
 
 MAX_HEAD_FIELDS = 8
-"""Fields in a part's head; RFC 7578 knows three."""
+"""Fields in a part's head; RFC 7578 defines three."""
 
 MAX_HEAD_FIELD = 4096
-"""Bytes of one of them: a file's name may take 255 characters of nine bytes each."""
+"""Bytes of one field in a part's head: a file name may take 255 characters of nine bytes each."""
 
 MAX_TYPE = 1024
 """Bytes of a form's content type."""
@@ -45,12 +44,12 @@ _PADDING = re.compile(rb"[ \t]++(?=\r\n)")
 _BEHIND_END = re.compile(rb"[ \t]*+(?:\r?\n|\Z)")
 _PLAIN_CHARSETS = (b"utf-8", b"us-ascii")
 _SILENT = logging.getLogger("chukei.multipart.parser")
-_SILENT.disabled = True  # what a caller sends must not write log lines
+_SILENT.disabled = True  # a caller's input must not write log lines
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One part: where its value begins and ends."""
+    """One part: its head's fields, and the offsets of its value."""
 
     name: str
     filename: bytes | None
@@ -60,10 +59,10 @@ class _Part:
 
 
 class Form:
-    """One form. ``content_type`` is that of what ``write`` returns.
+    """One form. ``content_type`` describes the body that ``write`` returns.
 
     Raises:
-        CallerError: 400, where it is no form, or one that two readers could take differently.
+        CallerError: 400 if the body is not a valid form, or if two parsers could read it differently.
     """
 
     __slots__ = ("_boundary", "_parts", "_raw", "content_type")
@@ -75,11 +74,11 @@ class Form:
 
     @property
     def files(self) -> int:
-        """How many files there are."""
+        """The number of files."""
         return sum(part.filename is not None for part in self._parts)
 
     def text(self, name: str) -> str | None:
-        """Return a field's text, or None where it is missing."""
+        """Return a field's text, or None if it is missing."""
         part = next((part for part in self._parts if part.name == name), None)
         if part is None:
             return None
@@ -91,7 +90,7 @@ class Form:
             raise CallerError(400, "invalid_type", f"'{name}' is not UTF-8 text.", param=name) from None
 
     def write(self, replaced: Mapping[str, str]) -> bytes:
-        """Return the form under the relay's own boundary, with some fields' texts replaced, or added in front."""
+        """Return the form under the relay's own boundary, with the given fields' texts replaced or added in front."""
         return b"".join(self._pieces(replaced))
 
     def _pieces(self, replaced: Mapping[str, str]) -> Iterator[bytes | memoryview]:
@@ -109,7 +108,7 @@ class Form:
 
 
 def _new_boundary(raw: bytes) -> bytes:
-    """Return a boundary that nobody can know before, and that does not occur in the form."""
+    """Return an unpredictable boundary that does not occur in the form."""
     while True:
         boundary = b"chukei-" + new_id().encode()
         if boundary not in raw:
@@ -137,7 +136,7 @@ def _boundary_of(content_type: bytes) -> bytes:
 
 
 def _parameters(value: tuple[bytes, bytes, bytes], where: str) -> dict[bytes, bytes]:
-    """Return the parameters of a header's value that was parted at the first semicolon."""
+    """Return the parameters of a header's value that was partitioned at the first semicolon."""
     text = value[1] + value[2]
     found: dict[bytes, bytes] = {}
     position = 0
@@ -153,7 +152,7 @@ def _parameters(value: tuple[bytes, bytes, bytes], where: str) -> dict[bytes, by
 
 
 class _Reader:
-    """Hears of the parts of a form from the parser, in the order in which they come."""
+    """Receives the parser's callbacks and collects the parts of a form in their order."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
@@ -164,7 +163,7 @@ class _Reader:
         self._start = self._end = 0
 
     def callbacks(self) -> "MultipartCallbacks":
-        """Return what the parser calls."""
+        """Return the parser's callbacks."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._take_field,
@@ -206,11 +205,11 @@ class _Reader:
 
 
 class _Complete(Exception):
-    """Stops the parser behind the last boundary."""
+    """Stops the parser after the last boundary."""
 
 
 def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[_Part]]:
-    """Return a form's parts, and the bytes that they are places in."""
+    """Return a form's parts, and the bytes to which their offsets refer."""
     from python_multipart.exceptions import FormParserError  # only forms need it
     from python_multipart.multipart import MultipartParser
 
@@ -218,7 +217,7 @@ def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[_Part]]:
     first = raw.find(line)
     if first < 0 or (raw[max(first - 2, 0) : first] != b"\r\n" and raw[: min(first, 64)].strip(b"\r\n")):
         raise _invalid("it does not begin with its boundary")
-    padding = _PADDING.match(raw, first + len(line))  # which the parser takes behind every boundary but the first
+    padding = _PADDING.match(raw, first + len(line))  # the parser accepts padding after every boundary but the first
     if padding is not None:
         raw = line + raw[padding.end() :]
     elif first:
@@ -271,10 +270,10 @@ def _check_type(kind: bytes) -> None:
 
 
 def _filename(given: dict[bytes, bytes]) -> bytes | None:
-    """Return a file's name as it can stand between quotation marks for every reader: WHATWG HTML §4.10.21.8."""
+    """Return a file name, escaped so that all parsers read it alike in quotation marks: WHATWG HTML §4.10.21.8."""
     extended = given.get(b"filename*")
     name = given.get(b"filename")
-    if extended is not None:  # RFC 6266 §4.3: of the two it is the one that counts
+    if extended is not None:  # RFC 6266 §4.3: it takes precedence over filename
         charset, _, value = extended.partition(b"'")
         if charset.lower() != b"utf-8" or b"'" not in value:
             raise _invalid("an extended file name must be in UTF-8")
@@ -287,7 +286,7 @@ def _filename(given: dict[bytes, bytes]) -> bytes | None:
 
 
 def _check_names(parts: list[_Part]) -> None:
-    """See that each reader finds the same value under the names that the relay reads, however it compares names."""
+    """Check that every parser finds the same values under the names that the relay reads, however it compares names."""
     seen = set()
     for part in parts:
         meant = part.name.lower().partition("[")[0].strip("_.-")

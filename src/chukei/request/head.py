@@ -1,7 +1,7 @@
-"""What a request's head must look like before anyone acts on it. Pure.
+"""Checks of a request's head before anything acts on it. Pure.
 
-A request that two parsers could read differently is refused, whatever the server in front made of it: no relay can
-know how the next parser counts (RFC 9112 §11.2, request smuggling).
+A request that two parsers could read differently is refused, even if the server in front accepted it: no relay can
+know how the next parser reads it (RFC 9112 §11.2, request smuggling).
 """
 
 import re
@@ -13,7 +13,7 @@ from chukei.model import Headers
 MAX_FIELDS = 128
 """nginx and Apache stop at about a hundred; browsers and SDKs send fewer than thirty."""
 
-# Fields of which a second one would leave open which of them counts.
+# Fields that must not be repeated: it would be ambiguous which value counts.
 _SINGLE = frozenset(
     {
         b"host",
@@ -38,9 +38,9 @@ def check_head(http_version: str, headers: Headers, *, max_bytes: int, allowed_h
     """Refuse an ambiguous or oversized head.
 
     Raises:
-        CallerError: 400 for what is ambiguous or malformed, 421 for a Host that is not served here, 431 for too much.
+        CallerError: 400 for an ambiguous or malformed head, 421 for a Host that is not served, 431 for a large head.
     """
-    # All names, and all values, in one go: a regular expression costs more to begin than to run on.
+    # Join all names and all values first: starting a regular expression costs more than matching a longer text.
     names, values = b":".join([name for name, _ in headers]), b"".join([value for _, value in headers])
     if len(headers) > MAX_FIELDS or len(names) + len(values) - len(headers) + 1 > max_bytes:
         raise CallerError(
@@ -89,7 +89,7 @@ def _check_host(http_version: str, seen: dict[bytes, bytes], allowed_hosts: tupl
 
 
 def request_id(headers: Headers) -> str:
-    """Return the client's own request id where it sent a sane one, else a new one."""
+    """Return the client's request id if it sent a valid one, else a new one."""
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
@@ -97,5 +97,5 @@ def request_id(headers: Headers) -> str:
 
 
 def _bad(message: str) -> CallerError:
-    # Nothing behind an ambiguous request can be trusted to be a request of its own (RFC 9112 §6.3).
+    # The bytes after an ambiguous request may belong to it, so the connection is closed (RFC 9112 §6.3).
     return CallerError(400, "ambiguous_request", message, headers=[(b"connection", b"close")])

@@ -1,11 +1,10 @@
-"""What a method and a path mean: one table for the ways in.
+"""The route of a method and a path.
 
 /api/chat-stream                        the simple form
 /v1/…, /openai/v1/…                     as OpenAI's clients send it
 /openai/deployments/{model}/…, /openai/…, with ?api-version=   as Azure's clients send it
 /models/…                               as the client of Azure AI Foundry's model inference sends it
-
-and beside it what is below /admin, for administrators.
+/admin/…                                for administrators
 """
 
 import re
@@ -20,7 +19,7 @@ from chukei.model import Operation
 
 
 class Page(StrEnum):
-    """What the relay answers itself."""
+    """A resource that the relay answers itself."""
 
     CHAT_PAGE = "chat_page"
     ASSET = "asset"
@@ -36,9 +35,9 @@ class Page(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. ``model`` is the name in the path; ``name`` what a page or a model look-up asks for.
+    """The target of a request. ``model`` is the model's name in the path of an operation.
 
-    For administrators' requests ``name`` is what follows ``/admin`` in the path.
+    ``name`` is the name of the asset or model in the path of a page; for administrators, the path after ``/admin``.
     """
 
     operation: Operation | None = None
@@ -64,8 +63,8 @@ _PAGES = {
 _MODEL_PREFIXES = ("/v1/models/", "/openai/v1/models/", "/openai/models/")
 _DEPLOYMENTS = "/openai/deployments/"
 _PREFIXES = {"/v1/": False, "/openai/v1/": False, "/openai/": True, "/models/": False}
-"""What stands before an operation where the body names the model, and whether ``api-version`` is one of Azure OpenAI's.
-That below /models counts the versions of another API. Longer ones first."""
+"""Prefixes of operations whose body names the model, and whether ``api-version`` is a version of Azure OpenAI's API.
+Below /models it is a version of another API. Longer prefixes come first."""
 
 _UNSERVED = frozenset(
     """
@@ -74,7 +73,7 @@ _UNSERVED = frozenset(
     uploads vector_stores video videos
     """.split()  # noqa: SIM905 - a list of so many words is easier to read as text
 )
-"""First parts of routes that OpenAI's and Azure's APIs have and the relay has not."""
+"""First segments of routes in OpenAI's and Azure's APIs that the relay does not serve."""
 
 _SLASHES = re.compile(r"(?<!/openai/deployments)/{2,}")
 _DOUBLED = "/v1/v1"
@@ -90,38 +89,38 @@ ADMIN_ROUTES = {
     "/deployments": ("GET", "HEAD"),
     "/ledger": ("GET", "HEAD"),
 }
-"""What follows ``/admin``, with the methods. No other site's page may use it, so there is no OPTIONS."""
+"""Paths below ``/admin`` and their methods. Other sites' pages may not use them, so there is no OPTIONS."""
 
 _ADMIN_FORMS = [
     (re.compile(re.escape(route).replace(r"\{id\}", "[^/]{1,128}")), methods) for route, methods in ADMIN_ROUTES.items()
 ]
 
 _MEMORABLE = 512
-"""Routes of longer paths are not kept ready, lest clients fill the memory."""
+"""Characters of a path and query up to which a route is cached, so that clients cannot fill the memory."""
 
 MAX_PARAMETERS = 64
 """Parameters in a query; Azure's clients send one or two."""
 
 MAX_ENCODED_NAME = 1024
-"""Characters of a model's name in a path, where each of 100 may take nine."""
+"""Characters of an encoded model name in a path: 100 characters of up to nine each."""
 
 _LONGEST_KEY = 3 * len("api-version")
 _LONGEST_VALUE = 3 * len("2024-10-21-preview")
 
 MAX_SHOWN = 100
-"""How much of a path an error repeats."""
+"""Characters of a path that an error message repeats."""
 
 
 def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route:
-    """Return the route of a request. ``admin`` says whether there are those of administrators.
+    """Return the route of a request. ``admin`` says whether administrators' routes exist.
 
-    ``raw_path`` is the path as sent, still percent-encoded, since a model's name may hold an encoded slash. Slashes
-    that follow each other count as one, as on Azure: clients join a base URL that ends in one with a path that begins
-    with one. That does not hold for administrators' paths.
+    ``raw_path`` is the path as sent, still percent-encoded, since a model's name may contain an encoded slash.
+    Consecutive slashes count as one, as on Azure, because clients join a base URL that ends in a slash with a path that
+    begins with one. Administrators' paths are the exception.
 
     Raises:
-        CallerError: 404 for an unknown path and for what only others serve, 405 (with ``allow``) for a wrong method,
-            400 for a nonsensical model name or api-version.
+        CallerError: 404 for an unknown path and for one that only OpenAI or Azure serve, 405 (with ``allow``) for a
+            wrong method, 400 for an invalid model name or api-version.
     """
     if len(raw_path) + len(query) > _MEMORABLE:
         return _find(method, raw_path, query, admin)
@@ -148,22 +147,23 @@ _remembered = lru_cache(1024)(_find)
 
 
 def is_admin(raw_path: str) -> bool:
-    """Whether a path is one of administrators, known or not.
+    """Whether a path is ``/admin`` or below it, known or not.
 
-    It is taken as it stands: proxies that keep others out of ``/admin`` may not know it with further slashes.
+    Slashes are not collapsed: a proxy that protects ``/admin`` may not recognise the path with additional slashes.
     """
     return raw_path == ADMIN or raw_path.startswith(f"{ADMIN}/")
 
 
 def _collapsed(raw_path: str) -> str:
-    """Return a path without empty parts. That of a deployment without a name stays, which must not become another."""
+    """Collapse consecutive slashes, except at an empty deployment name, where the path would change its meaning."""
     return _SLASHES.sub("/", raw_path) if "//" in raw_path else raw_path
 
 
 def refuse_websocket(raw_path: str) -> None:
-    """Refuse a handshake of WebSocket where there is, or could be, an operation.
+    """Refuse a WebSocket handshake on the path of an operation, served or not.
 
-    Clients that can do without, as Codex can, then do so at once (openai/codex#10824); after a 405 they try again.
+    Clients that can fall back to HTTP, such as Codex, do so at once after a 426; after a 405 they retry
+    (openai/codex#10824).
 
     Raises:
         CallerError: 426.
@@ -171,7 +171,7 @@ def refuse_websocket(raw_path: str) -> None:
     path = _collapsed(raw_path).removesuffix("/")
     if _operation(path, "") is not None or _is_unserved(path):
         message = f"{path[:MAX_SHOWN]!r} is not served over WebSocket here; send the request as an HTTP POST."
-        # RFC 9110 §15.5.22 asks for the protocol that is wanted instead.
+        # RFC 9110 §15.5.22 requires the field that names the protocol to use.
         raise CallerError(426, "websocket_not_supported", message, headers=[(b"upgrade", b"HTTP/1.1")])
 
 
@@ -181,7 +181,7 @@ def _admin(method: str, raw_path: str) -> Route:
         _allow(method, ("GET", "HEAD"), raw_path, others=())
         if path:
             return Route(page=Page.ADMIN_PAGE, name=ADMIN_DOCUMENT)
-        # From /admin/ the page's own addresses would lead elsewhere, so a page without a name sends on to /admin.
+        # Relative links would break at /admin/, so an empty name redirects to /admin.
         return Route(page=Page.ADMIN_PAGE, name="" if raw_path.endswith("/") else ADMIN_PAGE)
     for form, methods in _ADMIN_FORMS:
         if form.fullmatch(path):
@@ -218,7 +218,7 @@ def _operation(path: str, query: str) -> Route | None:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Return what stands before an operation, empty where nothing does, and the rest."""
+    """Return the prefix before an operation and the rest; both are empty if no prefix matches."""
     for prefix in _PREFIXES:
         if path.startswith(prefix):
             return prefix, path.removeprefix(prefix)
@@ -235,7 +235,7 @@ def _model(encoded: str) -> str:
 
 
 def _api_version(query: str) -> str | None:
-    """Return what a query names; of the rest no more is decoded than what can be this one parameter."""
+    """Return a query's ``api-version``. Parameters that are too long to be it are not decoded."""
     if query.count("&") >= MAX_PARAMETERS:
         raise CallerError(400, "invalid_query", f"The query has more than {MAX_PARAMETERS} parameters.")
     versions = set()
@@ -264,7 +264,7 @@ def _allow(method: str, allowed: tuple[str, ...], path: str, *, others: tuple[st
 
 
 def _is_unserved(path: str) -> bool:
-    """Whether OpenAI or Azure have such a route."""
+    """Whether OpenAI's or Azure's APIs have this route."""
     if path.startswith(_DEPLOYMENTS):
         name, _, rest = path.removeprefix(_DEPLOYMENTS).partition("/")
         if not name:

@@ -1,9 +1,9 @@
-"""The bytes of an answer, as they pass. Pure: bytes in, bytes out.
+"""Processing of an answer's bytes as they pass. Pure: bytes in, bytes out.
 
-stream        the state of one stream of events
+stream        the state machine of one event stream
 sse           framing of server-sent events
-events        what an event says; shape compares events that look alike
+events        decoding of events; shape compares events of the same form
 plaintext     the plain-text form of a chat
-whole_answer  what an answer that is no stream says of itself
-redaction     keeps the relay's credentials out of what an upstream says
+whole_answer  usage and finish reasons of an answer that is not a stream
+redaction     removal of the relay's credentials from upstream messages
 """

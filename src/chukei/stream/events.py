@@ -1,4 +1,4 @@
-"""The few fields of the upstream's events that matter to the relay; the parser skips all others. Pure."""
+"""Decoding of the few fields of upstream events that the relay uses; the parser skips all others. Pure."""
 
 import contextlib
 from collections.abc import Collection
@@ -36,7 +36,7 @@ class _IncompleteDetails(msgspec.Struct):
 
 
 class Response(msgspec.Struct):
-    """A response within an event."""
+    """A response in an event."""
 
     id: str | None = None
     model: object = None
@@ -47,7 +47,7 @@ class Response(msgspec.Struct):
 
 
 class ResponseEvent(msgspec.Struct):
-    """One event of the Responses API. ``code`` is that of an error which is not nested."""
+    """One event of the Responses API. ``code`` belongs to an error event without a nested error."""
 
     type: str = ""
     code: str | int | None = None
@@ -57,10 +57,10 @@ class ResponseEvent(msgspec.Struct):
 
 
 def read(data: bytes, kind: type[T]) -> T:
-    """Return an event. One with a field of another type than it should have is read without that field.
+    """Decode an event. A field of an unexpected type is left out.
 
     Raises:
-        msgspec.DecodeError: it is no JSON object, or one of ``DECODE_ERRORS``.
+        msgspec.DecodeError: it is not a JSON object; other ``DECODE_ERRORS`` are possible too.
     """
     try:
         return msgspec.json.decode(data, type=kind)
@@ -86,7 +86,7 @@ def _read_loosely(data: bytes, kind: type[T]) -> T:
 
 
 def cause_of(event: ResponseEvent) -> bytes:
-    """Return the error of an event: its own field, that of its response, or the event itself where it is flat."""
+    """Return the error of an event: its ``error`` field, its response's, or an object with the event's ``code``."""
     inner = event.response.error if event.response is not None else msgspec.Raw()
     for error in (event.error, inner):
         if bytes(error).startswith(b"{"):
@@ -95,12 +95,12 @@ def cause_of(event: ResponseEvent) -> bytes:
 
 
 def is_empty(field: msgspec.Raw) -> bool:
-    """Whether a field was missing or null; ``Raw | None`` would take null alone."""
+    """Whether a field is missing or null; ``Raw | None`` would accept only null."""
     return bytes(field) in (b"", b"null")
 
 
 def is_chat_preamble(chunk: Chunk) -> bool:
-    """Whether a chunk holds no output yet: filter results, the role, empty content."""
+    """Whether a chunk contains no output: only filter results, the role or empty content."""
     if is_usage(chunk.usage) or not is_empty(chunk.error) or chunk.choices is None:
         return False
     for choice in chunk.choices:

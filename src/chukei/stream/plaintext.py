@@ -1,7 +1,7 @@
-"""The simple form of ``/api/chat-stream``: chat chunks in, events out whose data is the plain text itself.
+"""The simple form of ``/api/chat-stream``: chat chunks in, events with plain text as data out.
 
-A line end in the text becomes a second ``data`` line and the space behind ``data:`` is always written, so that a
-reader which follows WHATWG HTML §9.2 gets the text back exactly, with LF for every kind of line end.
+A line end in the text begins another ``data`` line, and a space always follows ``data:``. So a reader that follows
+WHATWG HTML §9.2 gets the text back exactly, with LF for every kind of line end.
 """
 
 import msgspec
@@ -25,7 +25,7 @@ class _Chunk(msgspec.Struct):
 
 
 class PlainText:
-    """Rewrites the chat events of one stream. ``finish`` and ``error`` write what stands at its end."""
+    """Rewrites the chat events of one stream. ``finish`` writes the events at its end."""
 
     __slots__ = ("_carriage_return",)
 
@@ -48,10 +48,10 @@ class PlainText:
         if not text:
             return b""
         if self._carriage_return and text.startswith("\n"):
-            text = text[1:]  # the second half of a CRLF whose first half was written as a line end
+            text = text[1:]  # the second half of a CRLF; the first half was already written as a line end
         self._carriage_return = text.endswith("\r")
         if text == "[DONE]":
-            return sse.write("[DONE") + sse.write("]")  # a text must not look like the end
+            return sse.write("[DONE") + sse.write("]")  # text must not look like the end of the stream
         return sse.write(text) if text else b""
 
     def finish(self, reasons: dict[int, str], usage: Usage | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Keeps the relay's own credentials out of what an upstream says. Pure."""
+"""Removal of the relay's own credentials from upstream messages. Pure."""
 
 import json
 import re
@@ -7,17 +7,17 @@ from chukei.model import Headers
 from chukei.stream import sse
 
 MASK = "[redacted]"
-"""Stands where a credential of the relay stood."""
+"""Replaces a credential of the relay."""
 
 SHORTEST_SECRET = 6
-"""Characters. What is shorter would be found by chance; Azure's keys have 32 or 84."""
+"""Characters of the shortest credential that is redacted; shorter ones would match by chance. Azure's have 32 or 84."""
 
 _CREDENTIALS = frozenset({b"api-key", b"authorization"})
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 class Redactor:
-    """Takes the credentials of one request out of what its upstream says, however JSON spells them."""
+    """Removes the credentials of one request from its upstream's messages, also if JSON escapes them."""
 
     __slots__ = ("_headers",)
 
@@ -26,28 +26,27 @@ class Redactor:
 
     @property
     def _secrets(self) -> list[str]:
-        # Looked for only when there is something to take out: most requests never fail.
+        # Computed only on use: most requests never fail.
         found = (
             value.removeprefix(b"Bearer ").decode("latin-1") for name, value in self._headers if name in _CREDENTIALS
         )
         return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
     def text(self, text: str) -> str:
-        """Return a text without them."""
+        """Return a text with all credentials replaced."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
 
     def fields(self, headers: Headers) -> Headers:
-        """Return header fields without those that hold one."""
+        """Return header fields, without fields that contain a credential."""
         secrets = [secret.encode("latin-1") for secret in self._secrets]
         return [field for field in headers if not any(secret in field[1] for secret in secrets)]
 
     def json(self, raw: bytes) -> bytes:
-        """Return JSON without them: the same bytes, where it holds none.
+        """Return JSON with all credentials replaced; the same bytes if it contains none.
 
-        Each string is looked at by itself, so nothing depends on how deep it nests, on names that are there twice, or
-        on whether it is JSON at all.
+        Each string is examined separately, so nesting, duplicate names and invalid JSON do not matter.
         """
         secrets = self._secrets
         if not secrets:
@@ -65,7 +64,7 @@ class Redactor:
         return self._plain(_STRING.sub(cleaned, raw) if b"\\" in raw else raw)
 
     def events(self, block: bytes) -> bytes:
-        """Return whole server-sent events without them: the same bytes, where they hold none."""
+        """Return whole server-sent events with all credentials replaced; the same bytes if they contain none."""
         return b"".join(map(self._event, sse.split(block)))
 
     def _event(self, event: bytes) -> bytes:

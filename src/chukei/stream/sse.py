@@ -1,18 +1,18 @@
-"""Server-sent events as bytes: finding where events end, reading one, writing one.
+"""Server-sent events as bytes: framing, reading and writing.
 
 Rules: WHATWG HTML §9.2 "Server-sent events". Lines end with LF, CRLF or CR; a blank line ends an event. Azure OpenAI
-writes LF only, so that case is the fast one. Nothing here does I/O or re-encodes what it passes on.
+writes LF only, so that case is the fast one. No function does I/O or re-encodes the bytes that it passes on.
 """
 
 import re
 from collections.abc import Iterator
 
 HEARTBEAT = b": keep-alive\n\n"
-"""A comment: the only thing that every OpenAI client ignores between events."""
+"""A comment, which every OpenAI client ignores between events."""
 
 DONE = b"data: [DONE]\n\n"
 
-# A CR counts as a line end only when the byte after it is known, since it may be the first half of CRLF.
+# A CR counts as a line end only if the byte after it is known, since it may be the first half of a CRLF.
 _BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 _BOUNDARY_AT_END = re.compile(rb"(?:\r\n|\n|\r)\r\Z")
 LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -20,11 +20,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Framer:
-    """Collects reads of any size and gives back whole events only.
+    """Takes reads of any size and returns only whole events.
 
-    ``cap`` bounds the bytes of an unfinished event; memory stays below the cap plus one read. ``overflowed`` turns
-    True when an event grew beyond it: the stream cannot go on. Feeding costs time linear in the bytes fed, however
-    they are split. ``pending`` is what has arrived of an event that is not complete.
+    ``cap`` bounds the bytes of an unfinished event; memory stays below the cap plus one read. ``overflowed`` becomes
+    True when an event exceeds the cap; the stream cannot continue then. Feeding takes time linear in the bytes,
+    however they are split. ``pending`` has the bytes of an incomplete event.
     """
 
     __slots__ = ("_cap", "_has_cr", "overflowed", "pending")
@@ -67,10 +67,10 @@ class Framer:
             self.overflowed = True
 
     def finish(self) -> bytes:
-        """Return what is complete now that no byte follows; drop and forget an unfinished rest.
+        """Return the event that the end of the body completes; drop an unfinished one.
 
-        Two endings need the knowledge that the stream is over: a last line end that is a lone CR, and a
-        ``data: [DONE]`` whose blank line never came (it says all there is to say, so it is added).
+        Two endings are complete only at the end of the body: a last line end that is a lone CR, and a ``data: [DONE]``
+        without a blank line, which is added.
         """
         rest = bytes(self.pending)
         self.pending.clear()
@@ -81,13 +81,13 @@ class Framer:
 
 
 def _boundary(data: bytearray, scan_from: int) -> int:
-    """Return the index behind the last blank line at or after ``scan_from``, or 0; lines end with LF only."""
+    """Return the offset after the last blank line at or after ``scan_from``, or 0; lines end with LF only."""
     end = data.rfind(b"\n\n", scan_from)
     return end + 2 if end >= 0 else 0
 
 
 def _boundary_with_cr(data: bytearray, scan_from: int) -> int:
-    """The same for any kind of line end."""
+    """Like ``_boundary``, for any kind of line end."""
     end = 0
     for match in _BOUNDARY.finditer(data, scan_from):
         end = match.end()
@@ -95,7 +95,7 @@ def _boundary_with_cr(data: bytearray, scan_from: int) -> int:
 
 
 def split(block: bytes) -> Iterator[bytes]:
-    """Yield the single events of a block of whole events; joined they are the block again."""
+    """Yield the single events of a block of whole events; joined, they equal the block."""
     if b"\r" not in block:
         start = 0
         while (end := block.find(b"\n\n", start)) >= 0:
@@ -111,7 +111,7 @@ def split(block: bytes) -> Iterator[bytes]:
 
 
 def first(block: bytes, begin: int = 0) -> bytes:
-    """Return the event that begins there in a block of whole events, if lines end with LF; else all that follows."""
+    """Return the event at ``begin`` in a block of whole events if lines end with LF; else the rest of the block."""
     end = block.find(b"\n\n", begin)
     return block[begin : end + 2] if end >= 0 else block[begin:]
 
@@ -135,12 +135,12 @@ def data_of(event: bytes) -> bytes:
 
 
 def is_done(data: bytes) -> bool:
-    """Whether an event's data is what ends a stream; OpenAI's clients look at how it begins, as no JSON does."""
+    """Whether an event's data ends a stream. OpenAI's clients check only the prefix, which no JSON value has."""
     return data.lstrip(b" \t").startswith(b"[DONE]")
 
 
 def write(data: str | bytes, event: str | None = None) -> bytes:
-    """Write one event. A line end in the data becomes another ``data`` line, so the reader gets LF for it."""
+    """Write one event. A line end in the data begins another ``data`` line, so the reader gets an LF for it."""
     raw = data.encode() if isinstance(data, str) else data
     head = b"event: " + event.encode() + b"\n" if event else b""
     return head + b"".join(b"data: " + line + b"\n" for line in LINE_END.split(raw)) + b"\n"

@@ -1,9 +1,9 @@
-"""One stream on its way through: bytes from the upstream in, bytes for the client out. No I/O, no clock.
+"""The state machine of one stream: bytes from the upstream in, bytes for the client out. No I/O, no clock.
 
-A stream is in one of four states, PREAMBLE, OUTPUT, FINISHED and DONE; ``TRANSITIONS`` says what moves it. In PREAMBLE
-nothing leaves: content filter results and the assistant's role are held until the first output, so that a failure up to
-there can still become a proper HTTP error, or another deployment's answer. From OUTPUT on, reads pass through as they
-are; only the few events that carry a marker are looked into. A chat is complete, too, where every choice has a finish
+A stream is in one of four states: PREAMBLE, OUTPUT, FINISHED or DONE. ``TRANSITIONS`` is the table of transitions. In
+PREAMBLE nothing is sent: content filter results and the assistant's role are held back until the first output, so that
+a failure before it can still become an HTTP error or another deployment's answer. From OUTPUT on, reads pass through
+unchanged; only the few events that contain a marker are decoded. A chat is also complete if every choice has a finish
 reason and the HTTP body has ended as its framing says.
 """
 
@@ -21,9 +21,9 @@ from chukei.stream.shape import EventShape
 from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
-# never miss, and what they find by chance ([DONE] and event names may be part of a text) is only looked at in vain.
+# have no false negatives. False positives ([DONE] and event names may occur in a text) cost only a needless decoding.
 _UNUSUAL = (b'" :', b'":  ', b'":\t', b'":\n')
-"""White space around a colon that no service is known to write: each event of such a stream is looked into."""
+"""White space around a colon that no known service writes. Every event of such a stream is decoded."""
 _CHAT_MARKERS = (
     b'"finish_reason":"',
     b'"finish_reason": "',
@@ -50,12 +50,12 @@ _RESPONSES_MARKERS = (
 )
 _OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', *_ERRORS, *_UNUSUAL)
 LESSONS = 8
-"""How often the look of events is learnt anew; a stream that changes it all the time is searched instead."""
+"""How often the form of events is learnt anew. A stream that changes it more often is searched for markers instead."""
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
-# Where generated text stands in an event, and the index of its choice, or of a tool call. Other APIs than chat repeat
-# in later events what deltas have said.
+# Generated text in an event, and the index of its choice or tool call. APIs other than chat repeat the deltas' text in
+# later events, so only deltas count.
 _STRING = rb'[ \t\r\n]*+:[ \t\r\n]*+"((?:[^"\\]++|\\.)*+)"'
 _CHAT_TEXTS = rb'"(?:content|text|refusal|reasoning(?:_content)?|arguments|name|transcript)"'
 _CHAT_MADE = re.compile(_CHAT_TEXTS + _STRING, re.DOTALL)
@@ -63,11 +63,12 @@ _DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
 _AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
 _INDEX = re.compile(rb'"index": ?([0-9]+)')
 AUDIO_BYTES = 256
-"""A token of sound is about 50 ms, as Base64 3200 bytes; so many count as one byte of text, which errs upwards."""
+"""Base64 bytes of sound that count as one byte of text. A token of sound is about 50 ms or 3,200 bytes, so the estimate
+is rather too high."""
 
 
 class State(Enum):
-    """Where a stream is."""
+    """The state of a stream."""
 
     PREAMBLE = "held back"
     OUTPUT = "passed on"
@@ -76,7 +77,7 @@ class State(Enum):
 
 
 class Sign(Enum):
-    """What an upstream says that may move a stream."""
+    """An input from the upstream that may cause a transition."""
 
     OUTPUT = "output, or another item of a response"
     FINISH = "a finish reason, or the end of a response's item"
@@ -94,24 +95,23 @@ TRANSITIONS = {
     (State.FINISHED, Sign.TERMINAL): State.DONE,
     (State.FINISHED, Sign.END): State.DONE,
 }
-"""Every move. A sign that a state does not list leaves the stream where it is; nothing leaves DONE."""
+"""All transitions. A sign that a state does not list is ignored. DONE is final."""
 
 
 class Stream:
     """The state of one stream.
 
-    ``strip_usage`` removes the usage event, which is right exactly when the relay asked for it and the client did
-    not. ``skip_empty`` removes chunks whose list of choices is empty, unless they report usage. ``cap`` bounds one
-    event, and all that is held back before the first output. ``lessons`` is how often the look of events may be learnt;
-    with none, every event is searched. ``redactor`` takes the relay's own credentials out of upstream error events.
+    ``strip_usage`` removes the usage event; set it if the relay asked for the event and the client did not.
+    ``skip_empty`` removes chunks with an empty list of choices, unless they report usage. ``cap`` bounds the bytes of
+    one event, and of the preamble. ``lessons`` is how often the form of events may be learnt; with 0, every event is
+    searched for markers. ``redactor`` removes the relay's own credentials from upstream error events.
 
-    ``events`` and ``made`` are for an estimate where no usage is reported: how many events were passed on, and how many
-    bytes of text, reasoning and arguments were in them.
+    ``events`` and ``generated_bytes`` are for an estimate if no usage is reported: the number of events passed on, and
+    their bytes of text, reasoning and arguments.
 
-    After each ``feed`` look at ``failure`` (the upstream's own error event; ``failed_first`` where no output came
-    before it) and ``complete``. ``response_id`` is what the Responses API calls the answer; ``cause`` is
-    its error as an object, wherever that stood. ``model`` and ``service_tier`` are those that served it, as events say
-    that were looked into: the first ones and the last.
+    After each ``feed`` check ``failure`` (the upstream's error event; ``failed_first`` if no output came before it) and
+    ``complete``. ``response_id`` is the id of the response in the Responses API; ``cause`` is its error as an object.
+    ``model`` and ``service_tier`` are taken from the decoded events: the first ones and the last.
     """
 
     __slots__ = (
@@ -135,7 +135,7 @@ class Stream:
         "failed_first",
         "failure",
         "finish_reasons",
-        "made",
+        "generated_bytes",
         "model",
         "response_id",
         "service_tier",
@@ -167,13 +167,13 @@ class Stream:
         if self._skip_empty:
             self._markers += _EMPTY_CHOICES
         self._begun: set[int] = set()  # indices of choices
-        self._indices: set[bytes] = set()  # the same as they are written
+        self._indices: set[bytes] = set()  # the same, as digits
         self.state = State.PREAMBLE
         self._over = False
         self._shape: EventShape | None = None  # of the last event without a marker
         self._lessons = lessons
         self.events = 0
-        self.made = 0
+        self.generated_bytes = 0
         self.finish_reasons: dict[int, str] = {}
         self._usage: Usage | None = None
         self._counted = False
@@ -192,24 +192,24 @@ class Stream:
 
     @property
     def complete(self) -> bool:
-        """Whether the upstream said that this is all."""
+        """Whether the upstream has sent the whole answer."""
         return self.state is State.DONE
 
     @property
     def usage(self) -> Usage | None:
-        """What the upstream has counted, once it is final: some count in every chunk, so far."""
+        """The reported usage, once it is final. Some services report the usage so far in every chunk."""
         return self._usage if self._counted or self.complete else None
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is generated: each choice that began has a finish reason, or the last item has ended."""
+        """Whether generation has ended: each choice that began has a finish reason, or the last item is done."""
         return self.state is State.FINISHED and self._begun <= self.finish_reasons.keys()
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be passed on: complete, or ended by the upstream's own error event.
+        """Whether nothing more is passed on: the stream is complete, or ended by the upstream's error event.
 
-        The Responses API follows its error event with a terminal one, so there the end is awaited.
+        In the Responses API a terminal event follows the error event, so there the stream continues to its end.
         """
         return self.complete or (self.failure is not None and (self.dialect is not Dialect.RESPONSES or self._over))
 
@@ -219,14 +219,14 @@ class Stream:
         return self._framer.overflowed or len(self._held) > self._cap
 
     def feed(self, data: bytes) -> bytes:
-        """Take one read and return what may leave now: whole events, unchanged, or ``b""``."""
+        """Take one read and return the bytes to send now: whole events, unchanged, or ``b""``."""
         return self._pass(self._framer.feed(data))
 
-    def alike(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
-        """Return how many events a part of ``data`` is, and how many bytes were generated in them.
+    def count_known(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
+        """Return the number of events in a part of ``data``, and the generated bytes in them.
 
-        There are none if it is not whole ones like those before it. They may leave; whoever lets them leave without
-        ``feed`` adds to ``events`` and ``made``.
+        Both are 0 unless the part consists of whole events of the known form. Such events may be sent without ``feed``;
+        then the caller adds the numbers to ``events`` and ``generated_bytes``.
         """
         if self._shape is None or self._framer.pending:
             return 0, 0
@@ -234,10 +234,10 @@ class Stream:
         return (events, made) if whole == end else (0, 0)
 
     def finish(self, *, proper: bool = True) -> bytes:
-        """Take the end of the upstream's body; return what it completes. An unfinished event is dropped.
+        """Process the end of the upstream's body; return the events that it completes. An unfinished event is dropped.
 
-        ``proper`` says that the body ended as its framing says: not by a break, nor by the end of a connection that
-        alone delimits it. Afterwards ``complete`` tells whether this was an end.
+        ``proper`` says that the body ended as its framing says. It is false for a broken connection, and for a body
+        that only the end of its connection delimits. Afterwards ``complete`` tells whether the answer is whole.
         """
         self._over = True
         out = self._pass(self._framer.finish())
@@ -252,7 +252,7 @@ class Stream:
         return out
 
     def end(self) -> End:
-        """Return the reason for which a complete stream ended."""
+        """Return the reason why a complete stream ended."""
         return End.UPSTREAM_ERROR if self.failure is not None else end_of(self.finish_reasons.values())
 
     def _pass(self, block: bytes) -> bytes:
@@ -266,16 +266,16 @@ class Stream:
         return block if known == len(block) else block[:known] + self._pass_unlike(block[known:])
 
     def _pass_known(self, block: bytes) -> int:
-        """Count the events that a block begins with, as far as they look alike or teach how they look.
+        """Count the leading events of a block that have the known form, or from which a new form can be learnt.
 
-        Return where they end.
+        Return the offset of their end.
         """
         at, end = 0, len(block)
         while at < end:
             if self._shape is not None:
                 events, at, made = self._shape.match(block, at, end)
                 self.events += events
-                self.made += made
+                self.generated_bytes += made
             if at == end or not self._lessons:
                 break
             event = sse.first(block, at)
@@ -288,32 +288,32 @@ class Stream:
         return at
 
     def _pass_unlike(self, block: bytes) -> bytes:
-        """Search events for what matters."""
+        """Search events for markers."""
         if self._is_marked(block):
             return self._pass_marked(block)
         self._count(block)
         return block
 
     def _count(self, block: bytes) -> None:
-        """Count events without a marker whose lines end with LF, what was generated, and choices that began."""
+        """Count events without a marker whose lines end with LF, their generated bytes, and choices that began."""
         self.events += block.count(b"\ndata:") + block.startswith(b"data:")
         self._weigh(block)
         if self.dialect is Dialect.CHAT and not self._indices.issuperset(_INDEX.findall(block) or (b"0",)):
             for event in sse.split(block):
-                with contextlib.suppress(*DECODE_ERRORS):  # what is not understood begins nothing
+                with contextlib.suppress(*DECODE_ERRORS):  # an event that cannot be decoded begins no choice
                     self._note_source(read(sse.data_of(event), Chunk))
 
     def _weigh(self, block: bytes) -> None:
-        """Add what was generated in a block."""
+        """Add the generated bytes of a block."""
         if self.dialect is not Dialect.CHAT:
-            self.made += sum(map(len, _DELTA_MADE.findall(block)))
+            self.generated_bytes += sum(map(len, _DELTA_MADE.findall(block)))
             return
-        self.made += sum(map(len, _CHAT_MADE.findall(block)))
+        self.generated_bytes += sum(map(len, _CHAT_MADE.findall(block)))
         if b'"audio":' in block:
-            self.made += sum(map(len, _AUDIO_MADE.findall(block))) // AUDIO_BYTES
+            self.generated_bytes += sum(map(len, _AUDIO_MADE.findall(block))) // AUDIO_BYTES
 
     def _note_source(self, source: Chunk | Response | None) -> None:
-        """Note which model served the answer, and which choices have begun."""
+        """Record the model that served the answer, and the choices that have begun."""
         if source is not None:
             self.model = source.model if isinstance(source.model, str) else self.model
             self.service_tier = source.service_tier if isinstance(source.service_tier, str) else self.service_tier
@@ -326,7 +326,7 @@ class Stream:
         return any(map(block.__contains__, self._markers))
 
     def _pass_preamble(self, block: bytes) -> bytes:
-        """Hold events until one of them is output; then release all."""
+        """Hold back events until one of them is output; then release all."""
         start = 0
         for event in sse.split(block):
             if not self._is_preamble(event):
@@ -340,7 +340,7 @@ class Stream:
         return b""
 
     def _pass_marked(self, block: bytes) -> bytes:
-        """Look into each event of a block in which some event matters. What follows may look like any of them."""
+        """Decode each event of a block that contains a marker. The form is forgotten: later events may differ."""
         self._shape = None
         self._weigh(block)
         keep = []
@@ -367,11 +367,11 @@ class Stream:
                     self.response_id = said.response.id
                 return said.type in _RESPONSES_PREAMBLE
         except DECODE_ERRORS:
-            return False  # not ours to judge: it passes as it is
+            return False  # not valid here: pass it on unchanged
         return False
 
     def _note(self, event: bytes) -> bool:
-        """Learn what an event says of the stream's state; return whether it may leave."""
+        """Update the state from an event; return whether to pass the event on."""
         data = sse.data_of(event)
         if sse.is_done(data):
             self._move(Sign.TERMINAL)
@@ -383,7 +383,7 @@ class Stream:
                 return self._note_chunk(read(data, Chunk))
             self._note_response(read(data, ResponseEvent))
         except DECODE_ERRORS:
-            pass  # a comment, or bytes that are not ours to judge
+            pass  # a comment, or bytes to pass on unchanged
         return True
 
     def _note_chunk(self, chunk: Chunk) -> bool:
@@ -402,7 +402,7 @@ class Stream:
         return not self._skip_empty or chunk.choices != []
 
     def _fail(self, error: bytes) -> None:
-        """Keep the first error; whether output came before it decides what it can still become."""
+        """Keep the first error. If no output came before it, it can still become an HTTP error."""
         if self.failure is None:
             self.failure = error if self._redactor is None else self._redactor.json(error)
             self.failed_first = self.events <= 1

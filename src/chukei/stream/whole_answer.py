@@ -1,8 +1,8 @@
-"""What a whole JSON answer says of itself, read from its bytes as they pass, whatever its size. Pure.
+"""Usage, model and finish reasons of a whole JSON answer, read from its bytes as they pass, at any size. Pure.
 
-Small ones are decoded. Of a larger one only the members of its top-level object that matter are kept, with what nests
-deeper than a choice's own members dropped. That takes linear time and bounded memory: blocks in which nothing that is
-kept can begin are passed over by a few calls in C, and only the others are looked at token by token.
+Small answers are decoded. Of a larger one, only the relevant members of its top-level object are kept, without values
+nested deeper than a choice's own members. That takes linear time and bounded memory: blocks without relevant members
+are skipped by a few calls in C, and only the others are examined token by token.
 """
 
 import re
@@ -17,16 +17,16 @@ from chukei.stream.events import end_of
 from chukei.usage import DECODE_ERRORS, Usage, reported
 
 SMALL_BYTES = 256 * 1024
-"""Up to here an answer is kept and decoded; nearly all are a few kilobytes."""
+"""Bytes up to which an answer is kept and decoded; nearly all have a few kilobytes."""
 
 BLOCK_BYTES = 4 * 1024
-"""How much is passed over at once, or looked at: a small part of what one embedding takes."""
+"""Bytes that are skipped or examined at a time; a small part of one embedding."""
 
 MOST_KEPT_BYTES = 256 * 1024
-"""For each member that is kept of a larger answer: 128 choices take a tenth of that."""
+"""Bytes kept of each relevant member of a larger answer; 128 choices take a tenth of that."""
 
 LONGEST_STRING = 1024
-"""Bytes of a string that is kept; a longer one is a text, not a name."""
+"""Bytes of the longest string that is kept; a longer one is a text, not a name."""
 
 _DEPTHS = {
     b'"usage"': 9,
@@ -36,7 +36,7 @@ _DEPTHS = {
     b'"incomplete_details"': 2,
     b'"choices"': 3,
 }
-"""The top-level members that matter, and how deep they are kept: 1 is a string, 3 includes the objects of a list."""
+"""The relevant top-level members, and their depth to keep: 1 is a string, 3 includes the objects of a list."""
 
 _WHITE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
@@ -80,8 +80,8 @@ class _Members(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a whole answer says: ``usage``, the ``model`` and ``service_tier`` that served it, how each choice ended."""
+class AnswerReport:
+    """What a whole answer reports: ``usage``, ``model``, ``service_tier``, and the finish reason of each choice."""
 
     usage: Usage | None = None
     model: str | None = None
@@ -96,7 +96,7 @@ class Said:
 
     @classmethod
     def of(cls, body: bytes) -> Self:
-        """Return what a whole JSON answer says; what is missing, or of another type, is not said."""
+        """Decode a whole JSON answer. Members that are missing or of another type are left out."""
         answer = _read(_ANSWER, body) or _one_by_one(body)
         reasons = {each.index: each.finish_reason for each in answer.choices or () if each.finish_reason}
         if not answer.choices:
@@ -108,7 +108,7 @@ class Said:
 
 
 def _one_by_one(body: bytes) -> _Answer:
-    """Return what can be read of an answer in which some member is of another type than usual."""
+    """Decode each member separately, for an answer in which a member has an unexpected type."""
     members = _read(_MEMBERS, body) or _Members()
     return _Answer(
         usage=members.usage,
@@ -128,7 +128,7 @@ _TEXT = msgspec.json.Decoder(str)
 
 
 def _read(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T | None:
-    """Return what is meant; None where it is missing or of another type."""
+    """Decode a value; None if it is missing or of another type."""
     raw = bytes(raw)
     if raw in (b"", b"null"):
         return None
@@ -139,18 +139,18 @@ def _read(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T | Non
 
 
 class Reader:
-    """Takes the bytes of one answer; ``said`` tells what was in them. What is no JSON object costs nothing."""
+    """Reads the bytes of one answer; ``report`` returns the result. Anything but a JSON object is ignored."""
 
     __slots__ = ("_members", "_parts", "_size")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] | None = []  # None where it is no object
+        self._parts: list[bytes] | None = []  # None if the answer is not an object
         self._size = 0
         self._members: _Picker | None = None
 
     @property
     def reads(self) -> bool:
-        """Whether this may be an object, so that there is something to find."""
+        """Whether the answer may be a JSON object."""
         return self._parts is not None
 
     def feed(self, data: bytes) -> None:
@@ -171,22 +171,22 @@ class Reader:
                     self._members.feed(part)
                 self._parts.clear()
 
-    def said(self) -> Said:
-        """Return what the answer has said so far: that of a small one only once it is whole."""
+    def report(self) -> AnswerReport:
+        """Return the report of the answer so far; for a small answer only once it is complete."""
         if self._members is not None:
-            return Said.of(self._members.object())
-        return Said.of(b"".join(self._parts)) if self._parts else Said()
+            return AnswerReport.of(self._members.object())
+        return AnswerReport.of(b"".join(self._parts)) if self._parts else AnswerReport()
 
 
 class _Picker:
-    """Picks members out of a JSON object. What is no JSON leads to wrong members, never to an exception."""
+    """Extracts members of a JSON object. Invalid JSON leads to wrong members, never to an exception."""
 
     __slots__ = ("_carried", "_depth", "_ended", "_found", "_inside", "_keep", "_key", "_value")
 
     def __init__(self) -> None:
         self._depth = 0
         self._ended = False
-        self._inside = False  # a string that is not kept
+        self._inside = False  # inside a string that is not kept
         self._carried = b""
         self._key: bytes | None = None
         self._keep = 0
@@ -194,17 +194,17 @@ class _Picker:
         self._found: dict[bytes, bytes] = {}
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes; what follows the object's end means nothing."""
+        """Take the next bytes; bytes after the object's end are ignored."""
         for begin in range(0, len(data), BLOCK_BYTES):
             if self._ended:
                 return
             block = data[begin : begin + BLOCK_BYTES]
             if self._inside and b'"' not in block and b"\\" not in block and not self._carried:
-                continue  # within a picture, say
+                continue  # for example, inside an image
             self._take((b'"' if self._inside else b"") + self._carried + block)
 
     def object(self) -> bytes:
-        """Return an object of the members that were found; one that has not ended is not among them."""
+        """Return an object of the extracted members, without an unfinished one."""
         return b"{" + b",".join(key + b":" + value for key, value in self._found.items()) + b"}"
 
     def _take(self, block: bytes) -> None:
@@ -213,9 +213,9 @@ class _Picker:
             self._look_at(block)
 
     def _passed_over(self, block: bytes) -> bool:
-        """Keep count of a block if it lies as a whole deeper than what is kept."""
-        # An escape that is not whole waits for its other half. The quotation mark in the end ends a string that has
-        # not ended, or else stands for itself.
+        """Skip a block if all of it is nested deeper than the values to keep; update the depth."""
+        # Half an escape at the end is carried over. The additional quotation mark closes an unfinished string, or else
+        # remains by itself.
         whole = block if (len(block) - len(block.rstrip(b"\\"))) % 2 == 0 else block[:-1]
         rest = _STRING.sub(b"", whole + b'"')
         steps = rest.translate(_STEPS, _NO_BRACKET).replace(_PAIR, b"").replace(_PAIR, b"").replace(_PAIR, b"")
@@ -232,7 +232,7 @@ class _Picker:
 
     def _look_at(self, block: bytes) -> None:
         at = kept_from = 0
-        inside, self._inside = self._inside, False  # what the block begins with, then
+        inside, self._inside = self._inside, False  # whether the block begins inside a string
         while not self._ended:
             found = (_MEMBER if self._depth <= 1 else _BEYOND).search(block, at)
             if found is None:
@@ -241,7 +241,7 @@ class _Picker:
             self._add(block[kept_from:begin])
             kept_from = at
             if token[:1] == b'"':
-                if found.lastindex is None:  # it has not ended
+                if found.lastindex is None:  # the string is unfinished
                     self._inside = inside or len(token) > LONGEST_STRING
                     self._carried = block[at:] if self._inside else block[begin:]
                     return

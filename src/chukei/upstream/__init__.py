@@ -1,10 +1,10 @@
-"""Whom to ask, and how.
+"""The upstream side: which deployment to ask, and how.
 
-failover      one request's way through the deployments; hedge and budget are its bounds
-affinity      what a request has in common with earlier ones
-attempt       one deployment asked, from its credential to its first output
-capabilities  what each api-version of a deployment knows
-writing       the request as it goes up, with what the client left out
-connect       the wait for the first output; everything that can still become an HTTP error
-refusals      what the client hears of a failure; explanation is the upstream's own words
+failover      tries one deployment after another; hedge asks a second in parallel; budget bounds retries
+affinity      routing by cached prompts and by stored state
+attempt       one request to one deployment, up to its first output
+capabilities  the parameters that each api-version of a deployment supports
+writing       the upstream request, with parameters that the client left out
+connect       the wait for the first output, while every failure can become an HTTP error
+refusals      the client's error for an upstream failure; explanation extracts the upstream's own message
 """

@@ -1,8 +1,8 @@
-"""What a request has in common with earlier ones, so that it should, or must, go where they went.
+"""Affinity: requests that should, or must, go to the deployment that served an earlier one.
 
-Should: a deployment keeps the prompts it has read in a cache, and reads their common beginning again for less
-(Microsoft: "Prompt caching with Azure OpenAI in Azure AI Foundry Models"). Must: what one deployment has stored, no
-other knows. And what it has stored for one caller is no other's to continue.
+A request should go where its prompt is cached: a deployment charges less for a prefix that it has already read
+(Microsoft: "Prompt caching with Azure OpenAI in Azure AI Foundry Models"). A request that continues stored state must
+go to the deployment that stores it. State stored for one caller cannot be continued by another.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from chukei.request.call import Call
 from chukei.request.fields import Fields
 
 PREFIX_BYTES = 4096
-"""Azure caches prompts from 1,024 tokens on, by how they begin: at four bytes a token so much must be alike."""
+"""Bytes of a prompt's prefix that must match. Azure caches prefixes from 1,024 tokens on, at four bytes a token."""
 
 MOST_HOMES = 20_000
-"""So many stateful ids are remembered, the latest used; at about 250 bytes each that is 5 MB."""
+"""Stateful ids remembered at most, the most recently used; at about 250 bytes each that is 5 MB."""
 
-# JSON that is none, that is too deep, or whose strings are no UTF-8.
+# Invalid JSON, JSON nested too deeply, or strings that are not UTF-8.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 _RESPONSE, _CONVERSATION = "previous_response_id", "conversation"
@@ -38,7 +38,7 @@ _PROMPTS = ("messages", "input", "prompt")
 
 
 def key_of(call: Call, order: Sequence[str], session_header: bytes) -> int | None:
-    """Return the place on the ring for the first of ``order`` that the request has, or None."""
+    """Return the position on the hash ring for the first key of ``order`` that the request has, or None."""
     for kind in order:
         value = _value(call, kind, session_header)
         if value:
@@ -64,14 +64,14 @@ def _value(call: Call, kind: str, session_header: bytes) -> bytes | None:
 
 
 class Continuation(NamedTuple):
-    """What a request continues: an id, and the name of the field that holds it."""
+    """An id of stored state that a request continues, and the name of the field that holds it."""
 
     id: str
     param: str
 
 
-def continued(call: Call) -> list[Continuation]:
-    """Return what a request continues: an earlier response, a conversation. The first one known decides where."""
+def continuations_of(call: Call) -> list[Continuation]:
+    """Return the ids of the response and the conversation that a request continues. The first known id decides."""
     body = call.body
     if call.operation is not RESPONSES or not isinstance(body, Fields):
         return []
@@ -83,7 +83,7 @@ def continued(call: Call) -> list[Continuation]:
         try:
             value = msgspec.json.decode(raw, type=str | _Named)
         except _UNREADABLE:
-            continue  # Azure will say what is wrong with it
+            continue  # Azure will report the error
         ids.append(Continuation(value if isinstance(value, str) else value.id, name))
     return [found for found in ids if found.id]
 
@@ -92,8 +92,8 @@ class _Named(msgspec.Struct):
     id: str = ""
 
 
-def made(body: bytes) -> str | None:
-    """Return the id of the response that an answer holds, of which the rest may still be to come."""
+def response_id_of(body: bytes) -> str | None:
+    """Return the id of the response in an answer, which may be incomplete."""
     found = _ID_FIRST.match(body)
     if found is not None:
         return found[1].decode()
@@ -105,7 +105,7 @@ def made(body: bytes) -> str | None:
 
 @lru_cache(1024)
 def owner_of(caller: Caller | None) -> str:
-    """Return whose a caller's stored state is: its own, or that of all who are let in the same way without a name."""
+    """Return the owner of a caller's stored state. Callers of one kind without a name share an owner."""
     text = f"{caller.kind}:{caller.name}" if caller is not None else ""
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=_OWNER_LETTERS // 2).hexdigest()
 
@@ -114,16 +114,16 @@ _OWNER_LETTERS = 32
 
 
 class Home(NamedTuple):
-    """Where an id is known, as the identity of a deployment, and whose it is."""
+    """The deployment that stores an id, by its identity, and the id's owner."""
 
     identity: str
     owner: str | None
 
 
 class StatefulIds:
-    """Which deployment made which stateful id, for whom: known here, or to the other replicas.
+    """Maps stateful ids to their deployment and owner, in this process and through the board in other replicas.
 
-    An id that was made elsewhere, before the relay started say, belongs to whoever continues it first.
+    An unknown id, for example one created before the relay started, belongs to the first caller that continues it.
     """
 
     def __init__(self, board: Board | None) -> None:
@@ -131,7 +131,7 @@ class StatefulIds:
         self._known: OrderedDict[bytes, Home] = OrderedDict()
 
     def remember(self, made: str, identity: str, owner: str) -> None:
-        """Keep that a deployment made an id for this owner, or has continued it."""
+        """Record that a deployment created or continued an id for this owner."""
         name = _short(made)
         known = self._known.get(name)
         if known is not None:
@@ -145,10 +145,10 @@ class StatefulIds:
             self._board.remember(made, f"{owner} {identity}")
 
     async def find(self, continued: Sequence[Continuation], owner: str) -> str | None:
-        """Return the identity of the deployment that knows one of the ids, or None where nobody can tell.
+        """Return the identity of the deployment that stores one of the ids, or None if that is unknown.
 
         Raises:
-            CallerError: 404, one of the ids is another's; what is said is what Azure says of those that it never made.
+            CallerError: 404, one of the ids belongs to another caller. The message is Azure's for an unknown id.
         """
         found = None
         for each in continued:
@@ -177,5 +177,5 @@ def _not_found(continued: Continuation) -> CallerError:
 
 
 def _short(made: str) -> bytes:
-    """Return the key for an id. Ids come from clients too, so they may be of any length."""
+    """Return a fixed-size key for an id, which may come from a client and have any length."""
     return hashlib.blake2b(made.encode("utf-8", "replace"), digest_size=16).digest()

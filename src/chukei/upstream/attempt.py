@@ -1,4 +1,4 @@
-"""One deployment asked: the call written as it wants it, sent with its credential, up to the first output."""
+"""One request to one deployment: written for its API, sent with its credential, up to the first output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from chukei.upstream.writing import write
 from chukei.usage import Usage
 
 CANCELLED = "cancelled"
-"""The code of a try that was ended from outside: the client left, or another deployment was quicker."""
+"""The code of an attempt that was cancelled: the client left, or another deployment was faster."""
 
 
 @dataclass(slots=True)
 class LeasedAnswer:
-    """An answer that has begun, and the place at its deployment, which it occupies until ``close`` or ``drop``."""
+    """An answer that has begun, and its lease of the deployment, which ``close`` or ``drop`` releases."""
 
     opened: Opened
     lease: Lease
@@ -33,23 +33,23 @@ class LeasedAnswer:
     clock: Clock
 
     def broke(self, error: UpstreamError) -> None:
-        """Note that the answer failed after it had begun; what was noted once is not noted again."""
+        """Report that the answer failed after it had begun. Only the first report counts."""
         if self.attempt.code is None:
             self.attempt.code = error.code
             self.lease.failed(self.clock(), judge(error))
 
     def close(self) -> None:
-        """Give the place back after the answer was read to its end, which has taken care of the connection."""
+        """Release the lease after the answer was read to its end, which has already released the connection."""
         self.lease.release(self.clock())
 
     def drop(self) -> None:
-        """Give the place back and close the connection."""
+        """Release the lease and close the connection."""
         self.opened.answer.abort()
         self.close()
 
 
 class DeploymentClient:
-    """Asks deployments. It keeps what is learnt of one for the next request."""
+    """Sends requests to deployments. It remembers the capabilities that it learns of each."""
 
     def __init__(
         self, upstream: Upstream, credentials: Mapping[str, Credential], settings: StreamSettings, clock: Clock
@@ -61,9 +61,9 @@ class DeploymentClient:
         self._known = LearntCapabilities()
 
     async def ask(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> LeasedAnswer:
-        """Return the answer once it has begun, if it does in time.
+        """Return the answer once it has begun.
 
-        Otherwise the place is given back, and the pool told what happened. ``attempt`` is filled in either way.
+        On failure the lease is released and the pool is notified. ``attempt`` is filled in either way.
 
         Raises:
             UpstreamError: the deployment failed.
@@ -92,11 +92,11 @@ class DeploymentClient:
         return LeasedAnswer(opened, lease, attempt, clock)
 
     async def _send(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> Opened:
-        """Send the call; once more where the answer teaches how this deployment wants it written."""
+        """Send the call; rewrite and resend it if a refusal shows which parameters the deployment supports."""
         deployment, started = lease.deployment, self._clock()
 
         def sent() -> None:
-            attempt.usage = Usage(output=output_of(call, lease.model), estimated=True)  # made unseen
+            attempt.usage = Usage(output=output_of(call, lease.model), estimated=True)  # may be generated unseen
 
         def answered(headers: Headers) -> None:
             attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
@@ -124,13 +124,13 @@ class DeploymentClient:
                     deployment, call.operation, version, error.body, used=known, names=names
                 ):
                     raise
-                attempt.usage = None  # the refusal cost nothing, and what follows may not get as far
+                attempt.usage = None  # the refusal cost nothing, and the next request may not be sent
 
 
 def _has_spilled(headers: Headers) -> bool:
     """Whether a provisioned deployment let another one answer (Microsoft: "Manage traffic with spillover").
 
-    Documented is the field that names the deployment it came from; seen beside it is one that says true or false.
+    The documented header names the deployment that the request came from. An undocumented one says true or false.
     """
     said = header(headers, b"x-ms-is-spilled-over") or b""
     return said.lower() == b"true" or header(headers, b"x-ms-spillover-from-deployment") is not None

@@ -1,12 +1,12 @@
-"""How much extra load the relay may cause: retries and hedged requests as a share of what clients ask for. Pure.
+"""A budget for extra load: retries and hedged requests as a share of clients' requests. Pure.
 
-A budget instead of a number for each request keeps a bad hour from multiplying the load on what is left (Google, "Site
-Reliability Engineering", chapter 21; Linkerd's retry budgets work alike).
+Unlike a limit for each request, a budget keeps an outage from multiplying the load on the remaining deployments
+(Google, "Site Reliability Engineering", chapter 21; Linkerd's retry budgets work alike).
 """
 
 
 class Budget:
-    """Each request earns ``share`` of an extra one, and each second ``per_second``, up to ``reserve`` saved ones."""
+    """Each request adds ``share`` to the budget, and each second ``per_second``, up to ``reserve`` extra requests."""
 
     __slots__ = ("_left", "_per_second", "_reserve", "_share", "_then")
 
@@ -18,11 +18,11 @@ class Budget:
         self._then: float | None = None
 
     def earn(self) -> None:
-        """Take note of a client's request."""
+        """Count a client's request."""
         self._left = min(self._left + self._share, self._reserve)
 
     def spend(self, now: float) -> bool:
-        """Take one extra request; False, with nothing taken, where there is none."""
+        """Spend one extra request; return False and spend nothing if the budget is exhausted."""
         if self._then is not None:
             self._left = min(self._left + self._per_second * (now - self._then), self._reserve)
         self._then = now
@@ -32,5 +32,5 @@ class Budget:
         return True
 
     def give_back(self) -> None:
-        """Take back what was taken for a request that was not sent after all."""
+        """Refund an extra request that was not sent after all."""
         self._left += 1

@@ -1,8 +1,8 @@
-"""What a deployment's API knows: one table by operation and api-version, corrected by the deployment's answers. Pure.
+"""The parameters that a deployment supports, by operation and api-version, corrected by its answers. Pure.
 
 Source of the table: Microsoft's "Azure OpenAI in Azure AI Foundry Models API lifecycle", which names 2024-09-01-preview
 as the first version with ``stream_options`` and ``max_completion_tokens``. The specification of the GA version
-2024-10-21 (Azure/azure-rest-api-specs) lists neither; what a deployment then really knows, its answers tell.
+2024-10-21 (Azure/azure-rest-api-specs) lists neither, so the deployment's answers decide.
 """
 
 import re
@@ -17,14 +17,14 @@ from chukei.request.fields import Fields
 from chukei.usage import DECODE_ERRORS
 
 MAX_LEARNT = 1024
-"""How many corrections are kept; where clients may name any deployment, they must not fill the memory."""
+"""Corrections kept at most, so that clients that may name any deployment cannot fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What one operation of a deployment knows.
+    """The parameters that one operation of a deployment supports.
 
-    ``output_limit`` is the one name under which a chat may limit its output; None where both are known.
+    ``output_limit`` is the only supported name of a chat's output limit; None if both names are supported.
     """
 
     stream_options: bool = True
@@ -33,22 +33,22 @@ class Capabilities:
 
 _ALL = Capabilities()
 _BEFORE = {
-    # operation: the first version that knows all, whose "-preview" sorts behind it; what the versions before it know
+    # operation: the first version that supports all ("-preview" sorts after it), and the capabilities before it
     "chat": ("2024-09-01", Capabilities(stream_options=False, output_limit="max_tokens")),
     "completions": ("2024-09-01", Capabilities(stream_options=False)),
 }
 
 
 def documented(operation: Operation, version: str) -> Capabilities:
-    """Return what Microsoft documents of an operation in an api-version, dated or ``v1``."""
+    """Return the capabilities that Microsoft documents for an operation in an api-version, dated or ``v1``."""
     first, before = _BEFORE.get(operation.name, ("", _ALL))
     return _ALL if version == V1 or version >= first else before
 
 
 def fit(fields: Fields, operation: Operation, capabilities: Capabilities) -> None:
-    """Take away what the deployment does not know, and name the output limit as it does.
+    """Remove unsupported parameters, and rename the output limit to the supported name.
 
-    A client whose ``stream_options`` are taken away gets no usage event: the deployment has none to give.
+    Without ``stream_options`` the client gets no usage event, which the deployment cannot send anyway.
     """
     if not capabilities.stream_options:
         fields.remove("stream_options")
@@ -67,16 +67,16 @@ class _Refusal(msgspec.Struct):
     error: _Error
 
 
-# With "Unknown parameter: 'stream_options'." and with "Unsupported parameter: 'max_tokens' is not supported with this
-# model. Use 'max_completion_tokens' instead." come a code and ``param``. Older versions, and models of other vendors,
-# have no more than a text: "Unrecognized request argument supplied: stream_options".
+# "Unknown parameter: 'stream_options'." and "Unsupported parameter: 'max_tokens' is not supported with this model. Use
+# 'max_completion_tokens' instead." come with a code and ``param``. Older versions, and models of other vendors, send
+# only a text: "Unrecognized request argument supplied: stream_options".
 _CODES = ("unknown_parameter", "unsupported_parameter")
 _NAME = r"'?(\w+(?:\.\w+)*(?:, \w+(?:\.\w+)*)*)'?"
 _TEXT = re.compile(r"(?:Unrecognized request arguments? supplied|Un(?:known|supported) parameter): " + _NAME)
 
 
 def refused(error_body: bytes) -> list[str]:
-    """Return the names of the parameters that a deployment's 400 says it does not know; none for any other error."""
+    """Return the names of the parameters that a deployment's 400 rejects as unknown; empty for any other error."""
     try:
         error = msgspec.json.decode(error_body, type=_Refusal).error
     except DECODE_ERRORS:
@@ -88,17 +88,17 @@ def refused(error_body: bytes) -> list[str]:
 
 
 class LearntCapabilities:
-    """What is known of each deployment: the table, and what its answers have corrected since the start.
+    """The capabilities of each deployment: the table, with the corrections learnt since the start.
 
-    Each of an entry's two facts is corrected once at most, so a deployment that contradicts itself is not believed for
-    ever, and a request that is written anew after each lesson is written three times at most.
+    Each of an entry's two facts is corrected at most once. So a deployment that contradicts itself cannot cause endless
+    retries: a request that is rewritten after each correction is sent at most three times.
     """
 
     def __init__(self) -> None:
         self._learnt: dict[tuple[str, str, str], Capabilities] = {}
 
     def of(self, deployment: Deployment, operation: Operation, version: str) -> Capabilities:
-        """Return what an operation of a deployment knows in an api-version."""
+        """Return the capabilities of an operation of a deployment in an api-version."""
         learnt = self._learnt.get((deployment.identity, operation.name, version))
         return learnt if learnt is not None else documented(operation, version)
 
@@ -112,11 +112,11 @@ class LearntCapabilities:
         used: Capabilities | None = None,
         names: Collection[str] = (),
     ) -> bool:
-        """Learn from the body of a deployment's 400; return whether the request is worth writing anew.
+        """Learn from the body of a deployment's 400; return whether to rewrite and resend the request.
 
-        ``used`` is what it was written with: it is worth it, too, when another request has taught the same meanwhile.
-        ``names`` are the fields that the client sent. One whose name merely contains a parameter's could make an
-        answer look as if it were about that parameter, so it teaches nothing.
+        ``used`` are the capabilities with which the request was written: a resend is also worthwhile if another request
+        has learnt the correction meanwhile. ``names`` are the fields that the client sent. A parameter whose name is
+        part of a longer field name is ignored, because the error may refer to that field.
         """
         before = after = self.of(deployment, operation, version)
         parameters = refused(error_body)
@@ -134,7 +134,7 @@ class LearntCapabilities:
 
 
 def _corrected(known: Capabilities, table: Capabilities, operation: Operation, name: str) -> Capabilities:
-    """Return what is known once the parameter was refused; what differs from the table was corrected already."""
+    """Return the capabilities after a refusal. A fact that differs from the table was corrected before and stays."""
     if name == "stream_options" and operation.name in _BEFORE:
         return replace(known, stream_options=False)
     limits = OUTPUT_LIMITS["chat"]

@@ -1,6 +1,6 @@
-"""From a request to the first event: nothing has been promised to the client yet, so every failure is a plain error.
+"""From sending a request to its first event. The client has no status yet, so every failure can be an HTTP error.
 
-What a failure means, and which status the client gets for it, is in ``verdicts``.
+The table in ``pool.verdicts`` defines the meaning of each failure and the status for the client.
 """
 
 import asyncio
@@ -26,60 +26,60 @@ from chukei.upstream.refusals import (
     is_whole_object,
     is_whole_text,
     media_type,
+    read_whole,
     refusal,
-    sealed,
     unpadded,
-    whole_in,
+    without_retry,
 )
 from chukei.upstream.writing import UpstreamRequest
 
 ERROR_SECONDS = 5.0
-"""An error body that takes longer is not waited for: the status has arrived, and says more."""
+"""Time limit for an error body. The status has arrived already and is more important."""
 
 HOLD_BYTES = 256 * 1024
-"""Of a JSON answer so much is held, while it may still be an error: a chat's answer is a few kilobytes."""
+"""Bytes of a JSON answer that are held back while it may still be an error; a chat's answer is a few kilobytes."""
 
 HOLD_SECONDS = 1.0
-"""For so long after its first byte. An answer that has been made arrives in less."""
+"""Seconds for which a JSON answer is held back after its first byte. A generated answer arrives faster."""
 
 LARGE_EVENT_BYTES = 16 * 1024 * 1024
-"""The cap for events that hold whole images or sounds, where the configured one is lower."""
+"""The least cap on events that contain whole images or sounds."""
 
 _EVENTS = b"text/event-stream"
-_ERROR = b'"error"'  # without which an answer is none
-_EVENT = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")  # how a stream of events begins (WHATWG HTML §9.2)
-_BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # what may go on to be one, in a read that was cut
+_ERROR = b'"error"'  # an answer without it is not an error
+_EVENT = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")  # the beginning of an event stream (WHATWG HTML §9.2)
+_BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # possible beginnings, if a read ends inside them
 _MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long an answer may take, in seconds from the sending of its request.
+    """Time limits of an answer, in seconds from the sending of its request.
 
-    Its head, the first sign of life, may take ``life`` seconds, and the first of a body that can be passed on
-    ``output``. ``told`` is what ``life`` is called in words, where it is what is left of a longer time.
+    The answer's head must arrive within ``life`` seconds, the first output within ``output``. ``stated`` is the limit
+    that error messages name; ``life`` may be the remainder of it.
     """
 
     life: float
     output: float
-    told: float
+    stated: float
 
     @classmethod
     def within(cls, left: float, limit: float, whole: float, output: float) -> "Waits":
-        """Return those of one try, of which ``left`` is what all tries may still take of ``whole``."""
-        # Where not the try's own limit is what strikes but that of all of them, it is what the client is told.
+        """Return the limits of one attempt, if ``left`` seconds remain of the ``whole`` time for all attempts."""
+        # If the limit of all attempts is reached before the attempt's own, the error message names that of all.
         return cls(min(limit, left), output, limit if limit <= left + 1.0 else whole)
 
     def after(self, seconds: float) -> "Waits":
-        """Return what is left of them."""
-        return Waits(max(self.life - seconds, 0.0), max(self.output - seconds, 0.0), self.told)
+        """Return the remaining limits after some seconds."""
+        return Waits(max(self.life - seconds, 0.0), max(self.output - seconds, 0.0), self.stated)
 
 
 @dataclass(slots=True)
 class Opened:
-    """An answer that has begun well. ``stream`` is None for one that is no stream; ``first`` is what can leave now.
+    """An answer that has begun. ``stream`` is None for a whole answer; ``first`` has the bytes that can be sent now.
 
-    ``whole`` says that ``first`` is all there is.
+    ``whole`` says that ``first`` is the complete answer.
     """
 
     answer: Answer
@@ -99,14 +99,13 @@ async def connect(
     sent: Callable[[], None],
     answered: Callable[[Headers], None],
 ) -> Opened:
-    """Send the request and wait until the answer shows that it is one.
+    """Send the request and wait until the answer has begun.
 
-    For a stream that is the first event with output in it; ``cap`` bounds an event in bytes. Cancelling closes the
-    connection. ``sent`` and ``answered`` hear how far it came: they are called when the request is on its way and when
-    headers have arrived.
+    A stream has begun with its first event that contains output; ``cap`` bounds an event in bytes. Cancellation closes
+    the connection. ``sent`` is called when the request is on its way, ``answered`` when the headers have arrived.
 
     Raises:
-        UpstreamError: in whatever way the upstream failed; the connection is closed or back in its pool.
+        UpstreamError: the upstream failed; the connection is closed or back in its pool.
     """
     begun = asyncio.get_running_loop().time()
     alive = False
@@ -118,7 +117,7 @@ async def connect(
             if waits.output > waits.life:
                 limit.reschedule(begun + waits.output)
             try:
-                return await _Beginning(answer, request, operation, wants_stream=wants_stream, cap=cap).opened()
+                return await _Opening(answer, request, operation, wants_stream=wants_stream, cap=cap).opened()
             except BaseException:
                 answer.abort()
                 raise
@@ -126,11 +125,11 @@ async def connect(
         if alive and waits.output > waits.life:
             message = f"The upstream began to answer, but sent no output within {waits.output:g} s."
             raise failure("thinking_timeout", message, code="upstream_timeout") from None
-        raise failure("upstream_timeout", f"The upstream sent no output within {waits.told:g} s.") from None
+        raise failure("upstream_timeout", f"The upstream sent no output within {waits.stated:g} s.") from None
 
 
-class _Beginning:
-    """The beginning of one answer."""
+class _Opening:
+    """Reads the beginning of one answer and classifies it."""
 
     __slots__ = ("_answer", "_cap", "_ended", "_operation", "_redactor", "_request", "_wants_stream")
 
@@ -146,10 +145,10 @@ class _Beginning:
         self._ended = False
 
     async def opened(self) -> Opened:
-        """Return the answer, once it shows what it is.
+        """Return the answer, once its kind is known.
 
         Raises:
-            UpstreamError: it is none.
+            UpstreamError: it is an error, or not a valid answer.
         """
         answer = self._answer
         content_type = media_type(answer.headers)
@@ -168,14 +167,14 @@ class _Beginning:
         return await self._opened_whole(body, seen, content_type)
 
     async def _read(self) -> bytes:
-        """Return what has arrived; nothing at the end."""
+        """Return the next bytes; empty at the end."""
         while (data := await self._answer.read()) is None:
             pass
         self._ended = data == b""
         return data
 
     async def _look(self) -> bytes:
-        """Read so much of a body as shows of what kind it is."""
+        """Read enough of a body to know its kind."""
         body = b""
         while not self._ended and len(body) <= HOLD_BYTES:
             body += await self._read()
@@ -198,7 +197,7 @@ class _Beginning:
         return Opened(self._answer, stream, await self._first_output(stream, first))
 
     async def _first_output(self, stream: Stream, data: bytes) -> bytes:
-        """Read until something may leave. An error event in its place becomes an error status."""
+        """Read until there are bytes to send. An error event before them becomes an error status."""
         while True:
             if not data and not self._ended:
                 data = await self._read()
@@ -209,11 +208,11 @@ class _Beginning:
             if first:
                 return first
             if stream.overflowed:
-                raise sealed(event_too_large(), ROWS["event_too_large"])
+                raise without_retry(event_too_large(), ROWS["event_too_large"])
             if self._ended:
                 raise failure("upstream_lost", "The upstream ended its answer before any output.")
 
-    # Answers that are no streams.
+    # Whole answers.
 
     async def _opened_whole(self, body: bytes, seen: bytes, content_type: bytes) -> Opened:
         if b"html" in content_type or _MARKUP.match(seen):
@@ -222,13 +221,13 @@ class _Beginning:
         known = content_type.startswith(media)
         if is_json(content_type) or (seen[:1] == b"{" and not known and b"application/json" in media):
             return await self._opened_json(body, content_type)
-        # Without a type it may be what has no shape of its own, text or sound; JSON has one.
+        # Without a content type it may be text or sound, which cannot be recognised by their form, unlike JSON.
         if (self._wants_stream and self._operation.generates) or not (known or (not content_type and len(media) > 1)):
             raise self._unexpected(content_type)
         return Opened(self._answer, None, body, whole=self._ended)
 
     async def _opened_json(self, body: bytes, content_type: bytes) -> Opened:
-        """Hold a JSON answer while it may be an error, or break."""
+        """Hold back a JSON answer while it may still be an error, or break off."""
         if not self._ended and header(self._answer.headers, b"content-length") == b"%d" % len(body):
             self._ended = True
         if not self._ended:
@@ -236,32 +235,32 @@ class _Beginning:
             await self._gather(parts, HOLD_BYTES, HOLD_SECONDS)
             body = b"".join(parts)
         streams = self._wants_stream and self._operation.generates
-        said = whole_in(body) if streams or _ERROR in body else None
+        said = read_whole(body) if streams or _ERROR in body else None
         if said is not None and (error := said.failure) is not None:
             raise error_of_event(error, self._redactor)
         if self._ended and not is_whole_object(body) and not (self._may_be_text and is_whole_text(body)):
             raise failure("unexpected_answer", "The upstream's answer is no JSON, or was cut off.")
         if streams and said is not None:
             message = "The upstream answered as a whole; this model or operation does not stream. Leave 'stream' out."
-            raise failure("not_a_stream", message, usage=said.counted)
+            raise failure("not_a_stream", message, usage=said.reported_usage)
         if b"application/json" not in self._operation.media:
             raise self._unexpected(content_type)
         if not is_json(content_type):
-            self._rename((b"content-type", b"application/json"))  # stock clients decode nothing else
+            self._rename((b"content-type", b"application/json"))  # OpenAI's clients decode only this type
         return Opened(self._answer, None, body, whole=self._ended)
 
     @property
     def _may_be_text(self) -> bool:
-        """Whether the operation's answer may be a text, which some servers write as JSON."""
+        """Whether the operation's answer may be text, which some servers encode as a JSON string."""
         return b"text/" in self._operation.media
 
     def _rename(self, content_type: tuple[bytes, bytes]) -> None:
-        """Give the answer the type that it has."""
+        """Replace the answer's content type by the actual one."""
         fields = [field for field in self._answer.headers if field[0] != b"content-type"]
         self._answer.headers = [*fields, content_type]
 
     async def _gather(self, parts: list[bytes], most: int, seconds: float) -> None:
-        """Read on to the end, or until there are more than ``most`` bytes, or for ``seconds``."""
+        """Read until the end, but no longer than ``seconds`` and not beyond ``most`` bytes."""
         size = sum(map(len, parts))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -284,18 +283,18 @@ class _Beginning:
 
     async def _error_body(self) -> bytes:
         parts: list[bytes] = []
-        with contextlib.suppress(UpstreamError):  # the status has arrived and says more than the break
+        with contextlib.suppress(UpstreamError):  # the status has arrived and is more important than the break
             await self._gather(parts, MAX_ERROR_BYTES, ERROR_SECONDS)
         return b"".join(parts)[:MAX_ERROR_BYTES]
 
 
 def _is_decided(seen: bytes) -> bool:
-    """Whether the beginning of a body shows that it is a stream of events, or none."""
+    """Whether the beginning of a body suffices to tell whether it is an event stream."""
     return _EVENT.match(seen) is not None or not any(begin.startswith(seen) for begin in _BEGINS)
 
 
 def _is_telling(stream: Stream) -> bool:
-    """Whether an error event can become an error status without losing what the client would read in the event."""
+    """Whether an error event can become an error status without losing information for the client."""
     return stream.dialect is Dialect.CHAT or (stream.failure or b"").startswith(b"{")
 
 

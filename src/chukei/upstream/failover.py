@@ -1,8 +1,8 @@
-"""From a call to an answer that has begun: choose a deployment, connect, and turn to another while nothing was sent.
+"""Failover: choose a deployment, connect, and try another one until an answer begins.
 
-Nothing has been promised to the client yet, but perhaps a comment to keep its connection alive. So whatever goes wrong
-here can be tried elsewhere without its knowing, within bounds: a number of attempts, a deadline, and a budget for all
-requests together. Every deployment that was asked is on the record with what it may have cost.
+At this point the client has received at most comments that keep its connection alive. So a failure can be retried
+elsewhere without the client noticing, within three bounds: a number of attempts, a deadline, and a retry budget shared
+by all requests. The record lists every deployment that was asked, with the usage that it may have charged.
 """
 
 from collections.abc import Coroutine, Mapping
@@ -21,21 +21,21 @@ from chukei.upstream.affinity import Continuation, StatefulIds
 from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
 from chukei.upstream.budget import Budget
 from chukei.upstream.connect import Waits
-from chukei.upstream.hedge import first_to_speak
+from chukei.upstream.hedge import first_to_answer
 from chukei.upstream.refusals import error_of_event
 
 RETRY_RESERVE = 100
-"""So many retries may be saved up: when a deployment dies, all that it was working on move at once."""
+"""Retries that the budget accumulates at most: when a deployment dies, all its requests move at once."""
 
 HEDGE_RESERVE = 10
-"""So many hedged requests may be saved up."""
+"""Hedged requests that the budget accumulates at most."""
 
-_TOLD_APART = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
-"""Callers that have a name of their own. Behind any other name there may be many."""
+_NAMED = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
+"""Kinds of callers with a name of their own. Callers of other kinds share a name."""
 
 
 class Failover:
-    """Opens answers. It keeps what is learnt from one request for the next."""
+    """Opens answers. It keeps the budgets and the state that requests share."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Failover:
         self.hedges = Budget(settings.pool.hedge_share, reserve=HEDGE_RESERVE)
 
     async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> LeasedAnswer:
-        """Return an answer that has begun. ``model`` is the one that is meant as it is for the caller.
+        """Return an answer that has begun. ``model`` is the requested model with the caller's policy applied.
 
         Raises:
-            CallerError: no deployment could answer this request, or there is no such model.
-            Unavailable: none can take it now.
-            UpstreamError: those that could were asked, and failed.
+            CallerError: no deployment could ever answer this request, or the model does not exist.
+            Unavailable: no deployment can take the request now.
+            UpstreamError: the deployments that were asked have failed.
         """
         model = model or self.pool.model(call.model)
         record.model = model.name
@@ -76,7 +76,7 @@ class Failover:
 
 
 class _Search:
-    """One request's way through the deployments."""
+    """One request's search for a deployment that answers."""
 
     def __init__(self, failover: Failover, call: Call, record: RequestRecord, model: Model) -> None:
         self._failover = failover
@@ -86,26 +86,26 @@ class _Search:
         self._several = len(model.deployments) > 1
         self._cost = load_of(call, model)
         who = record.who
-        self._source = Source(who.name if who is not None and who.kind in _TOLD_APART else None, call.raw)
+        self._source = Source(who.name if who is not None and who.kind in _NAMED else None, call.raw)
         self._key: int | None = None
         self._continuations: list[Continuation] = []
         self._at_home = False
         self._leases: list[Lease] = []
         self._asked: list[tuple[Lease, Attempt]] = []
         self._counted = 0
-        self._without: list[Member] = []  # those who said that they do not know what is to be continued
-        self._last_error: UpstreamError | None = None  # by the last one that said something else
+        self._without: list[Member] = []  # deployments that do not store the state to be continued
+        self._last_error: UpstreamError | None = None  # the last error other than "not stored here"
         self._held: LeasedAnswer | None = None
         self._won: LeasedAnswer | None = None
         settings = failover.settings
         self._limit = settings.upstream.answer_seconds
-        if call.stream and call.operation.generates:  # pictures and sounds are made before anything is sent of them
+        if call.stream and call.operation.generates:  # images and sound are generated before their first byte is sent
             self._limit = model.first_token_seconds or settings.stream.first_token_seconds
         self._whole = max(self._limit, settings.pool.deadline_seconds) if call.stream else self._limit
         self._deadline = failover.clock() + self._whole
 
     async def run(self) -> LeasedAnswer:
-        """Ask one deployment after the other."""
+        """Ask one deployment after another."""
         lease = await self._first()
         while True:
             try:
@@ -122,11 +122,11 @@ class _Search:
                     return self._won
 
     def settle(self) -> None:
-        """Let go of what is not delivered, and put on the record whose answer this is."""
+        """Release all leases except the winner's, and record the deployment that answers."""
         if self._held is not None and self._held is not self._won:
             self._held.drop()
         for lease in self._leases:
-            # Most have been given back; a try that was cancelled before it ran could not do so itself.
+            # Most are released already, except that of an attempt that was cancelled before it ran.
             if self._won is None or lease is not self._won.lease:
                 lease.release(self._failover.clock())
         record = self._record
@@ -141,7 +141,7 @@ class _Search:
     async def _first(self) -> Lease:
         failover, call = self._failover, self._call
         pool, settings = failover.pool, failover.settings.pool
-        self._continuations = affinity.continued(call)
+        self._continuations = affinity.continuations_of(call)
         if self._continuations:
             identity = await failover.stateful_ids.find(self._continuations, affinity.owner_of(self._record.who))
             if identity is not None and self._several:
@@ -163,16 +163,16 @@ class _Search:
         return self._hold(lease)
 
     def _hold(self, lease: Lease) -> Lease:
-        """Keep a place until it is given back, with the model as it is for this caller."""
+        """Remember a lease, to release it later, and set its model to the caller's."""
         lease.model = self._model
         self._leases.append(lease)
         return lease
 
     def _next(self, error: UpstreamError) -> Lease:
-        """Choose who is asked after a failure.
+        """Choose the next deployment after a failure.
 
         Raises:
-            RelayError: nobody is: what the client is told.
+            RelayError: the error for the client, if no other deployment is asked.
         """
         fault = (verdict := judge(error)).fault
         now, settings = self._failover.clock(), self._failover.settings.pool
@@ -183,8 +183,8 @@ class _Search:
         retries = self._failover.retries
         spent = False
         if fault in (Fault.FAILED, Fault.MISCONFIGURED):
-            # What a deployment was working on when its breaker opened is stranded there, and all of it may move: it is
-            # a bounded lot. The budget is for failures of deployments to which requests are still sent.
+            # Requests that a deployment was serving when its circuit breaker opened are stranded. All of them may move,
+            # since their number is bounded. The budget applies to failures of deployments that still get requests.
             stranded = self._leases[-1].stranded
             if self._counted >= settings.attempts or not (stranded or retries.spend(now)):
                 raise self._final(error, fault)
@@ -197,7 +197,7 @@ class _Search:
             raise self._final(error, fault) from None
 
     def _next_holder(self, error: UpstreamError, now: float) -> Lease:
-        """Choose who else may know what the request continues; one that said nothing of it may have it."""
+        """Choose another deployment that may store the continued state: one that has not denied it."""
         tried = [lease.member for lease in self._leases]
         lease = self._failover.pool.choose_holder(
             self._model.name, now, cost=self._cost, tried=tried, without=self._without, source=self._source
@@ -208,7 +208,7 @@ class _Search:
         return self._hold(lease)
 
     def _final(self, error: UpstreamError, fault: Fault) -> RelayError:
-        """Return what the client is told when nobody else is asked."""
+        """Return the error for the client when no other deployment is asked."""
         if not self._several or not judge(error).moves or self._at_home:
             return error
         now = self._failover.clock()
@@ -216,7 +216,7 @@ class _Search:
         if refusal is not None and fault is not Fault.MISPLACED:
             return refusal
         if len(self._record.tries) > 1 and fault not in (Fault.MISPLACED, Fault.BUSY):
-            # OpenAI's clients would try again at once, and all of this would begin anew. A 429 they wait for.
+            # OpenAI's clients would retry at once and repeat the whole search. After a 429 they wait.
             error.headers[:] = [field for field in error.headers if field[0] != b"x-should-retry"]
             error.headers.append((b"x-should-retry", b"false"))
         return error
@@ -227,24 +227,24 @@ class _Search:
         after = self._hedge_after(lease)
         if after is None:
             return await self._try(lease)
-        answer = await first_to_speak(self._try(lease), after, self._second)
+        answer = await first_to_answer(self._try(lease), after, self._second)
         for other, attempt in self._asked:
             if attempt is not answer.attempt and attempt.code in (None, CANCELLED):
-                if attempt.code is not None:  # else it had spoken in the same moment
+                if attempt.code is not None:  # else it answered at the same moment
                     other.outrun(self._failover.clock(), attempt.seconds)
                 attempt.code = "hedge_lost"
         return answer
 
     def _hedge_after(self, lease: Lease) -> float | None:
-        """Return after how many seconds of silence a second deployment is asked, or None where none will be."""
+        """Return the seconds of silence before a hedged request, or None for no hedging."""
         settings, call = self._failover.settings.pool, self._call
         if not (settings.hedge_share and self._several and call.stream and call.operation.generates):
             return None
-        # What is continued would grow twice where both know it; and most likely only one does.
+        # A continued conversation would be extended twice if both deployments store it; most likely only one does.
         return None if self._continuations else lease.member.percentile(0.95)
 
     def _second(self) -> Coroutine[None, None, LeasedAnswer] | None:
-        """Ask a second deployment beside the first, if the budget and the pool have room."""
+        """Ask a second deployment in parallel, if the hedging budget and the pool allow it."""
         hedges = self._failover.hedges
         if not hedges.spend(self._failover.clock()):
             return None
@@ -266,13 +266,13 @@ class _Search:
             answer = await failover.client.ask(lease, call, record.request_id, attempt, waits)
             self._refuse_failure(answer)
         except UpstreamError as error:
-            self._note(lease, error)
+            self._count_failure(lease, error)
             raise
         lease.answered(failover.clock(), attempt.seconds if call.stream else None, answer.opened.answer.headers)
         return answer
 
-    def _note(self, lease: Lease, error: UpstreamError) -> None:
-        """Count a failure, of either of a hedged pair."""
+    def _count_failure(self, lease: Lease, error: UpstreamError) -> None:
+        """Count a failed attempt, hedged or not."""
         fault = judge(error).fault
         if fault is Fault.MISPLACED:
             self._without.append(lease.member)
@@ -282,13 +282,13 @@ class _Search:
             self._counted += 1
 
     def _refuse_failure(self, answer: LeasedAnswer) -> None:
-        """Count a stream that begins with the upstream's own error event as a failure, but keep it.
+        """Treat a stream that begins with an error event as a failure, but hold it.
 
-        On the Responses API such a stream tells more than an error status could, so it is what the client gets if
-        no other deployment does better.
+        On the Responses API such a stream contains more information than an error status. The client gets it if no
+        other deployment answers.
 
         Raises:
-            UpstreamError: what the event says, where another deployment might do better.
+            UpstreamError: the event's error, if another deployment might succeed.
         """
         stream = answer.opened.stream
         if not self._several or stream is None or stream.failure is None or not stream.failed_first:
@@ -303,11 +303,11 @@ class _Search:
         raise error
 
     def _learn_home(self, answer: LeasedAnswer) -> None:
-        """Remember who made what a later request may continue, and for whom."""
+        """Remember which deployment stores the response that a later request may continue, and for which owner."""
         opened, call = answer.opened, self._call
         if call.operation is not RESPONSES:
             return
-        made = opened.stream.response_id if opened.stream is not None else affinity.made(opened.first)
+        made = opened.stream.response_id if opened.stream is not None else affinity.response_id_of(opened.first)
         owner = affinity.owner_of(self._record.who)
         for known in (*(each.id for each in self._continuations), *([made] if made else [])):
             self._failover.stateful_ids.remember(known, answer.lease.deployment.identity, owner)

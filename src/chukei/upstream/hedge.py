@@ -1,4 +1,4 @@
-"""Two deployments asked for one answer: the first to speak wins, the other is stopped."""
+"""Hedged requests: ask two deployments for one answer, take the first that begins, and cancel the other."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,16 +12,16 @@ class _Droppable(Protocol):
 Won = TypeVar("Won", bound=_Droppable)
 
 
-async def first_to_speak(
+async def first_to_answer(
     first: Coroutine[None, None, Won], after: float, second: Callable[[], Coroutine[None, None, Won] | None]
 ) -> Won:
-    """Return what ``first`` returns, or, if it takes longer than ``after`` seconds, what the first of the two returns.
+    """Run ``first``, and also ``second`` if the first takes longer than ``after`` seconds. Return the first result.
 
-    One that fails leaves the other running. What is not returned has been stopped and dropped when this returns or
-    raises. When this itself is cancelled, that is everything.
+    If one fails, the other keeps running. When this function returns, raises or is cancelled, the coroutine without a
+    returned result was cancelled and its result dropped.
 
     Raises:
-        Exception: what the last one to fail raised.
+        Exception: the exception of the last one to fail, if both fail.
     """
     tasks = [asyncio.create_task(first)]
     try:
@@ -35,13 +35,13 @@ async def first_to_speak(
     try:
         await _stop([task for task in tasks if task is not won])
     except BaseException:
-        _drop(won)  # cancelled while the other one was being stopped: nobody will take what was won
+        _drop(won)  # cancelled while the other one was being stopped: the result will not be used
         raise
     return won.result()
 
 
 async def _first_success(tasks: Sequence[asyncio.Task[Won]]) -> asyncio.Task[Won]:
-    """Wait for the first task that succeeds; of two in the same moment the one that was asked first."""
+    """Wait for the first task that succeeds. If two succeed at the same moment, the one started first wins."""
     running = set(tasks)
     while True:
         done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -53,7 +53,7 @@ async def _first_success(tasks: Sequence[asyncio.Task[Won]]) -> asyncio.Task[Won
 
 
 async def _stop(tasks: Sequence[asyncio.Task[Won]]) -> None:
-    """Stop tasks and drop what they return all the same; each does so even if this is not waited for."""
+    """Cancel tasks and drop results that they return nevertheless, even if this coroutine itself is cancelled."""
     running = [task for task in tasks if not task.done()]
     for task in tasks:
         if task.done():

@@ -1,4 +1,4 @@
-"""The error that the client gets for what an upstream did: its row of the table, its words, its header fields. Pure."""
+"""The client's error for an upstream failure: its row of the table, its message, its header fields. Pure."""
 
 import codecs
 import re
@@ -10,7 +10,17 @@ from chukei.azure import headers_down
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers, header
 from chukei.pool import retry_after
-from chukei.pool.verdicts import OWN_STATUS, ROWS, Fault, Row, Said, Speaker, row_of, row_of_status, said_in
+from chukei.pool.verdicts import (
+    OWN_STATUS,
+    ROWS,
+    ErrorDetails,
+    Fault,
+    Row,
+    Speaker,
+    error_details,
+    row_of,
+    row_of_status,
+)
 from chukei.stream.redaction import Redactor
 from chukei.upstream.explanation import explanation, plain
 from chukei.usage import DECODE_ERRORS, Usage, reported
@@ -20,7 +30,7 @@ OPERATORS = "This is for the relay's operator to mend; callers cannot."
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NO_RETRY = (b"x-should-retry", b"false")
 MAX_ERROR_BYTES = 64 * 1024
-"""An error body is a few hundred bytes; more is not worth waiting for, nor unpacking."""
+"""Bytes of an error body that are read or decompressed; most are a few hundred bytes long."""
 
 
 def failure(
@@ -33,7 +43,7 @@ def failure(
     body: bytes | None = None,
     usage: Usage | None = None,
 ) -> UpstreamError:
-    """Return the error of a row of the table; ``status`` is the upstream's own, where that row passes it on."""
+    """Return the error of a row of the table. ``status`` is the upstream's own, if the row passes it on."""
     row = ROWS[kind]
     error = UpstreamError(
         code or kind,
@@ -46,20 +56,20 @@ def failure(
         kind=kind,
         usage=usage,
     )
-    return sealed(error, row)
+    return without_retry(error, row)
 
 
-def sealed(error: UpstreamError, row: Row) -> UpstreamError:
-    """Tell OpenAI's clients not to repeat what another deployment is not asked either, unless the upstream says to."""
+def without_retry(error: UpstreamError, row: Row) -> UpstreamError:
+    """Tell OpenAI's clients not to retry if the row does not fail over, unless the upstream asks for a retry."""
     if not row.moves and header(error.headers, b"x-should-retry") is None:
         error.headers.append(_NO_RETRY)
     return error
 
 
 def refusal(status: int, fields: Headers, raw: bytes, redactor: Redactor) -> UpstreamError:
-    """Return the error that a status other than 200 is, with the upstream's own words where they help.
+    """Return the error for a status other than 200, with the upstream's own message if that is useful.
 
-    ``raw`` is what its body has come to.
+    ``raw`` is the body, as far as it arrived.
     """
     content_type = media_type(fields)
     if 300 <= status < 400:
@@ -68,10 +78,10 @@ def refusal(status: int, fields: Headers, raw: bytes, redactor: Redactor) -> Ups
     if status < 300:
         message = f"The upstream answered with status {status}, where only 200 is known. {OPERATORS}"
         return failure("unexpected_status", message)
-    # Blotted before it is shortened, which could leave half a credential; and after, since markup may have parted one.
+    # Redact before shortening, which could leave half a credential, and after it, since markup may have split one.
     body, text = explanation(redactor.json(_readable(fields, raw)), content_type)
     body = redactor.json(body) if body is not None else None
-    row = row_of_status(status, said_in(body or b""))
+    row = row_of_status(status, error_details(body or b""))
     headers = [field for field in headers_down(fields) if not field[0].startswith(b"content-")]
     headers = redactor.fields(headers)
     if row.words is Speaker.OURS:
@@ -95,12 +105,12 @@ def refusal(status: int, fields: Headers, raw: bytes, redactor: Redactor) -> Ups
 
 
 def _readable(fields: Headers, raw: bytes) -> bytes:
-    """Return an error's body as UTF-8 and not compressed; nothing where it cannot be read.
+    """Return an error's body, decompressed and in UTF-8; empty if it cannot be decoded.
 
-    The relay asks for neither, but gateways on the way write their own errors as they please, and some of them say why.
+    The relay does not accept compressed answers, but gateways on the way may still compress their own errors.
     """
     if is_encoded(fields):
-        try:  # 32: gzip's format or zlib's, whatever the header calls it; a body that was cut is read as far as it came
+        try:  # 32 detects gzip's or zlib's format, whatever the header says; a truncated body yields what arrived
             raw = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(raw, MAX_ERROR_BYTES)
         except zlib.error:
             return b""
@@ -110,7 +120,7 @@ def _readable(fields: Headers, raw: bytes) -> bytes:
 
 
 def error_of_event(error: bytes, redactor: Redactor | None = None) -> UpstreamError:
-    """Return the HTTP error that the ``error`` of an event before any output, or of a JSON answer, stands for."""
+    """Return the HTTP error for the ``error`` member of a JSON answer, or of an event before any output."""
     redactor = redactor or Redactor([])
     error = redactor.json(error)
     body, message = None, ""
@@ -121,7 +131,7 @@ def error_of_event(error: bytes, redactor: Redactor | None = None) -> UpstreamEr
             message = plain(msgspec.json.decode(error, type=str))
     except DECODE_ERRORS:
         pass
-    said = said_in(body or b"")
+    said = error_details(body or b"")
     status = _status_of(said)
     kind = row_of_status(status, said).kind
     failure = UpstreamError(
@@ -132,11 +142,11 @@ def error_of_event(error: bytes, redactor: Redactor | None = None) -> UpstreamEr
         body=body,
         kind=kind,
     )
-    return sealed(failure, row_of(failure))
+    return without_retry(failure, row_of(failure))
 
 
-def _status_of(said: Said) -> int:
-    """Return the status that an error inside a 200 stands for: by its number, else by its names."""
+def _status_of(said: ErrorDetails) -> int:
+    """Return the status for an error inside a 200: by a number in it, else by its code or type."""
     for number in (said.name, str(said.status)):
         if number.isascii() and number.isdigit() and len(number) == 3 and 400 <= int(number) < 600:
             return int(number)
@@ -146,9 +156,9 @@ def _status_of(said: Said) -> int:
 
 _PUNCTUATION = re.compile(r"[\W_]+")
 _LONGEST_NAME = 64
-# Code or type, in small letters without punctuation: `rate_limit_exceeded` of OpenAI is `RateLimitReached` on Azure.
-# What busy services say comes first, since their errors have a type that says less. OpenAI's names are those of
-# "Error codes" in its guide and of `ResponseError.code`, each with the status that it has outside a stream.
+# Code or type, in lower case without punctuation: OpenAI's `rate_limit_exceeded` is `RateLimitReached` on Azure. Names
+# of rate limits come first, because the type in such errors is less specific. OpenAI's names are from "Error codes" in
+# its guide and from `ResponseError.code`, each with the status that it has outside a stream.
 _STATUS_OF_NAME = tuple(
     (status, re.compile(names))
     for status, names in (
@@ -169,25 +179,25 @@ _WHITE = b" \t\r\n"  # of JSON (RFC 8259 §2)
 
 
 def unpadded(body: bytes) -> bytes:
-    """Return a body without what may stand before JSON, or before the first event."""
+    """Return a body without a byte order mark and leading white space."""
     return body if body[:1] == b"{" else body.removeprefix(_BOM).lstrip(_WHITE)
 
 
 def is_whole_object(body: bytes) -> bool:
-    """Whether an object begins and ends here. A body that only the connection's end delimits may lack its own."""
+    """Whether a body is a complete JSON object. One that is delimited by the connection's end may be truncated."""
     return unpadded(body)[:1] == b"{" and (body[-1:] == b"}" or body.rstrip(_WHITE)[-1:] == b"}")
 
 
 def is_whole_text(body: bytes) -> bool:
-    """Whether a body is one string of JSON."""
+    """Whether a body is one JSON string."""
     text = unpadded(body).rstrip(_WHITE)
     return len(text) > 1 and text[:1] == b'"' == text[-1:]
 
 
-class Whole(msgspec.Struct):
-    """What a JSON answer may be: an error, or one of the things that an answer has."""
+class WholeAnswer(msgspec.Struct):
+    """The members of a JSON answer that tell an error from a proper answer."""
 
-    error: msgspec.Raw = msgspec.Raw()  # `Raw | None` would take null alone
+    error: msgspec.Raw = msgspec.Raw()  # `Raw | None` would accept only null
     usage: msgspec.Raw = msgspec.Raw()
     object: msgspec.Raw = msgspec.Raw()
     choices: msgspec.Raw = msgspec.Raw()
@@ -197,40 +207,40 @@ class Whole(msgspec.Struct):
 
     @property
     def failure(self) -> bytes | None:
-        """The error that it is: an object or a text, where nothing is beside it that an answer has."""
+        """The error, an object or a string, if no member of a proper answer is beside it."""
         error = bytes(self.error)
         answers = (self.object, self.choices, self.data, self.output, self.text)
         if any(bytes(part) not in (b"", b"null") for part in answers):
-            return None  # a response that failed has its error in itself
+            return None  # a failed response contains its error
         return error if error[:1] == b"{" or (error[:1] == b'"' and error != b'""') else None
 
     @property
-    def counted(self) -> Usage | None:
-        """The usage that it reports."""
+    def reported_usage(self) -> Usage | None:
+        """The reported usage."""
         return reported(self.usage)
 
 
-def whole_in(body: bytes) -> Whole:
-    """Return what a JSON answer says of itself; nothing where it cannot be read."""
+def read_whole(body: bytes) -> WholeAnswer:
+    """Decode a JSON answer; all members are empty if it cannot be decoded."""
     try:
-        return msgspec.json.decode(unpadded(body), type=Whole)
+        return msgspec.json.decode(unpadded(body), type=WholeAnswer)
     except DECODE_ERRORS:
-        return Whole()
+        return WholeAnswer()
 
 
 def media_type(headers: Headers) -> bytes:
-    """Return the type of an answer in small letters, without parameters; of several the first."""
+    """Return the content type of an answer in lower case, without parameters; the first if there are several."""
     first = (header(headers, b"content-type") or b"").partition(b";")[0]
     return first.partition(b",")[0].strip().lower()
 
 
 def is_json(content_type: bytes) -> bool:
-    """Whether a type is one of JSON's."""
+    """Whether a content type means JSON."""
     return content_type in (b"application/json", b"text/json") or content_type.endswith(b"+json")
 
 
 def is_encoded(headers: Headers) -> bool:
-    """Whether an answer was compressed, which it was asked not to be."""
+    """Whether an answer is compressed, although the relay does not accept that."""
     coding = header(headers, b"content-encoding")
     transfer = header(headers, b"transfer-encoding")
     return coding not in (None, b"identity") or (transfer is not None and transfer.lower() != b"chunked")

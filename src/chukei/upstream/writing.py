@@ -1,7 +1,7 @@
-"""A request written for the deployment that was chosen, with what the client left out and the relay fills in:
-parameters, the system message, caps, the wish for usage.
+"""The upstream request, written for the chosen deployment. The relay fills in parameters that the client left out, the
+system message, caps, and the request for a usage report.
 
-Everything is spliced into the client's own bytes; what it did send stays as it was, unless a cap lowers it.
+Additions are spliced into the client's own bytes. The client's values stay unchanged, unless a cap lowers them.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from chukei.request.fields import Fields
 from chukei.upstream.capabilities import Capabilities, fit
 
 MAX_MESSAGES = 4096
-"""Azure and OpenAI take 2,048. The bound keeps millions of empty ones from becoming as many objects."""
+"""Azure and OpenAI accept 2,048. The bound keeps millions of empty messages from becoming as many objects."""
 
 
 class _TooMany(Exception):
@@ -29,7 +29,7 @@ class _Role(msgspec.Struct):
     role: str | None = None
 
     def __post_init__(self) -> None:
-        """Count the messages while they are parsed; nothing else is parsed meanwhile."""
+        """Count the messages while they are parsed. The global counter is safe: parsing is not interrupted."""
         _seen[0] += 1
         if _seen[0] > MAX_MESSAGES:
             raise _TooMany
@@ -40,10 +40,10 @@ _seen = [0]
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What goes to a deployment, in which ``version`` of its API.
+    """A request to a deployment, in a ``version`` of its API.
 
-    ``strip_usage`` says that the usage event was the relay's wish, not the client's; ``skip_empty_choices`` that chunks
-    without choices are not to reach it.
+    ``strip_usage`` says that the relay, not the client, asked for the usage event. ``skip_empty_choices`` says that
+    chunks without choices must not reach the client.
     """
 
     endpoint: str
@@ -63,9 +63,9 @@ def write(
     credential: tuple[bytes, bytes],
     request_id: str,
 ) -> UpstreamRequest:
-    """Write the request for a deployment, from the client's bytes with what is missing filled in.
+    """Write the request for a deployment: the client's bytes, with missing parameters filled in.
 
-    The call stays as it was read, so that it can be written for several deployments.
+    The call is not changed, so that it can be written for several deployments.
     """
     name = deployment.deployment
     version = azure.version_for(deployment, call.api_version)
@@ -94,7 +94,7 @@ def write(
 
 
 def fill(fields: Fields, operation: Operation, model: Model) -> None:
-    """Add the model's parameters and system message, and hold its caps."""
+    """Add the model's parameters and system message, and enforce its caps."""
     if not operation.generates:
         return
     filled: dict[str, object] = {}
@@ -110,9 +110,10 @@ def fill(fields: Fields, operation: Operation, model: Model) -> None:
 
 
 def ask_for_usage(fields: Fields, operation: Operation, capabilities: Capabilities) -> bool:
-    """Ask for a usage event where the API knows one; return whether the client must not see it.
+    """Ask for a usage event if the API supports it; return whether the event must be hidden from the client.
 
-    A client that wants it has asked itself. "On your data" requests refuse ``stream_options``, so they are left alone.
+    It is hidden unless the client asked for it too. "On your data" requests refuse ``stream_options``, so they are not
+    changed.
     """
     if operation.name not in {"chat", "completions"} or not capabilities.stream_options or "data_sources" in fields:
         return False
@@ -131,7 +132,7 @@ def _same(name: str, operation: Operation) -> tuple[str, ...]:
 
 
 def _spelling(name: str, operation: Operation) -> str:
-    """Return the operation's own name for an output limit that was configured under any of them."""
+    """Return the operation's own name for a parameter, if it is an output limit configured under another name."""
     limits = OUTPUT_LIMITS.get(operation.name, ())
     return limits[0] if name in ANY_OUTPUT_LIMIT and limits and name not in limits else name
 
@@ -139,7 +140,7 @@ def _spelling(name: str, operation: Operation) -> str:
 def _hold_caps(
     fields: Fields, operation: Operation, caps: Mapping[str, int | float], filled: Mapping[str, object]
 ) -> None:
-    """Lower what is above a cap; add an output limit that neither the client nor ``filled`` sets under any name."""
+    """Lower values above a cap, and add an output limit if neither the client nor ``filled`` sets one."""
     lowest: dict[str, int | float] = {}
     for configured, cap in caps.items():
         spelt = _spelling(configured, operation)
@@ -157,7 +158,7 @@ def _hold_caps(
             default = filled[other]
             if not isinstance(default, (int, float)) or default > cap:
                 fields.set(other, msgspec.json.encode(cap))
-        # Only output is without a limit when nobody sets one; adding n = 4 would raise what its default of 1 costs.
+        # Only the output is unlimited by default. Adding n = 4 would raise the cost above that of its default, 1.
         if not sent and not ours and name in ANY_OUTPUT_LIMIT:
             fields.set(name, msgspec.json.encode(cap))
 

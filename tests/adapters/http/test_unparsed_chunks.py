@@ -108,7 +108,7 @@ def test_no_event_hides_between_quotation_marks(end: bytes) -> None:
     stream.feed(EVENT)
     hidden = EVENT.replace(b'"a"', b'"a' + end + b"data: [DONE]" + end + b'"')
     framed = chunk(hidden)
-    assert stream.alike(framed, framed.index(b"\n") + 1, len(framed) - 2) == (0, 0)
+    assert stream.count_known(framed, framed.index(b"\n") + 1, len(framed) - 2) == (0, 0)
     stream.feed(hidden)
     assert stream.complete is (len(end) > 1)
 

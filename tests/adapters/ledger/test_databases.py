@@ -24,8 +24,8 @@ from chukei.adapters.ledger.databases import database_for, spool_for
 from chukei.adapters.ledger.postgres import PostgresDatabase
 from chukei.adapters.ledger.schema import Migration, migrations
 from chukei.adapters.ledger.sqlite import CHUNK, SqliteDatabase
-from chukei.callers.cabinet import KeyCabinet
 from chukei.callers.keys import Peppers
+from chukei.callers.registry import KeyRegistry
 
 pytestmark = pytest.mark.anyio
 
@@ -281,10 +281,10 @@ async def test_a_key_that_cannot_be_read_hides_no_other_and_can_be_revoked(
     mark = await database.keys_mark()
     assert await database.end_key("k2", expires=START + timedelta(days=2), revoked=None)
     assert await database.keys_mark() not in (mark, "")
-    cabinet = KeyCabinet(database, Peppers(), lambda: START)
-    await cabinet.revoke("k1")
-    await cabinet.revoke("k2")
-    assert [key.state(START) for key in await cabinet.all()] == ["revoked", "revoked"]
+    registry = KeyRegistry(database, Peppers(), lambda: START)
+    await registry.revoke("k1")
+    await registry.revoke("k2")
+    assert [key.state(START) for key in await registry.all()] == ["revoked", "revoked"]
 
 
 async def test_a_time_of_revoking_that_cannot_be_read_revokes(url: str, database: Database) -> None:

@@ -1,1 +1,1 @@
-"""Credentials: the relay's own towards Azure, and what is needed to know those of callers."""
+"""Credentials: the relay's own for Azure, and the keys and tokens to verify those of callers."""

@@ -1,4 +1,4 @@
-"""What the gatekeeper needs from outside, as the settings ask for it, and its beginning and end."""
+"""Wiring of the gatekeeper with its key stores, and their lifecycle."""
 
 import logging
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A gatekeeper and what goes on beside it."""
+    """A gatekeeper and its background tasks."""
 
     gatekeeper: Gatekeeper
     ring: KeyRing | None = None
@@ -31,20 +31,20 @@ class Access:
     client: HttpClient | None = None
 
     def start(self) -> None:
-        """Begin to read keys."""
+        """Start to read keys in the background."""
         for follower in (self.ring, self.signing_keys):
             if follower is not None:
                 follower.start()
 
     async def close(self) -> None:
-        """Stop; before the database is closed."""
+        """Stop the background tasks. Call it before the database is closed."""
         for part in (self.ring, self.signing_keys, self.client):
             if part is not None:
                 await part.close()
 
 
 def access(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Access:
-    """Return the gatekeeper that the settings describe. Without a database there are no keys but the file's."""
+    """Return the gatekeeper for the settings. Without a database, the only keys are those in the configuration."""
     auth = settings.auth
     if auth.app_service and not auth.platform_auth:
         logger.warning(
@@ -77,12 +77,12 @@ def _entra(settings: EntraSettings, client: HttpClient, clock: Clock, wall: Cloc
 
 
 def peppers(settings: Settings) -> Peppers:
-    """Return the peppers, which whoever makes keys needs too."""
+    """Return the configured peppers, which are needed both to create and to verify keys."""
     return Peppers(settings.auth.peppers, unpeppered=settings.auth.unpeppered_keys)
 
 
 def fixed(settings: Settings) -> dict[str, Caller]:
-    """Return the callers whose keys stand in the configuration, by those keys' digests."""
+    """Return the callers whose keys are in the configuration, by the digests of their keys."""
     return {
         caller.key_sha256: Caller(name, CallerKind.KEY, caller.groups)
         for name, caller in settings.policies.callers.items()

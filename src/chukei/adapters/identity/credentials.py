@@ -1,4 +1,4 @@
-"""What authenticates the relay to Azure OpenAI: an API key, a fixed token, or an Entra ID token kept fresh.
+"""The relay's credentials for Azure OpenAI: an API key, a fixed token, or an Entra ID token that is refreshed.
 
 ``azure-identity`` is imported only when an identity is configured; it costs hundreds of milliseconds.
 """
@@ -19,13 +19,13 @@ from chukei.ports import Clock, Credential
 logger = logging.getLogger(__name__)
 
 REFRESH_BEFORE = 600.0
-"""Seconds before a token expires when a new one is fetched; tokens live for an hour or longer."""
+"""Seconds before a token's end at which a new one is fetched; tokens are valid for an hour or longer."""
 
 RETRY_AFTER = 5.0
-"""Seconds between two attempts while tokens cannot be had."""
+"""Seconds between two attempts while no token can be fetched."""
 
 FETCH_SECONDS = 30.0
-"""How long one attempt may take: the chain tries several logins, of which the slowest start another program."""
+"""Time limit of one attempt. The chain tries several logins, and the slowest of them start another program."""
 
 
 class Token(Protocol):
@@ -43,7 +43,7 @@ class Token(Protocol):
 
 
 class TokenSource(Protocol):
-    """The part of an azure-identity credential that is used."""
+    """The part of an azure-identity credential that the relay uses."""
 
     async def get_token(self, *scopes: str) -> Token:
         """Fetch a token."""
@@ -100,7 +100,7 @@ class IdentityCredential:
         self._retry_at = 0.0
 
     async def header(self) -> tuple[bytes, bytes]:
-        """See the Credential port. Waits only while there is no valid token at all."""
+        """See the Credential port. It waits only if there is no valid token."""
         self.warm()
         if self._left() <= 0 and self._fetching is not None:
             await asyncio.shield(self._fetching)
@@ -117,7 +117,7 @@ class IdentityCredential:
         return self._token.expires_on - self._wall() if self._token is not None else 0.0
 
     def warm(self) -> None:
-        """See the Credential port. One fetch at a time, and none right after a failed one."""
+        """See the Credential port. There is one fetch at a time, and none directly after a failed one."""
         if self._left() <= self._renew_before and self._fetching is None and self._wall() >= self._retry_at:
             self._fetching = asyncio.create_task(self._fetch())
 
@@ -136,16 +136,16 @@ class IdentityCredential:
             self._schedule()
 
     def _schedule(self) -> None:
-        """Come back in time for the next token, also while nobody asks; without any token only a request does."""
+        """Schedule the next fetch, also without requests. If there is no token, only a request starts a fetch."""
         if self._left() > 0:
             wait = max(self._left() - self._renew_before, self._retry_after)
             self._timer = asyncio.get_running_loop().call_later(wait, self._renew)
 
     def _renew(self) -> None:
-        self._retry_at = 0.0  # the wait is over, whatever the other clock says
+        self._retry_at = 0.0  # the wait is over, even if the wall clock was set back
         self.warm()
         if self._fetching is None:
-            self._schedule()  # uvloop's timers may be a millisecond early by that clock
+            self._schedule()  # by the wall clock, uvloop's timers may fire a millisecond early
 
     async def close(self) -> None:
         """See the Credential port."""
@@ -160,7 +160,7 @@ class IdentityCredential:
 
 
 def identity_installed() -> bool:
-    """Whether the ``identity`` extra is there."""
+    """Whether the ``identity`` extra is installed."""
     return (
         find_spec("azure") is not None and find_spec("azure.identity") is not None and find_spec("aiohttp") is not None
     )
@@ -169,7 +169,7 @@ def identity_installed() -> bool:
 def azure_identity(client_id: str | None) -> TokenSource:
     """Return the chain of workload identity, managed identity and developer logins.
 
-    ``client_id`` chooses a user-assigned identity. Needs the ``identity`` extra.
+    ``client_id`` selects a user-assigned identity. It needs the ``identity`` extra.
     """
     from azure.identity.aio import DefaultAzureCredential
 
@@ -179,7 +179,7 @@ def azure_identity(client_id: str | None) -> TokenSource:
 
 
 def credential_for(settings: CredentialSettings) -> Credential:
-    """Return the credential that the settings describe."""
+    """Return the credential for the settings."""
     if settings.scope is not None:
         return IdentityCredential(partial(azure_identity, settings.client_id), settings.scope)
     if settings.api_key is not None:

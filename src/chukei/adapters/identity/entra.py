@@ -1,7 +1,7 @@
-"""Verifying Entra ID access tokens, each once: afterwards the relay knows it by its digest.
+"""Verification of Entra ID access tokens. Each token is verified once and then cached by its digest.
 
-What must hold of a token is in ``tokens``, where the keys come from in ``signing_keys``. PyJWT verifies the signature;
-it is imported only where Entra ID is configured.
+``tokens`` has the rules for claims, ``signing_keys`` fetches the keys. PyJWT verifies the signature; it is imported
+only if Entra ID is configured.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_SECONDS = 300.0
-"""How long a verified token is believed; the keys may change and the configuration's clock may be off meanwhile."""
+"""Seconds for which a verified token is cached; the signing keys may change, or the clock be corrected, meanwhile."""
 
 MAX_CACHED = 10_000
 
 MAX_DOCUMENT_BYTES = 256 * 1024
-"""Entra ID's keys take about 20 KB."""
+"""Bytes of a fetched document; Entra ID's keys have about 20 KB."""
 
 FETCH_SECONDS = 10.0
 
@@ -53,8 +53,8 @@ class EntraTokens:
         self._clock = clock
         self._wall = wall
         self._max_cached = max_cached
-        self._verified: dict[bytes, tuple[Caller, float]] = {}  # by the whole digest; until when, on the clock
-        self._told_overage = False
+        self._verified: dict[bytes, tuple[Caller, float]] = {}  # by the whole digest: the caller, and until when
+        self._overage_logged = False
         self.verifications = 0
 
     async def caller(self, token: bytes) -> Caller:
@@ -75,7 +75,7 @@ class EntraTokens:
         now = self._wall()
         found = tokens.recognise(unverified.claims, self._settings, issuer, now)
         if found.overage and self._settings.groups:
-            self._tell_overage()
+            self._log_overage()
         self._remember(digest, found.caller, found.expires - now)
         return found.caller
 
@@ -86,9 +86,9 @@ class EntraTokens:
         if seconds > 0:
             self._verified[digest] = (caller, self._clock() + min(seconds, CACHE_SECONDS))
 
-    def _tell_overage(self) -> None:
-        if not self._told_overage:
-            self._told_overage = True
+    def _log_overage(self) -> None:
+        if not self._overage_logged:
+            self._overage_logged = True
             logger.warning(
                 "a token holds no groups, since its owner is in too many: map application roles in auth.entra.groups"
             )
@@ -101,7 +101,7 @@ def verify(token: bytes, key: "PyJWK") -> None:
     """Verify a token's signature.
 
     Raises:
-        TokenRefused: it is not that key's.
+        TokenRefused: the signature does not match the key.
     """
     from jwt import PyJWS, PyJWTError
 
@@ -112,7 +112,7 @@ def verify(token: bytes, key: "PyJWK") -> None:
 
 
 def fetcher(client: HttpClient, *, seconds: float = FETCH_SECONDS) -> Fetch:
-    """Return what gets a document of limited size: no redirect, no compression, no other status than 200."""
+    """Return a function that fetches a JSON document of limited size. It refuses redirects and compression."""
 
     async def fetch(address: str) -> bytes:
         parts = urlsplit(address)
@@ -125,7 +125,7 @@ def fetcher(client: HttpClient, *, seconds: float = FETCH_SECONDS) -> Fetch:
                 try:
                     return await _whole(answer)
                 finally:
-                    answer.abort()  # nothing is fetched soon again, and on a reused connection a fetch could be two
+                    answer.abort()  # no fetch follows soon, and a reused connection might need a second attempt
         except TimeoutError:
             raise UpstreamError("upstream_timeout", f"{parts.netloc} took too long", end=End.TIMEOUT) from None
 
@@ -145,7 +145,7 @@ async def _whole(answer: Answer) -> bytes:
 
 
 def entra_installed() -> bool:
-    """Whether the ``entra`` extra is there."""
+    """Whether the ``entra`` extra is installed."""
     return find_spec("jwt") is not None and find_spec("cryptography") is not None
 
 

@@ -1,9 +1,9 @@
-"""Callers' keys in memory: a copy of the database's, compared every two seconds and read again where it changed.
+"""Callers' keys in memory: a copy of the database's keys that is checked every two seconds and reread if they changed.
 
-No request waits for the database, and none can make the relay ask it: whatever ids are tried, there is a look at it
-every two seconds. A key that was made or revoked anywhere is known to every replica after ``REFRESH_SECONDS`` and two
-queries, which are given up after ``READ_SECONDS``: four seconds at most. While the database is away the copy stays in
-use, up to a limit, since it then knows nothing of later revocations.
+No request waits for the database or causes a query: there is one check every two seconds, whatever ids clients send. A
+new or revoked key is known to every replica after ``REFRESH_SECONDS`` and two queries, which have a time limit of
+``READ_SECONDS``: after four seconds at most. While the database is unavailable the copy stays in use, but only for a
+limited time, because it misses later revocations.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ REFRESH_SECONDS = 2.0
 READ_SECONDS = 2.0
 
 FIRST_SECONDS = 5.0
-"""How long a request waits for the first copy after the start."""
+"""Seconds for which a request waits for the first copy after the start."""
 
 
 class KeyRing:
-    """Implements ``keys.KeyDirectory``. ``keep_seconds`` is how old the copy may become."""
+    """Implements ``keys.KeyDirectory``. ``keep_seconds`` is the greatest age of the copy."""
 
     def __init__(
         self,
@@ -45,14 +45,14 @@ class KeyRing:
         self._first_seconds = first_seconds
         self._keys: Mapping[str, Key] = {}
         self._read_at: float | None = None
-        self._mark: str | None = None  # of what was read
+        self._mark: str | None = None  # the database's mark when the copy was read
         self._tried = asyncio.Event()
         self._away = False
         self._task: asyncio.Task[None] | None = None
         self._tell_revoked: Callable[[Set[str]], None] | None = None
 
     def listen(self, revoked: Callable[[Set[str]], None]) -> None:
-        """Call with the ids of keys as soon as they are known to have been revoked."""
+        """Call ``revoked`` with the ids of keys when their revocation becomes known."""
         self._tell_revoked = revoked
 
     async def find(self, id: str) -> Key | None:
@@ -70,7 +70,7 @@ class KeyRing:
         return bool(self._keys)
 
     async def _first_try(self) -> None:
-        """Wait until the database was asked for the first time, but not for ever."""
+        """Wait for the first read of the database, ``first_seconds`` at most."""
         if not self._tried.is_set():
             try:
                 async with asyncio.timeout(self._first_seconds):
@@ -79,7 +79,7 @@ class KeyRing:
                 pass
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start to read in the background."""
         self._task = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
@@ -103,7 +103,7 @@ class KeyRing:
                 found = await self._database.keys() if mark != self._mark else None
         except (StoreAway, TimeoutError) as error:
             self._tell_away(error)
-        except Exception:  # whatever it is, the next reading may succeed
+        except Exception:  # unexpected, but the next read may succeed
             logger.exception("the callers' keys cannot be read")
         else:
             if found is not None:
@@ -117,7 +117,7 @@ class KeyRing:
                 logger.info("the callers' keys are read again")
 
     def _not_unrevoked(self, key: Key) -> Key:
-        """Keep a revocation that the database has forgotten, as a replica that lags or a restored copy can."""
+        """Keep a known revocation that the database lacks, as a lagging replica or a restored backup may."""
         known = self._keys.get(key.id)
         if known is not None and known.revoked is not None and key.revoked is None:
             return replace(key, revoked=known.revoked)

@@ -1,10 +1,9 @@
-"""The keys with which Entra ID signs, for each tenant and version of tokens: fetched here, not by a library.
+"""Entra ID's signing keys, for each tenant and token version. The relay fetches them itself, without a library.
 
-They are fetched at the start and every 24 hours, as Microsoft asks
-(https://learn.microsoft.com/entra/identity-platform/signing-key-rollover), and kept when that fails. A token that names
-a key which is not among them makes the relay look once more, since keys are replaced without notice; but whatever is
-sent, by whomever, that is one fetch in 30 seconds. So nothing need be remembered of the ids that were in vain, and
-nobody can fill the memory with them.
+They are fetched at the start and every 24 hours, as Microsoft recommends
+(https://learn.microsoft.com/entra/identity-platform/signing-key-rollover), and kept if a fetch fails. A token that
+names an unknown key causes another fetch, since keys are replaced without notice. Such fetches are limited to one in 30
+seconds in all. So unknown key ids need not be remembered, and clients cannot fill the memory with them.
 """
 
 import asyncio
@@ -27,33 +26,33 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 24 * 3600.0
 UNKNOWN_SECONDS = 30.0
-"""How often an unknown key id may make the relay fetch."""
+"""Seconds between two fetches that unknown key ids cause."""
 
 RETRY_SECONDS = 10.0
-"""How soon it is tried again when it failed, doubled each time up to ten minutes; requests have no part in that."""
+"""Seconds until a retry after a failed fetch, doubled each time up to ten minutes. Requests do not affect it."""
 
 MOST_RETRY_SECONDS = 600.0
 
 STALE_SECONDS = 72 * 3600.0
-"""How old keys may become while no newer ones can be had: a long weekend."""
+"""Greatest age of keys while no newer ones can be fetched: a long weekend."""
 
 WAIT_SECONDS = 5.0
-"""How long a request waits for a fetch."""
+"""Seconds for which a request waits for a fetch."""
 
 _MAX_KEYS = 100
 _MIN_KEY_BITS = 2048
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Gets the document at an address; UpstreamError where that fails."""
+"""Fetches the document at an address; raises UpstreamError on failure."""
 
 
 class NoKeys(Exception):
-    """There are no keys to verify with; not the caller's fault."""
+    """There are no keys for the verification; the token may be valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """What one issuer signs with, from where, and when that was fetched."""
+    """The keys of one issuer, their address, and when they were fetched."""
 
     issuer: str
     address: str
@@ -65,7 +64,7 @@ Place = tuple[str, Version]
 
 
 class SigningKeys:
-    """Fetches and keeps them. ``authority`` is the origin of the login service."""
+    """Fetches and caches signing keys. ``authority`` is the origin of the login service."""
 
     def __init__(
         self,
@@ -92,10 +91,10 @@ class SigningKeys:
         self._first = asyncio.Event()
 
     async def find(self, tenant: str, version: Version, key_id: str) -> tuple[str, "PyJWK | None"]:
-        """Return the issuer of a tenant's tokens and the key of that id; None where there is none.
+        """Return the issuer of a tenant's tokens and the key with an id, or None if there is no such key.
 
         Raises:
-            NoKeys: none could be fetched yet, or only too long ago.
+            NoKeys: no keys were fetched yet, or they are too old.
         """
         place = (tenant, version)
         if place not in self._sets and not self._first.is_set():
@@ -121,7 +120,7 @@ class SigningKeys:
             pass
 
     async def _look_again(self, place: Place) -> bool:
-        """Fetch the keys of one place once more, or wait for whoever does; False where it is too soon."""
+        """Fetch the keys of a tenant and version again, or wait for a running fetch; return False if it is too soon."""
         if self._looking is None:
             if self._asked is not None and self._clock() - self._asked < UNKNOWN_SECONDS:
                 return False
@@ -134,10 +133,10 @@ class SigningKeys:
     def _looked(self, task: asyncio.Task[bool]) -> None:
         self._looking = None
 
-    # Beside requests.
+    # Background work.
 
     def start(self) -> None:
-        """Begin to fetch."""
+        """Start to fetch in the background."""
         self._following = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
@@ -161,7 +160,7 @@ class SigningKeys:
                 retry = min(2 * retry, MOST_RETRY_SECONDS)
 
     async def _try(self, place: Place, known: KeySet | None = None) -> bool:
-        """Fetch the keys of one place; those of before stay when that fails."""
+        """Fetch the keys of a tenant and version; return whether it succeeded. On failure the previous keys stay."""
         tenant, version = place
         try:
             issuer, address = (known.issuer, known.address) if known else await self._metadata(tenant, version)
@@ -169,10 +168,10 @@ class SigningKeys:
             issuers = (issuer, f"{self._authority}/{tenant}/v2.0")
             keys = await asyncio.to_thread(read_keys, document, tenant, issuers)
         except (UpstreamError, ValueError) as error:
-            # Their messages name addresses and what is wrong with a document, never what a caller sent.
+            # The messages name addresses and flaws of a document, never data of a caller.
             logger.warning("no signing keys for version %s of tenant %s: %s", version.value, tenant, error)
             return False
-        except Exception:  # whatever it is, the next try may succeed
+        except Exception:  # unexpected, but the next attempt may succeed
             logger.exception("the signing keys of tenant %s cannot be fetched", tenant)
             return False
         self._sets[place] = KeySet(issuer, address, keys, self._clock())
@@ -202,13 +201,13 @@ class _Keys(msgspec.Struct):
 def read_keys(document: bytes, tenant: str, issuers: Sequence[str]) -> dict[str, "PyJWK"]:
     """Return the usable keys of a set (RFC 7517): RSA, for signatures, large enough, and of one of these issuers.
 
-    A key that is common to many tenants names its issuer with a place for the tenant in it. Where keys of version 1
-    name one at all, it is that of version 2; both are the same keys.
+    A key that many tenants share has a placeholder for the tenant in its issuer. If keys of version 1 name an issuer,
+    it is that of version 2; both versions have the same keys.
 
     Raises:
-        ValueError: it is no set, or none of its keys can be used.
+        ValueError: the document is not a key set, or has no usable key.
     """
-    from jwt import InvalidKeyError, PyJWK, PyJWKError  # 60 ms with its cryptography, so not at every start
+    from jwt import InvalidKeyError, PyJWK, PyJWKError  # takes 60 ms with its cryptography, so not at every start
 
     found: dict[str, PyJWK] = {}
     for item in msgspec.json.decode(document, type=_Keys).keys[:_MAX_KEYS]:

@@ -1,1 +1,1 @@
-"""The ledger and the keys of callers: SQLite or PostgreSQL, the writer in front of them, and its spool."""
+"""The ledger and callers' keys: SQLite or PostgreSQL, the background writer, and its spool."""

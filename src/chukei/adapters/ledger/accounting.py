@@ -1,4 +1,4 @@
-"""What accounts for requests, as the settings ask for it: the ledger's database and its writer, and the quotas."""
+"""Wiring of the quota store, the ledger's database and its writer, by the settings."""
 
 import logging
 import os
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The accounts, and the ledger where there is one."""
+    """The quota store, and the ledger if there is one."""
 
     quotas: QuotaStore
     database: Database | None = None
     writer: LedgerWriter | None = None
 
     def __call__(self, record: RequestRecord) -> None:
-        """Implement the Hook port: write a request into the ledger."""
+        """Write a request to the ledger; implements the Hook port."""
         if self.writer is None:
             return
         entry = entry_of(record, id=new_id(), time=record.ended or datetime.now(UTC))
@@ -38,21 +38,21 @@ class Accounting:
 
     @property
     def full(self) -> bool:
-        """Whether further requests could not be accounted for."""
+        """Whether the ledger cannot take further entries."""
         return self.writer is not None and self.writer.full
 
     def state(self) -> dict[str, object]:
-        """Return how the writing of the ledger goes."""
+        """Return the state of the ledger's writer."""
         return self.writer.state() if self.writer is not None else {"status": "none"}
 
     def start(self) -> None:
-        """Begin to write and to renew."""
+        """Start the background work: writing the ledger and renewing leases."""
         self.quotas.start()
         if self.writer is not None:
             self.writer.start()
 
     async def close(self) -> None:
-        """Settle and write what waits, then close."""
+        """Settle pending reservations, write pending entries, and close the database."""
         await self.quotas.close()
         if self.writer is not None:
             await self.writer.close()
@@ -61,7 +61,7 @@ class Accounting:
 
 
 def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Accounting:
-    """Return the accounting that the settings describe. ``database`` takes the place of theirs."""
+    """Return the accounting for the settings. ``database`` replaces the configured one."""
     quotas = _quotas(settings, clock, wall)
     address = ledger_address(settings, os.environ)
     if database is None and address is None:
@@ -84,7 +84,7 @@ def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
     stores = settings.stores
     if stores.quota is None:
         return local
-    # Only where it is configured, for whoever does without has no hiredis.
+    # Imported only if it is configured, since hiredis may be missing otherwise.
     from chukei.accounts.quota_fallback import Away, QuotaFallback
     from chukei.adapters.redis.quota import RedisQuota
 
@@ -93,10 +93,10 @@ def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
 
 
 def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | None:
-    """Return the address of the ledger's database: the configured one, else a file where programs keep their state.
+    """Return the address of the ledger's database: the configured one, else a file in the user's state folder.
 
-    Where that cannot be written to, as in a container with a read-only root, there is none: what nobody asked for must
-    stop nobody.
+    Without configuration the ledger is optional. If the state folder cannot be written, as in a container with a
+    read-only root, return None instead of failing.
     """
     stores = settings.stores
     if stores.ledger is not None:
@@ -120,14 +120,14 @@ def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | 
 
 
 def _state_folder(environment: Mapping[str, str]) -> Path:
-    """Return where programs keep their state: systemd's folder, else that of the XDG Base Directory Specification.
+    """Return the state folder: systemd's, else that of the XDG Base Directory Specification.
 
     Raises:
-        RuntimeError: nobody knows where this user's home is.
+        RuntimeError: the user's home folder is unknown.
     """
     given = environment.get("STATE_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
     home = environment.get("XDG_STATE_HOME", "")
-    # A relative one is to be ignored, says the specification.
+    # The specification says to ignore a relative path.
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state") / "chukei"

@@ -1,4 +1,4 @@
-"""Which database an address means, and where its entries wait while it is away."""
+"""The database for an address, and the spool folder for its entries."""
 
 import hashlib
 import os
@@ -10,12 +10,12 @@ from chukei.installation import command_for
 
 
 def database_for(url: str) -> Database:
-    """Return the database of an address, not opened yet. Only the driver that is needed is imported.
+    """Return the database for an address, not opened yet. Only the required driver is imported.
 
     ``sqlite:///chukei.db`` is relative to the working directory, ``sqlite:////var/lib/chukei.db`` is absolute.
 
     Raises:
-        ValueError: the address is not usable, or the driver is not installed; the message does not repeat it.
+        ValueError: the address is invalid, or the driver is not installed. The message does not contain the address.
     """
     if _scheme(url) == "sqlite":
         from chukei.adapters.ledger.sqlite import SqliteDatabase
@@ -31,14 +31,14 @@ def database_for(url: str) -> Database:
 
 
 def spool_for(url: str) -> Path:
-    """Return the folder in which entries wait by default: next to an SQLite file, else where programs keep their state.
+    """Return the default spool folder: next to an SQLite file, else in the state folder.
 
-    Each database has a folder of its own, so that what waits is never delivered to another. ``$STATE_DIRECTORY`` is
-    systemd's, ``$XDG_STATE_HOME`` and ``~/.local/state`` are the XDG Base Directory Specification's; without any it is
-    in the system's temporary folder, which a container or a restart of the machine may not keep.
+    Each database has its own folder, so that entries are never written to another database. ``$STATE_DIRECTORY`` is
+    systemd's, ``$XDG_STATE_HOME`` and ``~/.local/state`` are from the XDG Base Directory Specification. Without any of
+    them it is the system's temporary folder, which may not survive a restart of the container or the machine.
 
     Raises:
-        ValueError: the address is not usable.
+        ValueError: the address is invalid.
     """
     if _scheme(url) == "sqlite":
         path = _sqlite_path(url)
@@ -56,11 +56,11 @@ def _state_folder() -> Path:
         return Path(folder, "chukei")
     try:
         home = Path.home()
-    except RuntimeError:  # this user has none
+    except RuntimeError:  # this user has no home folder
         home = Path()
     if home.is_absolute() and os.access(home, os.W_OK):
         return home / ".local" / "state" / "chukei"
-    import tempfile  # with all kinds of compression; nearly everybody has a home
+    import tempfile  # imported here, because it imports compression modules and is rarely needed
 
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir(), f"chukei-{owner}")

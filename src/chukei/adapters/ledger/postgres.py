@@ -1,10 +1,9 @@
 """The ledger in PostgreSQL, for replicas that share it.
 
-Every command is a transaction of its own, without prepared statements that outlive it and without anything that
-belongs to a session, so that pgbouncer may stand between in any mode but that of single statements. Every wait has a
-limit.
+Every command is a transaction of its own. It uses no prepared statements beyond the transaction and no session state,
+so it works through pgbouncer in session or transaction mode, but not in statement mode. Every wait has a time limit.
 
-Needs the ``postgres`` extra. Import it only where PostgreSQL is configured.
+This module needs the ``postgres`` extra. Import it only if PostgreSQL is configured.
 """
 
 import asyncio
@@ -25,25 +24,25 @@ from chukei.adapters.ledger.schema import Migration, migrations, pending
 from chukei.adapters.ledger.sql import COLUMNS, KEY_COLUMNS, key_of, question_sql, row_of, sums_of, text_of
 
 CONNECT_SECONDS = 2.0
-"""How long connecting may take, and waiting for a connection of the pool."""
+"""Time limit for connecting, and for waiting for a connection of the pool."""
 
 COMMAND_SECONDS = 5.0
-"""How long a command may take."""
+"""Time limit of a command."""
 
 QUESTION_SECONDS = 30.0
-"""How long a question may take."""
+"""Time limit of a query of sums."""
 
 UPGRADE_SECONDS = 300.0
-"""How long bringing a large schema up to date may take."""
+"""Time limit of a migration of a large schema."""
 
 CONNECTIONS = 4
-"""How many connections a process opens at most: one writes, the others ask."""
+"""Connections of a process at most: one writes, the others query."""
 
 CHUNK = 1000
-"""How many entries are deleted in one transaction."""
+"""Entries deleted in one transaction."""
 
 LOCK = 0x63686B69
-"""The number of the advisory lock behind which the schema is changed: "chki"."""
+"""The number of the advisory lock for migrations: "chki"."""
 
 _DAY = "(time AT TIME ZONE 'UTC')::date"
 _Result = TypeVar("_Result")
@@ -53,8 +52,8 @@ class PostgresDatabase:
     """See the Database port.
 
     ``url`` is ``postgresql://user:password@host[:port]/database``; special characters in the password are
-    percent-encoded. ``?sslmode=verify-full`` asks for TLS with a verified certificate, which is not the default. It is
-    neither logged nor shown.
+    percent-encoded. ``?sslmode=verify-full`` requires TLS with a verified certificate, which is not the default. The
+    URL is neither logged nor shown.
 
     Raises:
         ValueError: the URL is not usable.
@@ -73,7 +72,7 @@ class PostgresDatabase:
         return f"<PostgresDatabase {self._place}>"
 
     async def open(self) -> None:
-        """See the Database port. Does nothing where it is open already."""
+        """See the Database port. Idempotent."""
         async with self._upgrading:
             if not self._ready:
                 async with self._connection(UPGRADE_SECONDS) as connection:
@@ -81,21 +80,21 @@ class PostgresDatabase:
                 self._ready = True
 
     async def add(self, entries: Sequence[Entry]) -> None:
-        """See the Database port. A batch is one text, which costs the event loop half of what its values would."""
-        rows = msgspec.json.encode([row_of(entry, _itself) for entry in entries]).decode()
+        """See the Database port. A batch is one JSON text, which takes half the CPU time of separate values."""
+        rows = msgspec.json.encode([row_of(entry, _unchanged) for entry in entries]).decode()
         if entries:
             await self._do(lambda connection: connection.execute(_ADD, rows))
 
     async def sum(self, question: Question) -> list[Sum]:
         """See the Database port."""
-        sql, values = question_sql(question, day=_DAY, mark=lambda number: f"${number}", moment=_itself)
+        sql, values = question_sql(question, day=_DAY, mark=lambda number: f"${number}", moment=_unchanged)
         rows = await self._do(
             lambda connection: connection.fetch(sql, *values, timeout=QUESTION_SECONDS), QUESTION_SECONDS
         )
         return sums_of(question, rows, lambda day: cast(date, day))
 
     async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
-        """See the Database port. Deletes in small transactions, each of which locks only what it deletes."""
+        """See the Database port. It deletes in small transactions. Each locks only the rows that it deletes."""
         wanted: list[tuple[str, object]] = []
         if before is not None:
             wanted.append(("time < ", before))
@@ -125,7 +124,7 @@ class PostgresDatabase:
         """See the Database port.
 
         Raises:
-            ValueError: there is a key with this id.
+            ValueError: a key with this id exists.
         """
         times = (key.created, key.expires, key.revoked)
         values = (key.id, key.caller, key.group, key.digest, key.pepper, *times, key.note)
@@ -137,7 +136,7 @@ class PostgresDatabase:
         return _affected(await self._do(lambda connection: connection.execute(_END_KEY, expires, revoked, id))) > 0
 
     async def close(self) -> None:
-        """See the Database port. What still runs has a second to end."""
+        """See the Database port. Running commands have a second to end."""
         self._closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
@@ -155,7 +154,7 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _connection(self, seconds: float) -> AsyncIterator[Any]:
-        """Lend a connection for one transaction that may take some seconds; whatever fails is StoreAway."""
+        """Provide a connection for one transaction of at most ``seconds``. Every failure becomes StoreAway."""
         if self._closed:
             raise StoreAway("the ledger is closed")
         try:
@@ -171,10 +170,10 @@ class PostgresDatabase:
             problem = StoreAway(f"PostgreSQL at {self._place}: {error}")
         else:
             return
-        raise problem  # outside of the handler: the driver's words may repeat what stays secret
+        raise problem  # outside the handler, without context: the driver's message may contain secrets
 
     async def _upgrade(self, connection: Any) -> None:
-        """Bring the schema up to date in the one transaction; the lock is given back with it."""
+        """Migrate the schema in one transaction, whose end also releases the lock."""
         await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})", timeout=COMMAND_SECONDS)
         await connection.execute(_MAKE_SCHEMA)
         version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM chukei_schema")
@@ -185,7 +184,7 @@ class PostgresDatabase:
 
 
 async def _pool_for(url: str) -> Any:
-    """Return a pool that has not connected yet."""
+    """Return a pool without connections yet."""
     return await asyncpg.create_pool(
         url,
         min_size=0,
@@ -232,7 +231,7 @@ _ADD = (
     " FROM jsonb_array_elements($1::text::jsonb) AS entries (entry) ON CONFLICT (time, id) DO NOTHING"
 )
 _TIMES = frozenset({"created", "expires", "revoked"})
-# For infinity, and what is BC or beyond 9999, the driver has no datetime, and would give up the whole answer.
+# The driver cannot represent infinity, years BC and years beyond 9999 as datetime, and would fail for the whole answer.
 _KEY_VALUES = [
     f"CASE WHEN {name} BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00'"
     f" THEN to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') ELSE {name}::text END"
@@ -253,21 +252,21 @@ _ADD_KEY = (
 _END_KEY = "UPDATE chukei_keys SET expires = coalesce($1, expires), revoked = coalesce(revoked, $2) WHERE id = $3"
 
 
-def _itself(moment: datetime) -> datetime:
+def _unchanged(moment: datetime) -> datetime:
     return moment
 
 
 def _moment(text: object) -> datetime:
-    return datetime.fromisoformat(f"{text}+00:00")  # and what was in no such range is not ISO 8601 then
+    return datetime.fromisoformat(f"{text}+00:00")  # raises ValueError for a time outside the range above
 
 
 def _affected(status: str) -> int:
-    """Return the number at the end of what a command says it did: ``DELETE 7``."""
+    """Return the number of rows in a command's status, such as ``DELETE 7``."""
     return int(status.rsplit(" ", 1)[-1])
 
 
 def _place(url: str) -> str:
-    """Return what may be shown of a URL: the server and the database."""
+    """Return the parts of a URL that may be shown: the server and the database."""
     try:
         parts = urlsplit(url)
         if parts.scheme in ("postgres", "postgresql") and parts.hostname and parts.path.strip("/"):

@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean to an operator. Its own words are left out: some repeat the values of a row."""
+"""Messages for operators about PostgreSQL's errors. Its own messages are left out: some contain a row's values."""
 
 from asyncpg import exceptions as pg
 
@@ -30,7 +30,7 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
 
 
 def away(error: BaseException, place: str) -> StoreAway:
-    """Say what helps. ``place`` names the server and the database."""
+    """Return the error with advice. ``place`` names the server and the database."""
     words = next((words for kinds, words in _WORDS if isinstance(error, kinds)), None)
     if words is None:
         state = f" (SQLSTATE {error.sqlstate})" if isinstance(error, pg.PostgresError) else ""

@@ -1,4 +1,4 @@
-"""The numbered migrations of the ledger's schema: plain SQL, one file to a step, for each kind of database."""
+"""The numbered migrations of the ledger's schema: plain SQL, one file for each step and kind of database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from chukei.accounts.stores import StoreAway
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step, from the schema of the number before to its own. ``statements`` end with semicolons."""
+    """One migration, from the previous number to ``number``. ``statements`` end with semicolons."""
 
     number: int
     statements: tuple[str, ...]
 
 
 def migrations(kind: str) -> tuple[Migration, ...]:
-    """Return the steps for ``sqlite`` or ``postgres`` in order.
+    """Return the migrations for ``sqlite`` or ``postgres`` in order.
 
-    The files are named ``0001-what-it-does.sql``. A statement ends with a semicolon at the end of a line, so none may
-    stand there for anything else.
+    The files are named ``0001-what-it-does.sql``. A semicolon at the end of a line ends a statement, so no other
+    semicolon may be there.
     """
-    # importlib.resources would find them in an archive too, but takes four milliseconds of each start to import.
+    # importlib.resources would also find files in an archive, but its import takes four milliseconds at each start.
     folder = Path(__file__).with_name("migrations") / kind
     found = sorted((file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql"))
     steps = tuple(Migration(int(name[:4]), split(text)) for name, text in found)
@@ -37,10 +37,10 @@ def split(text: str) -> tuple[str, ...]:
 
 
 def pending(steps: Sequence[Migration], version: int) -> tuple[Migration, ...]:
-    """Return the steps that a schema of ``version`` still needs; 0 is an empty database.
+    """Return the migrations that a schema of ``version`` still needs; 0 is an empty database.
 
     Raises:
-        StoreAway: a later relay has made the schema.
+        StoreAway: a newer relay has migrated the schema.
     """
     newest = steps[-1].number
     if version > newest:

@@ -1,4 +1,4 @@
-"""What both databases share: the columns of an entry, its values in their order, and the question as SQL."""
+"""SQL that both databases share: the columns and values of an entry, and the query of sums."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -51,10 +51,10 @@ COLUMNS = (
 KEY_COLUMNS = ("id", "caller", "caller_group", "digest", "pepper", "created", "expires", "revoked", "note")
 
 MAX_TEXT = 512
-"""Characters kept of any one text."""
+"""Characters of a text that are stored."""
 
 MOST = 10**12
-"""The most of anything that is believed of one request, so that sums stay within 64 bits."""
+"""Upper bound of every count of one request, so that sums fit into 64 bits."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _Moment = TypeVar("_Moment")
@@ -63,8 +63,8 @@ _Moment = TypeVar("_Moment")
 def row_of(entry: Entry, moment: Callable[[datetime], _Moment]) -> tuple[object, ...]:
     """Return the values of an entry in the order of ``COLUMNS``.
 
-    Nothing in them is refused by a database: one entry that could not be written would hold up all others. What no
-    database takes (NUL, lone surrogates, NaN) is replaced, what is absurd is cut.
+    A database never refuses these values, because an entry that cannot be written would block all others. Values that
+    databases refuse (NUL, lone surrogates, NaN) are replaced; values out of range are clamped.
     """
     id, time, *values = astuple(entry)
     if not _is_plain(entry):
@@ -73,7 +73,7 @@ def row_of(entry: Entry, moment: Callable[[datetime], _Moment]) -> tuple[object,
 
 
 def _is_plain(entry: Entry) -> bool:
-    """Whether nothing needs to be replaced. Nearly all entries pass, so this looks at all texts at once."""
+    """Whether no value must be replaced. This holds for nearly all entries, so all texts are checked at once."""
     texts = (
         f"{entry.id}{entry.request_id}{entry.caller}{entry.kind}{entry.group}{entry.key_id}{entry.operation}{entry.model}"
         f"{entry.deployment}{entry.end}{entry.code}{entry.finish_reason}{entry.upstream_request_id}{entry.region}"
@@ -122,17 +122,17 @@ def _cleaned(value: object) -> object:
 
 
 def text_of(text: str) -> str:
-    """Return a text as the databases hold it."""
+    """Return a text as the databases store it."""
     if text.isascii() and "\0" not in text:
         return text[:MAX_TEXT]
     return text[:MAX_TEXT].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def key_of(row: Sequence[object], moment: Callable[[object], datetime]) -> Key:
-    """Return the key of a row in the order of ``KEY_COLUMNS``; never raises, whatever another program has written.
+    """Return the key of a row in the order of ``KEY_COLUMNS``; never raises, even if another program wrote the row.
 
-    ``moment`` raises ValueError, OverflowError or TypeError for what is no time of the years 1 to 9999. A time of
-    revoking that cannot be read revokes all the same.
+    ``moment`` raises ValueError, OverflowError or TypeError for a time outside the years 1 to 9999. A key with an
+    unreadable time of revocation counts as revoked.
     """
     unreadable = False
 
@@ -160,7 +160,7 @@ def key_of(row: Sequence[object], moment: Callable[[object], datetime]) -> Key:
     return Key(text(id), text(caller), texts[0], digest, pepper, made, ends, ended, texts[1], unreadable)
 
 
-# Questions. Names of columns come from here alone; whatever a person may have typed is a bound parameter.
+# Queries. Column names come only from these tables; user input is always a bound parameter.
 
 _NAMES = {
     By.CALLER: "caller",
@@ -176,9 +176,9 @@ _NAMES = {
 def question_sql(
     question: Question, *, day: str, mark: Callable[[int], str], moment: Callable[[datetime], object]
 ) -> tuple[str, list[object]]:
-    """Return a question as SQL, and its parameters. ``day`` is the expression for the day of an entry in UTC.
+    """Return a query as SQL, and its parameters. ``day`` is the expression for the day of an entry in UTC.
 
-    ``mark`` writes the place of the parameter of a number, from 1.
+    ``mark`` returns the placeholder of the parameter with a number, from 1.
     """
     values: list[object] = []
 
@@ -218,9 +218,9 @@ def question_sql(
 
 
 def sums_of(question: Question, rows: Iterable[Sequence[object]], day: Callable[[object], date]) -> list[Sum]:
-    """Return the answer in its order, from rows of one or several parts of the time that was asked about.
+    """Return the sorted sums, merged from the rows of one or several parts of the query's period.
 
-    It is sorted here, since databases order text by rules of their own.
+    They are sorted here, because databases order text by their own collations.
     """
     width = len(question.by)
     totals: dict[tuple[object, ...], list[float]] = {}

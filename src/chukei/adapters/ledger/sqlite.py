@@ -1,12 +1,12 @@
 """The ledger in one SQLite file, for the processes of one machine.
 
-Plain ``sqlite3``, in two threads of its own, so that the event loop never waits for a disk: one writes, the other
-answers questions, so that a long question does not hold up what is to be written. They run side by side because of the
-write-ahead log, which needs shared memory: the file must be on a local disk. Times are whole microseconds since 1970 in
-UTC.
+Plain ``sqlite3`` runs in two threads, so that the event loop never waits for the disk. One thread writes, the other
+queries, so that a long query does not delay writing. The write-ahead log allows both at the same time. It needs shared
+memory, so the file must be on a local disk. Times are whole microseconds since 1970 in UTC.
 
-``synchronous=FULL``: each batch is on the disk when ``add`` returns, also after a power cut. NORMAL would save a wait
-for the disk twice a second, beside the path of requests, and could lose batches that had left the spool already.
+``synchronous=FULL`` ensures that each batch is on the disk when ``add`` returns, even after a power failure. NORMAL
+would save a wait for the disk twice a second, outside the path of requests, but could lose batches that were already
+removed from the spool.
 """
 
 import sqlite3
@@ -32,13 +32,13 @@ from chukei.adapters.ledger.sqlite_worker import (
 )
 
 QUESTION_SECONDS = 30.0
-"""How long a question may take."""
+"""Time limit of a query of sums."""
 
 LOG_BYTES = 64 * 1_048_576
-"""What the write-ahead log is cut back to when a long question has made it grow."""
+"""Bytes to which the write-ahead log is truncated after a long query has made it grow."""
 
 CHUNK = 1000
-"""How many entries are deleted in one transaction."""
+"""Entries deleted in one transaction."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -50,7 +50,7 @@ _Result = TypeVar("_Result")
 
 
 class SqliteDatabase:
-    """See the Database port. ``path`` is that of the file; it is made, readable by its owner alone, where it is not."""
+    """See the Database port. The file at ``path`` is created if it does not exist, readable only by its owner."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class SqliteDatabase:
         return f"<SqliteDatabase {self._path}>"
 
     async def open(self) -> None:
-        """See the Database port. Does nothing where it is open already."""
+        """See the Database port. Idempotent."""
         await self._writer.run(lambda _: None)
         await self._reader.run(lambda _: None)
 
@@ -78,7 +78,7 @@ class SqliteDatabase:
         """See the Database port."""
 
         def add(connection: sqlite3.Connection) -> None:
-            if len(entries) in _ADD:  # a transaction by itself
+            if len(entries) in _ADD:  # one statement is a transaction by itself
                 connection.execute(_ADD[len(entries)], _values_of(entries))
                 return
             start = 0
@@ -105,7 +105,7 @@ class SqliteDatabase:
         return await self._ask(ask)
 
     async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
-        """See the Database port. Deletes in small transactions, so that writing goes on meanwhile."""
+        """See the Database port. It deletes in small transactions, so that writing can continue meanwhile."""
         wanted: list[tuple[str, object]] = []
         if before is not None:
             wanted.append(("time < ?", _micros(before)))
@@ -137,7 +137,7 @@ class SqliteDatabase:
         """See the Database port.
 
         Raises:
-            ValueError: there is a key with this id.
+            ValueError: a key with this id exists.
         """
         times = [None if moment is None else _micros(moment) for moment in (key.created, key.expires, key.revoked)]
         values = (key.id, key.caller, key.group, key.digest, key.pepper, *times, key.note)
@@ -164,19 +164,19 @@ class SqliteDatabase:
     async def _ask(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:
             return await self._reader.run(work)
-        except Gone:  # not made yet, or moved away: the writer makes one
+        except Gone:  # not created yet, or moved away: the writer creates it
             await self.open()
             return await self._reader.run(work)
 
     def _only_read(self, connection: sqlite3.Connection) -> None:
-        """Prepare a connection that asks questions."""
+        """Prepare a connection for queries."""
         if pending(self._steps, version_of(connection)):
             raise Gone("the schema is not up to date")
         connection.execute("PRAGMA query_only = ON")
-        connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # another program may have written
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # another program may write anything
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
-        """Bring the schema up to date; the lock keeps others from doing it at the same time."""
+        """Migrate the schema; the lock keeps other processes from doing it at the same time."""
         use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
@@ -191,8 +191,8 @@ class SqliteDatabase:
 
 
 _ROWS = (512, 128, 32, 8, 1)
-"""How many entries go into one statement, the most first. Before and after each statement the thread has to wait for
-Python's lock, and beside a busy event loop that costs both of them more than the writing itself."""
+"""Entries in one statement, the largest number first. Before and after each statement the thread waits for the GIL, and
+while the event loop is busy that costs both threads more than the writing itself."""
 
 
 def _add(count: int) -> str:
@@ -211,7 +211,7 @@ def _values_of(entries: Sequence[Entry]) -> list[object]:
 
 
 _TEXTS = frozenset({"id", "caller", "caller_group", "note"})
-_KEY_VALUES = [f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in KEY_COLUMNS]  # for texts in no UTF-8
+_KEY_VALUES = [f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in KEY_COLUMNS]  # texts may not be UTF-8
 _KEYS = f"SELECT {', '.join(_KEY_VALUES)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
 _KEYS_MARK = (
     "SELECT count(*), max(created), count(expires), total(expires), count(revoked), total(revoked) FROM chukei_keys"
@@ -223,11 +223,11 @@ _END_KEY = "UPDATE chukei_keys SET expires = coalesce(?, expires), revoked = coa
 
 
 def _rows(connection: sqlite3.Connection, question: Question) -> Iterator[tuple[object, ...]]:
-    """Ask month by month: SQLite sorts what it groups, and a year of rows would be sorted on the disk."""
+    """Query month by month: SQLite sorts rows to group them, and a year of rows would be sorted on the disk."""
     parts = [question]
     first, last = connection.execute("SELECT min(time), max(time) FROM chukei_entries").fetchone()
     if question.caller is None and first is not None:
-        first, last = (min(max(each, _FIRST_MICROS), _LAST_MICROS) for each in (first, last))  # no relay's are others
+        first, last = (min(max(each, _FIRST_MICROS), _LAST_MICROS) for each in (first, last))  # ignores foreign values
         start = max(question.since or _EPOCH, _EPOCH + first * _MICROSECOND)
         end = min(question.until or _LAST, _EPOCH + (last + 1) * _MICROSECOND)
         starts = [start + number * _PART for number in range((end - start) // _PART + 1)] if start < end else []

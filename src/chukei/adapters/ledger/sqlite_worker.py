@@ -1,4 +1,4 @@
-"""A thread with one connection to an SQLite file, and what its errors mean to an operator."""
+"""A thread with one connection to an SQLite file, and messages for operators about its errors."""
 
 import asyncio
 import errno
@@ -17,10 +17,10 @@ from urllib.parse import quote
 from chukei.accounts.stores import StoreAway
 
 BUSY_SECONDS = 2.0
-"""How long another program's lock is waited for."""
+"""Time limit for waiting for another program's lock."""
 
 OLDEST = (3, 37, 0)
-"""STRICT tables came with this version (https://sqlite.org/stricttables.html)."""
+"""The oldest supported version, the first with STRICT tables (https://sqlite.org/stricttables.html)."""
 
 APPLICATION = 0x63686B69
 """Marks the file as the relay's: "chki"."""
@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 
 
 class SqliteWorker:
-    """One connection, and the one thread in which it is used."""
+    """One connection, used in one thread."""
 
     def __init__(
         self, path: Path, task: str, busy_seconds: float, prepare: Callable[[sqlite3.Connection], None]
@@ -40,11 +40,11 @@ class SqliteWorker:
         self._makes = task == "writes"
         self._thread = ThreadPoolExecutor(1, f"chukei-ledger-{task}")
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # what tells the open file from one that took its place
+        self._file: tuple[int, int] | None = None  # device and inode, to detect that the open file was replaced
         self._closed = False
 
     async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Do something with the connection, after what was asked for before; connect where that is needed."""
+        """Run ``work`` with the connection, after all earlier work. Connect if necessary."""
         if self._closed:
             raise StoreAway("the ledger is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
@@ -62,13 +62,13 @@ class SqliteWorker:
             if isinstance(error, Gone):
                 raise
             away = StoreAway(f"{self._path}: {error}")
-        raise away  # outside of the handler: the message says it all
+        raise away  # outside the handler, without context: the message is sufficient
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._file != _file(self._path):
-            # A new file would share the log's name with the one in use, also by other processes: rows could be lost.
+            # A new file would share the name of the write-ahead log with the old one, and rows could be lost.
             with suppress(sqlite3.Error):
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what was written is in the file, wherever
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # moves all rows to the old file
             raise _Moved("it was moved or deleted while in use: put it back, or restart the relay to begin a new one")
         if self._connection is None:
             if self._makes:
@@ -97,7 +97,7 @@ class SqliteWorker:
             connection.close()
 
     async def close(self) -> None:
-        """Disconnect after what was asked for."""
+        """Disconnect after all earlier work."""
         if not self._closed:
             self._closed = True
             await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
@@ -105,22 +105,22 @@ class SqliteWorker:
 
 
 class Gone(StoreAway):
-    """There is nothing to read yet: the one that writes must make it."""
+    """There is nothing to read yet: the writing connection must create it."""
 
 
 class _Moved(StoreAway):
-    """Another file, or none, is where the open one was."""
+    """The open file was moved, deleted or replaced."""
 
 
 def _make(path: Path) -> None:
-    """Make the file, readable by its owner alone, where there is none. One that is there is looked at, not opened.
+    """Create the file, readable only by its owner, if it does not exist. An existing file is checked but not opened.
 
-    Whenever a process closes any descriptor of a file, the system takes away all locks that it holds there (POSIX,
-    fcntl), also those of this process's other connection: the next program to leave the database would then think
-    itself the last one, and delete the log that is being written (https://sqlite.org/howtocorrupt.html §2.2).
+    If a process closes any descriptor of a file, the system releases all its locks on that file (POSIX, fcntl), also
+    those of this process's other connection. Then the next program that closes the database would take itself for the
+    last one and delete the write-ahead log in use (https://sqlite.org/howtocorrupt.html §2.2).
 
     Raises:
-        OSError: it can be neither made nor used.
+        OSError: the file can be neither created nor used.
     """
     if path.exists():
         if path.is_dir():
@@ -131,7 +131,7 @@ def _make(path: Path) -> None:
     with suppress(FileExistsError):
         if sys.platform == "linux":
             os.mknod(path, 0o600 | stat.S_IFREG)
-        else:  # there only root may do that; nobody has a file open that has just been made
+        else:  # elsewhere mknod needs root; closing a new file is harmless, since no connection uses it yet
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
@@ -145,7 +145,7 @@ def _file(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit, or undo everything."""
+    """Commit on success, else roll back."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -157,7 +157,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Switch, which fails at once, without waiting, when another process is about to do the same."""
+    """Switch to the write-ahead log. That fails without waiting if another process is doing the same, so retry."""
     if sqlite3.sqlite_version_info < OLDEST:
         raise StoreAway(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or later is needed, or use PostgreSQL")
     for attempt in range(20):
@@ -173,7 +173,7 @@ def use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the schema's number.
+    """Return the schema's version.
 
     Raises:
         StoreAway: the file belongs to another program.
@@ -197,7 +197,7 @@ def _code(error: BaseException) -> int:
 
 
 def _away(error: BaseException, path: Path, busy_seconds: float) -> StoreAway:
-    """Say what helps."""
+    """Return the error with advice."""
     words = {
         sqlite3.SQLITE_BUSY: f"it was locked for {busy_seconds:g} s: end the program that holds it (a backup, a shell)",
         sqlite3.SQLITE_READONLY: "it is read-only: give the relay's user the right to write the file and its folder",

@@ -1,11 +1,11 @@
-"""Counts requests that cost nothing but their record, in place of keeping each.
+"""Aggregates the records of similar requests that reached no deployment.
 
-A request for which no deployment was asked is cheap to send: refusals for whatever reason, pages, what does not exist.
-One caller can send thousands a second, and each would be a line of the log and a row of the ledger. So of those that
-are alike, ``SINGLY`` in a minute are handed on one by one, and the others together as one record with a ``count`` when
-the minute is over. What is alike differs at most in its path, its request id and how long it took.
+Such requests are cheap to send: refused requests, pages, unknown routes. One caller can send thousands a second, and
+each would be a line in the log and a row in the ledger. So ``SINGLY`` similar records in a minute are passed on one by
+one, and the others as one record with a ``count`` at the end of the minute. Similar records differ only in path,
+request id and duration.
 
-Minutes are those of the wall clock, so that no record stands for requests of two days.
+Minutes are those of the wall clock, so that no record spans two days.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ from chukei.record import RequestRecord
 logger = logging.getLogger(__name__)
 
 SINGLY = 10
-"""How many of a kind are handed on one by one in a minute."""
+"""Records of one kind that are passed on one by one in a minute."""
 
 KINDS = 20
-"""So many kinds of one caller are told apart in a minute, and of all who are not known together; what exceeds them is
-counted without its model and its method, of which a caller may be able to invent any number."""
+"""Kinds of records distinguished in a minute for one caller, and for all unauthenticated callers together. Further
+records are counted without their model and method, since a caller can invent any number of these."""
 
 MOST = 10_000
-"""When so many kinds of all callers wait, they are handed on before the minute is over: about 10 MB."""
+"""Kinds of all callers at which the counted records are passed on before the end of the minute: about 10 MB."""
 
 _MINUTE = 60
 _PATH = 200
 _SINGLE = frozenset({"live", "ready", "asset", "admin"})
-"""Where it goes well, there is no line at all, or one that somebody may look for."""
+"""Operations whose successful requests are not aggregated: they have no log line, or one that operators may need."""
 
 _Kind = tuple[object, ...]
 
@@ -42,7 +42,7 @@ def _now() -> datetime:
 
 
 class Tally:
-    """Implements the Hook port, and hands on to others. ``now`` is the time in UTC."""
+    """Implements the Hook port, and passes records on to other hooks. ``now`` returns the time in UTC."""
 
     def __init__(self, hooks: Sequence[Hook], *, now: Callable[[], datetime] = _now, most: int = MOST) -> None:
         self._hooks = hooks
@@ -56,7 +56,7 @@ class Tally:
         self._closed = False
 
     def __call__(self, record: RequestRecord) -> None:
-        """Hand a record on, or count it."""
+        """Pass a record on, or count it."""
         well = record.status is not None and record.status < 300
         if record.tries or (well and record.operation in _SINGLE):
             self._hand_on(record)
@@ -86,7 +86,7 @@ class Tally:
             self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
 
     def _kind_of(self, record: RequestRecord) -> _Kind:
-        """Return what alike records share; its last item says whether some of them are handed on one by one."""
+        """Return the kind of a record. Its last item says whether some records of the kind are passed on one by one."""
         caller: tuple[str, str, tuple[str, ...], str | None] | None = None
         name = None
         if record.who is not None:
@@ -96,15 +96,15 @@ class Tally:
         kind = (*common, record.method, record.model, record.stream, True)
         if kind in self._seen:
             return kind
-        told_apart = self._kinds.get(name, 0)
-        if told_apart < KINDS:
-            self._kinds[name] = told_apart + 1
+        distinguished = self._kinds.get(name, 0)
+        if distinguished < KINDS:
+            self._kinds[name] = distinguished + 1
             return kind
         record.model, record.method, record.stream = None, "*", False
         return (*common, False)
 
     def flush(self) -> None:
-        """Hand on what was counted."""
+        """Pass the counted records on."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -115,7 +115,7 @@ class Tally:
             self._hand_on(record)
 
     def close(self) -> None:
-        """Hand on what was counted, and every later record by itself."""
+        """Pass the counted records on, and every later record by itself."""
         self._closed = True
         self.flush()
 

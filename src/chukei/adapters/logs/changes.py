@@ -1,4 +1,4 @@
-"""What becomes of deployments, for the operator: one line for each change, not for each request."""
+"""Log lines about changes of deployments, for the operator: one for each change, not for each request."""
 
 import logging
 
@@ -7,12 +7,12 @@ from chukei.pool.verdicts import TABLE, Fault
 
 logger = logging.getLogger("chukei.pool")
 
-# What does not pass by itself: somebody has to mend it.
+# Failures that an operator must fix.
 _TO_MEND = frozenset(row.kind for row in TABLE if row.fault is Fault.MISCONFIGURED)
 
 
 def log_change(deployment: Deployment, change: Change) -> None:
-    """Write what this relay found out of a deployment."""
+    """Log a change that this relay has detected."""
     name, seconds = deployment.name, change.seconds
     only = f", for {change.only} only" if change.only is not None else ""
     if change.condition is Condition.CLOSED:

@@ -1,21 +1,21 @@
-"""Bounds how many lines one place in the code can write, whatever makes it write them.
+"""A rate limit of log lines by their place in the code.
 
-Requests have a bound of their own (``tally``). Everything else that a caller can provoke is a line of some place in
-the code: a credential that was refused, a deployment that fails, a traceback. Of each place ``MOST`` lines pass in a
-minute; the next one that passes says how many were left out.
+Lines about requests have their own limit (``tally``). All other lines that a caller can provoke come from some place in
+the code: a refused credential, a failing deployment, a traceback. Each place may write ``MOST`` lines in a minute; the
+next line that passes says how many were left out.
 """
 
 import logging
 from collections import Counter
 
 MOST = 100
-"""Lines of one place in a minute."""
+"""Lines of one place in the code in a minute."""
 
 _Place = tuple[str, int]
 
 
 class LineLimit(logging.Filter):
-    """A filter for a handler. Lines of the logger ``apart`` all pass."""
+    """A filter for a handler. Lines of the logger ``apart`` are not limited."""
 
     def __init__(self, apart: str = "", most: int = MOST) -> None:
         super().__init__()

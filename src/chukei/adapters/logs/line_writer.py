@@ -1,7 +1,7 @@
-"""Writes log lines: one that comes alone at once, those that come close together with one system call.
+"""Writes log lines: a single line immediately, lines in quick succession with one system call.
 
-Whoever reads the log may stop: a pipe is full then, and writing to it waits. So a thread writes, and nobody waits for
-it. What it cannot write in time is dropped, and counted.
+If the reader of the log stops, the pipe fills up and writing to it blocks. So a thread writes, and the event loop never
+waits for it. Lines that it cannot write in time are dropped and counted.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from typing import TextIO
 from chukei.ports import Clock
 
 WAIT_SECONDS = 0.1
-"""How long lines wait for others after the last were written; what a process that is killed may lose of them."""
+"""Seconds for which lines are collected after a write; a killed process may lose the lines of this time."""
 
 MOST_LINES = 1000
-"""When so many wait they are written, however soon that is."""
+"""Collected lines at which they are written without waiting longer."""
 
 MOST_CHARACTERS = 4_000_000
-"""When so many wait for the thread, further lines are dropped: some ten thousand requests."""
+"""Characters waiting for the thread at which further lines are dropped; about ten thousand requests."""
 
 FLUSH_SECONDS = 1.0
-"""How long the end of the process waits for the thread."""
+"""Seconds for which the end of the process waits for the thread."""
 
 
 class LineWriter(logging.Handler):
     """A handler for standard error, or another stream.
 
-    Lines wait for others only in the thread of an event loop, whose timer hands them on. None waits behind a warning or
-    something worse, or after ``write_through``. ``flush`` waits until all is written, but not for long; ``logging``
-    does that when the interpreter ends in good order.
+    Lines are collected only in the thread of an event loop, whose timer passes them to the writing thread. A warning or
+    a more severe line is passed on immediately, with all lines before it; so is every line after ``write_through``.
+    ``flush`` waits for a limited time until all is written. ``logging`` calls it when the interpreter exits normally.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class LineWriter(logging.Handler):
         self._why = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
+        """Take a log record."""
         try:
             self._lines.append(self.format(record))
-        except Exception as error:  # noqa: BLE001 - logging's own way is to print, which may wait
-            self._lines.append(self._said(logging.ERROR, f"a line of {record.name} cannot be shown: {error!r}"))
+        except Exception as error:  # noqa: BLE001 - logging's own error handling prints, which may block
+            self._lines.append(self._own_line(logging.ERROR, f"a line of {record.name} cannot be shown: {error!r}"))
         if record.levelno >= logging.WARNING or not self._may_wait():
             self._hand_over()
 
     def _may_wait(self) -> bool:
-        """Whether what waits will be handed over soon without a further line."""
+        """Whether the collected lines will be handed over soon by the timer."""
         wait = self._next - self._clock()
         if wait <= 0:
             self._timer = None  # if there is one, its loop is late, or has ended
@@ -91,7 +91,7 @@ class LineWriter(logging.Handler):
             self.release()
 
     def _hand_over(self) -> None:
-        """Give what waits to the thread, or drop it; never waits."""
+        """Pass the collected lines to the thread, or drop them; never blocks."""
         lines, self._lines = self._lines, []
         if not lines:
             return
@@ -114,15 +114,15 @@ class LineWriter(logging.Handler):
         self._why = why
 
     def _dropped_notice(self) -> str:
-        """Return the line about those that were dropped."""
+        """Return the line that reports dropped lines, and reset their number."""
         count, self._dropped = self._dropped, 0
-        return self._said(logging.WARNING, f"{count} lines of the log were dropped here: {self._why}")
+        return self._own_line(logging.WARNING, f"{count} lines of the log were dropped here: {self._why}")
 
-    def _said(self, level: int, text: str) -> str:
+    def _own_line(self, level: int, text: str) -> str:
         return self.format(logging.makeLogRecord({"name": __name__, "levelno": level, "msg": text, **_names(level)}))
 
     def flush(self) -> None:
-        """Have what waits written, within ``FLUSH_SECONDS``."""
+        """Write the collected lines, within ``FLUSH_SECONDS``."""
         self.acquire()
         try:
             self._hand_over()
@@ -131,12 +131,12 @@ class LineWriter(logging.Handler):
         self.drain()
 
     def drain(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Wait until the thread has written what it was given; whether it has."""
+        """Wait until the thread has written all lines passed to it; return whether it has."""
         with self._state:
             return self._state.wait_for(lambda: not self._unwritten, seconds)
 
     def write_through(self) -> None:
-        """Have what waits written, and every later line at once: the event loop is about to end."""
+        """Write the collected lines, and every later line immediately: the event loop is about to end."""
         self.acquire()
         try:
             self._through = True
@@ -157,15 +157,15 @@ class LineWriter(logging.Handler):
                 self._unwritten -= len(text)
                 if failure is not None:
                     self._drop(text.count("\n"), failure)
-                elif self._dropped and not self._unwritten:  # nothing may come that it could stand before
-                    told = f"{self._dropped_notice()}\n"
-                    self._unwritten += len(told)
-                    self._texts.put(told)
+                elif self._dropped and not self._unwritten:  # no later line may come to carry the notice
+                    notice = f"{self._dropped_notice()}\n"
+                    self._unwritten += len(notice)
+                    self._texts.put(notice)
                 if not self._unwritten:
                     self._state.notify_all()
 
     def _write(self, text: str) -> str | None:
-        """Write a text, however long that takes; return what kept it from being written."""
+        """Write a text, however long that takes; return the reason if it fails."""
         try:
             descriptor = self._stream.fileno()
         except (OSError, ValueError, AttributeError):
@@ -175,18 +175,18 @@ class LineWriter(logging.Handler):
                 self._stream.write(text)
             else:
                 _write_to(descriptor, text.encode("utf-8", "backslashreplace"))
-        except (OSError, ValueError, AttributeError) as error:  # the disk is full, the stream closed, or there is none
+        except (OSError, ValueError, AttributeError) as error:  # the disk is full, or the stream is closed or missing
             return str(error)
         return None
 
 
 def _write_to(descriptor: int, data: bytes) -> None:
-    """Write all to a descriptor, past Python's stream: its lock would hold up the interpreter's end."""
+    """Write all bytes to a descriptor. Python's stream is avoided: its lock could delay the interpreter's exit."""
     rest: memoryview | Sequence[int] = memoryview(data)
     while rest:
         try:
             rest = rest[os.write(descriptor, rest) :]  # type: ignore[arg-type]
-        except BlockingIOError:  # somebody who shares it has made it so
+        except BlockingIOError:  # another process that shares the descriptor has made it non-blocking
             select.select((), (descriptor,), ())
 
 

@@ -1,4 +1,4 @@
-"""One line for each request: JSON for machines, or a short text for a person at a terminal."""
+"""One log line for each request: JSON for machines, or a short text for people at a terminal."""
 
 import logging
 import sys
@@ -42,7 +42,7 @@ _COMPLETED = End.COMPLETED
 
 
 def log_request(record: RequestRecord) -> None:
-    """Write a record. Probes and page files are logged at debug level only, unless they fail."""
+    """Log a record. Probes and page files are logged only at debug level, unless they fail."""
     level = logging.INFO
     if record.end is End.INTERNAL_ERROR:
         level = logging.ERROR
@@ -58,7 +58,7 @@ def log_request(record: RequestRecord) -> None:
 
 
 class _Line(logging.LogRecord):
-    """A request's log record: what is the same in all of them is not found out each time. It names no thread."""
+    """A request's log record. Attributes that are the same in all records are computed once. It names no thread."""
 
     def __init__(self, level: int, fields: dict[str, object]) -> None:
         self.__dict__ = {**_USUAL, "levelno": level, "levelname": logging.getLevelName(level), "fields": fields}
@@ -78,7 +78,7 @@ _USUAL = _usual()
 
 
 def fields_of(record: RequestRecord) -> dict[str, object]:
-    """Return what is known of a request, in the order of its path; unknown things are left out."""
+    """Return the log fields of a request, in the order of its path; unknown ones are left out."""
     fields: dict[str, object] = {
         "request_id": record.request_id,
         "method": record.method,
@@ -138,7 +138,7 @@ def _fields_of_try(attempt: Attempt) -> dict[str, object]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; JSON escapes control characters, so a header cannot forge a line."""
+    """Writes one JSON object a line. JSON escapes control characters, so a header field cannot forge a line."""
 
     _written = (-1, "")  # a second and its text
 
@@ -162,7 +162,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A short line for people."""
+    """Writes a short line for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -194,7 +194,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _printable(text: str) -> str:
-    """Escape what is no printable ASCII: names and codes come from clients and upstreams."""
+    """Escape all characters except printable ASCII, since names and codes come from clients and upstreams."""
     return ascii(text)[1:-1].replace("\\'", "'").replace("\\\\", "\\")
 
 
@@ -204,7 +204,7 @@ def is_text(form: str, *, terminal: bool) -> bool:
 
 
 def log_crashes() -> None:
-    """Log what would be printed beside the log: warnings, and errors that nobody has caught."""
+    """Log warnings and uncaught errors, which would be printed otherwise."""
     logging.captureWarnings(True)
     crashes = logging.getLogger("chukei.crash")
 
@@ -224,7 +224,7 @@ def log_crashes() -> None:
 
 
 def configure_logging(form: str, level: str, *, terminal: bool) -> None:
-    """Send the process's logs to standard error in the chosen form. May be called again, with another form."""
+    """Send the process's logs to standard error in the chosen format. It may be called again with another format."""
     root = logging.getLogger()
     handler = next((each for each in root.handlers if isinstance(each, LineWriter)), None)
     if handler is None:
@@ -234,14 +234,14 @@ def configure_logging(form: str, level: str, *, terminal: bool) -> None:
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.raiseExceptions = False  # what cannot be logged is not printed beside it
-    # The server's own chatter repeats what the relay says better; its problems remain.
+    logging.raiseExceptions = False  # do not print errors of logging itself
+    # uvicorn's informational lines repeat the relay's own; its warnings remain.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("azure").setLevel(logging.WARNING)
 
 
 def write_through() -> None:
-    """Write the log lines that wait, and every later one at once: the event loop is about to end."""
+    """Write the collected log lines, and every later line immediately: the event loop is about to end."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LineWriter):
             handler.write_through()

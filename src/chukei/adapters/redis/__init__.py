@@ -1,1 +1,1 @@
-"""Redis, for what replicas share: quotas (``quota``, by scripts on a ``line``), and news of deployments (``board``)."""
+"""Redis, for state that replicas share: quotas (``quota``, scripts on a ``line``) and deployments (``board``)."""

@@ -1,4 +1,4 @@
-"""Where a Redis URL leads, with which commands a connection there begins, and its TLS."""
+"""A Redis URL: its address, the first commands of a connection, and its TLS."""
 
 import ssl
 from collections.abc import Callable
@@ -15,11 +15,11 @@ _OPTIONS = frozenset(
     {"ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"}
     | {"ssl_exclude_verify_flags", "ssl_include_verify_flags", "ssl_keyfile", "ssl_min_version", "ssl_password"}
 )
-"""Options of TLS in a URL. Names and values are redis-py's, whose URLs people know."""
+"""Options of TLS in a URL. Names and values are redis-py's, which are well known."""
 
 
 class Address(NamedTuple):
-    """Where a URL leads, and the commands with which a connection there begins."""
+    """The address of a URL, and the first commands of a connection."""
 
     host: str
     port: int
@@ -29,10 +29,10 @@ class Address(NamedTuple):
 
 
 def address_of(url: str) -> Address:
-    """Return where a URL leads.
+    """Parse a URL.
 
     Raises:
-        ValueError: the URL is not usable.
+        ValueError: the URL is invalid.
     """
     try:
         return _parsed(url)

@@ -1,11 +1,11 @@
-"""What the replicas tell each other of deployments, on Redis: published, and kept for whoever starts later.
+"""Changes of deployments that replicas share on Redis: published, and stored for replicas that start later.
 
-A change is published, and while it holds it is also a key that Redis itself expires, so no replica's clock is compared
-with another's. One session holds two lines, for one that has subscribed may ask nothing else. Whatever breaks, or is
-silent for two seconds, ends it, and a new one is tried after a growing delay. A request waits for nothing here but
-``home``, and for that a tenth of a second.
+A change is published. While it is valid it is also a key that Redis itself expires, so replicas' clocks need not agree.
+A session has two lines, because a connection that has subscribed cannot send other commands. A failure, or a silence of
+two seconds, ends the session, and a new one is tried after a growing delay. A request waits only for ``home``, and only
+for a tenth of a second.
 
-Needs the ``redis`` extra. Import it only where Redis is configured.
+This module needs the ``redis`` extra. Import it only if Redis is configured.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ DELAYS = 0.1, 5.0
 
 
 class RedisBoard:
-    """See the Board port. ``heard`` is told what other replicas found out about any of the ``subjects``.
+    """See the Board port. ``heard`` is called with other replicas' changes of any of the ``subjects``.
 
     ``url`` is ``redis://`` or, with TLS, ``rediss://[user:password@]host[:port][/number]``, with options for TLS only
     (``?ssl_ca_certs=…``); it is neither logged nor shown. Boards of one ``namespace`` hear each other.
@@ -73,7 +73,7 @@ class RedisBoard:
         return f"<RedisBoard {state}, {len(self._subjects)} subjects, {len(self._outbox)} unsent>"
 
     def publish(self, change: Change) -> None:
-        """See the Board port. While Redis is away the last change for each subject is kept until it expires."""
+        """See the Board port. While Redis is unavailable the last change of each subject is kept until it expires."""
         self._outbox.add(change)
         self._news.set()
 
@@ -83,7 +83,7 @@ class RedisBoard:
         self._news.set()
 
     async def home(self, made: str) -> str | None:
-        """See the Board port. Returns at once while Redis is away or has just been too slow."""
+        """See the Board port. It returns at once while Redis is unavailable or has just been too slow."""
         if self._line is None or self._doubtful:
             return None
         asking = self._line.call(_refusable("GETRANGE", self._keys.made_key(made), 0, MAX_BYTES))
@@ -104,7 +104,7 @@ class RedisBoard:
         self._sessions.start()
 
     async def close(self) -> None:
-        """See the Board port. While Redis is away there is nothing to wait for."""
+        """See the Board port. While Redis is unavailable it does not wait."""
         if self._sessions.started and self._hearing.well and (self._outbox or self._line is not None):
             self._sent.clear()
             self._news.set()
@@ -112,7 +112,7 @@ class RedisBoard:
         await self._sessions.close()
 
     async def _session(self) -> None:
-        """Subscribe first and read then, so that nothing falls between; hear and tell until something breaks."""
+        """Subscribe first, then read, so that no change is missed; receive and publish until the session breaks."""
         make = partial(Line, message=self._hear)
         async with aclosing(await connect(self._address, make)) as hearing:
             await hearing.ask(PendingCommand(command("SUBSCRIBE", self._keys.channel)))
@@ -128,7 +128,7 @@ class RedisBoard:
                 await (line if current is None else current).aclose()
 
     async def _ping(self, hearing: Line) -> None:
-        """Give the line something to answer, so that it ends when there is no answer."""
+        """Send pings, so that the line ends if Redis does not answer."""
         while True:
             await asyncio.sleep(PING_SECONDS)
             hearing.submit(PendingCommand(command("PING"), done=self._answered))
@@ -137,7 +137,7 @@ class RedisBoard:
         self._doubtful = False
 
     async def _catch_up(self, line: Line) -> None:
-        """Read what holds now."""
+        """Read the changes that are valid now."""
         keys = [self._keys.key(each, of) for of in self._subjects for each in (Condition.COOLING, Condition.OPEN)]
         for start in range(0, len(keys), 2 * BATCH):
             asked = [
@@ -155,7 +155,7 @@ class RedisBoard:
         self._take(data)
 
     def _take(self, data: object, left: float | None = None) -> None:
-        """Hand a change on, if it is one: anybody who can reach Redis may have written it."""
+        """Pass a change on, if it is valid: anybody who can reach Redis may have written it."""
         change = self._keys.heard(data, left)
         if change is None or change.subject not in self._subjects:
             return
@@ -171,7 +171,7 @@ class RedisBoard:
         return line
 
     async def _speak(self, line: Line) -> None:
-        """Send what waits; what is refused, again after a growing delay."""
+        """Send pending commands; retry refused ones after a growing delay."""
         delays = growing(*DELAYS)
         while True:
             await self._news.wait()
@@ -187,9 +187,9 @@ class RedisBoard:
                 await refused.aclose()
 
     async def _tell(self, line: Line) -> bool:
-        """Send what waits, in batches; False when Redis refuses: a read-only replica, full memory, missing rights.
+        """Send pending commands in batches; False if Redis refuses: a read-only replica, full memory, missing rights.
 
-        Not a transaction, for with its memory full Redis still publishes what it cannot keep.
+        It is not a transaction: with full memory Redis still publishes changes that it cannot store.
         """
         self._news.clear()
         while self._outbox:

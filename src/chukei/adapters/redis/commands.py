@@ -1,8 +1,8 @@
-"""Commands to Redis as they go over the wire (RESP, https://redis.io/docs/latest/develop/reference/protocol-spec/),
-and who waits for their answers. No connection is here.
+"""Encoding of commands to Redis (RESP, https://redis.io/docs/latest/develop/reference/protocol-spec/), and commands
+that wait for their answers. Without I/O.
 
-A script's command is put together once for all callers where it can be: packing its arguments anew for each request
-would cost more than sending it.
+A script's command is encoded once for all callers if possible: encoding its arguments for each request would cost more
+than sending it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ Argument = str | bytes | int
 
 
 def packed(arguments: Iterable[Argument]) -> bytes:
-    """Return arguments one after the other, each with its length."""
+    """Encode arguments, each with its length."""
     # A lone surrogate, which UTF-8 does not know, is no reason to fail.
     parts = [each if isinstance(each, bytes) else str(each).encode("utf-8", "surrogatepass") for each in arguments]
     return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
@@ -27,11 +27,11 @@ def command(*arguments: Argument) -> bytes:
 
 
 class PendingCommand:
-    """A command that is sent, and what becomes of its answer.
+    """A command and its future answer.
 
-    ``done`` is called with ``id`` when Redis has answered, whether anybody waits for that or not. ``sent`` says that
-    the command may have been carried out, with or without an answer, ``since`` when, in seconds of ``time.monotonic``.
-    ``hurry`` says that a request waits. Where it is ``refusable`` a RefusedError is an answer like others.
+    ``done`` is called with ``id`` when Redis has answered, even if nothing waits for the answer. ``sent`` says that
+    the command may have been executed, ``since`` when, in seconds of ``time.monotonic``. ``hurry`` says that a request
+    waits. For a ``refusable`` command a RefusedError is a normal answer.
     """
 
     __slots__ = ("command", "done", "future", "hurry", "id", "refusable", "script", "sent", "since")
@@ -57,22 +57,22 @@ class PendingCommand:
 
     @property
     def over(self) -> bool:
-        """Whether whoever waited has stopped."""
+        """Whether the waiting task has stopped waiting."""
         return self.future is not None and self.future.done()
 
     @property
     def given_up(self) -> bool:
-        """Whether nobody wants it any more."""
+        """Whether the answer is no longer needed."""
         return self.done is None and self.over
 
     def fail(self, why: str) -> None:
-        """Tell who waits that there is no answer."""
+        """Fail the waiting task: there is no answer."""
         if self.future is not None and not self.future.done():
             self.future.set_exception(StoreAway(why))
             self.future.exception()  # looked at, so that asyncio does not complain where whoever waited has just left
 
     def succeed(self, answer: object) -> None:
-        """Hand the answer to who waits."""
+        """Pass the answer to the waiting task."""
         if self.done is not None:
             self.done(self.id)
         if self.future is not None and not self.future.done():
@@ -80,7 +80,7 @@ class PendingCommand:
 
 
 class Script:
-    """A script that Redis keeps by its digest. ``head`` is how its command begins, but for the number of arguments."""
+    """A script that Redis caches by its digest. ``head`` is the beginning of its command after the argument count."""
 
     def __init__(self, text: str) -> None:
         self.text = text

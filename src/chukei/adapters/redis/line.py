@@ -1,9 +1,9 @@
-"""A connection to Redis for all requests of a process: what they ask together leaves in one write, and the answers come
-in the same order.
+"""A connection to Redis for all requests of a process. Concurrent commands are sent in one write, and their answers
+come in the same order (pipelining).
 
-A client library lends a connection to one caller at a time and puts a time limit around every step, which cost several
-times what the kernel and the parser do. Here one timer watches all; hiredis reads the answers. A connection that
-subscribes is the same, and receives messages between the answers.
+A client library gives a connection to one caller at a time and sets a time limit for every step, which costs several
+times as much as the kernel and the parser. Here one timer watches all commands; hiredis parses the answers. A
+connection that subscribes works in the same way, and receives messages between the answers.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from chukei.adapters.redis.address import Address
 from chukei.adapters.redis.commands import PendingCommand, command
 
 COMMAND_SECONDS = 1.0
-"""How long connecting, or one answer, may take."""
+"""Time limit of connecting, and of one answer."""
 
 LOOKS, LOOK_SECONDS = 3, 0.005
 """Before silence counts, how often and for how long it is looked again: it may be this process that was busy."""
@@ -43,7 +43,7 @@ _MORE = object()
 
 
 class RefusedError(Exception):
-    """Redis answered with an error; here is only its code, for some repeat the command with what is in it."""
+    """Redis answered with an error. Only its code is kept, because some messages repeat the command's arguments."""
 
 
 class Line(asyncio.Protocol):
@@ -74,13 +74,13 @@ class Line(asyncio.Protocol):
         self.ended: asyncio.Future[Exception] = self._loop.create_future()
 
     def submit(self, call: PendingCommand) -> None:
-        """Have a command sent soon."""
+        """Send a command at the end of this turn of the loop."""
         if not self._next:
             self._loop.call_soon(self._flush)
         self._next.append(call)
 
     def call(self, call: PendingCommand) -> asyncio.Future[object]:
-        """Send a command for which a request waits; return where the answer will be, or StoreAway."""
+        """Send a command for which a request waits; return a future of the answer, or StoreAway."""
         call.hurry = True
         call.future = future = self._loop.create_future()
         self.submit(call)
@@ -107,12 +107,12 @@ class Line(asyncio.Protocol):
             raise
 
     async def until_ended(self) -> Never:
-        """Raise why the line ends, when it does."""
+        """Wait until the line ends, and raise the reason."""
         await asyncio.wait({self.ended})
         raise self.ended.result()
 
     def end(self, why: Exception) -> None:
-        """Let nobody wait any longer, and nothing be sent."""
+        """End the line: fail all waiting commands, and send no more."""
         if self.ended.done():
             return
         self.ended.set_result(why)
@@ -203,7 +203,7 @@ class Line(asyncio.Protocol):
         self._timer = self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        """End when a call still has no answer, and nothing else was answered for as long."""
+        """End the line if a command has had no answer for its time, and no other was answered in that time."""
         self._timer = None
         if not self._asked:
             return
@@ -223,7 +223,7 @@ class Line(asyncio.Protocol):
 
 
 async def connect(address: Address, make: Callable[[], Line] = Line) -> Line:
-    """Return a line that stands.
+    """Return a connected line.
 
     Raises:
         OSError: there is no connection.

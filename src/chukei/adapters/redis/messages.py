@@ -1,4 +1,4 @@
-"""What replicas write to Redis: keys, messages, and what still waits to be sent. No connection is in here."""
+"""Keys and messages that replicas write to Redis, and the queue of pending ones. Without I/O."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -39,7 +39,7 @@ V = TypeVar("V")
 
 
 class _Message(msgspec.Struct, frozen=True):
-    """A change on its way, as JSON. ``origin`` tells a board its own."""
+    """A published change as JSON. By ``origin`` a board recognises its own."""
 
     origin: str
     condition: Condition
@@ -60,15 +60,15 @@ class BoardKeys:
         self.channel = f"{namespace}:pool"
 
     def key(self, condition: Condition, subject: str) -> str:
-        """Return where a change is kept while it holds."""
+        """Return the key of a change."""
         return f"{self.channel}:{condition}:{_digest(subject)}"
 
     def made_key(self, made: str) -> str:
-        """Return where it is kept what made a stateful id, and for whom. The id itself stays in the process."""
+        """Return the key for the home of a stateful id. It contains only a digest of the id."""
         return f"{self._namespace}:made:{_digest(made)}"
 
     def commands(self, change: Change, left: float) -> tuple[Command, Command]:
-        """Return what keeps a change for the ``left`` seconds, and what publishes it."""
+        """Return the commands that store a change for ``left`` seconds and publish it."""
         closed = change.condition is Condition.CLOSED
         seconds, why = 0.0 if closed else left, _clean(change.why[:MAX_WHY])
         data = msgspec.json.encode(_Message(self._origin, change.condition, _clean(change.subject), seconds, why))
@@ -78,13 +78,13 @@ class BoardKeys:
         return ("SET", self.key(change.condition, change.subject), data, "PX", int(left * 1000)), publish
 
     def made_command(self, key: str, home: str) -> Command:
-        """Return what keeps where a stateful id was made."""
+        """Return the command that stores the home of a stateful id."""
         return "SET", key, _clean(home), "EX", MADE_SECONDS
 
     def heard(self, data: object, left: float | None = None) -> Change | None:
-        """Return another board's change; None for what a stranger wrote and for this board's own.
+        """Return another board's change; None for an invalid message and for this board's own.
 
-        ``left`` is for how many seconds it still holds, where Redis knows better than the message.
+        ``left`` are the seconds for which it is still valid, if Redis knows them better than the message.
         """
         if not isinstance(data, bytes) or len(data) > MAX_BYTES:
             return None
@@ -99,7 +99,7 @@ class BoardKeys:
 
 
 class Waiting(Generic[V]):
-    """The last value for each key until it is sent. Of too many the oldest are forgotten."""
+    """The last value for each key until it is sent. If there are too many, the oldest are dropped."""
 
     def __init__(self) -> None:
         self._values: OrderedDict[str, V] = OrderedDict()
@@ -119,14 +119,14 @@ class Waiting(Generic[V]):
         return dict(islice(self._values.items(), BATCH))
 
     def remove(self, values: dict[str, V]) -> None:
-        """Remove values, but for what was replaced meanwhile."""
+        """Remove values, except those that were replaced meanwhile."""
         for key, value in values.items():
             if self._values.get(key) is value:
                 del self._values[key]
 
 
 class Outbox:
-    """What a board has to say: the last change for each subject until it expires, and where ids were made."""
+    """A board's pending publications: the last change of each subject until it expires, and homes of ids."""
 
     def __init__(self, keys: BoardKeys, clock: Clock) -> None:
         self._keys = keys
@@ -138,18 +138,18 @@ class Outbox:
         return len(self._changes) + len(self._made)
 
     def add(self, change: Change) -> None:
-        """Add a change, in place of what was known of its subject before."""
+        """Add a change; it replaces the previous one of its subject."""
         seconds = RECOVERY_SECONDS if change.condition is Condition.CLOSED else min(change.seconds, LONGEST)
         if seconds > 0:  # "not a number" is not
             kind = "quota" if change.condition is Condition.COOLING else "breaker"
             self._changes.put(f"{kind} {change.subject}", (change, self._clock() + seconds))
 
     def add_made(self, made: str, home: str) -> None:
-        """Add where a stateful id was made."""
+        """Add the home of a stateful id."""
         self._made.put(self._keys.made_key(made), home)
 
     def batch(self) -> tuple[list[Command], Callable[[], None]]:
-        """Return the commands that say the oldest, and what is to be called when they have been taken."""
+        """Return the commands of the oldest publications, and a callback for when Redis has accepted them."""
         changes, made = self._changes.oldest(), self._made.oldest()
         commands: list[Command] = []
         for change, until in changes.values():

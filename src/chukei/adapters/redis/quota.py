@@ -1,13 +1,13 @@
 """Quotas that replicas share, on Redis: one script call at admission, one at settling.
 
-One session holds one line for all requests, so many at once cost few round trips, and none waits for long. Whatever
-breaks, or is too slow, ends the session, and until another stands every call fails at once: that is the circuit
-breaker, and the next session is its trial.
+A session has one line for all requests, so concurrent requests share round trips, and none waits for long. A failure or
+a slow answer ends the session. Until there is another, every call fails at once: that is the circuit breaker, and the
+next session is its trial.
 
-A reservation that got no answer may have been made all the same, so it is given back later. What could not be settled
-is kept, and settled when Redis is back, as long as it matters. Leases are renewed beside the requests, all together.
+A reservation without an answer may have been made, so it is released later. A settlement that fails is queued until
+Redis is back, as long as it still matters. Leases are renewed in the background, all together.
 
-Needs the ``redis`` extra. Import it only where Redis is configured.
+This module needs the ``redis`` extra. Import it only if Redis is configured.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from chukei.ports import Clock
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 0.07
-"""How long a request waits for its answer while nothing else is answered; then Redis is away."""
+"""Seconds for which a request waits for its answer while nothing else is answered; then Redis is unavailable."""
 
 DELAYS = 0.05, 1.0
 """Seconds between two attempts to connect, the first and the last."""
@@ -94,7 +94,7 @@ class RedisQuota:
         """See the QuotaStore port. Without any limit Redis is not asked.
 
         Raises:
-            ValueError: there is or was a reservation of that id.
+            ValueError: a reservation with this id exists or existed.
         """
         commands = self._commands(subjects)
         if not commands.limits:
@@ -112,7 +112,7 @@ class RedisQuota:
         return result
 
     def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
-        """See the QuotaStore port. Nobody has to wait: it leaves with what is asked next, or is kept and done later."""
+        """See the QuotaStore port. It does not wait: the command is sent with the next ones, or queued."""
         held = self._held.pop(id, None)
         if held is not None:
             self._settle(id, held[0], actual)
@@ -131,7 +131,7 @@ class RedisQuota:
         self._sessions.start()
 
     async def close(self) -> None:
-        """See the QuotaStore port. While Redis is away there is nothing to wait for."""
+        """See the QuotaStore port. While Redis is unavailable it does not wait."""
         if self._standing() and self._owed:
             self._none_owed = asyncio.Event()
             await before_long(self._none_owed)
@@ -141,7 +141,7 @@ class RedisQuota:
             self._owed.clear()
 
     def _commands(self, subjects: Sequence[Subject]) -> QuotaCommands:
-        """Return the commands of some subjects. A caller's are the same object as long as its policy is."""
+        """Return the commands of subjects, cached by identity: a caller's policy always has the same tuple."""
         known = self._prepared.get(id(subjects))
         if known is not None and known[0] is subjects:
             return known[1]
@@ -153,17 +153,17 @@ class RedisQuota:
         return commands
 
     def _standing(self) -> Line | None:
-        """Return the line of a session that stands."""
+        """Return the line of the current session."""
         line = self._line
         return line if line is not None and self._stands and not line.ended.done() else None
 
     async def _ask(self, call: PendingCommand) -> list[int]:
         """Make a call and return the answer of its script.
 
-        A process that has just started waits longer, once: its requests shall not be refused for what it has not asked.
+        A process that has just started waits longer, once, so that its first requests are not refused.
 
         Raises:
-            StoreAway: Redis is away, too slow, refused or answers strangely.
+            StoreAway: Redis is unavailable, too slow, refused the call or sent an invalid answer.
         """
         if not self._stands:
             await self._sessions.first_attempt()
@@ -176,7 +176,7 @@ class RedisQuota:
             raise StoreAway("Redis answers strangely") from None
 
     def _settle(self, id: str, commands: QuotaCommands, actual: Amounts) -> None:
-        """Settle as soon as there is a session; what is owed is kept until Redis has taken it."""
+        """Settle as soon as there is a session; pending settlements are kept until Redis has accepted them."""
         call = PendingCommand(commands.settle(id, actual), self._scripts.settle, id, self._taken)
         self._owed[id] = call, self._clock() + commands.lasting
         if len(self._owed) > OWED:
@@ -197,7 +197,7 @@ class RedisQuota:
         return [call for call, _ in self._owed.values()]
 
     def _renewals(self) -> list[PendingCommand]:
-        """Return the calls that renew the leases of all reservations, without those that nobody seems to settle."""
+        """Return the calls that renew the leases of all reservations, except those that are too old."""
         now = self._clock()
         while self._held:
             oldest = next(iter(self._held))

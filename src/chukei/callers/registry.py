@@ -1,4 +1,4 @@
-"""What an administrator does with callers' keys, from the command line or over HTTP."""
+"""Administration of callers' keys, for the command line and the admin API."""
 
 import re
 from collections.abc import Callable, Collection
@@ -14,35 +14,36 @@ MAX_NAME = 128
 """Characters in a caller's or a group's name."""
 
 
-_NAME = re.compile(r"[\w.:/@+ -]{1,128}")  # as in the configuration, so that rules can be written for it
+_NAME = re.compile(r"[\w.:/@+ -]{1,128}")  # as in the configuration, so that it can have rules for the name
 
 RESERVED = frozenset({"anonymous", "local", "shared-key"})
 """Names of callers without a key of their own."""
 
 SIGNED_IN = ("user:", "app:")
-"""How the names of those begin whom Entra ID or App Service names: nobody else may share their accounts."""
+"""Prefixes of callers' names that come from Entra ID or App Service. No key may have such a name: it would share the
+caller's quota account."""
 
 
 LATEST = datetime.max.replace(tzinfo=UTC)
-"""The latest end of a key: no Python, and no JavaScript's text of a date, has a later year."""
+"""The latest end of a key: neither Python's dates nor JavaScript's date format have a later year."""
 
 
 class NoSuchKey(LookupError):
-    """There is no key with that id."""
+    """No key has this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key that was just made, with the text that is shown once, and what the database keeps of it."""
+    """A new key: its text, which is shown once, and its row in the database."""
 
     new: NewKey
     key: Key
 
 
-class KeyCabinet:
-    """Makes, replaces and ends keys.
+class KeyRegistry:
+    """Creates, lists, rotates and revokes keys.
 
-    ``now`` returns the time in UTC. ``groups`` are those of the configuration, or None where they are not known.
+    ``now`` returns the time in UTC. ``groups`` are the configured groups, or None if they are not known.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class KeyCabinet:
     async def create(
         self, caller: str, *, group: str | None = None, expires: datetime | None = None, note: str | None = None
     ) -> IssuedKey:
-        """Make a key for a caller.
+        """Create a key for a caller.
 
         Raises:
-            CallerError: 400 for a name or a note that could not be shown, or an end that has passed.
-            StoreAway: the database cannot be asked.
+            CallerError: 400 for an invalid name or note, an unknown group, or an end in the past.
+            StoreAway: the database is unavailable.
         """
         check_name(caller, "caller")
         if caller in RESERVED or caller.startswith(SIGNED_IN):
@@ -92,20 +93,20 @@ class KeyCabinet:
         return IssuedKey(new, key)
 
     async def all(self) -> list[Key]:
-        """Return every key, the newest first.
+        """Return all keys, newest first.
 
         Raises:
-            StoreAway: the database cannot be asked.
+            StoreAway: the database is unavailable.
         """
         return sorted(await self._database.keys(), key=lambda key: key.created, reverse=True)
 
     async def rotate(self, id: str, *, overlap: timedelta) -> IssuedKey:
-        """Make a key that replaces another, which still works for ``overlap``.
+        """Create a key that replaces another. The old key stays valid for ``overlap``.
 
         Raises:
-            NoSuchKey: there is none with that id.
-            CallerError: 400 where it has ended already.
-            StoreAway: the database cannot be asked.
+            NoSuchKey: no key has this id.
+            CallerError: 400 if the old key is not active.
+            StoreAway: the database is unavailable.
         """
         old = next((key for key in await self._database.keys() if key.id == id), None)
         if old is None:
@@ -115,7 +116,7 @@ class KeyCabinet:
             why = "cannot be read" if old.unreadable else "has ended"
             raise CallerError(400, "key_has_ended", f"This key {why}; make a new one instead.", param="id")
         expires = _later(now, old.expires - old.created) if old.expires is not None else None
-        # Its names were checked when it was made; its group may have left the configuration since.
+        # The names were checked when the old key was created; its group may be missing in the configuration by now.
         made = await self._make(old.caller, old.group, expires, old.note)
         ends = _later(now, overlap)
         await self._database.end_key(
@@ -124,11 +125,11 @@ class KeyCabinet:
         return made
 
     async def revoke(self, id: str) -> None:
-        """End a key now. Relays that are running refuse it within seconds.
+        """Revoke a key now. Running relays refuse it within seconds.
 
         Raises:
-            NoSuchKey: there is none with that id.
-            StoreAway: the database cannot be asked.
+            NoSuchKey: no key has this id.
+            StoreAway: the database is unavailable.
         """
         key = next((key for key in await self._database.keys() if key.id == id), None)
         if key is None or not await self._database.end_key(id, expires=key.expires, revoked=key.revoked or self._now()):
@@ -136,10 +137,10 @@ class KeyCabinet:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """Return a time in UTC, since a database and a report hold it so.
+    """Convert a time to UTC, as the database and reports have it.
 
     Raises:
-        CallerError: 400 for one that has no zone, or no year from 1 to 9999 in UTC.
+        CallerError: 400 for a time without a zone, or outside the years 1 to 9999 of UTC.
     """
     try:
         if moment.tzinfo is not None:
@@ -155,7 +156,7 @@ def _later(now: datetime, span: timedelta) -> datetime:
 
 
 def check_name(name: str, what: str) -> None:
-    """Refuse a name that could not stand in a log line, a table or a header.
+    """Refuse a name that would be unsafe in a log line, a table or a header.
 
     Raises:
         CallerError: 400.
