@@ -13,10 +13,9 @@ from tests.fakes import FakeClock, FakeDatabase
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import StoreAway
 from chukei.callers import keys, tokens
-from chukei.callers.cabinet import KeyCabinet as KeyRegistry
-from chukei.callers.cabinet import NoSuchKey
 from chukei.callers.gatekeeper import CallerKeys, Gatekeeper
 from chukei.callers.keys import NewKey, Peppers
+from chukei.callers.registry import KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.config import AuthSettings, EntraSettings, Secret, ServerSettings
 from chukei.errors import CallerError
@@ -149,7 +148,7 @@ def token(scope: str | None, role: str | None, **claims: object) -> Callable[[],
         try:
             tokens.recognise(whole, settings, "us", 1060.0 if "late" in claims else 500.0)
         except tokens.TokenRefused as refused:
-            raise refused.told or refused from None
+            raise refused.error or refused from None
 
     return recognise
 

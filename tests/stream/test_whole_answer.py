@@ -197,8 +197,8 @@ def test_memory_does_not_grow_with_an_answer() -> None:
 def test_a_member_of_another_type_hides_no_other(subtests: pytest.Subtests) -> None:
     whole: dict[str, Any] = {"usage": WIRE, "model": "m", "service_tier": "flex", "status": "incomplete"}
     whole["incomplete_details"] = CUT
-    said = Said(Usage(11, 12, 4), "m", "flex", {0: "max_output_tokens"})
-    assert Said.of(json.dumps(whole).encode()) == said
+    said = AnswerReport(Usage(11, 12, 4), "m", "flex", {0: "max_output_tokens"})
+    assert AnswerReport.of(json.dumps(whole).encode()) == said
     rows: list[tuple[str, dict[str, Any]]] = [
         ("usage", {"usage": None}),
         ("model", {"model": None}),
@@ -212,13 +212,13 @@ def test_a_member_of_another_type_hides_no_other(subtests: pytest.Subtests) -> N
             body = json.dumps(whole | {name: other} | {"text": filler}).encode()
             assert read(body, BLOCK_BYTES) == replace(said, **changed)
     without = {"incomplete_details": {"reason": None}, "status": "completed", "choices": [], "model": 7}
-    assert Said.of(json.dumps(whole | without).encode()).finish_reasons == {0: "completed"}
+    assert AnswerReport.of(json.dumps(whole | without).encode()).finish_reasons == {0: "completed"}
     choices = {"choices": [choice(1, "length"), choice(2, None)], "model": 7}
-    assert Said.of(json.dumps(whole | choices).encode()).finish_reasons == {1: "length"}
+    assert AnswerReport.of(json.dumps(whole | choices).encode()).finish_reasons == {1: "length"}
 
 
 @pytest.mark.parametrize(("letters", "kept"), [(LONGEST_STRING - 2, True), (LONGEST_STRING - 1, False)])
 def test_a_long_string_of_a_large_answer_is_no_name(letters: int, kept: bool) -> None:
     name = "m" * letters
     body = json.dumps({"model": name, "text": LARGE, "service_tier": name}).encode()
-    assert read(body, len(body)) == Said(model=name if kept else "", service_tier=name if kept else "")
+    assert read(body, len(body)) == AnswerReport(model=name if kept else "", service_tier=name if kept else "")
