@@ -19,7 +19,7 @@ from chukei.azure import OPERATIONS
 from chukei.cli import main
 from chukei.config import ConfigError
 from chukei.model import Caller, CallerKind, End
-from chukei.pool import verdicts
+from chukei.pool import breaker, verdicts
 from chukei.record import Attempt, RequestRecord
 from chukei.request.routes import Page, find
 from chukei.simulator.faults import table
@@ -252,6 +252,12 @@ class TestRoutes:
         }
         assert len(names) > 8
         assert {name for name in names if f"`{name}`" not in HTTP} == set()
+
+
+def test_the_states_of_a_breaker_are_the_codes_own() -> None:
+    text = markdown.section(markdown.read("docs/balancing.md"), "The circuit breaker")
+    rows = [f"| {was} | {event.value} | {then} |" for (was, event), then in breaker.TRANSITIONS.items()]
+    assert "\n".join(["|---|---|---|", *rows, ""]) in text
 
 
 def test_the_states_of_a_stream_are_the_codes_own() -> None:

@@ -4,8 +4,9 @@ pool      choosing, and a Lease for each request; the public face
 models    names to models with their deployments in tiers
 balance   who is next among deployments of one priority; ring sends what belongs together to one of them
 health    how all of them are doing, from what became of requests and what other replicas say
-member    one deployment: its breaker, the cool-down of its quota, its work, its pace
-source    who provoked a failure: a caller, or a content
+member    one deployment: the cool-down of its quota, its work, its pace
+breaker   when one is left alone and when it is tried again, as one table of states
+source    who provoked a failure: a caller, or a content; source_breakers what one alone has met
 busy      what a caller hears when there is none; status what an operator sees
 """
 
