@@ -14,6 +14,7 @@ from tests.markdown import Fence
 
 from chukei import __version__, config
 from chukei.accounts.limits import RATES, Limit
+from chukei.adapters.http import connection
 from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
@@ -257,6 +258,12 @@ class TestRoutes:
 def test_the_states_of_a_breaker_are_the_codes_own() -> None:
     text = markdown.section(markdown.read("docs/balancing.md"), "The circuit breaker")
     rows = [f"| {was} | {event.value} | {then} |" for (was, event), then in breaker.TRANSITIONS.items()]
+    assert "\n".join(["|---|---|---|", *rows, ""]) in text
+
+
+def test_the_states_of_a_connection_are_the_codes_own() -> None:
+    text = markdown.section(markdown.read("docs/architecture.md"), "Upstream connections")
+    rows = [f"| {was} | {event} | {then} |" for (was, event), then in connection.TRANSITIONS.items()]
     assert "\n".join(["|---|---|---|", *rows, ""]) in text
 
 
