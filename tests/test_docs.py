@@ -19,6 +19,7 @@ from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
 from chukei.config import ConfigError
+from chukei.hosts import states
 from chukei.model import Caller, CallerKind, End
 from chukei.pool import breaker, verdicts
 from chukei.record import Attempt, RequestRecord
@@ -261,9 +262,13 @@ def test_the_states_of_a_breaker_are_the_codes_own() -> None:
     assert "\n".join(["|---|---|---|", *rows, ""]) in text
 
 
-def test_the_states_of_a_connection_are_the_codes_own() -> None:
-    text = markdown.section(markdown.read("docs/architecture.md"), "Upstream connections")
-    rows = [f"| {was} | {event} | {then} |" for (was, event), then in connection.TRANSITIONS.items()]
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [("The server's side of HTTP", states.TRANSITIONS), ("Upstream connections", connection.TRANSITIONS)],
+)
+def test_the_states_of_a_connection_are_the_codes_own(heading: str, table: dict[tuple[str, str], str]) -> None:
+    text = markdown.section(markdown.read("docs/architecture.md"), heading)
+    rows = [f"| {was} | {event} | {then} |" for (was, event), then in table.items()]
     assert "\n".join(["|---|---|---|", *rows, ""]) in text
 
 

@@ -63,7 +63,6 @@ LONG_MODULES = {
     "gateway/delivery.py": "streams, and answers that are none",
     "gateway/gateway.py": "the path of a request, and every way out of it",
     "hosts/asgi.py": "the application, and both of its ports",
-    "hosts/cycle.py": "one request and its answer",
     "request/fields.py": "one JSON object, read and changed",
     "stream/stream.py": "the state machine of a stream, in one place",
 }
