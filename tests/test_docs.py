@@ -14,12 +14,14 @@ from tests.markdown import Fence
 
 from chukei import __version__, config
 from chukei.accounts.limits import RATES, Limit
+from chukei.adapters.http import connection
 from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
 from chukei.config import ConfigError
+from chukei.hosts import states
 from chukei.model import Caller, CallerKind, End
-from chukei.pool import verdicts
+from chukei.pool import breaker, verdicts
 from chukei.record import Attempt, RequestRecord
 from chukei.request.routes import Page, find
 from chukei.simulator.faults import table
@@ -252,6 +254,22 @@ class TestRoutes:
         }
         assert len(names) > 8
         assert {name for name in names if f"`{name}`" not in HTTP} == set()
+
+
+def test_the_states_of_a_breaker_are_the_codes_own() -> None:
+    text = markdown.section(markdown.read("docs/balancing.md"), "The circuit breaker")
+    rows = [f"| {was} | {event.value} | {then} |" for (was, event), then in breaker.TRANSITIONS.items()]
+    assert "\n".join(["|---|---|---|", *rows, ""]) in text
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [("The server's side of HTTP", states.TRANSITIONS), ("Upstream connections", connection.TRANSITIONS)],
+)
+def test_the_states_of_a_connection_are_the_codes_own(heading: str, table: dict[tuple[str, str], str]) -> None:
+    text = markdown.section(markdown.read("docs/architecture.md"), heading)
+    rows = [f"| {was} | {event} | {then} |" for (was, event), then in table.items()]
+    assert "\n".join(["|---|---|---|", *rows, ""]) in text
 
 
 def test_the_states_of_a_stream_are_the_codes_own() -> None:

@@ -11,7 +11,7 @@ import pytest
 from chukei.accounts.estimate import Estimator
 from chukei.azure import CHAT
 from chukei.errors import CallerError
-from chukei.hosts.cycle import BodyParts
+from chukei.hosts.body import BodyParts
 from chukei.model import Model
 from chukei.request import routes
 from chukei.request.call import Call

@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
     "gateway/exchange.py": "gateway/test_gateway.py: stopping, leaving, draining",
     "gateway/heartbeat.py": "gateway/test_gateway.py: what a client gets while the upstream is silent",
     "pool/source.py": "pool/test_sources.py: what sources do to breakers",
+    "pool/source_breakers.py": "pool/test_sources.py",
     "stream/redaction.py": "upstream/test_explanation.py and upstream/test_refusals_credentials.py",
 }
 TESTED_BY_FOLDER = {
@@ -67,8 +68,6 @@ LONG_MODULES = {
     "gateway/delivery.py": "streams, and answers that are none",
     "gateway/gateway.py": "the path of a request, and every way out of it",
     "hosts/asgi.py": "the application, and both of its ports",
-    "hosts/cycle.py": "one request and its answer",
-    "pool/health.py": "everything that becomes of a request at a deployment",
     "request/fields.py": "one JSON object, read and changed",
     "stream/stream.py": "the state machine of a stream, in one place",
 }

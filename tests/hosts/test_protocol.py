@@ -16,6 +16,7 @@ from tests.live.relays import eventually
 
 from chukei.hosts.cycle import Cycle
 from chukei.hosts.protocol import LINGER_SECONDS, PIPELINED, StrictProtocol
+from chukei.hosts.states import TRANSITIONS, Event, State
 from chukei.ports import ClientGone, Incoming, Reply
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +172,53 @@ class Gate:
         if incoming.raw_path == "/gate":
             await self.opened.wait()
         await echo(incoming, reply)
+
+
+# The table.
+
+WAYS = {
+    State.NEW: b"",
+    State.ANSWERING: get("/gate"),
+    State.IDLE: get("/a"),
+    State.LINGERING: b"\x00 garbage\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize(("state", "event"), TRANSITIONS)
+async def test_every_row_of_the_table_is_a_way_that_is_gone(state: State, event: Event) -> None:
+    gate = Gate()
+    handler: Handler = early if (state, event) == (State.ANSWERING, Event.REFUSED) else gate
+    played = Played(handler)
+    if handler is early:  # answered before the end of the request's body, the last answer here
+        played.protocol.data_received(post("/a", b"", b"Connection: close", length=5))
+    elif WAYS[state]:
+        await played.take(WAYS[state])
+    assert repr(played.protocol) == f"<StrictProtocol {state}, 0 in line, 0 bytes held>"
+    match event:
+        case Event.REQUEST:
+            await played.take(get("/gate"))
+        case Event.ANSWERED:
+            gate.opened.set()
+        case Event.REFUSED if handler is gate:
+            await played.take(WAYS[State.LINGERING])
+        case Event.LOST:
+            await played.lose()
+    await played.settle()
+    assert played.protocol.state is TRANSITIONS[state, event]
+
+
+async def test_requests_in_line_are_shown_and_a_second_answer_is_refused() -> None:
+    gate = Gate()
+    played = Played(gate)
+    await played.take(get("/gate") + get("/b") + get("/c"))
+    assert repr(played.protocol) == "<StrictProtocol answering, 2 in line, 0 bytes held>"
+    answered = played.protocol._cycle
+    assert answered is not None
+    gate.opened.set()
+    await played.settle()
+    assert played.protocol.state is State.IDLE
+    with pytest.raises(KeyError):
+        played.protocol.answered(answered)
 
 
 # Requests in line.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chukei.config import PoolSettings
-from chukei.pool.breaker import JITTER, WINDOW, Breaker, State
+from chukei.pool.breaker import JITTER, TRANSITIONS, WINDOW, Breaker, Event, State
 
 SETTINGS = PoolSettings()
 NOW = 1000.0
@@ -42,7 +42,7 @@ def test_an_answer_ends_a_row() -> None:
     for _ in range(3):
         assert found.failed(NOW, "upstream_lost", trial=0) is None
         assert found.failed(NOW, "upstream_lost", trial=0) is None
-        assert [found.succeeded(trial=0) for _ in range(4)] == [False] * 4
+        assert [found.succeeded(NOW, trial=0) for _ in range(4)] == [False] * 4
     assert found.state(NOW) is State.CLOSED
 
 
@@ -50,7 +50,7 @@ def test_half_of_the_recent_requests_failing_opens_it() -> None:
     found = breaker()
     for _ in range(WINDOW // 4):
         assert found.state(NOW) is State.CLOSED
-        found.succeeded(trial=0)
+        found.succeeded(NOW, trial=0)
         found.failed(NOW, "upstream_timeout", trial=0)
     assert found.state(NOW) is State.OPEN
 
@@ -61,7 +61,7 @@ def test_fewer_than_half_do_not_and_what_is_long_ago_does_not_count() -> None:
         if number % 5 in (0, 2):
             assert found.failed(NOW, "upstream_timeout", trial=0) is None
         else:
-            found.succeeded(trial=0)
+            found.succeeded(NOW, trial=0)
     assert found.state(NOW) is State.CLOSED
 
 
@@ -84,12 +84,12 @@ def test_a_trial_that_is_silent_for_long_keeps_nobody_else_waiting_and_still_cou
     found.leave(trial=slow)
     assert not found.allows(NOW + 14.999)
     assert found.failed(NOW + 14, "upstream_lost", trial=other) == 10
-    assert found.succeeded(trial=slow), "it answers"
+    assert found.succeeded(NOW, trial=slow), "it answers"
 
 
 def test_a_trial_that_is_answered_closes_it_and_all_is_forgotten() -> None:
     found = opened()
-    assert found.succeeded(trial=found.enter(NOW))
+    assert found.succeeded(NOW, trial=found.enter(NOW))
     assert (found.state(NOW + 5), found.why) == (State.CLOSED, None)
     assert [found.failed(NOW + 6, "upstream_lost", trial=0) for _ in range(3)] == [None, None, 5.0]
     assert found.until == NOW + 11
@@ -125,23 +125,23 @@ def test_what_was_sent_before_it_opened_tells_nothing_new() -> None:
     found = opened()
     for _ in range(10):
         assert found.failed(NOW + 1, "connect_error", trial=0) is None
-        assert not found.succeeded(trial=0)
+        assert not found.succeeded(NOW, trial=0)
     assert (found.state(NOW + 1), found.until, found.why) == (State.OPEN, NOW + 5, "upstream_lost")
 
 
 def test_a_trial_of_earlier_on_has_no_say_over_a_later_one() -> None:
     found = opened()
     early = found.enter(NOW)
-    found.close()  # another replica has found it well
+    found.close(NOW, Event.NEWS)  # another replica has found it well
     for _ in range(3):
         found.failed(NOW + 6, "upstream_lost", trial=0)
     now = found.until
     late = found.enter(now)
     assert found.failed(now, "connect_error", trial=early) is None
-    assert not found.succeeded(trial=early)
+    assert not found.succeeded(NOW, trial=early)
     found.leave(trial=early)
     assert not found.allows(now), "two trials at a time"
-    assert found.succeeded(trial=late)
+    assert found.succeeded(NOW, trial=late)
 
 
 def test_it_can_be_opened_for_a_given_time_and_never_for_less_than_it_is() -> None:
@@ -149,7 +149,7 @@ def test_it_can_be_opened_for_a_given_time_and_never_for_less_than_it_is() -> No
     assert found.trip(NOW, "upstream_unauthorized", 60.0) == 60.0
     assert found.trip(NOW + 10, "upstream_error", 5.0) == 50.0
     assert found.until == NOW + 60
-    found.close()
+    found.close(NOW, Event.NEWS)
     assert found.trip(NOW + 20, "upstream_error", 5.0) == 5.0, "what was before it closed is over"
 
 
@@ -175,13 +175,70 @@ def test_one_that_nobody_has_needed_for_long_is_stale() -> None:
     assert not breaker().is_stale(NOW)
 
 
+# The table.
+
+
+def in_state(state: State) -> tuple[Breaker, int]:
+    """Return a breaker that is in this state at ``NOW``, and the number of a trial of it."""
+    found = breaker()
+    if state is State.CLOSED:
+        return found, 0
+    found.trip(NOW - 60, "upstream_lost", 90.0 if state is State.OPEN else 60.0)
+    return found, found.enter(NOW)
+
+
+def after(event: Event, found: Breaker, trial: int) -> State:
+    """Have the event happen at ``NOW``, as the pool has it; return where the breaker is then."""
+    now = NOW
+    match event:
+        case Event.FAILURES:
+            for _ in range(SETTINGS.breaker_failures):
+                found.failed(now, "upstream_lost", trial=trial)
+        case Event.KNOWN_TIME:
+            found.rest(now, "upstream_error", 5.0)
+        case Event.TIME_OVER:
+            now = found.until
+        case Event.ANSWER:
+            assert found.succeeded(now, trial=trial)
+        case Event.DISUSE | Event.NEWS:
+            found.close(now, event)
+    return found.state(now)
+
+
+@pytest.mark.parametrize(("state", "event"), TRANSITIONS)
+def test_every_row_of_the_table_is_a_way_that_is_gone(state: State, event: Event) -> None:
+    found, trial = in_state(state)
+    assert found.state(NOW) is state
+    assert after(event, found, trial) is TRANSITIONS[state, event]
+    assert repr(found).startswith("<Breaker closed" if found.why is None else "<Breaker open until ")
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [(State.CLOSED, Event.ANSWER), (State.CLOSED, Event.DISUSE), (State.OPEN, Event.DISUSE)],
+)
+def test_what_cannot_happen_in_a_state_is_refused_and_moves_nothing(state: State, event: Event) -> None:
+    found, _ = in_state(state)
+    was = repr(found)
+    with pytest.raises(KeyError):
+        found.close(NOW, event)
+    assert (found.state(NOW), repr(found)) == (state, was)
+
+
+def test_a_closed_one_has_no_trials() -> None:
+    found = breaker()
+    assert not found.is_trial(3), "the number is one of another breaker"
+
+
 # Sources.
 
 
 def counted(found: Breaker, sources: str, *, trial: int = 0) -> list[bool]:
     """Have failures of sources counted; ``.`` is an answer. Return which of them opened it."""
     return [
-        found.succeeded(trial=trial) if each == "." else found.failed(NOW, "x", trial=trial, source=each) is not None
+        found.succeeded(NOW, trial=trial)
+        if each == "."
+        else found.failed(NOW, "x", trial=trial, source=each) is not None
         for each in sources
     ]
 
@@ -238,7 +295,7 @@ def test_it_opens_again_when_trials_of_two_sources_have_failed() -> None:
 def test_a_known_time_takes_two_sources_since_the_last_answer() -> None:
     found = breaker()
     assert [found.rest(NOW, "x", 60.0, source="a") for _ in range(9)] == [None] * 9
-    found.succeeded(trial=0)
+    found.succeeded(NOW, trial=0)
     assert found.rest(NOW, "x", 60.0, source="b") is None
     assert found.rest(NOW, "x", 60.0, source="a") == 60.0
     assert breaker().rest(NOW, "tls_unverified", 60.0) == 60.0

@@ -6,6 +6,7 @@ import pytest
 from tests.pool.pools import NOW, deployment
 
 from chukei.config import PoolSettings
+from chukei.pool.breaker import Event
 from chukei.pool.member import ENOUGH, RECENT, Member, Quota, Status
 
 SETTINGS = PoolSettings()
@@ -75,14 +76,14 @@ def test_the_status_is_what_keeps_it_away() -> None:
     assert found.available(NOW + 10)
     found.breaker.enter(NOW + 10)
     assert (found.available(NOW + 10), found.wait(NOW + 10)) == (False, 1.0)
-    found.breaker.close()
+    found.breaker.close(NOW, Event.NEWS)
     assert (found.status(NOW + 10), found.why(NOW + 10)) == (Status.READY, None)
 
 
 def test_a_closed_breaker_explains_no_cool_down() -> None:
     found = member()
     found.breaker.trip(NOW, "upstream_lost", 60.0)
-    found.breaker.close()
+    found.breaker.close(NOW, Event.NEWS)
     found.quota.cool(NOW, 10.0, "rate_limit_exceeded", SETTINGS)
     assert found.why(NOW + 1) == "rate_limit_exceeded"
 

@@ -11,8 +11,8 @@ from chukei.config import PoolSettings
 from chukei.errors import Unavailable
 from chukei.model import Change, Condition, Deployment, Model
 from chukei.pool import Fault, Lease, Pool, Source, Verdict
-from chukei.pool.health import MOST_SOURCES
 from chukei.pool.member import Member, Status
+from chukei.pool.source_breakers import MOST_SOURCES
 
 SLOW = Verdict(Fault.FAILED, "upstream_timeout")
 OVERLOADED = Verdict(Fault.FAILED, "upstream_503", 30.0)
@@ -325,7 +325,7 @@ def test_only_the_latest_sources_are_remembered() -> None:
     for number in range(3 * MOST_SOURCES):
         fail(pool, SLOW, f"caller-{number % (2 * MOST_SOURCES)}")
         assert (serve(pool, "ann"), serve(pool, "bob")) == ("east", "east")
-    assert len(pool._health._own) == MOST_SOURCES
+    assert len(pool._health._own.by_source) == MOST_SOURCES
 
 
 def test_in_the_end_all_is_forgotten_and_choosing_costs_nothing_more() -> None:

@@ -15,7 +15,7 @@ from chukei.accounts.stores import Database
 from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
-from chukei.hosts.cycle import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
+from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Reply
 from chukei.record import RequestRecord

@@ -19,10 +19,10 @@ from chukei.hosts.cycle import Cycle, refusal
 from chukei.hosts.deadline import Deadline
 from chukei.hosts.parsing import Head, RequestParser, end_of_heads
 from chukei.hosts.sending import send_at_once, write_all
+from chukei.hosts.states import TRANSITIONS, Event, State
 from chukei.request.head import request_id as request_id_of
 
 logger = logging.getLogger(__name__)
-
 
 PIPELINED = 16
 """How many requests in line are parsed at most; what came with them in one read waits as bytes."""
@@ -33,7 +33,7 @@ the answer on its way (RFC 9112 §9.6)."""
 
 
 class StrictProtocol(asyncio.Protocol):
-    """One client connection, as uvicorn's ``http`` setting makes them. It is a Client to its cycles."""
+    """One client connection, as uvicorn's ``http`` setting makes them; a Client to its cycles. See ``states``."""
 
     def __init__(
         self,
@@ -44,9 +44,10 @@ class StrictProtocol(asyncio.Protocol):
     ) -> None:
         application = config.loaded_app
         assert isinstance(application, Application)
+        self.state = State.NEW
         self._application = application
         self._settings = application.settings.server
-        self._state = server_state
+        self._server = server_state
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = RequestParser(self, self._settings.max_header_bytes)
         self.transport: Any = None  # uvloop's transports are no subclasses of asyncio's
@@ -59,16 +60,14 @@ class StrictProtocol(asyncio.Protocol):
         self._arriving: Cycle | None = None  # whose body is arriving
         self._pipeline: deque[Cycle] = deque()
         self._held = b""  # bytes behind the requests in line
-        self._waiting = False  # for the client to read its last answer, before the next request begins
         self._unread = 0  # bytes that waited for the client when its time began
-        self._refused = False
         self._deadline = Deadline(self._loop, self._overdue)
 
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the first request's head its time."""
-        self._state.connections.add(self)  # type: ignore[arg-type]
+        self._server.connections.add(self)  # type: ignore[arg-type]
         self.transport = transport
         self.write, self.write_all = self.transport.write, write_all(self.transport)
         peer = transport.get_extra_info("peername")
@@ -80,13 +79,13 @@ class StrictProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take one read; a later head that is not complete with it has a limited time for the rest."""
-        if self._refused:
+        if self.state is State.LINGERING:
             return
         parser = self._parser
         begins = not parser.amid_head
         self._feed(data)
         # The first head's time began with the connection, that of one behind an answer begins with the answer's end.
-        if begins and parser.amid_head and self._idle:
+        if begins and parser.amid_head and self.state is State.IDLE:
             self._deadline.set(self._settings.header_seconds)
 
     def _feed(self, data: bytes) -> None:
@@ -94,7 +93,7 @@ class StrictProtocol(asyncio.Protocol):
         if self._held:
             self._held += data
             return
-        while data and not self._refused:
+        while data and self.state is not State.LINGERING:
             if len(self._pipeline) >= PIPELINED:
                 self._held = data
                 self.let_read(False)
@@ -110,9 +109,10 @@ class StrictProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those who wait for the client."""
-        self._state.connections.discard(self)
+        self._server.connections.discard(self)
         self._deadline.close()
-        self._waiting, self._held = False, b""
+        self.state = TRANSITIONS[self.state, Event.LOST]
+        self._held = b""
         self.resume_writing()
         cycle, self._cycle, self._arriving = self._cycle, None, None  # which refers to this object as well
         if cycle is not None and not cycle.complete:
@@ -127,9 +127,6 @@ class StrictProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that it has caught up."""
         self.writable = True
-        if self._waiting:
-            self._waiting = False
-            self._go_on()
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -138,7 +135,7 @@ class StrictProtocol(asyncio.Protocol):
     def begin(self, head: Head) -> None:
         """See Receiver. The next request in line waits for the end of this one."""
         cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.draining)
-        if self._busy or self._waiting or self._pipeline:
+        if self.state is State.ANSWERING or self._pipeline:
             self._pipeline.append(cycle)
             self.let_read(False)
         else:
@@ -177,8 +174,8 @@ class StrictProtocol(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close as soon as what was written has had time to arrive; drop what comes until then."""
-        self._refused = True
-        self._held, self._waiting = b"", False
+        self.state = TRANSITIONS[self.state, Event.REFUSED]
+        self._held = b""
         self.let_read(True)
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -190,16 +187,13 @@ class StrictProtocol(asyncio.Protocol):
     def _busy(self) -> bool:
         return self._cycle is not None and not self._cycle.complete
 
-    @property
-    def _idle(self) -> bool:
-        return self._cycle is not None and self._cycle.complete and not self._refused
-
     def _start(self, cycle: Cycle) -> None:
+        self.state = TRANSITIONS[self.state, Event.REQUEST]
         self._cycle = cycle
         self._deadline.lift()
         task = self._loop.create_task(self._serve(cycle))
-        self._state.tasks.add(task)
-        task.add_done_callback(self._state.tasks.discard)
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
 
     async def _serve(self, cycle: Cycle) -> None:
         try:
@@ -213,7 +207,7 @@ class StrictProtocol(asyncio.Protocol):
     @property
     def date(self) -> bytes:
         """The fields that every answer carries, as lines."""
-        return b"".join([name + b": " + value + b"\r\n" for name, value in self._state.default_headers])
+        return b"".join([name + b": " + value + b"\r\n" for name, value in self._server.default_headers])
 
     async def drained(self) -> None:
         """See Client. What may take less time is limited elsewhere; this is for errors and pages."""
@@ -229,7 +223,7 @@ class StrictProtocol(asyncio.Protocol):
 
     def let_read(self, reading: bool) -> None:
         """See Client. While requests wait in line no more are read."""
-        reading = reading and not (self._pipeline or self._held or self._waiting)
+        reading = reading and not (self._pipeline or self._held)
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
             self.transport.resume_reading() if reading else self.transport.pause_reading()
@@ -237,10 +231,10 @@ class StrictProtocol(asyncio.Protocol):
     def answered(self, cycle: Cycle) -> None:
         """Go on with the next request, or close.
 
-        The next request waits while much of this answer does. Where the answer came before the end of the request's
-        body, there is a moment for the rest of that.
+        The client has taken most of this answer, which ``Cycle.finish`` waits for. Where the answer came before the end
+        of the request's body, there is a moment for the rest of that.
         """
-        self._state.total_requests += 1
+        self._server.total_requests += 1
         if not cycle.keep_alive:
             if cycle.received:
                 self.transport.close()
@@ -248,14 +242,9 @@ class StrictProtocol(asyncio.Protocol):
                 self._linger()
         if self.transport.is_closing():
             self._await_reader()
-        elif self._refused:
-            return
-        elif self.writable:
+        elif self.state is not State.LINGERING:
+            self.state = TRANSITIONS[self.state, Event.ANSWERED]
             self._go_on()
-        else:
-            self._waiting = True
-            self._await_reader()
-            self.let_read(False)
 
     def _go_on(self) -> None:
         """Begin the next request, or await it."""
@@ -264,9 +253,9 @@ class StrictProtocol(asyncio.Protocol):
         if self._held and not self._pipeline:
             held, self._held = self._held, b""
             self._feed(held)
-        if self._refused:
+        if self.state is State.LINGERING:
             return
-        if self._idle and self._cycle is not None:
+        if self.state is State.IDLE and self._cycle is not None:
             if not self._cycle.received:
                 self._deadline.set(LINGER_SECONDS)
             elif self._parser.amid_head:
@@ -290,13 +279,12 @@ class StrictProtocol(asyncio.Protocol):
 
     def _overdue(self) -> None:
         """End what takes too long, without waiting for a client that does not read its answer."""
-        seconds = self._settings.header_seconds
         if self.transport.get_write_buffer_size() < self._unread:  # it does
             self._await_reader()
         elif self.transport.get_write_buffer_size():
             self.transport.abort()
-        elif self._parser.amid_head and not self._refused:
-            text = f"The request's headers did not arrive within {seconds:g} seconds."
+        elif self._parser.amid_head and self.state is not State.LINGERING:
+            text = f"The request's headers did not arrive within {self._settings.header_seconds:g} seconds."
             self.refuse(CallerError(408, "request_timeout", text))
         else:
             self.transport.close()
@@ -318,3 +306,6 @@ class StrictProtocol(asyncio.Protocol):
             self._cycle.keep_alive = False
         else:
             self.transport.close()
+
+    def __repr__(self) -> str:
+        return f"<StrictProtocol {self.state}, {len(self._pipeline)} in line, {len(self._held)} bytes held>"

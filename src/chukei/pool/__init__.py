@@ -4,8 +4,9 @@ pool      choosing, and a Lease for each request; the package's interface
 models    models by name, with their deployments in tiers
 balance   weighted choice among deployments of one priority; ring implements consistent hashing for affinity
 health    the health of all deployments, from the outcome of requests and from other replicas
-member    one deployment: its circuit breaker, the cool-down of its quota, its load, its latency
-source    the caller or the content that provoked a failure
+member    one deployment: the cool-down of its quota, its load, its latency
+breaker   the circuit breaker, as one table of states
+source    the caller or the content that provoked a failure; source_breakers what one source alone has met
 busy      the caller's error when no deployment is available; status is the operator's view
 """
 

@@ -1,10 +1,10 @@
 """How every deployment is doing: what requests and other replicas say of them, and when those left alone come back.
 
 A deployment is taken from everybody by failures that no request can provoke, and by those which several sources have
-met (``breaker``). What one source alone meets takes it from that source: each has breakers of its own for a time.
+met (``breaker``). What one source alone meets takes it from that source (``source_breakers``).
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
 from itertools import count
@@ -12,31 +12,18 @@ from math import inf
 
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Headers
-from chukei.pool.breaker import Breaker, State
+from chukei.pool.breaker import Breaker, Event, State
 from chukei.pool.member import PRESSED_SECONDS, Bar, Member, Quota, Status
 from chukei.pool.signals import is_pressed
 from chukei.pool.source import Source
+from chukei.pool.source_breakers import SourceBreakers
 from chukei.pool.verdicts import Fault, Verdict
 
 NEWS = 0.1
 """A time that grows by less than this share of itself is no news: it is one of many requests that fail together."""
 
-
-MOST_SOURCES = 1000
-"""Of so many sources the failures are remembered, the latest; with a breaker for each deployment that failed, 1 KB."""
-
 Trials = tuple[int, int]
 """A request's numbers as a trial of its deployment's breaker, and of its source's own; 0 where it is none."""
-
-
-class _Own:
-    """What one source alone has met: a breaker for each deployment. ``over`` is when none of it matters any more."""
-
-    __slots__ = ("breakers", "over")
-
-    def __init__(self) -> None:
-        self.breakers: dict[Member, Breaker] = {}
-        self.over = 0.0
 
 
 class Health:
@@ -52,7 +39,7 @@ class Health:
         self._by_identity: dict[str, list[Member]] = {}
         self._wakes: list[tuple[float, int, Member]] = []
         self._turns = count()
-        self._own: OrderedDict[Hashable, _Own] = OrderedDict()  # by source, in order of the latest failure
+        self._own = SourceBreakers(settings, self._longest, draw)
         self._narrow: set[Quota] = set()  # with room for small requests only
         self._listeners: list[Callable[[Deployment, Change], None]] = []
         self.now = 0.0  # the latest time that was told
@@ -113,7 +100,7 @@ class Health:
     @property
     def has_bars(self) -> bool:
         """Whether any deployment may be left out for some requests only."""
-        return bool(self._own or self._narrow)
+        return bool(self._own.by_source or self._narrow)
 
     def bars(self, source: Source | None, cost: int, now: float) -> Mapping[Member, Bar]:
         """Return the deployments that are left out for requests of this source, and of so many tokens."""
@@ -122,50 +109,16 @@ class Health:
             if now >= quota.large_until:
                 self._narrow.discard(quota)
             elif cost >= quota.large:
-                bar = Bar(Status.COOLING, quota.large_until, quota.large_why)
-                found.update(dict.fromkeys(quota.members, bar))
-        while self._own and next(iter(self._own.values())).over <= now:
-            self._own.popitem(last=False)
-        own = self._own.get(source.key) if self._own and source is not None else None
-        for member, breaker in own.breakers.items() if own is not None else ():
-            if not breaker.allows(now):
-                found[member] = Bar(Status(breaker.state(now).value), breaker.until, breaker.why)
-        return found
+                found |= dict.fromkeys(quota.members, Bar(Status.COOLING, quota.large_until, quota.large_why))
+        return found | self._own.bars(source, now)
 
     def left_out(self, now: float) -> Counter[Member]:
         """Return for how many sources alone each deployment is left out."""
-        return Counter(
-            member
-            for own in self._own.values()
-            for member, breaker in own.breakers.items()
-            if breaker.why is not None and now < breaker.until
-        )
-
-    def _own_breaker(self, source: Source | None, member: Member) -> Breaker | None:
-        own = self._own.get(source.key) if self._own and source is not None else None
-        return own.breakers.get(member) if own is not None else None
-
-    def _make_own(self, source: Source, member: Member, now: float) -> Breaker:
-        own = self._own.setdefault(source.key, _Own())
-        self._own.move_to_end(source.key)
-        if own.over <= now:
-            own.breakers.clear()
-        own.over = now + self._longest
-        if len(self._own) > MOST_SOURCES:
-            self._own.popitem(last=False)
-        breaker = own.breakers.get(member)
-        if breaker is None:
-            breaker = own.breakers[member] = Breaker(self._settings, self._draw)
-        return breaker
-
-    def _forget_own(self, member: Member) -> None:
-        """Forget what single sources have met at a deployment that has recovered."""
-        for own in self._own.values():
-            own.breakers.pop(member, None)
+        return self._own.left_out(now)
 
     def avoids(self, member: Member, source: Source | None) -> bool:
         """Whether a deployment is open or half-open, for all or for this source."""
-        own = self._own_breaker(source, member)
+        own = self._own.find(source, member)
         return member.breaker.why is not None or (own is not None and own.why is not None)
 
     # What becomes of a request.
@@ -174,9 +127,9 @@ class Health:
         """Note a request that is being sent; return its numbers as a trial."""
         if member.breaker.is_stale(now):
             # One trial would keep all others out of a tier that is needed again after a long time.
-            member.breaker.close()
+            member.breaker.close(now, Event.DISUSE)
         trial = member.breaker.enter(now)
-        own = self._own_breaker(source, member)
+        own = self._own.find(source, member)
         own_trial = own.enter(now) if own is not None else 0
         member.outstanding += 1
         member.tokens += cost
@@ -190,7 +143,7 @@ class Health:
         member.outstanding -= 1
         member.tokens -= cost
         member.breaker.leave(trial=trials[0])
-        if trials[1] and (own := self._own_breaker(source, member)) is not None:
+        if trials[1] and (own := self._own.find(source, member)) is not None:
             own.leave(trial=trials[1])
         self._place(member, now)
 
@@ -208,13 +161,13 @@ class Health:
         member.quota.served()
         if first_token is not None:
             member.spoke(first_token)
-        if member.breaker.succeeded(trial=trials[0]):
+        if member.breaker.succeeded(now, trial=trials[0]):
             self._tell(member, Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered"))
-            self._forget_own(member)
+            self._own.forget(member)
             self._place(member, now)
-        elif source is not None and self._own:
-            own = self._own_breaker(source, member)
-            if own is not None and own.succeeded(trial=trials[1]):
+        elif source is not None and self._own.by_source:
+            own = self._own.find(source, member)
+            if own is not None and own.succeeded(now, trial=trials[1]):
                 change = Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered", source.shown)
                 self._tell(member, change)
         if now >= member.pressed_until and is_pressed(headers):
@@ -269,7 +222,7 @@ class Health:
         if source is None or whose is None:
             return
         source.counted = True
-        own = self._make_own(source, member, now)
+        own = self._own.make(source, member, now)
         alone = count(own, trials[1], None)
         if alone is None and opened is None and member.breaker.is_trial(trials[0]):
             alone = own.trip(now, verdict.why, None)  # lest it be the next trial as well
@@ -281,10 +234,10 @@ class Health:
     ) -> None:
         """Take note that a quota has refused a request. The deployment is well, only busy."""
         if member.breaker.is_trial(trials[0]):
-            member.breaker.close()
-        own = self._own_breaker(source, member)
+            member.breaker.close(now, Event.ANSWER)
+        own = self._own.find(source, member)
         if own is not None and own.is_trial(trials[1]):
-            own.close()
+            own.close(now, Event.ANSWER)
         if verdict.room is None or cost <= verdict.room:
             self._cool(member, now, verdict)
         elif self._settings.max_cooldown_seconds:
@@ -332,8 +285,8 @@ class Health:
         for member in self._by_identity.get(change.subject, ()):
             breaker = member.breaker
             if change.condition is Condition.CLOSED:
-                breaker.close()
-                self._forget_own(member)
+                breaker.close(now, Event.NEWS)
+                self._own.forget(member)
             elif self._settings.breaker_failures and now + seconds > breaker.until:
                 breaker.trip(now, change.why, seconds)
                 breaker.told = breaker.until

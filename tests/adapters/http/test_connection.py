@@ -9,7 +9,7 @@ from tests.fakes import bytewise
 from tests.live.relays import eventually
 
 from chukei.adapters.http.answer import HIGH_WATER, MAX_HEADER_BYTES
-from chukei.adapters.http.connection import Connection
+from chukei.adapters.http.connection import TRANSITIONS, Connection, Event, State
 from chukei.errors import UpstreamError
 from chukei.model import End
 
@@ -32,6 +32,68 @@ GOOD = [
     pytest.param(b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", b"hi", False, id="HTTP/1.0"),
     pytest.param(HEAD + b"content-length: 0\r\n\r\n", b"", True, id="empty"),
 ]
+
+
+class Sink(asyncio.Transport):
+    """A transport that takes everything."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+WAYS: dict[State, list[Event]] = {
+    State.NEW: [],
+    State.ASKING: [Event.REQUEST],
+    State.READING: [Event.REQUEST, Event.HEAD],
+    State.IDLE: [Event.REQUEST, Event.HEAD, Event.RELEASE],
+    State.CLOSED: [Event.CLOSE],
+}
+
+
+def happen(event: Event, connection: Connection) -> None:
+    match event:
+        case Event.REQUEST:
+            connection.send(b"", b"")
+        case Event.HEAD:
+            connection.data_received(OK)
+        case Event.RELEASE:
+            connection.release()
+        case Event.CLOSE:
+            connection.abort()
+
+
+@pytest.mark.parametrize(("state", "event"), TRANSITIONS)
+async def test_every_row_of_the_table_is_a_way_that_is_gone(state: State, event: Event) -> None:
+    idle: list[Connection] = []
+    connection = Connection(idle.append, lambda _: None)
+    connection.connection_made(Sink())
+    for before in WAYS[state]:
+        happen(before, connection)
+    assert repr(connection) == f"<Connection {state}>"
+    happen(event, connection)
+    assert connection.state is TRANSITIONS[state, event]
+    assert (connection in idle) is (State.IDLE in (state, connection.state))
+
+
+async def test_a_connection_whose_answer_has_not_come_cannot_be_kept() -> None:
+    connection = Connection(lambda _: None, lambda _: None)
+    connection.connection_made(Sink())
+    connection.send(b"", b"")
+    connection.pause_writing()
+    assert repr(connection) == "<Connection asking, a part of the request has not left>"
+    connection.resume_writing()
+    connection._keep_alive = True
+    with pytest.raises(KeyError):
+        connection.release()
 
 
 @pytest.mark.parametrize(("raw", "body", "kept"), GOOD)

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import os
+import socket
 import ssl
 
 import pytest
@@ -145,8 +147,10 @@ async def test_a_body_cut_without_a_tls_goodbye_is_broken_where_only_the_end_del
 
     async def handle(peer: Peer) -> None:
         await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhal")
-        peer.reset()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhal")
+        with socket.socket(fileno=os.dup(peer.writer.get_extra_info("socket").fileno())) as below:
+            below.shutdown(socket.SHUT_WR)
+        await peer.eof()
 
     async with LocalServer(handle, server_context(authority.issue_cert("localhost"))) as server:
         http = HttpClient(UpstreamSettings(ca_file=ca_file))

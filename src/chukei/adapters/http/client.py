@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 from chukei.adapters.http.answer import HttpAnswer
-from chukei.adapters.http.connection import Connection
+from chukei.adapters.http.connection import Connection, State
 from chukei.adapters.http.dial import Dialer, tls_context
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError
@@ -91,7 +91,7 @@ class HttpClient:
             connection, _ = place.idle.popitem()
             if connection.expiry is not None:
                 connection.expiry.cancel()
-            if not connection.closed and connection.is_quiet():
+            if connection.state is not State.CLOSED and connection.is_quiet():
                 return connection
             connection.abort()
         return None

@@ -3,11 +3,14 @@
 The parser is llhttp (through httptools), in its strict default mode. What a stream is made of most of the time, a read
 that is one whole chunk while a taker stands ready, is recognised without the parser, which stands between two chunks
 before and after it.
+
+``TRANSITIONS`` says what moves a connection from one state to another.
 """
 
 import asyncio
 import select
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, cast
 
 import httptools
@@ -30,10 +33,46 @@ def _size_lines() -> list[bytes]:
 _SIZE_LINES = _size_lines()
 
 
+class State(StrEnum):
+    """Where a connection is."""
+
+    NEW = "new"
+    ASKING = "asking"
+    READING = "reading"
+    IDLE = "idle"
+    CLOSED = "closed"
+
+
+class Event(StrEnum):
+    """What moves a connection. Both are strings because those are hashed in C."""
+
+    REQUEST = "a request is written"
+    HEAD = "the answer's head has arrived, other than an interim one"
+    RELEASE = "the answer was complete, and the connection can carry another"
+    CLOSE = "either side closes it, or it breaks"
+
+
+TRANSITIONS = {
+    (State.NEW, Event.REQUEST): State.ASKING,
+    (State.NEW, Event.CLOSE): State.CLOSED,
+    (State.ASKING, Event.HEAD): State.READING,
+    (State.ASKING, Event.CLOSE): State.CLOSED,
+    (State.READING, Event.RELEASE): State.IDLE,
+    (State.READING, Event.CLOSE): State.CLOSED,
+    (State.IDLE, Event.REQUEST): State.ASKING,
+    (State.IDLE, Event.CLOSE): State.CLOSED,
+    (State.CLOSED, Event.REQUEST): State.CLOSED,
+    (State.CLOSED, Event.CLOSE): State.CLOSED,
+}
+"""Every move. A pair that is not listed is a defect: KeyError. A request is written to a CLOSED connection, and lost,
+when the client was closed while the connection was being opened."""
+
+
 class Connection(asyncio.Protocol):
     """A connection to one endpoint. ``on_idle`` and ``on_lost`` tell its pool when it is free, and when it is gone."""
 
     def __init__(self, on_idle: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
+        self.state = State.NEW
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -48,13 +87,13 @@ class Connection(asyncio.Protocol):
         self._spoiled = False
         self._keep_alive = False
         self._head_bytes = 0
-        self.closed = False
         self.expiry: asyncio.TimerHandle | None = None
 
     def send(self, head: bytes, body: bytes) -> HttpAnswer:
         """Write a request and return its answer, which has not arrived yet."""
         assert self._transport is not None
         assert self._answer is None
+        self.state = TRANSITIONS[self.state, Event.REQUEST]
         self._answer = HttpAnswer(self)
         self._head_bytes = 0
         self._unsent = False
@@ -73,21 +112,22 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once, dropping what is not yet sent."""
-        self.closed = True
+        self.state = TRANSITIONS[self.state, Event.CLOSE]
         if self._transport is not None:
             self._transport.abort()
 
     def pause(self, paused: bool) -> None:
         """Stop or resume reading from the socket."""
-        if self._transport is not None and not self.closed:
+        if self._transport is not None and self.state is not State.CLOSED:
             self._transport.pause_reading() if paused else self._transport.resume_reading()
 
     def release(self) -> None:
         """Give the connection back after a complete answer."""
         self._answer = None
-        if self.closed or self._spoiled or self._unsent or not self._keep_alive:
+        if self.state is State.CLOSED or self._spoiled or self._unsent or not self._keep_alive:
             self.abort()
         else:
+            self.state = TRANSITIONS[self.state, Event.RELEASE]
             self._on_idle(self)
 
     # What asyncio calls.
@@ -159,7 +199,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the answer and the pool."""
-        self.closed = True
+        self.state = TRANSITIONS[self.state, Event.CLOSE]
         self._parser = None  # which refers to this object as well
         answer, self._answer = self._answer, None
         if answer is not None and not answer.complete:
@@ -204,6 +244,7 @@ class Connection(asyncio.Protocol):
             self._check_head(answer, _size(answer.headers))
         answer.begin(self._parser.get_status_code())
         if answer.status:
+            self.state = TRANSITIONS[self.state, Event.HEAD]
             self._head_bytes = 0  # from here on that of trailers
 
     def on_message_complete(self) -> None:
@@ -213,6 +254,10 @@ class Connection(asyncio.Protocol):
         self._keep_alive = self._parser.should_keep_alive()  # afterwards the parser has forgotten
         if self._answer is not None:
             self._answer.end()
+
+    def __repr__(self) -> str:
+        unsent = ", a part of the request has not left" if self._unsent else ""
+        return f"<Connection {self.state}{unsent}>"
 
 
 def _size(headers: Headers) -> int:

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from chukei.adapters.http.connection import Connection
 from chukei.adapters.http.proxies import proxy_for
-from chukei.adapters.http.tls import TlsTransport
+from chukei.adapters.http.tls import READ_BYTES, TlsTransport
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers
 
@@ -52,6 +52,7 @@ class Dialer:
         self._tls = tls if self._endpoint.scheme == "https" else None
         self._proxy = proxy_for(self._endpoint, proxies)
         self._seconds = seconds
+        self._buffer = memoryview(bytearray(READ_BYTES if self._tls else 0))  # of TLS
         self.host = self._endpoint.hostname or ""
         self.port = self._endpoint.port or (443 if self._tls else 80)
         self.authority = self._endpoint.netloc.rpartition("@")[2].encode()
@@ -102,7 +103,7 @@ class Dialer:
             transport, connection = await loop.create_connection(factory, self.host, self.port, **self._eyeballs(loop))
             _bound(transport)
             return connection
-        made = partial(TlsTransport, self._tls(), self.host)
+        made = partial(TlsTransport, self._tls(), self.host, self._buffer)
         transport, tls = await loop.create_connection(made, self.host, self.port, **self._eyeballs(loop))
         _bound(transport)
         return await _secured(transport, tls, factory())
@@ -131,7 +132,7 @@ class Dialer:
             await tunnel.opened
             if transport.is_closing():
                 raise ConnectionResetError("the proxy closed the tunnel")
-            tls = TlsTransport(self._tls(), self.host)
+            tls = TlsTransport(self._tls(), self.host, self._buffer)
         except BaseException:
             transport.abort()
             raise

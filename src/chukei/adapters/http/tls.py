@@ -1,7 +1,7 @@
 """TLS between the loop's transport and a connection.
 
-The event loops bring their own, but read until OpenSSL says that there is no more, which it does with an exception: for
-an event of half a kilobyte that costs more than to decrypt it. Here a read ends when no byte is left over.
+The event loops bring their own, but for each read they allocate 256 KiB, and they read until OpenSSL says with an
+exception that there is no more. Here reads share one buffer, and a read ends when no byte is left over.
 """
 
 import asyncio
@@ -14,11 +14,19 @@ from typing import Any
 RECORD_BYTES = 16 * 1024
 """The most that one record of TLS can hold (RFC 8446 §5.1)."""
 
+READ_BYTES = 64 * 1024
+"""The most that one read takes from the socket, as much as uvloop takes."""
 
-class TlsTransport(asyncio.Protocol):
-    """A protocol to the transport below, and once ``secure`` has returned the transport of the protocol above."""
 
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+class TlsTransport(asyncio.BufferedProtocol):
+    """A protocol to the transport below, and once ``secure`` has returned the transport of the protocol above.
+
+    ``buffer`` is where the loop reads to, ``READ_BYTES`` of it. All connections of one loop may share it: nothing stays
+    in it from one call of the loop to the next.
+    """
+
+    def __init__(self, context: ssl.SSLContext, host: str, buffer: memoryview) -> None:
+        self._buffer = buffer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._below: Any = None  # uvloop's transports are no subclasses of asyncio's
@@ -48,9 +56,13 @@ class TlsTransport(asyncio.Protocol):
         self._below = transport
         self._shake()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the loop reads to."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Decrypt one read."""
-        self._incoming.write(data)
+        self._incoming.write(self._buffer[:nbytes])
         if self._above is not None:
             self._read()
         elif not self._shaken.done():

@@ -1,0 +1,37 @@
+"""The states of a client's connection, as one table."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a connection is."""
+
+    NEW = "new"
+    ANSWERING = "answering"
+    IDLE = "idle"
+    LINGERING = "lingering"
+    CLOSED = "closed"
+
+
+class Event(StrEnum):
+    """What moves a connection. Both are strings because those are hashed in C."""
+
+    REQUEST = "the head of the next request in line is complete"
+    ANSWERED = "the answer is complete, and the client has taken most of it"
+    REFUSED = "a refusal is written, or the last answer before the end of its request's body"
+    LOST = "either side closes it, or it breaks"
+
+
+TRANSITIONS = {
+    (State.NEW, Event.REQUEST): State.ANSWERING,
+    (State.NEW, Event.REFUSED): State.LINGERING,
+    (State.NEW, Event.LOST): State.CLOSED,
+    (State.ANSWERING, Event.ANSWERED): State.IDLE,
+    (State.ANSWERING, Event.REFUSED): State.LINGERING,
+    (State.ANSWERING, Event.LOST): State.CLOSED,
+    (State.IDLE, Event.REQUEST): State.ANSWERING,
+    (State.IDLE, Event.REFUSED): State.LINGERING,
+    (State.IDLE, Event.LOST): State.CLOSED,
+    (State.LINGERING, Event.LOST): State.CLOSED,
+}
+"""Every move. A pair that is not listed is a defect: KeyError."""
