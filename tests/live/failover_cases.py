@@ -279,7 +279,7 @@ LATE = (
     "500",
     "404",
 )
-"""Once heartbeats have sent the status, only the way back to the client is another: each phase and each verdict once."""
+"""Once heartbeats have sent the status, only the way back is another: each phase and each verdict once."""
 READ_WHOLE = (
     "connecting-refused",
     "sent-reset",
