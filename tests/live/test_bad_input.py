@@ -59,34 +59,56 @@ NOT_JSON = {
 }
 
 
+TWICE = [
+    b'{"model":"a","model":"b","messages":%s}',
+    b'{"model":"a","messages":%s,"model":"a"}',
+    b'{"messages":[],"messages":%s}',
+    b'{"stream":true,"messages":%s,"stream":false}',
+    b'{"m\\u006fdel":"a","model":"b","messages":%s}',
+    b'{"x":1,"x":1,"messages":%s}',
+    b'{"x":{"a":1},"messages":%s,"x":{"a":1}}',
+    b'{"messages":%s,"":1,"":2}',
+    b'{"messages":%s,"x":"\\"x\\":1","x":"\\"x\\":1"}',
+]
+WRONG_TYPES = [
+    (b"{}", "messages"),
+    (b'{"messages":null}', "messages"),
+    (b'{"messages":[]}', "messages"),
+    (b'{"messages":[ \n ]}', "messages"),
+    (b'{"messages":"hello"}', "messages"),
+    (b'{"messages":{"role":"user"}}', "messages"),
+    (b'{"messages":1}', "messages"),
+    (b'{"model":1,"messages":%s}' % HELLO, "model"),
+    (b'{"model":["gpt-4o"],"messages":%s}' % HELLO, "model"),
+    (b'{"model":{},"messages":%s}' % HELLO, "model"),
+    (b'{"model":true,"messages":%s}' % HELLO, "model"),
+    (b'{"model":"","messages":%s}' % HELLO, "model"),
+    (b'{"model":"  ","messages":%s}' % HELLO, "model"),
+    (b'{"stream":"yes","messages":%s}' % HELLO, "stream"),
+    (b'{"stream":1,"messages":%s}' % HELLO, "stream"),
+    (b'{"stream":[true],"messages":%s}' % HELLO, "stream"),
+    (b'{"stream":true,"stream_options":true,"messages":%s}' % HELLO, "stream_options"),
+    (b'{"stream":true,"stream_options":[],"messages":%s}' % HELLO, "stream_options"),
+    (b'{"stream":true,"stream_options":{"include_usage":1},"messages":%s}' % HELLO, "include_usage"),
+    (b'{"stream":true,"stream_options":{"a":1,"a":2},"messages":%s}' % HELLO, "a"),
+]
+
+
 class TestJson:
-    @pytest.mark.parametrize("name", NOT_JSON)
-    async def test_that_is_none(self, serving: Host, upstream: Upstream, name: str) -> None:
-        # All operations read their fields by the same code.
-        path = "/v1/chat/completions" if len(name) % 2 else "/openai/deployments/gpt-4o/embeddings"
-        answer = await post(serving.url, path, NOT_JSON[name], [("content-length", str(len(NOT_JSON[name])))])
-        assert (answer.status, answer.error["code"]) == (400, "invalid_json")
-        assert answer.error["type"] == "invalid_request_error"
-        assert len(answer.body) < 500
+    # All operations read their fields by the same code.
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/openai/deployments/gpt-4o/embeddings"])
+    async def test_that_is_none(self, serving: Host, upstream: Upstream, path: str) -> None:
+        for name, body in NOT_JSON.items():
+            answer = await post(serving.url, path, body, [("content-length", str(len(body)))])
+            assert (answer.status, answer.error["code"]) == (400, "invalid_json"), name
+            assert answer.error["type"] == "invalid_request_error"
+            assert len(answer.body) < 500
         assert upstream.exchanges == []
 
-    @pytest.mark.parametrize(
-        "body",
-        [
-            b'{"model":"a","model":"b","messages":%s}',
-            b'{"model":"a","messages":%s,"model":"a"}',
-            b'{"messages":[],"messages":%s}',
-            b'{"stream":true,"messages":%s,"stream":false}',
-            b'{"m\\u006fdel":"a","model":"b","messages":%s}',
-            b'{"x":1,"x":1,"messages":%s}',
-            b'{"x":{"a":1},"messages":%s,"x":{"a":1}}',
-            b'{"messages":%s,"":1,"":2}',
-            b'{"messages":%s,"x":"\\"x\\":1","x":"\\"x\\":1"}',
-        ],
-    )
-    async def test_with_a_field_twice(self, host: Host, upstream: Upstream, body: bytes) -> None:
-        answer = await post(host.url, "/v1/chat/completions", body % HELLO)
-        assert (answer.status, answer.error["code"]) == (400, "duplicate_field")
+    async def test_with_a_field_twice(self, host: Host, upstream: Upstream) -> None:
+        for body in TWICE:
+            answer = await post(host.url, "/v1/chat/completions", body % HELLO)
+            assert (answer.status, answer.error["code"]) == (400, "duplicate_field"), body
         assert upstream.exchanges == []
 
     async def test_with_too_many_fields(self, serving: Host, upstream: Upstream) -> None:
@@ -95,42 +117,19 @@ class TestJson:
         assert (answer.status, answer.error["code"]) == (400, "too_many_fields")
         assert upstream.exchanges == []
 
-    @pytest.mark.parametrize(
-        ("body", "param"),
-        [
-            (b"{}", "messages"),
-            (b'{"messages":null}', "messages"),
-            (b'{"messages":[]}', "messages"),
-            (b'{"messages":[ \n ]}', "messages"),
-            (b'{"messages":"hello"}', "messages"),
-            (b'{"messages":{"role":"user"}}', "messages"),
-            (b'{"messages":1}', "messages"),
-            (b'{"model":1,"messages":%s}' % HELLO, "model"),
-            (b'{"model":["gpt-4o"],"messages":%s}' % HELLO, "model"),
-            (b'{"model":{},"messages":%s}' % HELLO, "model"),
-            (b'{"model":true,"messages":%s}' % HELLO, "model"),
-            (b'{"model":"","messages":%s}' % HELLO, "model"),
-            (b'{"model":"  ","messages":%s}' % HELLO, "model"),
-            (b'{"stream":"yes","messages":%s}' % HELLO, "stream"),
-            (b'{"stream":1,"messages":%s}' % HELLO, "stream"),
-            (b'{"stream":[true],"messages":%s}' % HELLO, "stream"),
-            (b'{"stream":true,"stream_options":true,"messages":%s}' % HELLO, "stream_options"),
-            (b'{"stream":true,"stream_options":[],"messages":%s}' % HELLO, "stream_options"),
-            (b'{"stream":true,"stream_options":{"include_usage":1},"messages":%s}' % HELLO, "include_usage"),
-            (b'{"stream":true,"stream_options":{"a":1,"a":2},"messages":%s}' % HELLO, "a"),
-        ],
-    )
-    async def test_of_the_wrong_types(self, host: Host, upstream: Upstream, body: bytes, param: str) -> None:
-        answer = await post(host.url, "/v1/chat/completions", body)
-        assert (answer.status, answer.error["param"]) == (400, param)
-        assert f"'{param}'" in answer.error["message"]
+    async def test_of_the_wrong_types(self, host: Host, upstream: Upstream) -> None:
+        for body, param in WRONG_TYPES:
+            answer = await post(host.url, "/v1/chat/completions", body)
+            assert (answer.status, answer.error["param"]) == (400, param), body
+            assert f"'{param}'" in answer.error["message"]
         assert upstream.exchanges == []
 
-    @pytest.mark.parametrize("messages", [b"[1]", b'["a"]', b"[[]]", b"[null]", b'[{"role":1}]'])
-    async def test_with_messages_that_are_none(self, hosts: Hosts, upstream: Upstream, messages: bytes) -> None:
+    async def test_with_messages_that_are_none(self, hosts: Hosts, upstream: Upstream) -> None:
         """Where a system message is to be added, the relay has to look into the messages, and so judges them."""
-        answer = await post(hosts.get("server", NAMED).url, "/v1/chat/completions", b'{"messages":' + messages + b"}")
-        assert (answer.status, answer.error["param"]) == (400, "messages")
+        url = hosts.get("server", NAMED).url
+        for messages in (b"[1]", b'["a"]', b"[[]]", b"[null]", b'[{"role":1}]'):
+            answer = await post(url, "/v1/chat/completions", b'{"messages":' + messages + b"}")
+            assert (answer.status, answer.error["param"]) == (400, "messages"), messages
         assert upstream.exchanges == []
 
     @pytest.mark.parametrize(
@@ -149,20 +148,32 @@ class TestJson:
 
 
 class TestModel:
-    @pytest.mark.parametrize(
-        "name",
-        ["a b", "a/b", "..", ".", "...", "a?x=1", "a#b", "a%2Fb", "é", "a\\u0000", "a\\n", "x" * 129, "a;b", "@"],
-    )
-    async def test_that_can_be_no_deployment(self, host: Host, upstream: Upstream, name: str) -> None:
-        body = b'{"model":"%s","messages":%s}' % (name.encode(), HELLO)
-        answer = await post(host.url, "/v1/chat/completions", body)
-        assert (answer.status, answer.error["code"]) == (400, "invalid_model")
+    async def test_that_can_be_no_deployment(self, host: Host, upstream: Upstream) -> None:
+        for name in (
+            "a b",
+            "a/b",
+            "..",
+            ".",
+            "...",
+            "a?x=1",
+            "a#b",
+            "a%2Fb",
+            "é",
+            "a\\u0000",
+            "a\\n",
+            "x" * 129,
+            "a;b",
+            "@",
+        ):
+            body = b'{"model":"%s","messages":%s}' % (name.encode(), HELLO)
+            answer = await post(host.url, "/v1/chat/completions", body)
+            assert (answer.status, answer.error["code"]) == (400, "invalid_model"), name
         assert upstream.exchanges == []
 
-    @pytest.mark.parametrize("name", ["a%20b", "a%2Fb", "..", "%2e%2e", "%00", "%0d%0ax", "%ff", "%E9", "a%252Fb", "%"])
-    async def test_that_can_be_no_deployment_in_the_path(self, host: Host, upstream: Upstream, name: str) -> None:
-        answer = await post(host.url, f"/openai/deployments/{name}/chat/completions?api-version=2024-10-21", CHAT)
-        assert (answer.status, answer.error["code"]) == (400, "invalid_model")
+    async def test_that_can_be_no_deployment_in_the_path(self, host: Host, upstream: Upstream) -> None:
+        for name in ("a%20b", "a%2Fb", "..", "%2e%2e", "%00", "%0d%0ax", "%ff", "%E9", "a%252Fb", "%"):
+            answer = await post(host.url, f"/openai/deployments/{name}/chat/completions?api-version=2024-10-21", CHAT)
+            assert (answer.status, answer.error["code"]) == (400, "invalid_model"), name
         assert upstream.exchanges == []
 
     async def test_that_is_unknown(self, hosts: Hosts, upstream: Upstream) -> None:
@@ -178,27 +189,27 @@ class TestModel:
         assert upstream.exchanges == []
 
 
+NO_JSON = [
+    None,
+    "",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=b",
+    "application/json-patch+json",
+    "application/jsonx",
+    "json",
+    "text/json",
+]
+
+
 class TestContentType:
-    @pytest.mark.parametrize(
-        "kind",
-        [
-            None,
-            "",
-            "text/plain",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=b",
-            "application/json-patch+json",
-            "application/jsonx",
-            "json",
-            "text/json",
-        ],
-    )
-    async def test_other_than_json(self, host: Host, upstream: Upstream, kind: str | None) -> None:
+    async def test_other_than_json(self, host: Host, upstream: Upstream) -> None:
         """A page of another site can send some of these without a preflight."""
-        headers = [("content-type", kind)] if kind is not None else []
-        answer = await ask(host.url, "POST", "/v1/chat/completions", headers, CHAT)
-        assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
-        assert "application/json" in answer.error["message"]
+        for kind in NO_JSON:
+            headers = [("content-type", kind)] if kind is not None else []
+            answer = await ask(host.url, "POST", "/v1/chat/completions", headers, CHAT)
+            assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type"), kind
+            assert "application/json" in answer.error["message"]
         assert upstream.exchanges == []
 
     @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json ;x=y"])
@@ -243,11 +254,10 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
-async def test_forms_that_are_none(serving: Host, upstream: Upstream, name: str) -> None:
-    kind, body = FORMS[name]
-    fields = [("content-type", kind), ("content-length", str(len(body)))]
-    answer = await ask(serving.url, "POST", "/v1/audio/transcriptions", fields, body)
-    assert answer.status == 400
-    assert answer.error["type"] == "invalid_request_error"
+async def test_forms_that_are_none(serving: Host, upstream: Upstream) -> None:
+    for name, (kind, body) in FORMS.items():
+        fields = [("content-type", kind), ("content-length", str(len(body)))]
+        answer = await ask(serving.url, "POST", "/v1/audio/transcriptions", fields, body)
+        assert answer.status == 400, name
+        assert answer.error["type"] == "invalid_request_error"
     assert upstream.exchanges == []
