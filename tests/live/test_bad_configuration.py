@@ -1,17 +1,13 @@
 """Configurations with mistakes: all of them are named at once, with file, key and remedy, and nothing starts."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from tests.live.both_hosts import Hosts, Setup
 from tests.live.plain_http import CHAT, post
-from tests.live.relays import clean_environment
-
-from chukei.cli import main
+from tests.live.relays import clean_environment, in_process
 
 pytestmark = pytest.mark.anyio
 
@@ -22,13 +18,6 @@ def chukei(*arguments: str, environment: dict[str, str] | None = None) -> tuple[
     done = subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=120)
     assert done.stdout == "", "nothing is announced before the configuration is known to be right"
     return done.returncode, done.stderr
-
-
-def check(environment: dict[str, str]) -> tuple[int, str]:
-    """Run ``chukei check`` in this process, which saves a start for each mistake."""
-    ours = {name: None for name in os.environ if name not in clean_environment()}
-    found = CliRunner(env=ours | environment).invoke(main, ["check"])
-    return found.exit_code, found.output
 
 
 MISTAKES = """
@@ -124,7 +113,7 @@ class TestConfiguration:
         path = tmp_path / "chukei.toml"
         if content is not None:
             path.write_bytes(content)
-        status, text = check({"CHUKEI_CONFIG": str(path)})
+        status, text = in_process("check", environment={"CHUKEI_CONFIG": str(path)})
         assert status == 3
         assert str(path) in text
         assert reason in text
@@ -148,7 +137,7 @@ class TestConfiguration:
         ],
     )
     def test_variables(self, environment: dict[str, str], reason: str) -> None:
-        status, text = check(environment)
+        status, text = in_process("check", environment=environment)
         assert status == 3
         assert reason in text
 
