@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.live.both_hosts import KINDS, Host, Hosts, Setup
 from tests.live.callers import ENVIRONMENT, CountingUpstream, ask, config, until
-from tests.live.failover_bench import LONG, Bench, Clocked, answer_of, deployments, open_bench
+from tests.live.failover_bench import LONG, Clocked, FailoverBench, answer_of, deployments, open_bench
 from tests.live.failover_cases import CHAT as FAILING
 from tests.live.failover_cases import refused
 from tests.live.fault_scripts import Flood, Hold, Reset, Script, Send, Stall, chunk, head
@@ -203,7 +203,7 @@ BROKEN = refused("500 Internal Server Error", code="server_error")
 
 
 @pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FailoverBench]:
     async with open_bench(tmp_path_factory.mktemp("leaving")) as bench:
         yield bench
 
@@ -213,7 +213,7 @@ def _codes(relay: InProcessRelay, number: int = -1) -> list[tuple[str, str | Non
 
 
 @pytest.mark.parametrize("heartbeat", [LONG, 0.02])
-async def test_a_client_that_leaves_during_the_second_try_stops_it(heartbeat: float, bench: Bench) -> None:
+async def test_a_client_that_leaves_during_the_second_try_stops_it(heartbeat: float, bench: FailoverBench) -> None:
     async with bench.relay(heartbeat=heartbeat) as relay:
         bench.first.script, bench.second.script = BROKEN, [Hold(), Stall()]
         async with RawClient(relay.url) as client:
@@ -235,7 +235,7 @@ async def test_a_client_that_leaves_during_the_second_try_stops_it(heartbeat: fl
 
 
 @pytest.mark.parametrize("heartbeat", [LONG, 0.02])
-async def test_a_shutdown_during_a_try_stops_it_and_says_so(heartbeat: float, bench: Bench) -> None:
+async def test_a_shutdown_during_a_try_stops_it_and_says_so(heartbeat: float, bench: FailoverBench) -> None:
     async with bench.relay(heartbeat=heartbeat) as relay:
         bench.first.script, bench.second.script = [Reset()], [Hold(), Stall()]
         async with RawClient(relay.url) as client:
@@ -255,7 +255,7 @@ async def test_a_shutdown_during_a_try_stops_it_and_says_so(heartbeat: float, be
         assert bench.asked == (1, 1, 0)
 
 
-async def test_a_client_that_leaves_a_trial_makes_room_for_the_next(bench: Bench) -> None:
+async def test_a_client_that_leaves_a_trial_makes_room_for_the_next(bench: FailoverBench) -> None:
     """The deployment is not blamed for it, and not kept out either."""
     async with bench.relay(pool="breaker_failures = 1\nbreaker_seconds = 0.2") as relay:
         bench.heal(FAILING)

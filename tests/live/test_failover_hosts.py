@@ -118,7 +118,8 @@ def test_on_functions_as_well(hosts: Hosts, upstream: Upstream) -> None:
         AS_USUAL,
         "\n".join(["[auth]\nanonymous = true\n", _model("fn", "429-after-30"), _model("fn-cut", "reset-after-6")]),
     )
-    relay, told = hosts.get("functions", setup), []
+    relay = hosts.get("functions", setup)
+    told: list[str] = []
     with OpenAI(base_url=relay.base_url, api_key=CLIENT_KEY, max_retries=0, timeout=120) as made:
         client: Any = made
         _read(client.chat.completions.create(model="fn", messages=MESSAGES, stream=True), told)
