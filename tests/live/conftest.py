@@ -26,9 +26,15 @@ def hosts(simulator_thread: SimulatorThread, tmp_path_factory: pytest.TempPathFa
     running.close()
 
 
+@pytest.fixture
+def host(hosts: Hosts) -> Host:
+    """The relay that serves everybody, as a server: for what is the same code whatever the host."""
+    return hosts.get("server", OPEN)
+
+
 @pytest.fixture(params=KINDS)
-def host(request: pytest.FixtureRequest, hosts: Hosts) -> Host:
-    """The relay that serves everybody, once on each host."""
+def each_host(request: pytest.FixtureRequest, hosts: Hosts) -> Host:
+    """The relay that serves everybody, once on each host: for what a host does itself."""
     return hosts.get(request.param, OPEN)
 
 

@@ -1,9 +1,8 @@
 """A relay with three deployments: the first does what a test says, the others are healthy, or not, as it says too."""
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import trustme
 from tests.live.failover_cases import GONE, Ask
 from tests.live.fault_scripts import Script
 from tests.live.fault_upstream import FaultUpstream, Visit
+from tests.live.harness import disconnected, nothing_leaked, server_context
 from tests.live.loopback import black_hole, refusing_port
-from tests.live.matrix_bench import server_context
 from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay, eventually
 
@@ -55,7 +54,7 @@ c2 = {{ endpoint = "{third}", priority = 3, api_key = {{ env = "KEY" }} }}
 
 
 @dataclass
-class Bench:
+class FailoverBench:
     """The upstreams. ``first`` is where the first deployment is, unless a test puts it at another of ``places``."""
 
     first: FaultUpstream
@@ -97,20 +96,16 @@ class Bench:
                 **places,
             )
         )
-        async with InProcessRelay(load(path, {"KEY": KEY})) as relay:
-            tasks, descriptors = set(_tasks()), dict(_descriptors())
+        async with InProcessRelay(load(path, {"KEY": KEY})) as relay, nothing_leaked():
             yield relay
             await self.at_rest(relay)
-            await eventually(lambda: set(_tasks()) <= tasks and dict(_descriptors()).items() <= descriptors.items())
 
     async def at_rest(self, relay: InProcessRelay) -> None:
         """Wait until no request, no place at a deployment and no connection is left."""
         await eventually(lambda: relay.relay.gateway.live == 0)
         for status in deployments(relay).values():
             assert (status.outstanding, status.outstanding_tokens) == (0, 0), status
-        for upstream in self.all:
-            await upstream.drop()
-        await eventually(lambda: relay.upstream.open_connections == 0 and not relay.server.server_state.connections)
+        await disconnected(relay, self.all)
 
     @property
     def all(self) -> tuple[FaultUpstream, ...]:
@@ -128,7 +123,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(directory: Path) -> AsyncIterator[Bench]:
+async def open_bench(directory: Path) -> AsyncIterator[FailoverBench]:
     """Start every upstream."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))
@@ -148,7 +143,7 @@ async def open_bench(directory: Path) -> AsyncIterator[Bench]:
             GONE: "https://nowhere.invalid",
             "ca_file": str(directory / "ca.pem"),
         }
-        yield Bench(first, handshake, second, third, places, directory)
+        yield FailoverBench(first, handshake, second, third, places, directory)
 
 
 class Clocked:
@@ -176,15 +171,3 @@ async def answer_of(relay: InProcessRelay, ask: Ask, model: str = "chat") -> Raw
         await client.post(ask.path, ask.of(model))
         await client.rest()
     return client
-
-
-def _tasks() -> Iterator[asyncio.Task[object]]:
-    return (task for task in asyncio.all_tasks() if not task.done())
-
-
-def _descriptors() -> Iterator[tuple[str, str]]:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        try:
-            yield name, str(Path("/proc/self/fd", name).readlink())
-        except OSError:
-            continue  # the listing's own

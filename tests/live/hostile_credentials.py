@@ -420,4 +420,12 @@ def forged_by_stranger(world: World, **head: Any) -> str:
     return f"{signing}.{signed(signing, 'stranger')}"
 
 
-ALL = [*SYNTAX, *KEYS, *_pairs(), *FORGED, *GENUINE, *SPOOFED]
+FAMILIES = {
+    "not a credential": SYNTAX,
+    "keys": KEYS,
+    "two at once": _pairs(),
+    "forged tokens": FORGED,
+    "genuine tokens for another purpose": GENUINE,
+    "spoofed by a proxy's fields": SPOOFED,
+}
+ALL = [hostile for family in FAMILIES.values() for hostile in family]

@@ -1,10 +1,7 @@
 """The bench on which the failure matrix is played: upstreams, relays of different patience, and what must be left."""
 
-import asyncio
 import logging
-import os
-import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +9,12 @@ from pathlib import Path
 import trustme
 from tests.live.fault_scripts import LAST_CHUNK, Send, chunk, head
 from tests.live.fault_upstream import FaultUpstream
+from tests.live.harness import disconnected, nothing_leaked, server_context
 from tests.live.loopback import black_hole, refusing_port
 from tests.live.matrix_cells import Cell, Fault, Phase
 from tests.live.matrix_forms import CHAT, MAX_EVENT, SECURE, UPSTREAM_KEY, Form
 from tests.live.raw_client import RawClient
-from tests.live.relays import STEADY, InProcessRelay, eventually
+from tests.live.relays import STEADY, InProcessRelay
 
 from chukei.adapters.logs.requests import JsonFormatter
 from chukei.config import load
@@ -62,7 +60,7 @@ class _Lines(logging.Handler):
 
 
 @dataclass
-class Bench:
+class MatrixBench:
     """The upstreams of all cells, and relays in front of them that differ in their patience."""
 
     scripted: FaultUpstream
@@ -101,14 +99,8 @@ class Bench:
         return self.relays[kind]
 
 
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
 @asynccontextmanager
-async def open_bench(directory: Path) -> AsyncIterator[Bench]:
+async def open_bench(directory: Path) -> AsyncIterator[MatrixBench]:
     """Start every upstream, and listen to what is logged."""
     log = _Lines()
     root = logging.getLogger()
@@ -134,7 +126,7 @@ async def open_bench(directory: Path) -> AsyncIterator[Bench]:
                 "handshake": f"https://127.0.0.1:{handshake.port}",
                 "untrusted": untrusted.url,
             }
-            bench = Bench(scripted, secure, handshake, directory, addresses, log)
+            bench = MatrixBench(scripted, secure, handshake, directory, addresses, log)
             async with bench.stack:
                 yield bench
     root.setLevel(level)
@@ -148,42 +140,22 @@ def without_heartbeats(body: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def nothing_left(relay: InProcessRelay, bench: Bench) -> AsyncIterator[None]:
+async def nothing_left(relay: InProcessRelay, bench: MatrixBench) -> AsyncIterator[None]:
     """Check that a cell leaves no connection, task or descriptor, and that the next request succeeds."""
     await quiet(relay, bench)
-    tasks, descriptors = _tasks(), _descriptors()
-    yield
-    bench.scripted.script = GOOD
-    async with RawClient(relay.url) as client:
-        await client.post(CHAT.path, CHAT.request)
-        assert await client.head() == 200
-        assert without_heartbeats(await client.rest()) == ANSWER
-    await quiet(relay, bench)
-    # What was there before may go meanwhile: it belongs to other tests' simulators in this process.
-    await eventually(lambda: _tasks() <= tasks and _descriptors().items() <= descriptors.items())
+    async with nothing_leaked():
+        yield
+        bench.scripted.script = GOOD
+        async with RawClient(relay.url) as client:
+            await client.post(CHAT.path, CHAT.request)
+            assert await client.head() == 200
+            assert without_heartbeats(await client.rest()) == ANSWER
+        await quiet(relay, bench)
 
 
-async def quiet(relay: InProcessRelay, bench: Bench) -> None:
+async def quiet(relay: InProcessRelay, bench: MatrixBench) -> None:
     """Wait until every connection is gone, on both sides."""
-    for upstream in (bench.scripted, bench.secure, bench.handshake):
-        await upstream.drop()
-    await eventually(lambda: relay.upstream.open_connections == 0 and not relay.server.server_state.connections)
-
-
-def _tasks() -> set[asyncio.Task[object]]:
-    return {task for task in asyncio.all_tasks() if not task.done()}
-
-
-def _descriptors() -> dict[str, str]:
-    return dict(_open_descriptors())
-
-
-def _open_descriptors() -> Iterator[tuple[str, str]]:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        try:
-            yield name, str(Path("/proc/self/fd", name).readlink())
-        except OSError:
-            continue  # the listing's own
+    await disconnected(relay, (bench.scripted, bench.secure, bench.handshake))
 
 
 ANSWER = b"".join((*CHAT.preamble, *CHAT.outputs, CHAT.finish, CHAT.usage, CHAT.terminal))

@@ -1,6 +1,7 @@
 """Relays for tests: one inside the test's own loop, to look into it; one as a process, as users run it."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -13,10 +14,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from click.testing import CliRunner
 from uvicorn import Config, Server
 
 from chukei.adapters.http.client import HttpClient
 from chukei.app import Relay
+from chukei.cli import main
 from chukei.config import Settings, load
 from chukei.hosts.asgi import Application
 from chukei.record import RequestRecord
@@ -33,6 +36,10 @@ STEADY = {
 """Leaves no deployment alone: for tests that make their only one fail again and again, and look at each failure."""
 
 
+GRACE_SECONDS = 5.0
+"""Seconds for which a relay in a test's own loop waits at its end for what runs."""
+
+
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without anything that configures a relay, and ``extra``.
 
@@ -40,6 +47,13 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """
     own = {key: value for key, value in os.environ.items() if not _OURS.match(key)}
     return own | {"CHUKEI_STORES__LEDGER": "none"} | dict(extra or {})
+
+
+def in_process(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a command that starts nothing in this process, which saves it a second; return its status and its output."""
+    foreign = dict.fromkeys(os.environ.keys() - clean_environment().keys())
+    found = CliRunner(env=foreign | clean_environment(environment)).invoke(main, arguments)
+    return found.exit_code, found.output
 
 
 def settings_for(endpoint: str, extra: Mapping[str, str] | None = None, path: str | None = None) -> Settings:
@@ -50,6 +64,41 @@ def settings_for(endpoint: str, extra: Mapping[str, str] | None = None, path: st
         "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
     }
     return load(path, environment | dict(extra or {}))
+
+
+class _Server(Server):
+    """uvicorn's server, but told of its end and of its connections' end at once, where uvicorn looks every 100 ms."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """End as after a signal."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        """Keep the ``date`` field until the end."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._leaving.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close idle connections, wait for the others, end what takes too long, and stop the application."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        state = self.server_state
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            await eventually(lambda: not state.connections and not state.tasks, GRACE_SECONDS)
+        for task in tuple(state.tasks):
+            task.cancel()
+        await self.lifespan.shutdown()
 
 
 class InProcessRelay:
@@ -88,9 +137,8 @@ class InProcessRelay:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=5,
         )
-        self.server = Server(config)
+        self.server = _Server(config)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._serving = asyncio.create_task(self.server.serve(sockets=[listener]))
         await eventually(lambda: self.server.started)
@@ -99,7 +147,7 @@ class InProcessRelay:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.server.should_exit = True
+        self.server.leave()
         await self._serving
 
     async def record(self, count: int = 1) -> RequestRecord:

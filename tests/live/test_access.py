@@ -1,10 +1,10 @@
-"""Who is served: pages of other sites, callers on this machine, the shared key, names of hosts; over both hosts."""
+"""Who is served: pages of other sites, callers on this machine, the shared key, names of hosts."""
 
 import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.live.both_hosts import KINDS, UPSTREAM_KEY, Host, Hosts, Setup, resource
+from tests.live.both_hosts import UPSTREAM_KEY, Host, Hosts, Setup, resource
 from tests.live.plain_http import CHAT, Answer, ask, post
 from tests.live.simulated import Upstream
 
@@ -20,10 +20,10 @@ HOSTED = Setup(
 )
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+@pytest.fixture
+def keyed(hosts: Hosts) -> Host:
+    """The relay with one key for all."""
+    return hosts.get("server", KEYED)
 
 
 def preflight(origin: str) -> Fields:
@@ -89,11 +89,11 @@ class TestOnThisMachineOnly:
         port = hosts.get("server", LOOPBACK).url.rpartition(":")[2]
         assert (await self.call(hosts, "server", [("host", name.format(port=port))])).status == 200
 
-    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat-stream"])
-    async def test_on_functions_nobody_is_local(self, hosts: Hosts, upstream: Upstream, path: str) -> None:
-        answer = await self.call(hosts, "functions", path=path)
-        assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
-        assert "CHUKEI_API_KEY" in answer.error["message"]
+    async def test_on_functions_nobody_is_local(self, hosts: Hosts, upstream: Upstream) -> None:
+        for path in ("/v1/chat/completions", "/api/chat-stream"):
+            answer = await self.call(hosts, "functions", path=path)
+            assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
+            assert "CHUKEI_API_KEY" in answer.error["message"]
         assert upstream.exchanges == []
 
     @pytest.mark.parametrize(
@@ -131,6 +131,14 @@ class TestOnThisMachineOnly:
             assert (await self.call(hosts, "server", [("origin", origin)])).status == 200
 
 
+def refused(answer: Answer) -> None:
+    assert answer.status == 401
+    assert (answer.error["type"], answer.error["code"]) == ("authentication_error", "invalid_api_key")
+    assert answer.header("www-authenticate") == 'Bearer realm="chukei"'
+    assert answer.header("x-request-id")
+    assert KEY.encode() not in answer.body
+
+
 class TestSharedKey:
     @pytest.mark.parametrize(
         "field",
@@ -141,16 +149,15 @@ class TestSharedKey:
             ("x-api-key", KEY),
         ],
     )
-    async def test_right(self, hosts: Hosts, kind: str, upstream: Upstream, field: tuple[str, str]) -> None:
-        host = hosts.get(kind, KEYED)
-        assert (await post(host.url, "/v1/chat/completions", CHAT, [field])).status == 200
-        assert (await ask(host.url, "GET", "/v1/models", [field])).status == 200
+    async def test_right(self, keyed: Host, upstream: Upstream, field: tuple[str, str]) -> None:
+        assert (await post(keyed.url, "/v1/chat/completions", CHAT, [field])).status == 200
+        assert (await ask(keyed.url, "GET", "/v1/models", [field])).status == 200
         assert KEY not in f"{upstream.only.headers}"
 
-    async def test_the_same_key_twice(self, hosts: Hosts, kind: str) -> None:
+    async def test_the_same_key_twice(self, keyed: Host) -> None:
         """The AzureOpenAI client with a token sends one, others both; the same key is no contradiction."""
         fields = [("authorization", f"Bearer {KEY}"), ("api-key", KEY)]
-        assert (await post(hosts.get(kind, KEYED).url, "/v1/chat/completions", CHAT, fields)).status == 200
+        assert (await post(keyed.url, "/v1/chat/completions", CHAT, fields)).status == 200
 
     @pytest.mark.parametrize(
         "fields",
@@ -171,18 +178,24 @@ class TestSharedKey:
             [("api-key", "\xff")],
         ],
     )
-    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/openai/deployments/x/chat/completions"])
-    async def test_wrong(self, hosts: Hosts, kind: str, upstream: Upstream, fields: Fields, path: str) -> None:
-        answer = await post(hosts.get(kind, KEYED).url, path, CHAT, fields)
-        assert answer.status == 401
-        assert (answer.error["type"], answer.error["code"]) == ("authentication_error", "invalid_api_key")
-        assert answer.header("www-authenticate") == 'Bearer realm="chukei"'
-        assert answer.header("x-request-id")
-        assert KEY.encode() not in answer.body
+    async def test_wrong(self, keyed: Host, upstream: Upstream, fields: Fields) -> None:
+        for path in ("/v1/chat/completions", "/openai/deployments/x/chat/completions"):
+            refused(await post(keyed.url, path, CHAT, fields))
         assert upstream.exchanges == []
 
-    async def test_not_in_the_address(self, hosts: Hosts, kind: str) -> None:
-        answer = await post(hosts.get(kind, KEYED).url, f"/v1/chat/completions?api-key={KEY}&code={KEY}", CHAT)
+    async def test_on_functions_as_well(self, hosts: Hosts, upstream: Upstream) -> None:
+        """The fields are those that the platform hands on; what is compared is the same code."""
+        url = hosts.get("functions", KEYED).url
+        for fields in ([("authorization", f"bearer  {KEY}")], [("authorization", "Bearer x"), ("api-key", KEY)]):
+            assert (await post(url, "/v1/chat/completions", CHAT, fields)).status == 200
+            assert KEY not in f"{upstream.exchanges[-1].headers}"
+        for fields in ([], [("api-key", KEY.upper())], [("x-functions-key", KEY)], [("api-key", "\xff")]):
+            refused(await post(url, "/v1/chat/completions", CHAT, fields))
+        assert (await ask(url, "GET", "/health/ready")).status == 200
+        assert len(upstream.exchanges) == 2
+
+    async def test_not_in_the_address(self, keyed: Host) -> None:
+        answer = await post(keyed.url, f"/v1/chat/completions?api-key={KEY}&code={KEY}", CHAT)
         assert answer.status == 401
 
     @pytest.mark.parametrize(
@@ -194,37 +207,36 @@ class TestSharedKey:
             [("authorization", "Bearer"), ("api-key", ""), ("x-api-key", KEY)],
         ],
     )
-    async def test_what_is_none_beside_it(self, hosts: Hosts, kind: str, upstream: Upstream, fields: Fields) -> None:
+    async def test_what_is_none_beside_it(self, keyed: Host, upstream: Upstream, fields: Fields) -> None:
         """Many clients fill every carrier with something."""
-        answer = await post(hosts.get(kind, KEYED).url, "/v1/chat/completions", CHAT, fields)
+        answer = await post(keyed.url, "/v1/chat/completions", CHAT, fields)
         assert answer.status == 200
         assert not {"other", "Basic dTpw", KEY} & set(upstream.only.headers.values())
 
-    async def test_only_such_that_are_none(self, hosts: Hosts, kind: str, upstream: Upstream) -> None:
+    async def test_only_such_that_are_none(self, keyed: Host, upstream: Upstream) -> None:
         fields = [("authorization", "Bearer other"), ("api-key", KEY + "0")]
-        answer = await post(hosts.get(kind, KEYED).url, "/v1/chat/completions", CHAT, fields)
+        answer = await post(keyed.url, "/v1/chat/completions", CHAT, fields)
         assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
         assert upstream.exchanges == []
 
     @pytest.mark.parametrize("name", ["authorization", "api-key"])
-    async def test_one_field_twice(self, hosts: Hosts, kind: str, upstream: Upstream, name: str) -> None:
+    async def test_one_field_twice(self, keyed: Host, upstream: Upstream, name: str) -> None:
         fields = [(name, f"Bearer {KEY}" if name == "authorization" else KEY)] * 2
-        answer = await post(hosts.get(kind, KEYED).url, "/v1/chat/completions", CHAT, fields)
+        answer = await post(keyed.url, "/v1/chat/completions", CHAT, fields)
         assert (answer.status, answer.error["code"]) == (400, "ambiguous_request")
         assert upstream.exchanges == []
 
-    async def test_what_needs_none(self, hosts: Hosts, kind: str) -> None:
+    async def test_what_needs_none(self, keyed: Host) -> None:
         """The page must load to ask for the key, and probes have none."""
-        host = hosts.get(kind, KEYED)
         for path in ("/", "/web/main.js", "/health/live", "/health/ready"):
-            assert (await ask(host.url, "GET", path)).status == 200
+            assert (await ask(keyed.url, "GET", path)).status == 200
         for path in ("/v1/models", "/v1/models/gpt-4o", "/api/test-stream", "/health/deployments"):
-            assert (await ask(host.url, "GET", path)).status == 401
+            assert (await ask(keyed.url, "GET", path)).status == 401
 
-    async def test_the_state_of_deployments(self, hosts: Hosts, kind: str, upstream: Upstream) -> None:
-        host, fields = hosts.get(kind, KEYED), [("authorization", f"Bearer {KEY}")]
-        assert (await post(host.url, "/v1/chat/completions", CHAT, fields)).status == 200
-        answer = await ask(host.url, "GET", "/health/deployments", fields)
+    async def test_the_state_of_deployments(self, keyed: Host, upstream: Upstream) -> None:
+        fields = [("authorization", f"Bearer {KEY}")]
+        assert (await post(keyed.url, "/v1/chat/completions", CHAT, fields)).status == 200
+        answer = await ask(keyed.url, "GET", "/health/deployments", fields)
         assert (answer.status, answer.header("cache-control")) == (200, "no-store")
         [shown] = answer.json()["models"]["gpt-4o"]
         assert (shown["deployment"], shown["status"], shown["outstanding"]) == ("azure", "ready", 0)
@@ -238,8 +250,8 @@ class TestAllowedHosts:
         ("name", "status"),
         [("relay.example", 200), ("RELAY.example:8443", 200), ("evil.example", 421), ("relay.example.evil", 421)],
     )
-    async def test_names(self, hosts: Hosts, kind: str, name: str, status: int) -> None:
-        answer = await post(hosts.get(kind, HOSTED).url, "/v1/chat/completions", CHAT, [("host", name)])
+    async def test_names(self, hosts: Hosts, name: str, status: int) -> None:
+        answer = await post(hosts.get("server", HOSTED).url, "/v1/chat/completions", CHAT, [("host", name)])
         assert answer.status == status
 
     async def test_anonymous_needs_no_name(self, host: Host) -> None:

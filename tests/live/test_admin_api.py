@@ -229,11 +229,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("headers", WRONG, ids=range(len(WRONG)))
-async def test_nobody_else_gets_in(office: Office, headers: list[tuple[str, str]]) -> None:
-    for method, target in ROUTES:
+@pytest.mark.parametrize(("method", "target"), ROUTES)
+async def test_nobody_else_gets_in(office: Office, method: str, target: str) -> None:
+    for headers in WRONG:
         answer = await ask(office.process.url, method, target, headers)
-        assert (answer.status, answer.error["code"]) == (401, "invalid_admin_key"), (method, target)
+        assert (answer.status, answer.error["code"]) == (401, "invalid_admin_key"), headers
         assert answer.header("www-authenticate") == 'Bearer realm="chukei admin"'
 
 
@@ -316,72 +316,71 @@ async def test_without_a_key_in_the_configuration_there_is_nothing(
 # Bad input.
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "by=nothing",
-        "by=",
-        "by=caller,caller",
-        "by=" + ",".join(["caller"] * 2000),
-        "by=caller%3Bdrop%20table%20chukei_entries",
-        "by=%00",
-        "since=999999w",
-        "since=" + "9" * 5000 + "d",
-        "since=%ff%fe",
-        "since=0001-01-01T00:00%2B23:59",
-        "since=0001-01-01T00:00-23:59&until=9999-12-31T23:59-23:59",
-        "until=x",
-        "limit=100001",
-        "limit=-1",
-        "format=html",
-        "since=7d&groupby=caller",
-        "=",
-        "caller=a&Caller=b",
-    ],
-    ids=lambda query: query[:40],
-)
-async def test_nonsensical_questions(office: Office, query: str) -> None:
-    answer = await office.ask("GET", f"/admin/usage?{query}")
-    assert answer.status in (400, 200) if query.startswith("since=0001") else answer.status == 400, answer
-    if answer.status == 400:
-        assert answer.error["type"] == "invalid_request_error"
+QUESTIONS = [
+    "by=nothing",
+    "by=",
+    "by=caller,caller",
+    "by=" + ",".join(["caller"] * 2000),
+    "by=caller%3Bdrop%20table%20chukei_entries",
+    "by=%00",
+    "since=999999w",
+    "since=" + "9" * 5000 + "d",
+    "since=%ff%fe",
+    "since=0001-01-01T00:00%2B23:59",
+    "since=0001-01-01T00:00-23:59&until=9999-12-31T23:59-23:59",
+    "until=x",
+    "limit=100001",
+    "limit=-1",
+    "format=html",
+    "since=7d&groupby=caller",
+    "=",
+    "caller=a&Caller=b",
+]
 
 
-@pytest.mark.parametrize("name", ["%00", "%ff", "'%20OR%20'1'='1", "%ED%A0%80", "a" * 4000, "%F0%9F%94%91", "%25"])
-async def test_names_that_nobody_has(office: Office, name: str) -> None:
-    for part in ("caller", "group", "model"):
-        told = await office.json("GET", f"/admin/usage?{part}={name}")
-        assert (told["rows"], told["data"]) == (0, [])
-    assert (await office.json("DELETE", f"/admin/usage?caller={name}"))["deleted"] == 0
+async def test_nonsensical_questions(office: Office) -> None:
+    for query in QUESTIONS:
+        answer = await office.ask("GET", f"/admin/usage?{query}")
+        assert answer.status in (400, 200) if query.startswith("since=0001") else answer.status == 400, query[:40]
+        if answer.status == 400:
+            assert answer.error["type"] == "invalid_request_error"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"\x00",
-        b"\xff\xfe{\x00}\x00",
-        b"null",
-        b'{"caller": {"$gt": ""}}',
-        b'{"caller": "a", "caller_group": "b"}',
-        b'{"caller": "\\u202egpj.exe"}',
-        b'{"caller": "a", "expires": "9999-99-99"}',
-        b'{"caller": "a", "expires": -1}',
-        b"[" * 8000,
-        b'{"a":' * 2000,
-    ],
-    ids=lambda body: repr(body[:24]),
-)
-async def test_nonsensical_keys(office: Office, body: bytes) -> None:
+async def test_names_that_nobody_has(office: Office) -> None:
+    for name in ("%00", "%ff", "'%20OR%20'1'='1", "%ED%A0%80", "a" * 4000, "%F0%9F%94%91", "%25"):
+        for part in ("caller", "group", "model"):
+            told = await office.json("GET", f"/admin/usage?{part}={name}")
+            assert (told["rows"], told["data"]) == (0, []), name
+        assert (await office.json("DELETE", f"/admin/usage?caller={name}"))["deleted"] == 0
+
+
+NO_KEYS = [
+    b"",
+    b"{",
+    b"\x00",
+    b"\xff\xfe{\x00}\x00",
+    b"null",
+    b'{"caller": {"$gt": ""}}',
+    b'{"caller": "a", "caller_group": "b"}',
+    b'{"caller": "\\u202egpj.exe"}',
+    b'{"caller": "a", "expires": "9999-99-99"}',
+    b'{"caller": "a", "expires": -1}',
+    b"[" * 8000,
+    b'{"a":' * 2000,
+]
+
+
+async def test_nonsensical_keys(office: Office) -> None:
     before = (await office.json("GET", "/admin/keys"))["data"]
-    answer = await office.ask("POST", "/admin/keys", body)
-    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    for body in NO_KEYS:
+        answer = await office.ask("POST", "/admin/keys", body)
+        assert (answer.status, answer.error["type"]) == (400, "invalid_request_error"), body[:24]
     assert (await office.json("GET", "/admin/keys"))["data"] == before
 
 
-@pytest.mark.parametrize("size", [16 * 1024 + 1, 1024 * 1024])
-@pytest.mark.parametrize("target", ["/admin/keys", "/admin/keys/nobody/revoke"])
+@pytest.mark.parametrize(
+    ("target", "size"), [("/admin/keys", 16 * 1024 + 1), ("/admin/keys/nobody/revoke", 1024 * 1024)]
+)
 async def test_large_bodies(office: Office, target: str, size: int) -> None:
     answer = await office.ask("POST", target, b'{"caller": "' + b"a" * size + b'"}')
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
@@ -393,38 +392,38 @@ async def test_large_bodies(office: Office, target: str, size: int) -> None:
     assert stranger.status == 401
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/admin/../admin/keys",
-        "/admin/./keys",
-        "/admin//keys",
-        "//admin/keys",
-        "/%61dmin/keys",
-        "/Admin/keys",
-        "/admin%2Fkeys",
-        "/admin/keys/a/rotate/b",
-        "/admin/keys/rotate",
-        "/admin/keys/" + "a" * 129 + "/rotate",
-        "/admin/keys;x=1",
-        "/admin/web/admin.js",
-        "/admin/admin.html",
-        "/administration",
-        "/admin/keys/nobody",
-        "/health/live/../../admin/keys",
-    ],
-)
-async def test_other_paths_lead_nowhere(office: Office, path: str) -> None:
-    for method in ("GET", "POST", "DELETE"):
-        answer = await office.ask(method, path)
-        assert (answer.status, answer.error["code"]) == (404, "unknown_route"), (method, path)
+NO_PATHS = [
+    "/admin/../admin/keys",
+    "/admin/./keys",
+    "/admin//keys",
+    "//admin/keys",
+    "/%61dmin/keys",
+    "/Admin/keys",
+    "/admin%2Fkeys",
+    "/admin/keys/a/rotate/b",
+    "/admin/keys/rotate",
+    "/admin/keys/" + "a" * 129 + "/rotate",
+    "/admin/keys;x=1",
+    "/admin/web/admin.js",
+    "/admin/admin.html",
+    "/administration",
+    "/admin/keys/nobody",
+    "/health/live/../../admin/keys",
+]
 
 
-@pytest.mark.parametrize("id", ["..%2f..%2fusage", "%2e%2e", "%00", "%ff", "'%20OR%201=1--", "%F0%9F%94%91", "*"])
-async def test_ids_that_no_key_has(office: Office, id: str) -> None:
-    for action in ("rotate", "revoke"):
-        answer = await office.ask("POST", f"/admin/keys/{id}/{action}")
-        assert (answer.status, answer.error["code"]) == (404, "key_not_found")
+async def test_other_paths_lead_nowhere(office: Office) -> None:
+    for path in NO_PATHS:
+        for method in ("GET", "POST", "DELETE"):
+            answer = await office.ask(method, path)
+            assert (answer.status, answer.error["code"]) == (404, "unknown_route"), (method, path)
+
+
+async def test_ids_that_no_key_has(office: Office) -> None:
+    for id in ("..%2f..%2fusage", "%2e%2e", "%00", "%ff", "'%20OR%201=1--", "%F0%9F%94%91", "*"):
+        for action in ("rotate", "revoke"):
+            answer = await office.ask("POST", f"/admin/keys/{id}/{action}")
+            assert (answer.status, answer.error["code"]) == (404, "key_not_found"), id
 
 
 async def test_wrong_methods(office: Office) -> None:

@@ -422,8 +422,7 @@ async def test_one_that_may_hold_it_fails_so_it_is_not_lost(three: Three, breaks
     assert answer.header("x-should-retry") == "false"
 
 
-@pytest.mark.parametrize("form", ["id", "object"])
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("form", "stream"), [("id", True), ("object", False)])
 async def test_a_conversation_goes_on_where_it_is(resources: Resources, form: str, stream: bool) -> None:
     async with resources.relay() as relay:
         for name in NAMES:
@@ -458,9 +457,16 @@ async def as_caller(relay: str, caller: str, body: bytes, path: str = RESPONSES)
     return await post(relay, path, body, [("authorization", f"Bearer {caller}")])
 
 
-@pytest.mark.parametrize("count", [1, 3], ids=["one deployment", "three deployments"])
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", [RESPONSES, "/openai/responses?api-version=2025-03-01-preview"])
+# Who owns it is looked up before a deployment is chosen, whatever the path and the kind of answer.
+@pytest.mark.parametrize(
+    ("count", "stream", "path"),
+    [
+        (1, False, RESPONSES),
+        (3, True, RESPONSES),
+        (1, True, "/openai/responses?api-version=2025-03-01-preview"),
+        (3, False, "/openai/responses?api-version=2025-03-01-preview"),
+    ],
+)
 async def test_nobody_continues_what_is_anothers(resources: Resources, count: int, stream: bool, path: str) -> None:
     for name in NAMES[count:]:
         del resources.simulators[name]

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
+from itertools import cycle
 from typing import Any
 
 import openai
 import pytest
 from openai import AsyncOpenAI
-from tests.live.failover_bench import LONG, SHORT, Bench, answer_of, deployments, open_bench
+from tests.live.failover_bench import LONG, SHORT, FailoverBench, answer_of, deployments, open_bench
 from tests.live.failover_cases import CHAT, COMPLETION, RESPONSES, SIMPLE, Ask
 from tests.live.fault_scripts import LAST_CHUNK, Close, Hold, Reset, Script, Send, Stall, Step, chunk, head
 from tests.live.matrix_bench import HEARTBEAT, without_heartbeats
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FailoverBench]:
     async with open_bench(tmp_path_factory.mktemp("after-output")) as bench:
         yield bench
 
@@ -52,7 +53,7 @@ FAULTS: dict[str, tuple[Step, str]] = {
     [(phase, fault) for phase in PHASES for fault in FAULTS if (phase, fault) != ("after-the-finish", "clean-end")],
 )
 async def test_a_failure_after_output_is_an_event_and_nobody_else_is_asked(
-    phase: str, fault: str, bench: Bench
+    phase: str, fault: str, bench: FailoverBench
 ) -> None:
     whole, part = PHASES[phase]
     step, code = FAULTS[fault]
@@ -84,7 +85,9 @@ async def test_a_failure_after_output_is_an_event_and_nobody_else_is_asked(
 
 @pytest.mark.parametrize("ask", [CHAT, SIMPLE], ids=lambda ask: str(ask.name))
 @pytest.mark.parametrize("tail", [b"", b"data:[DONE]", b"data: [DONE]\r\n"])
-async def test_a_finished_answer_whose_body_ends_properly_is_complete(tail: bytes, ask: Ask, bench: Bench) -> None:
+async def test_a_finished_answer_whose_body_ends_properly_is_complete(
+    tail: bytes, ask: Ask, bench: FailoverBench
+) -> None:
     whole = _PREAMBLE + _FIRST + _SECOND + _THIRD + EVENTS.finish + EVENTS.usage
     async with bench.relay(pool="breaker_failures = 1") as relay:
         bench.heal(ask)
@@ -100,7 +103,7 @@ async def test_a_finished_answer_whose_body_ends_properly_is_complete(tail: byte
         assert deployments(relay)["a"].status is Status.READY
 
 
-async def test_a_stock_client_reads_an_answer_without_done(bench: Bench) -> None:
+async def test_a_stock_client_reads_an_answer_without_done(bench: FailoverBench) -> None:
     async with bench.relay() as relay:
         bench.heal(CHAT)
         whole = _PREAMBLE + _FIRST + _SECOND + _THIRD + EVENTS.finish
@@ -120,7 +123,7 @@ async def test_a_stock_client_reads_an_answer_without_done(bench: Bench) -> None
         pytest.param(SIMPLE, _PREAMBLE + _FIRST, "stream_incomplete", id="simple-cut"),
     ],
 )
-async def test_other_forms_after_output(ask: Ask, whole: bytes, code: str, bench: Bench) -> None:
+async def test_other_forms_after_output(ask: Ask, whole: bytes, code: str, bench: FailoverBench) -> None:
     failing: Script = [Send(chunk(ask.error) + LAST_CHUNK)] if code == "server_error" else [Reset()]
     async with bench.relay(pool="breaker_failures = 1") as relay:
         bench.heal(ask)
@@ -134,7 +137,7 @@ async def test_other_forms_after_output(ask: Ask, whole: bytes, code: str, bench
         assert (known.left_out_for, known.last_error, known.failed) == (1, code, 1)
 
 
-async def test_a_deployment_that_always_breaks_off_is_left_alone_in_the_end(bench: Bench) -> None:
+async def test_a_deployment_that_always_breaks_off_is_left_alone_in_the_end(bench: FailoverBench) -> None:
     """Each beginning counts for it and each break against it, so it takes ten outcomes: half of them failed."""
     async with bench.relay() as relay:
         bench.heal(CHAT)
@@ -146,7 +149,7 @@ async def test_a_deployment_that_always_breaks_off_is_left_alone_in_the_end(benc
         assert bench.asked == (5, 1, 0)
 
 
-async def test_a_stock_client_hears_of_a_break_once(bench: Bench) -> None:
+async def test_a_stock_client_hears_of_a_break_once(bench: FailoverBench) -> None:
     async with bench.relay() as relay:
         bench.heal(CHAT)
         bench.first.script = [Send(head() + chunk(_PREAMBLE + _FIRST + _SECOND)), Close()]
@@ -167,7 +170,7 @@ async def test_a_stock_client_hears_of_a_break_once(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ask", [CHAT, SIMPLE, RESPONSES], ids=lambda ask: str(ask.name))
-async def test_when_all_fail_after_heartbeats_it_is_an_event_too(ask: Ask, bench: Bench) -> None:
+async def test_when_all_fail_after_heartbeats_it_is_an_event_too(ask: Ask, bench: FailoverBench) -> None:
     """The status has been sent, so the refusal that says when to come back can only be an event."""
     async with bench.relay(heartbeat=0.02, pool="breaker_failures = 1") as relay:
         for upstream in (bench.first, bench.second, bench.third):
@@ -209,9 +212,13 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("ask", [CHAT, COMPLETION, RESPONSES], ids=lambda ask: str(ask.name))
-@pytest.mark.parametrize(("status", "body"), REFUSALS, ids=[f"{status[:3]}-{len(body)}" for status, body in REFUSALS])
-async def test_the_callers_fault_passes_through(ask: Ask, status: str, body: bytes, bench: Bench) -> None:
+# A refusal is passed on unread, whatever was asked for.
+@pytest.mark.parametrize(
+    ("ask", "status", "body"),
+    [(ask, *refusal) for ask, refusal in zip(cycle((CHAT, COMPLETION, RESPONSES)), REFUSALS, strict=False)],
+    ids=[f"{status[:3]}-{len(body)}" for status, body in REFUSALS],
+)
+async def test_the_callers_fault_passes_through(ask: Ask, status: str, body: bytes, bench: FailoverBench) -> None:
     async with bench.relay(pool="breaker_failures = 1\nmisconfigured_seconds = 9") as relay:
         bench.heal(ask)
         bench.first.script = [Send(head("application/json", status=status, length=len(body)) + body)]
@@ -234,7 +241,9 @@ async def test_the_callers_fault_passes_through(ask: Ask, status: str, body: byt
         pytest.param(head("application/json", length=2) + b"{}", "not_a_stream", id="no-stream"),
     ],
 )
-async def test_what_any_deployment_would_do_is_asked_of_one_only(answer: bytes, code: str, bench: Bench) -> None:
+async def test_what_any_deployment_would_do_is_asked_of_one_only(
+    answer: bytes, code: str, bench: FailoverBench
+) -> None:
     """An event beyond the cap and a model that does not stream are nothing that another deployment does better."""
     async with bench.relay(pool="breaker_failures = 1") as relay:
         bench.heal(CHAT)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.live.both_hosts import Hosts, Setup
 from tests.live.plain_http import CHAT, post
-from tests.live.relays import clean_environment
+from tests.live.relays import clean_environment, in_process
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +100,6 @@ class TestConfiguration:
             assert any(line.startswith(f"  - {variable}: ") for line in lines), variable
         assert "0123456789abcdef" not in text
 
-    @pytest.mark.parametrize("command", ["check", "serve"])
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
@@ -110,11 +109,11 @@ class TestConfiguration:
             (None, "there is no such file"),
         ],
     )
-    def test_files_that_are_none(self, tmp_path: Path, command: str, content: bytes | None, reason: str) -> None:
+    def test_files_that_are_none(self, tmp_path: Path, content: bytes | None, reason: str) -> None:
         path = tmp_path / "chukei.toml"
         if content is not None:
             path.write_bytes(content)
-        status, text = chukei(command, environment={"CHUKEI_CONFIG": str(path)})
+        status, text = in_process("check", environment={"CHUKEI_CONFIG": str(path)})
         assert status == 3
         assert str(path) in text
         assert reason in text
@@ -138,7 +137,7 @@ class TestConfiguration:
         ],
     )
     def test_variables(self, environment: dict[str, str], reason: str) -> None:
-        status, text = chukei("check", environment=environment)
+        status, text = in_process("check", environment=environment)
         assert status == 3
         assert reason in text
 

@@ -1,10 +1,10 @@
-"""Endpoints that are not what the configuration takes them for, over both hosts."""
+"""Endpoints that are not what the configuration takes them for."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.live.both_hosts import KINDS, Hosts, Setup
+from tests.live.both_hosts import Hosts, Setup
 from tests.live.misleading_upstreams import MisleadingUpstreams
 from tests.live.plain_http import post
 
@@ -41,13 +41,10 @@ def elsewhere(misleading: MisleadingUpstreams, name: str, ca_file: Path | None =
 
 
 class TestEndpoints:
-    @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize("name", ENDPOINTS)
-    async def test_that_are_none(
-        self, hosts: Hosts, kind: str, misleading: MisleadingUpstreams, name: str, stream: bool
-    ) -> None:
-        host = hosts.get(kind, elsewhere(misleading, "elsewhere"))
+    async def test_that_are_none(self, hosts: Hosts, misleading: MisleadingUpstreams, name: str, stream: bool) -> None:
+        host = hosts.get("server", elsewhere(misleading, "elsewhere"))
         body = b'{"model":"%s","messages":%s,"stream":%s}' % (name.encode(), HELLO, b"true" if stream else b"false")
         answer = await post(host.url, "/v1/chat/completions", body)
         assert (answer.status, answer.error["code"]) == ENDPOINTS[name]
@@ -58,10 +55,9 @@ class TestEndpoints:
         good = b'{"model":"good","messages":%s}' % HELLO
         assert (await post(host.url, "/v1/chat/completions", good)).status == 200
 
-    @pytest.mark.parametrize("kind", KINDS)
-    async def test_with_their_own_authority(self, hosts: Hosts, kind: str, misleading: MisleadingUpstreams) -> None:
+    async def test_with_their_own_authority(self, hosts: Hosts, misleading: MisleadingUpstreams) -> None:
         """With `ca_file` the certificate is good; one for another name still is not."""
-        host = hosts.get(kind, elsewhere(misleading, "authority", misleading.ca_file))
+        host = hosts.get("server", elsewhere(misleading, "authority", misleading.ca_file))
         chat = b'{"model":"%s","messages":%s}'
         assert (await post(host.url, "/v1/chat/completions", chat % (b"certificate", HELLO))).status == 200
         answer = await post(host.url, "/v1/chat/completions", chat % (b"misnamed", HELLO))

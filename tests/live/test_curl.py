@@ -1,4 +1,4 @@
-"""curl over both hosts: streams, the simple form, old and odd ways to send a request."""
+"""curl: streams, the simple form, old and odd ways to send a request; HTTP/1.0 and ``Expect`` on each host."""
 
 import asyncio
 import gzip
@@ -50,10 +50,10 @@ async def curl(*arguments: str) -> bytes:
     return output
 
 
-async def test_a_stream_arrives_event_by_event(host: Host, upstream: Upstream) -> None:
+async def test_a_stream_arrives_event_by_event(each_host: Host, upstream: Upstream) -> None:
     """With -N curl shows what has come: the first words, while the upstream has not sent the rest."""
     body = STREAM.replace(b"{", b'{"model":"curl--stall-6",', 1).replace(b"one two", b"one two three four five six")
-    run = await Curl.start("-N", f"{host.base_url}/chat/completions", *JSON, "-d", body.decode())
+    run = await Curl.start("-N", f"{each_host.base_url}/chat/completions", *JSON, "-d", body.decode())
     seen = b""
     async with asyncio.timeout(60):
         while b'"content":"one"' not in seen:
@@ -103,36 +103,44 @@ async def test_a_broken_stream_in_the_simple_form(host: Host) -> None:
     assert b"[DONE]" not in output
 
 
-async def test_http_1_0(host: Host) -> None:
+async def test_http_1_0(each_host: Host) -> None:
     """The body ends with the connection, since HTTP/1.0 knows no chunks."""
-    output = await curl("-0", "-i", f"{host.base_url}/chat/completions", *JSON, "-d", CHAT.decode())
+    output = await curl("-0", "-i", f"{each_host.base_url}/chat/completions", *JSON, "-d", CHAT.decode())
     head, _, body = output.partition(b"\r\n\r\n")
     assert b" 200 " in head.split(b"\r\n")[0]
     assert json.loads(body)["choices"][0]["message"]["content"] == "one two"
-    output = await curl("-0", "-N", "-i", f"{host.base_url}/chat/completions", *JSON, "-d", STREAM.decode())
+    output = await curl("-0", "-N", "-i", f"{each_host.base_url}/chat/completions", *JSON, "-d", STREAM.decode())
     head, _, body = output.partition(b"\r\n\r\n")
-    if host.kind == "server":  # the platform's front speaks as it likes
+    if each_host.kind == "server":  # the platform's front speaks as it likes
         assert b"transfer-encoding" not in head.lower()
     assert body.startswith(b"data: {")
     assert body.endswith(b"data: [DONE]\n\n")
 
 
-async def test_expect_100_continue(host: Host, upstream: Upstream, tmp_path: Path) -> None:
+async def test_expect_100_continue(each_host: Host, upstream: Upstream, tmp_path: Path) -> None:
     """curl asks before it sends a large body: it is told to go on, or refused before it has sent a byte."""
     large = tmp_path / "large.json"
     large.write_bytes(CHAT.replace(b"}]}", b'}],"x":"' + b"a" * 2_000_000 + b'"}'))
     expect = ("-H", "expect: 100-continue", "--expect100-timeout", "15")
-    output = await curl("-i", *expect, f"{host.base_url}/chat/completions", *JSON, "--data-binary", f"@{large}")
+    output = await curl("-i", *expect, f"{each_host.base_url}/chat/completions", *JSON, "--data-binary", f"@{large}")
     assert re.match(rb"HTTP/1\.1 100 (Continue)?\r\n\r\nHTTP/1\.1 200 OK\r\n", output)
     assert len(upstream.only.body) == large.stat().st_size + len(b'"model":"gpt-4o",')
     huge = tmp_path / "huge.json"
     huge.write_bytes(b" " * (azure.CHAT.max_body_bytes + 1))
     sent = "%{size_upload} %{http_code}"
     output = await curl(
-        *expect, "-w", sent, "-o", "/dev/null", f"{host.base_url}/chat/completions", *JSON, "--data-binary", f"@{huge}"
+        *expect,
+        "-w",
+        sent,
+        "-o",
+        "/dev/null",
+        f"{each_host.base_url}/chat/completions",
+        *JSON,
+        "--data-binary",
+        f"@{huge}",
     )
     assert re.fullmatch(rb"\d+ 413", output)
-    if host.kind == "server":  # the platform's front says to go on before it knows
+    if each_host.kind == "server":  # the platform's front says to go on before it knows
         assert output == b"0 413"
     assert len(upstream.exchanges) == 1
 

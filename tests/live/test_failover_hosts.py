@@ -1,4 +1,4 @@
-"""Failover on both hosts: OpenAI's own client against the simulator, whose deployments fail as their names say."""
+"""Failover as users see it: OpenAI's own client against the simulator, whose deployments fail as their names say."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
-from tests.live.both_hosts import CLIENT_KEY, KINDS, UPSTREAM_KEY, Host, Hosts, Setup
+from tests.live.both_hosts import CLIENT_KEY, UPSTREAM_KEY, Host, Hosts, Setup
 from tests.live.simulated import Upstream
 
 TEXT = "Streams flow, 中継."
@@ -37,13 +37,13 @@ AS_USUAL = {
     "CHUKEI_POOL__BREAKER_FAILURES": "3",
     "CHUKEI_POOL__MISCONFIGURED_SECONDS": "60",
 }
-"""Deployments that fail are left alone, other than in most tests on both hosts."""
+"""Deployments that fail are left alone, other than in most tests."""
 
 
-def _model(kind: str, model: str, *faults: str) -> str:
+def _model(model: str, *faults: str) -> str:
     """A model with three deployments: those that fail first, then healthy ones."""
-    names = [f"gpt-4o-{kind}-{model}--{fault}" for fault in faults]
-    names += [f"gpt-4o-{kind}-{model}-{number}" for number in range(len(faults) + 1, 4)]
+    names = [f"gpt-4o-{model}--{fault}" for fault in faults]
+    names += [f"gpt-4o-{model}-{number}" for number in range(len(faults) + 1, 4)]
     labels = [f"{model}-{number}" for number in (1, 2, 3)]
     tables = [
         f'[deployments.{label}]\nendpoint = "{{simulator}}"\napi_key = {{ env = "TEST_UPSTREAM_KEY" }}\n'
@@ -53,25 +53,24 @@ def _model(kind: str, model: str, *faults: str) -> str:
     return f"[models.{model}]\ndeployments = {labels}\n".replace("'", '"') + "\n".join(tables)
 
 
-def _setup(kind: str) -> Setup:
-    """One for each host, with names of its own: the simulator counts how often each deployment was asked."""
-    models = [_model(kind, f"stream-{name}", fault) for name, fault in (INVISIBLE | STREAMED | BROKEN_LATER).items()]
-    models += [_model(kind, f"whole-{name}", fault) for name, fault in INVISIBLE.items() if name in WHOLE]
+def _setup() -> Setup:
+    models = [_model(f"stream-{name}", fault) for name, fault in (INVISIBLE | STREAMED | BROKEN_LATER).items()]
+    models += [_model(f"whole-{name}", fault) for name, fault in INVISIBLE.items() if name in WHOLE]
     models += [
-        _model(kind, "unmarked", UNMARKED),
-        _model(kind, "filtered", "filter-prompt"),
-        _model(kind, "busy", *(f"429-after-{seconds}-times-1" for seconds in (9, 1, 5))),
-        _model(kind, "broken", *["500"] * 3),
+        _model("unmarked", UNMARKED),
+        _model("filtered", "filter-prompt"),
+        _model("busy", *(f"429-after-{seconds}-times-1" for seconds in (9, 1, 5))),
+        _model("broken", *["500"] * 3),
     ]
     head = "[auth]\nanonymous = true\n[pool]\ndeployment_header = true\n[stream]\nfirst_token_seconds = 1.0\n"
     head += "thinking_seconds = 1.0\n"
-    return Setup(f"failover-{kind}", AS_USUAL, "\n".join([head, *models]))
+    return Setup("failover", AS_USUAL, "\n".join([head, *models]))
 
 
-@pytest.fixture(params=KINDS)
-def relay(request: pytest.FixtureRequest, hosts: Hosts) -> Host:
-    """A relay with many models of three deployments each, once on each host."""
-    return hosts.get(request.param, _setup(request.param))
+@pytest.fixture
+def relay(hosts: Hosts) -> Host:
+    """A relay with many models of three deployments each."""
+    return hosts.get("server", _setup())
 
 
 @pytest.fixture
@@ -110,6 +109,25 @@ def test_a_whole_answer_that_another_deployment_gives(name: str, client: Any, up
     assert raw.headers["x-chukei-deployment"] == f"whole-{name}-2"
     assert raw.parse().choices[0].message.content == TEXT
     assert _asked(upstream) == [INVISIBLE[name], "healthy"]
+
+
+def test_on_functions_as_well(hosts: Hosts, upstream: Upstream) -> None:
+    """What fails over is the same code; there it runs on a loop and a client of the worker's."""
+    setup = Setup(
+        "failover-functions",
+        AS_USUAL,
+        "\n".join(["[auth]\nanonymous = true\n", _model("fn", "429-after-30"), _model("fn-cut", "reset-after-6")]),
+    )
+    relay = hosts.get("functions", setup)
+    told: list[str] = []
+    with OpenAI(base_url=relay.base_url, api_key=CLIENT_KEY, max_retries=0, timeout=120) as made:
+        client: Any = made
+        _read(client.chat.completions.create(model="fn", messages=MESSAGES, stream=True), told)
+        assert "".join(told) == TEXT
+        assert _asked(upstream) == ["429-after-30", "healthy"]
+        with pytest.raises(openai.APIError):
+            _read(client.chat.completions.create(model="fn-cut", messages=MESSAGES, stream=True), told)
+        assert _asked(upstream)[2:] == ["reset-after-6"]
 
 
 @pytest.mark.parametrize("name", BROKEN_LATER)

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI
-from tests.live.failover_bench import Bench, Clocked, answer_of, deployments, open_bench
+from tests.live.failover_bench import Clocked, FailoverBench, answer_of, deployments, open_bench
 from tests.live.failover_cases import CHAT, COMPLETION, refused
 from tests.live.fault_scripts import Hold, Stall
 from tests.live.raw_client import RawClient
@@ -25,7 +25,7 @@ BROKEN = refused("500 Internal Server Error", code="server_error")
 
 
 @pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FailoverBench]:
     async with open_bench(tmp_path_factory.mktemp("limits")) as bench:
         yield bench
 
@@ -42,7 +42,7 @@ def _codes(relay: InProcessRelay, number: int = -1) -> list[tuple[str, str | Non
 # Nobody is left.
 
 
-async def test_all_busy_says_when_the_first_is_back_and_a_stock_client_waits_for_it(bench: Bench) -> None:
+async def test_all_busy_says_when_the_first_is_back_and_a_stock_client_waits_for_it(bench: FailoverBench) -> None:
     async with bench.relay() as relay:
         first = Clocked(bench.first, refused(BUSY, "retry-after-ms: 9000"))
         second = Clocked(bench.second, refused(BUSY, "retry-after: 2", "retry-after-ms: 1300"), COMPLETION.good)
@@ -64,7 +64,7 @@ async def test_all_busy_says_when_the_first_is_back_and_a_stock_client_waits_for
         assert [record.status for record in relay.records] == [429, 429, 200]
 
 
-async def test_all_failing_is_503_and_nobody_is_asked_until_the_first_may_be_back(bench: Bench) -> None:
+async def test_all_failing_is_503_and_nobody_is_asked_until_the_first_may_be_back(bench: FailoverBench) -> None:
     async with bench.relay(pool="breaker_failures = 1") as relay:
         for upstream, seconds in ((bench.first, 50), (bench.second, 7), (bench.third, 30)):
             upstream.script = refused("503 Service Unavailable", f"retry-after: {seconds}")
@@ -79,7 +79,7 @@ async def test_all_failing_is_503_and_nobody_is_asked_until_the_first_may_be_bac
         assert [record.end for record in relay.records] == [End.NO_DEPLOYMENT] * 3
 
 
-async def test_one_that_is_only_busy_makes_it_429(bench: Bench) -> None:
+async def test_one_that_is_only_busy_makes_it_429(bench: FailoverBench) -> None:
     async with bench.relay(pool="breaker_failures = 1") as relay:
         bench.first.script = refused(BUSY, "retry-after: 40")
         bench.second.script = bench.third.script = BROKEN
@@ -88,7 +88,7 @@ async def test_one_that_is_only_busy_makes_it_429(bench: Bench) -> None:
         assert int(client.headers["retry-after"]) <= 5, "a breaker is open for a shorter time"
 
 
-async def test_a_429_is_never_marked_as_not_to_be_retried(bench: Bench) -> None:
+async def test_a_429_is_never_marked_as_not_to_be_retried(bench: FailoverBench) -> None:
     """Where nothing is remembered of it, Azure's own is passed on, and stock clients wait as it says."""
     async with bench.relay(pool="max_cooldown_seconds = 0") as relay:
         for upstream in (bench.first, bench.second, bench.third):
@@ -102,7 +102,7 @@ async def test_a_429_is_never_marked_as_not_to_be_retried(bench: Bench) -> None:
 # How often, how long.
 
 
-async def test_attempts_are_bounded_and_a_stock_client_is_told_not_to_begin_anew(bench: Bench) -> None:
+async def test_attempts_are_bounded_and_a_stock_client_is_told_not_to_begin_anew(bench: FailoverBench) -> None:
     async with bench.relay(pool="attempts = 2") as relay:
         bench.heal(CHAT)
         bench.first.script = bench.second.script = BROKEN
@@ -115,7 +115,7 @@ async def test_attempts_are_bounded_and_a_stock_client_is_told_not_to_begin_anew
         assert _codes(relay) == [("a", "upstream_500"), ("b", "upstream_500")]
 
 
-async def test_a_429_is_no_attempt_since_it_costs_nothing(bench: Bench) -> None:
+async def test_a_429_is_no_attempt_since_it_costs_nothing(bench: FailoverBench) -> None:
     async with bench.relay(pool="attempts = 2") as relay:
         bench.heal(CHAT)
         bench.first.script, bench.second.script = refused(BUSY), BROKEN
@@ -123,7 +123,7 @@ async def test_a_429_is_no_attempt_since_it_costs_nothing(bench: Bench) -> None:
         assert _codes(relay) == [("a", "upstream_429"), ("b", "upstream_500"), ("c", None)]
 
 
-async def test_the_deadline_is_for_all_tries_together(bench: Bench) -> None:
+async def test_the_deadline_is_for_all_tries_together(bench: FailoverBench) -> None:
     async with bench.relay(limit=1.6, pool="deadline_seconds = 1.7") as relay:
         bench.heal(CHAT)
         bench.first.script = bench.second.script = [Stall()]
@@ -135,7 +135,7 @@ async def test_the_deadline_is_for_all_tries_together(bench: Bench) -> None:
         assert record.tries[1].seconds < record.tries[0].seconds, "the second one had only what was left"
 
 
-async def test_an_answer_that_is_no_stream_has_one_time_for_all_tries(bench: Bench) -> None:
+async def test_an_answer_that_is_no_stream_has_one_time_for_all_tries(bench: FailoverBench) -> None:
     async with bench.relay(limit=0.6) as relay:
         bench.heal(COMPLETION)
         bench.first.script = [Stall()]
@@ -145,7 +145,7 @@ async def test_an_answer_that_is_no_stream_has_one_time_for_all_tries(bench: Ben
 
 
 @pytest.mark.parametrize(("share", "most"), [(0, 0), (0.1, 108)])
-async def test_retries_stay_within_their_budget(share: float, most: int, bench: Bench) -> None:
+async def test_retries_stay_within_their_budget(share: float, most: int, bench: FailoverBench) -> None:
     """A reserve of 100, a share of the requests, one a second; without it 50 failures would be 150 requests."""
     async with bench.relay(pool=f"retry_share = {share}\nbreaker_failures = 0") as relay:
         for upstream in (bench.first, bench.second, bench.third):
@@ -162,7 +162,7 @@ async def test_retries_stay_within_their_budget(share: float, most: int, bench: 
         assert min(most, 100) <= retries <= most
 
 
-async def test_caps_spill_to_the_next_and_give_429_when_all_are_full(bench: Bench) -> None:
+async def test_caps_spill_to_the_next_and_give_429_when_all_are_full(bench: FailoverBench) -> None:
     cap = "max_concurrent = 1"
     async with bench.relay(a=cap, b=cap, c=cap) as relay, AsyncExitStack() as stack:
         for upstream in (bench.first, bench.second, bench.third):
@@ -201,7 +201,7 @@ async def test_caps_spill_to_the_next_and_give_429_when_all_are_full(bench: Benc
     ],
 )
 async def test_provisioned_first_and_back_to_it_when_its_time_is_over(
-    fields: tuple[str, ...], seconds: float, bench: Bench
+    fields: tuple[str, ...], seconds: float, bench: FailoverBench
 ) -> None:
     async with bench.relay() as relay:
         first = Clocked(bench.first, refused(BUSY, *fields), CHAT.good)
@@ -216,7 +216,7 @@ async def test_provisioned_first_and_back_to_it_when_its_time_is_over(
         assert seconds - 0.01 <= first.times[1] - first.times[0] <= seconds + 0.5
 
 
-async def test_a_quota_group_cools_down_together(bench: Bench) -> None:
+async def test_a_quota_group_cools_down_together(bench: FailoverBench) -> None:
     group = 'quota_group = "east"'
     async with bench.relay(a=group, b=group) as relay:
         bench.heal(CHAT)
@@ -226,7 +226,7 @@ async def test_a_quota_group_cools_down_together(bench: Bench) -> None:
         assert [deployments(relay)[name].status for name in "abc"] == [Status.COOLING, Status.COOLING, Status.READY]
 
 
-async def test_a_recovered_deployment_comes_back_by_one_trial(bench: Bench) -> None:
+async def test_a_recovered_deployment_comes_back_by_one_trial(bench: FailoverBench) -> None:
     async with bench.relay(pool="breaker_failures = 1\nbreaker_seconds = 0.5") as relay:
         bench.heal(CHAT)
         Clocked(bench.first, *[BROKEN] * 4, [Hold(), *CHAT.good], CHAT.good)
@@ -266,7 +266,7 @@ async def test_a_recovered_deployment_comes_back_by_one_trial(bench: Bench) -> N
         ("x-nothing: 1", 10),
     ],
 )
-async def test_strange_times_are_bounded(field: str, seconds: float, bench: Bench) -> None:
+async def test_strange_times_are_bounded(field: str, seconds: float, bench: FailoverBench) -> None:
     async with bench.relay() as relay:
         bench.heal(CHAT)
         bench.first.script = refused(BUSY, field)

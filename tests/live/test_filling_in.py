@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.live.both_hosts import KINDS, NAMED, Host, Hosts
+from tests.live.both_hosts import NAMED, Host, Hosts
 from tests.live.plain_http import Answer, ask, post
 from tests.live.simulated import Upstream
 
@@ -16,10 +16,10 @@ SYSTEM = '{"role":"system","content":"You are a helpful assistant. 中継"}'.enc
 HELLO = b'{"role":"user","content":"hello"}'
 
 
-@pytest.fixture(params=KINDS)
-def named(request: pytest.FixtureRequest, hosts: Hosts) -> Host:
-    """The relay with named models, once on each host."""
-    return hosts.get(request.param, NAMED)
+@pytest.fixture
+def named(hosts: Hosts) -> Host:
+    """The relay with named models."""
+    return hosts.get("server", NAMED)
 
 
 async def sent(host: Host, upstream: Upstream, body: bytes, target: str = "/v1/chat/completions") -> bytes:

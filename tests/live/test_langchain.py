@@ -1,4 +1,4 @@
-"""LangChain's OpenAI and Azure classes over both hosts: whole, streamed, with tools and errors."""
+"""LangChain's OpenAI and Azure classes: whole, streamed, with tools and errors."""
 
 import warnings
 from importlib.util import find_spec

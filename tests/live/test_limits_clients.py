@@ -1,4 +1,4 @@
-"""What OpenAI's Python client makes of limits, and the same limits on both hosts, in the memory of one process."""
+"""What OpenAI's Python client makes of limits that are counted in the memory of one process."""
 
 import asyncio
 import os
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import openai
 import pytest
 from openai import AsyncOpenAI
-from tests.live.both_hosts import KINDS
 from tests.live.callers import (
     ENVIRONMENT,
     CountingUpstream,
@@ -22,7 +21,6 @@ from tests.live.callers import (
     hammer,
     key_of,
 )
-from tests.live.functions_host import ROOT, FunctionsHost
 from tests.live.relays import RelayProcess, eventually
 
 pytestmark = pytest.mark.anyio
@@ -35,13 +33,12 @@ CALLERS: dict[str, Table] = {
     "spent": {"limits": {"tokens_per_day": 150}},
     "never": {"limits": {"tokens_per_minute": 200}},
     "soon": {"limits": {"requests_per_minute": 1}},
-    "left": {"limits": {"concurrent": 1}},
 }
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A relay on one of the hosts, and its upstream."""
+    """A relay and its upstream."""
 
     url: str
     upstream: CountingUpstream
@@ -58,17 +55,12 @@ class Setup:
         return answer.choices[0].message.content
 
 
-@pytest.fixture(scope="module", params=KINDS)
-async def setup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Setup]:
+@pytest.fixture(scope="module")
+async def setup(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Setup]:
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(CountingUpstream())
         file = str(config(tmp_path_factory.mktemp("hosts") / "chukei.toml", upstream.url, CALLERS))
-        if request.param == "server":
-            url = stack.enter_context(RelayProcess(ENVIRONMENT, "--config", file)).url
-        else:
-            environment = {"CHUKEI_CONFIG": file, "CHUKEI_STORES__LEDGER": "none"}
-            host = FunctionsHost(ROOT / "functions", ENVIRONMENT | environment)
-            url = stack.enter_context(host).base_url
+        url = stack.enter_context(RelayProcess(ENVIRONMENT, "--config", file)).url
         yield Setup(url, upstream)
 
 
@@ -124,19 +116,6 @@ async def test_it_gives_up_what_could_never_be_granted(setup: Setup) -> None:
             )
     assert refused.value.code == "request_exceeds_limit"
     assert setup.upstream.requests["never"] == 0
-
-
-async def test_who_leaves_gives_its_place_back(setup: Setup) -> None:
-    setup.upstream.holding.add("left")
-    leaving = asyncio.create_task(ask(setup.url, "left", stream=True))
-    await eventually(lambda: setup.upstream.requests["left"] == 1)
-    assert (await ask(setup.url, "left")).status == 429
-    leaving.cancel()
-    await asyncio.wait({leaving})
-    setup.upstream.holding.clear()
-    async with asyncio.timeout(60):
-        while (await ask(setup.url, "left")).status != 200:
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "deep", reason="takes a minute; the deep profile waits")

@@ -38,8 +38,7 @@ def wait_for(address: str) -> None:
             return
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("workers", "how"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
 def test_whoever_was_answered_before_a_signal_is_in_the_log(workers: str, how: signal.Signals) -> None:
     with RelayProcess({"CHUKEI_LOG__FORMAT": "json"}, "--workers", workers) as relay:
         address = urlsplit(relay.url).netloc

@@ -15,10 +15,10 @@ EVENTS = 20
 DESCRIPTORS = 4 * STREAMS  # two for each stream in each process, and room
 
 FEW = 50
-SHORT, LONG = 200, 3000
+SHORT, LONG = 200, 1500
 GROWTH_KIB = 10 * 1024
-"""What the relay's peak may grow by when its streams carry 57 MB instead of 4 MB. It may hold up to 190 KiB of each
-stream while a client is slow; a relay that kept what it passes on would grow by more than 50 MB."""
+"""What the relay's peak may grow by when its streams carry 28 MB instead of 4 MB. It may hold up to 190 KiB of each
+stream while a client is slow; a relay that kept what it passes on would grow by more than 20 MB."""
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from tests.live.failover_bench import KEY, Bench, answer_of, open_bench
+from tests.live.failover_bench import KEY, FailoverBench, answer_of, open_bench
 from tests.live.failover_cases import CHAT, COMPLETION, refused
 from tests.live.fault_scripts import Hold, Reset, Script, Send, chunk, head
 from tests.live.matrix_forms import COMPLETION as SECRET_COMPLETION
@@ -40,7 +40,7 @@ FIELDS = {
 
 
 @pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FailoverBench]:
     async with open_bench(tmp_path_factory.mktemp("visible")) as bench:
         yield bench
 
@@ -59,7 +59,7 @@ async def _shown(relay: InProcessRelay) -> dict[str, dict[str, Any]]:
     return {known["deployment"]: known for known in body["models"]["chat"]}
 
 
-async def test_the_status_through_an_outage(bench: Bench) -> None:
+async def test_the_status_through_an_outage(bench: FailoverBench) -> None:
     async with bench.relay(pool="breaker_failures = 1\nbreaker_seconds = 1.0", c="weight = 0") as relay:
         bench.heal(CHAT)
         shown = await _shown(relay)
@@ -101,7 +101,7 @@ async def test_the_status_through_an_outage(bench: Bench) -> None:
         assert (mended["status"], mended["why"], mended["answered"]) == ("ready", None, 2)
 
 
-async def test_ready_while_any_deployment_of_the_default_model_is_not_failing(bench: Bench) -> None:
+async def test_ready_while_any_deployment_of_the_default_model_is_not_failing(bench: FailoverBench) -> None:
     async with bench.relay(pool="breaker_failures = 1") as relay:
         for upstream in (bench.first, bench.second, bench.third):
             assert (await _get(relay, "/health/ready"))[0] == 200
@@ -115,9 +115,8 @@ async def test_ready_while_any_deployment_of_the_default_model_is_not_failing(be
         assert (await _get(relay, "/health/live"))[0] == 200
 
 
-@pytest.mark.parametrize("ask", [CHAT, COMPLETION], ids=lambda ask: str(ask.name))
-@pytest.mark.parametrize("shown", [True, False])
-async def test_a_header_names_who_answered_where_it_is_wanted(shown: bool, ask: Any, bench: Bench) -> None:
+@pytest.mark.parametrize(("ask", "shown"), [(CHAT, True), (COMPLETION, True), (CHAT, False)])
+async def test_a_header_names_who_answered_where_it_is_wanted(ask: Any, shown: bool, bench: FailoverBench) -> None:
     async with bench.relay(pool=f"deployment_header = {str(shown).lower()}") as relay:
         bench.heal(ask)
         bench.first.script = [Reset()]
@@ -139,7 +138,7 @@ TAKEN_OUT: dict[str, tuple[Script, str, str]] = {
 
 @pytest.mark.parametrize("name", TAKEN_OUT)
 async def test_the_log_is_loud_once_and_not_for_each_request(
-    name: str, bench: Bench, caplog: pytest.LogCaptureFixture
+    name: str, bench: FailoverBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Six requests are under way when it happens, and six come after."""
     failing, level, words = TAKEN_OUT[name]
@@ -170,7 +169,9 @@ async def test_the_log_is_loud_once_and_not_for_each_request(
     assert len(one) == (name in ("unauthorized", "page", "unavailable")), "the first takes it from itself alone"
 
 
-async def test_the_log_names_every_try_and_holds_no_secret(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_names_every_try_and_holds_no_secret(
+    bench: FailoverBench, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     async with bench.relay(at="untrusted", pool="breaker_failures = 1\nbreaker_seconds = 0.1") as relay:
         bench.second.script = [Send(head() + chunk(CHAT.held[0])), Reset()]

@@ -1,5 +1,6 @@
 """Every recipe in the documentation runs as it is printed, against a relay that was started as a newcomer starts it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ def local(fence: Fence, relay: RelayProcess) -> str:
 
 
 def run(command: list[str], folder: Path) -> str:
-    result = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout
 
@@ -42,11 +43,35 @@ def recipes(*languages: str) -> list[Fence]:
     return [fence for fence in markdown.fences(*languages) if ADDRESS in fence.text and "az account" not in fence.text]
 
 
+# Runs each file as a program. The packages are imported once for all, which takes longer than all recipes.
+RUNNER = """
+import contextlib, io, json, runpy, sys, traceback
+for file in sys.argv[1:]:
+    said, wrong = io.StringIO(), ""
+    with contextlib.redirect_stdout(said):
+        try:
+            runpy.run_path(file, run_name="__main__")
+        except BaseException:
+            wrong = traceback.format_exc()
+    print(json.dumps({"said": said.getvalue(), "wrong": wrong}))
+"""
+
+
+@pytest.fixture(scope="module")
+def told(relay: RelayProcess, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """What each recipe in Python printed, and how it failed."""
+    folder, fences = tmp_path_factory.mktemp("recipes"), recipes("python")
+    files = [folder / f"recipe{number}.py" for number in range(len(fences))]
+    for file, fence in zip(files, fences, strict=True):
+        file.write_text(local(fence, relay), "utf-8")
+    lines = run([sys.executable, "-W", "error", "-c", RUNNER, *map(str, files)], folder).splitlines()
+    return {str(fence): json.loads(line) for fence, line in zip(fences, lines, strict=True)}
+
+
 @pytest.mark.parametrize("fence", recipes("python"), ids=str)
-def test_python(fence: Fence, relay: RelayProcess, tmp_path: Path) -> None:
-    file = tmp_path / "recipe.py"
-    file.write_text(local(fence, relay), "utf-8")
-    said = run([sys.executable, "-W", "error", str(file)], tmp_path)
+def test_python(fence: Fence, told: dict[str, dict[str, str]]) -> None:
+    assert told[str(fence)]["wrong"] == ""
+    said = told[str(fence)]["said"]
     if "chat--truncate" in fence.text:
         assert said.startswith("stream_incomplete - ")
     elif "repeat: " in fence.text:

@@ -17,7 +17,7 @@ from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Stall, Step, chunk,
 from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
-from tests.live.relays import RelayProcess, clean_environment, eventually
+from tests.live.relays import RelayProcess, clean_environment, eventually, in_process
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
@@ -203,7 +203,6 @@ def test_check_says_that_limits_are_counted_by_each_process(tmp_path: Path) -> N
     path = tmp_path / "relay.toml"
     for text, told in (("[groups.everybody.limits]\nconcurrent = 1\n", True), ("", False)):
         path.write_text(text)
-        command = [sys.executable, "-m", "chukei", "check", "--config", str(path)]
-        found = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=30)
-        assert found.returncode == 0
-        assert (SHARED in found.stderr) is told
+        status, output = in_process("check", "--config", str(path))
+        assert status == 0
+        assert (SHARED in output) is told
