@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.relays import clean_environment
+from tests.rows import rows
 
 from chukei import __version__
 
@@ -70,9 +71,7 @@ def test_the_package_itself_imports_nothing() -> None:
     assert {name for name in found if name.startswith("chukei")} == {"chukei"}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["serve", "--port", "99999"], ["serve", "--nonsense"], ["serve", "--workers", "0"]]
-)
+@rows("arguments", [["nonsense"], ["serve", "--port", "99999"], ["serve", "--nonsense"], ["serve", "--workers", "0"]])
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     found = chukei(*arguments)
     assert found.returncode == 2
@@ -144,7 +143,7 @@ def test_check_lists_a_models_deployments_best_first_and_never_a_redis_password(
     assert SECRET not in refused.stdout + refused.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "simulate"])
+@rows("command", ["serve", "simulate"])
 def test_a_port_in_use_exits_with_1_and_says_so(command: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.adapters.quota_stores import subject
 from tests.fakes import FakeClock
+from tests.rows import rows
 
 from chukei.accounts.limits import Amounts, Grant, Limit, Refusal, Subject
 from chukei.accounts.quota import DAY_MS, KEPT_SECONDS, LEASE_SECONDS, MINUTE_SECONDS, RENEW_SECONDS, SLOT_MS
@@ -223,7 +224,7 @@ async def test_what_a_request_used_of_another_day_is_charged_to_that_day() -> No
     assert await left(store, EACH) == [5, 40, 60, 40, 10, 3]
 
 
-@pytest.mark.parametrize("jump", [-86_400.0 * 400, -86_400.0, -1.0, 86_400.0, 86_400.0 * 400])
+@rows("jump", [-86_400.0 * 400, -86_400.0, -1.0, 86_400.0, 86_400.0 * 400])
 async def test_a_wall_clock_that_jumps_locks_nobody_out(jump: float) -> None:
     clock, wall = FakeClock(0.0), FakeClock(BEGIN)
     store = quota(clock, wall)

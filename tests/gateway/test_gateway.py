@@ -17,6 +17,7 @@ from tests.fakes import (
     FakeReply,
     FakeUpstream,
 )
+from tests.rows import rows
 
 from chukei.accounts.admission import UNSEEN, Admission
 from chukei.accounts.estimate import ENOUGH, Estimator
@@ -283,7 +284,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("incoming", "status", "code"), REFUSALS)
+@rows(("incoming", "status", "code"), REFUSALS)
 async def test_refusals_reach_nobody_else_and_are_one_record(incoming: FakeIncoming, status: int, code: str) -> None:
     bench = Bench()
     reply, record = await bench.serve(incoming)
@@ -349,7 +350,7 @@ BREAKS = [
 ]
 
 
-@pytest.mark.parametrize(("reads", "prefix", "end"), BREAKS)
+@rows(("reads", "prefix", "end"), BREAKS)
 async def test_a_break_after_output_is_an_error_event_and_never_done(
     reads: list[bytes | UpstreamError], prefix: bytes, end: End
 ) -> None:
@@ -368,7 +369,7 @@ async def test_a_break_after_output_is_an_error_event_and_never_done(
     assert record.usage.estimated
 
 
-@pytest.mark.parametrize("until_close", [False, True])
+@rows("until_close", [False, True])
 async def test_a_finished_chat_is_complete_as_it_came_if_its_body_has_an_end_of_its_own(until_close: bool) -> None:
     answer = FakeAnswer([ROLE + CONTENT, FINISH, b""])
     answer.until_close = until_close
@@ -534,7 +535,7 @@ async def test_a_client_that_leaves_in_mid_stream_stops_the_upstream_and_is_char
 TAIL = [USAGE, sse.DONE]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("before", "after"),
     [
         pytest.param([ROLE, CONTENT, FINISH], TAIL, id="whole events"),
@@ -575,7 +576,7 @@ async def test_usage_is_awaited_on_the_responses_api_too() -> None:
     assert (bench.record.end, bench.record.usage) == (End.CLIENT_ABORTED, Usage(7))
 
 
-@pytest.mark.parametrize(
+@rows(
     "reads",
     [
         pytest.param([ROLE, CONTENT], id="not finished"),
@@ -720,7 +721,7 @@ async def test_a_stalled_client_does_not_hold_up_a_shutdown() -> None:
     assert bench.record.end is End.SERVER_SHUTDOWN
 
 
-@pytest.mark.parametrize("status", [401, 429, 500])
+@rows("status", [401, 429, 500])
 async def test_what_the_upstream_refuses_costs_nothing(status: int) -> None:
     answer = FakeAnswer([b'{"error":{"message":"no"}}', b""], status=status, headers=JSON)
     _, record = await Bench(answer).serve(FakeIncoming(BODY))
@@ -816,7 +817,7 @@ async def test_a_deployment_that_fails_in_a_row_is_left_alone_and_says_for_how_l
     assert (reply.status, record.end, record.deployment) == (200, End.COMPLETED, "azure")
 
 
-@pytest.mark.parametrize("shown", [True, False])
+@rows("shown", [True, False])
 async def test_who_answered_is_told_where_that_is_wanted(shown: bool) -> None:
     for body, answer in (
         (BODY, FakeAnswer([CONTENT, FINISH, sse.DONE])),
@@ -876,7 +877,7 @@ OUTCOMES = [
 ]
 
 
-@pytest.mark.parametrize(("body", "reads", "end", "used"), OUTCOMES)
+@rows(("body", "reads", "end", "used"), OUTCOMES)
 async def test_a_reservation_is_settled_once_however_a_stream_ends(
     body: bytes, reads: list[bytes | UpstreamError], end: End, used: Amounts
 ) -> None:
@@ -896,8 +897,8 @@ async def test_a_whole_answers_reservation_is_settled_once() -> None:
     accounts.check(Amounts(3))
 
 
-@pytest.mark.parametrize("body", [BODY, WHOLE])
-@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+@rows("body", [BODY, WHOLE])
+@rows("status", [400, 401, 404, 429, 500])
 async def test_what_the_upstream_refuses_is_given_back(status: int, body: bytes) -> None:
     answer = FakeAnswer([BAD_STATUS, b""], status=status, headers=JSON)
     accounts, record = await accounted(FakeIncoming(body), answer)
@@ -905,7 +906,7 @@ async def test_what_the_upstream_refuses_is_given_back(status: int, body: bytes)
     accounts.check(Amounts())
 
 
-@pytest.mark.parametrize("failure", [LOST, ZeroDivisionError("a fault")], ids=["the upstream's", "our own"])
+@rows("failure", [LOST, ZeroDivisionError("a fault")], ids=["the upstream's", "our own"])
 async def test_a_failure_settles_too(failure: Exception) -> None:
     accounts, record = await accounted(FakeIncoming(BODY), failure)
     assert record.end in (End.UPSTREAM_LOST, End.INTERNAL_ERROR)
@@ -958,8 +959,8 @@ async def interrupted(reads: Sequence[bytes] | None, body: bytes, how: str) -> t
     return accounts, bench.record
 
 
-@pytest.mark.parametrize("how", ["the client leaves", "shutdown", "the host"])
-@pytest.mark.parametrize(("reads", "body"), PHASES)
+@rows("how", ["the client leaves", "shutdown", "the host"])
+@rows(("reads", "body"), PHASES)
 async def test_whoever_ends_a_request_when_it_is_settled_once(
     reads: Sequence[bytes] | None, body: bytes, how: str
 ) -> None:
@@ -981,7 +982,7 @@ async def test_a_client_that_stops_reading_is_settled() -> None:
     accounts.check(Amounts(usage_of(bench.record)))
 
 
-@pytest.mark.parametrize("incoming", [param.values[0] for param in REFUSALS], ids=[param.id for param in REFUSALS])
+@rows("incoming", [param.values[0] for param in REFUSALS], ids=[str(param.id) for param in REFUSALS])
 async def test_what_is_refused_before_it_is_admitted_reserves_nothing(incoming: FakeIncoming) -> None:
     accounts, _ = await accounted(incoming)
     accounts.untouched()
@@ -1000,7 +1001,7 @@ async def test_a_model_that_is_not_the_callers_is_refused_by_name_before_anythin
     accounts.untouched()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("answer", "status", "code"),
     [
         (Refusal("caller:local", Limit.TOKENS_PER_MINUTE, 9, 9, 1, 2.0), 429, "rate_limit_exceeded"),
@@ -1032,7 +1033,7 @@ async def test_full_books_refuse_before_anything_is_reserved() -> None:
     assert reply.status == 200
 
 
-@pytest.mark.parametrize("body", [BODY, WHOLE])
+@rows("body", [BODY, WHOLE])
 async def test_a_callers_own_limits_take_the_place_of_azures(body: bytes) -> None:
     azures: Headers = [(b"x-ratelimit-remaining-tokens", b"9"), (b"x-ratelimit-limit-requests", b"8")]
     left = (Headroom("caller:local", Limit.TOKENS_PER_MINUTE, 100, 60, 24.0),)
@@ -1057,7 +1058,7 @@ async def test_a_caller_may_be_kept_from_seeing_who_answered() -> None:
         assert dict(reply.headers).get(b"x-chukei-deployment") == wanted
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "kind", "body", "event"),
     [
         (

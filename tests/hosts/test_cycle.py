@@ -13,6 +13,7 @@ from tests.live.plain_http import connection, parse, raw, receive, rest
 from tests.live.raw_client import RawClient
 from tests.live.recordings import DONE, FINISH, delta
 from tests.live.relays import InProcessRelay, eventually, settings_for
+from tests.rows import rows
 
 from chukei.hosts.protocol import StrictProtocol
 from chukei.ports import Incoming, Reply
@@ -178,7 +179,7 @@ async def test_an_application_that_fails_ends_the_connection(caplog: pytest.LogC
     assert application.paths == ["/a"]
 
 
-@pytest.mark.parametrize("target", ["http://a/x?q=1", "*"])
+@rows("target", ["http://a/x?q=1", "*"])
 async def test_forms_of_targets(target: str) -> None:
     seen = []
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeUpstream
+from tests.rows import rows
 
 from chukei.azure import CHAT
 from chukei.config import PoolSettings, StreamSettings
@@ -98,7 +99,7 @@ async def test_a_break_after_the_beginning_is_noted_once() -> None:
     assert (bench.status.failed, bench.status.status, bench.status.why) == (1, Status.OPEN, "upstream_lost")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("bench", "code", "usage", "status"),
     [
         pytest.param(Bench(upstream=Unsent()), "connect_error", None, Status.OPEN, id="never sent"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeUpstream
+from tests.rows import rows
 
 from chukei.accounts.estimate import MOST_TOKENS, USUAL_OUTPUT
 from chukei.azure import CHAT, RESPONSES
@@ -114,7 +115,7 @@ async def test_the_record_is_that_of_whoever_answered_and_names_all() -> None:
     assert bench.outstanding == {}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "tokens"),
     [
         (STREAM, 100),
@@ -132,7 +133,7 @@ async def test_what_a_request_may_cost(body: bytes, tokens: int) -> None:
     answer.drop()
 
 
-@pytest.mark.parametrize("attempts", [1, 2, 3, 5])
+@rows("attempts", [1, 2, 3, 5])
 async def test_so_many_may_fail(attempts: int) -> None:
     answers = [refusal(500, (b"x-should-retry", b"true")) for _ in range(5)]
     bench = Bench(*answers, count=6, attempts=attempts)
@@ -195,7 +196,7 @@ async def test_a_single_deployments_error_passes_as_it_is() -> None:
     assert b"server_error" in error.body
 
 
-@pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
+@rows("status", [400, 409, 413, 415, 422])
 async def test_a_callers_mistake_is_for_nobody_else(status: int) -> None:
     bench = Bench(refusal(status))
     assert (await bench.fails()).status == status

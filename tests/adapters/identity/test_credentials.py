@@ -13,6 +13,7 @@ import pytest
 from tests.adapters.servers import LocalServer, Peer
 from tests.fakes import FakeClock
 from tests.live.relays import clean_environment, eventually
+from tests.rows import rows
 
 from chukei.adapters.identity import credentials
 from chukei.adapters.identity.credentials import FixedCredential, IdentityCredential, credential_for
@@ -280,8 +281,8 @@ class IdentityEndpoint(LocalServer):
 
 
 @needs_identity
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("client_id", ["", "11111111-2222-3333-4444-555555555555"])
+@rows("anyio_backend", ["asyncio"])
+@rows("client_id", ["", "11111111-2222-3333-4444-555555555555"])
 async def test_a_token_of_app_services_managed_identity(anyio_backend: str, client_id: str) -> None:
     async with IdentityEndpoint() as endpoint:
         environment = {"IDENTITY_ENDPOINT": f"{endpoint.url}/msi/token", "IDENTITY_HEADER": "platform-secret"}

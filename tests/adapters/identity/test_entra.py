@@ -22,6 +22,7 @@ from tests.live.identity_provider import (
     public_jwk,
 )
 from tests.live.relays import eventually
+from tests.rows import rows
 
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.identity.entra import CACHE_SECONDS, MAX_DOCUMENT_BYTES, EntraTokens, entra_installed, fetcher
@@ -173,7 +174,7 @@ async def test_groups_that_do_not_fit_are_announced_once(bench: Bench, caplog: p
     assert "roles" in caplog.text
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "document"),
     [
         (METADATA, b"HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n"),

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.adapters.ledger_entries import START, entries, entry, naive
+from tests.rows import rows
 
 from chukei.accounts.ledger import By, Entry, Key, Question, Sum
 from chukei.accounts.stores import Database, StoreAway
@@ -452,7 +453,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("address", BAD)
+@rows("address", BAD)
 def test_an_unusable_address_is_refused_without_being_repeated(address: str) -> None:
     with pytest.raises(ValueError, match="is ") as caught:
         database_for(address)
