@@ -1,19 +1,10 @@
-"""The adapters run on both event loops: asyncio's own and uvloop."""
+"""A certificate authority for the adapters' tests."""
 
 import ssl
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
-
-
-@pytest.fixture(
-    params=[("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
-)
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Run each asynchronous test twice."""
-    return request.param
 
 
 @pytest.fixture(scope="session")

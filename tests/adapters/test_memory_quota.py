@@ -27,12 +27,6 @@ EACH = subject(**RATES, tokens_per_day=60, tokens_per_month=90, money_per_month=
 GROUP = subject("group:b", requests_per_minute=8, tokens_per_day=80, concurrent=4)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """It waits for nothing, so one loop is as good as the other."""
-    return "asyncio"
-
-
 def quota(clock: FakeClock | None = None, wall: FakeClock | None = None) -> MemoryQuota:
     clock = clock or FakeClock(0.0)
     return MemoryQuota(clock=clock, wall=wall or FakeClock(BEGIN))

@@ -60,11 +60,6 @@ class Watch:
         return [error for error in self.errors if not any(part in error for part in self.expected)]
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of the system's browser; playwright's own downloads are not used."""

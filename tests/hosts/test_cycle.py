@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from tests.hosts.scripted import Handler, Scripted, configured, echo, fields, get, post
@@ -13,6 +14,7 @@ from tests.live.plain_http import connection, parse, raw, receive, rest
 from tests.live.raw_client import RawClient
 from tests.live.recordings import DONE, FINISH, delta
 from tests.live.relays import InProcessRelay, eventually, settings_for
+from tests.loops import on_both_loops
 from tests.rows import rows
 
 from chukei.hosts.protocol import StrictProtocol
@@ -21,9 +23,9 @@ from chukei.ports import Incoming, Reply
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
+@on_both_loops
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @asynccontextmanager

@@ -15,11 +15,6 @@ AT_ONCE = 0.0
 NEVER = 60.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Failed(Exception):
     """What a speaker says who has nothing to say."""
 

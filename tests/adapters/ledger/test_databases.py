@@ -31,7 +31,6 @@ from chukei.callers.keys import Peppers
 pytestmark = pytest.mark.anyio
 
 ALL = Question(by=())
-NewUrl = Callable[[], str]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -39,8 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a new database of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.db"
-    make: NewUrl = request.getfixturevalue("new_database")
-    return make()
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @asynccontextmanager
@@ -118,9 +116,10 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize("fields", STRANGE, ids=lambda fields: "-".join(fields))
-async def test_no_entry_is_refused(database: Database, fields: dict[str, object]) -> None:
+@rows("fields", STRANGE)
+async def test_no_entry_is_refused(url: str, database: Database, fields: dict[str, object]) -> None:
     """One that were would hold up all that come after it."""
+    await meddle(url, "DELETE FROM chukei_entries")
     strange = entry(**fields)
     await database.add([entry(), strange, entry()])
     await database.add([strange])
@@ -266,11 +265,12 @@ FOREIGN_TIMES = {
 }
 
 
-@pytest.mark.parametrize("column", ["created", "expires"])
-@pytest.mark.parametrize("foreign", FOREIGN_TIMES)
+@rows("column", ["created", "expires"])
+@rows("foreign", FOREIGN_TIMES)
 async def test_a_key_that_cannot_be_read_hides_no_other_and_can_be_revoked(
     url: str, database: Database, column: str, foreign: str
 ) -> None:
+    await meddle(url, "DELETE FROM chukei_keys")
     other = replace(KEY, id="k2", created=START + timedelta(days=1))
     for key in (KEY, other):
         await database.add_key(key)

@@ -1,6 +1,6 @@
 """What an operator reads when PostgreSQL refuses: what helps, and no secret."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from asyncpg import exceptions as pg
@@ -30,8 +30,8 @@ async def problem_of(url: str) -> str:
 
 
 @pytest.fixture
-def url(new_database: Callable[[], str]) -> str:
-    return new_database()
+def url(postgres_url: str) -> str:
+    return postgres_url
 
 
 async def test_a_wrong_password(url: str) -> None:
