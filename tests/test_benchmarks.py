@@ -19,6 +19,7 @@ from benchmarks.quota import limited
 from benchmarks.server import Upstream
 from benchmarks.workloads import Workload, workloads
 from tests.adapters.servers import Handler, LocalServer, Peer
+from tests.rows import rows
 
 ROOT = Path(__file__).parents[1]
 PACED = Workload("A", "paced", 5, 2, events=20, gap=2000)
@@ -121,7 +122,7 @@ def streamed(*parts: bytes) -> Handler:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
+@rows(
     ("numbers", "done", "lost", "failed"),
     [
         ([0, 1, 2], True, 0, 0),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.rows import rows
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions" / "requirements.txt"
@@ -43,7 +44,7 @@ def needed(pin: Requirement) -> Iterator[Requirement]:
             yield need
 
 
-@pytest.mark.parametrize("lock", WHOLE, ids=lambda lock: str(lock.relative_to(ROOT)))
+@rows("lock", WHOLE)
 def test_a_lock_holds_everything_with_its_extras(lock: Path) -> None:
     """An extra without its pin makes pip look for the newest release of the package, which has no hash in the lock."""
     pinned = pins(lock)
