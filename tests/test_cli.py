@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.live.relays import clean_environment
 from tests.rows import rows
 
@@ -82,7 +81,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 BROKEN = '[server]\nprot = 1\n[auth]\napi_key = "sk-very-secret-0123"\n'
 
 
-@pytest.mark.parametrize("command", ["check", "serve", "simulate", "doctor"])
+@rows("command", ["check", "serve", "simulate", "doctor"])
 def test_a_wrong_configuration_exits_with_3_and_names_every_problem(command: str, tmp_path: Path) -> None:
     path = tmp_path / "chukei.toml"
     path.write_text(BROKEN)

@@ -86,7 +86,7 @@ def tables_below(section: str) -> set[str]:
 
 
 class TestConfiguration:
-    @pytest.mark.parametrize("fence", markdown.fences("toml"), ids=str)
+    @rows("fence", markdown.fences("toml"))
     def test_every_sample_is_accepted(self, fence: Fence, tmp_path: Path) -> None:
         file = tmp_path / "sample.toml"
         file.write_text(fence.text, "utf-8")
@@ -94,7 +94,7 @@ class TestConfiguration:
         assert settings.models or "[models" not in fence.text
         assert settings.notices == ()
 
-    @pytest.mark.parametrize("section", SECTIONS)
+    @rows("section", SECTIONS)
     def test_every_key_is_explained_and_no_other(self, section: str, tmp_path: Path) -> None:
         assert set(documented_keys(section)) | tables_below(section) == known_keys(tmp_path, section)
 

@@ -125,7 +125,7 @@ async def test_answers_without_a_body_leave_the_connection_in_step() -> None:
     assert body == b"4\r\nbody\r\n0\r\n\r\n"
 
 
-@pytest.mark.parametrize("size", [3, 5])
+@rows("size", [3, 5])
 async def test_a_body_of_another_length_than_announced_ends_the_connection(
     size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,7 +140,7 @@ async def test_a_body_of_another_length_than_announced_ends_the_connection(
     assert "failed on its way" in caplog.text
 
 
-@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb: c", b"a\rb: c"])
+@rows("value", [b"a\r\nset-cookie: b", b"a\nb: c", b"a\rb: c"])
 async def test_a_field_with_a_line_end_does_not_leave(value: bytes, caplog: pytest.LogCaptureFixture) -> None:
     started = []
 

@@ -494,7 +494,7 @@ print(spool_for("postgresql://db/ledger").parent)
 """
 
 
-@pytest.mark.parametrize(
+@rows(
     ("variables", "folder"),
     [
         ({"STATE_DIRECTORY": "/var/lib/relay:/x", "XDG_STATE_HOME": "/state", "HOME": "{}"}, "/var/lib/relay"),

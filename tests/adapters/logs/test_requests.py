@@ -142,7 +142,7 @@ def test_levels(lines: io.StringIO, known: dict[str, object], level: str) -> Non
     assert json.loads(lines.getvalue())["level"] == level
 
 
-@pytest.mark.parametrize("operation", ["live", "ready", "asset"])
+@rows("operation", ["live", "ready", "asset"])
 def test_probes_and_files_are_quiet(lines: io.StringIO, operation: str) -> None:
     log_request(record(operation=operation))
     assert lines.getvalue() == ""
