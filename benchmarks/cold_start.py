@@ -178,18 +178,23 @@ def start_table(found: Mapping[tuple[str, str], Sequence[Start]]) -> str:
     return table(["start of", "s to a connection", "s to an answer", "s CPU until then", "MB idle"], rows)
 
 
+def environments_in(folder: str) -> dict[str, dict[str, str]]:
+    """Return the environments in which everything is started, by kind; ``folder`` is where no bytecode is."""
+    plain = plain_environment() | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "functions")))}
+    plain.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {
+        "with bytecode": plain,
+        "without": {**plain, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": "1"},
+    }
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_start", description="Measure cold starts.")
     parser.add_argument("--times", type=int, default=TIMES, help=f"how often each is started (default: {TIMES})")
     times: int = parser.parse_args().times
     with tempfile.TemporaryDirectory() as folder:
-        plain = plain_environment() | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "functions")))}
-        plain.pop("PYTHONDONTWRITEBYTECODE", None)
-        environments = {
-            "with bytecode": plain,
-            "without": {**plain, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": "1"},
-        }
+        environments = environments_in(folder)
         configured = {kind: {**one, **configuration(9, Path(folder))} for kind, one in environments.items()}
         for group in GROUPS:
             imports(group, configured["with bytecode"])  # which writes it

@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -29,9 +30,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.no_cover)
 
 
-@pytest.fixture
+def pytest_collection_finish() -> None:
+    """Exempt what was there before the first test from garbage collection: some tests collect, each over everything."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Run asynchronous tests on asyncio, the loop of both hosts."""
+    """Run asynchronous tests on asyncio; ``loops.py`` is for those that need uvloop as well."""
     return "asyncio"
 
 

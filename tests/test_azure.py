@@ -1,6 +1,6 @@
 """Azure's two APIs: addresses, and which headers may pass."""
 
-import pytest
+from tests.rows import rows
 
 from chukei.azure import (
     CHAT,
@@ -21,7 +21,7 @@ OPEN = Deployment("a", "https://a.openai.azure.com", "gpt-4o")
 FIXED = Deployment("a", "https://a.openai.azure.com", "gpt-4o", api_version="2024-06-01")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("deployment", "asked", "version"),
     [
         (OPEN, None, V1),
@@ -38,19 +38,17 @@ def test_the_version_is_the_deployments_then_the_clients_then_v1(
     assert version_for(deployment, asked) == version
 
 
-@pytest.mark.parametrize("text", ["2024-10-21", "2025-04-01-preview", "v1", "preview", "latest"])
+@rows("text", ["2024-10-21", "2025-04-01-preview", "v1", "preview", "latest"])
 def test_versions(text: str) -> None:
     assert is_api_version(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "v2", "2024", "2024-10-21&x=1", "2024-10-21\n", "../x", "2024-10-21-beta", "\u0662024-10-21"]
-)
+@rows("text", ["", "v2", "2024", "2024-10-21&x=1", "2024-10-21\n", "../x", "2024-10-21-beta", "\u0662024-10-21"])
 def test_what_could_not_go_into_an_address_is_no_version(text: str) -> None:
     assert not is_api_version(text)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "version", "expected"),
     [
         ("gpt-4o", "2024-10-21", "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
@@ -99,12 +97,12 @@ CREDENTIALS_AND_INFRASTRUCTURE = [
 ]
 
 
-@pytest.mark.parametrize("name", CREDENTIALS_AND_INFRASTRUCTURE)
+@rows("name", CREDENTIALS_AND_INFRASTRUCTURE)
 def test_what_is_the_resources_own_affair_does_not_come_down(name: bytes) -> None:
     assert headers_down([(name, b"x")]) == []
 
 
-@pytest.mark.parametrize(
+@rows(
     "name",
     [
         b"x-ratelimit-remaining-tokens",
@@ -160,7 +158,7 @@ def test_azures_own_limits_can_be_left_out() -> None:
     assert without_limits(headers) == headers_down(headers, limits=False) == [(b"retry-after", b"7")]
 
 
-@pytest.mark.parametrize("value", [b"a\r\nx: y", b"a\nb", b"a\x00", b"\x1b[31m", b"\x7f"])
+@rows("value", [b"a\r\nx: y", b"a\nb", b"a\x00", b"\x1b[31m", b"\x7f"])
 def test_control_characters_pass_in_neither_direction(value: bytes) -> None:
     assert headers_down([(b"x-ms-region", value)]) == []
     assert headers_up([(b"openai-beta", value)]) == []

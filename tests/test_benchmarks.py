@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from benchmarks.quota import limited
 from benchmarks.server import Upstream
 from benchmarks.workloads import Workload, workloads
 from tests.adapters.servers import Handler, LocalServer, Peer
+from tests.rows import rows
 
 ROOT = Path(__file__).parents[1]
 PACED = Workload("A", "paced", 5, 2, events=20, gap=2000)
@@ -27,17 +28,18 @@ PACED = Workload("A", "paced", 5, 2, events=20, gap=2000)
 # The whole command.
 
 
-@pytest.mark.parametrize("workload", ["B", "B-TLS"])
-def test_a_quick_run_measures_every_relay_and_loses_nothing(workload: str, tmp_path: Path) -> None:
+def test_a_quick_run_measures_every_relay_and_loses_nothing(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--no-start", "--no-litellm", "--workload", workload]
-    command += ["--json", str(results)]
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--no-start", "--no-litellm", "--json", str(results)]
+    command += ["--workload", "B", "--workload", "B-TLS"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "µs CPU per" in ran.stdout
     assert "lost, repeated or disordered events" in ran.stdout
     found = msgspec.json.decode(results.read_bytes(), type=list[Result])
-    assert {"chukei", "direct"} <= {result.relay for result in found}
+    assert {(relay, name) for relay in ("chukei", "direct") for name in ("B", "B-TLS")} <= {
+        (result.relay, result.workload) for result in found
+    }
     assert all(result.tally.requests for result in found)
     assert [(result.tally.lost, result.tally.failed) for result in found] == [(0, 0)] * len(found)
 
@@ -45,31 +47,35 @@ def test_a_quick_run_measures_every_relay_and_loses_nothing(workload: str, tmp_p
 # Clients and upstream.
 
 
-@pytest.mark.parametrize("tls", [False, True])
-@pytest.mark.parametrize("events", [0, 20])
-@pytest.mark.parametrize("gap", [0, 2000])
-def test_clients_and_upstream_understand_each_other(tls: bool, events: int, gap: int, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    with Upstream(tmp_path_factory.mktemp("upstream")) as upstream:
+        yield upstream
+
+
+@rows("tls", [False, True])
+@rows("events", [0, 20])
+@rows("gap", [0, 2000])
+def test_clients_and_upstream_understand_each_other(tls: bool, events: int, gap: int, upstream: Upstream) -> None:
     workload = replace(PACED, tls=tls, events=events, gap=gap, prompt_bytes=100_000)
-    with Upstream(tmp_path) as upstream:
-        found = measure(workload, None, upstream).tally
+    found = measure(workload, None, upstream).tally
     assert (found.requests, found.events, found.lost, found.failed) == (10, 10 * events, 0, 0)
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_the_relay_that_is_measured_has_everything_on(tls: bool, tmp_path: Path) -> None:
-    with Upstream(tmp_path) as upstream:
-        relay = relays.chukei("chukei", upstream, tmp_path, tls=tls, callers=3, deployments=2)
-        assert relay.keys is not None
-        with relay:
-            found = measure(replace(PACED, callers=3, tls=tls), relay, upstream).tally
-            relay.keys.write_text("nobody's")
-            refused = measure(PACED, relay, upstream).tally
+def test_the_relay_that_is_measured_has_everything_on(tls: bool, upstream: Upstream, tmp_path: Path) -> None:
+    relay = relays.chukei("chukei", upstream, tmp_path, tls=tls, callers=3, deployments=2)
+    assert relay.keys is not None
+    with relay:
+        found = measure(replace(PACED, callers=3, tls=tls), relay, upstream).tally
+        relay.keys.write_text("nobody's")
+        refused = measure(PACED, relay, upstream).tally
     assert (found.requests, found.events, found.lost, found.failed) == (10, 200, 0, 0)
     assert (refused.requests, refused.failed) == (10, 10)
     place = relay.keys.parent
     with contextlib.closing(sqlite3.connect(place / "ledger.db")) as ledger:
-        rows = ledger.execute("SELECT caller, deployment, output_tokens, cost FROM chukei_entries WHERE status = 200")
-        callers, deployments, tokens, costs = map(set, zip(*rows, strict=True))
+        kept = ledger.execute("SELECT caller, deployment, output_tokens, cost FROM chukei_entries WHERE status = 200")
+        callers, deployments, tokens, costs = map(set, zip(*kept, strict=True))
     assert callers == {"caller-0", "caller-1", "caller-2"}
     assert deployments <= {"d0", "d1"}
     assert tokens == {400}
@@ -78,9 +84,8 @@ def test_the_relay_that_is_measured_has_everything_on(tls: bool, tmp_path: Path)
     assert sum(line.get("event") == "request" for line in logged) >= 10
 
 
-def test_time_that_is_up_ends_the_clients_after_their_answers(tmp_path: Path) -> None:
-    with Upstream(tmp_path) as upstream:
-        found = measure(Workload("B", "short", 2, 1_000_000, seconds=0.2), None, upstream).tally
+def test_time_that_is_up_ends_the_clients_after_their_answers(upstream: Upstream) -> None:
+    found = measure(Workload("B", "short", 2, 1_000_000, seconds=0.2), None, upstream).tally
     assert found.requests >= 2
     assert found.failed == 0
 
@@ -121,7 +126,7 @@ def streamed(*parts: bytes) -> Handler:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
+@rows(
     ("numbers", "done", "lost", "failed"),
     [
         ([0, 1, 2], True, 0, 0),

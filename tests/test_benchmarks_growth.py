@@ -11,6 +11,7 @@ import pytest
 from benchmarks.growth import report
 from benchmarks.growth_report import Quantity, Sample, end_exponent, exponent, medians, slope, sweep_table, verdict
 from benchmarks.growth_sweeps import EVENTS_PER_SECOND, SWEEPS
+from tests.rows import rows
 
 ROOT = Path(__file__).parents[1]
 SIZES = (1, 10, 100, 1000)
@@ -27,7 +28,7 @@ def samples(cost: Callable[[float], float], relay: str = "chukei") -> list[Sampl
     return [Sample(relay, size, cost(size)) for size in SIZES]
 
 
-@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
+@rows("power", [0.0, 0.5, 1.0, 2.0])
 def test_the_exponent_of_a_power_is_that_power(power: float) -> None:
     assert exponent(points(lambda size: 3.0 * size**power)) == pytest.approx(power)
 
@@ -37,7 +38,7 @@ def test_the_exponent_is_that_of_the_line_nearest_to_all_points() -> None:
     assert exponent(up_and_down) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("fixed", [0.0, 30.0, 100.0])
+@rows("fixed", [0.0, 30.0, 100.0])
 def test_at_the_end_a_straight_line_has_exponent_one_whatever_its_fixed_cost(fixed: float) -> None:
     assert end_exponent(points(lambda size: fixed + 2.0 * size)) == pytest.approx(1.0)
 
@@ -54,7 +55,7 @@ def test_the_end_is_a_tenfold_though_sizes_are_closer() -> None:
     assert end_exponent([(10, 1.0), (20, 2.0), (40, 4.0)]) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("noise", [0.98, 1.0, 1.02])
+@rows("noise", [0.98, 1.0, 1.02])
 def test_noise_on_what_does_not_grow_is_no_growth(noise: float) -> None:
     assert end_exponent([(1, 300.0), (10, 301.0), (100, 300.5), (1000, 300.0 * noise)]) <= 0.0
 
@@ -68,7 +69,7 @@ def test_medians_are_of_one_relay_by_size() -> None:
     assert medians([*found, Sample("nginx", 1, 50.0)], "chukei", COST.read) == [(1.0, 2.0), (10.0, 2.0)]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("quantity", "cost", "linear"),
     [
         (COST, lambda size: 30.0, True),
@@ -102,7 +103,7 @@ def test_what_was_not_measured_at_a_size_is_left_open() -> None:
     assert cells == ["1,000", "30.0", "–", "0 / 0"]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("ours", "theirs", "lost", "good"),
     [(0.0, 0.0, 0, True), (0.0, 1.0, 0, True), (1.0, 0.0, 0, False), (0.0, 0.0, 1, False)],
 )

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.live.relays import clean_environment
+from tests.rows import rows
 
 from chukei import __version__
 
@@ -70,9 +70,7 @@ def test_the_package_itself_imports_nothing() -> None:
     assert {name for name in found if name.startswith("chukei")} == {"chukei"}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["serve", "--port", "99999"], ["serve", "--nonsense"], ["serve", "--workers", "0"]]
-)
+@rows("arguments", [["nonsense"], ["serve", "--port", "99999"], ["serve", "--nonsense"], ["serve", "--workers", "0"]])
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     found = chukei(*arguments)
     assert found.returncode == 2
@@ -83,7 +81,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 BROKEN = '[server]\nprot = 1\n[auth]\napi_key = "sk-very-secret-0123"\n'
 
 
-@pytest.mark.parametrize("command", ["check", "serve", "simulate", "doctor"])
+@rows("command", ["check", "serve", "simulate", "doctor"])
 def test_a_wrong_configuration_exits_with_3_and_names_every_problem(command: str, tmp_path: Path) -> None:
     path = tmp_path / "chukei.toml"
     path.write_text(BROKEN)
@@ -144,7 +142,7 @@ def test_check_lists_a_models_deployments_best_first_and_never_a_redis_password(
     assert SECRET not in refused.stdout + refused.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "simulate"])
+@rows("command", ["serve", "simulate"])
 def test_a_port_in_use_exits_with_1_and_says_so(command: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

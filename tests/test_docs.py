@@ -11,6 +11,7 @@ import click
 import pytest
 from tests import markdown
 from tests.markdown import Fence
+from tests.rows import rows
 
 from chukei import __version__, config
 from chukei.accounts.limits import RATES, Limit
@@ -87,7 +88,7 @@ def tables_below(section: str) -> set[str]:
 
 
 class TestConfiguration:
-    @pytest.mark.parametrize("fence", markdown.fences("toml"), ids=str)
+    @rows("fence", markdown.fences("toml"))
     def test_every_sample_is_accepted(self, fence: Fence, tmp_path: Path) -> None:
         file = tmp_path / "sample.toml"
         file.write_text(fence.text, "utf-8")
@@ -95,7 +96,7 @@ class TestConfiguration:
         assert settings.models or "[models" not in fence.text
         assert settings.notices == ()
 
-    @pytest.mark.parametrize("section", SECTIONS)
+    @rows("section", SECTIONS)
     def test_every_key_is_explained_and_no_other(self, section: str, tmp_path: Path) -> None:
         assert set(documented_keys(section)) | tables_below(section) == known_keys(tmp_path, section)
 
@@ -112,7 +113,7 @@ class TestConfiguration:
         known = raised.value.problems[0].message.partition("known here: ")[2].split(", ")
         assert set(known) == {section.partition(".")[0] for section in SECTIONS}
 
-    @pytest.mark.parametrize("section", SECTIONS)
+    @rows("section", SECTIONS)
     def test_every_variable_is_named_as_the_loader_reads_it(self, section: str) -> None:
         tables = [section, *TOGETHER] if section in TOGETHER else [section]
         prefixes = "|".join("CHUKEI_" + table.upper().replace(".", "__") for table in tables)
@@ -120,7 +121,7 @@ class TestConfiguration:
             # Of a table that is not free of form, one of its own keys is shown.
             assert re.fullmatch(f"({prefixes})__{key.upper()}(__[0-9]+)?", markdown.codes(row[4])[0])
 
-    @pytest.mark.parametrize("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "simulator"])
+    @rows("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "simulator"])
     def test_every_default_is_the_real_one(self, section: str) -> None:
         settings = getattr(config.load(None, {}), section)
         for key, row in documented_keys(section).items():
@@ -293,7 +294,7 @@ COMMANDS = every_command(main)
 
 
 class TestCommands:
-    @pytest.mark.parametrize("name", COMMANDS)
+    @rows("name", COMMANDS)
     def test_every_command_and_option_is_explained(self, name: str) -> None:
         text = markdown.read("docs/commands.md")
         usages = [code for code in markdown.codes(text) if code.startswith(f"chukei {name}")]
@@ -333,7 +334,7 @@ def test_the_changelog_speaks_of_this_version() -> None:
     assert re.search(rf"^## {re.escape(__version__)} ", markdown.read("CHANGELOG.md"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", markdown.pages(), ids=lambda page: str(page.relative_to(markdown.ROOT)))
+@rows("page", markdown.pages())
 def test_every_relative_link_resolves(page: Path) -> None:
     for link in markdown.links(page.read_text("utf-8")):
         if re.match(r"[a-z]+:", link):

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 from tests.live.relays import InProcessRelay, settings_for
+from tests.rows import rows
 
 from chukei.config import load
 from chukei.doctor import Finding, examine, status_table, unreached, watch
@@ -87,13 +88,13 @@ NO_ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize("url", NO_ADDRESSES)
+@rows("url", NO_ADDRESSES)
 async def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="is not an http"):
         watch(url, None)
 
 
-@pytest.mark.parametrize("key", ["sk-secret\n", "sk-secret\r\nx: y", "sk-secret…"])
+@rows("key", ["sk-secret\n", "sk-secret\r\nx: y", "sk-secret…"])
 async def test_a_key_that_no_header_can_hold_is_not_shown(key: str) -> None:
     with pytest.raises(ValueError, match="CHUKEI_API_KEY has a line end") as caught:
         watch("http://127.0.0.1:1", key)
@@ -110,7 +111,7 @@ UNREACHED: list[tuple[OSError, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "said"), UNREACHED, ids=[type(error).__name__ for error, _ in UNREACHED])
+@rows(("error", "said"), UNREACHED, ids=[type(error).__name__ for error, _ in UNREACHED])
 def test_why_a_relay_cannot_be_reached_is_told_in_words(error: OSError, said: str) -> None:
     assert unreached("relay.example", 7221, error).startswith(said)
 

@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from tests.rows import rows
 
 from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
 from chukei.model import End
@@ -41,7 +41,7 @@ def test_an_upstream_error_is_a_502_by_default_and_not_fresh() -> None:
     assert (error.status, error.type, error.fresh) == (502, "upstream_error", False)
 
 
-@pytest.mark.parametrize(
+@rows(
     "error",
     [
         CallerError(400, "c", "m"),

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-import pytest
+from tests.rows import rows
 
 from chukei.installation import command_for, is_clone
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("extra", ["identity", "entra", "redis", "postgres"])
+@rows("extra", ["identity", "entra", "redis", "postgres"])
 def test_in_a_clone_advice_names_a_lock_that_is_there(extra: str) -> None:
     assert is_clone()
     command = command_for(extra)

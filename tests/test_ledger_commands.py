@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.adapters.ledger_entries import entry
 from tests.live.relays import RelayProcess, clean_environment
+from tests.rows import rows
 
 from chukei.accounts.ledger import Entry, Key
 from chukei.adapters.ledger.sqlite import SqliteDatabase
@@ -138,7 +139,7 @@ def test_keys_are_made_with_the_configured_pepper(chukei: Commands, pepper: str)
     assert chukei.kept()[id].pepper == (1 if pepper else 0)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "said"),
     [
         (["create", ""], "The caller's name must have 1 to 128 letters, digits"),
@@ -288,7 +289,7 @@ def test_usage_as_csv_that_a_spreadsheet_does_not_run(used: Commands) -> None:
     assert rows[1]["input"] == "110"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "names"),
     [
         (["--by", "model"], [{"model": "chat"}, {"model": "fast"}]),
@@ -327,7 +328,7 @@ def test_nothing_used_is_said_aside(chukei: Commands) -> None:
     assert chukei.well("usage", "--format", "csv").startswith("caller,requests,")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "said"),
     [
         (["--since", "yesterday"], "'yesterday' is no time: write 24h, 7d, 2026-11-01 or 2026-11-01T12:00"),
@@ -351,7 +352,7 @@ def test_wrong_usage_of_usage_exits_with_2(used: Commands, arguments: list[str],
 # What keeps the commands from working.
 
 EVERY = [["keys", "create", "team-b"], ["keys", "list"], ["keys", "rotate", "x"], ["keys", "revoke", "x"], ["usage"]]
-every_command = pytest.mark.parametrize("arguments", EVERY, ids=" ".join)
+every_command = rows("arguments", EVERY)
 
 
 @every_command
@@ -372,7 +373,7 @@ def test_without_a_database_they_exit_with_3(chukei: Commands, arguments: list[s
 
 
 @every_command
-@pytest.mark.parametrize(
+@rows(
     "address",
     [f"sqlite:///x.db?key={PASSWORD}", f"postgresql://u:{PASSWORD}@/d", f"mysql://u:{PASSWORD}@db/d"],
 )
@@ -385,7 +386,7 @@ def test_an_unusable_address_exits_with_3_and_is_not_repeated(
     assert PASSWORD not in found.stderr
 
 
-@every_command
+@pytest.mark.parametrize("arguments", EVERY, ids=" ".join)
 def test_a_database_of_a_newer_relay_exits_with_4_and_is_left_alone(chukei: Commands, arguments: list[str]) -> None:
     chukei.make("team-a")
     connection = sqlite3.connect(chukei.path)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from statistics import median
 
 import pytest
+from tests.rows import rows
 
 from chukei.accounts.estimate import Estimator
 from chukei.azure import CHAT
@@ -158,7 +159,7 @@ MOST = {"json": 6}
 is a token every third byte, at 13 ns each. That alone is 3 to 5 times, by Python's version, and nothing of ours."""
 
 
-@pytest.mark.parametrize("name", READERS)
+@rows("name", READERS)
 def test_the_worst_input_costs_about_what_plain_input_costs(name: str) -> None:
     parse, plain, worst = READERS[name]
     for tries_left in (2, 1, 0):  # processors share caches and heat, which CPU time does not leave out
@@ -169,7 +170,7 @@ def test_the_worst_input_costs_about_what_plain_input_costs(name: str) -> None:
         assert tries_left, f"times plain input: {ratios}"
 
 
-@pytest.mark.parametrize("name", READERS)
+@rows("name", READERS)
 def test_no_input_takes_more_than_four_times_its_memory(name: str) -> None:
     parse, _, worst = READERS[name]
     for kind, make in worst.items():

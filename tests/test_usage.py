@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.rows import rows
 
 from chukei.stream.whole_answer import AnswerReport
 from chukei.usage import Usage, estimate
@@ -96,12 +97,12 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("wire", "usage"), SHAPES)
+@rows(("wire", "usage"), SHAPES)
 def test_a_whole_answer_reports_usage(wire: object, usage: Usage) -> None:
     assert AnswerReport.of(json.dumps({"id": "x", "usage": wire}).encode()).usage == usage
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         b"",
@@ -127,7 +128,7 @@ def test_an_estimate_is_the_larger_of_bytes_and_events() -> None:
     assert estimate() == Usage(estimated=True)
 
 
-@pytest.mark.parametrize(
+@rows(
     "absurd",
     [
         "1" * 400,
@@ -156,13 +157,13 @@ def test_an_absurd_count_is_as_if_absent_and_the_others_hold(absurd: str) -> Non
     assert usage.cached == 0
 
 
-@pytest.mark.parametrize(("written", "count"), [("12.0", 12), ("1.2e1", 12), ("1E2", 100), ("0", 0)])
+@rows(("written", "count"), [("12.0", 12), ("1.2e1", 12), ("1E2", 100), ("0", 0)])
 def test_a_whole_number_may_be_written_as_json_allows(written: str, count: int) -> None:
     usage = usage_in(f'{{"usage":{{"prompt_tokens":{written},"completion_tokens":1}}}}'.encode())
     assert usage == Usage(count, 1)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("wire", "usage"),
     [
         ('{"prompt_tokens":1000,"completion_tokens":2000.5}', Usage(1000, 0, estimated=True)),

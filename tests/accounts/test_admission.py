@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.fakes import FakeQuota
+from tests.rows import rows
 
 from chukei.accounts.admission import UNSEEN, Admission, refused
 from chukei.accounts.estimate import HIDDEN_TOKENS, USUAL_OUTPUT, Estimator
@@ -106,7 +107,7 @@ async def test_an_answer_that_counts_nothing_stays_as_it_was_reserved_and_is_mar
     assert made.cost == prompt + 1400
 
 
-@pytest.mark.parametrize("code", ["upstream_lost", "upstream_timeout"])
+@rows("code", ["upstream_lost", "upstream_timeout"])
 async def test_what_was_sent_and_lost_stays_as_it_was_reserved(code: str) -> None:
     lost = sent(code)
     assert await settled(call(), record(lost, usage=lost.usage)) == Amounts(PROMPT + 100, PROMPT + 200)

@@ -3,9 +3,9 @@
 import math
 from fractions import Fraction
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.accounts.cost import cost_of
 from chukei.accounts.limits import MICRO
@@ -86,7 +86,7 @@ class TestWhatWasServed:
         by_model={"gpt-5-nano": Prices(per_million("0.05"), None, per_million("0.4"))},
     )
 
-    @pytest.mark.parametrize(
+    @rows(
         ("usage", "served", "tier", "cost"),
         [
             (Usage(1000, 10), None, None, 2600),
@@ -107,7 +107,7 @@ class TestWhatWasServed:
 class TestUnits:
     IMAGES = Prices(image=Fraction("0.04"), images={"1024x1024 hd": Fraction("0.08"), "1024x1792 hd": Fraction("0.12")})
 
-    @pytest.mark.parametrize(
+    @rows(
         ("size", "quality", "cost"),
         [
             ("1024x1024", "hd", 80_000),

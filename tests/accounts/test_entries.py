@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-import pytest
+from tests.rows import rows
 
 from chukei.accounts.entries import entry_of
 from chukei.accounts.ledger import Entry
@@ -95,7 +95,7 @@ def test_what_the_relay_refused_itself_costs_nothing() -> None:
     assert (entry.model, entry.deployment, entry.first_token) == (None, None, None)
 
 
-@pytest.mark.parametrize("cost", [None, 0, 7])
+@rows("cost", [None, 0, 7])
 def test_the_cost_is_the_records(cost: int | None) -> None:
     assert kept(cost=cost, usage=Usage(1, 1), answering=Attempt("a")).cost == cost
 
@@ -131,12 +131,12 @@ def test_when_none_answered_the_last_try_is_not_wasted_twice() -> None:
     assert (entry.input, entry.wasted, entry.retries) == (100, 200, 2)
 
 
-@pytest.mark.parametrize("operation", sorted(operation.name for operation in OPERATIONS.values()))
+@rows("operation", sorted(operation.name for operation in OPERATIONS.values()))
 def test_every_operation_of_a_model_gets_an_entry(operation: str) -> None:
     assert kept(operation=operation).operation == operation
 
 
-@pytest.mark.parametrize("operation", [None, "models", "live", "ready", "chat_page", "asset", "deployments"])
+@rows("operation", [None, "models", "live", "ready", "chat_page", "asset", "deployments"])
 def test_pages_get_none(operation: str | None) -> None:
     assert entry_of(record(operation=operation), id="e1", time=NOW) is None
 

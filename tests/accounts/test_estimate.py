@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from tests.rows import rows
 
 from chukei.accounts.estimate import (
     HIDDEN_TOKENS,
@@ -53,7 +54,7 @@ def form(operation: str, file: bytes = b"x", **fields: str) -> Call:
 
 
 class TestOutput:
-    @pytest.mark.parametrize(
+    @rows(
         ("fields", "tokens"),
         [
             ({}, USUAL_OUTPUT),
@@ -79,7 +80,7 @@ class TestOutput:
     ) -> None:
         assert output_of(call(**fields), PLAIN) == tokens
 
-    @pytest.mark.parametrize(
+    @rows(
         ("number", "tokens"),
         [
             ("20.0", 20),
@@ -106,7 +107,7 @@ class TestOutput:
         if tokens == 20:
             assert output_of(written("chat", f'{start}"max_tokens":5,"n":{number}}}'), PLAIN) == 100
 
-    @pytest.mark.parametrize(
+    @rows(
         ("prompt", "count"),
         [
             ('"one, [two]"', 1),
@@ -174,13 +175,13 @@ class TestPrompt:
             estimator.learn(asked, PLAIN, Usage(input=10**9), "eve")
         assert estimator.prompt(asked, PLAIN, "alice") == before
 
-    @pytest.mark.parametrize("usage", [Usage(input=10**9, estimated=True), Usage(input=0, output=5)])
+    @rows("usage", [Usage(input=10**9, estimated=True), Usage(input=0, output=5)])
     def test_estimates_and_absences_teach_nothing(self, usage: Usage) -> None:
         estimator, asked = Estimator(), call(user="x" * 4000)
         estimator.learn(asked, PLAIN, usage)
         assert abs(estimator.prompt(asked, PLAIN) - asked.size / 4) <= 1
 
-    @pytest.mark.parametrize(("counted", "ratio"), [(10**9, 1.0), (1, 1 / 8)])
+    @rows(("counted", "ratio"), [(10**9, 1.0), (1, 1 / 8)])
     def test_absurd_counts_do_not_carry_it_away(self, counted: int, ratio: float) -> None:
         estimator, asked = Estimator(), call(user="x" * 4000)
         for _ in range(1000):
@@ -192,7 +193,7 @@ class TestPrompt:
         estimator.learn(call(), PLAIN, Usage(input=9))
         assert estimator.prompt(call(), PLAIN) == call().size // 4 + 1
 
-    @pytest.mark.parametrize(
+    @rows(
         "fields",
         [
             {"messages": [{"role": "user", "content": [IMAGE, {"type": "text", "text": "x" * 4000}]}]},
@@ -208,7 +209,7 @@ class TestPrompt:
         assert estimator.prompt(asked, PLAIN) == before
         assert estimator.prompt(call("responses", user="x" * 4000), PLAIN) < 1100
 
-    @pytest.mark.parametrize(
+    @rows(
         ("text", "size"),  # and the bytes of a token of it, at most
         [
             ("the answer is about small people and water. " * 50, 4.2),
@@ -217,7 +218,7 @@ class TestPrompt:
             ("3f9a0c7e" * 100, 2.2),
         ],
     )
-    @pytest.mark.parametrize("escaped", [True, False])
+    @rows("escaped", [True, False])
     def test_a_prompt_that_was_not_counted_errs_upwards_within_a_bound(
         self, text: str, size: float, escaped: bool
     ) -> None:
@@ -258,7 +259,7 @@ class TestPrompt:
         file = {"type": "file", "file": {"filename": "a.pdf", "file_data": data}}
         assert 1000 <= Estimator().prompt(call(messages=[{"role": "user", "content": [file]}]), PLAIN) < 1100
 
-    @pytest.mark.parametrize(
+    @rows(
         "fields",
         [
             {"previous_response_id": "resp_1"},
@@ -271,7 +272,7 @@ class TestPrompt:
     def test_what_a_request_brings_along_unseen_is_reserved(self, fields: dict[str, object]) -> None:
         assert HIDDEN_TOKENS < Estimator().prompt(call("responses", **fields), PLAIN) < HIDDEN_TOKENS + 100
 
-    @pytest.mark.parametrize("picture", [{"image_url": "https://example.com/a.png"}, {"file_id": "file-1"}])
+    @rows("picture", [{"image_url": "https://example.com/a.png"}, {"file_id": "file-1"}])
     def test_pictures_to_be_edited_are_reserved_however_they_are_named(self, picture: dict[str, str]) -> None:
         asked = call("image_edit", prompt="A hat.", images=[picture] * 3)
         assert Estimator().prompt(asked, PLAIN) > 3 * MADE_IMAGE_TOKENS
@@ -281,8 +282,8 @@ class TestPrompt:
         asked = written("chat", f'{{"messages":[{{"role":"user","content":[{part}]}}]}}')
         assert Estimator().prompt(asked, PLAIN) > HIDDEN_TOKENS
 
-    @pytest.mark.parametrize(("operation", "field"), [("completions", "prompt"), ("embeddings", "input")])
-    @pytest.mark.parametrize("tokens", ["[1,2,3,4]", "[[1,2],[3,4]]", "[ [1,2],\n[3,4]]"])
+    @rows(("operation", "field"), [("completions", "prompt"), ("embeddings", "input")])
+    @rows("tokens", ["[1,2,3,4]", "[[1,2],[3,4]]", "[ [1,2],\n[3,4]]"])
     def test_tokens_by_their_numbers_are_counted(self, operation: str, field: str, tokens: str) -> None:
         asked = written(operation, f'{{"{field}":{tokens}}}')
         assert 4 <= Estimator().prompt(asked, PLAIN) <= 5

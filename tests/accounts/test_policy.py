@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.rows import rows
 
 from chukei.accounts.limits import NOTHING, Limits, Rules, Subject
 from chukei.accounts.policy import EVERYBODY, Policies
@@ -116,7 +117,7 @@ class TestApplied:
         assert applied.caps == {"max_completion_tokens": 1000, "n": 1}
         assert applied.deployments == self.MODEL.deployments
 
-    @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+    @rows("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
     def test_a_limit_of_output_is_one_parameter_by_any_name(self, name: str) -> None:
         model = replace(self.MODEL, parameters={"max_completion_tokens": 200, "top_p": 0.5})
         applied = Policies({"x": Rules(parameters={name: 50})}, {}).of(caller("x")).applied_to(model)

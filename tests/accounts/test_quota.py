@@ -4,9 +4,9 @@ import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.accounts.limits import Amounts, Headroom, Limit, Limits, Refusal, Subject
 from chukei.accounts.quota import (
@@ -77,9 +77,7 @@ def test_days_and_rates_are_told_by_different_clocks() -> None:
 # Amounts and limits.
 
 
-@pytest.mark.parametrize(
-    ("amount", "kept"), [(-1, 0), (-(2**70), 0), (0, 0), (5, 5), (MOST, MOST), (MOST + 1, MOST), (2**63, MOST)]
-)
+@rows(("amount", "kept"), [(-1, 0), (-(2**70), 0), (0, 0), (5, 5), (MOST, MOST), (MOST + 1, MOST), (2**63, MOST)])
 def test_absurd_amounts_are_brought_into_bounds(amount: int, kept: int) -> None:
     assert clamped(amount) == kept
     assert asks_of(Amounts(amount, amount)) == (1, kept, kept, kept, kept, 1)
@@ -170,7 +168,7 @@ def test_a_correction_changes_the_slot_of_its_reservation(history: list[tuple[in
         assert meter.newest == max(newest, default=None)
 
 
-@pytest.mark.parametrize("begin", [0, 1, SLOT_MS - 1])
+@rows("begin", [0, 1, SLOT_MS - 1])
 def test_what_is_charged_counts_for_sixty_to_sixty_three_seconds(begin: int) -> None:
     meter = Meter()
     meter.charge(0, 1)
@@ -276,13 +274,13 @@ def test_headroom_is_never_negative() -> None:
     assert headroom_of(Wanted("a", CONCURRENT, 5), 3, None, now).reset == 1.0
 
 
-@pytest.mark.parametrize("kind", range(6))
+@rows("kind", range(6))
 def test_nothing_used_needs_no_reset(kind: int) -> None:
     left = headroom_of(Wanted("a", kind, 5), 0, None, at(1))
     assert (left.subject, left.limit, left.most, left.remaining, left.reset) == ("a", KINDS[kind], 5, 5, 0.0)
 
 
-@pytest.mark.parametrize("leaving", [None, 3])
+@rows("leaving", [None, 3])
 def test_what_could_never_be_granted_is_refused_for_ever(leaving: int | None) -> None:
     assert refusal_of(Wanted("a", 1, 5), 4, 6, leaving, at(1)).seconds == math.inf
     assert refusal_of(Wanted("a", 1, 5), 4, 5, leaving, at(1)).seconds < math.inf

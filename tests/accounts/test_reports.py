@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.rows import rows
 
 from chukei.accounts.ledger import By, Question, Sum
 from chukei.accounts.reports import as_csv, as_json, as_table, moment, total
@@ -18,7 +19,7 @@ def row(*names: str, requests: int = 3, cost: int = 1_234_567, first: float | No
 
 
 class TestMoment:
-    @pytest.mark.parametrize(
+    @rows(
         ("text", "then"),
         [
             ("90m", NOW - timedelta(minutes=90)),
@@ -33,7 +34,7 @@ class TestMoment:
     def test_spans_days_and_times(self, text: str, then: datetime) -> None:
         assert moment(text, NOW) == then
 
-    @pytest.mark.parametrize("text", ["", "soon", "7", "d7", "-7d", "2026-13-01", "2026-11-31", "999999w", "7d\n8d"])
+    @rows("text", ["", "soon", "7", "d7", "-7d", "2026-13-01", "2026-11-31", "999999w", "7d\n8d"])
     def test_nonsense_is_told_with_what_would_do(self, text: str) -> None:
         with pytest.raises(ValueError, match="write 24h, 7d"):
             moment(text, NOW)
@@ -59,7 +60,7 @@ class TestCsv:
             "first_token_ms": "250.0",
         }
 
-    @pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx"])
+    @rows("name", ["=cmd()", "+1", "-1", "@x", "\tx"])
     def test_a_name_is_never_a_formula(self, name: str) -> None:
         lines = list(csv.reader(io.StringIO(as_csv([row(name)], [By.CALLER]))))
         assert lines[1][0] == f"'{name}"

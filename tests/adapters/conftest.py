@@ -1,22 +1,10 @@
-"""The adapters run on both event loops: asyncio's own and uvloop."""
+"""A certificate authority for the adapters' tests."""
 
 import ssl
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
-
-LOOPS: dict[str, Any] = {"asyncio": ("asyncio", {"use_uvloop": False}), "uvloop": ("asyncio", {"use_uvloop": True})}
-
-on_both_loops = pytest.mark.parametrize("anyio_backend", LOOPS.values(), ids=list(LOOPS))
-"""For a test of a module whose other tests know nothing of the loop and run on asyncio's own."""
-
-
-@pytest.fixture(params=LOOPS.values(), ids=list(LOOPS))
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Run each asynchronous test twice."""
-    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The page's files: found by name, never by path."""
 
-import pytest
+from tests.rows import rows
 
 from chukei.adapters.assets import asset
 
@@ -16,7 +16,7 @@ def test_the_page_and_its_files() -> None:
     assert script.content_type == "text/javascript; charset=utf-8"
 
 
-@pytest.mark.parametrize(
+@rows(
     "name",
     [
         "..",

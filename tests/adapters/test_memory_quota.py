@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.adapters.quota_stores import subject
 from tests.fakes import FakeClock
+from tests.rows import rows
 
 from chukei.accounts.limits import Amounts, Grant, Limit, Refusal, Subject
 from chukei.accounts.quota import DAY_MS, KEPT_SECONDS, LEASE_SECONDS, MINUTE_SECONDS, RENEW_SECONDS, SLOT_MS
@@ -24,12 +25,6 @@ BEGIN = 20_000.0 * DAY_MS / 1000
 RATES = {"requests_per_minute": 5, "tokens_per_minute": 40, "concurrent": 3}
 EACH = subject(**RATES, tokens_per_day=60, tokens_per_month=90, money_per_month=70)
 GROUP = subject("group:b", requests_per_minute=8, tokens_per_day=80, concurrent=4)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """It waits for nothing, so one loop is as good as the other."""
-    return "asyncio"
 
 
 def quota(clock: FakeClock | None = None, wall: FakeClock | None = None) -> MemoryQuota:
@@ -223,7 +218,7 @@ async def test_what_a_request_used_of_another_day_is_charged_to_that_day() -> No
     assert await left(store, EACH) == [5, 40, 60, 40, 10, 3]
 
 
-@pytest.mark.parametrize("jump", [-86_400.0 * 400, -86_400.0, -1.0, 86_400.0, 86_400.0 * 400])
+@rows("jump", [-86_400.0 * 400, -86_400.0, -1.0, 86_400.0, 86_400.0 * 400])
 async def test_a_wall_clock_that_jumps_locks_nobody_out(jump: float) -> None:
     clock, wall = FakeClock(0.0), FakeClock(BEGIN)
     store = quota(clock, wall)

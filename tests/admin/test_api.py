@@ -15,6 +15,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from tests.fakes import FakeClock, FakeDatabase, FakeIncoming, FakeReply
+from tests.rows import rows
 
 from chukei.accounts.ledger import By, Question, Sum
 from chukei.adapters.assets import asset
@@ -112,7 +113,7 @@ GOOD = (b"authorization", b"Bearer " + KEY.encode())
 # Who gets in.
 
 
-@pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer  {KEY} "])
+@rows("value", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer  {KEY} "])
 def test_the_key_opens(office: Office, value: str) -> None:
     office.admin.check(sent((b"authorization", value.encode())), "10.0.0.1")
 
@@ -146,7 +147,7 @@ def test_nothing_else_opens(office: Office, fields: Headers) -> None:
     assert KEY[:8] not in caught.value.message
 
 
-@pytest.mark.parametrize("name", [b"api-key", b"x-api-key"])
+@rows("name", [b"api-key", b"x-api-key"])
 def test_a_second_credential_is_refused(office: Office, name: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         office.admin.check(sent(GOOD, (name, KEY.encode())), "10.0.0.1")
@@ -278,7 +279,7 @@ async def test_a_callers_entries_are_deleted(office: Office, caplog: pytest.LogC
     assert "deleted 5 entries" in caplog.text
 
 
-@pytest.mark.parametrize("query", ["", "caller=", "callr=team-a", "caller=team-a&model=gpt-4o", "caller=a&before=7d"])
+@rows("query", ["", "caller=", "callr=team-a", "caller=team-a&model=gpt-4o", "caller=a&before=7d"])
 async def test_deleting_needs_one_caller_and_nothing_that_would_be_ignored(office: Office, query: str) -> None:
     assert (await office.refusal("DELETE", "/usage", query)).status == 400
     assert office.ledger.forgotten == []
@@ -327,14 +328,14 @@ async def test_without_a_body_the_old_key_works_for_a_day(office: Office) -> Non
     assert office.ledger.rows[old["id"]].expires == NOW + timedelta(days=1)
 
 
-@pytest.mark.parametrize("id", ["nobody", "%2e%2e", "%00", "a%2Fb", "%F0%9F%94%91", "'%20or%201=1"])
-@pytest.mark.parametrize("action", ["rotate", "revoke"])
+@rows("id", ["nobody", "%2e%2e", "%00", "a%2Fb", "%F0%9F%94%91", "'%20or%201=1"])
+@rows("action", ["rotate", "revoke"])
 async def test_an_unknown_key(office: Office, id: str, action: str) -> None:
     refusal = await office.refusal("POST", f"/keys/{id}/{action}")
     assert (refusal.status, refusal.code) == (404, "key_not_found")
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         b"",
@@ -395,7 +396,7 @@ async def test_a_nonsensical_overlap_replaces_nothing(office: Office, body: byte
 # What can fail.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "query", "body"),
     [
         ("GET", "/usage", "", None),
@@ -568,7 +569,7 @@ def test_the_examples_of_the_document_are_right() -> None:
             assert example["value"]["error"]["code"] == name
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "query", "body", "code"),
     [
         ("DELETE", "/usage", "caller=a&caller=b", b"", "duplicate_parameter"),

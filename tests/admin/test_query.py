@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.rows import rows
 
 from chukei.accounts.ledger import By, Question
 from chukei.admin.query import MAX_ROWS, once, only, read
@@ -31,7 +32,7 @@ def test_everything_said() -> None:
     assert (limit, as_csv) == (20, True)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "value"),
     [
         ("by", ""),
@@ -67,7 +68,7 @@ def test_nonsense_is_told_with_what_would_do(name: str, value: str) -> None:
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("name", ["callr", "Caller", "", "before", "\x1b[31m", "x" * 5000])
+@rows("name", ["callr", "Caller", "", "before", "\x1b[31m", "x" * 5000])
 def test_what_would_be_ignored_is_refused(name: str) -> None:
     with pytest.raises(CallerError) as caught:
         only({"caller": "a", name: "b"}, frozenset({"caller"}))
@@ -77,7 +78,7 @@ def test_what_would_be_ignored_is_refused(name: str) -> None:
     only({"caller": "a"}, frozenset({"caller"}))
 
 
-@pytest.mark.parametrize("query", ["caller=a&caller=b", "caller=a&caller=a", "caller=a&%63aller=", "x&x"])
+@rows("query", ["caller=a&caller=b", "caller=a&caller=a", "caller=a&%63aller=", "x&x"])
 def test_a_parameter_is_given_once(query: str) -> None:
     with pytest.raises(CallerError, match="more than once") as caught:
         once(query)

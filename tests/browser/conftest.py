@@ -1,12 +1,21 @@
 """A real Chromium for the chat page's tests, and a page that must stay free of errors."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 from tests.browser.scripted_server import ScriptedServer
 
 # What a test waits for comes at once or not at all; a busy machine may take its time.
@@ -59,10 +68,11 @@ class Watch:
         """The errors that no test asked for."""
         return [error for error in self.errors if not any(part in error for part in self.expected)]
 
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+    def assert_nothing_happened(self) -> None:
+        """Fail with what must not have happened."""
+        assert self.unexpected() == []
+        assert self.foreign == []
+        assert self.dialogs == []
 
 
 @pytest.fixture(scope="session")
@@ -101,26 +111,35 @@ async def server() -> AsyncIterator[ScriptedServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+async def window(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A context of the browser for all tests of a file: to make one for each would take half of their time."""
+    window = await browser.new_context(locale="en-GB", permissions=["clipboard-read", "clipboard-write"])
+    yield window
+    await window.close()
+
+
 @pytest.fixture
-async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    context = await browser.new_context(locale="en-GB", permissions=["clipboard-read", "clipboard-write"])
-    yield context
-    await context.close()
+async def context(window: BrowserContext) -> AsyncIterator[BrowserContext]:
+    """That context without pages; each test has a server on another port, and so an origin of its own."""
+    yield window
+    await window.set_offline(False)
+    for page in window.pages:
+        await page.close()
 
 
 @pytest.fixture
 async def watch(context: BrowserContext, server: ScriptedServer) -> AsyncIterator[Watch]:
     """Fail any test in which the page logs an error, breaks its policy, asks another host or opens a dialog."""
     watch = Watch()
-    watch_context(context, watch, server.url)
+    stop = watch_context(context, watch, server.url)
     yield watch
-    assert watch.unexpected() == []
-    assert watch.foreign == []
-    assert watch.dialogs == []
+    stop()
+    watch.assert_nothing_happened()
 
 
-def watch_context(context: BrowserContext, watch: Watch, url: str) -> None:
-    """Collect from every page of the context."""
+def watch_context(context: BrowserContext, watch: Watch, url: str) -> Callable[[], None]:
+    """Collect from every page of the context, until what is returned is called."""
     host = urlsplit(url).netloc
 
     def on_console(message: ConsoleMessage) -> None:
@@ -135,16 +154,39 @@ def watch_context(context: BrowserContext, watch: Watch, url: str) -> None:
     def on_page(page: Page) -> None:
         page.on("pageerror", lambda error: watch.errors.append(f"uncaught: {error}"))
 
-    context.on("console", on_console)
-    context.on("request", on_request)
-    context.on("page", on_page)
-    context.on("dialog", lambda dialog: watch.dialogs.append(dialog.message))
+    def on_dialog(dialog: Dialog) -> None:
+        watch.dialogs.append(dialog.message)
+
+    listeners: dict[str, Callable[..., None]] = {
+        "console": on_console,
+        "request": on_request,
+        "page": on_page,
+        "dialog": on_dialog,
+    }
+    for name, listener in listeners.items():
+        context.on(name, listener)  # type: ignore[call-overload]
+
+    def stop() -> None:
+        for name, listener in listeners.items():
+            context.remove_listener(name, listener)
+
+    return stop
+
+
+async def new_page(context: BrowserContext, url: str) -> Page:
+    """A page without what an earlier server on the same port may have left with the browser."""
+    page = await context.new_page()
+    devtools = await context.new_cdp_session(page)
+    origin = url.removesuffix("/")
+    await devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+    await devtools.detach()
+    return page
 
 
 @pytest.fixture
 async def page(context: BrowserContext, watch: Watch, server: ScriptedServer) -> Page:
     """The chat page, loaded, with its models."""
-    page = await context.new_page()
+    page = await new_page(context, server.url)
     await page.add_init_script(RECORD_ANNOUNCEMENTS)
     await open_chat(page, server.url)
     return page

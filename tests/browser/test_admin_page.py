@@ -18,7 +18,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, 
 from playwright.async_api import Error as PlaywrightError
 from tests.adapters.ledger_entries import entry
 from tests.browser import admin_scripts as scripts
-from tests.browser.conftest import RECORD_ANNOUNCEMENTS, Watch, watch_context
+from tests.browser.conftest import RECORD_ANNOUNCEMENTS, Watch, new_page, watch_context
 from tests.browser.modules import run_module
 from tests.browser.payloads import all_payloads
 from tests.browser.scripted_server import WEB
@@ -75,17 +75,16 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
 async def watch(context: BrowserContext, office: Office) -> AsyncIterator[Watch]:
     """Fail any test in which the page logs an error, breaks its policy, asks another host or opens a dialog."""
     watch = Watch()
-    watch_context(context, watch, office.url)
+    stop = watch_context(context, watch, office.url)
     yield watch
-    assert watch.unexpected() == []
-    assert watch.foreign == []
-    assert watch.dialogs == []
+    stop()
+    watch.assert_nothing_happened()
 
 
 @pytest.fixture
 async def page(context: BrowserContext, watch: Watch, office: Office) -> Page:
     """The page, not opened yet."""
-    page = await context.new_page()
+    page = await new_page(context, office.relay.url)
     await page.add_init_script(RECORD_ANNOUNCEMENTS + RUN_TITLE)
     await page.set_viewport_size({"width": 1280, "height": 900})
     await page.goto(office.url)

@@ -7,6 +7,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event, saying
 from tests.browser.steps import answers, ask, finished, settle
+from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -312,7 +313,7 @@ async def test_the_view_follows_until_the_reader_scrolls_up(page: Page, server: 
     await expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
 
 
-@pytest.mark.parametrize("simulator", [True, False])
+@rows("simulator", [True, False])
 async def test_a_simulator_is_named(page: Page, server: ScriptedServer, simulator: bool) -> None:
     server.simulator = simulator
     await open_chat(page, server.url)

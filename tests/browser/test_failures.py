@@ -16,6 +16,7 @@ from tests.browser.scripted_server import (
     saying,
 )
 from tests.browser.steps import answers, ask, finished
+from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +94,7 @@ async def test_an_error_in_mid_stream(page: Page, server: ScriptedServer) -> Non
     await expect(page.locator("[data-figure=tokens]")).to_have_text("Tokens≈ 2 out")
 
 
-@pytest.mark.parametrize("events", [0, 1, 4, 5, 6])
+@rows("events", [0, 1, 4, 5, 6])
 async def test_an_end_without_done_is_cut_short(page: Page, server: ScriptedServer, events: int) -> None:
     """Even after the finish reason and the usage: only [DONE] says that all has arrived."""
 
@@ -102,6 +103,7 @@ async def test_an_end_without_done_is_cut_short(page: Page, server: ScriptedServ
         await exchange.write(b"".join(azure_stream("Half of", " it")[:events]))
 
     server.scripts.append(script)
+    await page.get_by_role("button", name="New chat").click()
     await ask(page, "Hello?")
     await expect(page.get_by_role("alert").filter(has_text="cut short")).to_be_visible()
     await expect(page.get_by_role("button", name="Try again")).to_be_visible()
@@ -129,7 +131,7 @@ async def test_nothing_answers(page: Page, server: ScriptedServer) -> None:
     await expect(page.get_by_role("alert").filter(has_text="The relay cannot be reached.")).to_be_visible()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("kind", "body"),
     [
         ("text/html", b"<h1>Sign in</h1>"),
@@ -143,11 +145,12 @@ async def test_an_answer_of_another_kind(page: Page, server: ScriptedServer, kin
         await exchange.write(body)
 
     server.scripts.append(script)
+    await page.get_by_role("button", name="New chat").click()
     await ask(page, "Hello?")
     await expect(page.get_by_role("alert").filter(has_text="could not be understood")).to_be_visible()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("reason", "notice"),
     [
         ("length", "The answer reached its length limit and ends here."),
@@ -158,6 +161,7 @@ async def test_an_answer_of_another_kind(page: Page, server: ScriptedServer, kin
 )
 async def test_an_end_that_is_not_ordinary(page: Page, server: ScriptedServer, reason: str, notice: str) -> None:
     server.scripts.append(saying("Some text", finish=reason))
+    await page.get_by_role("button", name="New chat").click()
     await ask(page, "Hello?")
     await finished(page)
     await expect(answers(page)).to_have_text("Some text")

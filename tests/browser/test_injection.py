@@ -9,6 +9,7 @@ from tests.browser.modules import run_module
 from tests.browser.payloads import ADDRESSES, BREAKOUTS, HANDLERS, all_payloads
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta
 from tests.browser.steps import ask, finished, settle
+from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +78,7 @@ async def test_the_inspection_can_find_something(page: Page) -> None:
     assert found == ["element IMG", "attribute data-planted", "link javascript:0"]
 
 
-@pytest.mark.parametrize("payload", [HANDLERS[0], HANDLERS[29], f"[x]({ADDRESSES[0]})", *BREAKOUTS[10:13]])
+@rows("payload", [HANDLERS[0], HANDLERS[29], f"[x]({ADDRESSES[0]})", *BREAKOUTS[10:13]])
 async def test_a_payload_streamed_byte_by_byte(page: Page, server: ScriptedServer, payload: str) -> None:
     """Through the whole page: connection, event parser, JSON, markdown."""
 
@@ -87,6 +88,7 @@ async def test_a_payload_streamed_byte_by_byte(page: Page, server: ScriptedServe
             await exchange.write(bytes([byte]))
 
     server.scripts.append(by_byte)
+    await page.get_by_role("button", name="New chat").click()
     await ask(page, "go")
     await expect(page.locator(".readout")).to_be_visible()
     body = INSPECT + "return findings(document.querySelector('.answer-text'));"

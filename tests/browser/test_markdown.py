@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import Page
 from tests.browser.modules import RATIO, run_module
+from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +95,7 @@ CASES: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), CASES, ids=[text[:24] for text, _ in CASES])
+@rows(("text", "expected"), CASES, ids=[text[:24] for text, _ in CASES])
 async def test_what_is_drawn_whole_and_by_character(library: Page, text: str, expected: str) -> None:
     drawn = await run_module(library, "markdown/stream.js", RENDER + "return [render([arg]), render([...arg])];", text)
     assert drawn == [expected, expected]
@@ -185,7 +186,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+@rows("text", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_no_text_is_slow_to_draw(library: Page, text: str) -> None:
     """Twice as much of what models write is the measure; a quadratic step would take minutes on some of these."""
     body = """
@@ -236,7 +237,7 @@ REPEATED = [
 ]
 
 
-@pytest.mark.parametrize("unit", REPEATED)
+@rows("unit", REPEATED)
 async def test_parsing_costs_at_most_a_few_times_as_much_as_plain_markdown(library: Page, unit: str) -> None:
     """As many bytes of what models write are the measure, in turns with the text, so that load meets both."""
     script = """

@@ -8,6 +8,7 @@ from tests.browser.conftest import Watch, open_chat, watch_context
 from tests.browser.modules import run_module
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, refusing, saying
 from tests.browser.steps import answers, ask, finished, settle
+from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +90,7 @@ async def test_enter_that_accepts_a_conversion_does_not_send(
     assert server.exchanges[0].body["messages"][0]["content"] == "中継"
 
 
-@pytest.mark.parametrize("event", ["{isComposing: true}", "{keyCode: 229}"])
+@rows("event", ["{isComposing: true}", "{keyCode: 229}"])
 async def test_enter_while_composing_in_any_browser(page: Page, server: ScriptedServer, event: str) -> None:
     """Safari has ended the composition when the key event comes, and marks it by key code only."""
     await page.locator("#prompt").fill("ちゅうけい")
@@ -237,7 +238,7 @@ async def test_both_languages_say_the_same_things(library: Page) -> None:
     assert differing == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("wanted", "spoken"), [(["ja"], "ja"), (["fr", "ja-JP"], "ja"), (["en-GB", "ja"], "en"), (["fr"], "en"), ([], "en")]
 )
 async def test_the_choice_of_language(library: Page, wanted: list[str], spoken: str) -> None:

@@ -2,8 +2,8 @@
 
 import re
 
-import pytest
 from tests.browser.scripted_server import WEB
+from tests.rows import rows
 
 FILES = sorted(path for path in WEB.rglob("*") if path.is_file())
 CODE = [path for path in FILES if path.suffix in (".js", ".html", ".css")]
@@ -25,7 +25,7 @@ def test_the_page_is_there() -> None:
     assert {"index.html", "main.js", "sse.js", "icon.svg"} <= {path.name for path in FILES}
 
 
-@pytest.mark.parametrize("what", FORBIDDEN)
+@rows("what", FORBIDDEN)
 def test_no_file_contains(what: str) -> None:
     found = [
         f"{path.name}: {match.group()}"

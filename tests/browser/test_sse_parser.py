@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import Page
 from tests.browser.modules import RATIO, run_module
 from tests.browser.scripted_server import azure_stream
+from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ FEED = """
 """
 
 
-@pytest.mark.parametrize(("data", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@rows(("data", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 async def test_events_do_not_depend_on_where_the_bytes_are_cut(library: Page, data: bytes, expected: list[str]) -> None:
     found = await run_module(library, "sse.js", FEED, list(data))
     assert found == {"whole": expected, "single": expected, "differing": []}

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import FakeClock
+from tests.rows import rows
 
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import StoreAway
@@ -44,7 +45,7 @@ def refused(gate: Gatekeeper, headers: Headers, *, local: bool = True) -> Caller
     return caught.value
 
 
-@pytest.mark.parametrize(
+@rows(
     "headers",
     [
         [(b"api-key", KEY.encode())],
@@ -61,7 +62,7 @@ def refused(gate: Gatekeeper, headers: Headers, *, local: bool = True) -> Caller
         [(b"authorization", b"Bearer"), (b"api-key", KEY.encode())],
     ],
 )
-@pytest.mark.parametrize("local", [True, False])
+@rows("local", [True, False])
 def test_the_key_opens_in_every_carrier(headers: Headers, local: bool) -> None:
     assert let_in(WITH_KEY, headers, local=local) == SHARED
 
@@ -92,8 +93,8 @@ NO_ENTRY: list[tuple[Headers, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "status"), NO_ENTRY)
-@pytest.mark.parametrize("local", [True, False])
+@rows(("headers", "status"), NO_ENTRY)
+@rows("local", [True, False])
 def test_everything_else_stays_outside(headers: Headers, status: int, local: bool) -> None:
     error = refused(WITH_KEY, [HOST, *headers], local=local)
     assert error.status == status
@@ -130,9 +131,7 @@ def test_one_credential_in_two_carriers_is_one() -> None:
 # Without a key: this machine's own users only.
 
 
-@pytest.mark.parametrize(
-    "host", [b"localhost", b"LOCALHOST:7221", b"127.0.0.1", b"127.0.0.1:80", b"[::1]", b"[::1]:7221"]
-)
+@rows("host", [b"localhost", b"LOCALHOST:7221", b"127.0.0.1", b"127.0.0.1:80", b"[::1]", b"[::1]:7221"])
 def test_a_local_caller_needs_no_key(host: bytes) -> None:
     assert let_in(WITHOUT, [(b"host", host)], local=True) == LOCAL
 
@@ -142,12 +141,12 @@ def test_a_local_caller_may_carry_any_key() -> None:
     assert let_in(WITHOUT, [HOST, (b"authorization", b"Bearer whatever")], local=True) == LOCAL
 
 
-@pytest.mark.parametrize("host", [b"evil.example", b"localhost.evil.example", b"127.0.0.1.evil.example:7221", b"[::2]"])
+@rows("host", [b"evil.example", b"localhost.evil.example", b"127.0.0.1.evil.example:7221", b"[::2]"])
 def test_a_rebound_name_is_refused(host: bytes) -> None:
     assert refused(WITHOUT, [(b"host", host)]).status == 401
 
 
-@pytest.mark.parametrize("name", [b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"])
+@rows("name", [b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"])
 def test_what_came_through_a_proxy_is_not_local(name: bytes) -> None:
     assert refused(WITHOUT, [HOST, (name, b"127.0.0.1")]).status == 401
 
@@ -162,12 +161,12 @@ def test_a_missing_host_is_not_this_machines() -> None:
     assert refused(WITHOUT, [(b"origin", b"null")]).status == 401
 
 
-@pytest.mark.parametrize("origin", [b"http://localhost:7221", b"HTTP://LOCALHOST:7221", b"https://app.example"])
+@rows("origin", [b"http://localhost:7221", b"HTTP://LOCALHOST:7221", b"https://app.example"])
 def test_own_and_allowed_pages_may_call(origin: bytes) -> None:
     assert let_in(WITHOUT, [HOST, (b"origin", origin)], local=True) == LOCAL
 
 
-@pytest.mark.parametrize(
+@rows(
     "origin",
     [
         b"https://evil.example",
@@ -187,8 +186,8 @@ def test_other_sites_pages_may_not(origin: bytes) -> None:
     assert (error.status, error.code) == (403, "origin_not_allowed")
 
 
-@pytest.mark.parametrize("site", [b"cross-site", b"same-site", b"", b"whatever"])
-@pytest.mark.parametrize("mode", [b"no-cors", b"navigate", b"cors"])
+@rows("site", [b"cross-site", b"same-site", b"", b"whatever"])
+@rows("mode", [b"no-cors", b"navigate", b"cors"])
 def test_other_sites_pages_may_not_read_without_an_origin_either(site: bytes, mode: bytes) -> None:
     """A plain GET, as of an image or a link, has no Origin."""
     fetched = [HOST, (b"sec-fetch-site", site), (b"sec-fetch-mode", mode)]
@@ -198,7 +197,7 @@ def test_other_sites_pages_may_not_read_without_an_origin_either(site: bytes, mo
     assert let_in(WITH_KEY, [*fetched, (b"api-key", KEY.encode())]) == SHARED
 
 
-@pytest.mark.parametrize("site", [b"none", b"same-origin"])
+@rows("site", [b"none", b"same-origin"])
 def test_the_users_own_requests_and_those_of_the_relays_page_may(site: bytes) -> None:
     assert let_in(WITHOUT, [HOST, (b"sec-fetch-site", site)]) == LOCAL
 
@@ -295,11 +294,11 @@ OWN, OLD, ENDED = keys.make(), keys.make(), keys.make()
 DIRECTORY = (kept(OWN), kept(OLD, group=None, expires=NOW + timedelta(days=1)), kept(ENDED, expires=NOW))
 
 
-@pytest.mark.parametrize(
+@rows(
     "carrier",
     [lambda key: (b"authorization", b"Bearer " + key), lambda key: (b"api-key", key), lambda key: (b"x-api-key", key)],
 )
-@pytest.mark.parametrize("local", [True, False])
+@rows("local", [True, False])
 def test_a_callers_own_key(carrier: Any, local: bool) -> None:
     gate = gate_of(Directory(*DIRECTORY))
     found = let_in(gate, [HOST, carrier(text_of(OWN))], local=local)
@@ -320,7 +319,7 @@ def other_secret(new: NewKey) -> bytes:
     return body + keys._checksum(body).encode()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("changes", "code"),
     [
         ({"expires": NOW}, "key_expired"),
@@ -362,8 +361,8 @@ def carried(carrier: bytes, key: bytes) -> tuple[bytes, bytes]:
     return carrier, b"Bearer " + key if carrier == b"authorization" else key
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
-@pytest.mark.parametrize("sent", [b"whatever", b"unused", b"a.b.c", b"chk_wrong"])
+@rows("carrier", CARRIERS)
+@rows("sent", [b"whatever", b"unused", b"a.b.c", b"chk_wrong"])
 def test_a_credential_that_is_sent_must_be_right_once_any_key_exists(carrier: bytes, sent: bytes) -> None:
     for database in (DIRECTORY, [kept(ENDED, revoked=NOW)]):
         assert refused(gate_of(Directory(*database)), [HOST, carried(carrier, sent)]).code == "invalid_api_key"
@@ -373,7 +372,7 @@ def test_another_scheme_is_wrong_too_once_any_key_exists() -> None:
     assert refused(gate_of(Directory(*DIRECTORY)), [HOST, (b"authorization", b"Basic x")]).status == 401
 
 
-@pytest.mark.parametrize(
+@rows(
     "sent",
     [
         [(b"authorization", b"Bearer whatever")],
@@ -395,8 +394,8 @@ def test_this_machines_users_can_be_asked_for_a_key_as_well() -> None:
     assert refused(gate_of(local=False), [HOST]).status == 401
 
 
-@pytest.mark.parametrize(("right", "foreign"), list(itertools.permutations(CARRIERS, 2)))
-@pytest.mark.parametrize("first", [True, False])
+@rows(("right", "foreign"), list(itertools.permutations(CARRIERS, 2)))
+@rows("first", [True, False])
 def test_what_cannot_be_ours_is_ignored_beside_what_is(right: bytes, foreign: bytes, first: bool) -> None:
     entra = EntraSettings((TENANT,), ("x",))
     gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), per_minute=1, api_key=Secret(KEY), entra=entra, fixed=FIXED)
@@ -410,7 +409,7 @@ def test_what_cannot_be_ours_is_ignored_beside_what_is(right: bytes, foreign: by
 FIXED = {hashlib.sha256(b"fixed").hexdigest(): Caller("team-b", CallerKind.KEY)}
 
 
-@pytest.mark.parametrize(
+@rows(
     "both", list(itertools.permutations([text_of(OWN), text_of(OLD), b"chk_wrong", KEY.encode(), b"fixed", TOKEN], 2))
 )
 def test_two_of_ours_are_one_too_many(both: tuple[bytes, bytes]) -> None:
@@ -520,19 +519,19 @@ def test_whom_the_platform_let_in() -> None:
     assert refused(gate_of(**PLATFORM), [HOST]).status == 401, "nobody else"
 
 
-@pytest.mark.parametrize("settings", [{}, {"app_service": True}, {"platform_auth": True}])
+@rows("settings", [{}, {"app_service": True}, {"platform_auth": True}])
 def test_elsewhere_what_is_sent_in_its_name_is_ignored(settings: dict[str, Any]) -> None:
     gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), **settings)
     assert refused(gate, [SENT], local=False).status == 401
     assert let_in(gate, [SENT, (b"api-key", text_of(OWN))], local=False).name == "team-a"
 
 
-@pytest.mark.parametrize("value", [b"", b"eyJ9", b"\xff", PRINCIPAL[:-4]])
+@rows("value", [b"", b"eyJ9", b"\xff", PRINCIPAL[:-4]])
 def test_a_principal_that_is_none(value: bytes) -> None:
     assert refused(gate_of(**PLATFORM), [(b"x-ms-client-principal", value)]).status == 401
 
 
-@pytest.mark.parametrize(
+@rows(
     "others",
     [
         [SENT],

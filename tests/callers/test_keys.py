@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.accounts.ledger import Key
 from chukei.callers import keys
@@ -65,7 +66,7 @@ def test_a_typing_error_is_no_key(place: int, other: str) -> None:
     assert (parse(changed.encode()) is None) == (changed != text)
 
 
-@pytest.mark.parametrize(
+@rows(
     "change",
     [
         lambda text: text[:-1],
@@ -150,7 +151,7 @@ def test_two_of_one_caller_open_at_once() -> None:
     assert check(presented(old), kept(old), PEPPERS, NOW) is check(presented(new), kept(new), PEPPERS, NOW) is None
 
 
-@pytest.mark.parametrize(
+@rows(
     ("changes", "flaw"),
     [
         ({"expires": NOW}, Flaw.EXPIRED),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.callers.principal import MAX_BYTES, read
 from chukei.callers.tokens import TokenFlaw, TokenRefused
@@ -56,13 +57,13 @@ def test_a_user_with_a_token() -> None:
     assert read(principal(claims), None) == USER
 
 
-@pytest.mark.parametrize("extra", [[], [("idtyp", "app")]])
+@rows("extra", [[], [("idtyp", "app")]])
 def test_an_application(extra: list[tuple[str, str]]) -> None:
     found = read(principal(APPLICATION + extra), None)
     assert found == Caller(f"app:{TENANT}/{CLIENT}", CallerKind.APPLICATION)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("kind", "subject", "scopes", "expected"),
     [
         ("app", PERSON, [], CallerKind.APPLICATION),
@@ -80,7 +81,7 @@ def test_what_tells_applications_from_people(
     assert read(principal([*claims, ("idtyp", kind)] if kind else claims), None).kind is expected
 
 
-@pytest.mark.parametrize("role_type", ["roles", ROLE, "http://other.example/role", None])
+@rows("role_type", ["roles", ROLE, "http://other.example/role", None])
 def test_roles_under_each_of_their_names(role_type: str | None) -> None:
     settings = EntraSettings((TENANT,), ("x",), groups={"Lead": "lead"})
     for name in {"roles", ROLE, role_type or ROLE}:
@@ -102,7 +103,7 @@ def test_only_configured_tenants() -> None:
     assert flaw(principal(SIGNED_IN), EntraSettings((CLIENT,), ("x",))) is TokenFlaw.TENANT
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "expected"),
     [
         (principal(SIGNED_IN, auth_typ="google"), TokenFlaw.IDENTITY),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.rows import rows
 
 from chukei.accounts.ledger import Entry, Key, Question, Sum
 from chukei.callers.keys import Flaw, Peppers, check, parse
@@ -134,7 +135,7 @@ async def test_an_unknown_id_is_told(desk: Desk) -> None:
         await desk.registry.rotate("nobody", overlap=DAY)
 
 
-@pytest.mark.parametrize("name", ["", " ", "a" * 129, "a\n", "\x1b[31m", " a", "a "])
+@rows("name", ["", " ", "a" * 129, "a\n", "\x1b[31m", " a", "a "])
 async def test_a_name_that_could_not_be_shown_is_refused(desk: Desk, name: str) -> None:
     with pytest.raises(CallerError, match="caller's name"):
         await desk.registry.create(name)
@@ -143,14 +144,14 @@ async def test_a_name_that_could_not_be_shown_is_refused(desk: Desk, name: str) 
     assert desk.database.kept == {}
 
 
-@pytest.mark.parametrize("note", ["\x1b[2J", "two\nlines", "\u202e"])
+@rows("note", ["\x1b[2J", "two\nlines", "\u202e"])
 async def test_a_note_that_would_disturb_a_terminal_is_refused(desk: Desk, note: str) -> None:
     with pytest.raises(CallerError, match="note"):
         await desk.registry.create("a", note=note)
     assert desk.database.kept == {}
 
 
-@pytest.mark.parametrize("name", ["local", "anonymous", "shared-key", "user:t/o", "app:t/c"])
+@rows("name", ["local", "anonymous", "shared-key", "user:t/o", "app:t/c"])
 async def test_nobody_gets_the_name_of_those_who_are_recognised_otherwise(desk: Desk, name: str) -> None:
     with pytest.raises(CallerError, match="recognised in another way"):
         await desk.registry.create(name)
@@ -172,7 +173,7 @@ async def test_all_keys_the_newest_first(desk: Desk) -> None:
 LAST = datetime.max.replace(tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@rows(
     "expires",
     [
         datetime.fromisoformat("9999-12-31T23:59:59-05:00"),

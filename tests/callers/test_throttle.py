@@ -2,6 +2,7 @@
 
 import pytest
 from tests.fakes import FakeClock
+from tests.rows import rows
 
 from chukei.callers.throttle import Throttle, source_of
 
@@ -49,7 +50,7 @@ def test_memory_is_bounded_and_the_longest_quiet_is_forgotten() -> None:
     assert throttle.failed("192.0.2.2") is None, "forgotten"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("address", "source"),
     [
         ("192.0.2.1", "192.0.2.1"),

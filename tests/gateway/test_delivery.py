@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 from tests.fakes import FakeReply
+from tests.rows import rows
 
 from chukei.adapters.http.answer import HttpAnswer
 from chukei.adapters.http.connection import Connection
@@ -99,8 +100,8 @@ class Case:
         return running
 
 
-@pytest.mark.parametrize("at_once", [[True] * 9, [False] * 9, [False, True] * 9, [True, False, False] * 9])
-@pytest.mark.parametrize("together", [1, 2, 3, 7])
+@rows("at_once", [[True] * 9, [False] * 9, [False, True] * 9, [True, False, False] * 9])
+@rows("together", [1, 2, 3, 7])
 async def test_reads_that_arrive_before_the_task_runs_keep_their_order(at_once: list[bool], together: int) -> None:
     case = Case(at_once)
     running = await case.start()
@@ -115,8 +116,8 @@ async def test_reads_that_arrive_before_the_task_runs_keep_their_order(at_once: 
     assert case.exchange.record.answer_bytes == len(case.reply.body)
 
 
-@pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.OPEN])
-@pytest.mark.parametrize("then", ["more", "a break", "nothing"])
+@rows("dialect", [Dialect.CHAT, Dialect.OPEN])
+@rows("then", ["more", "a break", "nothing"])
 async def test_nothing_counts_behind_an_error_event_however_soon_it_comes(dialect: Dialect, then: str) -> None:
     case = Case([])
     running = await case.start(dialect)

@@ -17,6 +17,7 @@ from tests.fakes import (
     FakeReply,
     FakeUpstream,
 )
+from tests.rows import rows
 
 from chukei.accounts.admission import UNSEEN, Admission
 from chukei.accounts.estimate import ENOUGH, Estimator
@@ -70,7 +71,7 @@ ENVIRONMENT = {
 }
 
 
-class Bench:
+class GatewayHarness:
     """A gateway among fakes."""
 
     def __init__(
@@ -141,8 +142,8 @@ async def test_a_stream_from_end_to_end() -> None:
         (b"x-ms-region", b"Sweden"),
         (b"set-cookie", b"s"),
     ]
-    bench = Bench(answer)
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness(answer)
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert reply.status == 200
     assert reply.body == ROLE + CONTENT + FINISH + sse.DONE
     assert reply.finished
@@ -152,7 +153,7 @@ async def test_a_stream_from_end_to_end() -> None:
     assert fields[b"x-accel-buffering"] == b"no"
     assert fields[b"x-request-id"] == record.request_id.encode()
     assert b"set-cookie" not in fields
-    [(endpoint, target, headers, body)] = bench.upstream.requests
+    [(endpoint, target, headers, body)] = harness.upstream.requests
     assert (endpoint, target) == ("https://r.openai.azure.com", "/openai/v1/chat/completions")
     assert (b"api-key", b"upstream-secret") in headers
     assert json.loads(body)["model"] == "gpt-4o"
@@ -166,13 +167,13 @@ async def test_a_stream_from_end_to_end() -> None:
 
 async def test_each_read_is_sent_by_itself() -> None:
     reads = [ROLE + CONTENT, CONTENT, CONTENT + CONTENT, FINISH, sse.DONE]
-    reply, _ = await Bench(FakeAnswer(reads)).serve(FakeIncoming(BODY))
+    reply, _ = await GatewayHarness(FakeAnswer(reads)).serve(FakeIncoming(BODY))
     assert reply.sent == reads
 
 
 async def test_a_whole_answer() -> None:
     body = b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}'
-    reply, record = await Bench(FakeAnswer([body, b""], headers=JSON)).serve(FakeIncoming(WHOLE))
+    reply, record = await GatewayHarness(FakeAnswer([body, b""], headers=JSON)).serve(FakeIncoming(WHOLE))
     assert (reply.status, reply.body, reply.finished) == (200, body, True)
     assert dict(reply.headers)[b"content-length"] == str(len(body)).encode()
     assert (record.end, record.stream, record.usage) == (End.COMPLETED, False, Usage(1, 2))
@@ -180,7 +181,7 @@ async def test_a_whole_answer() -> None:
 
 async def test_a_whole_answer_that_did_not_end_well_says_so_on_the_record() -> None:
     body = b'{"choices":[{"index":0,"finish_reason":"content_filter"}],"usage":{"prompt_tokens":1}}'
-    _, record = await Bench(FakeAnswer([body, b""], headers=JSON)).serve(FakeIncoming(WHOLE))
+    _, record = await GatewayHarness(FakeAnswer([body, b""], headers=JSON)).serve(FakeIncoming(WHOLE))
     assert (record.end, record.finish_reasons) == (End.CONTENT_FILTER, {0: "content_filter"})
 
 
@@ -190,17 +191,17 @@ async def test_usage_of_a_whole_answer_that_is_not_found_is_what_was_reserved() 
         (OPERATIONS["embeddings"], b'{"input":"x"}', 0),
     ):
         incoming = FakeIncoming(body, path=f"/v1/{operation.path}")
-        _, record = await Bench(FakeAnswer([b'{"data":[]}', b""], headers=JSON)).serve(incoming)
+        _, record = await GatewayHarness(FakeAnswer([b'{"data":[]}', b""], headers=JSON)).serve(incoming)
         assert record.usage == Usage(prompt_of(body, operation), output, estimated=True)
     speech = FakeAnswer([b"RIFF", b""], headers=[(b"content-type", b"audio/wav")])
-    _, record = await Bench(speech).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    _, record = await GatewayHarness(speech).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
     assert record.usage is None, "it is not billed by tokens"
 
 
 async def test_a_part_of_a_whole_answer_leaves_before_the_next_one_comes() -> None:
     answer = FakeAnswer([b"x" * (5 << 20)], headers=[(b"content-type", b"audio/mpeg"), (b"content-length", b"5242881")])
-    bench = Bench(answer)
-    reply, task = bench.start(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    harness = GatewayHarness(answer)
+    reply, task = harness.start(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
     async with asyncio.timeout(5):
         await answer.silent.wait()
     assert reply.body == b"x" * (5 << 20)
@@ -215,7 +216,7 @@ async def test_a_part_of_a_whole_answer_leaves_before_the_next_one_comes() -> No
 async def test_a_large_whole_answer_flows() -> None:
     parts = [bytes([65 + index]) * (1 << 20) for index in range(8)]
     answer = FakeAnswer([*parts, b""], headers=[(b"content-type", b"audio/mpeg")])
-    reply, record = await Bench(answer).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    reply, record = await GatewayHarness(answer).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
     assert reply.body == b"".join(parts)
     assert len(reply.sent) > 2
     assert record.answer_bytes == 8 << 20
@@ -223,7 +224,7 @@ async def test_a_large_whole_answer_flows() -> None:
 
 async def test_a_large_whole_answer_that_breaks_is_cut_and_never_looks_complete() -> None:
     answer = FakeAnswer([b"x" * (5 << 20), b"y", LOST], headers=[(b"content-type", b"audio/mpeg")])
-    reply, record = await Bench(answer).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    reply, record = await GatewayHarness(answer).serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
     assert reply.aborted
     assert not reply.finished
     assert record.end is End.UPSTREAM_LOST
@@ -232,28 +233,28 @@ async def test_a_large_whole_answer_that_breaks_is_cut_and_never_looks_complete(
 
 async def test_a_large_whole_answer_to_a_client_that_stops_reading_is_given_up() -> None:
     answer = FakeAnswer([b"x" * (5 << 20), b"y", b""], headers=[(b"content-type", b"audio/mpeg")])
-    bench = Bench(answer, chukei_stream__write_seconds="0.02")
-    reply, task = bench.start(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    harness = GatewayHarness(answer, chukei_stream__write_seconds="0.02")
+    reply, task = harness.start(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
     reply.reading.clear()
     async with asyncio.timeout(60):
         await task
-    assert bench.record.end is End.CLIENT_STALLED
+    assert harness.record.end is End.CLIENT_STALLED
     assert reply.aborted
     assert answer.aborted
 
 
 async def test_a_large_whole_answer_from_an_upstream_that_falls_silent_is_given_up() -> None:
     answer = FakeAnswer([b"x" * (5 << 20), b"y"], headers=[(b"content-type", b"audio/mpeg")])
-    bench = Bench(answer, chukei_stream__idle_seconds="0.02")
-    reply, record = await bench.serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
+    harness = GatewayHarness(answer, chukei_stream__idle_seconds="0.02")
+    reply, record = await harness.serve(FakeIncoming(b'{"input":"x"}', path="/v1/audio/speech"))
     assert record.end is End.TIMEOUT
     assert reply.aborted
     assert answer.aborted
 
 
 async def test_the_simple_form() -> None:
-    bench = Bench(FakeAnswer([ROLE + CONTENT, FINISH + USAGE + sse.DONE]))
-    reply, _ = await bench.serve(FakeIncoming(BODY.replace(b'"stream":true,', b""), path="/api/chat-stream"))
+    harness = GatewayHarness(FakeAnswer([ROLE + CONTENT, FINISH + USAGE + sse.DONE]))
+    reply, _ = await harness.serve(FakeIncoming(BODY.replace(b'"stream":true,', b""), path="/api/chat-stream"))
     events = list(sse.split(reply.body))
     assert events[0] == b"data: hi\n\n"
     assert events[1].startswith(b"event: finish\n")
@@ -283,50 +284,52 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("incoming", "status", "code"), REFUSALS)
+@rows(("incoming", "status", "code"), REFUSALS)
 async def test_refusals_reach_nobody_else_and_are_one_record(incoming: FakeIncoming, status: int, code: str) -> None:
-    bench = Bench()
-    reply, record = await bench.serve(incoming)
+    harness = GatewayHarness()
+    reply, record = await harness.serve(incoming)
     assert reply.status == status
     assert json.loads(reply.body)["error"]["code"] == code
     fields = dict(reply.headers)
     assert fields[b"content-length"] == str(len(reply.body)).encode()
     assert fields[b"x-request-id"] == record.request_id.encode()
-    assert bench.upstream.requests == []
+    assert harness.upstream.requests == []
     assert (record.end, record.status, record.code) == (End.REFUSED, status, code)
 
 
 async def test_a_stranger_is_turned_away_before_its_body_is_read() -> None:
     incoming = FakeIncoming(BODY, local=False)
-    await Bench().serve(incoming)
+    await GatewayHarness().serve(incoming)
     assert incoming.limits is None
 
 
 async def test_the_bodys_limits_are_the_settings() -> None:
     incoming = FakeIncoming(b"{")
-    await Bench(chukei_server__max_body_bytes="2048", chukei_server__body_seconds="7").serve(incoming)
+    await GatewayHarness(chukei_server__max_body_bytes="2048", chukei_server__body_seconds="7").serve(incoming)
     assert incoming.limits == (2048, 7.0)
 
 
 async def test_options_that_no_page_asks_for() -> None:
-    reply, record = await Bench().serve(FakeIncoming(method="OPTIONS"))
+    reply, record = await GatewayHarness().serve(FakeIncoming(method="OPTIONS"))
     assert (reply.status, record.end) == (204, End.COMPLETED)
     assert (b"allow", b"GET, HEAD, POST, OPTIONS") in reply.headers
 
 
 async def test_a_preflight() -> None:
-    bench = Bench(chukei_server__cors_origins="https://app.example")
+    harness = GatewayHarness(chukei_server__cors_origins="https://app.example")
     headers = [(b"host", b"localhost"), (b"origin", b"https://app.example")]
-    reply, record = await bench.serve(FakeIncoming(method="OPTIONS", headers=headers))
+    reply, record = await harness.serve(FakeIncoming(method="OPTIONS", headers=headers))
     assert (reply.status, reply.body, record.status) == (204, b"", 204)
     assert (b"access-control-allow-origin", b"https://app.example") in reply.headers
 
 
 async def test_without_a_token_nothing_is_sent() -> None:
-    bench = Bench(credential=FakeCredential(UpstreamError("upstream_identity_unavailable", "x", end=End.CONNECT_ERROR)))
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness(
+        credential=FakeCredential(UpstreamError("upstream_identity_unavailable", "x", end=End.CONNECT_ERROR))
+    )
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert (reply.status, record.end, record.usage) == (502, End.CONNECT_ERROR, None)
-    assert bench.upstream.requests == []
+    assert harness.upstream.requests == []
 
 
 # Breaks.
@@ -334,7 +337,7 @@ async def test_without_a_token_nothing_is_sent() -> None:
 
 async def test_a_break_before_output_is_a_status() -> None:
     answer = FakeAnswer([ROLE, LOST])
-    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    reply, record = await GatewayHarness(answer).serve(FakeIncoming(BODY))
     assert (reply.status, record.status, record.end) == (502, 502, End.UPSTREAM_LOST)
     assert record.usage is not None
     assert record.usage.estimated
@@ -349,12 +352,12 @@ BREAKS = [
 ]
 
 
-@pytest.mark.parametrize(("reads", "prefix", "end"), BREAKS)
+@rows(("reads", "prefix", "end"), BREAKS)
 async def test_a_break_after_output_is_an_error_event_and_never_done(
     reads: list[bytes | UpstreamError], prefix: bytes, end: End
 ) -> None:
     answer = FakeAnswer(reads)
-    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    reply, record = await GatewayHarness(answer).serve(FakeIncoming(BODY))
     assert reply.status == 200
     assert reply.body.startswith(prefix)
     [event] = sse.split(reply.body.removeprefix(prefix))
@@ -368,11 +371,11 @@ async def test_a_break_after_output_is_an_error_event_and_never_done(
     assert record.usage.estimated
 
 
-@pytest.mark.parametrize("until_close", [False, True])
+@rows("until_close", [False, True])
 async def test_a_finished_chat_is_complete_as_it_came_if_its_body_has_an_end_of_its_own(until_close: bool) -> None:
     answer = FakeAnswer([ROLE + CONTENT, FINISH, b""])
     answer.until_close = until_close
-    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    reply, record = await GatewayHarness(answer).serve(FakeIncoming(BODY))
     if until_close:
         assert (record.end, record.code) == (End.TRUNCATED_AFTER_FINISH, "stream_incomplete")
     else:
@@ -384,33 +387,33 @@ async def test_a_finished_chat_is_complete_as_it_came_if_its_body_has_an_end_of_
 
 async def test_the_simple_form_of_a_chat_without_done_ends_as_ever() -> None:
     answer = FakeAnswer([ROLE + CONTENT, FINISH, USAGE, b""])
-    reply, record = await Bench(answer).serve(FakeIncoming(BODY, path="/api/chat-stream"))
+    reply, record = await GatewayHarness(answer).serve(FakeIncoming(BODY, path="/api/chat-stream"))
     assert reply.body.endswith(b'"completion_tokens":3,"total_tokens":12}}\n\n' + sse.DONE)
     assert record.end is End.COMPLETED
 
 
 async def test_the_simple_form_and_other_apis_name_their_error_events() -> None:
     simple = FakeIncoming(BODY, path="/api/chat-stream")
-    reply, _ = await Bench(FakeAnswer([CONTENT, LOST])).serve(simple)
+    reply, _ = await GatewayHarness(FakeAnswer([CONTENT, LOST])).serve(simple)
     assert reply.body.startswith(b"data: hi\n\nevent: error\ndata: {")
     delta = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta"}\n\n'
     responses = FakeIncoming(b'{"input":"x","stream":true}', path="/v1/responses")
-    reply, _ = await Bench(FakeAnswer([delta, LOST])).serve(responses)
+    reply, _ = await GatewayHarness(FakeAnswer([delta, LOST])).serve(responses)
     assert reply.body.startswith(delta + b"event: error\ndata: {")
 
 
 async def test_the_upstreams_own_error_event_is_the_last_word() -> None:
     error = b'data: {"error":{"message":"Sorry"}}\n\n'
     answer = FakeAnswer([CONTENT, error + CONTENT, sse.DONE])
-    reply, record = await Bench(answer).serve(FakeIncoming(BODY))
+    reply, record = await GatewayHarness(answer).serve(FakeIncoming(BODY))
     assert reply.body == CONTENT + error
     assert record.end is End.UPSTREAM_ERROR
     assert answer.aborted
 
 
 async def test_a_giant_event_ends_the_stream() -> None:
-    bench = Bench(FakeAnswer([CONTENT, b"data: " + b"x" * 5000]), chukei_stream__max_event_bytes="4096")
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness(FakeAnswer([CONTENT, b"data: " + b"x" * 5000]), chukei_stream__max_event_bytes="4096")
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert record.end is End.EVENT_TOO_LARGE
     assert b'"code":"event_too_large"' in reply.body
 
@@ -418,11 +421,11 @@ async def test_a_giant_event_ends_the_stream() -> None:
 async def test_a_broken_image_stream_is_not_complete() -> None:
     part = b'event: image_generation.partial_image\ndata: {"type":"image_generation.partial_image"}\n\n'
     incoming = FakeIncoming(b'{"prompt":"x","stream":true}', path="/v1/images/generations")
-    reply, record = await Bench(FakeAnswer([part, LOST])).serve(incoming)
+    reply, record = await GatewayHarness(FakeAnswer([part, LOST])).serve(incoming)
     assert record.end is End.TRUNCATED
     assert b"event: error" in reply.body
     incoming = FakeIncoming(b'{"prompt":"x","stream":true}', path="/v1/images/generations")
-    reply, record = await Bench(FakeAnswer([part, b""])).serve(incoming)
+    reply, record = await GatewayHarness(FakeAnswer([part, b""])).serve(incoming)
     assert (record.end, reply.body) == (End.COMPLETED, part)
 
 
@@ -431,110 +434,110 @@ async def test_a_broken_image_stream_is_not_complete() -> None:
 
 async def test_comments_go_out_while_the_first_output_is_awaited_and_then_the_stream() -> None:
     answer = FakeAnswer([ROLE])
-    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.01")
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer, chukei_stream__heartbeat_seconds="0.01")
+    reply, task = harness.start(FakeIncoming(BODY))
     await reply.until(lambda body: body.count(sse.HEARTBEAT) >= 2)
     assert reply.body == sse.HEARTBEAT * len(reply.sent)
     for read in (CONTENT, FINISH, sse.DONE):
         answer.put(read)
     await task
     assert reply.body.replace(sse.HEARTBEAT, b"") == ROLE + CONTENT + FINISH + sse.DONE
-    assert (reply.status, bench.record.status) == (200, 200)
+    assert (reply.status, harness.record.status) == (200, 200)
 
 
 async def test_an_error_after_comments_is_an_event() -> None:
     answer = FakeAnswer([ROLE])
-    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.01")
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer, chukei_stream__heartbeat_seconds="0.01")
+    reply, task = harness.start(FakeIncoming(BODY))
     await reply.until(lambda body: sse.HEARTBEAT in body)
     answer.put(LOST)
     await task
     assert b'data: {"error":' in reply.body
-    assert (reply.status, bench.record.status) == (200, 200)
-    assert bench.record.end is End.UPSTREAM_LOST
+    assert (reply.status, harness.record.status) == (200, 200)
+    assert harness.record.end is End.UPSTREAM_LOST
 
 
 async def test_comments_fill_a_pause_at_event_boundaries_only() -> None:
     answer = FakeAnswer([CONTENT, CONTENT[:20]])
-    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.02")
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer, chukei_stream__heartbeat_seconds="0.02")
+    reply, task = harness.start(FakeIncoming(BODY))
     await reply.until(lambda body: body.count(sse.HEARTBEAT) >= 2)
     answer.put(CONTENT[20:] + FINISH + sse.DONE)
     await task
     assert reply.body.replace(sse.HEARTBEAT, b"") == CONTENT * 2 + FINISH + sse.DONE
-    assert bench.record.end is End.COMPLETED
+    assert harness.record.end is End.COMPLETED
 
 
 async def test_silence_after_output_ends_the_stream() -> None:
     answer = FakeAnswer([CONTENT])
-    bench = Bench(answer, chukei_stream__idle_seconds="0.03")
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness(answer, chukei_stream__idle_seconds="0.03")
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert record.end is End.TIMEOUT
     assert b'"code":"upstream_timeout"' in reply.body
     assert answer.aborted
 
 
 async def test_no_output_in_time_is_a_504() -> None:
-    bench = Bench(chukei_stream__first_token_seconds="0.02")
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness(chukei_stream__first_token_seconds="0.02")
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert (reply.status, record.end) == (504, End.TIMEOUT)
-    assert bench.upstream.cancelled
+    assert harness.upstream.cancelled
 
 
 async def test_a_client_that_stops_reading_is_given_up() -> None:
     answer = FakeAnswer([CONTENT] * 10)
-    bench = Bench(answer, chukei_stream__write_seconds="0.02")
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer, chukei_stream__write_seconds="0.02")
+    reply, task = harness.start(FakeIncoming(BODY))
     reply.reading.clear()
     async with asyncio.timeout(60):
         await task
     assert reply.aborted
     assert answer.aborted
-    assert bench.record.end is End.CLIENT_STALLED
+    assert harness.record.end is End.CLIENT_STALLED
 
 
 # The client leaves.
 
 
 async def test_a_client_that_leaves_before_the_answer_stops_the_upstream() -> None:
-    incoming, bench = FakeIncoming(BODY), Bench()
-    reply, task = bench.start(incoming)
-    await bench.upstream.asked.wait()
+    incoming, harness = FakeIncoming(BODY), GatewayHarness()
+    reply, task = harness.start(incoming)
+    await harness.upstream.asked.wait()
     incoming.leave()
     await task
-    assert bench.upstream.cancelled
-    assert bench.record.end is End.CLIENT_ABORTED
+    assert harness.upstream.cancelled
+    assert harness.record.end is End.CLIENT_ABORTED
     assert not reply.started
 
 
 async def test_a_client_that_leaves_while_nothing_has_come_yet_stops_the_upstream() -> None:
     answer = FakeAnswer([ROLE])
-    incoming, bench = FakeIncoming(BODY), Bench(answer)
-    _, task = bench.start(incoming)
+    incoming, harness = FakeIncoming(BODY), GatewayHarness(answer)
+    _, task = harness.start(incoming)
     await answer.silent.wait()
     incoming.leave()
     await task
     assert answer.aborted
-    assert bench.record.end is End.CLIENT_ABORTED
+    assert harness.record.end is End.CLIENT_ABORTED
 
 
 async def test_a_client_that_leaves_in_mid_stream_stops_the_upstream_and_is_charged_for_what_it_got() -> None:
     answer = FakeAnswer([NAMED, CONTENT, CONTENT, CONTENT])
-    incoming, bench = FakeIncoming(BODY), Bench(answer)
-    reply, task = bench.start(incoming)
+    incoming, harness = FakeIncoming(BODY), GatewayHarness(answer)
+    reply, task = harness.start(incoming)
     await answer.silent.wait()
     incoming.leave()
     await task
     assert answer.aborted
     assert reply.aborted
-    assert bench.record.end is End.CLIENT_ABORTED
-    assert bench.record.usage == Usage(PROMPT, 3 + UNSEEN, estimated=True)
+    assert harness.record.end is End.CLIENT_ABORTED
+    assert harness.record.usage == Usage(PROMPT, 3 + UNSEEN, estimated=True)
 
 
 TAIL = [USAGE, sse.DONE]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("before", "after"),
     [
         pytest.param([ROLE, CONTENT, FINISH], TAIL, id="whole events"),
@@ -546,8 +549,8 @@ async def test_usage_is_awaited_for_a_client_that_leaves_when_all_has_been_gener
     before: list[bytes], after: list[bytes | UpstreamError]
 ) -> None:
     answer = FakeAnswer(before)
-    incoming, bench = FakeIncoming(BODY), Bench(answer)
-    reply, task = bench.start(incoming)
+    incoming, harness = FakeIncoming(BODY), GatewayHarness(answer)
+    reply, task = harness.start(incoming)
     await answer.silent.wait()
     answer.silent.clear()
     incoming.leave()
@@ -555,8 +558,8 @@ async def test_usage_is_awaited_for_a_client_that_leaves_when_all_has_been_gener
     for read in after:
         answer.put(read)
     await task
-    assert bench.record.end is End.CLIENT_ABORTED
-    assert bench.record.usage == Usage(9, 3)
+    assert harness.record.end is End.CLIENT_ABORTED
+    assert harness.record.usage == Usage(9, 3)
     assert answer.finished is (after == TAIL)
     assert USAGE not in reply.body
 
@@ -566,16 +569,16 @@ async def test_usage_is_awaited_on_the_responses_api_too() -> None:
     item = b'event: response.output_item.done\ndata: {"type":"response.output_item.done"}\n\n'
     last = b'event: response.completed\ndata: {"type":"response.completed","response":{"usage":{"input_tokens":7}}}\n\n'
     answer = FakeAnswer([delta, item])
-    incoming, bench = FakeIncoming(b'{"input":"x","stream":true}', path="/v1/responses"), Bench(answer)
-    _, task = bench.start(incoming)
+    incoming, harness = FakeIncoming(b'{"input":"x","stream":true}', path="/v1/responses"), GatewayHarness(answer)
+    _, task = harness.start(incoming)
     await answer.silent.wait()
     incoming.leave()
     answer.put(last)
     await task
-    assert (bench.record.end, bench.record.usage) == (End.CLIENT_ABORTED, Usage(7))
+    assert (harness.record.end, harness.record.usage) == (End.CLIENT_ABORTED, Usage(7))
 
 
-@pytest.mark.parametrize(
+@rows(
     "reads",
     [
         pytest.param([ROLE, CONTENT], id="not finished"),
@@ -584,8 +587,8 @@ async def test_usage_is_awaited_on_the_responses_api_too() -> None:
 )
 async def test_nothing_is_awaited_while_more_would_be_generated(reads: list[bytes]) -> None:
     answer = FakeAnswer(reads)
-    incoming, bench = FakeIncoming(BODY), Bench(answer)
-    _, task = bench.start(incoming)
+    incoming, harness = FakeIncoming(BODY), GatewayHarness(answer)
+    _, task = harness.start(incoming)
     await answer.silent.wait()
     answer.silent.clear()
     incoming.leave()
@@ -596,13 +599,13 @@ async def test_nothing_is_awaited_while_more_would_be_generated(reads: list[byte
 
 async def test_a_shutdown_awaits_no_usage() -> None:
     answer = FakeAnswer([ROLE, CONTENT, FINISH])
-    bench = Bench(answer)
-    _, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer)
+    _, task = harness.start(FakeIncoming(BODY))
     await answer.silent.wait()
     answer.silent.clear()
-    bench.gateway.stop_all()
+    harness.gateway.stop_all()
     await task
-    assert bench.record.end is End.SERVER_SHUTDOWN
+    assert harness.record.end is End.SERVER_SHUTDOWN
     assert not answer.silent.is_set()
 
 
@@ -613,11 +616,11 @@ async def test_what_a_model_was_counted_to_do_tells_whether_it_may_reason() -> N
     counted: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, USAGE, sse.DONE]
     reasoned: list[bytes | UpstreamError] = [ROLE, CONTENT, FINISH, thought, sse.DONE]
     streams = [broken, *[counted] * ENOUGH, broken, reasoned, counted, broken]
-    bench = Bench(*(FakeAnswer(reads) for reads in streams))
+    harness = GatewayHarness(*(FakeAnswer(reads) for reads in streams))
     seen = []
     for _ in streams:
-        await bench.serve(FakeIncoming(BODY))
-        usage = bench.hook.records.pop().usage
+        await harness.serve(FakeIncoming(BODY))
+        usage = harness.hook.records.pop().usage
         assert usage is not None
         seen.append(usage.output)
     assert seen == [500, *[3] * ENOUGH, 1 + UNSEEN, 3, 3, 500]
@@ -625,17 +628,17 @@ async def test_what_a_model_was_counted_to_do_tells_whether_it_may_reason() -> N
 
 async def test_a_client_that_leaves_during_a_whole_answer_stops_the_upstream() -> None:
     answer = FakeAnswer([b"{"], headers=JSON)
-    incoming, bench = FakeIncoming(WHOLE), Bench(answer)
-    _, task = bench.start(incoming)
+    incoming, harness = FakeIncoming(WHOLE), GatewayHarness(answer)
+    _, task = harness.start(incoming)
     await answer.silent.wait()
     incoming.leave()
     await task
     assert answer.aborted
-    assert bench.record.end is End.CLIENT_ABORTED
+    assert harness.record.end is End.CLIENT_ABORTED
 
 
 async def test_a_client_that_leaves_before_its_body_is_complete() -> None:
-    reply, record = await Bench().serve(FakeIncoming(None))
+    reply, record = await GatewayHarness().serve(FakeIncoming(None))
     assert record.end is End.CLIENT_ABORTED
     assert not reply.started
 
@@ -644,86 +647,86 @@ async def test_a_client_that_leaves_before_its_body_is_complete() -> None:
 
 
 async def test_a_draining_relay_takes_no_new_calls_but_shows_that_it_lives() -> None:
-    bench = Bench()
-    bench.gateway.drain()
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness()
+    harness.gateway.drain()
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert (reply.status, record.end, record.code) == (503, End.SERVER_SHUTDOWN, "server_shutdown")
-    bench.hook.records.clear()
-    reply, _ = await bench.serve(FakeIncoming(method="GET", path="/health/live"))
+    harness.hook.records.clear()
+    reply, _ = await harness.serve(FakeIncoming(method="GET", path="/health/live"))
     assert reply.status == 200
-    bench.hook.records.clear()
-    reply, _ = await bench.serve(FakeIncoming(method="GET", path="/health/ready"))
+    harness.hook.records.clear()
+    reply, _ = await harness.serve(FakeIncoming(method="GET", path="/health/ready"))
     assert reply.status == 503
 
 
 async def test_a_stream_that_is_stopped_gets_an_error_event() -> None:
     answer = FakeAnswer([CONTENT])
-    bench = Bench(answer)
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer)
+    reply, task = harness.start(FakeIncoming(BODY))
     await answer.silent.wait()
-    assert bench.gateway.live == 1
-    bench.gateway.stop_all()
+    assert harness.gateway.live == 1
+    harness.gateway.stop_all()
     await task
     assert reply.body.startswith(CONTENT + b'data: {"error":')
     assert reply.finished
     assert sse.DONE not in reply.body
     assert answer.aborted
-    assert bench.record.end is End.SERVER_SHUTDOWN
+    assert harness.record.end is End.SERVER_SHUTDOWN
 
 
 async def test_a_waiting_client_that_is_stopped_gets_a_503() -> None:
-    bench = Bench()
-    reply, task = bench.start(FakeIncoming(BODY))
-    await bench.upstream.asked.wait()
-    bench.gateway.stop_all()
+    harness = GatewayHarness()
+    reply, task = harness.start(FakeIncoming(BODY))
+    await harness.upstream.asked.wait()
+    harness.gateway.stop_all()
     await task
     assert reply.status == 503
-    assert bench.upstream.cancelled
+    assert harness.upstream.cancelled
 
 
 async def test_the_hosts_own_cancelling_is_passed_on() -> None:
     answer = FakeAnswer([CONTENT])
-    bench = Bench(answer)
-    _, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer)
+    _, task = harness.start(FakeIncoming(BODY))
     await answer.silent.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert answer.aborted
-    assert bench.record.end is End.SERVER_SHUTDOWN
+    assert harness.record.end is End.SERVER_SHUTDOWN
 
 
 async def test_a_stalled_client_gets_no_second_wait_when_the_upstream_breaks() -> None:
     answer = FakeAnswer([CONTENT])
-    bench = Bench(answer, chukei_stream__write_seconds="0.02")
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer, chukei_stream__write_seconds="0.02")
+    reply, task = harness.start(FakeIncoming(BODY))
     await answer.silent.wait()
     reply.reading.clear()
     answer.put(LOST)
     async with asyncio.timeout(60):
         await task
     assert reply.aborted
-    assert bench.record.end is End.TRUNCATED
+    assert harness.record.end is End.TRUNCATED
 
 
 async def test_a_stalled_client_does_not_hold_up_a_shutdown() -> None:
     answer = FakeAnswer([CONTENT])
-    bench = Bench(answer)
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer)
+    reply, task = harness.start(FakeIncoming(BODY))
     await answer.silent.wait()
     reply.reading.clear()
-    bench.gateway.stop_all()
+    harness.gateway.stop_all()
     async with asyncio.timeout(60):
         await task
     assert reply.aborted
     assert answer.aborted
-    assert bench.record.end is End.SERVER_SHUTDOWN
+    assert harness.record.end is End.SERVER_SHUTDOWN
 
 
-@pytest.mark.parametrize("status", [401, 429, 500])
+@rows("status", [401, 429, 500])
 async def test_what_the_upstream_refuses_costs_nothing(status: int) -> None:
     answer = FakeAnswer([b'{"error":{"message":"no"}}', b""], status=status, headers=JSON)
-    _, record = await Bench(answer).serve(FakeIncoming(BODY))
+    _, record = await GatewayHarness(answer).serve(FakeIncoming(BODY))
     assert (record.end, record.usage) == (End.UPSTREAM_STATUS, None)
 
 
@@ -731,15 +734,15 @@ async def test_what_the_upstream_refuses_costs_nothing(status: int) -> None:
 
 
 async def test_a_hook_that_fails_breaks_nothing_and_no_other_hook(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(FakeAnswer([CONTENT, FINISH, sse.DONE]), hooks=[FakeHook(RuntimeError("a broken hook"))])
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness(FakeAnswer([CONTENT, FINISH, sse.DONE]), hooks=[FakeHook(RuntimeError("a broken hook"))])
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert reply.finished
     assert record.end is End.COMPLETED
     assert "a hook failed" in caplog.text
 
 
 async def test_a_fault_of_our_own_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    reply, record = await Bench(ZeroDivisionError("inner detail")).serve(FakeIncoming(BODY))
+    reply, record = await GatewayHarness(ZeroDivisionError("inner detail")).serve(FakeIncoming(BODY))
     assert (reply.status, record.end) == (500, End.INTERNAL_ERROR)
     assert b"inner detail" not in reply.body
     assert "inner detail" in caplog.text
@@ -750,13 +753,13 @@ async def test_logs_hold_no_prompt_no_completion_and_no_key(caplog: pytest.LogCa
     secret_answer = CONTENT.replace(b"hi", b"the-completion")
     endings: list[list[bytes | UpstreamError]] = [[secret_answer, FINISH, sse.DONE], [secret_answer, LOST], [LOST]]
     for reads in endings:
-        bench = Bench(FakeAnswer(reads), chukei_api_key="relay-secret")
+        harness = GatewayHarness(FakeAnswer(reads), chukei_api_key="relay-secret")
         headers = [
             (b"host", b"x"),
             (b"content-type", b"application/json"),
             (b"authorization", b"Bearer relay-secret"),
         ]
-        _, record = await bench.serve(FakeIncoming(BODY, headers=headers))
+        _, record = await harness.serve(FakeIncoming(BODY, headers=headers))
         seen = caplog.text + repr(record)
         for secret in ("relay-secret", "upstream-secret", SECRET_PROMPT, "the-completion"):
             assert secret not in seen
@@ -764,34 +767,34 @@ async def test_logs_hold_no_prompt_no_completion_and_no_key(caplog: pytest.LogCa
 
 async def test_durations_are_of_the_given_clock() -> None:
     answer = FakeAnswer([ROLE])
-    bench = Bench(answer)
-    _, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer)
+    _, task = harness.start(FakeIncoming(BODY))
     await answer.silent.wait()
-    bench.clock.advance(2.5)
+    harness.clock.advance(2.5)
     answer.put(CONTENT)
-    while bench.gateway.live and not answer.silent.is_set():
+    while harness.gateway.live and not answer.silent.is_set():
         await asyncio.sleep(0)
     for read in (FINISH, sse.DONE):
         answer.put(read)
     await task
-    assert bench.record.first_token == 2.5
-    assert bench.record.duration == 2.5
+    assert harness.record.first_token == 2.5
+    assert harness.record.duration == 2.5
 
 
 async def test_pages_are_served_to_all_and_lists_to_callers() -> None:
-    reply, record = await Bench().serve(FakeIncoming(method="GET", path="/", local=False))
+    reply, record = await GatewayHarness().serve(FakeIncoming(method="GET", path="/", local=False))
     assert (reply.status, reply.body, record.operation) == (200, b"page", "chat_page")
     for path in ("/v1/models", "/health/deployments"):
-        reply, _ = await Bench().serve(FakeIncoming(method="GET", path=path, local=False))
+        reply, _ = await GatewayHarness().serve(FakeIncoming(method="GET", path=path, local=False))
         assert reply.status == 401
 
 
 async def test_what_became_of_a_request_shows_in_its_deployments_state() -> None:
-    bench = Bench(FakeAnswer([CONTENT, FINISH, sse.DONE]), FakeAnswer([CONTENT, LOST]))
+    harness = GatewayHarness(FakeAnswer([CONTENT, FINISH, sse.DONE]), FakeAnswer([CONTENT, LOST]))
     for _ in range(2):
-        await bench.serve(FakeIncoming(BODY))
-        bench.hook.records.clear()
-    reply, record = await bench.serve(FakeIncoming(method="GET", path="/health/deployments"))
+        await harness.serve(FakeIncoming(BODY))
+        harness.hook.records.clear()
+    reply, record = await harness.serve(FakeIncoming(method="GET", path="/health/deployments"))
     assert (reply.status, record.operation, record.caller) == (200, "deployments", "local")
     [shown] = json.loads(reply.body)["models"]["gpt-4o"]
     assert (shown["answered"], shown["failed"], shown["last_error"]) == (2, 1, "stream_incomplete")
@@ -801,29 +804,29 @@ async def test_what_became_of_a_request_shows_in_its_deployments_state() -> None
 
 
 async def test_a_deployment_that_fails_in_a_row_is_left_alone_and_says_for_how_long() -> None:
-    bench = Bench(LOST, LOST, LOST, FakeAnswer([CONTENT, FINISH, sse.DONE]))
+    harness = GatewayHarness(LOST, LOST, LOST, FakeAnswer([CONTENT, FINISH, sse.DONE]))
     for _ in range(3):
-        reply, record = await bench.serve(FakeIncoming(BODY))
+        reply, record = await harness.serve(FakeIncoming(BODY))
         assert (reply.status, record.code, record.deployment) == (502, "upstream_lost", "azure")
-        bench.hook.records.clear()
-    reply, record = await bench.serve(FakeIncoming(BODY))
+        harness.hook.records.clear()
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert (reply.status, record.end, record.code) == (503, End.NO_DEPLOYMENT, "no_deployment_available")
     assert (record.deployment, record.usage, record.tries) == (None, None, [])
-    assert len(bench.upstream.requests) == 3
-    bench.clock.advance(int(dict(reply.headers)[b"retry-after-ms"]) / 1000)
-    bench.hook.records.clear()
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    assert len(harness.upstream.requests) == 3
+    harness.clock.advance(int(dict(reply.headers)[b"retry-after-ms"]) / 1000)
+    harness.hook.records.clear()
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert (reply.status, record.end, record.deployment) == (200, End.COMPLETED, "azure")
 
 
-@pytest.mark.parametrize("shown", [True, False])
+@rows("shown", [True, False])
 async def test_who_answered_is_told_where_that_is_wanted(shown: bool) -> None:
     for body, answer in (
         (BODY, FakeAnswer([CONTENT, FINISH, sse.DONE])),
         (WHOLE, FakeAnswer([b"{}", b""], headers=JSON)),
     ):
-        bench = Bench(answer, chukei_pool__deployment_header=str(shown).lower())
-        reply, _ = await bench.serve(FakeIncoming(body))
+        harness = GatewayHarness(answer, chukei_pool__deployment_header=str(shown).lower())
+        reply, _ = await harness.serve(FakeIncoming(body))
         assert dict(reply.headers).get(b"x-chukei-deployment") == (b"azure" if shown else None)
 
 
@@ -849,9 +852,9 @@ async def accounted(
     incoming: FakeIncoming, *answers: FakeAnswer | Exception, environment: Mapping[str, str] | None = None
 ) -> tuple[Accounts, RequestRecord]:
     accounts = Accounts()
-    bench = Bench(*answers, quotas=accounts, environment={**LIMITED, **(environment or {})})
-    _, record = await bench.serve(incoming)
-    await bench.gateway.settled()
+    harness = GatewayHarness(*answers, quotas=accounts, environment={**LIMITED, **(environment or {})})
+    _, record = await harness.serve(incoming)
+    await harness.gateway.settled()
     return accounts, record
 
 
@@ -876,7 +879,7 @@ OUTCOMES = [
 ]
 
 
-@pytest.mark.parametrize(("body", "reads", "end", "used"), OUTCOMES)
+@rows(("body", "reads", "end", "used"), OUTCOMES)
 async def test_a_reservation_is_settled_once_however_a_stream_ends(
     body: bytes, reads: list[bytes | UpstreamError], end: End, used: Amounts
 ) -> None:
@@ -896,8 +899,8 @@ async def test_a_whole_answers_reservation_is_settled_once() -> None:
     accounts.check(Amounts(3))
 
 
-@pytest.mark.parametrize("body", [BODY, WHOLE])
-@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+@rows("body", [BODY, WHOLE])
+@rows("status", [400, 401, 404, 429, 500])
 async def test_what_the_upstream_refuses_is_given_back(status: int, body: bytes) -> None:
     answer = FakeAnswer([BAD_STATUS, b""], status=status, headers=JSON)
     accounts, record = await accounted(FakeIncoming(body), answer)
@@ -905,7 +908,7 @@ async def test_what_the_upstream_refuses_is_given_back(status: int, body: bytes)
     accounts.check(Amounts())
 
 
-@pytest.mark.parametrize("failure", [LOST, ZeroDivisionError("a fault")], ids=["the upstream's", "our own"])
+@rows("failure", [LOST, ZeroDivisionError("a fault")], ids=["the upstream's", "our own"])
 async def test_a_failure_settles_too(failure: Exception) -> None:
     accounts, record = await accounted(FakeIncoming(BODY), failure)
     assert record.end in (End.UPSTREAM_LOST, End.INTERNAL_ERROR)
@@ -919,11 +922,11 @@ def usage_of(record: RequestRecord) -> int:
 
 async def test_without_a_deployment_nothing_is_kept() -> None:
     accounts = Accounts()
-    bench = Bench(LOST, LOST, LOST, quotas=accounts, environment=LIMITED)
+    harness = GatewayHarness(LOST, LOST, LOST, quotas=accounts, environment=LIMITED)
     for _ in range(4):
-        await bench.serve(FakeIncoming(BODY))
-        last = bench.hook.records.pop()
-    await bench.gateway.settled()
+        await harness.serve(FakeIncoming(BODY))
+        last = harness.hook.records.pop()
+    await harness.gateway.settled()
     assert last.end is End.NO_DEPLOYMENT
     assert [id for id, _, _ in accounts.reserved] == [id for id, _ in accounts.settled]
     assert accounts.settled[-1][1] == Amounts()
@@ -941,25 +944,25 @@ async def interrupted(reads: Sequence[bytes] | None, body: bytes, how: str) -> t
     """Serve a request until the deployment falls silent, and end it then."""
     answers = [] if reads is None else [FakeAnswer(reads, headers=JSON if body is WHOLE else None)]
     accounts, incoming = Accounts(), FakeIncoming(body)
-    bench = Bench(*answers, quotas=accounts, environment=LIMITED)
-    _, task = bench.start(incoming)
+    harness = GatewayHarness(*answers, quotas=accounts, environment=LIMITED)
+    _, task = harness.start(incoming)
     async with asyncio.timeout(60):
-        await (answers[0].silent if answers else bench.upstream.asked).wait()
+        await (answers[0].silent if answers else harness.upstream.asked).wait()
         assert accounts.settled == []
         match how:
             case "the client leaves":
                 incoming.leave()
             case "shutdown":
-                bench.gateway.stop_all()
+                harness.gateway.stop_all()
             case "the host":
                 task.cancel()
         await asyncio.wait({task})
-    await bench.gateway.settled()
-    return accounts, bench.record
+    await harness.gateway.settled()
+    return accounts, harness.record
 
 
-@pytest.mark.parametrize("how", ["the client leaves", "shutdown", "the host"])
-@pytest.mark.parametrize(("reads", "body"), PHASES)
+@rows("how", ["the client leaves", "shutdown", "the host"])
+@rows(("reads", "body"), PHASES)
 async def test_whoever_ends_a_request_when_it_is_settled_once(
     reads: Sequence[bytes] | None, body: bytes, how: str
 ) -> None:
@@ -971,17 +974,19 @@ async def test_whoever_ends_a_request_when_it_is_settled_once(
 
 async def test_a_client_that_stops_reading_is_settled() -> None:
     accounts = Accounts()
-    bench = Bench(FakeAnswer([CONTENT] * 10), quotas=accounts, environment=LIMITED, chukei_stream__write_seconds="0.02")
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(
+        FakeAnswer([CONTENT] * 10), quotas=accounts, environment=LIMITED, chukei_stream__write_seconds="0.02"
+    )
+    reply, task = harness.start(FakeIncoming(BODY))
     reply.reading.clear()
     async with asyncio.timeout(60):
         await task
-    await bench.gateway.settled()
-    assert bench.record.end is End.CLIENT_STALLED
-    accounts.check(Amounts(usage_of(bench.record)))
+    await harness.gateway.settled()
+    assert harness.record.end is End.CLIENT_STALLED
+    accounts.check(Amounts(usage_of(harness.record)))
 
 
-@pytest.mark.parametrize("incoming", [param.values[0] for param in REFUSALS], ids=[param.id for param in REFUSALS])
+@rows("incoming", [param.values[0] for param in REFUSALS], ids=[str(param.id) for param in REFUSALS])
 async def test_what_is_refused_before_it_is_admitted_reserves_nothing(incoming: FakeIncoming) -> None:
     accounts, _ = await accounted(incoming)
     accounts.untouched()
@@ -1000,7 +1005,7 @@ async def test_a_model_that_is_not_the_callers_is_refused_by_name_before_anythin
     accounts.untouched()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("answer", "status", "code"),
     [
         (Refusal("caller:local", Limit.TOKENS_PER_MINUTE, 9, 9, 1, 2.0), 429, "rate_limit_exceeded"),
@@ -1010,37 +1015,37 @@ async def test_a_model_that_is_not_the_callers_is_refused_by_name_before_anythin
 )
 async def test_what_the_accounts_refuse_goes_nowhere(answer: Refusal | StoreAway, status: int, code: str) -> None:
     accounts = Accounts(answer)
-    bench = Bench(quotas=accounts, environment=LIMITED)
-    reply, record = await bench.serve(FakeIncoming(BODY))
-    await bench.gateway.settled()
+    harness = GatewayHarness(quotas=accounts, environment=LIMITED)
+    reply, record = await harness.serve(FakeIncoming(BODY))
+    await harness.gateway.settled()
     assert (reply.status, record.status, record.code, record.end) == (status, status, code, End.REFUSED)
     assert int(dict(reply.headers)[b"retry-after"]) >= 2
     assert (record.model, record.cost, record.tries) == ("gpt-4o", None, [])
     assert len(accounts.reserved) == 1
     assert accounts.settled == []
-    assert bench.upstream.requests == []
+    assert harness.upstream.requests == []
 
 
 async def test_full_books_refuse_before_anything_is_reserved() -> None:
     accounts = Accounts()
-    bench = Bench(quotas=accounts, ledger_full=True, environment=LIMITED)
-    reply, record = await bench.serve(FakeIncoming(BODY))
+    harness = GatewayHarness(quotas=accounts, ledger_full=True, environment=LIMITED)
+    reply, record = await harness.serve(FakeIncoming(BODY))
     assert (reply.status, record.code, record.caller) == (503, "ledger_full", "local")
     accounts.untouched()
-    bench.hook.records.clear()
-    reply, _ = await bench.serve(FakeIncoming(method="GET", path="/v1/models"))
+    harness.hook.records.clear()
+    reply, _ = await harness.serve(FakeIncoming(method="GET", path="/v1/models"))
     assert reply.status == 200
 
 
-@pytest.mark.parametrize("body", [BODY, WHOLE])
+@rows("body", [BODY, WHOLE])
 async def test_a_callers_own_limits_take_the_place_of_azures(body: bytes) -> None:
     azures: Headers = [(b"x-ratelimit-remaining-tokens", b"9"), (b"x-ratelimit-limit-requests", b"8")]
     left = (Headroom("caller:local", Limit.TOKENS_PER_MINUTE, 100, 60, 24.0),)
     for accounts, shown in ((Accounts(left), b"60"), (None, b"9")):
         answer = FakeAnswer([CONTENT, FINISH, sse.DONE]) if body is BODY else FakeAnswer([b"{}", b""], headers=JSON)
         answer.headers = [*answer.headers, *azures]
-        bench = Bench(answer, quotas=accounts, environment=LIMITED)
-        reply, _ = await bench.serve(FakeIncoming(body))
+        harness = GatewayHarness(answer, quotas=accounts, environment=LIMITED)
+        reply, _ = await harness.serve(FakeIncoming(body))
         fields = [value for name, value in reply.headers if name == b"x-ratelimit-remaining-tokens"]
         assert fields == [shown]
         assert (b"x-ratelimit-limit-requests" in dict(reply.headers)) is (accounts is None)
@@ -1048,16 +1053,16 @@ async def test_a_callers_own_limits_take_the_place_of_azures(body: bytes) -> Non
 
 async def test_a_caller_may_be_kept_from_seeing_who_answered() -> None:
     for see, wanted in ((True, b"azure"), (False, None)):
-        bench = Bench(
+        harness = GatewayHarness(
             FakeAnswer([CONTENT, FINISH, sse.DONE]),
             chukei_pool__deployment_header=str(not see).lower(),
             chukei_callers__local__see_deployment=str(see).lower(),
         )
-        reply, _ = await bench.serve(FakeIncoming(BODY))
+        reply, _ = await harness.serve(FakeIncoming(BODY))
         assert dict(reply.headers).get(b"x-chukei-deployment") == wanted
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "kind", "body", "event"),
     [
         (
@@ -1074,7 +1079,7 @@ async def test_a_whole_answer_to_a_stream_that_has_been_opened_is_one_event(
     path: str, kind: bytes, body: bytes, event: bytes
 ) -> None:
     answer = FakeAnswer([], headers=[(b"content-type", kind)])
-    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.02")
+    harness = GatewayHarness(answer, chukei_stream__heartbeat_seconds="0.02")
     form = b'--b\r\ncontent-disposition: form-data; name="stream"\r\n\r\ntrue\r\n--b--\r\n'
     sound = path.startswith("audio")
     headers = [
@@ -1082,20 +1087,20 @@ async def test_a_whole_answer_to_a_stream_that_has_been_opened_is_one_event(
         (b"content-type", b"multipart/form-data; boundary=b" if sound else b"application/json"),
     ]
     sent = form if sound else b'{"prompt":"a river","stream":true}'
-    reply, task = bench.start(FakeIncoming(sent, path=f"/v1/{path}", headers=headers))
+    reply, task = harness.start(FakeIncoming(sent, path=f"/v1/{path}", headers=headers))
     await reply.until(lambda shown: shown.count(sse.HEARTBEAT) >= 2)
     for part in (body, b""):
         answer.put(part)
     await task
     assert reply.body.replace(sse.HEARTBEAT, b"") == event
-    assert (reply.finished, bench.record.end) == (True, End.COMPLETED)
+    assert (reply.finished, harness.record.end) == (True, End.COMPLETED)
 
 
 async def test_sound_cannot_follow_a_stream_that_has_been_opened() -> None:
     answer = FakeAnswer([], headers=[(b"content-type", b"audio/mpeg")])
-    bench = Bench(answer, chukei_stream__heartbeat_seconds="0.02")
+    harness = GatewayHarness(answer, chukei_stream__heartbeat_seconds="0.02")
     sent = b'{"input":"a","voice":"b","stream":true}'
-    reply, task = bench.start(FakeIncoming(sent, path="/v1/audio/speech"))
+    reply, task = harness.start(FakeIncoming(sent, path="/v1/audio/speech"))
     await reply.until(lambda shown: sse.HEARTBEAT in shown)
     answer.put(b"ID3")
     await task
@@ -1108,7 +1113,7 @@ async def test_an_error_keeps_its_whole_type_and_nothing_of_azures_limits() -> N
     azures: Headers = [kind, (b"x-ratelimit-remaining-tokens", b"9"), (b"retry-after", b"7")]
     for accounts in (None, Accounts((Headroom("caller:local", Limit.TOKENS_PER_MINUTE, 100, 60, 24.0),))):
         answer = FakeAnswer([b'{"error":{"message":"No."}}', b""], status=400, headers=azures)
-        reply, _ = await Bench(answer, quotas=accounts, environment=LIMITED).serve(FakeIncoming(WHOLE))
+        reply, _ = await GatewayHarness(answer, quotas=accounts, environment=LIMITED).serve(FakeIncoming(WHOLE))
         assert reply.headers.count(kind) == 1
         assert (b"retry-after", b"7") in reply.headers
         assert ((b"x-ratelimit-remaining-tokens", b"9") in reply.headers) is (accounts is None)
@@ -1116,8 +1121,8 @@ async def test_an_error_keeps_its_whole_type_and_nothing_of_azures_limits() -> N
 
 async def test_thinking_is_waited_for_longer_than_silence() -> None:
     answer = FakeAnswer([ROLE])
-    bench = Bench(answer, chukei_stream__first_token_seconds="0.02")
-    reply, task = bench.start(FakeIncoming(BODY))
+    harness = GatewayHarness(answer, chukei_stream__first_token_seconds="0.02")
+    reply, task = harness.start(FakeIncoming(BODY))
     await answer.silent.wait()
     await asyncio.sleep(0.05)
     for part in (CONTENT, FINISH, sse.DONE):
@@ -1127,7 +1132,7 @@ async def test_thinking_is_waited_for_longer_than_silence() -> None:
 
 
 async def test_a_picture_may_take_as_long_as_a_whole_answer() -> None:
-    bench = Bench(chukei_stream__first_token_seconds="0.02", chukei_upstream__answer_seconds="0.06")
-    reply, _ = await bench.serve(FakeIncoming(b'{"prompt":"a","stream":true}', path="/v1/images/generations"))
+    harness = GatewayHarness(chukei_stream__first_token_seconds="0.02", chukei_upstream__answer_seconds="0.06")
+    reply, _ = await harness.serve(FakeIncoming(b'{"prompt":"a","stream":true}', path="/v1/images/generations"))
     assert reply.status == 504
     assert b"within 0.06 s" in reply.body

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from tests.fakes import FakeClock, FakeReply
+from tests.rows import rows
 
 from chukei.accounts.limits import Rules
 from chukei.accounts.policy import Policies, Policy
@@ -86,7 +87,7 @@ async def test_files_have_their_type() -> None:
     assert dict(reply.headers)[b"content-type"] == b"text/javascript"
 
 
-@pytest.mark.parametrize("path", ["/web/missing.js", "/web/../pages.py", "/web//etc/passwd", "/web/%2e%2e/pages.py"])
+@rows("path", ["/web/missing.js", "/web/../pages.py", "/web//etc/passwd", "/web/%2e%2e/pages.py"])
 async def test_other_files_do_not_exist(path: str) -> None:
     with pytest.raises(CallerError) as caught:
         await get(path)
@@ -131,7 +132,7 @@ async def test_health() -> None:
     assert (reply.status, json.loads(reply.body)) == (200, {"status": "ready"})
 
 
-@pytest.mark.parametrize(("pool", "draining"), [(POOL, True), (pool_of({}), False)])
+@rows(("pool", "draining"), [(POOL, True), (pool_of({}), False)])
 async def test_a_relay_that_drains_or_serves_nothing_is_not_ready(pool: Pool, draining: bool) -> None:
     reply, record = await get("/health/ready", pool, draining=draining)
     assert (reply.status, record.status) == (503, 503)
@@ -153,7 +154,7 @@ async def test_a_relay_whose_deployments_are_all_busy_is_ready() -> None:
     assert reply.status == 200
 
 
-@pytest.mark.parametrize("default", ["chat", None])
+@rows("default", ["chat", None])
 async def test_a_relay_is_ready_again_when_its_deployments_may_be_tried_again(default: str | None) -> None:
     pool, clock = troubled(DENIED, default=default), FakeClock(NOW)
     reply, record = await get("/health/ready", pool, clock=clock)
@@ -255,7 +256,7 @@ async def test_an_open_resource_keeps_its_other_names_from_a_caller() -> None:
     assert caught.value.code == "model_not_allowed"
 
 
-@pytest.mark.parametrize("allowed", [True, None])
+@rows("allowed", [True, None])
 async def test_deployments_are_shown_unless_the_policy_says_no(allowed: bool | None) -> None:
     reply, _ = await get("/health/deployments", policy=ruled(Rules(see_deployment=allowed)))
     assert reply.status == 200

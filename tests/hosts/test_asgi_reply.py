@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from tests.live.relays import eventually
+from tests.rows import rows
 from uvicorn import Config, Server
 
 from chukei.hosts.asgi import AsgiReply, AsgiRequest, Receive, Scope, Send
@@ -14,8 +15,8 @@ pytestmark = pytest.mark.anyio
 SIZE = 16_000_000
 
 
-@pytest.mark.parametrize("http", ["h11", "httptools"])
-@pytest.mark.parametrize("length", [True, False])
+@rows("http", ["h11", "httptools"])
+@rows("length", [True, False])
 async def test_an_answer_is_not_over_before_its_client_has_taken_it(http: str, length: bool) -> None:
     over = asyncio.Event()
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import pytest
+from tests.rows import rows
 
 from chukei.hosts.asgi import AsgiRequest
 from chukei.model import Headers
@@ -26,17 +26,17 @@ def source(headers: Headers, *, client: object = (PEER, 5000), behind_platform: 
     return AsgiRequest(scope, nothing, behind_platform=behind_platform).source
 
 
-@pytest.mark.parametrize("name", [b"x-forwarded-for", b"client-ip", b"x-real-ip", b"forwarded", b"x-azure-clientip"])
+@rows("name", [b"x-forwarded-for", b"client-ip", b"x-real-ip", b"forwarded", b"x-azure-clientip"])
 def test_the_server_believes_nobody_but_the_socket(name: bytes) -> None:
     assert source([(name, b"192.0.2.1")], behind_platform=False) == PEER
 
 
-@pytest.mark.parametrize("client", [None, ("", 0)])
+@rows("client", [None, ("", 0)])
 def test_a_socket_without_addresses(client: object) -> None:
     assert source([], client=client, behind_platform=False) == ""
 
 
-@pytest.mark.parametrize(
+@rows(
     ("headers", "expected"),
     [
         ([], PEER),

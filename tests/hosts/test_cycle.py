@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from tests.hosts.scripted import Handler, Scripted, configured, echo, fields, get, post
@@ -13,6 +14,8 @@ from tests.live.plain_http import connection, parse, raw, receive, rest
 from tests.live.raw_client import RawClient
 from tests.live.recordings import DONE, FINISH, delta
 from tests.live.relays import InProcessRelay, eventually, settings_for
+from tests.loops import LOOPS
+from tests.rows import rows
 
 from chukei.hosts.protocol import StrictProtocol
 from chukei.ports import Incoming, Reply
@@ -20,9 +23,9 @@ from chukei.ports import Incoming, Reply
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
+@pytest.fixture(params=LOOPS.values(), ids=list(LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @asynccontextmanager
@@ -122,7 +125,7 @@ async def test_answers_without_a_body_leave_the_connection_in_step() -> None:
     assert body == b"4\r\nbody\r\n0\r\n\r\n"
 
 
-@pytest.mark.parametrize("size", [3, 5])
+@rows("size", [3, 5])
 async def test_a_body_of_another_length_than_announced_ends_the_connection(
     size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,7 +140,7 @@ async def test_a_body_of_another_length_than_announced_ends_the_connection(
     assert "failed on its way" in caplog.text
 
 
-@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb: c", b"a\rb: c"])
+@rows("value", [b"a\r\nset-cookie: b", b"a\nb: c", b"a\rb: c"])
 async def test_a_field_with_a_line_end_does_not_leave(value: bytes, caplog: pytest.LogCaptureFixture) -> None:
     started = []
 
@@ -178,7 +181,7 @@ async def test_an_application_that_fails_ends_the_connection(caplog: pytest.LogC
     assert application.paths == ["/a"]
 
 
-@pytest.mark.parametrize("target", ["http://a/x?q=1", "*"])
+@rows("target", ["http://a/x?q=1", "*"])
 async def test_forms_of_targets(target: str) -> None:
     seen = []
 

@@ -14,6 +14,7 @@ import h11
 import pytest
 from tests.live.functions_client import call, request, write_app
 from tests.live.functions_host import DEFAULT_KEY, FunctionsHost
+from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -120,12 +121,12 @@ async def test_head_gets_the_headers_of_get_and_no_body(host: FunctionsHost) -> 
         assert await exchange.rest() == b""
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@rows("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_every_method_reaches_the_application(host: FunctionsHost, method: str) -> None:
     assert await call(host, "/no/such/route", method) == (404, {"path": "/no/such/route", "method": method})
 
 
-@pytest.mark.parametrize(
+@rows(
     ("target", "path"),
     [
         ("/", "/"),

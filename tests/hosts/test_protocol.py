@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.hosts.scripted import LIMIT, Handler, Scripted, configured, echo, fields, get, post
 from tests.live.relays import eventually
+from tests.rows import rows
 
 from chukei.hosts.cycle import Cycle
 from chukei.hosts.protocol import LINGER_SECONDS, PIPELINED, StrictProtocol
@@ -286,7 +287,7 @@ async def test_requests_behind_one_that_closes_are_not_served() -> None:
     assert played.application.paths == ["/a"]
 
 
-@pytest.mark.parametrize("count", [1, 3000])
+@rows("count", [1, 3000])
 async def test_offers_to_upgrade_in_one_read(count: int) -> None:
     """Each stops the parser; however many there are, none is nested in another."""
     played = Played(echo)
@@ -439,7 +440,7 @@ async def test_the_next_request_waits_until_the_client_reads() -> None:
     assert played.application.paths == ["/a", "/b", "/c"]
 
 
-@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "closing"])
+@rows("keeps", [True, False], ids=["kept", "closing"])
 async def test_a_client_that_has_not_read_its_last_answer_is_cut(keeps: bool) -> None:
     played = Played(echo)
     played.wire.unsent = 100
@@ -478,9 +479,9 @@ ODD_HEADS = {
 }
 
 
-@pytest.mark.parametrize("upgrade", [(), (b"Connection: upgrade", b"Upgrade: x")], ids=["", "with an upgrade"])
-@pytest.mark.parametrize("split", [False, True], ids=["whole", "byte by byte"])
-@pytest.mark.parametrize("odd", ODD_HEADS)
+@rows("upgrade", [(), (b"Connection: upgrade", b"Upgrade: x")], ids=["", "with an upgrade"])
+@rows("split", [False, True], ids=["whole", "byte by byte"])
+@rows("odd", ODD_HEADS)
 async def test_an_odd_head_gets_one_answer(odd: str, split: bool, upgrade: tuple[bytes, ...]) -> None:
     head, status = ODD_HEADS[odd]
     head = head.replace(b"Host: a\r\n", b"\r\n".join((b"Host: a", *upgrade, b"")))
@@ -535,7 +536,7 @@ async def test_once_the_rest_has_come_the_connection_goes_on() -> None:
     assert not played.wire.is_closing()
 
 
-@pytest.mark.parametrize("closing", ["1.0", "close"])
+@rows("closing", ["1.0", "close"])
 async def test_an_answer_to_half_a_request_is_not_reset(closing: str) -> None:
     """RFC 9112 §9.6, also where the connection ends with this answer: nginx speaks HTTP/1.0 to its upstreams."""
     played = Played(early)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.pool.pools import NO_HEADERS, NOW, begin, busy, deployment, pool_of, serve, weighted
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.model import Deployment, Headers
@@ -46,8 +47,8 @@ def holds(found: Counter[str], deployments: Sequence[Deployment], within: float 
     )
 
 
-@pytest.mark.parametrize("weights", [(1,), (1, 1, 1), (3, 1), (5, 3, 2), (100, 1), (7, 7, 1, 1), (1_000_000, 1)])
-@pytest.mark.parametrize("seed", [1, 2])
+@rows("weights", [(1,), (1, 1, 1), (3, 1), (5, 3, 2), (100, 1), (7, 7, 1, 1), (1_000_000, 1)])
+@rows("seed", [1, 2])
 def test_weights_hold(weights: tuple[int, ...], seed: int) -> None:
     deployments = weighted(*weights)
     found = traffic(pool_of(deployments, seed=seed), CHOICES, random.Random(seed))
@@ -187,7 +188,7 @@ def tiers(pool: Pool) -> list[Tier[Member]]:
     return pool._models.find(None).tiers
 
 
-@pytest.mark.parametrize("load", [1.25, 2.0])
+@rows("load", [1.25, 2.0])
 def test_a_key_that_everybody_has_takes_no_deployment_beyond_its_bound(load: float) -> None:
     pool, draw = pool_of(weighted(1, 2, 3, 1), PoolSettings(affinity_load=load)), random.Random(9)
     key, bounded = digest(b"hot"), 0

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.pool.breaker import JITTER, TRANSITIONS, WINDOW, Breaker, Event, State
@@ -153,7 +154,7 @@ def test_it_can_be_opened_for_a_given_time_and_never_for_less_than_it_is() -> No
     assert found.trip(NOW + 20, "upstream_error", 5.0) == 5.0, "what was before it closed is over"
 
 
-@pytest.mark.parametrize("failures", [1, 5])
+@rows("failures", [1, 5])
 def test_the_number_in_a_row_can_be_set(failures: int) -> None:
     found = breaker(breaker_failures=failures)
     told = [found.failed(NOW, "upstream_lost", trial=0) for _ in range(failures)]
@@ -243,7 +244,7 @@ def counted(found: Breaker, sources: str, *, trial: int = 0) -> list[bool]:
     ]
 
 
-@pytest.mark.parametrize(
+@rows(
     "sources",
     [
         "a" * 200,
@@ -262,7 +263,7 @@ def test_one_source_opens_nothing_and_makes_no_outage_of_anothers_failure(source
     assert repr(found).startswith("<Breaker closed, ")
 
 
-@pytest.mark.parametrize("sources", ["abc", "aabb", "aaabb", "aaaaaaabc", "a.b.c.d.e.f", "ab.ab.ab.ab.ab"])
+@rows("sources", ["abc", "aabb", "aaabb", "aaaaaaabc", "a.b.c.d.e.f", "ab.ab.ab.ab.ab"])
 def test_several_sources_open_it(sources: str) -> None:
     found = breaker()
     assert True not in counted(found, sources[:-1])
@@ -276,7 +277,7 @@ def test_what_nobody_provoked_counts_each_time() -> None:
     assert [found.failed(NOW, "connect_error", trial=0) is not None for _ in range(2)] == [False, True]
 
 
-@pytest.mark.parametrize("limit", [1, 2])
+@rows("limit", [1, 2])
 def test_with_fewer_failures_in_a_row_it_still_takes_two_sources(limit: int) -> None:
     found = breaker(breaker_failures=limit)
     assert counted(found, "aaab") == [False, False, False, True]

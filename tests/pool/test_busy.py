@@ -1,7 +1,7 @@
 """What a caller hears when there is no deployment: the right status, why, and the shortest wait."""
 
-import pytest
 from tests.pool.pools import NOW, deployment
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.errors import come_back
@@ -40,7 +40,7 @@ def tried() -> Member:
     return found
 
 
-@pytest.mark.parametrize(
+@rows(
     ("members", "status", "seconds"),
     [
         ([cooling(7.5)], 429, 7.5),
@@ -75,16 +75,14 @@ def test_the_message_counts_the_reasons_and_names_no_resource() -> None:
     assert ".example" not in error.message
 
 
-@pytest.mark.parametrize(
-    ("away", "status", "seconds"), [(cooling(2.5), 429, 2.5), (full(), 429, 1.0), (failing(4.0), 503, 4.0)]
-)
+@rows(("away", "status", "seconds"), [(cooling(2.5), 429, 2.5), (full(), 429, 1.0), (failing(4.0), 503, 4.0)])
 def test_the_only_one_that_could_continue_is_away(away: Member, status: int, seconds: float) -> None:
     error = home_is_away(away, NOW)
     assert (error.code, error.status) == ("stateful_deployment_busy", status)
     assert dict(error.headers)[b"retry-after-ms"] == b"%d" % round(seconds * 1000)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("seconds", "whole", "fine"),
     [(0.0001, b"1", b"1"), (0.5, b"1", b"500"), (1.0, b"1", b"1000"), (1.2, b"2", b"1200")],
 )

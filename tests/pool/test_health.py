@@ -19,6 +19,7 @@ from tests.pool.pools import (
     told,
     wait_of,
 )
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Model
@@ -54,7 +55,7 @@ def test_many_429s_of_requests_that_ran_together_double_nothing() -> None:
     assert away(pool, NOW) == (429, 10.0)
 
 
-@pytest.mark.parametrize(("asked", "kept"), [(3600.0, 300.0), (0.1, 0.1), (12.5, 12.5)])
+@rows(("asked", "kept"), [(3600.0, 300.0), (0.1, 0.1), (12.5, 12.5)])
 def test_what_the_upstream_asks_for_is_kept_up_to_the_maximum(asked: float, kept: float) -> None:
     pool = one()
     fail(pool, busy(asked))
@@ -84,7 +85,7 @@ def test_an_error_with_a_time_opens_the_breaker_for_that_time() -> None:
     assert away(pool, NOW) is None
 
 
-@pytest.mark.parametrize("fault", [Fault.CALLER, Fault.MISPLACED])
+@rows("fault", [Fault.CALLER, Fault.MISPLACED])
 def test_what_is_not_the_deployments_affair_takes_nothing_out(fault: Fault) -> None:
     pool = one()
     changes = told(pool)
@@ -183,15 +184,15 @@ def test_what_it_hears_holds_as_if_it_had_found_it_out_but_is_not_told_on() -> N
     assert changes == []
 
 
-@pytest.mark.parametrize("seconds", [-5.0, 0.0, float("-inf")])
-@pytest.mark.parametrize("condition", [Condition.COOLING, Condition.OPEN])
+@rows("seconds", [-5.0, 0.0, float("-inf")])
+@rows("condition", [Condition.COOLING, Condition.OPEN])
 def test_news_of_a_time_that_is_over_is_none(condition: Condition, seconds: float) -> None:
     pool = one()
     pool.hear(Change(condition, EAST, seconds, "heard"), NOW)
     assert away(pool, NOW) is None
 
 
-@pytest.mark.parametrize("condition", [Condition.COOLING, Condition.OPEN])
+@rows("condition", [Condition.COOLING, Condition.OPEN])
 def test_no_news_keeps_a_deployment_away_for_ever(condition: Condition) -> None:
     pool = one()
     pool.hear(Change(condition, EAST, float("inf"), "heard"), NOW)

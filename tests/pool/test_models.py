@@ -4,6 +4,7 @@ import random
 
 import pytest
 from tests.pool.pools import FAILED, MISCONFIGURED, NO_HEADERS, NOW, busy, deployment
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.errors import CallerError
@@ -74,7 +75,7 @@ def test_what_is_forgotten_while_it_runs_can_still_end() -> None:
     assert pool.choose("early", NOW).member is not lease.member
 
 
-@pytest.mark.parametrize("verdict", [NOT_FOUND, MISCONFIGURED])
+@rows("verdict", [NOT_FOUND, MISCONFIGURED])
 def test_a_name_that_does_not_exist_takes_nothing_out_of_service(verdict: Verdict) -> None:
     pool = open_pool({"gpt-4o": Model("gpt-4o", (deployment("azure"),))}, default="gpt-4o")
     for _ in range(20):

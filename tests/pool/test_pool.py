@@ -16,6 +16,7 @@ from tests.pool.pools import (
     serve,
     wait_of,
 )
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.errors import CallerError, Unavailable
@@ -49,7 +50,7 @@ def test_names_begin_with_the_default() -> None:
     assert closed(default=None).names == ["fast", "chat"]
 
 
-@pytest.mark.parametrize("name", ["gpt-5", "", "CHAT", "chat ", "../chat", "x" * 5000, "\n"])
+@rows("name", ["gpt-5", "", "CHAT", "chat ", "../chat", "x" * 5000, "\n"])
 def test_an_unknown_model_is_404_and_names_the_known(name: str) -> None:
     with pytest.raises(CallerError) as caught:
         closed().choose(name, NOW)
@@ -59,7 +60,7 @@ def test_an_unknown_model_is_404_and_names_the_known(name: str) -> None:
     assert caught.value.message.isprintable()
 
 
-@pytest.mark.parametrize("asked", ["gpt-5", None])
+@rows("asked", ["gpt-5", None])
 def test_an_error_names_only_the_models_that_may_be_seen(asked: str | None) -> None:
     for seen, told in (("chat", "Known models: chat."), ("", "There is none that you may use.")):
         with pytest.raises(CallerError) as caught:
@@ -75,16 +76,14 @@ def test_without_a_default_a_name_is_needed() -> None:
     assert (caught.value.status, caught.value.code) == (400, "missing_model")
 
 
-@pytest.mark.parametrize("name", ["gpt-4o", "gpt.4_o-2", "A" * 128, ".a"])
+@rows("name", ["gpt-4o", "gpt.4_o-2", "A" * 128, ".a"])
 def test_an_open_resource_serves_any_deployments_name(name: str) -> None:
     lease = opened().choose(name, NOW)
     assert lease.deployment == Deployment("azure", "https://r.example", name, api_version="2024-10-21")
     assert lease.model.name == name
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "...", "a/b", "a b", "a?b", "a#b", "a%2F", "中", "a\n", "A" * 129, "a\x00"]
-)
+@rows("name", ["", ".", "..", "...", "a/b", "a b", "a?b", "a#b", "a%2F", "中", "a\n", "A" * 129, "a\x00"])
 def test_a_name_that_could_change_an_address_is_refused(name: str) -> None:
     with pytest.raises(CallerError) as caught:
         opened().choose(name, NOW)
@@ -169,7 +168,7 @@ def test_what_only_one_can_continue_goes_there_or_nowhere() -> None:
     assert pool.choose_home(None, "https://elsewhere.example/gpt-4o", NOW) is None
 
 
-@pytest.mark.parametrize("seconds", [1.0, 3600.0, 86_400.0, 10.0**9])
+@rows("seconds", [1.0, 3600.0, 86_400.0, 10.0**9])
 def test_a_clock_that_jumps_ahead_only_ends_waits(seconds: float) -> None:
     pool = pool_of([deployment("a"), deployment("b")], PoolSettings(max_cooldown_seconds=1.0, breaker_seconds=1.0))
     fail(pool, busy(None))

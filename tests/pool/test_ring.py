@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.pool.ring import MOST_POINTS, Ring, digest
 
@@ -22,7 +23,7 @@ def first(ring: Ring, key: int) -> int:
     return next(ring.walk(key))
 
 
-@pytest.mark.parametrize("seed", ["1", "2"])
+@rows("seed", ["1", "2"])
 def test_a_key_has_the_same_owner_in_every_process(seed: str) -> None:
     """The interpreter's own hash differs from process to process."""
     program = (
@@ -55,7 +56,7 @@ def test_a_walk_meets_each_once(key: int, weights: list[int]) -> None:
     assert sorted(Ring(owners(*weights)).walk(key)) == list(range(len(weights)))
 
 
-@pytest.mark.parametrize("weights", [(1, 1), (1, 1, 1), (3, 1), (5, 3, 2), (1,) * 10, (10, 1)])
+@rows("weights", [(1, 1), (1, 1, 1), (3, 1), (5, 3, 2), (1,) * 10, (10, 1)])
 def test_shares_follow_the_weights(weights: tuple[int, ...]) -> None:
     ring = Ring(owners(*weights))
     found = Counter(first(ring, key) for key in KEYS)

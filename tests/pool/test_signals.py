@@ -6,6 +6,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers
@@ -18,7 +19,7 @@ DATE = (b"date", b"Sun, 22 Nov 2026 12:00:00 GMT")
 # When to come back.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "seconds"),
     [
         (b"7", 7.0),
@@ -48,7 +49,7 @@ def test_seconds(value: bytes, seconds: float | None) -> None:
     assert retry_after([(b"retry-after-ms", value)]) == fine
 
 
-@pytest.mark.parametrize(
+@rows(
     ("headers", "seconds"),
     [
         ([], None),
@@ -63,7 +64,7 @@ def test_milliseconds_come_before_seconds(headers: Headers, seconds: float | Non
     assert retry_after(headers) == seconds
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "seconds"),
     [
         (b"Sun, 22 Nov 2026 12:00:07 GMT", 7.0),
@@ -107,7 +108,7 @@ def test_whatever_it_says_the_time_makes_sense(value: bytes, date: tuple[bytes, 
 # Close to a limit.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("headers", "pressed"),
     [
         ([], False),
@@ -128,7 +129,7 @@ def test_close_to_a_limit(headers: Headers, pressed: bool) -> None:
     assert is_pressed(headers) is pressed
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "tokens"),
     [
         pytest.param({"limit-tokens": "250000", "remaining-requests": "232"}, 250_000, id="Azure"),
@@ -148,7 +149,7 @@ def test_for_how_many_tokens_a_refusing_quota_has_room(fields: dict[str, str], t
     assert judge(error).room == tokens
 
 
-@pytest.mark.parametrize(
+@rows(
     ("code", "transport"),
     [
         ("connect_error", True),

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 from tests.pool.pools import FAILED, MISCONFIGURED, NO_HEADERS, NOW, busy, deployment, one, pool_of, told, wait_of
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.errors import Unavailable
@@ -55,7 +56,7 @@ def times() -> Iterator[float]:
     return (NOW + tenth / 10 for tenth in range(6000))
 
 
-@pytest.mark.parametrize("verdict", PROVOKED, ids=lambda verdict: verdict.why)
+@rows("verdict", PROVOKED)
 def test_one_caller_takes_the_only_deployment_from_nobody_but_itself(verdict: Verdict) -> None:
     pool = one()
     changes = told(pool)
@@ -69,7 +70,7 @@ def test_one_caller_takes_the_only_deployment_from_nobody_but_itself(verdict: Ve
     assert sent <= 30, "its own broken requests are let alone as well"
 
 
-@pytest.mark.parametrize("verdict", PROVOKED, ids=lambda verdict: verdict.why)
+@rows("verdict", PROVOKED)
 def test_failures_of_many_at_once_that_one_sent_are_still_one_callers(verdict: Verdict) -> None:
     pool = one()
     leases = [begin(pool, by("eve")) for _ in range(500)]
@@ -97,7 +98,7 @@ def test_many_failures_of_one_make_no_outage_of_a_single_one_of_another() -> Non
         assert serve(pool, "ann", now) == "east"
 
 
-@pytest.mark.parametrize("verdict", [OVERLOADED, ODD, MISCONFIGURED], ids=lambda verdict: verdict.why)
+@rows("verdict", [OVERLOADED, ODD, MISCONFIGURED])
 def test_what_takes_it_out_at_once_takes_it_from_all_when_a_second_caller_meets_it(verdict: Verdict) -> None:
     pool = one()
     fail(pool, verdict, "eve")
@@ -235,7 +236,7 @@ def opened() -> tuple[Pool, float]:
     return pool, NOW + 5
 
 
-@pytest.mark.parametrize("verdict", PROVOKED, ids=lambda verdict: verdict.why)
+@rows("verdict", PROVOKED)
 def test_a_poisonous_trial_keeps_it_from_nobody_else(verdict: Verdict) -> None:
     pool, now = opened()
     fail(pool, verdict, "eve", now)
@@ -295,7 +296,7 @@ def test_a_request_larger_than_the_quota_keeps_only_such_requests_away() -> None
     assert refusal(pool, "ann", NOW + 60, cost=400_000) is None
 
 
-@pytest.mark.parametrize("room", [None, 100.0])
+@rows("room", [None, 100.0])
 def test_a_refusal_of_what_would_fit_is_everybodys(room: float | None) -> None:
     pool = one()
     fail(pool, Verdict(Fault.BUSY, "upstream_429", 60.0, room=room), "eve", cost=100)

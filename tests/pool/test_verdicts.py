@@ -1,8 +1,8 @@
 """What an upstream's failure means, row by row."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.errors import UpstreamError, event_too_large
 from chukei.model import End
@@ -17,7 +17,7 @@ def saying(status: int, code: str) -> UpstreamError:
     return failure(status, "upstream_error", b'{"error":{"code":"%s","message":"No."}}' % code.encode())
 
 
-@pytest.mark.parametrize(
+@rows(
     ("error", "fault"),
     [
         (failure(429, "rate_limit_exceeded"), Fault.BUSY),
@@ -55,13 +55,12 @@ def saying(status: int, code: str) -> UpstreamError:
         (event_too_large(), Fault.CALLER),
         (failure(502, "not_a_stream"), Fault.CALLER),
     ],
-    ids=lambda value: f"{value.status}-{value.code}" if isinstance(value, UpstreamError) else str(value),
 )
 def test_whose_affair_it_is(error: UpstreamError, fault: Fault) -> None:
     assert judge(error).fault is fault
 
 
-@pytest.mark.parametrize(("status", "fault"), [(429, Fault.BUSY), (503, Fault.FAILED), (408, Fault.FAILED)])
+@rows(("status", "fault"), [(429, Fault.BUSY), (503, Fault.FAILED), (408, Fault.FAILED)])
 def test_the_time_that_was_asked_for_goes_along(status: int, fault: Fault) -> None:
     verdict = judge(failure(status, "upstream_error", seconds=12.5))
     assert (verdict.fault, verdict.seconds) == (fault, 12.5)
@@ -74,7 +73,7 @@ def test_a_conversation_that_another_deployment_has_is_told_by_its_words() -> No
     assert judge(failure(404, "upstream_error", body)).fault is Fault.MISPLACED
 
 
-@pytest.mark.parametrize(
+@rows(
     ("status", "said", "kind"),
     [
         (401, ErrorDetails(code="401"), "upstream_unauthorized"),
@@ -104,7 +103,7 @@ def test_only_what_no_request_can_provoke_is_of_the_transport() -> None:
     }
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: str(row.kind))
+@rows("row", TABLE)
 def test_a_row_is_found_by_its_kind_and_says_what_follows(row: Row) -> None:
     found = UpstreamError("anything", "x", end=row.end, status=row.status or 404, kind=row.kind)
     verdict = judge(found)
@@ -125,6 +124,6 @@ def test_any_body_can_be_judged(status: int, body: bytes) -> None:
     assert judge(failure(status, "upstream_error", body)).fault is Fault.CALLER
 
 
-@pytest.mark.parametrize("code", [b"1234", b"null", b'"x"', b"true", b"{}"])
+@rows("code", [b"1234", b"null", b'"x"', b"true", b"{}"])
 def test_a_code_of_any_type_can_be_judged(code: bytes) -> None:
     assert judge(failure(404, "upstream_error", b'{"error":{"code":%s}}' % code)).fault is Fault.CALLER

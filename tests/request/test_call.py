@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+from tests.rows import rows
 
 from chukei.azure import version_for
 from chukei.errors import CallerError
@@ -55,21 +56,21 @@ def test_the_name_in_the_path_wins() -> None:
     assert read(b'{"model":"body-model",' + MESSAGES + b"}", path).model == "path-model"
 
 
-@pytest.mark.parametrize("model", [b'""', b'"  "'])
+@rows("model", [b'""', b'"  "'])
 def test_an_empty_model_is_refused(model: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         read(b'{"model":' + model + b"," + MESSAGES + b"}")
     assert (caught.value.code, caught.value.param) == ("missing_model", "model")
 
 
-@pytest.mark.parametrize("field", [b'"model":5', b'"model":["chat"]', b'"stream":"true"', b'"stream":1'])
+@rows("field", [b'"model":5', b'"model":["chat"]', b'"stream":"true"', b'"stream":1'])
 def test_fields_of_another_type_are_refused(field: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         read(b"{" + field + b"," + MESSAGES + b"}")
     assert (caught.value.status, caught.value.code) == (400, "invalid_type")
 
 
-@pytest.mark.parametrize(
+@rows(
     "headers",
     [
         [],
@@ -106,7 +107,7 @@ def test_the_simple_form_always_streams() -> None:
     assert json.loads(written(call).body)["stream"] is True
 
 
-@pytest.mark.parametrize(("field", "param"), [(b'"stream":false', "stream"), (b'"n":2', "n")])
+@rows(("field", "param"), [(b'"stream":false', "stream"), (b'"n":2', "n")])
 def test_the_simple_form_refuses_what_it_cannot_show(field: bytes, param: str) -> None:
     with pytest.raises(CallerError) as caught:
         read(b"{" + field + b"," + MESSAGES + b"}", "/api/chat-stream")
@@ -189,8 +190,8 @@ def test_a_client_gets_no_usage_where_the_deployment_has_none() -> None:
     assert learnt.body == request.body
 
 
-@pytest.mark.parametrize("sent", [b"", b'"max_tokens":50,', b'"max_completion_tokens":50,', b'"max_tokens":null,'])
-@pytest.mark.parametrize("known_as", ["max_tokens", "max_completion_tokens"])
+@rows("sent", [b"", b'"max_tokens":50,', b'"max_completion_tokens":50,', b'"max_tokens":null,'])
+@rows("known_as", ["max_tokens", "max_completion_tokens"])
 def test_a_cap_goes_up_under_the_name_that_the_deployment_knows(sent: bytes, known_as: str) -> None:
     call = read(b"{" + sent + MESSAGES + b"}")
     body = json.loads(written(call, "v1", known=Capabilities(output_limit=known_as), caps={"max_tokens": 20}).body)
@@ -225,7 +226,7 @@ def test_a_forms_model_is_replaced_only_where_the_body_must_name_it() -> None:
         assert Form(up.body, types[0]).text("model") == model
 
 
-@pytest.mark.parametrize(("value", "stream"), [(b"true", True), (b"True", True), (b"1", True), (b"false", False)])
+@rows(("value", "stream"), [(b"true", True), (b"True", True), (b"1", True), (b"false", False)])
 def test_a_form_can_ask_for_a_stream(value: bytes, stream: bool) -> None:
     form = b'--cut\r\nContent-Disposition: form-data; name="stream"\r\n\r\n' + value + b"\r\n--cut--"
     assert read(form, "/v1/audio/transcriptions", FORM).stream is stream

@@ -5,6 +5,7 @@ import zlib
 from itertools import islice
 
 import pytest
+from tests.rows import rows
 
 from chukei.errors import CallerError
 from chukei.request.codings import SLICE, coding_of, plain
@@ -20,17 +21,15 @@ def raw_deflate(data: bytes) -> bytes:
 SENT = [("gzip", gzip.compress(BODY)), ("deflate", zlib.compress(BODY)), ("deflate", raw_deflate(BODY))]
 
 
-@pytest.mark.parametrize(("coding", "sent"), SENT)
+@rows(("coding", "sent"), SENT)
 def test_what_was_compressed_comes_back_in_slices(coding: str, sent: bytes) -> None:
     parts = list(plain(sent, coding))
     assert b"".join(parts) == BODY
     assert max(map(len, parts)) <= SLICE
 
 
-@pytest.mark.parametrize(("coding", "sent"), SENT)
-@pytest.mark.parametrize(
-    "change", [lambda sent: sent[:-9], lambda sent: sent + b"x", lambda sent: b"", lambda sent: b"{}"]
-)
+@rows(("coding", "sent"), SENT)
+@rows("change", [lambda sent: sent[:-9], lambda sent: sent + b"x", lambda sent: b"", lambda sent: b"{}"])
 def test_what_is_damaged_is_refused(coding: str, sent: bytes, change) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(CallerError) as caught:
         list(plain(change(sent), coding))
@@ -42,7 +41,7 @@ def test_no_more_is_made_than_is_asked_for() -> None:
     assert sum(map(len, islice(plain(bomb, "gzip"), 3))) == 3 * SLICE
 
 
-@pytest.mark.parametrize("coding", [b"br", b"zstd", b"gzip, gzip", b"gzip,identity", b"compress"])
+@rows("coding", [b"br", b"zstd", b"gzip, gzip", b"gzip,identity", b"compress"])
 def test_other_codings_are_refused_and_those_that_are_read_are_named(coding: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         coding_of([(b"content-encoding", coding)])

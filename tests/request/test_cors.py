@@ -1,6 +1,6 @@
 """Which other sites' pages may call."""
 
-import pytest
+from tests.rows import rows
 
 from chukei.request.cors import Cors
 
@@ -16,9 +16,7 @@ def test_an_allowed_origin_is_named_in_the_answer() -> None:
     assert b"access-control-allow-credentials" not in fields
 
 
-@pytest.mark.parametrize(
-    "origin", [b"https://evil.example", b"null", b"https://app.example.evil", b"http://app.example", b"*", b""]
-)
+@rows("origin", [b"https://evil.example", b"null", b"https://app.example.evil", b"http://app.example", b"*", b""])
 def test_another_is_not_and_caches_are_told(origin: bytes) -> None:
     assert CORS.answer([(b"origin", origin)]) == [(b"vary", b"origin")]
     assert CORS.preflight([(b"origin", origin)]) is None

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.errors import CallerError
 from chukei.request.fields import EXACT, MAX_FIELDS, Fields
@@ -78,7 +79,7 @@ def test_a_second_field_of_one_name_is_always_refused(
             assert (caught.value.status, caught.value.code, caught.value.param) == (400, "duplicate_field", name)
 
 
-@pytest.mark.parametrize(
+@rows(
     "raw",
     [
         b'{"model":"a","model":"a"}',
@@ -104,7 +105,7 @@ def test_the_same_name_deeper_down_is_another_field() -> None:
     assert Fields(b'{"a":{"model":"x","b":{"model":"y"}},"model":"z"}').text("model") == "z"
 
 
-@pytest.mark.parametrize(
+@rows(
     "raw",
     [
         b"",
@@ -151,7 +152,7 @@ def test_any_bytes_are_read_or_refused_and_never_crash(raw: bytes) -> None:
         assert isinstance(json.loads(raw), dict)
 
 
-@pytest.mark.parametrize("raw", [b"{}", b" { } ", b"{\n}\n"])
+@rows("raw", [b"{}", b" { } ", b"{\n}\n"])
 def test_an_empty_object_takes_fields(raw: bytes) -> None:
     fields = Fields(raw)
     fields.set("a", b"1")
@@ -183,19 +184,19 @@ def test_values_are_read_by_type() -> None:
     assert "missing" not in fields
 
 
-@pytest.mark.parametrize("raw", [b"1", b"true", b"[]", b"{}"])
+@rows("raw", [b"1", b"true", b"[]", b"{}"])
 def test_a_text_of_another_type_is_refused(raw: bytes) -> None:
     with pytest.raises(CallerError, match="'x' must be a string"):
         Fields(b'{"x":' + raw + b"}").text("x")
 
 
-@pytest.mark.parametrize("raw", [b"1", b'"true"', b"[]", b"{}", b"0"])
+@rows("raw", [b"1", b'"true"', b"[]", b"{}", b"0"])
 def test_a_flag_of_another_type_is_refused(raw: bytes) -> None:
     with pytest.raises(CallerError, match="'x' must be true or false"):
         Fields(b'{"x":' + raw + b"}").flag("x")
 
 
-@pytest.mark.parametrize("raw", [b'"1"', b"true", b"[]", b"{}", b"1e999"])
+@rows("raw", [b'"1"', b"true", b"[]", b"{}", b"1e999"])
 def test_a_number_of_another_type_is_refused(raw: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         Fields(b'{"x":' + raw + b"}").number("x")
@@ -297,7 +298,7 @@ def test_a_renamed_field_differs_in_its_name_alone(
 SPACED = b' { "a" : 1 , "mo\\u0064el" : "x" ,"z":{"a":2} } \n'
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "left"),
     [
         ("a", b' {   "mo\\u0064el" : "x" ,"z":{"a":2} } \n'),
@@ -348,7 +349,7 @@ def test_a_changed_and_an_added_field_can_be_renamed() -> None:
     assert fields.bytes() == b'{"f":30,"d":40,"e":11, "b":2}'
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "left"),
     [
         (b'{"old":1,"new":2}', b'{"new":2}'),

@@ -7,6 +7,7 @@ from email.parser import BytesParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.errors import CallerError
 from chukei.request.form import Form
@@ -44,7 +45,7 @@ def test_fields_are_read() -> None:
     assert form.text("other") is None
 
 
-@pytest.mark.parametrize(
+@rows(
     "content_type",
     [
         b"multipart/form-data; boundary=cut",
@@ -81,9 +82,7 @@ def test_any_value_beside_any_file(value: str, content: bytes) -> None:
     assert again.write({}).count(content) >= 1
 
 
-@pytest.mark.parametrize(
-    "content_type", [b"multipart/form-data", b"multipart/form-data; boundary=", b'multipart/form-data; boundary=""']
-)
+@rows("content_type", [b"multipart/form-data", b"multipart/form-data; boundary=", b'multipart/form-data; boundary=""'])
 def test_a_type_without_a_boundary_is_refused(content_type: bytes) -> None:
     with pytest.raises(CallerError, match="content type"):
         Form(BODY, content_type)
@@ -102,16 +101,14 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("body", BROKEN)
+@rows("body", BROKEN)
 def test_a_form_that_is_none_is_refused(body: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         Form(body, TYPE)
     assert (caught.value.status, caught.value.code) == (400, "invalid_form")
 
 
-@pytest.mark.parametrize(
-    "again", [b'name="model"', b"name=model", b'NAME="model"', b'filename="C:\\x y.wav"; name="model"']
-)
+@rows("again", [b'name="model"', b"name=model", b'NAME="model"', b'filename="C:\\x y.wav"; name="model"'])
 def test_a_second_model_is_refused(again: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         Form(part(b"a", b'name="model"') + part(b"b", again) + b"--cut--", TYPE)
@@ -149,7 +146,7 @@ AMBIGUOUS = [
 ]
 
 
-@pytest.mark.parametrize("disposition", AMBIGUOUS)
+@rows("disposition", AMBIGUOUS)
 def test_a_name_that_readers_could_take_differently_is_refused(disposition: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         Form(part(b"v", disposition) + b"--cut--", TYPE)
@@ -192,7 +189,7 @@ LEGAL = [
 ]
 
 
-@pytest.mark.parametrize(("content_type", "body"), LEGAL)
+@rows(("content_type", "body"), LEGAL)
 def test_every_legal_spelling_becomes_one(content_type: bytes, body: bytes) -> None:
     form = Form(body, content_type)
     written = form.write({})
@@ -200,9 +197,7 @@ def test_every_legal_spelling_becomes_one(content_type: bytes, body: bytes) -> N
     assert b"\\" not in written.partition(b"\r\n\r\n")[0]
 
 
-@pytest.mark.parametrize(
-    "inside", [b"\n--cut\n", b"\n--cut--\n", b'\n--cut\nContent-Disposition: form-data; name="model"\n\nx']
-)
+@rows("inside", [b"\n--cut\n", b"\n--cut--\n", b'\n--cut\nContent-Disposition: form-data; name="model"\n\nx'])
 def test_what_another_reader_would_take_for_a_boundary_goes_up_as_a_value(inside: bytes) -> None:
     form = Form(part(inside, b"name=file") + part(b"w", b"name=model") + b"--cut--", TYPE)
     written = form.write({})
@@ -210,7 +205,7 @@ def test_what_another_reader_would_take_for_a_boundary_goes_up_as_a_value(inside
     assert Form(written, form.content_type).text("model") == "w"
 
 
-@pytest.mark.parametrize(
+@rows(
     "content_type",
     [
         b"multipart/form-data; boundary =no; boundary=cut",
@@ -228,7 +223,7 @@ def test_a_boundary_that_readers_could_take_differently_is_refused(content_type:
     assert (caught.value.status, caught.value.code) == (400, "invalid_form")
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         pytest.param(BODY.replace(b"--cut--", b"--cut--x"), id="a last boundary that goes on"),
@@ -242,24 +237,22 @@ def test_a_form_with_two_ends_is_refused(body: bytes) -> None:
     assert caught.value.code == "invalid_form"
 
 
-@pytest.mark.parametrize("name", [b"MODEL", b"Model", b"model[]", b"model[0]", b"STREAM", b"stream[]", b"_model"])
+@rows("name", [b"MODEL", b"Model", b"model[]", b"model[0]", b"STREAM", b"stream[]", b"_model"])
 def test_a_name_that_some_readers_take_for_another_is_refused(name: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         Form(part(b"w", b"name=" + name) + b"--cut--", TYPE)
     assert (caught.value.status, caught.value.code) == (400, "ambiguous_field")
 
 
-@pytest.mark.parametrize(
-    "disposition", [b"name=model; filename=x", b"name=model\r\nContent-Type: text/plain; charset=utf-16"]
-)
+@rows("disposition", [b"name=model; filename=x", b"name=model\r\nContent-Type: text/plain; charset=utf-16"])
 def test_a_model_that_is_no_plain_text_is_refused(disposition: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         Form(part(b"w", disposition) + b"--cut--", TYPE)
     assert (caught.value.code, caught.value.param) == ("invalid_type", "model")
 
 
-@pytest.mark.parametrize("name", ["n", "size", "quality"])
-@pytest.mark.parametrize("other", ["{}", "{}[]", "{upper}"])
+@rows("name", ["n", "size", "quality"])
+@rows("other", ["{}", "{}[]", "{upper}"])
 def test_what_decides_a_price_has_one_reading(name: str, other: str) -> None:
     again = name.upper() if other == "{upper}" else other.format(name)
     parts = [part(b"1", f'name="{name}"'.encode()), part(b"10", f'name="{again}"'.encode())]

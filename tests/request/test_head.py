@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.errors import CallerError
 from chukei.model import Headers
@@ -32,7 +33,7 @@ GOOD: list[Headers] = [
 ]
 
 
-@pytest.mark.parametrize("headers", GOOD)
+@rows("headers", GOOD)
 def test_ordinary_heads_pass(headers: Headers) -> None:
     check(headers)
 
@@ -81,7 +82,7 @@ BAD: list[tuple[Headers, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "version"), BAD)
+@rows(("headers", "version"), BAD)
 def test_ambiguous_heads_are_refused(headers: Headers, version: str) -> None:
     with pytest.raises(CallerError) as caught:
         check(headers, version)
@@ -111,26 +112,24 @@ def test_the_size_and_number_of_fields_are_bounded() -> None:
         check([HOST], max_bytes=size - 1)
 
 
-@pytest.mark.parametrize("host", [b"relay.example", b"Relay.Example", b"relay.example:8443", b"[::1]", b"[::1]:80"])
+@rows("host", [b"relay.example", b"Relay.Example", b"relay.example:8443", b"[::1]", b"[::1]:80"])
 def test_allowed_hosts_are_served_with_any_port(host: bytes) -> None:
     check([(b"host", host)], hosts=("relay.example", "[::1]"))
 
 
-@pytest.mark.parametrize("host", [b"evil.example", b"xrelay.example", b"relay.example.evil", b"127.0.0.1"])
+@rows("host", [b"evil.example", b"xrelay.example", b"relay.example.evil", b"127.0.0.1"])
 def test_other_hosts_are_not(host: bytes) -> None:
     with pytest.raises(CallerError) as caught:
         check([(b"host", host)], hosts=("relay.example",))
     assert (caught.value.status, caught.value.code) == (421, "unknown_host")
 
 
-@pytest.mark.parametrize("given_id", [b"abc", b"a1b2-c3.d4:e5/f6+g7=h_8", b"x" * 128])
+@rows("given_id", [b"abc", b"a1b2-c3.d4:e5/f6+g7=h_8", b"x" * 128])
 def test_a_sane_request_id_is_kept(given_id: bytes) -> None:
     assert head.request_id([(b"x-request-id", given_id)]) == given_id.decode()
 
 
-@pytest.mark.parametrize(
-    "given_id", [b"", b" ", b"x" * 129, b"a b", b"a\nb", b"<script>", b'"', "中".encode(), b"\x00"]
-)
+@rows("given_id", [b"", b" ", b"x" * 129, b"a b", b"a\nb", b"<script>", b'"', "中".encode(), b"\x00"])
 def test_another_one_is_replaced(given_id: bytes) -> None:
     made = head.request_id([(b"x-request-id", given_id)])
     assert made.startswith("req_")

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.azure import CHAT, OPERATIONS, RESPONSES
 from chukei.errors import CallerError
@@ -41,18 +42,18 @@ POSTS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "query", "route"), POSTS)
+@rows(("path", "query", "route"), POSTS)
 def test_calls(path: str, query: str, route: Route) -> None:
     assert find("POST", path, query) == route
 
 
-@pytest.mark.parametrize("prefix", ["/v1/", "/openai/v1/", "/openai/", "/models/", "/openai/deployments/m/"])
-@pytest.mark.parametrize("path", OPERATIONS)
+@rows("prefix", ["/v1/", "/openai/v1/", "/openai/", "/models/", "/openai/deployments/m/"])
+@rows("path", OPERATIONS)
 def test_every_operation_is_reached_in_all_ways(prefix: str, path: str) -> None:
     assert find("POST", prefix + path, "").operation is OPERATIONS[path]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "route"),
     [
         ("/", Route(page=Page.CHAT_PAGE)),
@@ -70,12 +71,12 @@ def test_every_operation_is_reached_in_all_ways(prefix: str, path: str) -> None:
         ("/v1/models/a%2Fb", Route(page=Page.MODELS, name="a/b")),
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@rows("method", ["GET", "HEAD"])
 def test_pages(method: str, path: str, route: Route) -> None:
     assert find(method, path, "") == route
 
 
-@pytest.mark.parametrize(
+@rows(
     "path",
     [
         "",
@@ -102,7 +103,7 @@ def test_pages(method: str, path: str, route: Route) -> None:
         "http://evil/v1/models",
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@rows("method", ["GET", "POST", "DELETE"])
 def test_unknown_paths(method: str, path: str) -> None:
     with pytest.raises(CallerError) as caught:
         find(method, path, "")
@@ -116,7 +117,7 @@ def test_an_unknown_path_gets_a_hint() -> None:
         find("POST", "/nonsense", "")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "hint"),
     [
         ("/v1/v1/chat/completions", "leave it out"),
@@ -150,9 +151,9 @@ UNSERVED = [
 ]
 
 
-@pytest.mark.parametrize("prefix", ["/v1/", "/openai/v1/", "/openai/", "//openai//", "/openai/deployments/m/"])
-@pytest.mark.parametrize("path", UNSERVED)
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@rows("prefix", ["/v1/", "/openai/v1/", "/openai/", "//openai//", "/openai/deployments/m/"])
+@rows("path", UNSERVED)
+@rows("method", ["GET", "POST", "DELETE"])
 def test_what_only_others_serve_is_called_so(prefix: str, path: str, method: str) -> None:
     with pytest.raises(CallerError) as caught:
         find(method, prefix + path, DATED)
@@ -160,20 +161,20 @@ def test_what_only_others_serve_is_called_so(prefix: str, path: str, method: str
     assert "base URL" not in caught.value.message
 
 
-@pytest.mark.parametrize("prefix", ["/v1/", "//v1//", "/openai/v1/", "/openai/", "/openai/deployments/m/"])
-@pytest.mark.parametrize("path", ["responses", "responses/", "realtime", "chat/completions"])
+@rows("prefix", ["/v1/", "//v1//", "/openai/v1/", "/openai/", "/openai/deployments/m/"])
+@rows("path", ["responses", "responses/", "realtime", "chat/completions"])
 def test_a_websocket_is_told_to_do_without(prefix: str, path: str) -> None:
     with pytest.raises(CallerError) as caught:
         refuse_websocket(prefix + path)
     assert (caught.value.status, caught.value.headers) == (426, [(b"upgrade", b"HTTP/1.1")])
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/models", "/health/live", "/admin", "/nonsense", "", "*"])
+@rows("path", ["/", "/v1/models", "/health/live", "/admin", "/nonsense", "", "*"])
 def test_an_upgrade_elsewhere_may_be_ignored(path: str) -> None:
     refuse_websocket(path)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "allow"),
     [
         ("GET", "/v1/chat/completions", b"POST, OPTIONS"),
@@ -188,7 +189,7 @@ def test_wrong_methods_are_told_the_right_ones(method: str, path: str, allow: by
     assert (caught.value.status, caught.value.headers) == (405, [(b"allow", allow)])
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "page", "name"),
     [
         ("GET", "/admin", Page.ADMIN_PAGE, "admin.html"),
@@ -209,7 +210,7 @@ def test_what_is_for_administrators(method: str, path: str, page: Page, name: st
     assert (caught.value.status, caught.value.code) == (404, "unknown_route")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "allow"),
     [
         ("POST", "/admin", b"GET, HEAD"),
@@ -224,7 +225,7 @@ def test_wrong_methods_of_administrators(method: str, path: str, allow: bytes) -
     assert (caught.value.status, caught.value.headers) == (405, [(b"allow", allow)])
 
 
-@pytest.mark.parametrize(
+@rows(
     "query",
     [
         "api-version=",

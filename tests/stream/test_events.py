@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+from tests.rows import rows
 
 from chukei.model import End
 from chukei.stream.events import Chunk, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty, read
@@ -18,7 +19,7 @@ def delta(**fields: object) -> Chunk:
     return chunk(choices=[{"index": 0, "delta": fields, "finish_reason": None}])
 
 
-@pytest.mark.parametrize(
+@rows(
     "silent",
     [
         chunk(choices=[], prompt_filter_results=[{"prompt_index": 0}]),
@@ -33,7 +34,7 @@ def test_filter_results_role_and_emptiness_are_no_output(silent: Chunk) -> None:
     assert is_chat_preamble(silent)
 
 
-@pytest.mark.parametrize(
+@rows(
     "speaking",
     [
         delta(content="a"),
@@ -52,7 +53,7 @@ def test_everything_else_is_output(speaking: Chunk) -> None:
     assert not is_chat_preamble(speaking)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("event", "code"),
     [
         ({"type": "error", "error": {"code": "server_error"}}, "server_error"),
@@ -91,7 +92,7 @@ def test_a_field_of_another_type_is_left_out_of_an_event_and_the_rest_is_read() 
     assert event.response.usage is not None
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"5", b"{", b'{"choices":[1]'])
+@rows("data", [b"", b"[]", b"5", b"{", b'{"choices":[1]'])
 def test_what_is_no_object_is_no_event(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         read(data, Chunk)

@@ -2,9 +2,9 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.stream import sse
 from chukei.stream.plaintext import PlainText
@@ -21,9 +21,7 @@ def read(block: bytes) -> list[str]:
     return [sse.data_of(event).decode() for event in sse.split(block)]
 
 
-@pytest.mark.parametrize(
-    "text", [" leading", "trailing ", "two\nlines", "\n", "\n\n", "🌊 中継", "data: x", ": c", "event: error"]
-)
+@rows("text", [" leading", "trailing ", "two\nlines", "\n", "\n\n", "🌊 中継", "data: x", ": c", "event: error"])
 def test_a_text_survives(text: str) -> None:
     assert read(PlainText().rewrite(chunk(text))) == [text]
 
@@ -51,7 +49,7 @@ def test_a_refusal_is_text_too() -> None:
     assert read(PlainText().rewrite(chunk("I cannot", key="refusal"))) == ["I cannot"]
 
 
-@pytest.mark.parametrize(
+@rows(
     "event",
     [
         chunk(None),

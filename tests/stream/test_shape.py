@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 from tests.stream.test_stream import CAP, FILTER, ROLE, chunk, content, finish
 
 from chukei.model import Dialect
@@ -24,7 +25,7 @@ def shape_of(event: bytes) -> EventShape:
     return shape
 
 
-@pytest.mark.parametrize("text", ["", " two", "ほし", 'a \\"quoted\\" word', "ends with a backslash \\\\", "\\n\\n"])
+@rows("text", ["", " two", "ほし", 'a \\"quoted\\" word', "ends with a backslash \\\\", "\\n\\n"])
 def test_only_the_text_may_differ(text: str) -> None:
     shape = shape_of(HIDDEN % (b"one", b"8A9Q"))
     event = HIDDEN % (text.encode(), b"zz")
@@ -40,7 +41,7 @@ def test_typed_events_count_upwards() -> None:
     assert shape.match(other, 0, len(other)) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
+@rows(
     "other",
     [
         finish("stop"),
@@ -64,14 +65,14 @@ def test_the_events_in_front_of_another_one_are_found() -> None:
     assert shape_of(PLAIN).match(block, 0, len(block)) == (2, len(content("a") + content("b")), 2)
 
 
-@pytest.mark.parametrize("break_", [b"\n", b"\r", b"\n\n", b"\n\ndata: [DONE]\n\n", b"\r\rdata: [DONE]\r\rdata: "])
+@rows("break_", [b"\n", b"\r", b"\n\n", b"\n\ndata: [DONE]\n\n", b"\r\rdata: [DONE]\r\rdata: "])
 def test_a_line_end_within_a_value_is_no_value(break_: bytes) -> None:
     """JSON writes it as an escape (RFC 8259 §7), so a raw one ends an event."""
     event = HIDDEN % (b"x" + break_ + b"y", b"8A")
     assert shape_of(HIDDEN % (b"one", b"8A9Q")).match(event, 0, len(event)) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
+@rows(
     "event",
     [
         pytest.param(chunk(choices=[]), id="no text"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fakes import bytewise, every_split
+from tests.rows import rows
 
 from chukei.stream import sse
 
@@ -37,7 +38,7 @@ SAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("stream", "data"), SAMPLES)
+@rows(("stream", "data"), SAMPLES)
 def test_events_are_the_same_whole_bytewise_and_at_every_split(stream: bytes, data: list[bytes]) -> None:
     for reads in ([stream], bytewise(stream), *every_split(stream)):
         found = events(reads)
@@ -45,7 +46,7 @@ def test_events_are_the_same_whole_bytewise_and_at_every_split(stream: bytes, da
         assert [sse.data_of(event) for event in found] == data
 
 
-@pytest.mark.parametrize(("stream", "data"), SAMPLES)
+@rows(("stream", "data"), SAMPLES)
 def test_nothing_but_whole_events_leaves_before_the_end(stream: bytes, data: list[bytes]) -> None:
     ends = set()
     position = 0
@@ -77,7 +78,7 @@ def test_a_carriage_return_at_the_end_waits_for_what_follows() -> None:
     assert framer.finish() == b"data: a\r\r"
 
 
-@pytest.mark.parametrize("rest", [b"data: half", b"data: half\n", b"data: half\r\n", b"data: [DONE", b"event: x\n"])
+@rows("rest", [b"data: half", b"data: half\n", b"data: half\r\n", b"data: [DONE", b"event: x\n"])
 def test_an_unfinished_event_is_dropped_at_the_end(rest: bytes) -> None:
     out, framer = feed([b"data: a\n\n" + rest])
     assert out == [b"data: a\n\n"]
@@ -85,7 +86,7 @@ def test_an_unfinished_event_is_dropped_at_the_end(rest: bytes) -> None:
     assert framer.finish() == b""
 
 
-@pytest.mark.parametrize("rest", [b"data: [DONE]", b"data: [DONE]\n", b"data: [DONE]\r\n"])
+@rows("rest", [b"data: [DONE]", b"data: [DONE]\n", b"data: [DONE]\r\n"])
 def test_a_done_without_its_blank_line_is_completed(rest: bytes) -> None:
     _, framer = feed([rest])
     assert framer.finish() == sse.DONE
@@ -130,7 +131,7 @@ def cpu_seconds(stream: bytes) -> float:
     return min(costs)
 
 
-@pytest.mark.parametrize("byte", [b"x", b"\r\n:"], ids=["one long line", "line ends without a blank line"])
+@rows("byte", [b"x", b"\r\n:"], ids=["one long line", "line ends without a blank line"])
 def test_one_giant_event_byte_by_byte_costs_linear_time(byte: bytes) -> None:
     short, long = byte * (24 * 1024 // len(byte)), byte * (192 * 1024 // len(byte))
     ratio = cpu_seconds(long) / cpu_seconds(short)
@@ -184,7 +185,7 @@ def test_any_bytes_at_all_are_framed_without_failing(raw: bytes) -> None:
             sse.data_of(event)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("event", "data"),
     [
         (b"data: x\n\n", b"x"),

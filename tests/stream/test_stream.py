@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import bytewise, every_split
+from tests.rows import rows
 
 from chukei.model import Dialect, End
 from chukei.stream import sse
@@ -92,7 +93,7 @@ OUTPUT = [
 ]
 
 
-@pytest.mark.parametrize("choice", OUTPUT)
+@rows("choice", OUTPUT)
 def test_every_kind_of_output_ends_the_preamble(choice: dict[str, object]) -> None:
     passing = stream()
     event = chunk(choices=[{"index": 0, **choice}])
@@ -100,7 +101,7 @@ def test_every_kind_of_output_ends_the_preamble(choice: dict[str, object]) -> No
     assert passing.state is not State.PREAMBLE
 
 
-@pytest.mark.parametrize(
+@rows(
     "event",
     [
         pytest.param(b"data: not JSON\n\n", id="no JSON"),
@@ -128,7 +129,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@rows("text", HOSTILE)
 def test_markers_inside_a_text_mean_nothing(text: str) -> None:
     event = content(text)
     passing = stream(strip_usage=True)
@@ -168,7 +169,7 @@ def test_usage_beside_choices_stays() -> None:
     assert done.usage == Usage(input=4, output=5, reasoning=2)
 
 
-@pytest.mark.parametrize("strip_usage", [True, False])
+@rows("strip_usage", [True, False])
 def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_usage: bool) -> None:
     """It comes behind the finish with an empty delta (https://github.com/agentjido/req_llm/issues/781)."""
     late = chunk(choices=[{"index": 0, "delta": {}}], usage={"prompt_tokens": 12, "completion_tokens": 7})
@@ -177,8 +178,8 @@ def test_usage_in_a_chunk_of_its_own_that_has_a_choice_is_read_and_stays(strip_u
     assert done.usage == Usage(12, 7)
 
 
-@pytest.mark.parametrize("odd", [[], [1], "none", 7, True, {}])
-@pytest.mark.parametrize("name", ["usage", "model", "service_tier"])
+@rows("odd", [[], [1], "none", 7, True, {}])
+@rows("name", ["usage", "model", "service_tier"])
 def test_a_member_of_an_odd_type_hides_no_finish_reason(name: str, odd: object) -> None:
     last = chunk(choices=[{"delta": {}, "finish_reason": "length", "index": 0}], **{name: odd})
     out, done = through([content("x"), last, sse.DONE])
@@ -270,7 +271,7 @@ def test_an_error_that_is_null_is_none() -> None:
     assert not passing.ended
 
 
-@pytest.mark.parametrize("tail", [content("z"), b"data: more\n\n", sse.DONE, b": comment\n\n"])
+@rows("tail", [content("z"), b"data: more\n\n", sse.DONE, b": comment\n\n"])
 def test_nothing_leaves_after_done(tail: bytes) -> None:
     passing = stream()
     passing.feed(content("x"))
@@ -279,8 +280,8 @@ def test_nothing_leaves_after_done(tail: bytes) -> None:
     assert passing.finish() == b""
 
 
-@pytest.mark.parametrize("proper", [True, False])
-@pytest.mark.parametrize("seen", range(3, 7))
+@rows("proper", [True, False])
+@rows("seen", range(3, 7))
 def test_without_done_a_chat_is_complete_if_it_is_finished_and_its_body_ends_properly(seen: int, proper: bool) -> None:
     for reads in (PLAIN[:seen], bytewise(b"".join(PLAIN[:seen]))):
         out, done = through(reads, proper=proper)
@@ -293,7 +294,7 @@ def test_without_done_a_chat_is_complete_if_it_is_finished_and_its_body_ends_pro
 TOOL = chunk(choices=[{"delta": {"tool_calls": [{"index": 3, "function": {"arguments": "{}"}}]}, "index": 0}])
 
 
-@pytest.mark.parametrize(
+@rows(
     ("events", "complete"),
     [
         pytest.param([content("a"), content("b", 1), finish("stop")], False, id="one of two"),
@@ -322,7 +323,7 @@ def test_a_response_is_not_complete_without_its_terminal_event() -> None:
     assert not more.finished
 
 
-@pytest.mark.parametrize(
+@rows(
     "done",
     [
         b"data:[DONE]",
@@ -335,7 +336,7 @@ def test_a_response_is_not_complete_without_its_terminal_event() -> None:
         b"id: 7\ndata:[DONE]\r\r",
     ],
 )
-@pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.OPEN])
+@rows("dialect", [Dialect.CHAT, Dialect.OPEN])
 def test_every_spelling_of_done_ends_a_stream_even_where_the_body_does_not(done: bytes, dialect: Dialect) -> None:
     for reads in ([content("x"), done], bytewise(content("x") + done)):
         out, passing = through(reads, dialect, proper=False)
@@ -344,7 +345,7 @@ def test_every_spelling_of_done_ends_a_stream_even_where_the_body_does_not(done:
         assert out == content("x") + (done.rstrip(b"\r\n") + ending if ending else done)
 
 
-@pytest.mark.parametrize("text", [b"data: [DONE", b"[DONE]", b"event: [DONE]", b": [DONE]", b'data: "[DONE]"'])
+@rows("text", [b"data: [DONE", b"[DONE]", b"event: [DONE]", b": [DONE]", b'data: "[DONE]"'])
 def test_what_merely_resembles_done_does_not(text: bytes) -> None:
     assert not through([content("x"), text], proper=False)[1].complete
     assert not through([content("x"), text + b"\n\n"], proper=False)[1].complete
@@ -353,8 +354,8 @@ def test_what_merely_resembles_done_does_not(text: bytes) -> None:
 INVALID = b"\xff\xc3("
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
-@pytest.mark.parametrize(
+@rows("dialect", list(Dialect))
+@rows(
     "event",
     [
         content("y").replace(b"y", INVALID),
@@ -385,8 +386,8 @@ WEIGHED = [
 ]
 
 
-@pytest.mark.parametrize(("one", "size"), WEIGHED)
-@pytest.mark.parametrize("lessons", [0, 8])
+@rows(("one", "size"), WEIGHED)
+@rows("lessons", [0, 8])
 def test_what_was_generated_is_weighed_without_what_surrounds_it(one: bytes, size: int, lessons: int) -> None:
     for reads in ([content("x")] + [one] * 9, [content("x") + one * 9], bytewise(content("x") + one * 9)):
         passing = Stream(Dialect.CHAT, strip_usage=False, cap=CAP, lessons=lessons)
@@ -410,7 +411,7 @@ def test_deltas_of_a_response_are_weighed_and_what_repeats_them_is_not() -> None
 # Chunks without choices.
 
 
-@pytest.mark.parametrize("strip_usage", [True, False])
+@rows("strip_usage", [True, False])
 def test_chunks_without_choices_can_be_dropped_and_nothing_else_is(strip_usage: bool) -> None:
     spaced = b'data: {"choices": [], "prompt_filter_results": []}\n\n'
     mention = content('"choices":[]')
@@ -425,7 +426,7 @@ def test_chunks_without_choices_can_be_dropped_and_nothing_else_is(strip_usage: 
         assert passing.complete
 
 
-@pytest.mark.parametrize(
+@rows(
     ("dialect", "one"),
     [
         pytest.param(Dialect.CHAT, ERROR.replace(b'{"error"', b'{"choices":[],"error"'), id="error"),
@@ -497,7 +498,7 @@ def test_the_responses_preamble_is_held() -> None:
     assert passing.state is State.OUTPUT
 
 
-@pytest.mark.parametrize(("reason", "end"), [("max_output_tokens", End.LENGTH), ("content_filter", End.CONTENT_FILTER)])
+@rows(("reason", "end"), [("max_output_tokens", End.LENGTH), ("content_filter", End.CONTENT_FILTER)])
 def test_an_incomplete_response_says_why(reason: str, end: End) -> None:
     last = event("response.incomplete", response={"incomplete_details": {"reason": reason}, "usage": TOKENS})
     out, done = through([DELTA, last], Dialect.RESPONSES)
@@ -551,7 +552,7 @@ FIRST = [
 ]
 
 
-@pytest.mark.parametrize(("reads", "dialect", "first"), FIRST)
+@rows(("reads", "dialect", "first"), FIRST)
 def test_an_error_before_any_output_is_told_from_one_after_it(
     reads: list[bytes], dialect: Dialect, first: bool
 ) -> None:
@@ -562,7 +563,7 @@ def test_an_error_before_any_output_is_told_from_one_after_it(
         assert done.failed_first is first
 
 
-@pytest.mark.parametrize(
+@rows(
     ("failures", "code"),
     [
         ([event("error", error={"code": "429"}), FAILED], "429"),  # the first one counts
@@ -629,7 +630,7 @@ COUNT = b'{"prompt_tokens":9,"completion_tokens":3}'
 ENDING = b'{"choices":[{"index":0,"delta":{},"finish_reason"%s"stop"}]}'
 
 
-@pytest.mark.parametrize("colon", [b":", b": ", b" : ", b" :", b":  ", b":\t"])
+@rows("colon", [b":", b": ", b" : ", b" :", b":  ", b":\t"])
 def test_usage_errors_and_ends_are_seen_with_any_white_space(colon: bytes) -> None:
     ending = b"data: " + ENDING % colon + b"\n\n"
     counted = b'data: {"choices":[],"usage"%s%s}\n\n' % (colon, COUNT)
@@ -643,7 +644,7 @@ def test_usage_errors_and_ends_are_seen_with_any_white_space(colon: bytes) -> No
         assert not failed.complete or dialect is Dialect.OPEN
 
 
-@pytest.mark.parametrize("odd", ['"index":"0"', '"index":null', '"index":0.0', '"index":0,"text":5', '"delta":[]'])
+@rows("odd", ['"index":"0"', '"index":null', '"index":0.0', '"index":0,"text":5', '"delta":[]'])
 def test_a_field_of_another_type_hides_neither_the_end_nor_the_usage(odd: str) -> None:
     ending = f'data: {{"model":5,"choices":[{{{odd},"finish_reason":"stop"}}],"usage":{COUNT.decode()}}}\n\n'.encode()
     out, done = through([content("x"), ending])
@@ -657,7 +658,7 @@ def test_text_is_weighed_with_white_space_before_its_colon() -> None:
     assert through([spaced])[1].generated_bytes == 12
 
 
-@pytest.mark.parametrize("said", ['data: {"error":{"code":"x"}}', 'event:error\ndata:{"type":"error","code":429}'])
+@rows("said", ['data: {"error":{"code":"x"}}', 'event:error\ndata:{"type":"error","code":429}'])
 def test_an_error_is_one_in_responses_however_it_is_written(said: str) -> None:
     done = through([said.encode() + b"\n\n"], Dialect.RESPONSES)[1]
     assert done.failure is not None
@@ -665,7 +666,7 @@ def test_an_error_is_one_in_responses_however_it_is_written(said: str) -> None:
     assert not done.complete
 
 
-@pytest.mark.parametrize("name", ["content", "reasoning_content", "reasoning", "refusal"])
+@rows("name", ["content", "reasoning_content", "reasoning", "refusal"])
 def test_what_is_made_is_weighed_under_every_name_that_servers_give_it(name: str) -> None:
     event = chunk(choices=[{"index": 0, "delta": {name: "twelve bytes"}, "finish_reason": None}])
     assert through([event, event])[1].generated_bytes == 24

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.model import End
 from chukei.stream.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, AnswerReport, Reader
@@ -65,8 +66,8 @@ ANSWERS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize(("indent", "ascii_only"), [(None, True), (1, False)])
+@rows("answer", ANSWERS)
+@rows(("indent", "ascii_only"), [(None, True), (1, False)])
 def test_a_large_answer_says_what_it_would_say_if_it_were_decoded(
     answer: object, indent: int | None, ascii_only: bool
 ) -> None:
@@ -110,8 +111,8 @@ def test_no_value_around_it_is_taken_for_it(before: object, after: object, where
     assert reader.report().usage == Usage(11, 12, 4)
 
 
-@pytest.mark.parametrize("white", [b"\n", b"\r\n", b" \t\n" * 100, b"\n" * SMALL_BYTES, b"\xef\xbb\xbf\r\n"])
-@pytest.mark.parametrize("filler", ["", LARGE])
+@rows("white", [b"\n", b"\r\n", b" \t\n" * 100, b"\n" * SMALL_BYTES, b"\xef\xbb\xbf\r\n"])
+@rows("filler", ["", LARGE])
 def test_white_space_before_an_answer_is_jsons(white: bytes, filler: str) -> None:
     body = white + json.dumps({"text": filler, "usage": WIRE}).encode() + white.lstrip(b"\xef\xbb\xbf")
     for size in (1, 5000) if not filler and len(white) < 1000 else (5000, len(body)):
@@ -131,8 +132,8 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "reasons", "end"), ENDS)
-@pytest.mark.parametrize("filler", ["", LARGE])
+@rows(("answer", "reasons", "end"), ENDS)
+@rows("filler", ["", LARGE])
 def test_an_answer_says_how_it_ended(answer: dict[str, object], reasons: dict[int, str], end: End, filler: str) -> None:
     said = read(json.dumps({"filler": filler, **answer}).encode(), 5000)
     assert said.finish_reasons == reasons
@@ -146,7 +147,7 @@ def test_it_says_who_served_it() -> None:
         assert (said.model, said.service_tier) == ("gpt-5-2025-08-07", "priority")
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         b"",

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import JSON
+from tests.rows import rows
 
 from chukei.config import PoolSettings
 from chukei.errors import CallerError
@@ -45,7 +46,7 @@ def test_a_request_with_nothing_in_common_has_no_key() -> None:
     assert key({"input": "hello", "prompt_cache_key": None, "user": None}, [(b"x-session-id", b"")]) is None
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "headers"),
     [
         ({"input": "hello", "prompt_cache_key": "a"}, []),
@@ -87,7 +88,7 @@ def test_only_a_long_common_beginning_counts() -> None:
     assert key({"input": LONG + "one"}) != key({"input": "y" + LONG})
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "name"), [("/v1/chat/completions", "messages"), ("/v1/completions", "prompt"), ("/v1/responses", "input")]
 )
 def test_each_operation_names_its_prompt(path: str, name: str) -> None:
@@ -108,7 +109,7 @@ def test_a_form_has_at_most_a_session() -> None:
 # Must go where it was made.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "ids"),
     [
         ({}, []),
@@ -133,7 +134,7 @@ def test_only_responses_continue_anything() -> None:
     assert continuations_of(call_of(body, "/v1/chat/completions")) == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "found"),
     [
         (b'{"id":"resp_1","object":"response"}', "resp_1"),
@@ -248,14 +249,14 @@ async def test_an_id_that_is_no_text_is_no_problem() -> None:
     assert await homes.find(ids("\ud800"), ANN) == "east"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("known", "param", "code", "message"),
     [
         ("resp_1", "previous_response_id", "previous_response_not_found", "Previous response"),
         ("conv_1", "conversation", "conversation_not_found", "Conversation"),
     ],
 )
-@pytest.mark.parametrize("here", [True, False], ids=["here", "on another replica"])
+@rows("here", [True, False], ids=["here", "on another replica"])
 async def test_what_was_made_for_one_caller_is_unknown_to_another(
     known: str, param: str, code: str, message: str, here: bool
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeUpstream
+from tests.rows import rows
 
 from chukei.azure import CHAT
 from chukei.config import PoolSettings, StreamSettings
@@ -38,7 +39,7 @@ class Unsent(FakeUpstream):
         raise CONNECT
 
 
-class Bench:
+class DeploymentHarness:
     """One deployment among fakes."""
 
     def __init__(
@@ -74,43 +75,45 @@ def refusal(status: int, body: bytes) -> FakeAnswer:
 async def test_an_answer_keeps_its_place_until_it_is_closed() -> None:
     answer = FakeAnswer([OUTPUT, sse.DONE])
     answer.headers = [*answer.headers, (b"apim-request-id", b"r-1"), (b"x-ms-region", b"Japan East")]
-    bench = Bench(answer)
-    leased, _ = await bench.ask()
+    harness = DeploymentHarness(answer)
+    leased, _ = await harness.ask()
     assert leased.opened.first == OUTPUT
-    assert (bench.attempt.code, bench.attempt.usage) == (None, PROMPT)
-    assert (bench.attempt.upstream_request_id, bench.attempt.region) == ("r-1", "Japan East")
-    assert (bench.status.outstanding, bench.status.outstanding_tokens) == (1, 9)
+    assert (harness.attempt.code, harness.attempt.usage) == (None, PROMPT)
+    assert (harness.attempt.upstream_request_id, harness.attempt.region) == ("r-1", "Japan East")
+    assert (harness.status.outstanding, harness.status.outstanding_tokens) == (1, 9)
     leased.close()
     leased.close()
-    assert (bench.status.outstanding, bench.status.outstanding_tokens) == (0, 0)
+    assert (harness.status.outstanding, harness.status.outstanding_tokens) == (0, 0)
     assert not answer.aborted
     leased.drop()
     assert answer.aborted
 
 
 async def test_a_break_after_the_beginning_is_noted_once() -> None:
-    bench = Bench(FakeAnswer([OUTPUT]))
-    leased, _ = await bench.ask()
+    harness = DeploymentHarness(FakeAnswer([OUTPUT]))
+    leased, _ = await harness.ask()
     leased.broke(LOST)
     leased.broke(CONNECT)
     leased.drop()
-    assert (bench.attempt.code, bench.attempt.usage) == ("upstream_lost", PROMPT)
-    assert (bench.status.failed, bench.status.status, bench.status.why) == (1, Status.OPEN, "upstream_lost")
+    assert (harness.attempt.code, harness.attempt.usage) == ("upstream_lost", PROMPT)
+    assert (harness.status.failed, harness.status.status, harness.status.why) == (1, Status.OPEN, "upstream_lost")
 
 
-@pytest.mark.parametrize(
-    ("bench", "code", "usage", "status"),
+@rows(
+    ("harness", "code", "usage", "status"),
     [
-        pytest.param(Bench(upstream=Unsent()), "connect_error", None, Status.OPEN, id="never sent"),
-        pytest.param(Bench(LOST), "upstream_lost", PROMPT, Status.OPEN, id="sent and lost"),
-        pytest.param(Bench(refusal(429, b"{}")), "upstream_429", None, Status.COOLING, id="429"),
-        pytest.param(Bench(refusal(500, b"{}")), "upstream_500", None, Status.OPEN, id="500"),
-        pytest.param(Bench(refusal(401, b"{}")), "upstream_unauthorized", None, Status.OPEN, id="401"),
-        pytest.param(Bench(refusal(400, b"{}")), "upstream_400", None, Status.READY, id="400"),
-        pytest.param(Bench(FakeAnswer([ERROR])), "server_error", PROMPT, Status.OPEN, id="error in a 200"),
-        pytest.param(Bench(FakeAnswer([b""])), "upstream_lost", PROMPT, Status.OPEN, id="empty"),
+        pytest.param(DeploymentHarness(upstream=Unsent()), "connect_error", None, Status.OPEN, id="never sent"),
+        pytest.param(DeploymentHarness(LOST), "upstream_lost", PROMPT, Status.OPEN, id="sent and lost"),
+        pytest.param(DeploymentHarness(refusal(429, b"{}")), "upstream_429", None, Status.COOLING, id="429"),
+        pytest.param(DeploymentHarness(refusal(500, b"{}")), "upstream_500", None, Status.OPEN, id="500"),
+        pytest.param(DeploymentHarness(refusal(401, b"{}")), "upstream_unauthorized", None, Status.OPEN, id="401"),
+        pytest.param(DeploymentHarness(refusal(400, b"{}")), "upstream_400", None, Status.READY, id="400"),
+        pytest.param(DeploymentHarness(FakeAnswer([ERROR])), "server_error", PROMPT, Status.OPEN, id="error in a 200"),
+        pytest.param(DeploymentHarness(FakeAnswer([b""])), "upstream_lost", PROMPT, Status.OPEN, id="empty"),
         pytest.param(
-            Bench(credential=FakeCredential(UpstreamError("upstream_identity_unavailable", "", end=End.CONNECT_ERROR))),
+            DeploymentHarness(
+                credential=FakeCredential(UpstreamError("upstream_identity_unavailable", "", end=End.CONNECT_ERROR))
+            ),
             "upstream_identity_unavailable",
             None,
             Status.OPEN,
@@ -119,45 +122,45 @@ async def test_a_break_after_the_beginning_is_noted_once() -> None:
     ],
 )
 async def test_a_failure_is_told_and_gives_the_place_back(
-    bench: Bench, code: str, usage: Usage | None, status: Status
+    harness: DeploymentHarness, code: str, usage: Usage | None, status: Status
 ) -> None:
     with pytest.raises(UpstreamError) as raised:
-        await bench.ask()
+        await harness.ask()
     assert raised.value.code == code
-    assert (bench.attempt.code, bench.attempt.usage) == (code, usage)
-    assert (bench.status.outstanding, bench.status.outstanding_tokens) == (0, 0)
+    assert (harness.attempt.code, harness.attempt.usage) == (code, usage)
+    assert (harness.status.outstanding, harness.status.outstanding_tokens) == (0, 0)
     # A caller's mistake leaves no trace at the deployment.
-    assert (bench.status.status, bench.status.last_error) == (status, None if status is Status.READY else code)
-    assert bench.status.failed == (status is not Status.READY)
+    assert (harness.status.status, harness.status.last_error) == (status, None if status is Status.READY else code)
+    assert harness.status.failed == (status is not Status.READY)
 
 
 async def test_silence_ends_after_the_seconds_it_may_take() -> None:
-    bench = Bench()
+    harness = DeploymentHarness()
     with pytest.raises(UpstreamError, match=r"within 0\.01 s"):
-        await bench.ask(0.01)
-    assert (bench.attempt.code, bench.attempt.usage) == ("upstream_timeout", PROMPT)
-    assert bench.upstream.cancelled
+        await harness.ask(0.01)
+    assert (harness.attempt.code, harness.attempt.usage) == ("upstream_timeout", PROMPT)
+    assert harness.upstream.cancelled
 
 
 async def test_cancelling_blames_nobody() -> None:
-    bench = Bench()
-    asking = asyncio.create_task(bench.ask())
-    await bench.upstream.asked.wait()
-    bench.clock.advance(3)
+    harness = DeploymentHarness()
+    asking = asyncio.create_task(harness.ask())
+    await harness.upstream.asked.wait()
+    harness.clock.advance(3)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert (bench.attempt.code, bench.attempt.usage, bench.attempt.seconds) == (CANCELLED, PROMPT, 3)
-    assert (bench.status.status, bench.status.failed, bench.status.outstanding) == (Status.READY, 0, 0)
+    assert (harness.attempt.code, harness.attempt.usage, harness.attempt.seconds) == (CANCELLED, PROMPT, 3)
+    assert (harness.status.status, harness.status.failed, harness.status.outstanding) == (Status.READY, 0, 0)
 
 
 async def test_a_deployment_that_knows_less_is_asked_once_more_as_it_wants_it() -> None:
-    bench = Bench(refusal(400, UNKNOWN % b"max_completion_tokens"), FakeAnswer([OUTPUT]))
-    leased, _ = await bench.ask()
-    first, second = (body for *_, body in bench.upstream.requests)
+    harness = DeploymentHarness(refusal(400, UNKNOWN % b"max_completion_tokens"), FakeAnswer([OUTPUT]))
+    leased, _ = await harness.ask()
+    first, second = (body for *_, body in harness.upstream.requests)
     assert b'"max_completion_tokens":5' in first
     assert b'"max_tokens":5' in second
-    assert (bench.attempt.code, bench.attempt.usage, bench.status.failed) == (None, PROMPT, 0)
+    assert (harness.attempt.code, harness.attempt.usage, harness.status.failed) == (None, PROMPT, 0)
     leased.drop()
 
 
@@ -168,10 +171,10 @@ async def test_what_was_refused_and_then_not_sent_cost_nothing() -> None:
                 raise CONNECT
             return await super().post(*arguments)  # type: ignore[arg-type]
 
-    bench = Bench(upstream=OnceOnly(refusal(400, UNKNOWN % b"max_completion_tokens")))
+    harness = DeploymentHarness(upstream=OnceOnly(refusal(400, UNKNOWN % b"max_completion_tokens")))
     with pytest.raises(UpstreamError):
-        await bench.ask()
-    assert (bench.attempt.code, bench.attempt.usage) == ("connect_error", None)
+        await harness.ask()
+    assert (harness.attempt.code, harness.attempt.usage) == ("connect_error", None)
 
 
 async def test_a_call_that_cannot_be_written_says_why() -> None:
@@ -179,7 +182,7 @@ async def test_a_call_that_cannot_be_written_says_why() -> None:
         async def header(self) -> tuple[bytes, bytes]:
             raise CallerError(400, "cannot_be_written", "No.")
 
-    bench = Bench(credential=Refusing())
+    harness = DeploymentHarness(credential=Refusing())
     with pytest.raises(CallerError):
-        await bench.ask()
-    assert (bench.attempt.code, bench.status.failed, bench.status.outstanding) == ("cannot_be_written", 0, 0)
+        await harness.ask()
+    assert (harness.attempt.code, harness.status.failed, harness.status.outstanding) == ("cannot_be_written", 0, 0)

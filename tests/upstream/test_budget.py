@@ -1,8 +1,8 @@
 """How much extra load the relay may cause."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.upstream.budget import Budget
 
@@ -57,7 +57,7 @@ def test_without_a_share_there_is_nothing_whatever_was_saved() -> None:
     assert spent(budget, NOW + 1000) == 0
 
 
-@pytest.mark.parametrize("times", [1, 5])
+@rows("times", [1, 5])
 def test_what_was_not_sent_after_all_is_given_back(times: int) -> None:
     budget = Budget(0.2, reserve=10, saved=5)
     assert spent(budget) == 5

@@ -2,9 +2,9 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.azure import CHAT, OPERATIONS, RESPONSES, V1
 from chukei.model import Deployment, Operation
@@ -38,7 +38,7 @@ NO_MAX_COMPLETION_TOKENS = error("Unrecognized request argument supplied: max_co
 # The table.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("version", "chat", "completions"),
     [
         (V1, Capabilities(), Capabilities()),
@@ -64,7 +64,7 @@ def test_other_operations_have_nothing_in_it() -> None:
 # What a refusal names.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "names"),
     [
         (NO_STREAM_OPTIONS, ["stream_options"]),
@@ -95,7 +95,7 @@ def test_a_refusal_names_parameters(body: bytes, names: list[str]) -> None:
     assert refused(body) == names
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         b"",
@@ -128,7 +128,7 @@ def test_any_other_error_names_none(body: bytes) -> None:
 # What is learnt.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "version", "learnt"),
     [
         (NO_STREAM_OPTIONS, V1, Capabilities(stream_options=False)),
@@ -153,10 +153,8 @@ def test_a_refusal_is_learnt_once_and_for_this_deployment(body: bytes, version: 
     assert known.of(EAST, RESPONSES, version) == Capabilities()
 
 
-@pytest.mark.parametrize("version", [V1, OLD])
-@pytest.mark.parametrize(
-    "bodies", [(NO_MAX_TOKENS, NO_MAX_COMPLETION_TOKENS), (NO_MAX_COMPLETION_TOKENS, NO_MAX_TOKENS)]
-)
+@rows("version", [V1, OLD])
+@rows("bodies", [(NO_MAX_TOKENS, NO_MAX_COMPLETION_TOKENS), (NO_MAX_COMPLETION_TOKENS, NO_MAX_TOKENS)])
 def test_a_deployment_that_refuses_both_names_does_not_flip_back(version: str, bodies: tuple[bytes, bytes]) -> None:
     known = LearntCapabilities()
     lessons = [known.learn(EAST, CHAT, version, bodies[turn % 2]) for turn in range(6)]
@@ -185,14 +183,14 @@ def test_a_request_that_was_under_way_meanwhile_is_worth_writing_anew_too() -> N
     assert not known.learn(EAST, CHAT, V1, error("Too long.", "messages", "invalid_value"), used=used)
 
 
-@pytest.mark.parametrize("operation", [operation for operation in OPERATIONS.values() if operation is not CHAT])
+@rows("operation", [operation for operation in OPERATIONS.values() if operation is not CHAT])
 def test_only_a_chat_has_two_names_for_its_limit(operation: Operation) -> None:
     known = LearntCapabilities()
     assert not known.learn(EAST, operation, V1, NO_MAX_TOKENS)
     assert known.learn(EAST, operation, V1, NO_STREAM_OPTIONS) is (operation is COMPLETIONS)
 
 
-@pytest.mark.parametrize("name", ["temperature", "stream_options.include_obfuscation", "user", "max_output_tokens"])
+@rows("name", ["temperature", "stream_options.include_obfuscation", "user", "max_output_tokens"])
 def test_what_the_relay_cannot_do_without_is_the_clients_affair(name: str) -> None:
     assert not LearntCapabilities().learn(
         EAST, CHAT, V1, error(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
@@ -232,7 +230,7 @@ def fitted(raw: bytes, capabilities: Capabilities, operation: Operation = CHAT) 
     return fields.bytes()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "fits"),
     [
         (b'{ "messages" : [] ,"stream_options":{"include_usage":true}, "n":1 }', b'{ "messages" : [] , "n":1 }'),
@@ -244,7 +242,7 @@ def test_unknown_stream_options_are_taken_away(raw: bytes, fits: bytes) -> None:
     assert fitted(raw, Capabilities(stream_options=False)) == fits
 
 
-@pytest.mark.parametrize(
+@rows(
     ("limit", "raw", "fits"),
     [
         ("max_tokens", b'{ "max_completion_tokens" : 1e2 ,"n":1}', b'{ "max_tokens" : 1e2 ,"n":1}'),
@@ -257,7 +255,7 @@ def test_an_output_limit_gets_the_name_that_is_known(limit: str, raw: bytes, fit
     assert fitted(raw, Capabilities(output_limit=limit)) == fits
 
 
-@pytest.mark.parametrize("capabilities", [Capabilities(), Capabilities(False, "max_tokens")])
+@rows("capabilities", [Capabilities(), Capabilities(False, "max_tokens")])
 def test_nothing_else_is_touched(capabilities: Capabilities) -> None:
     raw = b'{ "messages" : [ ] , "max_tokens":7, "max_output_tokens":1 }'
     assert fitted(raw, capabilities) is raw

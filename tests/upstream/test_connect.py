@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.fakes import EVENT_STREAM, JSON, FakeAnswer, FakeUpstream, bytewise
+from tests.rows import rows
 
 from chukei.azure import CHAT, OPERATIONS, RESPONSES
 from chukei.errors import UpstreamError
@@ -103,7 +104,7 @@ async def test_a_break_in_what_is_held_is_a_proper_error() -> None:
 PADDING = [b"\n" * 100, b"\r\n\t ", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n"]
 
 
-@pytest.mark.parametrize("before", PADDING)
+@rows("before", PADDING)
 async def test_white_space_around_json_is_jsons(before: bytes) -> None:
     body = before + b'{"id":"x"}' + b"\n" * 100
     opened, _ = await ask(FakeAnswer([*bytewise(body), b""], headers=JSON), wants_stream=False)
@@ -112,7 +113,7 @@ async def test_white_space_around_json_is_jsons(before: bytes) -> None:
     assert error.error_json == ERROR
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         b'{"status":"failed","id":"r1","object":"response","error":{"code":"server_error"}}',
@@ -147,7 +148,7 @@ WHOLE_ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "kind", "body"), WHOLE_ANSWERS)
+@rows(("path", "kind", "body"), WHOLE_ANSWERS)
 async def test_what_does_not_stream_answers_as_a_whole(path: str, kind: bytes, body: bytes) -> None:
     for reads in ([body, b""], [*bytewise(body), b""]):
         for wants_stream in (True, False):
@@ -160,8 +161,8 @@ async def test_what_does_not_stream_answers_as_a_whole(path: str, kind: bytes, b
             assert not answer.aborted
 
 
-@pytest.mark.parametrize("kind", [b"", b"text/plain", b"application/octet-stream", b"application/json", b"text/html"])
-@pytest.mark.parametrize("lead", [b"", b"\xef\xbb\xbf", b"\n\n", b": hello\n\n", b"event: x\n", b"id: 1\n"])
+@rows("kind", [b"", b"text/plain", b"application/octet-stream", b"application/json", b"text/html"])
+@rows("lead", [b"", b"\xef\xbb\xbf", b"\n\n", b": hello\n\n", b"event: x\n", b"id: 1\n"])
 async def test_a_stream_is_known_by_its_first_bytes(kind: bytes, lead: bytes) -> None:
     for reads in ([lead + CONTENT], bytewise(lead + CONTENT)):
         answer = FakeAnswer(reads, headers=[(b"content-type", kind), (b"x-ms-region", b"East")] if kind else [])
@@ -173,7 +174,7 @@ async def test_a_stream_is_known_by_its_first_bytes(kind: bytes, lead: bytes) ->
         ]
 
 
-@pytest.mark.parametrize("kind", [b"Text/Event-Stream", b"text/event-stream;charset=UTF-8", b"text/event-stream, x/y"])
+@rows("kind", [b"Text/Event-Stream", b"text/event-stream;charset=UTF-8", b"text/event-stream, x/y"])
 async def test_every_spelling_of_a_streams_type(kind: bytes) -> None:
     opened, _ = await ask(FakeAnswer([CONTENT], headers=[(b"content-type", kind)]))
     assert opened.first == CONTENT
@@ -226,7 +227,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status"), KINDS)
+@rows(("error", "status"), KINDS)
 async def test_an_error_event_becomes_the_status_it_stands_for(error: bytes, status: int) -> None:
     found = await refused(FakeAnswer([b'data: {"error":' + error + b"}\n\n"]))
     assert found.status == status
@@ -292,7 +293,7 @@ async def test_an_unexpected_content_type_is_never_relayed() -> None:
     assert error.code == "unexpected_content_type"
 
 
-@pytest.mark.parametrize("body", [b'{"id":"x","choices":[]}', b'{"error":null}', b' {"id":"x"}'])
+@rows("body", [b'{"id":"x","choices":[]}', b'{"error":null}', b' {"id":"x"}'])
 async def test_a_plain_answer_to_a_call_for_a_stream_is_no_stream(body: bytes) -> None:
     error = await refused(FakeAnswer([body, b""], headers=JSON))
     assert (error.status, error.code, error.end) == (502, "not_a_stream", End.UNEXPECTED_ANSWER)
@@ -305,14 +306,14 @@ async def test_what_was_made_instead_of_a_stream_is_counted_as_reported() -> Non
     assert (await refused(FakeAnswer([b"{}", b""], headers=JSON))).usage is None
 
 
-@pytest.mark.parametrize(("said", "status"), [(b'{"code":"429","message":"slow down"}', 429), (ERROR, 500)])
+@rows(("said", "status"), [(b'{"code":"429","message":"slow down"}', 429), (ERROR, 500)])
 async def test_an_error_in_a_200_to_a_call_for_a_stream_is_that_error(said: bytes, status: int) -> None:
     error = await refused(FakeAnswer([b'{"error":' + said + b"}", b""], headers=JSON))
     assert (error.status, error.end) == (status, End.UPSTREAM_ERROR)
     assert error.error_json == said
 
 
-@pytest.mark.parametrize(
+@rows(
     "field",
     [
         (b"content-encoding", b"gzip"),
@@ -332,13 +333,13 @@ async def test_identity_and_chunked_are_no_compression() -> None:
     assert opened.first == CONTENT
 
 
-@pytest.mark.parametrize("status", [201, 204, 206])
+@rows("status", [201, 204, 206])
 async def test_a_success_other_than_200_is_no_answer(status: int) -> None:
     error = await refused(FakeAnswer([b""], status=status))
     assert (error.status, error.code, error.end) == (502, "unexpected_status", End.UNEXPECTED_ANSWER)
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308, 304])
+@rows("status", [301, 302, 307, 308, 304])
 async def test_redirects_are_not_followed(status: int) -> None:
     headers: Headers = [(b"location", b"https://elsewhere.example/secret")]
     error = await refused(FakeAnswer([b""], status=status, headers=headers))
@@ -365,7 +366,7 @@ STATUSES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "seen"), STATUSES)
+@rows(("status", "seen"), STATUSES)
 async def test_an_error_status_passes_with_the_upstreams_words(status: int, seen: int) -> None:
     headers: Headers = [*JSON, (b"retry-after", b"7"), (b"retry-after-ms", b"6500"), (b"set-cookie", b"s")]
     answer = FakeAnswer([BODY, b""], status=status, headers=headers)
@@ -379,23 +380,21 @@ async def test_an_error_status_passes_with_the_upstreams_words(status: int, seen
     assert answer.finished
 
 
-@pytest.mark.parametrize("status", [600, 799, 999])
+@rows("status", [600, 799, 999])
 async def test_a_status_that_http_does_not_know_becomes_502(status: int) -> None:
     assert (await refused(FakeAnswer([BODY, b""], status=status, headers=JSON))).status == 502
 
 
-@pytest.mark.parametrize("status", [404, 409, 413, 418, 429, 500, 502, 503, 504])
-@pytest.mark.parametrize("body", [b"", b"<h1>Sorry</h1>", b"{", b"[]", b"Sorry"])
+@rows("status", [404, 409, 413, 418, 429, 500, 502, 503, 504])
+@rows("body", [b"", b"<h1>Sorry</h1>", b"{", b"[]", b"Sorry"])
 async def test_a_page_keeps_its_status_and_gets_our_words(status: int, body: bytes) -> None:
     error = await refused(FakeAnswer([body, b""], status=status, headers=[(b"content-type", b"text/html")]))
     assert error.status == status
     assert json.loads(error.body)["error"]["message"].startswith("The upstream answered with status")
 
 
-@pytest.mark.parametrize("kind", [b"text/plain", b"application/json", b""])
-@pytest.mark.parametrize(
-    ("status", "type"), [(413, "invalid_request_error"), (422, "invalid_request_error"), (503, "upstream_error")]
-)
+@rows("kind", [b"text/plain", b"application/json", b""])
+@rows(("status", "type"), [(413, "invalid_request_error"), (422, "invalid_request_error"), (503, "upstream_error")])
 async def test_words_in_another_shape_become_the_message(status: int, type: str, kind: bytes) -> None:
     for body in (b'{"detail":"Too much."}', b"Too much.\n"):
         answer = FakeAnswer([body, b""], status=status, headers=[(b"content-type", kind)] if kind else [])
@@ -448,7 +447,7 @@ async def test_the_relays_credential_is_in_no_error_event() -> None:
     assert MASK.encode() in (opened.stream.failure or b"")
 
 
-@pytest.mark.parametrize(("status", "code"), [(401, "upstream_unauthorized"), (403, "upstream_forbidden")])
+@rows(("status", "code"), [(401, "upstream_unauthorized"), (403, "upstream_forbidden")])
 async def test_a_refusal_of_the_relays_credentials_is_not_the_callers(status: int, code: str) -> None:
     body = b'{"error":{"code":"401","message":"Access denied due to invalid subscription key sk-123"}}'
     error = await refused(FakeAnswer([body, b""], status=status, headers=JSON))
@@ -506,7 +505,7 @@ async def test_silence_is_a_timeout_at_every_stage() -> None:
     assert answer.aborted
 
 
-@pytest.mark.parametrize("sign", [[], [PREAMBLE], [b": comment\n\n"], [PREAMBLE[:9]]])
+@rows("sign", [[], [PREAMBLE], [b": comment\n\n"], [PREAMBLE[:9]]])
 async def test_a_sign_of_life_extends_the_wait_for_output(sign: list[bytes]) -> None:
     answer = FakeAnswer(sign)
     task = asyncio.create_task(ask(answer, seconds=0.01, output=60.0))

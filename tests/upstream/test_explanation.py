@@ -2,9 +2,9 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rows import rows
 
 from chukei.stream.redaction import MASK, Redactor
 from chukei.upstream.explanation import MAX_CHARACTERS, explanation, plain
@@ -13,7 +13,7 @@ JSON = b"application/json"
 OBJECT = b'{"error": {"code": "X",\n "message": "theirs"}}'
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "words"),
     [
         (b'{"error":"text"}', "text"),
@@ -57,7 +57,7 @@ def test_words_are_found_in_any_shape(body: bytes, words: str) -> None:
     assert said == words
 
 
-@pytest.mark.parametrize("kind", [b"text/html", b"application/xhtml+xml", b"image/png"])
+@rows("kind", [b"text/html", b"application/xhtml+xml", b"image/png"])
 def test_pages_and_pictures_have_no_words(kind: bytes) -> None:
     assert explanation(b"Sorry, we are closed", kind) == (None, "")
 
@@ -94,7 +94,7 @@ KEY = "sk-Upstream/Secret+1"
 BLOTTER = Redactor([(b"api-key", KEY.encode()), (b"user-agent", b"chukei")])
 
 
-@pytest.mark.parametrize(
+@rows(
     "spelt",
     [
         KEY,
@@ -131,7 +131,7 @@ def test_a_credential_is_blotted_out_of_names_that_are_there_twice() -> None:
     assert BLOTTER.json(raw) == f'{{"error":{{"message":"{MASK}","message":"ok"}}}}'.encode()
 
 
-@pytest.mark.parametrize("depth", [100, 600, 900, 5000])
+@rows("depth", [100, 600, 900, 5000])
 def test_blotting_does_not_depend_on_how_deep_json_nests(depth: int) -> None:
     escaped = KEY.replace("/", r"\/")
     raw = b'{"error":{"message":"%s","more":%s}}' % (escaped.encode(), b"[" * depth + b"]" * depth)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeUpstream
+from tests.rows import rows
 
 from chukei.accounts.estimate import MOST_TOKENS, USUAL_OUTPUT
 from chukei.azure import CHAT, RESPONSES
@@ -57,7 +58,7 @@ class Slow(FakeUpstream):
         return await super().post(*arguments)
 
 
-class Bench:
+class FailoverHarness:
     """Deployments of falling priority among fakes; the answers come in the order of the requests."""
 
     def __init__(self, *answers: FakeAnswer | Exception, count: int = 3, seconds: float = 0.0, **settings: Any) -> None:
@@ -102,19 +103,19 @@ class Bench:
 
 
 async def test_the_record_is_that_of_whoever_answered_and_names_all() -> None:
-    bench = Bench(LOST, refusal(429), good(b"West"))
-    answer = await bench.open()
+    harness = FailoverHarness(LOST, refusal(429), good(b"West"))
+    answer = await harness.open()
     assert answer.opened.first == OUTPUT
-    assert bench.codes == [("a", "upstream_lost"), ("b", "upstream_429"), ("c", None)]
-    assert [attempt.usage for attempt in bench.record.tries] == [PROMPT, None, PROMPT]
-    record = bench.record
+    assert harness.codes == [("a", "upstream_lost"), ("b", "upstream_429"), ("c", None)]
+    assert [attempt.usage for attempt in harness.record.tries] == [PROMPT, None, PROMPT]
+    record = harness.record
     assert (record.model, record.deployment, record.region, record.usage) == ("chat", "c", "West", PROMPT)
-    assert bench.outstanding == {"c": len(STREAM) // 4 + 100}
+    assert harness.outstanding == {"c": len(STREAM) // 4 + 100}
     answer.close()
-    assert bench.outstanding == {}
+    assert harness.outstanding == {}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "tokens"),
     [
         (STREAM, 100),
@@ -126,115 +127,115 @@ async def test_the_record_is_that_of_whoever_answered_and_names_all() -> None:
     ],
 )
 async def test_what_a_request_may_cost(body: bytes, tokens: int) -> None:
-    bench = Bench(good())
-    answer = await bench.open(body)
-    assert bench.outstanding == {"a": len(body) // 4 + tokens}
+    harness = FailoverHarness(good())
+    answer = await harness.open(body)
+    assert harness.outstanding == {"a": len(body) // 4 + tokens}
     answer.drop()
 
 
-@pytest.mark.parametrize("attempts", [1, 2, 3, 5])
+@rows("attempts", [1, 2, 3, 5])
 async def test_so_many_may_fail(attempts: int) -> None:
     answers = [refusal(500, (b"x-should-retry", b"true")) for _ in range(5)]
-    bench = Bench(*answers, count=6, attempts=attempts)
-    error = await bench.fails()
-    assert bench.asked == "abcdef"[:attempts]
+    harness = FailoverHarness(*answers, count=6, attempts=attempts)
+    error = await harness.fails()
+    assert harness.asked == "abcdef"[:attempts]
     marks = [value for name, value in error.headers if name == b"x-should-retry"]
     assert marks == [b"true" if attempts == 1 else b"false"], "it is for the relay to say, once it has tried again"
 
 
 async def test_refusals_for_being_busy_do_not_count() -> None:
-    bench = Bench(*(refusal(429) for _ in range(4)), LOST, good(), count=6, attempts=2)
-    (await bench.open()).drop()
-    assert bench.asked == "abcdef"
+    harness = FailoverHarness(*(refusal(429) for _ in range(4)), LOST, good(), count=6, attempts=2)
+    (await harness.open()).drop()
+    assert harness.asked == "abcdef"
 
 
 async def test_each_deployment_is_asked_once_even_if_it_stays_available() -> None:
-    bench = Bench(*(refusal(429, (b"retry-after", b"7")) for _ in range(9)), **NEVER_OPENS)
-    error = await bench.fails()
-    assert bench.asked == "abc"
+    harness = FailoverHarness(*(refusal(429, (b"retry-after", b"7")) for _ in range(9)), **NEVER_OPENS)
+    error = await harness.fails()
+    assert harness.asked == "abc"
     assert (error.status, error.code) == (429, "upstream_429")
     assert dict(error.headers) == dict(JSON) | {b"retry-after": b"7"}
 
 
 async def test_the_deadline_ends_the_tries_of_a_stream() -> None:
-    bench = Bench(*[LOST] * 6, count=6, seconds=50, attempts=6, deadline_seconds=120)
-    error = await bench.fails()
+    harness = FailoverHarness(*[LOST] * 6, count=6, seconds=50, attempts=6, deadline_seconds=120)
+    error = await harness.fails()
     assert error.code == "upstream_lost"
-    assert bench.asked == "abc"
-    assert [attempt.seconds for attempt in bench.record.tries] == [50, 50, 50]
+    assert harness.asked == "abc"
+    assert [attempt.seconds for attempt in harness.record.tries] == [50, 50, 50]
 
 
 async def test_the_time_for_an_answer_is_that_of_all_tries() -> None:
-    bench = Bench(*[LOST] * 6, count=6, seconds=250, attempts=6, deadline_seconds=120)
-    await bench.fails(WHOLE)
-    assert bench.asked == "abc", "600 s are upstream.answer_seconds"
+    harness = FailoverHarness(*[LOST] * 6, count=6, seconds=250, attempts=6, deadline_seconds=120)
+    await harness.fails(WHOLE)
+    assert harness.asked == "abc", "600 s are upstream.answer_seconds"
 
 
 async def test_retries_are_a_share_of_all_requests() -> None:
-    bench = Bench(*[LOST] * 1000, count=2, **NEVER_OPENS)
+    harness = FailoverHarness(*[LOST] * 1000, count=2, **NEVER_OPENS)
     for _ in range(RETRY_RESERVE + 100):
-        await bench.fails()
-    retries = bench.asked.count("b")
+        await harness.fails()
+    retries = harness.asked.count("b")
     assert RETRY_RESERVE + 20 <= retries <= RETRY_RESERVE + 40
-    bench.clock.advance(3)
+    harness.clock.advance(3)
     for _ in range(4):
-        await bench.fails()
-    assert 3 <= bench.asked.count("b") - retries <= 4, "and one a second"
+        await harness.fails()
+    assert 3 <= harness.asked.count("b") - retries <= 4, "and one a second"
 
 
 async def test_without_a_share_nothing_is_retried() -> None:
-    bench = Bench(LOST, retry_share=0.0)
-    assert (await bench.fails()).code == "upstream_lost"
-    assert bench.codes == [("a", "upstream_lost")]
+    harness = FailoverHarness(LOST, retry_share=0.0)
+    assert (await harness.fails()).code == "upstream_lost"
+    assert harness.codes == [("a", "upstream_lost")]
 
 
 async def test_a_single_deployments_error_passes_as_it_is() -> None:
-    bench = Bench(refusal(500, code="server_error"), count=1)
-    error = await bench.fails()
+    harness = FailoverHarness(refusal(500, code="server_error"), count=1)
+    error = await harness.fails()
     assert (error.status, error.headers) == (500, JSON)
     assert b"server_error" in error.body
 
 
-@pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
+@rows("status", [400, 409, 413, 415, 422])
 async def test_a_callers_mistake_is_for_nobody_else(status: int) -> None:
-    bench = Bench(refusal(status))
-    assert (await bench.fails()).status == status
-    assert bench.asked == "a"
+    harness = FailoverHarness(refusal(status))
+    assert (await harness.fails()).status == status
+    assert harness.asked == "a"
 
 
 async def test_nobody_is_asked_while_all_are_away() -> None:
-    bench = Bench(*(refusal(429, (b"retry-after", b"30")) for _ in range(3)), good())
-    assert isinstance(await bench.fails(), Unavailable)
-    bench.clock.advance(29)
-    error = await bench.fails()
+    harness = FailoverHarness(*(refusal(429, (b"retry-after", b"30")) for _ in range(3)), good())
+    assert isinstance(await harness.fails(), Unavailable)
+    harness.clock.advance(29)
+    error = await harness.fails()
     assert (error.status, error.code) == (429, "all_deployments_busy")
     assert dict(error.headers) == {b"retry-after": b"1", b"retry-after-ms": b"1000"}
-    assert (bench.asked, bench.record.tries, bench.record.deployment) == ("abc", [], None)
-    bench.clock.advance(1)
-    (await bench.open()).drop()
-    assert bench.codes == [("a", None)]
+    assert (harness.asked, harness.record.tries, harness.record.deployment) == ("abc", [], None)
+    harness.clock.advance(1)
+    (await harness.open()).drop()
+    assert harness.codes == [("a", None)]
 
 
 async def test_a_model_that_there_is_not() -> None:
-    bench = Bench()
-    error = await bench.fails(STREAM[:-1] + b',"model":"other"}')
+    harness = FailoverHarness()
+    error = await harness.fails(STREAM[:-1] + b',"model":"other"}')
     assert isinstance(error, CallerError)
-    assert (error.status, bench.record.model, bench.record.tries) == (404, None, [])
+    assert (error.status, harness.record.model, harness.record.tries) == (404, None, [])
 
 
 async def test_cancelling_during_the_second_try() -> None:
-    bench = Bench(LOST)
-    opening = asyncio.create_task(bench.open())
+    harness = FailoverHarness(LOST)
+    opening = asyncio.create_task(harness.open())
     async with asyncio.timeout(60):
-        while bench.asked != "ab":
+        while harness.asked != "ab":
             await asyncio.sleep(0)
-    assert list(bench.outstanding) == ["b"]
+    assert list(harness.outstanding) == ["b"]
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert bench.codes == [("a", "upstream_lost"), ("b", "cancelled")]
-    assert (bench.record.deployment, bench.record.usage) == ("b", PROMPT)
-    assert bench.outstanding == {}
+    assert harness.codes == [("a", "upstream_lost"), ("b", "cancelled")]
+    assert (harness.record.deployment, harness.record.usage) == ("b", PROMPT)
+    assert harness.outstanding == {}
 
 
 # The Responses API's own failure.
@@ -251,31 +252,31 @@ def failed(code: str) -> FakeAnswer:
 async def test_a_failed_response_is_given_up_for_a_better_one() -> None:
     first = failed("server_error")
     delta = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"hi"}\n\n'
-    bench = Bench(first, FakeAnswer([CREATED + delta]))
-    answer = await bench.open(ASK, RESPONSES)
+    harness = FailoverHarness(first, FakeAnswer([CREATED + delta]))
+    answer = await harness.open(ASK, RESPONSES)
     assert answer.opened.first == CREATED + delta
-    assert bench.codes == [("a", "server_error"), ("b", None)]
+    assert harness.codes == [("a", "server_error"), ("b", None)]
     assert first.aborted
-    assert list(bench.outstanding) == ["b"]
+    assert list(harness.outstanding) == ["b"]
     answer.drop()
 
 
 async def test_a_failed_response_is_delivered_when_nothing_better_comes() -> None:
     first, second = failed("server_error"), failed("server_error")
-    bench = Bench(first, second, LOST)
-    answer = await bench.open(ASK, RESPONSES)
+    harness = FailoverHarness(first, second, LOST)
+    answer = await harness.open(ASK, RESPONSES)
     assert answer.opened.answer is second
     assert answer.opened.first.startswith(CREATED)
     assert (first.aborted, second.aborted) == (True, False)
-    assert bench.record.deployment == "b", "the answer is its"
-    assert list(bench.outstanding) == ["b"]
+    assert harness.record.deployment == "b", "the answer is its"
+    assert list(harness.outstanding) == ["b"]
     answer.drop()
-    assert bench.outstanding == {}
+    assert harness.outstanding == {}
 
 
 async def test_a_filtered_response_is_the_callers_affair() -> None:
-    bench = Bench(failed("content_filter"))
-    answer = await bench.open(ASK, RESPONSES)
+    harness = FailoverHarness(failed("content_filter"))
+    answer = await harness.open(ASK, RESPONSES)
     assert answer.opened.first.startswith(CREATED)
-    assert bench.codes == [("a", None)]
+    assert harness.codes == [("a", None)]
     answer.drop()

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Callable, Coroutine
 
 import pytest
+from tests.rows import rows
 
 from chukei.upstream.hedge import first_to_answer
 
@@ -12,11 +13,6 @@ pytestmark = pytest.mark.anyio
 
 AT_ONCE = 0.0
 NEVER = 60.0
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 class Failed(Exception):
@@ -174,7 +170,7 @@ async def test_the_second_fails_and_the_first_goes_on() -> None:
     assert_nothing_is_left(before)
 
 
-@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
+@rows("order", [("first", "second"), ("second", "first")])
 async def test_both_fail_and_the_last_failure_counts(order: tuple[str, str]) -> None:
     speakers = {"first": Speaker("first"), "second": Speaker("second")}
     running, before = await race(speakers["first"], speakers["second"])

@@ -5,7 +5,7 @@ import random
 import zlib
 from collections.abc import Callable
 
-import pytest
+from tests.rows import rows
 
 from chukei.errors import UpstreamError
 from chukei.model import End, Headers, header
@@ -26,7 +26,7 @@ ERRORS_OF_EVENTS = [
 ]
 
 
-@pytest.mark.parametrize(("said", "status", "code"), ERRORS_OF_EVENTS)
+@rows(("said", "status", "code"), ERRORS_OF_EVENTS)
 def test_an_events_error_is_told_to_whoever_asks(said: bytes, status: int, code: str) -> None:
     error = error_of_event(said)
     assert (error.status, error.code, error.end) == (status, code, End.UPSTREAM_ERROR)
@@ -36,7 +36,7 @@ def told(status: int, raw: bytes = b"") -> UpstreamError:
     return refusal(status, PLAIN, raw, Redactor([]))
 
 
-@pytest.mark.parametrize(
+@rows(
     ("status", "raw", "seen", "code"),
     [
         (401, b"x", 502, "upstream_unauthorized"),
@@ -59,7 +59,7 @@ WORDS = "The resource is throttled — try later."
 SHAPED = b'{"error":{"message":"The resource is throttled.","code":"busy"}}'
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "raw", "message"),
     [
         ([(b"content-encoding", b"gzip")], gzip.compress(WORDS.encode()), WORDS),
@@ -86,7 +86,7 @@ def test_an_error_is_read_however_a_gateway_writes_it(fields: Headers, raw: byte
     assert len(found.message) <= 1000
 
 
-@pytest.mark.parametrize("coding", [gzip.compress, zlib.compress])
+@rows("coding", [gzip.compress, zlib.compress])
 def test_a_compressed_error_in_openais_shape_is_passed_on_plain(coding: Callable[[bytes], bytes]) -> None:
     fields: Headers = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
     found = refusal(429, fields, coding(SHAPED), Redactor([(b"api-key", b"throttled")]))
@@ -94,7 +94,7 @@ def test_a_compressed_error_in_openais_shape_is_passed_on_plain(coding: Callable
     assert header(found.headers, b"content-encoding") is None
 
 
-@pytest.mark.parametrize(
+@rows(
     "raw",
     [
         b"\x1f\x8b",
@@ -114,6 +114,6 @@ def test_what_a_whole_answer_reports_is_counted_whatever_else_it_says() -> None:
     assert read_whole(b"[" * 50_000).failure is None
 
 
-@pytest.mark.parametrize("given", [b"Text/Plain ; a=b", b"text/plain,x/y", b" text/plain"])
+@rows("given", [b"Text/Plain ; a=b", b"text/plain,x/y", b" text/plain"])
 def test_a_type_is_read_without_its_parameters(given: bytes) -> None:
     assert media_type([(b"content-type", given)]) == b"text/plain"

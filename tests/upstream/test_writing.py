@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+from tests.rows import rows
 
 from chukei.azure import CHAT, OPERATIONS, RESPONSES
 from chukei.errors import CallerError
@@ -46,7 +47,7 @@ def test_a_client_that_says_nothing_wrong_keeps_its_bytes() -> None:
     assert fields.bytes().endswith(raw[1:])
 
 
-@pytest.mark.parametrize("operation", [EMBEDDINGS, OPERATIONS["images/generations"]])
+@rows("operation", [EMBEDDINGS, OPERATIONS["images/generations"]])
 def test_operations_that_do_not_generate_text_are_left_alone(operation: Operation) -> None:
     body = {"input": "x"}
     assert filled(body, operation, system="s", parameters={"temperature": 1}, caps={"max_tokens": 5}) == body
@@ -55,7 +56,7 @@ def test_operations_that_do_not_generate_text_are_left_alone(operation: Operatio
 SENT_SYSTEM = [{"role": "system", "content": "mine"}, {"role": "developer", "content": "mine"}]
 
 
-@pytest.mark.parametrize("first", SENT_SYSTEM)
+@rows("first", SENT_SYSTEM)
 def test_the_clients_own_system_message_stays_alone(first: dict[str, str]) -> None:
     assert filled({"messages": [first, USER]}, system="ours") == {"messages": [first, USER]}
     assert filled({"messages": [USER, first]}, system="ours") == {"messages": [USER, first]}
@@ -75,7 +76,7 @@ def test_text_completions_have_no_system_message() -> None:
     assert filled({"prompt": "x"}, COMPLETIONS, system="s") == {"prompt": "x"}
 
 
-@pytest.mark.parametrize("messages", [[1], ["hi"], [None], [[]], [{"role": 5}]])
+@rows("messages", [[1], ["hi"], [None], [[]], [{"role": 5}]])
 def test_messages_that_are_no_messages_are_refused_where_they_must_be_read(messages: list[object]) -> None:
     with pytest.raises(CallerError) as caught:
         filled({"messages": messages}, system="s")
@@ -99,8 +100,8 @@ CAPS = [
 ]
 
 
-@pytest.mark.parametrize(("sent", "goes"), CAPS)
-@pytest.mark.parametrize("name", ["max_completion_tokens", "max_tokens", "max_output_tokens"])
+@rows(("sent", "goes"), CAPS)
+@rows("name", ["max_completion_tokens", "max_tokens", "max_output_tokens"])
 def test_an_output_cap_holds_under_any_name(sent: dict[str, object], goes: dict[str, object], name: str) -> None:
     found = filled(sent, caps={name: 100})
     if sent == {} or sent == {"max_completion_tokens": None}:
@@ -125,7 +126,7 @@ def test_a_cap_on_what_has_a_limit_by_itself_is_not_added() -> None:
     assert filled({}, caps={"n": 4, "temperature": 1}) == {}
 
 
-@pytest.mark.parametrize("value", ["500", True, [500], {"x": 1}])
+@rows("value", ["500", True, [500], {"x": 1}])
 def test_a_capped_field_of_another_type_is_refused(value: object) -> None:
     with pytest.raises(CallerError) as caught:
         filled({"max_tokens": value}, caps={"max_tokens": 100})
@@ -135,9 +136,9 @@ def test_a_capped_field_of_another_type_is_refused(value: object) -> None:
 NAMES = ["max_completion_tokens", "max_tokens", "max_output_tokens"]
 
 
-@pytest.mark.parametrize("cap_name", NAMES)
-@pytest.mark.parametrize("parameter_name", NAMES)
-@pytest.mark.parametrize(("parameter", "goes"), [(50, 50), (500, 100)])
+@rows("cap_name", NAMES)
+@rows("parameter_name", NAMES)
+@rows(("parameter", "goes"), [(50, 50), (500, 100)])
 def test_a_parameter_and_a_cap_give_one_limit_however_they_are_named(
     cap_name: str, parameter_name: str, parameter: int, goes: int
 ) -> None:
@@ -180,14 +181,14 @@ WISHES = [
 ]
 
 
-@pytest.mark.parametrize(("body", "hide", "goes"), WISHES)
+@rows(("body", "hide", "goes"), WISHES)
 def test_usage_is_asked_for_and_hidden_from_a_client_that_did_not(
     body: Mapping[str, object], hide: bool, goes: object
 ) -> None:
     assert asked(body) == (hide, goes)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("version", "known"),
     [
         ("v1", True),
@@ -207,7 +208,7 @@ def test_the_responses_api_reports_usage_unasked() -> None:
     assert asked({}, RESPONSES) == (False, {})
 
 
-@pytest.mark.parametrize("options", ["x", 1, True, [1], {"include_usage": "yes"}])
+@rows("options", ["x", 1, True, [1], {"include_usage": "yes"}])
 def test_stream_options_of_another_type_are_refused(options: object) -> None:
     with pytest.raises(CallerError) as caught:
         asked({"stream_options": options})
@@ -217,7 +218,7 @@ def test_stream_options_of_another_type_are_refused(options: object) -> None:
 # What nobody could answer.
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "code"),
     [
         ({}, "missing_messages"),
@@ -247,7 +248,7 @@ def test_other_operations_need_no_messages() -> None:
 ALIASES = [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
 
 
-@pytest.mark.parametrize(("first", "second"), ALIASES)
+@rows(("first", "second"), ALIASES)
 def test_a_limit_by_two_names_is_added_once(first: str, second: str) -> None:
     """Azure refuses a chat with both."""
     both = {"messages": [USER]}

@@ -10,6 +10,7 @@ from typing import Self
 import pytest
 from tests.adapters.servers import LocalServer, Peer, answers
 from tests.live.relays import eventually
+from tests.rows import rows
 
 from chukei.adapters.http.answer import HttpAnswer
 from chukei.adapters.http.client import HttpClient
@@ -173,7 +174,7 @@ LARGE = b"x" * 8_000_000
 SPEECHLESS = [pytest.param(True, id="reset"), pytest.param(False, id="closed")]
 
 
-@pytest.mark.parametrize("reset", SPEECHLESS)
+@rows("reset", SPEECHLESS)
 async def test_a_connection_that_is_found_closed_is_not_used(reset: bool) -> None:
     """It ended while it was idle, and the loop has not told so yet."""
     with Blocking() as server:
@@ -190,7 +191,7 @@ async def test_a_connection_that_is_found_closed_is_not_used(reset: bool) -> Non
         await http.close()
 
 
-@pytest.mark.parametrize("reset", SPEECHLESS)
+@rows("reset", SPEECHLESS)
 async def test_a_request_that_was_sent_is_not_sent_again(reset: bool) -> None:
     """It may have been worked on before the connection broke, and would be paid twice."""
     generations = 0
@@ -227,7 +228,7 @@ async def used(http: HttpClient, server: Blocking) -> socket.socket:
     return connection
 
 
-@pytest.mark.parametrize("reset", SPEECHLESS)
+@rows("reset", SPEECHLESS)
 async def test_a_request_that_had_not_left_is_sent_on_a_new_connection_once(reset: bool) -> None:
     with Blocking() as server:
         http = client()
@@ -246,7 +247,7 @@ async def test_a_request_that_had_not_left_is_sent_on_a_new_connection_once(rese
         assert http.open_connections == 0
 
 
-@pytest.mark.parametrize("reused", [True, False])
+@rows("reused", [True, False])
 async def test_a_refusal_in_the_midst_of_a_request_is_the_answer(reused: bool) -> None:
     """The server has seen enough, says so and breaks off, with much of the body unread."""
     refusal = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno"
@@ -322,7 +323,7 @@ async def test_a_refused_connection() -> None:
     assert (caught.value.status, caught.value.code, caught.value.end) == (502, "connect_error", End.CONNECT_ERROR)
 
 
-@pytest.mark.parametrize("host", ["contoso..openai.example", "a" * 70 + ".example", "no-such-host.invalid"])
+@rows("host", ["contoso..openai.example", "a" * 70 + ".example", "no-such-host.invalid"])
 async def test_a_name_that_leads_nowhere(host: str) -> None:
     with pytest.raises(UpstreamError) as caught:
         await client().post(f"http://{host}", "/", [], b"", lambda: None)

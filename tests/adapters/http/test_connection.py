@@ -7,6 +7,7 @@ from tests.adapters.http.test_client import OK, client, post, whole
 from tests.adapters.servers import LocalServer, Peer, answers
 from tests.fakes import bytewise
 from tests.live.relays import eventually
+from tests.rows import rows
 
 from chukei.adapters.http.answer import HIGH_WATER, MAX_HEADER_BYTES
 from chukei.adapters.http.connection import TRANSITIONS, Connection, Event, State
@@ -96,8 +97,8 @@ async def test_a_connection_whose_answer_has_not_come_cannot_be_kept() -> None:
         connection.release()
 
 
-@pytest.mark.parametrize(("raw", "body", "kept"), GOOD)
-@pytest.mark.parametrize("by_byte", [False, True], ids=["whole", "bytewise"])
+@rows(("raw", "body", "kept"), GOOD)
+@rows("by_byte", [False, True], ids=["whole", "bytewise"])
 async def test_framings(raw: bytes, body: bytes, kept: bool, by_byte: bool) -> None:
     async def handle(peer: Peer) -> None:
         await peer.request()
@@ -160,7 +161,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "before", "end"), BROKEN)
+@rows(("raw", "before", "end"), BROKEN)
 async def test_breaks_come_after_what_arrived_and_the_connection_is_not_kept(
     raw: bytes, before: bytes, end: End
 ) -> None:
@@ -187,8 +188,8 @@ async def test_breaks_come_after_what_arrived_and_the_connection_is_not_kept(
         assert http.open_connections == 0
 
 
-@pytest.mark.parametrize("extra", [b"X", b"HTTP/1.1 200 OK\r\n\r\n", OK, b"\x00"])
-@pytest.mark.parametrize("later", [False, True], ids=["in the same read", "later"])
+@rows("extra", [b"X", b"HTTP/1.1 200 OK\r\n\r\n", OK, b"\x00"])
+@rows("later", [False, True], ids=["in the same read", "later"])
 async def test_bytes_after_an_answer_cost_the_connection(extra: bytes, later: bool) -> None:
     """Otherwise they would be the next client's answer."""
 
@@ -246,8 +247,8 @@ class Swallowing(asyncio.Transport):
         self.aborted = True
 
 
-@pytest.mark.parametrize("body", [0, MAX_HEADER_BYTES])
-@pytest.mark.parametrize("over", [False, True])
+@rows("body", [0, MAX_HEADER_BYTES])
+@rows("over", [False, True])
 async def test_a_head_that_comes_whole_in_one_read_is_bounded_without_its_body(body: int, over: bool) -> None:
     connection, transport = Connection(lambda _: None, lambda _: None), Swallowing()
     connection.connection_made(transport)
@@ -354,6 +355,6 @@ async def test_an_answer_finished_early_keeps_its_connection_if_only_its_end_was
     assert await lingering(b"0\r\n\r\n") == (1, 1)
 
 
-@pytest.mark.parametrize("rest", [b"4\r\nmore\r\n", b"zz\r\n", b""], ids=["more body", "bad framing", "silence"])
+@rows("rest", [b"4\r\nmore\r\n", b"zz\r\n", b""], ids=["more body", "bad framing", "silence"])
 async def test_an_answer_finished_early_costs_its_connection_otherwise(rest: bytes) -> None:
     assert await lingering(rest) == (0, 1)

@@ -11,6 +11,7 @@ import trustme
 from tests.adapters.conftest import server_context
 from tests.adapters.http.test_client import OK, whole
 from tests.adapters.servers import LocalServer, Peer, Proxy, answers
+from tests.rows import rows
 
 from chukei.adapters.http.answer import HttpAnswer
 from chukei.adapters.http.client import HttpClient
@@ -225,7 +226,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("answer", REFUSALS)
+@rows("answer", REFUSALS)
 async def test_a_proxy_that_refuses_is_never_gone_round(answer: bytes) -> None:
     async def handle(peer: Peer) -> None:
         await peer.head()

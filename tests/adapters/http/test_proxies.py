@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-import pytest
+from tests.rows import rows
 
 from chukei.adapters.http.proxies import proxy_for
 
@@ -14,7 +14,7 @@ def chosen(url: str, no: str = "", **proxies: str) -> str | None:
     return found.geturl() if found else None
 
 
-@pytest.mark.parametrize("url", ["https://r.openai.azure.com", "http://r.internal:8080", "https://10.0.0.1"])
+@rows("url", ["https://r.openai.azure.com", "http://r.internal:8080", "https://10.0.0.1"])
 def test_a_proxy_is_used_where_one_is_set(url: str) -> None:
     assert chosen(url) == PROXY
 
@@ -25,7 +25,7 @@ def test_each_scheme_has_its_own() -> None:
     assert chosen("https://r.example", https="proxy.corp:3128") == PROXY
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "[::1]", "127.0.0.2", "127.255.255.254"])
+@rows("host", ["localhost", "LOCALHOST", "127.0.0.1", "[::1]", "127.0.0.2", "127.255.255.254"])
 def test_loopback_never_goes_through_a_proxy(host: str) -> None:
     assert chosen(f"http://{host}:8080") is None
 
@@ -59,6 +59,6 @@ BYPASSED = [
 ]
 
 
-@pytest.mark.parametrize(("no", "url", "bypassed"), BYPASSED)
+@rows(("no", "url", "bypassed"), BYPASSED)
 def test_no_proxy(no: str, url: str, bypassed: bool) -> None:
     assert (chosen(url, no) is None) is bypassed

@@ -5,6 +5,7 @@ import gc
 import weakref
 
 import pytest
+from tests.rows import rows
 
 from chukei.adapters.http.connection import Connection
 from chukei.model import Dialect
@@ -76,7 +77,7 @@ INSIDE = chunk(EVENT)
 """What looks like a chunk and is a part of one."""
 
 
-@pytest.mark.parametrize(
+@rows(
     "first",
     [
         pytest.param(b"%x\r\n" % len(INSIDE), id="the size line"),
@@ -101,7 +102,7 @@ async def test_what_looks_like_a_chunk_in_a_body_without_any() -> None:
         assert b"".join(taker.parts) == body + INSIDE
 
 
-@pytest.mark.parametrize("end", [b"\r\r", b"\n\n", b"\r\n\r\n", b"\r"])
+@rows("end", [b"\r\r", b"\n\n", b"\r\n\r\n", b"\r"])
 def test_no_event_hides_between_quotation_marks(end: bytes) -> None:
     """Two line ends of any kind end an event, even where JSON would be in the middle of a string."""
     stream = Stream(Dialect.CHAT, strip_usage=False, cap=1 << 20)

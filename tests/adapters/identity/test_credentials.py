@@ -13,6 +13,7 @@ import pytest
 from tests.adapters.servers import LocalServer, Peer
 from tests.fakes import FakeClock
 from tests.live.relays import clean_environment, eventually
+from tests.rows import rows
 
 from chukei.adapters.identity import credentials
 from chukei.adapters.identity.credentials import FixedCredential, IdentityCredential, credential_for
@@ -280,9 +281,8 @@ class IdentityEndpoint(LocalServer):
 
 
 @needs_identity
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("client_id", ["", "11111111-2222-3333-4444-555555555555"])
-async def test_a_token_of_app_services_managed_identity(anyio_backend: str, client_id: str) -> None:
+@rows("client_id", ["", "11111111-2222-3333-4444-555555555555"])
+async def test_a_token_of_app_services_managed_identity(client_id: str) -> None:
     async with IdentityEndpoint() as endpoint:
         environment = {"IDENTITY_ENDPOINT": f"{endpoint.url}/msi/token", "IDENTITY_HEADER": "platform-secret"}
         found = await ask(environment, client_id)
@@ -294,8 +294,7 @@ async def test_a_token_of_app_services_managed_identity(anyio_backend: str, clie
 
 
 @needs_identity
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_token_of_a_virtual_machines_metadata_service(anyio_backend: str) -> None:
+async def test_a_token_of_a_virtual_machines_metadata_service() -> None:
     async with IdentityEndpoint() as endpoint:
         found = await ask({"AZURE_POD_IDENTITY_AUTHORITY_HOST": endpoint.url, "PATH": os.defpath})
     assert found == ["authorization", "Bearer managed-token", True]
@@ -304,8 +303,7 @@ async def test_a_token_of_a_virtual_machines_metadata_service(anyio_backend: str
 
 
 @needs_identity
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_no_identity_at_all_is_a_clear_failure(anyio_backend: str) -> None:
+async def test_no_identity_at_all_is_a_clear_failure() -> None:
     async def refuse(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 400 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")

@@ -22,6 +22,7 @@ from tests.live.identity_provider import (
     public_jwk,
 )
 from tests.live.relays import eventually
+from tests.rows import rows
 
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.identity.entra import CACHE_SECONDS, MAX_DOCUMENT_BYTES, EntraTokens, entra_installed, fetcher
@@ -36,7 +37,7 @@ METADATA = f"/{TENANT}/v2.0/.well-known/openid-configuration"
 KEYS = f"/{TENANT}/discovery/v2.0/keys"
 
 
-class Bench:
+class EntraHarness:
     """A provider, what verifies its tokens, and the clocks of both kinds."""
 
     def __init__(self, provider: IdentityProvider, client: HttpClient, max_cached: int) -> None:
@@ -57,123 +58,127 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench_of(provider: IdentityProvider, *, max_cached: int = 100) -> AsyncIterator[Bench]:
+async def harness_of(provider: IdentityProvider, *, max_cached: int = 100) -> AsyncIterator[EntraHarness]:
     client = HttpClient(UpstreamSettings())
-    bench = Bench(provider, client, max_cached)
-    bench.keys.start()
+    harness = EntraHarness(provider, client, max_cached)
+    harness.keys.start()
     try:
-        yield bench
+        yield harness
     finally:
-        await bench.keys.close()
+        await harness.keys.close()
         await client.close()
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    async with IdentityProvider() as provider, bench_of(provider) as bench:
-        yield bench
+async def harness() -> AsyncIterator[EntraHarness]:
+    async with IdentityProvider() as provider, harness_of(provider) as harness:
+        yield harness
 
 
 USER = f"user:{TENANT}/{PERSON}"
 
 
-async def test_a_genuine_token(bench: Bench) -> None:
-    assert await bench.name(bench.provider.token()) == USER
-    assert await bench.name(bench.provider.token(bench.provider.claims(ver="1.0"))) == USER
+async def test_a_genuine_token(harness: EntraHarness) -> None:
+    assert await harness.name(harness.provider.token()) == USER
+    assert await harness.name(harness.provider.token(harness.provider.claims(ver="1.0"))) == USER
 
 
-async def test_a_token_is_verified_once_and_for_a_time(bench: Bench) -> None:
-    token = bench.provider.token()
+async def test_a_token_is_verified_once_and_for_a_time(harness: EntraHarness) -> None:
+    token = harness.provider.token()
     for _ in range(100):
-        await bench.name(token)
-    assert bench.tokens.verifications == 1
-    bench.clock.advance(CACHE_SECONDS)
-    await bench.name(token)
-    assert bench.tokens.verifications == 2
+        await harness.name(token)
+    assert harness.tokens.verifications == 1
+    harness.clock.advance(CACHE_SECONDS)
+    await harness.name(token)
+    assert harness.tokens.verifications == 2
 
 
-async def test_not_after_its_end(bench: Bench) -> None:
-    token = bench.provider.token(bench.provider.claims(exp=int(bench.wall.now) + 100))
-    await bench.name(token)
-    bench.clock.advance(100)
-    bench.wall.advance(161)
-    assert await bench.flaw(token) is TokenFlaw.EXPIRED
+async def test_not_after_its_end(harness: EntraHarness) -> None:
+    token = harness.provider.token(harness.provider.claims(exp=int(harness.wall.now) + 100))
+    await harness.name(token)
+    harness.clock.advance(100)
+    harness.wall.advance(161)
+    assert await harness.flaw(token) is TokenFlaw.EXPIRED
 
 
-async def test_what_is_refused_is_not_remembered(bench: Bench) -> None:
-    token = bench.provider.token(bench.provider.claims(nbf=int(bench.wall.now) + 100))
-    assert await bench.flaw(token) is TokenFlaw.NOT_YET
-    bench.wall.advance(100)
-    assert await bench.name(token) == USER
+async def test_what_is_refused_is_not_remembered(harness: EntraHarness) -> None:
+    token = harness.provider.token(harness.provider.claims(nbf=int(harness.wall.now) + 100))
+    assert await harness.flaw(token) is TokenFlaw.NOT_YET
+    harness.wall.advance(100)
+    assert await harness.name(token) == USER
 
 
 async def test_the_memory_of_tokens_is_bounded() -> None:
-    async with IdentityProvider() as provider, bench_of(provider, max_cached=3) as bench:
+    async with IdentityProvider() as provider, harness_of(provider, max_cached=3) as harness:
         tokens = [provider.token(provider.claims(jti=str(number))) for number in range(5)]
         for token in tokens:
-            await bench.name(token)
-        assert repr(bench.tokens) == "<EntraTokens 3 verified>"
-        await bench.name(tokens[4])
-        assert bench.tokens.verifications == 5
-        await bench.name(tokens[0])
-        assert bench.tokens.verifications == 6
+            await harness.name(token)
+        assert repr(harness.tokens) == "<EntraTokens 3 verified>"
+        await harness.name(tokens[4])
+        assert harness.tokens.verifications == 5
+        await harness.name(tokens[0])
+        assert harness.tokens.verifications == 6
 
 
-async def test_a_token_is_known_by_all_of_it(bench: Bench) -> None:
+async def test_a_token_is_known_by_all_of_it(harness: EntraHarness) -> None:
     """Of a digest cut short two tokens could be alike; of a signature that is ignored, any."""
-    token = bench.provider.token()
-    await bench.name(token)
+    token = harness.provider.token()
+    await harness.name(token)
     head, claims, signature = token.split(".")
-    other = encoded({**bench.provider.claims(), "oid": TENANT})
-    assert await bench.flaw(f"{head}.{other}.{signature}") is TokenFlaw.SIGNATURE
-    assert await bench.flaw(f"{head}.{claims}.{encoded(b'x' * 256)}") is TokenFlaw.SIGNATURE
+    other = encoded({**harness.provider.claims(), "oid": TENANT})
+    assert await harness.flaw(f"{head}.{other}.{signature}") is TokenFlaw.SIGNATURE
+    assert await harness.flaw(f"{head}.{claims}.{encoded(b'x' * 256)}") is TokenFlaw.SIGNATURE
 
 
-async def test_keys_are_replaced_without_a_restart(bench: Bench) -> None:
-    await bench.name(bench.provider.token())
-    bench.provider.published = ["second"]
-    assert await bench.name(bench.provider.token(key="second")) == USER
-    fresh = bench.provider.token(bench.provider.claims(jti="1"))
-    assert await bench.flaw(fresh) is TokenFlaw.KEY, "the old key is withdrawn"
+async def test_keys_are_replaced_without_a_restart(harness: EntraHarness) -> None:
+    await harness.name(harness.provider.token())
+    harness.provider.published = ["second"]
+    assert await harness.name(harness.provider.token(key="second")) == USER
+    fresh = harness.provider.token(harness.provider.claims(jti="1"))
+    assert await harness.flaw(fresh) is TokenFlaw.KEY, "the old key is withdrawn"
 
 
-async def test_ten_thousand_unknown_key_ids_are_one_fetch_also_while_the_provider_is_away(bench: Bench) -> None:
-    token = bench.provider.token()
-    await bench.name(token)
-    claims = bench.provider.claims()
-    before = len(bench.provider.fetches)
-    bench.provider.down = True
+async def test_ten_thousand_unknown_key_ids_are_one_fetch_also_while_the_provider_is_away(
+    harness: EntraHarness,
+) -> None:
+    token = harness.provider.token()
+    await harness.name(token)
+    claims = harness.provider.claims()
+    before = len(harness.provider.fetches)
+    harness.provider.down = True
     for number in range(10_000):
         forged = f"{encoded({'alg': 'RS256', 'typ': 'JWT', 'kid': f'unknown-{number}'})}.{encoded(claims)}.c2ln"
-        assert await bench.flaw(forged) is TokenFlaw.KEY
+        assert await harness.flaw(forged) is TokenFlaw.KEY
         if number % 1000 == 0:
-            assert await bench.name(bench.provider.token(bench.provider.claims(jti=str(number)))) == USER
-    assert len(bench.provider.fetches) <= before + 1
-    bench.provider.down = False
-    bench.clock.advance(UNKNOWN_SECONDS)
-    bench.provider.published.append("second")
-    assert await bench.name(bench.provider.token(key="second")) == USER
+            assert await harness.name(harness.provider.token(harness.provider.claims(jti=str(number)))) == USER
+    assert len(harness.provider.fetches) <= before + 1
+    harness.provider.down = False
+    harness.clock.advance(UNKNOWN_SECONDS)
+    harness.provider.published.append("second")
+    assert await harness.name(harness.provider.token(key="second")) == USER
 
 
 async def test_a_provider_that_is_away_at_the_start() -> None:
     async with IdentityProvider() as provider:
         provider.down = True
-        async with bench_of(provider) as bench:
+        async with harness_of(provider) as harness:
             with pytest.raises(Unavailable) as caught:
-                await bench.name(provider.token())
+                await harness.name(provider.token())
             assert (caught.value.status, caught.value.code) == (503, "identity_unavailable")
 
 
-async def test_groups_that_do_not_fit_are_announced_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    tokens = EntraTokens(replace(bench.settings, groups={"Lead": "lead"}), bench.keys, bench.clock, bench.wall)
+async def test_groups_that_do_not_fit_are_announced_once(
+    harness: EntraHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = EntraTokens(replace(harness.settings, groups={"Lead": "lead"}), harness.keys, harness.clock, harness.wall)
     for number in range(3):
-        claims = bench.provider.claims(_claim_names={"groups": "src1"}, jti=str(number), roles=["Lead"])
-        assert (await tokens.caller(bench.provider.token(claims).encode())).groups == ("lead",)
+        claims = harness.provider.claims(_claim_names={"groups": "src1"}, jti=str(number), roles=["Lead"])
+        assert (await tokens.caller(harness.provider.token(claims).encode())).groups == ("lead",)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "roles" in caplog.text
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "document"),
     [
         (METADATA, b"HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n"),
@@ -193,27 +198,27 @@ async def test_documents_that_are_not_believed(path: str, document: bytes) -> No
         provider.answers[path] = document.replace(b"{elsewhere}", elsewhere.authority.encode() + path.encode())
         if b"content-length: 9" in document or b"content-length" not in document:
             provider.ends_after.add(path)
-        async with bench_of(provider) as bench:
+        async with harness_of(provider) as harness:
             with pytest.raises(Unavailable):
-                await bench.name(provider.token())
-            assert await bench.name(provider.token(provider.claims(ver="1.0"))) == USER, "the other version serves"
+                await harness.name(provider.token())
+            assert await harness.name(provider.token(provider.claims(ver="1.0"))) == USER, "the other version serves"
         assert elsewhere.fetches == []
 
 
-async def test_a_compressed_document_is_not_inflated(bench: Bench) -> None:
+async def test_a_compressed_document_is_not_inflated(harness: EntraHarness) -> None:
     body = gzip.compress(json.dumps({"keys": [public_jwk("second")]}).encode())
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
-    await bench.name(bench.provider.token())
-    bench.provider.answers[KEYS] = head % len(body) + body
-    assert await bench.flaw(bench.provider.token(key="second")) is TokenFlaw.KEY
-    assert await bench.name(bench.provider.token(bench.provider.claims(jti="1"))) == USER
+    await harness.name(harness.provider.token())
+    harness.provider.answers[KEYS] = head % len(body) + body
+    assert await harness.flaw(harness.provider.token(key="second")) is TokenFlaw.KEY
+    assert await harness.name(harness.provider.token(harness.provider.claims(jti="1"))) == USER
 
 
-async def test_a_provider_that_says_nothing_is_given_up(bench: Bench) -> None:
+async def test_a_provider_that_says_nothing_is_given_up(harness: EntraHarness) -> None:
     client = HttpClient(UpstreamSettings())
-    bench.provider.answers["/silent"] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+    harness.provider.answers["/silent"] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
     with pytest.raises(UpstreamError):
-        await fetcher(client, seconds=0.05)(f"{bench.provider.authority}/silent")
+        await fetcher(client, seconds=0.05)(f"{harness.provider.authority}/silent")
     await eventually(lambda: client.open_connections == 0)
     await client.close()
 
@@ -223,9 +228,9 @@ def test_the_keys_of_the_tests_are_real() -> None:
     assert private_key("first").key_size == 2048
 
 
-async def test_waiting_requests_leave_nothing_behind(bench: Bench) -> None:
+async def test_waiting_requests_leave_nothing_behind(harness: EntraHarness) -> None:
     before = len(asyncio.all_tasks())
-    await bench.name(bench.provider.token())
-    await bench.flaw(bench.provider.token(key="unknown"))
+    await harness.name(harness.provider.token())
+    await harness.flaw(harness.provider.token(key="unknown"))
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) <= before + 2

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes import FakeClock
 from tests.live.identity_provider import OTHER_TENANT, TENANT, public_jwk
 from tests.live.relays import eventually
+from tests.rows import rows
 
 from chukei.adapters.identity.signing_keys import STALE_SECONDS, UNKNOWN_SECONDS, NoKeys, SigningKeys, read_keys
 from chukei.callers.tokens import Version
@@ -213,7 +214,7 @@ async def test_a_defect_does_not_end_the_following(caplog: pytest.LogCaptureFixt
     assert "a defect" in caplog.text
 
 
-@pytest.mark.parametrize(
+@rows(
     "changes",
     [
         {"issuer": f"{AUTHORITY}/{OTHER_TENANT}/v2.0"},
@@ -266,7 +267,7 @@ def test_keys_of_version_1_may_name_the_issuer_of_version_2() -> None:
     assert sorted(read_keys(document, TENANT, [old])) == ["second"]
 
 
-@pytest.mark.parametrize(
+@rows(
     "document",
     [b"", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b'{"keys":[7]}', key_set(public_jwk("short")), b"\xff"],
 )

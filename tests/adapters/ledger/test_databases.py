@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.adapters.ledger_entries import START, entries, entry, naive
+from tests.rows import rows
 
 from chukei.accounts.ledger import By, Entry, Key, Question, Sum
 from chukei.accounts.stores import Database, StoreAway
@@ -30,7 +31,6 @@ from chukei.callers.registry import KeyRegistry
 pytestmark = pytest.mark.anyio
 
 ALL = Question(by=())
-NewUrl = Callable[[], str]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -38,8 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a new database of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.db"
-    make: NewUrl = request.getfixturevalue("new_database")
-    return make()
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @asynccontextmanager
@@ -117,9 +116,10 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize("fields", STRANGE, ids=lambda fields: "-".join(fields))
-async def test_no_entry_is_refused(database: Database, fields: dict[str, object]) -> None:
+@rows("fields", STRANGE)
+async def test_no_entry_is_refused(url: str, database: Database, fields: dict[str, object]) -> None:
     """One that were would hold up all that come after it."""
+    await meddle(url, "DELETE FROM chukei_entries")
     strange = entry(**fields)
     await database.add([entry(), strange, entry()])
     await database.add([strange])
@@ -265,11 +265,12 @@ FOREIGN_TIMES = {
 }
 
 
-@pytest.mark.parametrize("column", ["created", "expires"])
-@pytest.mark.parametrize("foreign", FOREIGN_TIMES)
+@rows("column", ["created", "expires"])
+@rows("foreign", FOREIGN_TIMES)
 async def test_a_key_that_cannot_be_read_hides_no_other_and_can_be_revoked(
     url: str, database: Database, column: str, foreign: str
 ) -> None:
+    await meddle(url, "DELETE FROM chukei_keys")
     other = replace(KEY, id="k2", created=START + timedelta(days=1))
     for key in (KEY, other):
         await database.add_key(key)
@@ -452,7 +453,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("address", BAD)
+@rows("address", BAD)
 def test_an_unusable_address_is_refused_without_being_repeated(address: str) -> None:
     with pytest.raises(ValueError, match="is ") as caught:
         database_for(address)
@@ -493,7 +494,7 @@ print(spool_for("postgresql://db/ledger").parent)
 """
 
 
-@pytest.mark.parametrize(
+@rows(
     ("variables", "folder"),
     [
         ({"STATE_DIRECTORY": "/var/lib/relay:/x", "XDG_STATE_HOME": "/state", "HOME": "{}"}, "/var/lib/relay"),

@@ -1,11 +1,12 @@
 """What an operator reads when PostgreSQL refuses: what helps, and no secret."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from asyncpg import exceptions as pg
 from tests.adapters.ledger_entries import entries
 from tests.live.postgres_server import PASSWORD, PASSWORD_IN_URL, USER, PostgresServer
+from tests.rows import rows
 
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.ledger.postgres import PostgresDatabase
@@ -29,8 +30,8 @@ async def problem_of(url: str) -> str:
 
 
 @pytest.fixture
-def url(new_database: Callable[[], str]) -> str:
-    return new_database()
+def url(postgres_url: str) -> str:
+    return postgres_url
 
 
 async def test_a_wrong_password(url: str) -> None:
@@ -107,7 +108,7 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("error", "words"), SAID, ids=lambda value: type(value).__name__)
+@rows(("error", "words"), SAID)
 def test_the_drivers_words_are_left_out(error: Exception, words: str) -> None:
     problem = str(away(error, "db:5432/ledger"))
     assert problem.startswith(f"PostgreSQL at db:5432/ledger: {words}")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from tests.rows import rows
 
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.ledger.schema import Migration, migrations, pending, split
@@ -11,7 +12,7 @@ from chukei.adapters.ledger.sql import COLUMNS, KEY_COLUMNS
 STEPS = tuple(Migration(number, ("SELECT 1;",)) for number in (1, 2, 3))
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@rows("kind", ["sqlite", "postgres"])
 def test_both_have_the_columns_that_are_written(kind: str) -> None:
     text = "\n".join(statement for step in migrations(kind) for statement in step.statements)
     for table, columns in (("chukei_entries", COLUMNS), ("chukei_keys", KEY_COLUMNS)):
@@ -30,7 +31,7 @@ def test_a_script_is_split_at_the_ends_of_statements() -> None:
     assert split("-- nothing\n\n") == ()
 
 
-@pytest.mark.parametrize(("version", "left"), [(0, [1, 2, 3]), (1, [2, 3]), (3, [])])
+@rows(("version", "left"), [(0, [1, 2, 3]), (1, [2, 3]), (3, [])])
 def test_what_is_pending(version: int, left: list[int]) -> None:
     assert [step.number for step in pending(STEPS, version)] == left
 

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import fields
 from tests.adapters.ledger_entries import entry
+from tests.rows import rows
 
 from chukei.accounts.ledger import By, Entry, Question
 from chukei.adapters.ledger.sql import COLUMNS, MAX_TEXT, MOST, question_sql, row_of
@@ -59,7 +59,7 @@ def test_a_plain_entry_is_written_as_it_is() -> None:
     assert row_of(made, lambda moment: moment) == tuple(getattr(made, field.name) for field in fields(made))
 
 
-@pytest.mark.parametrize("name", ["caller", "group", "model"])
+@rows("name", ["caller", "group", "model"])
 def test_names_are_bound(name: str) -> None:
     hostile = "x' OR 1=1; --"
     question = Question(by=tuple(By), **{name: hostile})  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.adapters.ledger_entries import entries
+from tests.rows import rows
 
 from chukei.accounts.ledger import Question
 from chukei.accounts.stores import StoreAway
@@ -150,7 +151,7 @@ async def test_a_folder_in_its_place(folder: Path) -> None:
     await database.close()
 
 
-@pytest.mark.parametrize("content", [b"this is no database" * 100, b"\0" * 5000, os.urandom(4096)])
+@rows("content", [b"this is no database" * 100, b"\0" * 5000, os.urandom(4096)])
 async def test_not_a_database(database: SqliteDatabase, path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(StoreAway, match="no SQLite database: choose another path"):

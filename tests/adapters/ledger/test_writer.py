@@ -412,10 +412,9 @@ async def load(writer: LedgerWriter, given: list[Entry], stop: asyncio.Event) ->
 
 @pytest.mark.parametrize("fault", ["restart", "kill", "stall"])
 async def test_postgres_fails_under_load(
-    new_database: Callable[[], str], postgres_server: PostgresServer, spool: Path, fault: str
+    postgres_url: str, postgres_server: PostgresServer, spool: Path, fault: str
 ) -> None:
-    url = new_database()
-    database = database_for(url)
+    database = database_for(postgres_url)
     given: list[Entry] = []
     stop = asyncio.Event()
     async with writing(database, spool) as writer:
@@ -428,7 +427,7 @@ async def test_postgres_fails_under_load(
             finally:
                 await asyncio.to_thread(postgres_server.start)
         elif fault == "kill":
-            name = url.rsplit("/", 1)[1]
+            name = postgres_url.rsplit("/", 1)[1]
             kill = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"
             assert int(await asyncio.to_thread(postgres_server.sql, kill)) > 0
         else:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from tests.rows import rows
 
 from chukei.adapters.logs import requests
 from chukei.adapters.logs.requests import JsonFormatter, TextFormatter, configure_logging, fields_of, log_request
@@ -76,7 +77,7 @@ def test_a_hostile_value_stays_inside_its_field(lines: io.StringIO, field: str) 
     assert "forged" not in fields
 
 
-@pytest.mark.parametrize("field", ["path", "model", "code", "method"])
+@rows("field", ["path", "model", "code", "method"])
 def test_the_text_form_cannot_be_forged_either(field: str) -> None:
     entry = logging.makeLogRecord({"name": "chukei.request", "msg": "request", "levelno": 20, "levelname": "INFO"})
     entry.fields = fields_of(record(**{field: HOSTILE}))
@@ -141,7 +142,7 @@ def test_levels(lines: io.StringIO, known: dict[str, object], level: str) -> Non
     assert json.loads(lines.getvalue())["level"] == level
 
 
-@pytest.mark.parametrize("operation", ["live", "ready", "asset"])
+@rows("operation", ["live", "ready", "asset"])
 def test_probes_and_files_are_quiet(lines: io.StringIO, operation: str) -> None:
     log_request(record(operation=operation))
     assert lines.getvalue() == ""
@@ -158,7 +159,7 @@ def test_exceptions_stay_on_the_line() -> None:
     assert "ValueError" in TextFormatter().format(entry)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("form", "terminal", "formatter"),
     [
         ("json", True, JsonFormatter),

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.adapters.conftest import on_both_loops, server_context
+from tests.adapters.conftest import server_context
 from tests.live.redis_server import RedisServer
 from tests.live.relays import eventually
+from tests.loops import on_both_loops
 
 from chukei.adapters.redis.board import RedisBoard
 from chukei.adapters.redis.messages import KEPT, BoardKeys

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.adapters.conftest import on_both_loops
 from tests.adapters.quota_stores import NAMESPACE, PATIENCE, subject
 from tests.fakes import FakeClock
 from tests.live.redis_server import RedisServer
 from tests.live.relays import clean_environment, eventually
+from tests.loops import on_both_loops
 
 from chukei.accounts.limits import Amounts, Grant, Refusal, Subject
 from chukei.accounts.quota import LEASE_SECONDS, MINUTE_SECONDS
