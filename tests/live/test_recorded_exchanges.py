@@ -91,7 +91,7 @@ def _same_error(exchange: RecordedExchange) -> Callable[[Any], bool]:
 RULES = (
     Rule(
         "http.md",
-        "`route_not_served` where OpenAI",
+        "`route_not_served` if OpenAI",
         _is_unserved,
         lambda exchange: Expected(
             404,
@@ -102,7 +102,7 @@ RULES = (
     ),
     Rule(
         "http.md",
-        "the models that callers may ask for",
+        "the models that the caller may use",
         lambda exchange: exchange.path == "/v1/models",
         lambda _: Expected(200, None, asks_upstream=False),
     ),
