@@ -113,10 +113,10 @@ def test_deployments_of_one_quota_cool_down_together() -> None:
 def test_percentiles_are_of_the_latest_and_only_where_there_are_enough() -> None:
     found = member()
     for number in range(ENOUGH - 1):
-        found.spoke(number)
+        found.record_first_token(number)
     assert found.percentile(0.5) is None
-    found.spoke(ENOUGH - 1)
+    found.record_first_token(ENOUGH - 1)
     assert (found.percentile(0.5), found.percentile(0.95), found.percentile(1.0)) == (5, 9, 9)
     for _ in range(RECENT):
-        found.spoke(77.0)
+        found.record_first_token(77.0)
     assert (found.percentile(0.0), found.percentile(0.95)) == (77.0, 77.0)

@@ -17,7 +17,7 @@ def test_one_that_is_well() -> None:
     found = member(priority=2, weight=3)
     found.outstanding, found.tokens, found.answered, found.failed, found.last_error = 2, 900, 7, 1, "upstream_lost"
     for number in range(ENOUGH):
-        found.spoke(number / 10)
+        found.record_first_token(number / 10)
     status = status_of(found, NOW)
     assert (status.deployment, status.priority, status.weight, status.status) == ("east", 2, 3, Status.READY)
     assert (status.seconds, status.why) == (0.0, None)

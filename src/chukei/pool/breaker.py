@@ -1,12 +1,11 @@
 """The circuit breaker of one deployment: closed, open, half-open with one trial. Pure: the time is passed in.
 
-``TRANSITIONS`` says what moves it. It is driven by real requests. Several failures in a row open it, and so does a run
-of requests of which half fail; then nobody is sent there for a time that doubles with each trial that fails.
-Microsoft's guidance for such breakers: "Use a
-gateway in front of multiple Azure OpenAI deployments or instances".
+``TRANSITIONS`` lists its transitions. Real requests drive it. It opens after several consecutive failures, or if half
+of the recent requests failed. While it is open, the deployment gets no requests. The open time doubles with each failed
+trial. Microsoft recommends such breakers: "Use a gateway in front of multiple Azure OpenAI deployments or instances".
 
-A failure has a source: who provoked it. However often the source that fails most does so, it counts as one failure, so
-no source opens the breaker alone, and none can make one failure of another look like an outage.
+A failure has a source (``source``), the sender of the request that failed. All failures of the source that failed most
+count as one failure. So a single source cannot open the breaker, and cannot turn one failure of another into an outage.
 """
 
 from collections import Counter, deque
@@ -16,14 +15,14 @@ from enum import Enum, StrEnum
 from chukei.config import PoolSettings
 
 WINDOW = 20
-"""So many recent outcomes are remembered; half of them failing opens the breaker, once there are half as many."""
+"""Number of recent outcomes that are kept. The breaker opens if half of them failed and at least half are present."""
 
 JITTER = 0.1
-"""By how much of itself a time may be shorter, so that replicas do not all try again in the same moment."""
+"""Share by which an open time may be shortened at random, so that replicas do not all retry at the same moment."""
 
 
 class State(StrEnum):
-    """Where a breaker is."""
+    """The state of a breaker."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -31,7 +30,7 @@ class State(StrEnum):
 
 
 class Event(Enum):
-    """What may move a breaker."""
+    """An event that may change the state."""
 
     FAILURES = "too many failures in a row or among the latest; the failure of a trial"
     KNOWN_TIME = "a failure that says for how long to stay away, here or at another replica"
@@ -56,32 +55,34 @@ TRANSITIONS = {
     (State.HALF_OPEN, Event.DISUSE): State.CLOSED,
     (State.HALF_OPEN, Event.NEWS): State.CLOSED,
 }
-"""Every move. A pair that is not listed is a defect of the caller: KeyError. Each way into CLOSED forgets what was
-counted. A trial may still fail or be answered while OPEN: one that was slow, after the next one has failed."""
+"""Every transition. A pair that is missing is a defect of the caller: KeyError. Each transition to CLOSED resets the
+counts. While OPEN, a slow trial may still fail or be answered, after the next trial has failed."""
 
 
 class Breaker:
-    """``why`` is the code of the error that opened it, or None while it is closed; ``until`` is the time at which a
-    trial may begin. ``told`` is which of these times others were last told.
+    """The circuit breaker of one deployment, or of one source at a deployment.
 
-    ``trial`` is the number of the trial that is under way, or 0; from ``trial_until`` on it keeps no other waiting. A
-    trial from before the breaker was last closed has no more say than any other request.
+    ``why`` is the code of the error that opened it, or None while it is closed. ``until`` is the time at which a trial
+    may begin. ``published`` is the value of ``until`` that was last published.
 
-    ``draw`` returns a number from 0 to 1.
+    ``trial`` is the number of the running trial, or 0. From ``trial_until`` on another trial may start. A trial that
+    started before the breaker was last closed counts as an ordinary request.
+
+    ``draw`` returns a random number from 0 to 1.
     """
 
     __slots__ = (
-        "_condemning",
+        "_consecutive",
         "_draw",
         "_failures",
         "_last_close",
         "_outcomes",
-        "_row",
+        "_rest_sources",
         "_seconds",
         "_settings",
         "_state",
         "_trials",
-        "told",
+        "published",
         "trial",
         "trial_until",
         "until",
@@ -92,42 +93,42 @@ class Breaker:
         self._settings = settings
         self._draw = draw
         self._trials = 0
-        self._row: dict[Hashable, int] = {}  # failures since the last answer, by source
-        self._condemning: set[Hashable] = set()  # sources since the last answer for which `rest` was asked
-        self._failures: deque[tuple[int, Hashable]] = deque(maxlen=WINDOW)  # the latest, each with its outcome's number
-        self._state = State.CLOSED  # HALF_OPEN is OPEN after its time, as ``state`` finds when it is asked
-        self._forget()
+        self._consecutive: dict[Hashable, int] = {}  # number of failures since the last answer, by source
+        self._rest_sources: set[Hashable] = set()  # sources that called `rest` since the last answer
+        self._failures: deque[tuple[int, Hashable]] = deque(maxlen=WINDOW)  # the latest, with their outcome numbers
+        self._state = State.CLOSED  # never HALF_OPEN: ``state`` derives that from the time
+        self._reset()
 
     def _move(self, now: float, event: Event) -> None:
         self._state = TRANSITIONS[self.state(now), event]
 
     def close(self, now: float, event: Event) -> None:
-        """Close, and forget what was.
+        """Close, and reset the counts.
 
         Raises:
-            KeyError: the event does not occur in this state.
+            KeyError: the state has no transition for this event.
         """
         self._move(now, event)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.why: str | None = None
         self.until = 0.0
-        self.told = 0.0
+        self.published = 0.0
         self.trial = 0
         self.trial_until = 0.0
         self._last_close = self._trials
         self._seconds = self._settings.breaker_seconds
         self._outcomes = 0
         self._failures.clear()
-        self._forget_row()
+        self._reset_consecutive()
 
-    def _forget_row(self) -> None:
-        self._row.clear()
-        self._condemning.clear()
+    def _reset_consecutive(self) -> None:
+        self._consecutive.clear()
+        self._rest_sources.clear()
 
     def state(self, now: float) -> State:
-        """Return where it is."""
+        """Return the state at a time."""
         if self._state is State.OPEN and now >= self.until:
             return TRANSITIONS[State.OPEN, Event.TIME_OVER]
         return self._state
@@ -135,16 +136,16 @@ class Breaker:
     def allows(self, now: float) -> bool:
         """Whether a request may be sent: always while closed, one at a time while half-open.
 
-        A trial that is silent for long is not waited for: it may be a slow request at a deployment that is well.
+        After ``trial_until`` the next trial may start: the running one may be a slow request to a healthy deployment.
         """
         return self._state is State.CLOSED or (now >= self.until and (not self.trial or now >= self.trial_until))
 
     def is_stale(self, now: float) -> bool:
-        """Whether nobody has needed it for so long after it was open that what opened it says nothing any more."""
+        """Whether it has been half-open without a trial for so long that the failure that opened it is outdated."""
         return self._state is State.OPEN and not self.trial and now >= self.until + self._settings.max_breaker_seconds
 
     def enter(self, now: float) -> int:
-        """Take note of a request that is being sent; return the number of the trial that it is, or 0."""
+        """Record that a request is being sent; return its trial number, or 0 if it is not a trial."""
         if self._state is State.CLOSED:
             return 0
         self._trials += 1
@@ -153,34 +154,34 @@ class Breaker:
         return self.trial
 
     def leave(self, *, trial: int) -> None:
-        """Take note that a request ended; a trial that ended without a verdict makes room for the next one."""
+        """Record that a request ended. After a trial without a verdict the next trial may start."""
         if trial and trial == self.trial:
             self.trial = 0
 
     def is_trial(self, trial: int) -> bool:
-        """Whether the request with this number is a trial of the breaker since it was last closed.
+        """Whether the number is that of a trial since the breaker was last closed.
 
-        A number that another breaker gave, whose place this one has taken, is none of a closed one.
+        While the breaker is closed this is False, also for a number from the breaker that it replaced.
         """
         return trial > self._last_close and self._state is State.OPEN
 
     def succeeded(self, now: float, *, trial: int) -> bool:
-        """Note an answer; return whether it closed the breaker. Unless that is closed, only a trial's answer counts."""
+        """Record an answer; return whether it closed the breaker. While it is open only a trial's answer counts."""
         if self._state is not State.CLOSED:
             closes = self.is_trial(trial)
             if closes:
                 self.close(now, Event.ANSWER)
             return closes
         self._outcomes += 1
-        if self._row or self._condemning:
-            self._forget_row()
+        if self._consecutive or self._rest_sources:
+            self._reset_consecutive()
         return False
 
     def failed(self, now: float, why: str, *, trial: int, source: Hashable | None = None) -> float | None:
-        """Note a failure; return for how many seconds it opened the breaker, or None where it did not.
+        """Record a failure; return for how many seconds it opened the breaker, or None if it did not.
 
-        Without a ``source`` nobody has provoked it. While open, what fails was sent before and tells nothing new; a
-        trial's failure opens it again once trials of two sources have failed.
+        Without a ``source`` the failure is independent of the request. While the breaker is open, failures of requests
+        that were sent before are ignored. It opens again when trials of two sources have failed.
         """
         is_open = self._state is State.OPEN
         if is_open and not self.is_trial(trial):
@@ -190,11 +191,11 @@ class Breaker:
             return None
         self._outcomes += 1
         whose = source if source is not None else object()
-        self._row[whose] = self._row.get(whose, 0) + 1
-        alone = source is not None and len(self._row) == 1
+        self._consecutive[whose] = self._consecutive.get(whose, 0) + 1
+        alone = source is not None and len(self._consecutive) == 1
         if not is_open:
             self._failures.append((self._outcomes, whose))
-            alone = (alone or _weight(self._row.values()) < limit) and not self._fails_half()
+            alone = (alone or _weight(self._consecutive.values()) < limit) and not self._fails_half()
         return None if alone else self.trip(now, why, None)
 
     def _fails_half(self) -> bool:
@@ -204,30 +205,30 @@ class Breaker:
         return outcomes >= WINDOW // 2 and 2 * failures >= outcomes
 
     def rest(self, now: float, why: str, seconds: float, *, source: Hashable | None = None) -> float | None:
-        """Open at once, for a time that is known, unless all that asked for it since the last answer is one source."""
+        """Open at once for ``seconds``, if at least two sources called this since the last answer, or no source."""
         if source is not None:
-            self._condemning.add(source)
-            if len(self._condemning) == 1:
+            self._rest_sources.add(source)
+            if len(self._rest_sources) == 1:
                 return None
         return self.trip(now, why, seconds)
 
     def trip(self, now: float, why: str, seconds: float | None) -> float:
-        """Open for ``seconds``; None means for the next of the times that double. Return how long it is open now."""
+        """Open for ``seconds``, or if None for the next doubled time. Return the seconds for which it is now open."""
         self._move(now, Event.FAILURES if seconds is None else Event.KNOWN_TIME)
         if seconds is None:
             seconds = self._seconds * (1 - JITTER * self._draw())
             self._seconds = min(2 * self._seconds, self._settings.max_breaker_seconds)
         self.why = why
         self.until = max(self.until, now + seconds)
-        self._forget_row()
+        self._reset_consecutive()
         return self.until - now
 
     def __repr__(self) -> str:
         if self._state is State.CLOSED:
-            return f"<Breaker closed, {sum(self._row.values())} failures of {len(self._row)} sources>"
+            return f"<Breaker closed, {sum(self._consecutive.values())} failures of {len(self._consecutive)} sources>"
         return f"<Breaker open until {self.until:.1f} ({self.why}){f', trial {self.trial}' if self.trial else ''}>"
 
 
 def _weight(failures: Collection[int]) -> int:
-    """Return how many failures there are, given those of each source, if the source that has most counts as one."""
+    """Return the number of failures, given the number of each source. The source with the most counts as one."""
     return sum(failures) - max(failures) + 1

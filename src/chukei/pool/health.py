@@ -1,7 +1,7 @@
-"""How every deployment is doing: what requests and other replicas say of them, and when those left alone come back.
+"""The health of every deployment, from the outcomes of requests and from other replicas' changes.
 
-A deployment is taken from everybody by failures that no request can provoke, and by those which several sources have
-met (``breaker``). What one source alone meets takes it from that source (``source_breakers``).
+A deployment is taken out of service for all sources by failures that no request can cause, and by failures of several
+sources (``breaker``). Failures of a single source take it out of service for that source only (``source_breakers``).
 """
 
 from collections import Counter
@@ -20,18 +20,18 @@ from chukei.pool.source_breakers import SourceBreakers
 from chukei.pool.verdicts import Fault, Verdict
 
 NEWS = 0.1
-"""A time that grows by less than this share of itself is no news: it is one of many requests that fail together."""
+"""Smallest share by which a time must grow to be published; many requests that fail together extend it by less."""
 
 Trials = tuple[int, int]
-"""A request's numbers as a trial of its deployment's breaker, and of its source's own; 0 where it is none."""
+"""A request's trial numbers at its deployment's breaker and at its source's own; 0 if it is not a trial."""
 
 
 class Health:
-    """Keeps the members, and their places in the tiers, up to date."""
+    """Updates the members and their places in the tiers."""
 
     def __init__(self, settings: PoolSettings, draw: Callable[[], float]) -> None:
         self._settings = settings
-        # What another replica says is believed for no longer than what this one would have found out itself.
+        # A change from another replica is valid for no longer than a change that this replica makes itself.
         self._longest = max(settings.max_breaker_seconds, settings.misconfigured_seconds, settings.max_cooldown_seconds)
         self._draw = draw
         self._quotas: dict[str, Quota] = {}
@@ -40,12 +40,12 @@ class Health:
         self._wakes: list[tuple[float, int, Member]] = []
         self._turns = count()
         self._own = SourceBreakers(settings, self._longest, draw)
-        self._narrow: set[Quota] = set()  # with room for small requests only
+        self._narrow: set[Quota] = set()  # those that have room for small requests only
         self._listeners: list[Callable[[Deployment, Change], None]] = []
-        self.now = 0.0  # the latest time that was told
+        self.now = 0.0  # the latest time passed to `wake`
 
     def member(self, deployment: Deployment) -> Member:
-        """Return what is known of a deployment of the configuration."""
+        """Return the member of a configured deployment; create it if necessary."""
         member = self._members.get(deployment)
         if member is None:
             quota = self._quotas.setdefault(deployment.quota, Quota())
@@ -55,16 +55,16 @@ class Health:
         return member
 
     def unconfigured(self, deployment: Deployment) -> Member:
-        """Return a member for a deployment that a client named; nothing of it is kept here."""
+        """Return a member for a deployment that a client named. It is not stored."""
         return Member(deployment, Quota(), self._settings, self._draw, named=False)
 
     @property
     def subjects(self) -> list[str]:
-        """What changes of other replicas can be about: every quota, and every deployment of the configuration."""
+        """The possible subjects of other replicas' changes: every quota and every configured deployment."""
         return [*self._quotas, *(identity for identity in self._by_identity if identity not in self._quotas)]
 
     def listen(self, listener: Callable[[Deployment, Change], None]) -> None:
-        """Have ``listener`` hear what this relay finds out itself, not what it is told with ``hear``."""
+        """Call ``listener`` with every change that this relay makes itself; changes from ``hear`` are excluded."""
         self._listeners.append(listener)
 
     def _tell(self, member: Member, change: Change) -> None:
@@ -74,17 +74,17 @@ class Health:
     # Time.
 
     def wake(self, now: float) -> None:
-        """Take back those whose time is over."""
+        """Update the members whose time has expired."""
         self.now = now
         while self._wakes and self._wakes[0][0] <= now:
             time, _, member = heappop(self._wakes)
-            if time == member.wakes_at:  # else an earlier one came in between
+            if time == member.wakes_at:  # else an earlier alarm has replaced this one
                 member.wakes_at = inf
                 self._place(member, now)
                 self._set_alarm(member, now)
 
     def _set_alarm(self, member: Member, now: float) -> None:
-        """Have a member looked at when its next time is over. One that is set for earlier will set the next."""
+        """Schedule an update of a member for its next change. An earlier alarm, if there is one, sets the next."""
         time = member.next_change(now)
         if time < member.wakes_at:
             member.wakes_at = time
@@ -95,15 +95,15 @@ class Health:
         for slot in member.slots:
             slot.place(available=available, pressed=pressed)
 
-    # What some requests only are kept from.
+    # Deployments that are unavailable to some requests only.
 
     @property
     def has_bars(self) -> bool:
-        """Whether any deployment may be left out for some requests only."""
+        """Whether any deployment may be unavailable to some requests only."""
         return bool(self._own.by_source or self._narrow)
 
     def bars(self, source: Source | None, cost: int, now: float) -> Mapping[Member, Bar]:
-        """Return the deployments that are left out for requests of this source, and of so many tokens."""
+        """Return the deployments that are unavailable to this source, or to requests of ``cost`` tokens."""
         found: dict[Member, Bar] = {}
         for quota in [*self._narrow]:
             if now >= quota.large_until:
@@ -113,20 +113,20 @@ class Health:
         return found | self._own.bars(source, now)
 
     def left_out(self, now: float) -> Counter[Member]:
-        """Return for how many sources alone each deployment is left out."""
+        """Return for how many single sources each deployment is unavailable."""
         return self._own.left_out(now)
 
     def avoids(self, member: Member, source: Source | None) -> bool:
-        """Whether a deployment is open or half-open, for all or for this source."""
+        """Whether a deployment's breaker is open or half-open, for all sources or for this one."""
         own = self._own.find(source, member)
         return member.breaker.why is not None or (own is not None and own.why is not None)
 
-    # What becomes of a request.
+    # Outcomes of requests.
 
     def entered(self, member: Member, now: float, cost: int, source: Source | None) -> Trials:
-        """Note a request that is being sent; return its numbers as a trial."""
+        """Record that a request is being sent; return its trial numbers."""
         if member.breaker.is_stale(now):
-            # One trial would keep all others out of a tier that is needed again after a long time.
+            # Otherwise one trial would block all other requests when the tier is needed again after a long time.
             member.breaker.close(now, Event.DISUSE)
         trial = member.breaker.enter(now)
         own = self._own.find(source, member)
@@ -139,7 +139,7 @@ class Health:
         return trial, own_trial
 
     def left(self, member: Member, now: float, cost: int, source: Source | None, trials: Trials) -> None:
-        """Note that a request has ended, however it did."""
+        """Record that a request has ended, with any outcome."""
         member.outstanding -= 1
         member.tokens -= cost
         member.breaker.leave(trial=trials[0])
@@ -156,11 +156,11 @@ class Health:
         source: Source | None,
         trials: Trials,
     ) -> None:
-        """Note that a request's output has begun."""
+        """Record that a request's output has begun."""
         member.answered += 1
         member.quota.served()
         if first_token is not None:
-            member.spoke(first_token)
+            member.record_first_token(first_token)
         if member.breaker.succeeded(now, trial=trials[0]):
             self._tell(member, Change(Condition.CLOSED, member.deployment.identity, 0.0, "recovered"))
             self._own.forget(member)
@@ -178,7 +178,7 @@ class Health:
     def failed(
         self, member: Member, now: float, verdict: Verdict, cost: int, source: Source | None, trials: Trials
     ) -> None:
-        """Note that a request failed; what is not the deployment's affair leaves no trace."""
+        """Record that a request failed. Failures that the deployment did not cause are ignored."""
         if verdict.fault in (Fault.CALLER, Fault.MISPLACED, Fault.UNABLE):
             return
         member.failed += 1
@@ -190,20 +190,20 @@ class Health:
         self._place(member, now)
 
     def outrun(self, member: Member, now: float, source: Source | None, trials: Trials) -> None:
-        """Note that a breaker's trial was unusually slow, and was stopped when another deployment spoke.
+        """Record that a trial was slow and was cancelled because another deployment answered first (hedging).
 
-        So it has failed: else each request in turn would try a deployment that stays silent, at the price of another.
+        It counts as failed. Otherwise every next request would try the silent deployment, and pay for a second one.
         """
         if member.breaker.why is not None:
             self._blame(member, now, Verdict(Fault.FAILED, "hedge_lost"), source, trials)
             self._place(member, now)
 
     def _blame(self, member: Member, now: float, verdict: Verdict, source: Source | None, trials: Trials) -> None:
-        """Count a failure against the deployment, and for the source that met it."""
+        """Count a failure at the deployment's breaker and at the source's own."""
         failed, settings = verdict.fault is Fault.FAILED, self._settings
         if failed:
             rest = min(verdict.seconds or 0.0, settings.max_cooldown_seconds) if settings.breaker_failures else 0.0
-        elif settings.misconfigured_seconds and member.named:  # what only a client names may well not exist
+        elif settings.misconfigured_seconds and member.named:  # a deployment that a client named may not exist
             rest = settings.misconfigured_seconds
         else:
             return
@@ -225,14 +225,14 @@ class Health:
         own = self._own.make(source, member, now)
         alone = count(own, trials[1], None)
         if alone is None and opened is None and member.breaker.is_trial(trials[0]):
-            alone = own.trip(now, verdict.why, None)  # lest it be the next trial as well
+            alone = own.trip(now, verdict.why, None)  # so that this source does not make the next trial too
         if alone is not None and member.breaker.state(now) is not State.OPEN:
             self._opened(member, now, alone, verdict, own, only=source.shown)
 
     def _refused(
         self, member: Member, now: float, verdict: Verdict, cost: int, source: Source | None, trials: Trials
     ) -> None:
-        """Take note that a quota has refused a request. The deployment is well, only busy."""
+        """Record that a quota has refused a request. The deployment is healthy but busy."""
         if member.breaker.is_trial(trials[0]):
             member.breaker.close(now, Event.ANSWER)
         own = self._own.find(source, member)
@@ -253,8 +253,8 @@ class Health:
         quota = member.quota
         seconds = quota.cool(now, verdict.seconds, verdict.why, self._settings)
         self._cooled(quota, now)
-        if _is_news(quota.told, quota.until, now):
-            quota.told = quota.until
+        if _is_worth_publishing(quota.published, quota.until, now):
+            quota.published = quota.until
             self._tell(member, Change(Condition.COOLING, member.deployment.quota, seconds, verdict.why))
 
     def _cooled(self, quota: Quota, now: float) -> None:
@@ -266,19 +266,19 @@ class Health:
         self, member: Member, now: float, seconds: float, verdict: Verdict, breaker: Breaker, only: str | None = None
     ) -> None:
         self._set_alarm(member, now)
-        if _is_news(breaker.told, breaker.until, now):
-            breaker.told = breaker.until
+        if _is_worth_publishing(breaker.published, breaker.until, now):
+            breaker.published = breaker.until
             self._tell(member, Change(Condition.OPEN, member.deployment.identity, seconds, verdict.why, only))
 
     def hear(self, change: Change, now: float) -> None:
-        """Take up what another replica found out."""
+        """Apply a change from another replica."""
         if change.only is not None:
             return
         if change.condition is Condition.COOLING:
             quota = self._quotas.get(change.subject)
             if quota is not None and self._settings.max_cooldown_seconds:
                 quota.cool(now, change.seconds, change.why, self._settings)
-                quota.told = quota.until
+                quota.published = quota.until
                 self._cooled(quota, now)
             return
         seconds = min(change.seconds, self._longest)
@@ -289,11 +289,11 @@ class Health:
                 self._own.forget(member)
             elif self._settings.breaker_failures and now + seconds > breaker.until:
                 breaker.trip(now, change.why, seconds)
-                breaker.told = breaker.until
+                breaker.published = breaker.until
                 self._set_alarm(member, now)
             self._place(member, now)
 
 
-def _is_news(told: float, until: float, now: float) -> bool:
-    """Whether a time until which somebody is left alone is much later than the one that was told before."""
-    return until - max(told, now) > NEWS * (until - now)
+def _is_worth_publishing(published: float, until: float, now: float) -> bool:
+    """Whether the time ``until`` is much later than the one that was last published."""
+    return until - max(published, now) > NEWS * (until - now)

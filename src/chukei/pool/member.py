@@ -45,16 +45,16 @@ class Bar:
 class Quota:
     """The shared state of deployments with one Azure quota: the cool-down after a 429.
 
-    ``told`` is the end of the cool-down that was last published. Until ``large_until``, requests of ``large`` tokens or
-    more are not sent, because one of that size was refused while the quota had room for smaller ones.
+    ``published`` is the end of the cool-down that was last published. Until ``large_until``, requests of ``large``
+    tokens or more are not sent, because one of that size was refused while the quota had room for smaller ones.
     """
 
-    __slots__ = ("_streak", "large", "large_until", "large_why", "members", "told", "until", "why")
+    __slots__ = ("_streak", "large", "large_until", "large_why", "members", "published", "until", "why")
 
     def __init__(self) -> None:
         self.members: list[Member] = []
         self.until = 0.0
-        self.told = 0.0
+        self.published = 0.0
         self.why: str | None = None
         self.large = 0
         self.large_until = 0.0
@@ -171,7 +171,7 @@ class Member:
             return self.quota.why
         return self.breaker.why
 
-    def spoke(self, seconds: float) -> None:
+    def record_first_token(self, seconds: float) -> None:
         """Record a time to first token."""
         self._first_tokens.append(seconds)
 

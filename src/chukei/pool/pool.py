@@ -51,7 +51,7 @@ class Lease:
         """
         usual = self.member.percentile(0.95)
         if usual is not None and seconds >= usual:
-            self.member.spoke(seconds)
+            self.member.record_first_token(seconds)
             if self._trials[0]:
                 self._health.outrun(self.member, now, self._source, self._trials)
 

@@ -1,4 +1,4 @@
-"""What one source alone has met: breakers of its own, one for each deployment that failed it. Pure."""
+"""Breakers of single sources: each source has one for every deployment that failed for it. Pure."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,21 +9,21 @@ from chukei.pool.member import Bar, Member, Status
 from chukei.pool.source import Source
 
 MOST_SOURCES = 1000
-"""Of so many sources the failures are remembered, the latest; with a breaker for each deployment that failed, 1 KB."""
+"""Number of sources whose breakers are kept, the latest ones. A source takes about 1 KB."""
 
 
-class _Met:
-    """What one source has met. ``over`` is when none of it matters any more."""
+class _Entry:
+    """The breakers of one source. ``expires`` is the time at which they expire."""
 
-    __slots__ = ("breakers", "over")
+    __slots__ = ("breakers", "expires")
 
     def __init__(self) -> None:
         self.breakers: dict[Member, Breaker] = {}
-        self.over = 0.0
+        self.expires = 0.0
 
 
 class SourceBreakers:
-    """The breakers of the latest sources that met a failure. ``longest`` is for how many seconds one can matter.
+    """The breakers of the latest sources with a failure. ``longest`` is the lifetime of a source's breakers in seconds.
 
     ``by_source`` is in order of the latest failure.
     """
@@ -32,48 +32,48 @@ class SourceBreakers:
         self._settings = settings
         self._longest = longest
         self._draw = draw
-        self.by_source: OrderedDict[Hashable, _Met] = OrderedDict()
+        self.by_source: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def find(self, source: Source | None, member: Member) -> Breaker | None:
-        """Return what there is for a source and a deployment."""
-        met = self.by_source.get(source.key) if self.by_source and source is not None else None
-        return met.breakers.get(member) if met is not None else None
+        """Return the breaker of a source for a deployment, or None."""
+        entry = self.by_source.get(source.key) if self.by_source and source is not None else None
+        return entry.breakers.get(member) if entry is not None else None
 
     def make(self, source: Source, member: Member, now: float) -> Breaker:
-        """Return it, a new one if need be, for a failure that is to be counted. The oldest source makes room."""
-        met = self.by_source.setdefault(source.key, _Met())
+        """Return the breaker for a failure; create it if necessary. Above ``MOST_SOURCES`` the oldest is removed."""
+        entry = self.by_source.setdefault(source.key, _Entry())
         self.by_source.move_to_end(source.key)
-        if met.over <= now:
-            met.breakers.clear()
-        met.over = now + self._longest
+        if entry.expires <= now:
+            entry.breakers.clear()
+        entry.expires = now + self._longest
         if len(self.by_source) > MOST_SOURCES:
             self.by_source.popitem(last=False)
-        breaker = met.breakers.get(member)
+        breaker = entry.breakers.get(member)
         if breaker is None:
-            breaker = met.breakers[member] = Breaker(self._settings, self._draw)
+            breaker = entry.breakers[member] = Breaker(self._settings, self._draw)
         return breaker
 
     def forget(self, member: Member) -> None:
-        """Forget what single sources have met at a deployment that has recovered."""
-        for met in self.by_source.values():
-            met.breakers.pop(member, None)
+        """Remove all sources' breakers for a deployment that has recovered."""
+        for entry in self.by_source.values():
+            entry.breakers.pop(member, None)
 
     def bars(self, source: Source | None, now: float) -> dict[Member, Bar]:
-        """Return the deployments that are left out for this source; forget sources of which nothing matters now."""
-        while self.by_source and next(iter(self.by_source.values())).over <= now:
+        """Return the deployments that are unavailable to this source. Expired sources are removed."""
+        while self.by_source and next(iter(self.by_source.values())).expires <= now:
             self.by_source.popitem(last=False)
-        met = self.by_source.get(source.key) if self.by_source and source is not None else None
+        entry = self.by_source.get(source.key) if self.by_source and source is not None else None
         return {
             member: Bar(Status(breaker.state(now).value), breaker.until, breaker.why)
-            for member, breaker in (met.breakers.items() if met is not None else ())
+            for member, breaker in (entry.breakers.items() if entry is not None else ())
             if not breaker.allows(now)
         }
 
     def left_out(self, now: float) -> Counter[Member]:
-        """Return for how many sources alone each deployment is left out."""
+        """Return for how many single sources each deployment is unavailable."""
         return Counter(
             member
-            for met in self.by_source.values()
-            for member, breaker in met.breakers.items()
+            for entry in self.by_source.values()
+            for member, breaker in entry.breakers.items()
             if breaker.state(now) is State.OPEN
         )
