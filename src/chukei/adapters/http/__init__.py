@@ -1,9 +1,9 @@
-"""An HTTP/1.1 client made for relaying: pooled connections, reads handed on as they come, nothing buffered beyond.
+"""An HTTP/1.1 client for relaying: it pools connections, and passes every read on at once with bounded buffers.
 
-client.py      the pool: which connection a request gets, and when one is given up
-dial.py        opening a connection: TCP, TLS, proxies
-tls.py         what is between them then
+client.py      the connection pool
+dial.py        opens connections: TCP, TLS, proxies
+tls.py         TLS between the socket's transport and a connection
 connection.py  one connection
-answer.py      the answer that arrives on it
-proxies.py     which proxy an address needs
+answer.py      the response on a connection
+proxies.py     selects the proxy for an address
 """

@@ -1,7 +1,7 @@
-"""The answer that arrives on a connection.
+"""The response that arrives on a connection.
 
-Bytes wait in it until someone reads; above a high-water mark the socket is not read, so that a slow client slows its
-upstream and no buffer grows.
+It buffers bytes until they are read. Above a high-water mark it pauses the socket, so that a slow client slows its
+upstream and the buffer stays small.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from chukei.model import End, Headers
 from chukei.ports import Taker
 
 HIGH_WATER = 64 * 1024
-"""Bytes that may wait to be read. One event is about half a kilobyte, so this is a hundred events or more."""
+"""Buffered bytes above which the socket is paused. One event has about half a kilobyte, so this is about 100 events."""
 
 MAX_HEADER_BYTES = 64 * 1024
-"""Azure OpenAI sends about 2 KB of headers; a server that sends this much is not one."""
+"""Limit of a response's header bytes. Azure OpenAI sends about 2 KB."""
 
 LINGER = 1.0
-"""Seconds that a finished answer may take to end its body before its connection is closed instead of reused."""
+"""Seconds for which a finished answer waits for the end of the body; then its connection is closed, not reused."""
 
 
 class Carrier(Protocol):
-    """The connection as an answer needs it."""
+    """The part of a connection that an answer uses."""
 
     def pause(self, paused: bool) -> None:
         """Stop or resume reading."""
@@ -38,7 +38,7 @@ class Carrier(Protocol):
 
 
 class HttpAnswer:
-    """An answer that arrives. Implements the Answer port."""
+    """Implements the Answer port."""
 
     __slots__ = (
         "_chunks",
@@ -64,7 +64,7 @@ class HttpAnswer:
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._taker: Taker | None = None
-        self.taker: Taker | None = None  # while it stands ready
+        self.taker: Taker | None = None  # set only while a reader waits
         self._error: UpstreamError | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self.status = 0
@@ -122,7 +122,7 @@ class HttpAnswer:
         self._taker = taker
 
     def notify(self) -> None:
-        """Let a waiting reader look again, unless what has come is settled without it."""
+        """Wake a waiting reader, unless its taker takes the data."""
         taker = self.taker
         if taker is not None:
             plain = self._chunks and not self.complete and self._error is None and not self._paused
@@ -160,9 +160,9 @@ class HttpAnswer:
     # What the connection calls.
 
     def fail(self, message: str, end: End, *, unsent: bool = False) -> None:
-        """Note that the answer broke; bytes that came before are still read first.
+        """Record that the answer broke. Bytes that arrived before are read first.
 
-        ``unsent`` says that a part of the request had not left.
+        ``unsent`` says that a part of the request was not sent.
         """
         if self._error is None and not self.complete:
             fresh = unsent and not self.received
@@ -171,7 +171,7 @@ class HttpAnswer:
             self.abort()
 
     def begin(self, status: int) -> None:
-        """Take the status that ends the headers."""
+        """Record the status once the headers are complete; those of an interim response are dropped."""
         if status < 200 or self._error is not None:
             self.headers.clear()
             return
@@ -180,9 +180,9 @@ class HttpAnswer:
         self.status = status
 
     def add_body(self, data: bytes) -> None:
-        """Keep body bytes until they are read."""
+        """Buffer body bytes until they are read."""
         if self._lingering is not None:
-            self.abort()  # more than the end was still to come
+            self.abort()  # the body had not ended yet
             return
         self._chunks.append(data)
         self._size += len(data)
@@ -191,7 +191,7 @@ class HttpAnswer:
             self._connection_pause(True)
 
     def end(self) -> None:
-        """Take the end of the message; that of an interim answer means nothing."""
+        """Record the end of the message. The end of an interim response is ignored."""
         if not self.status:
             return
         self.complete = True

@@ -1,4 +1,4 @@
-"""The pool of connections, one list for each endpoint, most recently used first."""
+"""The connection pool: one list for each endpoint, most recently used first."""
 
 import asyncio
 import ssl
@@ -14,7 +14,7 @@ from chukei.model import Headers
 
 
 class _Endpoint:
-    """The idle connections to one endpoint and the way to make more."""
+    """The idle connections to one endpoint, and the dialer for new ones."""
 
     def __init__(self, dialer: Dialer) -> None:
         self.dialer = dialer
@@ -38,7 +38,7 @@ class HttpClient:
 
     @property
     def open_connections(self) -> int:
-        """How many connections exist, idle ones included."""
+        """The number of open connections, including idle ones."""
         return len(self._open)
 
     async def post(
@@ -46,15 +46,15 @@ class HttpClient:
     ) -> HttpAnswer:
         """See the Upstream port.
 
-        A reused connection that breaks while a part of the request has not left, and before one byte of an answer, is
-        replaced by a new one, once. One that breaks later may have carried a request that was worked on, and that is
-        never sent a second time (RFC 9110 §9.2.2).
+        If a reused connection breaks before the whole request was sent and before the first byte of an answer, the
+        request is sent once more on a new connection. If it breaks later, the upstream may have processed the request,
+        so it is never sent again (RFC 9110 §9.2.2).
         """
         place = self._endpoints.get(endpoint) or self._add(endpoint)
         return await self._exchange(place, _head("POST", place.dialer, target, headers, len(body)), body, sent)
 
     async def get(self, endpoint: str, target: str, headers: Headers) -> HttpAnswer:
-        """Fetch what the relay itself must know, such as an identity provider's keys; otherwise as ``post``."""
+        """Send a GET request of the relay's own, such as for an identity provider's keys; otherwise as ``post``."""
         place = self._endpoints.get(endpoint) or self._add(endpoint)
         return await self._exchange(place, _head("GET", place.dialer, target, headers, None), b"", lambda: None)
 
@@ -119,7 +119,7 @@ class HttpClient:
         place.idle.pop(connection, None)
 
     async def close(self) -> None:
-        """Close every connection and wait until the loop has seen it."""
+        """Close every connection, and let the event loop process that."""
         self._closed = True
         for connection in list(self._open):
             connection.abort()

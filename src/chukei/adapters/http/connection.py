@@ -1,10 +1,9 @@
 """One HTTP/1.1 connection to an upstream.
 
-The parser is llhttp (through httptools), in its strict default mode. What a stream is made of most of the time, a read
-that is one whole chunk while a taker stands ready, is recognised without the parser, which stands between two chunks
-before and after it.
+The parser is llhttp (through httptools), in its strict default mode. Most reads of a stream are exactly one chunk. Such
+a read bypasses the parser if a taker is set and the parser is between two chunks; it is still between two afterwards.
 
-``TRANSITIONS`` says what moves a connection from one state to another.
+``TRANSITIONS`` lists the transitions between a connection's states.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ _LARGEST = 4095
 
 
 def _size_lines() -> list[bytes]:
-    """Return with which line a chunk begins if it is so many bytes long as a whole (RFC 9112 §7.1), if it can be."""
+    """Return the size line of a chunk by the chunk's total length; empty if no chunk has it (RFC 9112 §7.1)."""
     lines = [b""] * (_LARGEST + 8)
     for size in range(1, _LARGEST + 1):
         line = b"%x\r\n" % size
@@ -34,7 +33,7 @@ _SIZE_LINES = _size_lines()
 
 
 class State(StrEnum):
-    """Where a connection is."""
+    """The state of a connection."""
 
     NEW = "new"
     ASKING = "asking"
@@ -44,7 +43,7 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What moves a connection. Both are strings because those are hashed in C."""
+    """An event that changes the state. Both enums are strings, because strings are hashed in C."""
 
     REQUEST = "a request is written"
     HEAD = "the answer's head has arrived, other than an interim one"
@@ -64,12 +63,15 @@ TRANSITIONS = {
     (State.CLOSED, Event.REQUEST): State.CLOSED,
     (State.CLOSED, Event.CLOSE): State.CLOSED,
 }
-"""Every move. A pair that is not listed is a defect: KeyError. A request is written to a CLOSED connection, and lost,
-when the client was closed while the connection was being opened."""
+"""Every transition. A pair that is missing is a defect: KeyError. If the client is closed while a connection is being
+opened, a request is written to a CLOSED connection and lost."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection to one endpoint. ``on_idle`` and ``on_lost`` tell its pool when it is free, and when it is gone."""
+    """A connection to one endpoint. It carries one request at a time.
+
+    ``on_idle`` is called when an answer is complete and the connection can be reused, ``on_lost`` when it has closed.
+    """
 
     def __init__(self, on_idle: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
         self.state = State.NEW
@@ -77,12 +79,12 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._body: list[bytes] = []
-        self.on_body = self._body.append  # what the parser calls for each part of a body, without a frame of Python
+        self.on_body = self._body.append  # called by the parser for each part of a body, without a Python frame
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._parts = 0  # of the body that belong to the answer
+        self._parts = 0  # number of parts in `_body` that belong to the answer
         self._between_chunks = False
         self._answer: HttpAnswer | None = None
-        self._unsent = False  # a part of the request has not left, so nobody can have worked on it
+        self._unsent = False  # a part of the request was not sent, so the upstream cannot have processed it
         self._arrivals: select.poll | None = None
         self._spoiled = False
         self._keep_alive = False
@@ -90,28 +92,28 @@ class Connection(asyncio.Protocol):
         self.expiry: asyncio.TimerHandle | None = None
 
     def send(self, head: bytes, body: bytes) -> HttpAnswer:
-        """Write a request and return its answer, which has not arrived yet."""
+        """Write a request; return its answer, which arrives later."""
         assert self._transport is not None
         assert self._answer is None
         self.state = TRANSITIONS[self.state, Event.REQUEST]
         self._answer = HttpAnswer(self)
         self._head_bytes = 0
         self._unsent = False
-        # In one piece: asyncio's writelines went without flow control once (CVE-2024-12254), so nothing said "unsent".
+        # In one piece: writelines had no flow control in some versions of asyncio (CVE-2024-12254), which `_unsent` needs.
         self._transport.write(head + body)
         if self._transport.is_closing():
             self._unsent = True
         return self._answer
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come on an idle connection that the loop has not seen yet: bytes, an end, a reset.
+        """Whether an idle connection has no pending input: bytes, an end or a reset that the loop has not read yet.
 
-        Whatever it is, the connection is of no more use.
+        With pending input of any kind the connection cannot be reused.
         """
         return self._arrivals is None or not self._arrivals.poll(0)
 
     def abort(self) -> None:
-        """Close at once, dropping what is not yet sent."""
+        """Close at once, and drop unsent bytes."""
         self.state = TRANSITIONS[self.state, Event.CLOSE]
         if self._transport is not None:
             self._transport.abort()
@@ -122,7 +124,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading() if paused else self._transport.resume_reading()
 
     def release(self) -> None:
-        """Give the connection back after a complete answer."""
+        """Return the connection to the pool after a complete answer, or close it if it cannot be reused."""
         self._answer = None
         if self.state is State.CLOSED or self._spoiled or self._unsent or not self._keep_alive:
             self.abort()
@@ -133,27 +135,27 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, and have it say whenever something stays unsent."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses of it
+        """Store the transport. With a limit of 0 it calls ``pause_writing`` whenever bytes stay unsent."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from it
         self._transport.set_write_buffer_limits(high=0)
         socket = self._transport.get_extra_info("socket")
-        if socket is not None and hasattr(select, "poll"):  # Windows has none, and finds out later
+        if socket is not None and hasattr(select, "poll"):  # Windows has none, and notices it later
             self._arrivals = select.poll()
             self._arrivals.register(socket.fileno(), select.POLLIN)
 
     def pause_writing(self) -> None:
-        """Take note that a part of the request waits for the socket."""
+        """Record that a part of the request waits for the socket."""
         self._unsent = True
 
     def resume_writing(self) -> None:
-        """Take note that all of it has been handed to the socket."""
+        """Record that the whole request has been written to the socket."""
         self._unsent = False
 
     def data_received(self, data: bytes) -> None:
-        """Take one read."""
+        """Process one read."""
         answer = self._answer
         if answer is None or answer.complete:
-            self.abort()  # nothing was asked, so this is not an answer
+            self.abort()  # no request is open, so this is not an answer
             return
         if self._between_chunks and answer.taker is not None and len(data) < len(_SIZE_LINES):
             line = _SIZE_LINES[len(data)]
@@ -162,7 +164,7 @@ class Connection(asyncio.Protocol):
         self._parse(answer, data)
 
     def _parse(self, answer: HttpAnswer, data: bytes) -> None:
-        """Parse one read. What stands before a framing error is kept."""
+        """Parse one read. Data before a framing error is kept."""
         answer.received = True
         if not answer.status:
             self._head_bytes += len(data)
@@ -175,8 +177,8 @@ class Connection(asyncio.Protocol):
             self._check_head(answer, self._head_bytes)
         body = self._body
         if body:
-            # A part that is followed by a line end which is not in it ends its chunk; one that ends in a blank line
-            # of LFs is itself neither that line end nor the size line of a next chunk (RFC 9112 §7.1).
+            # If the read ends with the last part and a line end, that part ends its chunk. The part ends with a blank
+            # line of LFs, so it is neither that line end nor the size line of a next chunk (RFC 9112 §7.1).
             last = body[-1]
             self._between_chunks = last.endswith(b"\n\n") and data.endswith(last + b"\r\n")
             if answer.complete:
@@ -188,19 +190,19 @@ class Connection(asyncio.Protocol):
         answer.notify()
 
     def ending(self, before_output: End) -> End:
-        """Return the end that a break means now: before or after the answer's headers."""
+        """Return the record's end for a break now: ``before_output`` until the headers are complete."""
         return End.UPSTREAM_LOST if self._answer is not None and self._answer.status else before_output
 
     def eof_received(self) -> bool:
-        """Take the upstream's end of data: a clean end for a body that nothing else delimits."""
+        """Process the upstream's end of data. It completes a body that is delimited by the end of the connection."""
         if self._answer is not None and self._answer.until_close:
             self._answer.complete = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the answer and the pool."""
+        """Fail an incomplete answer, and notify the pool."""
         self.state = TRANSITIONS[self.state, Event.CLOSE]
-        self._parser = None  # which refers to this object as well
+        self._parser = None  # it refers to this object, which would be a reference cycle
         answer, self._answer = self._answer, None
         if answer is not None and not answer.complete:
             message = "The upstream closed the connection before its answer was complete."
@@ -212,14 +214,14 @@ class Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        """Notice a second answer to one request: such a connection is not reused."""
+        """Detect a second answer to one request: such a connection is not reused."""
         if self._answer is None:
-            self.abort()  # it comes in the same read as the end of the first one, which has been let go
+            self.abort()  # it is in the same read as the end of the first one, which has been released
         elif self._answer.complete:
             self._spoiled = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header field; trailers come here too and are dropped."""
+        """Store a header field. Trailers are passed here too, and are dropped."""
         answer = self._answer
         if answer is None or answer.complete:
             return
@@ -230,28 +232,28 @@ class Connection(asyncio.Protocol):
             self._check_head(answer, self._head_bytes + _size(answer.headers))
 
     def _check_head(self, answer: HttpAnswer, size: int) -> None:
-        """Give up an answer with an endless head or endless trailers; the parser itself would collect them."""
+        """Fail an answer whose headers or trailers are too large; the parser has no limit."""
         if size > MAX_HEADER_BYTES:
             answer.fail("The upstream's answer has too many headers.", End.UNEXPECTED_ANSWER)
             self.abort()
 
     def on_headers_complete(self) -> None:
-        """Note the status; an interim answer (1xx) is not the answer."""
+        """Record the status. Interim responses (1xx) are ignored."""
         answer = self._answer
         if answer is None or answer.complete:
             return
-        if self._head_bytes > MAX_HEADER_BYTES:  # what came may be body too
+        if self._head_bytes > MAX_HEADER_BYTES:  # the bytes may include a part of the body
             self._check_head(answer, _size(answer.headers))
         answer.begin(self._parser.get_status_code())
         if answer.status:
             self.state = TRANSITIONS[self.state, Event.HEAD]
-            self._head_bytes = 0  # from here on that of trailers
+            self._head_bytes = 0  # from here on it counts trailers
 
     def on_message_complete(self) -> None:
-        """Note the end of the answer."""
+        """Record the end of the answer."""
         if self._answer is not None and not self._answer.complete:
             self._parts = len(self._body)
-        self._keep_alive = self._parser.should_keep_alive()  # afterwards the parser has forgotten
+        self._keep_alive = self._parser.should_keep_alive()  # the parser resets it afterwards
         if self._answer is not None:
             self._answer.end()
 

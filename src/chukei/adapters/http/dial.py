@@ -1,4 +1,4 @@
-"""Opening a connection: TCP, then a proxy's CONNECT where one is configured, then TLS."""
+"""Opens a connection: TCP, then a proxy's CONNECT if one is configured, then TLS."""
 
 import asyncio
 import base64
@@ -23,8 +23,8 @@ HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds before the next address is tried beside a slow one (RFC 8305 §5)."""
 
 RECEIVE_BYTES = 128 * 1024
-"""SO_RCVBUF towards the upstream, which Linux doubles. Left alone the kernel takes in megabytes for a client that has
-stopped reading; this still carries two megabytes a second over 100 ms: an image, or eighty streams of tokens."""
+"""SO_RCVBUF towards the upstream, which Linux doubles. By default the kernel buffers megabytes for a client that has
+stopped reading. This value allows two megabytes a second at 100 ms: an image, or eighty streams of tokens."""
 
 _MAX_PROXY_ANSWER = 16 * 1024
 
@@ -52,12 +52,12 @@ class Dialer:
         self._tls = tls if self._endpoint.scheme == "https" else None
         self._proxy = proxy_for(self._endpoint, proxies)
         self._seconds = seconds
-        self._buffer = memoryview(bytearray(READ_BYTES if self._tls else 0))  # of TLS
+        self._buffer = memoryview(bytearray(READ_BYTES if self._tls else 0))  # shared by all TLS connections
         self.host = self._endpoint.hostname or ""
         self.port = self._endpoint.port or (443 if self._tls else 80)
         self.authority = self._endpoint.netloc.rpartition("@")[2].encode()
         self.prefix = self._endpoint.path
-        # Over plain HTTP a proxy is not tunnelled through but asked for the whole address (RFC 9112 §3.2.2).
+        # For plain HTTP a proxy gets the absolute address and no CONNECT (RFC 9112 §3.2.2).
         self.absolute = ""
         self.headers: Headers = []
         if self._proxy is not None and self._tls is None:
@@ -74,45 +74,45 @@ class Dialer:
             async with asyncio.timeout(self._seconds):
                 return await (self._direct(factory) if self._proxy is None else self._through(self._proxy, factory))
         except TimeoutError:
-            self._tell("no answer")
+            self._log("no answer")
             message = f"The upstream could not be reached within {self._seconds:g} seconds."
             raise UpstreamError("connect_timeout", message, end=End.CONNECT_ERROR, status=504) from None
         except ssl.SSLCertVerificationError as error:
-            self._tell(error.verify_message)
+            self._log(error.verify_message)
             message = (
                 "The upstream's certificate could not be verified. Behind a company's own certificate authority the "
                 "relay's operator can set upstream.ca_file."
             )
             raise UpstreamError("tls_unverified", message, end=End.TLS_ERROR) from None
         except ssl.SSLError as error:
-            self._tell(error.reason)
+            self._log(error.reason)
             message = "No secure connection to the upstream could be made."
             raise UpstreamError("tls_error", message, end=End.TLS_ERROR) from None
         except (OSError, UnicodeError) as error:  # a name with an overlong part fails to encode (RFC 1035 §2.3.4)
-            self._tell(error)
+            self._log(error)
             message = "The upstream could not be reached."
             raise UpstreamError("connect_error", message, end=End.CONNECT_ERROR) from None
 
-    def _tell(self, why: object) -> None:
-        """Tell the operator where and why. The caller hears neither: addresses are the operator's affair."""
+    def _log(self, why: object) -> None:
+        """Log the address and the reason for the operator. The caller's error has neither, since they are internal."""
         logger.warning("cannot connect to %s:%d: %s", self.host, self.port, why)
 
     async def _direct(self, factory: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()
         if self._tls is None:
             transport, connection = await loop.create_connection(factory, self.host, self.port, **self._eyeballs(loop))
-            _bound(transport)
+            _bound_receive_buffer(transport)
             return connection
         made = partial(TlsTransport, self._tls(), self.host, self._buffer)
         transport, tls = await loop.create_connection(made, self.host, self.port, **self._eyeballs(loop))
-        _bound(transport)
-        return await _secured(transport, tls, factory())
+        _bound_receive_buffer(transport)
+        return await _secure(transport, tls, factory())
 
     def _eyeballs(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
-        """Race IPv6 against IPv4 where the loop can; uvloop tries one address after the other.
+        """Race IPv6 against IPv4 if the loop supports it; uvloop tries one address after the other.
 
-        An address has nothing to race against. Nor should it: when asyncio's race is cancelled in the very moment in
-        which it is won, the connected socket stays open until it is collected as garbage.
+        A literal address does not need a race. There is also a reason to avoid it: if asyncio's race is cancelled at
+        the moment when it is won, the connected socket stays open until it is garbage-collected.
         """
         known = isinstance(loop, asyncio.base_events.BaseEventLoop)
         return {"happy_eyeballs_delay": HAPPY_EYEBALLS_DELAY} if known and not _is_address(self.host) else {}
@@ -122,10 +122,10 @@ class Dialer:
         host, port = proxy.hostname or "", proxy.port or 80
         if self._tls is None:
             forward, plain = await loop.create_connection(factory, host, port)
-            _bound(forward)
+            _bound_receive_buffer(forward)
             return plain
         transport, tunnel = await loop.create_connection(_Tunnel, host, port)
-        _bound(transport)
+        _bound_receive_buffer(transport)
         try:
             host = f"[{self.host}]" if ":" in self.host else self.host
             transport.write(_connect_request(f"{host}:{self.port}", proxy))
@@ -138,11 +138,11 @@ class Dialer:
             raise
         transport.set_protocol(tls)
         tls.connection_made(transport)
-        return await _secured(transport, tls, factory())
+        return await _secure(transport, tls, factory())
 
 
-async def _secured(transport: asyncio.BaseTransport, tls: TlsTransport, connection: Connection) -> Connection:
-    """Finish the handshake, or close."""
+async def _secure(transport: asyncio.BaseTransport, tls: TlsTransport, connection: Connection) -> Connection:
+    """Complete the handshake, or close."""
     try:
         await tls.secure(connection)
     except BaseException:
@@ -159,8 +159,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _bound(transport: asyncio.BaseTransport) -> None:
-    """Bound what the kernel takes in before anyone reads it."""
+def _bound_receive_buffer(transport: asyncio.BaseTransport) -> None:
+    """Bound the kernel's receive buffer."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
 
 

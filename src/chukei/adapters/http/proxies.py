@@ -1,7 +1,7 @@
-"""Which proxy an address needs, by the variables that curl, Python and Azure's tools share.
+"""Selects the proxy for an address by the variables that curl, Python and Azure's tools share.
 
-There is no standard for NO_PROXY. Understood are: ``*``, a host, a domain with or without a leading dot (itself and
-all below it), either with a port, and an address block such as 10.0.0.0/8. Loopback never goes through a proxy.
+There is no standard for NO_PROXY. The relay supports ``*``, a host, a domain with or without a leading dot (itself and
+its subdomains), either with a port, and an address block such as 10.0.0.0/8. Loopback never uses a proxy.
 """
 
 import ipaddress

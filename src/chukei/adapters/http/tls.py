@@ -1,7 +1,7 @@
-"""TLS between the loop's transport and a connection.
+"""TLS between the event loop's transport and a connection.
 
-The event loops bring their own, but for each read they allocate 256 KiB, and they read until OpenSSL says with an
-exception that there is no more. Here reads share one buffer, and a read ends when no byte is left over.
+The event loops have TLS of their own, but it allocates 256 KiB for each read, and reads until OpenSSL raises an
+exception at the end of the data. Here all reads share one buffer, and a read ends when the data is used up.
 """
 
 import asyncio
@@ -12,38 +12,38 @@ from contextlib import suppress
 from typing import Any
 
 RECORD_BYTES = 16 * 1024
-"""The most that one record of TLS can hold (RFC 8446 §5.1)."""
+"""The largest plaintext of a TLS record (RFC 8446 §5.1)."""
 
 READ_BYTES = 64 * 1024
-"""The most that one read takes from the socket, as much as uvloop takes."""
+"""The largest read from the socket, the same as uvloop's."""
 
 
 class TlsTransport(asyncio.BufferedProtocol):
-    """A protocol to the transport below, and once ``secure`` has returned the transport of the protocol above.
+    """The protocol of the transport below, and after ``secure`` the transport of the protocol above.
 
-    ``buffer`` is where the loop reads to, ``READ_BYTES`` of it. All connections of one loop may share it: nothing stays
-    in it from one call of the loop to the next.
+    The loop reads into ``buffer``, which has ``READ_BYTES``. All connections of one loop may share it, because every
+    read is processed before the loop's next call.
     """
 
     def __init__(self, context: ssl.SSLContext, host: str, buffer: memoryview) -> None:
         self._buffer = buffer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._below: Any = None  # uvloop's transports are no subclasses of asyncio's
+        self._below: Any = None  # uvloop's transports do not inherit from asyncio's
         self._above: asyncio.Protocol | None = None
-        self._shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unsent: deque[bytes] = deque()  # what waits for a server that shakes hands anew
+        self._handshake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsent: deque[bytes] = deque()  # pending during a renegotiation
         self._lost = False
 
     async def secure(self, above: asyncio.Protocol) -> None:
-        """Wait for the end of the handshake, then carry what ``above`` writes and hand it what comes.
+        """Wait for the end of the handshake, then connect ``above`` to this transport.
 
         Raises:
-            ssl.SSLError: the server's certificate or protocol will not do (ssl.SSLCertVerificationError).
+            ssl.SSLError: the server's certificate (ssl.SSLCertVerificationError) or protocol is not accepted.
             OSError: the connection broke.
         """
-        await self._shaken
-        if self._lost:  # before it could be told
+        await self._handshake
+        if self._lost:  # before there was a protocol to notify
             raise ConnectionResetError("the connection was closed after the handshake")
         self._above = above
         above.connection_made(self)  # type: ignore[arg-type]
@@ -54,10 +54,10 @@ class TlsTransport(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
         self._below = transport
-        self._shake()
+        self._do_handshake()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the loop reads to."""
+        """Return the buffer that the loop reads into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -65,43 +65,43 @@ class TlsTransport(asyncio.BufferedProtocol):
         self._incoming.write(self._buffer[:nbytes])
         if self._above is not None:
             self._read()
-        elif not self._shaken.done():
-            self._shake()
+        elif not self._handshake.done():
+            self._do_handshake()
 
     def pause_writing(self) -> None:
-        """Hand on that something waits for the socket."""
+        """Pass on that the socket's write buffer is full."""
         if self._above is not None:
             self._above.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on that nothing waits any more."""
+        """Pass on that the socket's write buffer has room again."""
         if self._above is not None:
             self._above.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hand on that it is over. Only a goodbye of TLS (``close_notify``) is an end, all else is a break."""
-        if not self._shaken.done():
-            self._shaken.set_exception(exc or ConnectionResetError("the connection was closed in the handshake"))
-            self._shaken.exception()  # nobody may wait for it any more
+        """Pass on that the connection is lost. Only ``close_notify`` counts as a clean end."""
+        if not self._handshake.done():
+            self._handshake.set_exception(exc or ConnectionResetError("the connection was closed in the handshake"))
+            self._handshake.exception()  # marks it as retrieved: there may be no waiter
         self._lost = True
-        above, self._above = self._above, None  # the two would keep each other in memory
+        above, self._above = self._above, None  # breaks the reference cycle
         if above is not None:
             above.connection_lost(exc)
 
-    def _shake(self) -> None:
+    def _do_handshake(self) -> None:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._shaken.set_exception(error)
-            self._shaken.exception()
+            self._handshake.set_exception(error)
+            self._handshake.exception()
         else:
-            self._shaken.set_result(None)
+            self._handshake.set_result(None)
         self._flush()
 
     def _read(self) -> None:
-        """Hand on all that can be decrypted, in one piece."""
+        """Pass on all data that can be decrypted, in one piece."""
         incoming, tls, parts = self._incoming, self._tls, []
         last: Callable[[asyncio.Protocol], None] | None = None
         try:
@@ -112,7 +112,7 @@ class TlsTransport(asyncio.BufferedProtocol):
                     break
                 parts.append(part)
         except ssl.SSLWantReadError:
-            pass  # a part of a record, or one that is no data
+            pass  # an incomplete record, or one without application data
         except ssl.SSLError:
             last = self._break
         above = self._above
@@ -125,7 +125,7 @@ class TlsTransport(asyncio.BufferedProtocol):
             self._encrypt()
 
     def _end(self, above: asyncio.Protocol) -> None:
-        """Take the server's goodbye and answer it (RFC 8446 §6.1, RFC 5246 §7.2.1)."""
+        """Process the server's ``close_notify`` and answer it (RFC 8446 §6.1, RFC 5246 §7.2.1)."""
         if not self._below.is_closing():
             above.eof_received()
         with suppress(ssl.SSLError):
@@ -134,13 +134,13 @@ class TlsTransport(asyncio.BufferedProtocol):
         self._below.close()
 
     def _break(self, _: asyncio.Protocol) -> None:
-        """Close over what is no TLS, or over the server's alert (RFC 8446 §6.2)."""
+        """Close after invalid TLS, or after the server's alert (RFC 8446 §6.2)."""
         self._flush()
         self._below.abort()
 
     def _encrypt(self) -> None:
         unsent = self._unsent
-        with suppress(ssl.SSLWantReadError):  # TLS 1.2 lets a server shake hands anew; until then nothing can be sent
+        with suppress(ssl.SSLWantReadError):  # during a renegotiation (TLS 1.2) data cannot be sent
             while unsent:
                 self._tls.write(unsent[0])
                 unsent.popleft()
@@ -153,32 +153,32 @@ class TlsTransport(asyncio.BufferedProtocol):
     # What the protocol above calls.
 
     def write(self, data: bytes) -> None:
-        """Encrypt and send, or drop what is written to a connection that is closing."""
+        """Encrypt and send. Data for a connection that is closing is dropped."""
         if not self._below.is_closing():
             self._unsent.append(data)
             self._encrypt()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set from how many unsent bytes on writing is paused, and until how few."""
+        """Set the numbers of unsent bytes at which writing is paused and resumed."""
         self._below.set_write_buffer_limits(high, low)
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Pause reading."""
         self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Resume reading."""
         self._below.resume_reading()
 
     def is_closing(self) -> bool:
-        """Whether it is closing."""
+        """Whether the connection is closing."""
         closing: bool = self._below.is_closing()
         return closing
 
     def abort(self) -> None:
-        """Close at once, dropping what is not yet sent."""
+        """Close at once, and drop unsent bytes."""
         self._below.abort()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection: the TLS object, and all that the transport below knows."""
+        """Return information about the connection: ``ssl_object``, or any name of the transport below."""
         return self._tls if name == "ssl_object" else self._below.get_extra_info(name, default)
