@@ -1,1 +1,1 @@
-"""Thin translations between a platform and the gateway; no decisions about requests are made here."""
+"""Translation between a platform and the gateway. The gateway makes all decisions about requests."""

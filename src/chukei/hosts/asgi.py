@@ -1,6 +1,6 @@
-"""The relay as an ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html), bare for speed.
+"""The relay as an ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html), without a framework.
 
-It starts with the server's lifespan where there is one, else on the first request.
+It starts with the server's lifespan if there is one, otherwise on the first request.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from chukei.ports import ClientGone, Hook, Incoming, Reply
 from chukei.record import RequestRecord
 
 WORTH_WAITING = 16 * 1024
-"""Bytes of an answer's last part from which on a client must have taken most of it before the answer is over."""
+"""Size in bytes of an answer's last part above which the answer ends only after the client has read most of it."""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -29,7 +29,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """One relay for one event loop. ``hooks`` hear of every finished request."""
+    """One relay for one event loop. ``hooks`` are called for every finished request."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Application:
         hooks: Sequence[Hook] = (),
         database: Database | None = None,
     ) -> None:
-        if behind_platform:  # whose disk is gone with the instance
+        if behind_platform:  # its disk is lost with the instance
             settings = replace(settings, stores=replace(settings.stores, ledger_by_default=False))
         self.settings = settings
         self._hooks = hooks
@@ -52,7 +52,7 @@ class Application:
 
     @property
     def relay(self) -> Relay | None:
-        """The running relay, for hosts that shut it down and for tests that look inside."""
+        """The running relay, for hosts that shut it down and for tests that inspect it."""
         return self._relay
 
     @property
@@ -61,7 +61,7 @@ class Application:
         return self._simulator
 
     async def start(self) -> Relay:
-        """Start the relay, and the simulator if nothing is configured. Once is enough."""
+        """Start the relay, and the simulator if nothing is configured. Later calls have no effect."""
         async with self._starting:
             if self._relay is None:
                 self._relay = build(await self._with_simulator(), self._hooks, self._database)
@@ -77,25 +77,25 @@ class Application:
         return with_simulator(self.settings, await self._simulator.start())
 
     def drain(self) -> None:
-        """Take no new calls, and end what still runs when the grace period is over."""
+        """Refuse new requests, and stop running ones after the grace period."""
         relay = self._relay
         if relay is not None and not relay.gateway.draining:
             relay.gateway.drain()
             asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
 
     def stop_all(self) -> None:
-        """End what still runs, now."""
+        """Stop running requests at once."""
         if self._relay is not None:
             self._relay.gateway.drain()
             self._relay.gateway.stop_all()
 
     @property
     def draining(self) -> bool:
-        """Whether no new calls are taken any more."""
+        """Whether new requests are refused."""
         return self._relay is not None and self._relay.gateway.draining
 
     def when_drained(self, then: Callable[[], None]) -> None:
-        """Call back when nothing runs any more; at once if nothing does."""
+        """Call ``then`` when no request is running; at once if none is."""
         if self._relay is None or not self._relay.gateway.live:
             then()
         else:
@@ -108,7 +108,7 @@ class Application:
                 then()
 
     async def stop(self) -> None:
-        """Close everything that was opened."""
+        """Close the relay and the simulator."""
         relay, self._relay = self._relay, None
         if relay is not None:
             await relay.close()
@@ -117,7 +117,7 @@ class Application:
             self._simulator = None
 
     async def serve(self, incoming: Incoming, reply: Reply) -> None:
-        """Serve one request, from whichever host it comes."""
+        """Serve one request of any host."""
         relay = self._relay or await self.start()
         try:
             await relay.gateway.handle(incoming, reply)
@@ -125,7 +125,7 @@ class Application:
             self._check_drained(relay)
 
     def refused(self, error: CallerError, request_id: str) -> None:
-        """Account for what a host refused because it was no request."""
+        """Count a request that the host refused because it was malformed."""
         if self._relay is not None:
             self._relay.tally(RequestRecord(request_id, "", "", status=error.status, end=error.end, code=error.code))
 
@@ -137,7 +137,7 @@ class Application:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            # A handshake is a GET, and is answered as one: with 426, where there is an operation.
+            # A handshake is a GET and is answered as one: with 426 if the path has an operation.
             request = AsgiRequest({**scope, "method": "GET"}, receive, behind_platform=self._behind_platform)
             await self.serve(request, AsgiReply(_denial(scope, send), request))
         else:
@@ -156,9 +156,9 @@ class Application:
 
 
 def _denial(scope: Scope, send: Send) -> Send:
-    """Return what answers a handshake of WebSocket without accepting it (ASGI, "Websocket Denial Response").
+    """Return a ``send`` that answers a WebSocket handshake with HTTP (ASGI, "Websocket Denial Response").
 
-    Under a server without that extension the handshake is refused with a status of the server's own.
+    A server without that extension refuses the handshake with a status of its own.
     """
     answers = "websocket.http.response" in (scope.get("extensions") or {})
 
@@ -174,19 +174,19 @@ def _denial(scope: Scope, send: Send) -> Send:
 def from_environment(*, behind_platform: bool = False, environment: Mapping[str, str] | None = None) -> Application:
     """Return the application that the environment configures.
 
-    ``behind_platform`` says that a loopback peer is the platform's front and not a local user.
+    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user.
 
     Raises:
-        ConfigError: with every mistake in the configuration.
+        ConfigError: lists every mistake in the configuration.
     """
     return Application(checked_settings(None, environment), behind_platform=behind_platform)
 
 
 def checked_settings(path: str | None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Load the configuration and try what can be tried without a network: certificates, libraries, simulated faults.
+    """Load the configuration and verify all that needs no network: certificates, libraries, simulated faults.
 
     Raises:
-        ConfigError: with every mistake.
+        ConfigError: lists every mistake.
     """
     settings = load(path, os.environ if environment is None else environment)
     problems = verify(settings)
@@ -210,7 +210,7 @@ class AsgiRequest:
         self.http_version: str = scope["http_version"]
         self.headers: Headers = scope["headers"]
         client: tuple[str, int] | None = scope.get("client")
-        # nginx speaks HTTP/1.0 to what it stands in front of unless told otherwise; a client on this machine does not.
+        # By default nginx uses HTTP/1.0 towards its upstream; a client on this machine does not.
         direct = not behind_platform and self.http_version != "1.0"
         self.local = direct and client is not None and is_loopback(client[0])
         peer = client[0] if client is not None else ""
@@ -221,7 +221,7 @@ class AsgiRequest:
         self._left: Callable[[], None] | None = None
 
     async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
-        """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
+        """See the Incoming port. The time limit grows with the bytes received, so only slow senders reach it."""
         check_length(self.headers, limit)
         parts = BodyParts()
         size = 0
@@ -245,7 +245,7 @@ class AsgiRequest:
                 return parts.take()
 
     def watch(self, gone: Callable[[], None]) -> None:
-        """See the Incoming port. Most servers' send does not tell that nobody listens; only receive does."""
+        """See the Incoming port. With most servers only ``receive`` reports a disconnect, ``send`` does not."""
         self._left = gone
         if self.gone:
             gone()
@@ -260,7 +260,7 @@ class AsgiRequest:
                 return
 
     def leave(self) -> None:
-        """Note that the client has left, and tell so once."""
+        """Record that the client has disconnected, and notify the watcher once."""
         self.gone = True
         left, self._left = self._left, None
         if left is not None:
@@ -274,9 +274,9 @@ class AsgiRequest:
 
 
 class AsgiReply:
-    """Implements the Reply port. What cannot be sent because the client has left is dropped, as the port says.
+    """Implements the Reply port. After a disconnect data is dropped, as the port says.
 
-    A server may raise OSError then (ASGI HTTP specification 2.4), and some raise errors of their own.
+    Servers may raise OSError for it (ASGI HTTP specification 2.4), and some raise errors of their own.
     """
 
     __slots__ = ("_request", "_server_send", "started")
@@ -293,7 +293,7 @@ class AsgiReply:
             await self._server_send(message)
         except OSError:
             self._request.gone = True
-            # Not at once: this is the request's own task, which would be cancelled behind its end.
+            # Not at once: this is the request's own task, and the cancellation would come after its end.
             asyncio.get_running_loop().call_soon(self._request.leave)
         except Exception:
             if not self._request.gone:
@@ -309,26 +309,26 @@ class AsgiReply:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     def send_now(self, data: bytes, begin: int) -> bool:
-        """See the Reply port. ASGI has no such thing."""
+        """See the Reply port. ASGI does not support it."""
         return False
 
     async def finish(self, data: bytes = b"") -> None:
         """See the Reply port."""
-        if len(data) > WORTH_WAITING:  # a server waits for a slow client before it takes more, not afterwards
+        if len(data) > WORTH_WAITING:  # a server waits for a slow client only before the next part
             await self.send(data)
             data = b""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     def abort(self) -> None:
-        """See the Reply port. The server cuts a body that its application left unfinished."""
+        """See the Reply port. The server closes the connection if its application leaves a body unfinished."""
 
 
 def _platform_client(headers: Headers) -> str:
-    """Return the address of whoever connected to the platform's front; empty where it does not say.
+    """Return the address of the platform's client; empty if it is not given.
 
-    App Service's front end, through which Functions are reached too, writes ``Client-IP`` over whatever a client sent
-    under that name (https://github.com/Azure/app-service-linux-docs, Things_You_Should_Know/headers.md), and appends
-    the same to ``X-Forwarded-For``, of which all but the last is the client's own tale.
+    App Service's front end, which also serves Functions, overwrites a client's own ``Client-IP``
+    (https://github.com/Azure/app-service-linux-docs, Things_You_Should_Know/headers.md). It appends the same address to
+    ``X-Forwarded-For``, whose other entries come from the client and are not trusted.
     """
     value = header(headers, b"client-ip") or (header(headers, b"x-forwarded-for") or b"").rpartition(b",")[2]
     text = value.strip().decode("latin-1")
@@ -339,7 +339,7 @@ def _platform_client(headers: Headers) -> str:
 
 @lru_cache(1024)
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Whether an address is a loopback address."""
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:

@@ -1,37 +1,37 @@
-"""A request's body: its parts as they arrive, and the refusals of one that is too large or too slow."""
+"""A request's body: its parts as they arrive, and the errors for a body that is too large or too slow."""
 
 from chukei.errors import CallerError
 from chukei.model import Headers
 
 SLOWEST_UPLOAD = 16 * 1024
-"""Bytes per second that a body must arrive with after its first seconds; a poor mobile uplink is twice as fast."""
+"""Minimum bytes per second of a body after its first seconds; a poor mobile uplink is twice as fast."""
 
 WORTH_COPYING = 8 * 1024
-"""Bytes up to which it is cheaper to copy than to hand the kernel several parts."""
+"""Bytes up to which copying is cheaper than passing several parts to the kernel."""
 
 _CLOSE: Headers = [(b"connection", b"close")]
 
 
 def too_large(limit: int) -> CallerError:
-    """Return the refusal of a body above the limit.
+    """Return the error for a body above the limit.
 
-    Without ``connection: close``: the server would close with a reset, which can destroy this answer on its way.
+    It has no ``connection: close``: the server would close with a reset, which can destroy this answer in transit.
     """
     message = f"The request's body is larger than {limit} bytes, the limit here (server.max_body_bytes)."
     return CallerError(413, "request_too_large", message)
 
 
 def too_slow(size: int, seconds: float) -> CallerError:
-    """Return the refusal of a body that crawls."""
+    """Return the error for a body that arrives too slowly."""
     message = f"The request's body arrived too slowly: {size} bytes in {seconds:g} seconds and more."
     return CallerError(408, "request_timeout", message, headers=_CLOSE)
 
 
 def check_length(headers: Headers, limit: int) -> None:
-    """Refuse a body that is announced to be too large.
+    """Check the content-length.
 
     Raises:
-        CallerError: 413.
+        CallerError: 413 above the limit.
     """
     for name, value in headers:
         if name == b"content-length" and int(value) > limit:
@@ -39,7 +39,7 @@ def check_length(headers: Headers, limit: int) -> None:
 
 
 class BodyParts:
-    """A body as it arrives. Small parts are copied together: an object for each would cost more than its bytes."""
+    """A body as it arrives. Small parts are joined, since an object for each would cost more than its bytes."""
 
     __slots__ = ("_parts", "_small")
 
@@ -48,7 +48,7 @@ class BodyParts:
         self._small: bytearray | None = None
 
     def add(self, part: bytes) -> None:
-        """Keep a part."""
+        """Add a part."""
         if not self._parts or (self._small is None and len(part) > WORTH_COPYING):
             self._parts.append(part)
         elif self._small is not None:
@@ -57,7 +57,7 @@ class BodyParts:
             self._small = bytearray(part)
 
     def take(self) -> bytes:
-        """Return the whole, and forget it."""
+        """Return the whole body, and release it."""
         parts, small = self._parts, self._small
         self._parts, self._small = [], None
         if small is not None:

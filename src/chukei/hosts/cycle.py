@@ -12,14 +12,14 @@ from chukei.model import Headers
 from chukei.ports import ClientGone
 
 UNREAD_BYTES = 64 * 1024
-"""How much of a body may arrive before it is asked for."""
+"""Bytes of a body that are buffered before the application reads it."""
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES = {code: f"HTTP/1.1 {code} {_PHRASES.get(code, '')}\r\n".encode() for code in range(100, 600)}
 
 
 def refusal(error: CallerError, request_id: str) -> bytes:
-    """Return the answer, whole, to what was no request; the connection ends with it."""
+    """Return the whole response to a malformed request. The connection closes after it."""
     lines = [
         b"content-type: application/json",
         b"content-length: %d" % len(error.body),
@@ -32,7 +32,7 @@ def refusal(error: CallerError, request_id: str) -> bytes:
 
 
 class Client(Protocol):
-    """The connection as a cycle needs it."""
+    """The part of a connection that a cycle uses."""
 
     local: bool
     source: str
@@ -40,29 +40,29 @@ class Client(Protocol):
 
     @property
     def date(self) -> bytes:
-        """The fields that every answer carries, as lines."""
+        """The header fields of every answer, as lines."""
         ...
 
     @property
     def write_all(self) -> Callable[[Iterable[bytes]], None]:
-        """The same for several parts, which it need not copy together."""
+        """A function that sends several parts, without joining them if possible."""
         ...
 
     @property
     def write(self) -> Callable[[bytes], None]:
-        """What sends; what the kernel does not take waits in memory."""
+        """A function that sends data; data that the kernel does not accept is buffered."""
         ...
 
     async def drained(self) -> None:
-        """Wait until the client has taken most of what waits, or is gone."""
+        """Wait until the client has read most of the buffered data, or has disconnected."""
         ...
 
     def let_read(self, reading: bool) -> None:
-        """Stop or go on reading."""
+        """Pause or resume reading."""
         ...
 
     def answered(self, cycle: "Cycle") -> None:
-        """Hear that an answer is complete."""
+        """Called when an answer is complete."""
         ...
 
     def abort(self) -> None:
@@ -71,7 +71,7 @@ class Client(Protocol):
 
 
 class Cycle:
-    """Implements the Incoming and Reply ports. ``gone`` says that the client has left."""
+    """Implements the Incoming and Reply ports. ``gone`` says that the client has disconnected."""
 
     __slots__ = (
         "_bodiless",
@@ -104,7 +104,7 @@ class Cycle:
         self.query = head.query
         self.http_version = head.version
         self.headers = head.headers
-        # nginx speaks HTTP/1.0 to what it stands in front of unless told otherwise; a client on this machine does not.
+        # By default nginx uses HTTP/1.0 towards its upstream; a client on this machine does not.
         self.local = client.local and head.version != "1.0"
         self.source = client.source
         self.keep_alive = keep_alive
@@ -121,12 +121,12 @@ class Cycle:
         self._head = b""
         self._bodiless = False
         self._chunked = False
-        self._unsent: int | None = None  # of a body whose length was announced
+        self._unsent: int | None = None  # remaining bytes of a body with a content-length
 
     # What the connection calls.
 
     def add_body(self, data: bytes) -> None:
-        """Keep a part of the body."""
+        """Add a part of the body."""
         self._parts.add(data)
         self._size += len(data)
         if self._waiter is not None:
@@ -135,12 +135,12 @@ class Cycle:
             self._client.let_read(False)
 
     def end_body(self) -> None:
-        """Note that the body is complete."""
+        """Record that the body is complete."""
         self.received = True
         self._wake()
 
     def leave(self) -> None:
-        """Note that the client has left."""
+        """Record that the client has disconnected."""
         self.gone = True
         self._wake()
         if self._left is not None and not self.complete:
@@ -153,11 +153,11 @@ class Cycle:
     # The request.
 
     async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
-        """See the Incoming port. The time grows with what has arrived, so only a crawling sender runs out of it."""
+        """See the Incoming port. The time limit grows with the bytes received, so only slow senders reach it."""
         check_length(self.headers, limit)
         if not self.received:
             await self._collect(limit, seconds, arrived)
-        self._client.let_read(True)  # however much has come: the client's leaving must be noticed
+        self._client.let_read(True)  # needed to notice a disconnect
         arrived(self._size)
         if self.gone:
             raise ClientGone
@@ -215,7 +215,7 @@ class Cycle:
         self._chunked = not (self._bodiless or length is not None)
         if self._chunked:
             if self.http_version == "1.0":
-                self._chunked = self.keep_alive = False  # it knows no chunks: the answer ends with its connection
+                self._chunked = self.keep_alive = False  # HTTP/1.0 has no chunks: the close ends the answer
             else:
                 fields.append(b"transfer-encoding: chunked\r\n")
         if not (self.keep_alive or closing):
@@ -236,7 +236,7 @@ class Cycle:
             self._client.write(self._framed(data))
 
     def send_now(self, data: bytes, begin: int) -> bool:
-        """See the Reply port. What is framed already leaves as it is."""
+        """See the Reply port. Data that is framed already is sent unchanged."""
         client = self._client
         if not (self._chunked and client.writable) or self._head or self.gone:
             return False
@@ -267,12 +267,12 @@ class Cycle:
         self._client.answered(self)
 
     async def _taken(self) -> bool:
-        """Wait until the client has taken most of the answer; return whether it has."""
+        """Wait until the client has read most of the answer; return whether it has."""
         await self._client.drained()
         return not self.gone
 
     def _framed(self, data: bytes) -> bytes:
-        """Return data as it goes over the wire, behind the head if that has not been sent yet."""
+        """Return data with its HTTP framing, after the head if that has not been sent yet."""
         head, self._head = self._head, b""
         if self._chunked:
             return b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head
@@ -285,6 +285,6 @@ class Cycle:
         return head + data if head else data
 
     def abort(self) -> None:
-        """See the Reply port. Once the answer is complete the connection is the next one's."""
+        """See the Reply port. After a complete answer it has no effect: the connection belongs to the next request."""
         if not self.complete:
             self._client.abort()

@@ -1,7 +1,6 @@
-"""A time limit that is moved often: it has one timer, which is set anew only when it must fire earlier than it would.
+"""A time limit that changes often. It has one timer, which is replaced only if the new limit is earlier.
 
-When the timer fires too early, as after many requests in a row, it looks at the time that counts by then and sleeps
-again.
+If the timer fires before the current limit, as after many requests in a row, it is set again for the rest of the time.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ from collections.abc import Callable
 
 
 class Deadline:
-    """Calls ``overdue`` when the time has come."""
+    """Calls ``overdue`` when the time limit expires."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, overdue: Callable[[], None]) -> None:
         self._loop = loop
@@ -20,15 +19,15 @@ class Deadline:
         self._timer_at = math.inf
 
     def set(self, seconds: float) -> None:
-        """Set the time, from now."""
+        """Set the limit, in seconds from now."""
         self._until(self._loop.time() + seconds)
 
     def lift(self) -> None:
-        """Have no limit for now."""
+        """Remove the limit; ``set`` may set a new one."""
         self._at = math.inf
 
     def close(self) -> None:
-        """Have none any more, and let go of who would be called."""
+        """Remove the limit for good, and release ``overdue``."""
         if self._timer is not None:
             self._timer.cancel()
         self._at, self._timer_at = math.inf, -math.inf

@@ -1,4 +1,4 @@
-"""The relay as an Azure Function: one HTTP function that hands every request to the ASGI application.
+"""The relay as an Azure Function: one HTTP function that passes every request to the ASGI application.
 
 The platform's worker runs a plain uvicorn with one catch-all route and pairs each HTTP request with an invocation
 that arrives beside it. The function answers the invocation at once with a response object that *is* the
@@ -119,22 +119,22 @@ class ApplicationResponse(Response):
         inner["root_path"] = ""
         try:
             await self._application(inner, cast(Receive, receive), send_noting_start)
-        except ConfigError as problems:  # what shows itself at the start only, such as a library that is not installed
+        except ConfigError as problems:  # found only at the start, such as a library that is not installed
             logger.critical(UNUSABLE, problems)
             failure = MISCONFIGURED
-        except Exception:  # the last line of defence: whatever it is, the client must get an answer it can read
+        except Exception:  # last resort: the client must get a readable answer
             logger.exception("the application failed %s its response had started", "after" if started else "before")
         if not started:
             await _answer(send, failure)
 
 
 async def misconfigured(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers every request with an error that tells callers whom to turn to, and not what is wrong inside."""
+    """Answers every request with an error that refers callers to the operator, without details."""
     await _answer(send, MISCONFIGURED)
 
 
 async def _answer(send: Send, error: RelayError) -> None:
-    """Sends an error whole. A client that tried again would meet the same failure, so SDKs are told not to."""
+    """Sends a whole error. A retry would fail too, so a header tells SDKs not to retry."""
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(error.body)).encode()),

@@ -1,4 +1,4 @@
-"""A client's bytes into requests; what no HTTP/1.1 client sends is refused. Parsed by llhttp (through httptools)."""
+"""Parses requests with llhttp (through httptools), and refuses requests that no HTTP/1.1 client sends."""
 
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -9,14 +9,14 @@ from chukei.errors import CallerError
 from chukei.model import Headers
 
 FREE_PARTS = 4096
-"""Parts of a body that may be of any size."""
+"""Number of a body's parts that may have any size."""
 
 SMALLEST_PART = 64
-"""Bytes that the parts of a body must have on average beyond that: each costs as much time as a thousand bytes."""
+"""Average bytes that further parts must have: parsing a part takes as long as a thousand bytes."""
 
 
 class Head(NamedTuple):
-    """What stands before a request's body. ``expects`` says that the client waits to be told to send it."""
+    """A request's head. ``expects`` says that the client waits for ``100 Continue``."""
 
     method: str
     path: str
@@ -28,27 +28,27 @@ class Head(NamedTuple):
 
 
 class Receiver(Protocol):
-    """Who hears of requests."""
+    """The receiver of parsed requests."""
 
     def begin(self, head: Head) -> None:
-        """Take a head."""
+        """Begin a request with its head."""
         ...
 
     def take(self, data: bytes) -> None:
-        """Take a part of the body that belongs to it."""
+        """Add a part of the request's body."""
         ...
 
     def end(self) -> None:
-        """Hear that the request is complete."""
+        """End the request: it is complete."""
         ...
 
     def refuse(self, error: CallerError) -> None:
-        """Refuse what is no request; nothing behind it is parsed."""
+        """Refuse a malformed request. Data after it is not parsed."""
         ...
 
 
 class RequestParser:
-    """Reads one connection. ``in_head`` says that a head is awaited or arriving, ``head_bytes`` how much came of it."""
+    """Parses one connection. ``in_head`` says that a head is expected or arriving, ``head_bytes`` its size so far."""
 
     def __init__(self, receiver: Receiver, max_header_bytes: int) -> None:
         self._receiver = receiver
@@ -77,7 +77,7 @@ class RequestParser:
             self._refuse_size()
 
     def close(self) -> None:
-        """Let go of the parser and of who hears, which refer to this object as well."""
+        """Release the parser and the receiver, to break reference cycles."""
         self._refused = True
         self._parser = None
         del self._receiver
@@ -105,10 +105,10 @@ class RequestParser:
                     self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
 
     def _ignore_upgrade(self) -> None:
-        """Read on in HTTP/1.1 after an offer to upgrade, as a server may (RFC 9110 §7.8).
+        """Ignore an Upgrade field and continue with HTTP/1.1, as a server may (RFC 9110 §7.8).
 
-        Java's HttpClient makes the offer with every first request, and the parser stops there, in front of the body.
-        A new one is led to the same place.
+        Java's HttpClient sends the field with every first request, and the parser stops before the body. A new parser
+        is brought to the same state.
         """
         self._parser = _parser_for(self)
         framing = (b"content-length", b"transfer-encoding")
@@ -120,7 +120,7 @@ class RequestParser:
     # What llhttp calls.
 
     def on_message_begin(self) -> None:
-        """Forget the last request."""
+        """Reset the state of the last request."""
         if not self._resuming:
             self._url = b""
             self._headers = []
@@ -128,12 +128,12 @@ class RequestParser:
             self.head_bytes = self.head_bytes or 1  # it may begin in the read that the last request ended in
 
     def on_url(self, url: bytes) -> None:
-        """Take the target, or a part of it."""
+        """Add a part of the target."""
         if not self._resuming:
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field without the white space around it. One behind the body must not pass for one of the head."""
+        """Store a field without the white space around it. Trailers are not added to the head."""
         if self._resuming or self._refused:
             return
         if self.in_head:
@@ -142,7 +142,7 @@ class RequestParser:
             self._refuse(CallerError(400, "ambiguous_request", "Fields behind a chunked body are not accepted."))
 
     def on_headers_complete(self) -> None:
-        """Refuse what no HTTP/1.1 client sends, then begin the request."""
+        """Check the head, then begin the request."""
         if self._resuming:
             return
         self.in_head = False
@@ -170,7 +170,7 @@ class RequestParser:
         self._receiver.begin(Head(method, path, query, version, self._headers, keep_alive, expects))
 
     def on_body(self, body: bytes) -> None:
-        """Hand a part of the body on; drop what follows a refused head."""
+        """Pass on a part of the body. Data after a refused head is dropped."""
         self.head_bytes = 0
         if self._refused:
             return
@@ -183,7 +183,7 @@ class RequestParser:
         self._receiver.take(body)
 
     def on_message_complete(self) -> None:
-        """Expect the next head, unless the parser only believes that the rest is another protocol."""
+        """End the request and expect the next head, except after an Upgrade, where the parser stops early."""
         if self._parser.should_upgrade():
             return
         self.in_head = True
@@ -194,7 +194,7 @@ class RequestParser:
     # The request line.
 
     def _target(self) -> tuple[str, str]:
-        """Return path and query, without the address that a proxy's form of target begins with (RFC 9112 §3.2.2)."""
+        """Return path and query, without the scheme and authority of an absolute target (RFC 9112 §3.2.2)."""
         target = self._url.decode("latin-1")
         if not target.startswith("/"):
             whole = urlsplit(target)
@@ -203,7 +203,7 @@ class RequestParser:
         return path, query
 
     def _fault_of_the_request_line(self, version: str) -> str | None:
-        """Say what is wrong with the version or the target: RFC 9112 §2.3, §3.2 and, for two hosts, §3.2.2."""
+        """Return the mistake in the version or the target: RFC 9112 §2.3, §3.2 and, for two hosts, §3.2.2."""
         if version not in ("1.0", "1.1"):
             return "The version of HTTP must be 1.1 or 1.0."
         if b"#" in self._url:
@@ -224,13 +224,13 @@ class RequestParser:
 
 
 _SMALL_READ = 4096
-"""Bytes of a read that cannot hold many requests."""
+"""Size in bytes of a read that is too small for many requests."""
 
 _HEAD_END = b"\r\n\r\n"
 
 
 def end_of_heads(data: bytes, most: int) -> int:
-    """Return where so many heads end at the latest, since an empty line is behind each; else the end of the data."""
+    """Return an upper bound for the end of the first ``most`` heads, counted by empty lines; or the end of the data."""
     end = 0
     if len(data) > _SMALL_READ:
         for _ in range(most):
@@ -243,7 +243,7 @@ def end_of_heads(data: bytes, most: int) -> int:
 
 
 def _parser_for(listener: RequestParser) -> Any:
-    """Return a parser that also reads what a client sends behind a request that asks to close, to be refused."""
+    """Return a parser that also reads data after a request with ``connection: close``, so that it can be refused."""
     parser = HttpRequestParser(listener)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser

@@ -1,8 +1,8 @@
-"""The relay's own HTTP/1.1 side: bounded heads, bounded waiting, errors that OpenAI's clients can read.
+"""The relay's HTTP/1.1 server protocol: bounded heads, time limits, errors that OpenAI's clients can read.
 
-uvicorn brings the process: signals, workers, the start and the end. Its own protocols are not used: they accept
-megabytes of headers, wait for ever for the rest of them, answer what they cannot parse in plain text, and cost a
-request as much as half of the relay.
+uvicorn provides the process: signals, startup and shutdown. Its own protocols are not used. They accept megabytes of
+headers, wait for the rest of them without a limit, answer malformed requests in plain text, and take half as much time
+for a request as the whole relay.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from chukei.request.head import request_id as request_id_of
 logger = logging.getLogger(__name__)
 
 PIPELINED = 16
-"""How many requests in line are parsed at most; what came with them in one read waits as bytes."""
+"""Number of pipelined requests that are parsed ahead. The rest of a read is kept as bytes."""
 
 LINGER_SECONDS = 2.0
-"""How long the rest of a request that was answered early is read. Closing at once would send a reset, which can destroy
-the answer on its way (RFC 9112 §9.6)."""
+"""Seconds for which the rest of a request is read after an early answer. Closing at once would send a reset, which can
+destroy the answer in transit (RFC 9112 §9.6)."""
 
 
 class StrictProtocol(asyncio.Protocol):
@@ -50,7 +50,7 @@ class StrictProtocol(asyncio.Protocol):
         self._server = server_state
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = RequestParser(self, self._settings.max_header_bytes)
-        self.transport: Any = None  # uvloop's transports are no subclasses of asyncio's
+        self.transport: Any = None  # uvloop's transports do not inherit from asyncio's
         self.local = False
         self.source = ""
         self.writable = True
@@ -59,7 +59,7 @@ class StrictProtocol(asyncio.Protocol):
         self._cycle: Cycle | None = None  # whose answer is due, or was the last one
         self._arriving: Cycle | None = None  # whose body is arriving
         self._pipeline: deque[Cycle] = deque()
-        self._held = b""  # bytes behind the requests in line
+        self._held = b""  # bytes after the parsed requests
         self._unread = 0  # bytes that waited for the client when its time began
         self._deadline = Deadline(self._loop, self._overdue)
 
@@ -78,7 +78,7 @@ class StrictProtocol(asyncio.Protocol):
         self._deadline.set(self._settings.header_seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Take one read; a later head that is not complete with it has a limited time for the rest."""
+        """Process one read. An incomplete head gets a time limit."""
         if self.state is State.LINGERING:
             return
         parser = self._parser
@@ -89,7 +89,7 @@ class StrictProtocol(asyncio.Protocol):
             self._deadline.set(self._settings.header_seconds)
 
     def _feed(self, data: bytes) -> None:
-        """Parse a read, as far as requests may stand in line."""
+        """Parse a read, up to the limit of pipelined requests."""
         if self._held:
             self._held += data
             return
@@ -103,7 +103,7 @@ class StrictProtocol(asyncio.Protocol):
             data = data[end:]
 
     def eof_received(self) -> None:
-        """Take a half-close for leaving, at once: a mere close would first wait for a client that may not read."""
+        """Treat a half-close as a disconnect, and abort: ``close`` would wait for a client that may not read."""
         if self._busy:
             self.transport.abort()
 
@@ -121,11 +121,11 @@ class StrictProtocol(asyncio.Protocol):
         self._parser.close()
 
     def pause_writing(self) -> None:
-        """Note that the client reads more slowly than the relay writes."""
+        """Record that the client reads more slowly than the relay writes."""
         self.writable = False
 
     def resume_writing(self) -> None:
-        """Note that it has caught up."""
+        """Record that the client has caught up."""
         self.writable = True
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
@@ -173,7 +173,7 @@ class StrictProtocol(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close as soon as what was written has had time to arrive; drop what comes until then."""
+        """Close after the written data has had time to arrive. Data that arrives until then is dropped."""
         self.state = TRANSITIONS[self.state, Event.REFUSED]
         self._held = b""
         self.let_read(True)
@@ -206,7 +206,7 @@ class StrictProtocol(asyncio.Protocol):
 
     @property
     def date(self) -> bytes:
-        """The fields that every answer carries, as lines."""
+        """The header fields of every answer, as lines."""
         return b"".join([name + b": " + value + b"\r\n" for name, value in self._server.default_headers])
 
     async def drained(self) -> None:
@@ -222,7 +222,7 @@ class StrictProtocol(asyncio.Protocol):
             late.cancel()
 
     def let_read(self, reading: bool) -> None:
-        """See Client. While requests wait in line no more are read."""
+        """See Client. While pipelined requests are pending, reading stays paused."""
         reading = reading and not (self._pipeline or self._held)
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
@@ -278,7 +278,7 @@ class StrictProtocol(asyncio.Protocol):
     # Limits of time, refusals, the end.
 
     def _overdue(self) -> None:
-        """End what takes too long, without waiting for a client that does not read its answer."""
+        """End a connection whose time limit has expired, without waiting for a client that does not read."""
         if self.transport.get_write_buffer_size() < self._unread:  # it does
             self._await_reader()
         elif self.transport.get_write_buffer_size():
@@ -290,10 +290,10 @@ class StrictProtocol(asyncio.Protocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Let the application drain: uvicorn calls this on each connection when it has been told to stop.
+        """Drain the application: uvicorn calls this on each connection when it shuts down.
 
-        While answers are running elsewhere an idle connection stays open, so that a request which is on its way is
-        told to go elsewhere and does not meet a closed door.
+        While other answers are running an idle connection stays open. A request that arrives on it then gets an error
+        that asks the client to retry, instead of a closed connection.
         """
         self._application.drain()
         if self._busy and self._cycle is not None:

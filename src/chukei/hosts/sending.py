@@ -1,4 +1,4 @@
-"""How a client's socket is written to."""
+"""Socket options and write functions for a client's connection."""
 
 import asyncio
 import socket
@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any
 
 UNSENT_BYTES = 64 * 1024
-"""How much the kernel may take for a client before it is sent; left alone it takes 4 MB for one that does not read."""
+"""Unsent bytes that the kernel may buffer for a client; by default it buffers 4 MB for a client that does not read."""
 
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS have it
 
 
 def send_at_once(connection: Any) -> None:
-    """Give every later write to the client its own packet, and bound what the kernel holds back.
+    """Disable Nagle's algorithm, and bound the kernel's send buffer.
 
-    asyncio leaves Nagle's algorithm on for sockets that were accepted from uvicorn's listener (it was made without
-    naming TCP), which holds tokens back for the 40 ms of the client's delayed acknowledgement.
+    asyncio leaves Nagle's algorithm on for sockets from uvicorn's listener, since that is created without a protocol
+    number. Tokens would then wait for the client's delayed acknowledgement, 40 ms.
     """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if _NOTSENT_LOWAT is not None:
@@ -24,7 +24,7 @@ def send_at_once(connection: Any) -> None:
 
 
 def write_all(transport: Any) -> Callable[[Iterable[bytes]], None]:
-    """Return what writes several parts. asyncio's own did without flow control once (CVE-2024-12254)."""
+    """Return a function that writes several parts. asyncio's writelines once lacked flow control (CVE-2024-12254)."""
     if isinstance(transport, asyncio.Transport):
         return partial(_write_joined, transport)
     written: Callable[[Iterable[bytes]], None] = transport.writelines

@@ -1,4 +1,4 @@
-"""The relay as a server: uvicorn with our strict protocol, in one process or several that share a socket."""
+"""The relay as a server: uvicorn with the relay's protocol, in one process or several that share a socket."""
 
 import asyncio
 import gc
@@ -27,18 +27,18 @@ GARBAGE = 50_000
 collections, one for every 700 or 2,000, would look through all that is being served and find nothing."""
 
 MARGIN_SECONDS = 1.5
-"""What a shutdown may take beyond the grace period: last events, settling, closing."""
+"""Seconds that a shutdown may take after the grace period: last events, settling, closing."""
 
 CLOSING_SECONDS = 10.0
 """What closing may take besides, before a worker is killed: every part of it has a limit of its own."""
 
 
 class RelayServer(Server):
-    """A server that says when it accepts connections, and ends in good order however it is asked to.
+    """A server that reports when it accepts connections, and shuts down in order.
 
-    The first signal lets what runs go on for the grace period; a second interrupt from the keyboard ends that period.
-    ``forced`` says that there was one. uvicorn would then leave requests and the ledger as they are, and raise the
-    signal once more at the end. A worker hears of interrupts from its parent (``alone`` is false).
+    After the first signal running requests have the grace period; a second interrupt from the keyboard ends it
+    (``forced``). uvicorn itself would then abandon requests and the ledger, and raise the signal again at the end. A
+    worker gets interrupts from its parent (``alone`` is false).
     """
 
     def __init__(self, config: Config, ready: Callable[[], None], *, alone: bool = True) -> None:
@@ -55,25 +55,25 @@ class RelayServer(Server):
             yield
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """Take a signal."""
+        """Handle a signal."""
         if self.should_exit and sig == signal.SIGINT and self._alone:
             self.force()
         self.should_exit = True
 
     def force(self) -> None:
-        """End the grace period; from any thread."""
+        """End the grace period. Any thread may call this."""
         self.forced = True
         application = self.config.loaded_app
         if self._loop is not None and isinstance(application, Application):
             self._loop.call_soon_threadsafe(application.stop_all)
 
     def leave(self, *_: object) -> None:
-        """End at once before the start, and change nothing after the end."""
+        """Exit at once if the server has not started; afterwards do nothing."""
         if not self.started:
             raise SystemExit(0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and report it."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
@@ -116,7 +116,7 @@ def _run(server: RelayServer, listener: socket.socket) -> int:
 
 
 def start_log(log: LogSettings) -> None:
-    """Have everything that this process says on standard error be lines of the log."""
+    """Write everything that this process prints to standard error as lines of the log."""
     configure_logging(log.format, log.level, terminal=_is_terminal())
     log_crashes()
 
@@ -139,7 +139,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Bind an address. (uvicorn would end the process with the status of a wrong configuration.)
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the address is not available.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
@@ -179,9 +179,9 @@ def _config(server: ServerSettings) -> Config:
 
 
 def worker_application() -> Application:
-    """Return a worker's application, in a process that may have just begun."""
+    """Return the application of a worker process."""
     application = from_environment()
     start_log(application.settings.log)
-    gc.freeze()  # what the imports made stays for good, so collecting garbage need not look at it
+    gc.freeze()  # imported objects stay for good, so the garbage collector can skip them
     gc.set_threshold(GARBAGE, 20, 100)
     return application

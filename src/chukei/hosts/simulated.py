@@ -1,4 +1,4 @@
-"""The simulator as the relay's own hosts use it: built in, or as a server of its own."""
+"""The simulator in the relay's hosts: built in, or as a separate server."""
 
 import asyncio
 import signal
@@ -10,12 +10,12 @@ from chukei.simulator import Simulator, SimulatorSettings, serve
 
 
 def simulator_for(section: SimulatorSection) -> Simulator:
-    """Return a simulator that is not started yet, for a section without problems."""
+    """Return a simulator for a section without problems. The caller starts it."""
     return Simulator(_settings(section))
 
 
 def problems_of(section: SimulatorSection) -> list[Problem]:
-    """Return what is wrong with a section that only the simulator can judge."""
+    """Return the problems of a section that only the simulator can find."""
     try:
         _settings(section)
     except ValueError as error:

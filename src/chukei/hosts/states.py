@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a connection is."""
+    """The state of a connection."""
 
     NEW = "new"
     ANSWERING = "answering"
@@ -14,7 +14,7 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What moves a connection. Both are strings because those are hashed in C."""
+    """An event that changes the state. Both enums are strings, because strings are hashed in C."""
 
     REQUEST = "the head of the next request in line is complete"
     ANSWERED = "the answer is complete, and the client has taken most of it"
@@ -34,4 +34,4 @@ TRANSITIONS = {
     (State.IDLE, Event.LOST): State.CLOSED,
     (State.LINGERING, Event.LOST): State.CLOSED,
 }
-"""Every move. A pair that is not listed is a defect: KeyError."""
+"""Every transition. A pair that is missing is a defect: KeyError."""

@@ -1,7 +1,7 @@
-"""Several processes that serve one listening socket, and the one that starts, watches and ends them.
+"""Worker processes that serve one listening socket, and their supervisor.
 
-A pipe joins each worker to its parent. The worker says when it accepts connections, the parent when it is to end. The
-pipe ends with either of them: a worker whose parent is dead, however it died, ends in good order too.
+A pipe connects each worker to its parent. The worker reports when it accepts connections, and the parent tells it to
+shut down. The pipe closes when either process dies, so a worker also shuts down in order when its parent is dead.
 """
 
 import logging
@@ -19,13 +19,13 @@ from multiprocessing.context import SpawnProcess
 logger = logging.getLogger(__name__)
 
 Work = Callable[[socket.socket, "Link"], int]
-"""What a worker does: serves a socket, says so, and returns the exit status of its process."""
+"""A worker's function: it serves a socket, reports that, and returns the exit status of its process."""
 
 RESTART_SECONDS = 1.0
-"""How long a worker that ended soon is not replaced, so that a fault which stays costs little."""
+"""Seconds before a worker that ended early is replaced, so that a permanent fault causes little load."""
 
 SOON_SECONDS = 10.0
-"""How long a worker must have lived to be replaced at once."""
+"""Seconds that a worker must have run to be replaced at once."""
 
 _END, _NOW = "end", "now"
 INTERRUPTED = 130
@@ -33,12 +33,12 @@ INTERRUPTED = 130
 
 _spawn = multiprocessing.get_context("spawn")
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
-"""The signals that ask for an orderly end. SIGHUP comes when the terminal closes."""
+"""The signals for an orderly shutdown. SIGHUP is sent when the terminal closes."""
 
 
 @contextmanager
 def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Have signals that ask for an end handled, but for a SIGHUP that whoever started the process ignores (nohup)."""
+    """Handle the signals for a shutdown, except a SIGHUP that the parent process ignores (nohup)."""
     numbers = [number for number in ENDING if not _is_ignored(number)]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
@@ -53,9 +53,9 @@ def _is_ignored(number: int) -> bool:
 
 
 class Supervisor:
-    """Runs ``count`` workers, replaces those that die, and ends all when a signal asks for it.
+    """Runs ``count`` workers, replaces those that die, and shuts all down on a signal.
 
-    ``seconds`` is how long an orderly end of a worker may take.
+    ``seconds`` limits the orderly shutdown of a worker.
     """
 
     def __init__(self, work: Work, listener: socket.socket, count: int, *, seconds: float) -> None:
@@ -64,15 +64,15 @@ class Supervisor:
         self._count = count
         self._seconds = seconds
         self._workers: list[_Worker] = []
-        self._due: list[float] = []  # when further ones are to be started
+        self._due: list[float] = []  # times at which further workers are started
         self._interrupts = 0
         self._ending = False
         self._heard, self._bell = Pipe(duplex=False)
 
     def run(self, ready: Callable[[], None]) -> int:
-        """Serve until a signal comes; return the exit status. ``ready`` is called when all workers serve.
+        """Serve until a signal; return the exit status. ``ready`` is called when all workers serve.
 
-        A worker that ends before then ends all: what keeps it from starting would keep its successor.
+        If a worker ends before that, all are shut down: a replacement would fail for the same reason.
         """
         with handled(self._signalled):
             self._due = [0.0] * self._count
@@ -102,7 +102,7 @@ class Supervisor:
         return 0
 
     def _step(self) -> "_Worker | None":
-        """Start what is due and wait until something happens; return a worker that ended before it served."""
+        """Start workers that are due, and wait for an event; return a worker that ended before it served."""
         now = time.monotonic()
         for moment in [moment for moment in self._due if moment <= now]:
             self._due.remove(moment)
@@ -132,18 +132,18 @@ class Supervisor:
         return None
 
     def _end(self) -> None:
-        """End all workers in good order; those that take too long, at once."""
+        """Shut all workers down in order; kill those that take too long."""
         self._listener.close()  # else new connections would wait for an answer
         for worker in self._workers:
             worker.tell(_END)
         deadline = time.monotonic() + self._seconds
-        told = False
+        forced = False
         while left := [worker for worker in self._workers if worker.process.is_alive()]:
             wait([self._heard, *(worker.process.sentinel for worker in left)], max(deadline - time.monotonic(), 0.0))
             while self._heard.poll():
                 self._heard.recv()
-            if self._interrupts > 1 and not told:
-                told = True
+            if self._interrupts > 1 and not forced:
+                forced = True
                 for worker in left:
                     worker.tell(_NOW)
             if time.monotonic() >= deadline:
@@ -171,11 +171,11 @@ class _Worker:
 
     @property
     def events(self) -> Mapping[object, None]:
-        """What tells of something new."""
+        """The objects to wait for: the process, and its pipe while that is open."""
         return dict.fromkeys((self.process.sentinel, *((self._pipe,) if not self._pipe.closed else ())))
 
     def is_over(self) -> bool:
-        """Hear what there is to hear; whether the process has ended."""
+        """Read the pipe; return whether the process has ended."""
         try:
             while not self._pipe.closed and self._pipe.poll():
                 self.serves = bool(self._pipe.recv())
@@ -192,19 +192,19 @@ class _Worker:
 
     @property
     def end(self) -> str:
-        """How it ended, in words."""
+        """The exit status or the signal, in words."""
         code = self.process.exitcode or 0
         return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
     def tell(self, what: str) -> None:
-        """Say that it is to end."""
+        """Tell the worker to shut down."""
         with suppress(OSError):  # it is dead
             self._pipe.send(what)
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Keep signals from a process that is being started until it can handle them: it inherits the mask."""
+    """Block signals in a process that is being started, until it can handle them: it inherits the mask."""
     mask = getattr(signal, "pthread_sigmask", None)
     if mask is None:
         yield
@@ -217,7 +217,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _run(work: Work, listener: socket.socket, pipe: Connection) -> None:
-    """Be a worker."""
+    """Run a worker process."""
     for number in ENDING:
         if not _is_ignored(number):
             signal.signal(number, _leave)
@@ -227,7 +227,7 @@ def _run(work: Work, listener: socket.socket, pipe: Connection) -> None:
 
 
 def _leave(*_: object) -> None:
-    """End at once before the start."""
+    """Exit at once, before the server has started."""
     raise SystemExit(0)
 
 
@@ -238,12 +238,12 @@ class Link:
         self._pipe = pipe
 
     def serves(self) -> None:
-        """Say that connections are accepted."""
+        """Report that connections are accepted."""
         with suppress(OSError):  # the parent is dead, which the other thread hears too
             self._pipe.send(True)
 
     def follow(self, now: Callable[[], None]) -> None:
-        """Raise SIGTERM here when the parent says so or is dead; call ``now`` from a thread for an end at once."""
+        """Raise SIGTERM when the parent asks for it or is dead; call ``now`` from a thread for an immediate end."""
         threading.Thread(target=self._follow, args=(now,), name="chukei-parent", daemon=True).start()
 
     def _follow(self, now: Callable[[], None]) -> None:

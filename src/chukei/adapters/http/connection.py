@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._answer = HttpAnswer(self)
         self._head_bytes = 0
         self._unsent = False
-        # In one piece: writelines had no flow control in some versions of asyncio (CVE-2024-12254), which `_unsent` needs.
+        # In one piece: `_unsent` needs flow control, which asyncio's writelines once lacked (CVE-2024-12254).
         self._transport.write(head + body)
         if self._transport.is_closing():
             self._unsent = True
