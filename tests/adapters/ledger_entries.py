@@ -1,4 +1,4 @@
-"""Entries for tests, and what they add up to in plain Python."""
+"""Entries for tests, and their sums in plain Python."""
 
 import itertools
 from collections.abc import Iterable

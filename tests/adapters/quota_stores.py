@@ -1,4 +1,4 @@
-"""What the tests of quota stores share: subjects, and a process that reserves and is there to be killed."""
+"""For tests of quota stores: subjects, and a process that makes reservations until a test kills it."""
 
 import asyncio
 import sys

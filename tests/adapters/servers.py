@@ -1,4 +1,4 @@
-"""Servers and proxies on real sockets whose every byte a test decides."""
+"""Servers and proxies on real sockets; a test controls every byte."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""The store in memory: whole histories beside a plain reference, leases, and what it forgets."""
+"""The store in memory: whole histories compared with a plain reference, leases, and removal of old state."""
 
 import asyncio
 import gc

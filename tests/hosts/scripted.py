@@ -1,4 +1,4 @@
-"""What tests of the relay's own server share: an application that does what a test says, and requests to it."""
+"""For tests of the relay's own server: an application that a test controls, and requests to it."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""The relay under other ASGI servers, which tell in several ways that a client has left."""
+"""The relay under other ASGI servers, which report a disconnect in several ways."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The Reply port under any ASGI server: what such a server does not do by itself."""
+"""The Reply port under any ASGI server: the behaviour that it adds to a server's."""
 
 import asyncio
 import socket

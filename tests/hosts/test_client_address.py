@@ -1,4 +1,4 @@
-"""Whose failures are counted: the address a host gives for its client."""
+"""The address of a client that a host reports; failures are counted by it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Answers over real sockets, on both event loops: their framing, and what an application must not be able to break."""
+"""Answers over real sockets, on both event loops: their framing, and protection against faulty applications."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The Functions host: what Microsoft's worker code lets through of an ASGI application, on real sockets.
+"""The Functions host: an ASGI application under Microsoft's worker code, on real sockets.
 
 Order and promptness are shown by handshakes: the application waits for a second request before it goes on, so that a
 buffer anywhere on the way would stop the test and not merely slow it.

@@ -1,4 +1,4 @@
-"""The folder that goes to Azure: what scripts/package-functions makes, loaded with what its requirements name."""
+"""The folder for Azure that scripts/package-functions makes, loaded with only the packages of its requirements."""
 
 import importlib.metadata
 import json

@@ -1,4 +1,4 @@
-"""A client's connection, read by read and second by second: on a transport and a clock of the test's own.
+"""A client's connection, read by read and second by second, on a scripted transport and clock.
 
 Neither gateway nor upstream matters here: an application does what a test says. test_cycle.py has the real sockets.
 """

@@ -1,4 +1,4 @@
-"""An upstream that keeps its own bill, and clients that stay or leave: what each request is to meet is drawn by number.
+"""An upstream that keeps its own bill, and clients that stay or leave. A request's number determines its scenario.
 
 The upstream makes its texts of tokens that it counts itself, in English, in Japanese and of code, and bills what a
 service bills: the whole prompt as soon as it begins to work, and each token that it has made, seen or unseen.

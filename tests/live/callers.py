@@ -1,4 +1,4 @@
-"""Callers with limits, an upstream that counts for whom it works, and many connections that ask at once."""
+"""Callers with limits, an upstream that counts requests by caller, and many concurrent connections."""
 
 import asyncio
 import json

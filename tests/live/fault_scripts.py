@@ -1,4 +1,4 @@
-"""What a scripted upstream does, as data: the steps of a script, and the framing of HTTP/1.1 to put into them."""
+"""Scripts of an upstream as data: the steps, and the HTTP/1.1 framing for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An upstream that does, byte for byte and write for write, what a script says: what no well-behaved server does.
+"""An upstream that plays a script byte for byte and write for write, to misbehave in ways that real servers do not.
 
 A script is a sequence of steps, data to be read as a table. ``Send`` returns when the reader has taken every byte out
 of its socket, so that two sends are two reads on the other side, without waiting for any time. That the reader has

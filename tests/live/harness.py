@@ -1,4 +1,4 @@
-"""What a relay and its scripted upstreams in one loop may leave behind when a request is over: nothing."""
+"""Checks that a relay and its scripted upstreams in one loop leave nothing behind after a request."""
 
 import asyncio
 import os

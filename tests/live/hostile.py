@@ -1,4 +1,4 @@
-"""One caller who does everything at once that could hurt the others, and ten others who only work.
+"""One caller that runs many attacks at once, and ten callers with ordinary requests.
 
 Each attack is a coroutine that plays one round; ``ATTACKS`` lists them. What answers they get does not matter here,
 only what becomes of the others.

@@ -1,4 +1,4 @@
-"""What the kernel knows of loopback connections, and addresses at which connecting goes wrong."""
+"""The kernel's list of loopback connections, and addresses to which connecting fails."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""A plain HTTP client that sends what it is told to, and reads answers strictly: a body cut short is an error."""
+"""A plain HTTP client that sends given bytes and reads answers strictly: a truncated body is an error."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A client that reads only when told to, and leaves in every way a client can."""
+"""A client that reads only on request, and disconnects in every possible way."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Recorded exchanges with the real services, where they are beside the repository: requests and answers."""
+"""Recorded exchanges with the real services, if they are beside the repository: requests and answers."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Relays for tests: one inside the test's own loop, to look into it; one as a process, as users run it."""
+"""Relays for tests: one in the test's own loop, to inspect it, and one as a process, as users run it."""
 
 import asyncio
 import contextlib

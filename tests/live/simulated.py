@@ -1,4 +1,4 @@
-"""A simulator on a thread of its own, for tests whose hosts are processes and whose clients may block."""
+"""A simulator in its own thread, for tests whose hosts are processes and whose clients may block."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Who is served: pages of other sites, callers on this machine, the shared key, names of hosts."""
+"""Access to the relay: pages of other sites, local callers, the shared key, host names."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The administrators' API and a caller's own usage on a relay as users run it, and what hostile requests get there."""
+"""The administrators' API and a caller's own usage on a relay process, and their answers to hostile requests."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""Where there is no moving on: output has begun, or the request itself is at fault. Exactly one deployment is asked."""
+"""No failover: output has begun, or the request itself is at fault. Exactly one deployment gets the request."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Endpoints that are not what the configuration takes them for."""
+"""Endpoints that differ from their configuration."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The ledger beside the bill of an upstream that counts for itself: never less, and not much more."""
+"""The ledger compared with the bill of an upstream that counts itself: never less, and not much more."""
 
 import asyncio
 import json

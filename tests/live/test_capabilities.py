@@ -1,4 +1,4 @@
-"""Deployments of one model whose APIs differ, in one pool: every request is written as each of them knows it."""
+"""Deployments of one model with different APIs in one pool: every request is adapted to its deployment."""
 
 import asyncio
 import json

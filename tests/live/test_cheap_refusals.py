@@ -1,4 +1,4 @@
-"""What one caller is refused is cheap to keep, and counted to the last: in the log and in the ledger."""
+"""Refusals of one caller are cheap to record, and all are counted, in the log and in the ledger."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A client that leaves stops the upstream within a second, wherever its request is, on each host.
+"""A disconnect stops the upstream within a second, in every phase of the request, on each host.
 
 By phases: while it sends its body, waits for a place, for a first or a second deployment, for a whole answer, reads or
 does not read a stream, and when it has everything. The failure matrix leaves in each phase of a stream to one

@@ -1,4 +1,4 @@
-"""Byte fidelity of a stream in itself, without sockets: every place to cut, and any re-chunking of any events."""
+"""Byte fidelity of a stream without sockets: every position of a split, and any chunking of any events."""
 
 import os
 

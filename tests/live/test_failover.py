@@ -1,4 +1,4 @@
-"""Failover that nobody sees: three deployments, of which the first fails in every way before its first output.
+"""Failover that is invisible to clients: of three deployments the first fails in every way before its first output.
 
 ``failover_cases`` holds the table. Each row is played with a raw client, which compares bytes, until the deployment is
 left alone, and with OpenAI's own client, which must see the very objects of a run without failures.

@@ -1,4 +1,4 @@
-"""The bounds of moving on: nobody is left, enough was tried, and who comes back when."""
+"""The limits of failover: no deployment is left, the tries are used up, and when deployments return."""
 
 import asyncio
 import json

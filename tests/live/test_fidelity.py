@@ -1,4 +1,4 @@
-"""Byte fidelity on real sockets: what leaves the relay is what came, however it came."""
+"""Byte fidelity on real sockets: the relay sends the bytes that it received, for every framing."""
 
 import socket
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Bodies that could take more than their share: of memory, of time, of another reader's trust."""
+"""Bodies that could use too much memory or time, or mislead another parser."""
 
 import asyncio
 import gzip

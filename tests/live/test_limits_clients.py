@@ -1,4 +1,4 @@
-"""What OpenAI's Python client makes of limits that are counted in the memory of one process."""
+"""OpenAI's Python client under limits that are counted in the memory of one process."""
 
 import asyncio
 import os

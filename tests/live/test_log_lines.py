@@ -1,4 +1,4 @@
-"""Log lines are written together where many come; an orderly end loses none."""
+"""Many log lines are written in one batch; an orderly shutdown loses none."""
 
 import http.client
 import json

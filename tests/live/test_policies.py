@@ -1,4 +1,4 @@
-"""What callers may do: models, defaults, system, parameters, caps, and what they see of deployments.
+"""Policies of callers: models, defaults, system, parameters, caps, and visibility of deployments.
 
 Rules stand in a caller's own table, in those of its groups and in everybody's; what is compared is what the upstream
 received.

@@ -1,4 +1,4 @@
-"""What an operator sees of an outage: health endpoints, the header that names who answered, lines in the log."""
+"""An outage as an operator sees it: health endpoints, the header that names the deployment, lines in the log."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Two relays as processes, with a real Redis between them: what one is told by Azure, the other knows."""
+"""Two relay processes that share a real Redis: each learns of the refusals that the other received from Azure."""
 
 import asyncio
 import json

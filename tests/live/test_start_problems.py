@@ -1,4 +1,4 @@
-"""What keeps a command from starting is said in one line, with the exit code that commands.md gives it."""
+"""A command that cannot start prints the reason in one line, and exits with the code of commands.md."""
 
 import json
 import socket

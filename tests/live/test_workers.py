@@ -1,4 +1,4 @@
-"""Several processes on one socket: none is left behind, none dies without a word, and limits are not multiplied so."""
+"""Several processes on one socket: none is left behind, every death is logged, and limits are not multiplied."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What opens connections itself is tested on both event loops."""
+"""Runs the tests that open connections on both event loops."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Answers as they arrive: every framing, every break, and a socket that is read no faster than its reader reads."""
+"""Answers as they arrive: every framing, every break, and flow control."""
 
 import asyncio
 

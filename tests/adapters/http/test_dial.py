@@ -1,4 +1,4 @@
-"""Opening connections: TLS that is verified, proxies that are really used, and nothing left when it is given up."""
+"""Opening connections: verified TLS, use of proxies, and cancellation without leftovers."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Which proxy an address needs, as curl and Azure's tools would choose."""
+"""Selection of the proxy for an address, as in curl and Azure's tools."""
 
 from urllib.parse import urlsplit
 

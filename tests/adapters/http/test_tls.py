@@ -1,4 +1,4 @@
-"""TLS of our own against OpenSSL's server, in memory: a test decides each byte and each read."""
+"""The relay's own TLS against OpenSSL's server, in memory: a test controls each byte and each read."""
 
 import asyncio
 import ssl

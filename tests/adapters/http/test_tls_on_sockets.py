@@ -1,4 +1,4 @@
-"""TLS of our own on the transports of both event loops: ends, breaks, flow control, and what stays behind."""
+"""The relay's own TLS on the transports of both event loops: ends, breaks, flow control and leftovers."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Chunks that are recognised without the parser: only where it stands between two, whatever the bytes look like."""
+"""Chunks that bypass the parser: only if it is between two chunks, for any bytes."""
 
 import asyncio
 import gc

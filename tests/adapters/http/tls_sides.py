@@ -1,4 +1,4 @@
-"""Both sides of a TLS connection: a server whose every record a test makes, and the protocol above the client's TLS."""
+"""Both sides of a TLS connection: a server whose records a test makes, and the protocol above the client's TLS."""
 
 import asyncio
 import ssl

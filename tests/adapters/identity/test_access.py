@@ -1,4 +1,4 @@
-"""Wiring the gatekeeper: what the settings ask for is there, and nothing else; it ends as it began."""
+"""Building the gatekeeper: it has exactly the parts that the settings require, and it closes them."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Tokens: fetched once for all, ahead of their end, and asked for gently while there are none."""
+"""Tokens: fetched once for all requests and before they expire, and retried at a low rate while fetching fails."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The copy of callers' keys: how fresh it is, and what holds while the database is away."""
+"""The copy of callers' keys: how fresh it is, and its validity while the database is unavailable."""
 
 import asyncio
 import logging

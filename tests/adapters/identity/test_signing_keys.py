@@ -1,4 +1,4 @@
-"""Fetching Entra ID's keys: what is believed, how often they are fetched, and what holds when they cannot be."""
+"""Fetching Entra ID's keys: validation, how often they are fetched, and behaviour when fetching fails."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Databases of PostgreSQL that tests lend from each other."""
+"""PostgreSQL databases that tests share."""
 
 from collections.abc import Callable, Iterator
 

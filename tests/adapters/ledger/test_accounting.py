@@ -1,4 +1,4 @@
-"""Which books are kept, where by default, what goes into them, and in which order they begin and end."""
+"""The ledger's setup: whether and where it is kept, what is recorded, and the order of start and end."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What both databases must do alike, on real ones; and which of them an address means."""
+"""Common behaviour of both databases, on real ones; and the selection of one by its address."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A real PostgreSQL that stops, stalls, loses connections, is away or refuses; and pgbouncer, where it is installed."""
+"""A real PostgreSQL that stops, stalls, loses connections, is down or refuses; and pgbouncer, if it is installed."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""What an operator reads when PostgreSQL refuses: what helps, and no secret."""
+"""The operator's messages when PostgreSQL refuses: they name the remedy, and no secret."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The migrations that are packaged, and how a script is taken apart."""
+"""The packaged migrations, and the splitting of a script into statements."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What waits on the disk: whole, bounded, its owner's alone, and delivered by whoever comes after a crash."""
+"""Entries on the disk: complete, bounded, private to their owner, and delivered by another process after a crash."""
 
 import errno
 import os

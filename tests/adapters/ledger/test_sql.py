@@ -1,4 +1,4 @@
-"""Rows that every database takes, and questions in which nothing a person typed becomes SQL."""
+"""Rows that every database accepts, and queries without SQL injection."""
 
 from datetime import UTC, datetime
 

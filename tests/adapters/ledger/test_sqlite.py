@@ -1,4 +1,4 @@
-"""What only the SQLite ledger has: a writer and a reader side by side, and limits on what a question may cost."""
+"""Tests for SQLite only: a concurrent writer and reader, and limits on the cost of a query."""
 
 import asyncio
 import sqlite3

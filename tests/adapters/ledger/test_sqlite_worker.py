@@ -1,4 +1,4 @@
-"""An SQLite file that is locked, read-only, full, gone or something else: what operators read, and what comes after."""
+"""An SQLite file that is locked, read-only, full, missing or invalid: the operator's message, and the recovery."""
 
 import asyncio
 import os

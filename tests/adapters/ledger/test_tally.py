@@ -1,4 +1,4 @@
-"""Requests that cost nothing but their record: counted where they are many, and never lost from the sums."""
+"""Requests that cost nothing but their record: many of them are counted together, and the sums contain all."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Entries arrive exactly once, whatever happens to the database, the disk or the process, and nobody waits for them."""
+"""Entries arrive exactly once despite failures of database, disk or process, and no request waits for them."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""One line for what becomes of a deployment, as loud as it deserves."""
+"""One log line for each change of a deployment, with a suitable level."""
 
 import io
 import json

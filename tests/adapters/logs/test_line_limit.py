@@ -1,4 +1,4 @@
-"""However often something happens, one place in the code writes only so many lines of the log."""
+"""The rate limit of log lines for each place in the code."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Log lines: alone at once, many with one write, and none lost at an orderly end."""
+"""Log lines: a single one is written at once, many in one write, and an orderly shutdown loses none."""
 
 import asyncio
 import io

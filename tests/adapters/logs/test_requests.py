@@ -1,4 +1,4 @@
-"""One line for each request, which nobody can forge or blow up."""
+"""One log line for each request, which clients can neither forge nor make too long."""
 
 import io
 import json
