@@ -166,7 +166,7 @@ async def _reserve(
     ]
 
 
-# Single things.
+# Single cases.
 
 
 async def test_the_first_limit_that_is_exceeded_is_named_and_nothing_is_charged() -> None:

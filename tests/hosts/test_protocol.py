@@ -222,7 +222,7 @@ async def test_requests_in_line_are_shown_and_a_second_answer_is_refused() -> No
         played.protocol.answered(answered)
 
 
-# Requests in line.
+# Pipelined requests.
 
 
 async def test_requests_in_one_read_are_answered_in_order() -> None:
@@ -562,7 +562,7 @@ async def test_a_broken_rest_of_an_answered_request_gets_no_second_answer() -> N
     assert played.wire.closed
 
 
-# Leaving.
+# Disconnects.
 
 
 async def test_who_leaves_behind_a_large_body_is_noticed() -> None:

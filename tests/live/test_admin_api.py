@@ -210,7 +210,7 @@ async def test_heads(office: Office) -> None:
         assert int(answer.header("content-length") or 0) > 0
 
 
-# Who gets in.
+# Authentication.
 
 
 WRONG = [
@@ -451,7 +451,7 @@ async def test_what_would_be_code(office: Office) -> None:
     assert note in [key["note"] for key in answer.json()["data"]]
 
 
-# What is left behind.
+# Leftovers.
 
 
 async def test_the_log_knows_the_request_and_no_caller(office: Office) -> None:

@@ -39,7 +39,7 @@ def _codes(relay: InProcessRelay, number: int = -1) -> list[tuple[str, str | Non
     return [(attempt.deployment, attempt.code) for attempt in relay.records[number].tries]
 
 
-# Nobody is left.
+# No deployment is left.
 
 
 async def test_all_busy_says_when_the_first_is_back_and_a_stock_client_waits_for_it(bench: FailoverBench) -> None:
@@ -99,7 +99,7 @@ async def test_a_429_is_never_marked_as_not_to_be_retried(bench: FailoverBench) 
         assert bench.asked == (1, 1, 1)
 
 
-# How often, how long.
+# Limits of tries and of time.
 
 
 async def test_attempts_are_bounded_and_a_stock_client_is_told_not_to_begin_anew(bench: FailoverBench) -> None:
@@ -187,7 +187,7 @@ async def test_caps_spill_to_the_next_and_give_429_when_all_are_full(bench: Fail
         clients[1].close()
 
 
-# Coming back.
+# Recovery.
 
 
 @pytest.mark.parametrize(

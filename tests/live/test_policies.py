@@ -47,7 +47,7 @@ POLICIES = Setup(
             _deployment("chat-on-azure"),
             _deployment("fast-on-azure"),
             _deployment("pro-on-azure"),
-            # Everybody.
+            # All callers.
             '[groups.everybody]\nsystem = "You are everybody\'s."\nparameters = { seed = 1 }',
             "caps = { max_completion_tokens = 900 }\n",
             # Groups.

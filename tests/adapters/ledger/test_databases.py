@@ -135,7 +135,7 @@ async def test_both_find_what_has_strange_names(database: Database) -> None:
     assert await count(database) == 0
 
 
-# Asking.
+# Queries.
 
 names = st.sampled_from(["a", "B", "é", "Z", "aa"])
 maybe = st.none() | names
@@ -212,7 +212,7 @@ async def test_days_are_those_of_utc(database: Database) -> None:
     assert [each.names for each in await database.sum(Question(by=(By.DAY,)))] == [("2026-03-01",), ("2026-03-02",)]
 
 
-# Forgetting.
+# Deleting.
 
 
 async def test_what_is_too_old_is_forgotten(database: Database) -> None:

@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         Spool(tmp_path / "file" / "spool", PLENTY).append(entries(1))
 
 
-# What others have left.
+# Files of other processes.
 
 
 def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ async def test_retention_on_a_real_database(tmp_path: Path) -> None:
     await database.close()
 
 
-# Away.
+# The database is unavailable.
 
 
 async def test_entries_wait_in_the_spool_while_the_database_is_away(
@@ -301,7 +301,7 @@ async def test_an_unexpected_error_is_one_like_others(fake: FakeDatabase, spool:
         await eventually(lambda: fake.batches == [given])
 
 
-# Full.
+# The spool is full.
 
 
 async def test_a_full_spool_is_told(fake: FakeDatabase, spool: Path, caplog: pytest.LogCaptureFixture) -> None:
