@@ -123,6 +123,6 @@ async def until_one_ends(*work: Coroutine[object, object, None]) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Describe an error in a few words. A server's message is not in it, as some repeat a password: see RefusedError."""
+    """Describe an error in a few words. RefusedError omits the server's message, which may repeat a password."""
     name, text = type(error).__name__, str(error)[:200]
     return f"{name}: {text}" if text else name
