@@ -1,8 +1,9 @@
-"""What holds while the accounts that replicas share are away: refuse, or count in each replica alone.
+"""Quotas while the shared store is unavailable: refuse, or count in each replica by itself.
 
-A limit that each of N replicas keeps alone is divided by N, so together they grant no more than it says; only a limit
-smaller than N is one for each. What was under way when the shared accounts went is not counted alone, nor what began
-meanwhile when they are back: a limit of concurrent requests may then be exceeded by what the other side has under way.
+If each of N replicas counts by itself, a limit is divided by N, so that together they do not exceed it. A limit below N
+becomes 1 in each replica. The local store does not count the requests that began in the shared store, and the shared
+store does not count those that began in the local one. So a limit of concurrent requests may be exceeded by the
+requests that still run in the other store.
 """
 
 import logging
@@ -19,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 class Away(StrEnum):
-    """What to do while the shared accounts are away."""
+    """Modes for the time without the shared store."""
 
-    BY_KIND = "by_kind"  # who has a quota of a day or month, or of money, is refused; rates are kept alone
-    OPEN = "open"  # all limits are kept alone, quotas from nothing
-    CLOSED = "closed"  # whoever has a limit is refused
+    BY_KIND = "by_kind"  # refuse callers with a limit by day, month or money; count rates locally
+    OPEN = "open"  # count all limits locally; quotas start at zero
+    CLOSED = "closed"  # refuse callers with any limit
 
 
 _MEANWHILE = {
@@ -36,9 +37,9 @@ _MEANWHILE = {
 
 
 class QuotaFallback:
-    """See the QuotaStore port: ``shared`` while it answers, else ``local`` as ``away`` says.
+    """See the QuotaStore port. It uses ``shared`` while it answers, else ``local`` according to ``away``.
 
-    ``replicas`` is among how many processes a limit is divided.
+    ``replicas`` is the number of processes by which a limit is divided.
     """
 
     def __init__(self, shared: QuotaStore, local: QuotaStore, *, away: Away = Away.BY_KIND, replicas: int = 1) -> None:
@@ -52,7 +53,7 @@ class QuotaFallback:
         """See the QuotaStore port.
 
         Raises:
-            StoreAway: the shared accounts are away, and these subjects are refused meanwhile.
+            StoreAway: the shared store is unavailable, and these subjects are refused meanwhile.
         """
         try:
             answer = await self._shared.reserve(id, subjects, estimate)
@@ -66,12 +67,12 @@ class QuotaFallback:
         return answer
 
     def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
-        """See the QuotaStore port. Whoever did not make the reservation does nothing."""
+        """See the QuotaStore port. Both stores are called; the one without this reservation does nothing."""
         local, shared = self._local.settle(id, actual), self._shared.settle(id, actual)
         return shared if local is SETTLED else local if shared is SETTLED else _both(local, shared)
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
-        """See the QuotaStore port; of what is kept alone while the shared accounts are away."""
+        """See the QuotaStore port. While the shared store is unavailable, it returns the local headroom."""
         try:
             left = await self._shared.headroom(subjects)
         except StoreAway:
@@ -112,7 +113,7 @@ class QuotaFallback:
         return [Subject(subject.name, _divided(subject.limits, self._replicas)) for subject in subjects]
 
     def _in_time(self, refusal: Refusal, subjects: Sequence[Subject]) -> Refusal:
-        """Promise nothing for ever: what is more than a replica's part may be granted when the accounts are back."""
+        """Limit the wait of a final refusal: the shared store may grant what exceeds the limit of one replica."""
         whole = next(getattr(each.limits, refusal.limit.value) for each in subjects if each.name == refusal.subject)
         if math.isinf(refusal.seconds) and refusal.asked <= whole:
             return replace(refusal, seconds=MINUTE_SECONDS)

@@ -1,7 +1,7 @@
-"""The description of the administrators' API in OpenAPI 3.1, made from what its routes take and answer.
+"""The OpenAPI 3.1 description of the administrators' API.
 
-Schemas are the classes of ``schemas``, paths are ``operations``; parameters and errors are here. A relay makes it when
-it is first asked for.
+The schemas are the classes of ``schemas``, and the paths are in ``operations``. Parameters and errors are in this
+module. A relay makes the description when a client first asks for it.
 """
 
 from dataclasses import dataclass, field
@@ -95,12 +95,12 @@ _PARAMETERS: dict[str, Json] = {
         "example": "3fQ9dLm2Xc7Z",
     },
 }
-"""By name; parameters of a query where nothing else is said."""
+"""Parameters by name; they are in the query by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """Errors of one status: when they come, their type, and by code an example's message and ``param``."""
+    """The errors of one status: their cause, their type, and for each code an example with message and ``param``."""
 
     status: int
     when: str
@@ -240,7 +240,7 @@ def _schemas() -> Json:
     kinds = [type(body) for each in OPERATIONS.values() for body in (each.answer, each.body) if body is not None]
     _, found = msgspec.json.schema_components([*kinds, schemas.Error], ref_template="#/components/schemas/{name}")
     for kind in (By, Status):
-        found[kind.__name__]["enum"] = [*kind]  # in their own order, which descriptions follow
+        found[kind.__name__]["enum"] = [*kind]  # in the order of their definition, which descriptions follow
     return found
 
 

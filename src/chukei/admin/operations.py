@@ -1,4 +1,4 @@
-"""The operations of the administrators' API in words and examples, for its description."""
+"""The operations of the administrators' API, with texts and examples for its OpenAPI description."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from chukei.pool.member import Status
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one method of one route does.
+    """The description of one method of one route.
 
-    ``outcome`` says what goes back with ``status``, ``answer`` is an example of it, ``body`` one of what is sent; their
-    classes are the schemas. ``csv`` is an example of an answer as CSV. ``errors`` and ``parameters`` name components of
-    the description.
+    ``outcome`` describes the answer with ``status``. ``answer`` is an example of the answer, and ``body`` one of the
+    request; their classes are the schemas. ``csv`` is an example of an answer as CSV. ``errors`` and ``parameters``
+    are names of components of the description.
     """
 
     name: str
@@ -171,4 +171,4 @@ OPERATIONS = {
         errors=_ACCESS,
     ),
 }
-"""What administrators may ask, by method and by what follows ``/admin``."""
+"""The operations by method and by path after ``/admin``."""

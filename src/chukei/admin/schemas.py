@@ -1,4 +1,4 @@
-"""What administrators send and get, as JSON; ``openapi`` describes it by these fields."""
+"""The administrators' requests and answers as JSON. ``openapi`` makes the description from these fields."""
 
 from datetime import date, datetime, timedelta
 from typing import Annotated, Literal
@@ -10,9 +10,9 @@ from chukei.pool.member import Status
 from chukei.pool.status import DeploymentStatus
 
 MAX_OVERLAP = timedelta(days=90)
-"""How long a key that was replaced may still work."""
+"""Longest time for which a replaced key may still work."""
 
-# What is checked elsewhere, with a message that helps, is only described here.
+# These bounds only describe. Other code checks them, with more helpful messages.
 _NAME = Meta(extra_json_schema={"minLength": 1, "maxLength": 128})
 _OVERLAP = Meta(extra_json_schema={"minimum": 0, "maximum": int(MAX_OVERLAP.total_seconds())})
 _STATE = Meta(extra_json_schema={"enum": ["active", "expired", "revoked", "unreadable"]})

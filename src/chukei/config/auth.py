@@ -1,4 +1,4 @@
-"""The part of the configuration that says who may call."""
+"""Authentication settings: ``[auth]`` and ``[auth.entra]``."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -23,7 +23,7 @@ def read_auth(table: Reader) -> AuthSettings:
         AuthSettings,
         api_key=_api_key,
         entra=_entra,
-        # Set by the platform, for the app to see whether its authentication is on; read-only there.
+        # App Service sets it to tell the app whether its authentication is on; an app cannot change it there.
         platform_auth=environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         peppers=_peppers,
     )

@@ -1,4 +1,4 @@
-"""What a number in the configuration may be: written beside a field, checked when the field is read."""
+"""Bounds of numbers in the configuration. They are annotations of fields and are checked when a field is read."""
 
 from typing import Annotated
 
@@ -6,21 +6,21 @@ import msgspec
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """A whole number, from ``low`` to ``high``, both included."""
+    """An integer from ``low`` to ``high``, both included."""
 
     low: int
     high: int
 
 
 class Number(msgspec.Struct, frozen=True):
-    """A number, from ``low`` to ``high``, both included."""
+    """A number from ``low`` to ``high``, both included."""
 
     low: float
     high: float
 
 
 class Seconds(msgspec.Struct, frozen=True):
-    """A duration in seconds, a hundredth to a day where nothing else is said."""
+    """A duration in seconds; by default from a hundredth of a second to a day."""
 
     low: float = 0.01
     high: float = 86_400.0

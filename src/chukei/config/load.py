@@ -1,8 +1,8 @@
-"""From a TOML file and the environment to checked Settings.
+"""Reads Settings from a TOML file and the environment, and checks them.
 
-Order of precedence: a ``CHUKEI_SECTION__KEY`` variable, the file, the default. With neither file nor
-``CHUKEI_…`` deployments, the variables that Azure OpenAI's own tools use describe one resource; without those the
-built-in simulator answers.
+A ``CHUKEI_SECTION__KEY`` variable takes precedence over the file, and the file over the default. If neither the file
+nor such a variable names a deployment, the variables of Azure OpenAI's own tools describe one resource. If these are
+missing too, the built-in simulator answers.
 """
 
 import re
@@ -30,11 +30,11 @@ from chukei.config.settings import (
 from chukei.config.upstreams import read_upstreams, split_address
 
 PREFIX = "CHUKEI_"
-# Variables with the prefix that are not overrides of a key.
+# Variables with the prefix that do not override a key.
 _OWN = frozenset({"CHUKEI_CONFIG", "CHUKEI_API_KEY"})
 _NAMING = "settings are named CHUKEI_SECTION__KEY, such as CHUKEI_SERVER__PORT"
-# Kubernetes tells every container of the Services around it in variables; one called "chukei" has this prefix too
-# (Kubernetes, "Accessing the Service": environment variables). A port's own name may even hold two underscores.
+# Kubernetes sets variables for every Service in every container; those of a Service named "chukei" have this prefix
+# too (Kubernetes, "Accessing the Service": environment variables). The name of a port may contain two underscores.
 _SERVICE_LINK = re.compile(
     r"CHUKEI_(?:\w+_)?SERVICE_(?:HOST|PORT(?:_\w+)?)=.*"
     r"|CHUKEI_(?:\w+_)?PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=.*"
@@ -43,16 +43,16 @@ _SERVICE_LINK = re.compile(
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?")
 
 SHORTEST_ADMIN_KEY = 16
-"""Characters; whoever has this key can make all others."""
+"""Characters; the holder of this key can make all others."""
 
 
 def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     """Read the configuration.
 
-    ``path`` is the file, or None for ``CHUKEI_CONFIG`` or no file at all.
+    ``path`` is the file. If it is None, ``CHUKEI_CONFIG`` names the file; if that is unset, there is no file.
 
     Raises:
-        ConfigError: with every mistake that was found.
+        ConfigError: the configuration has mistakes; it contains all of them.
     """
     chosen = path or environment.get("CHUKEI_CONFIG") or None
     document = Document(str(chosen or "configuration"), _parse(chosen) if chosen else {}, environment)
@@ -63,7 +63,7 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
 
 
 def wants_json(environment: Mapping[str, str]) -> bool:
-    """Whether log lines are to be JSON, as far as a configuration that may be wrong tells."""
+    """Whether log lines should be JSON. It also works with a configuration that has mistakes."""
     path = environment.get("CHUKEI_CONFIG")
     try:
         table = _parse(path).get("log") if path else None
@@ -89,7 +89,7 @@ def _parse(path: str | Path) -> dict[str, Any]:
 
 
 def _overlay(document: Document) -> list[str]:
-    """Lay ``CHUKEI_SECTION__KEY`` variables over the file's tables; return notes about variables that are ignored."""
+    """Merge ``CHUKEI_SECTION__KEY`` variables into the file's tables; return notes about ignored variables."""
     notes = []
     for variable, text in sorted(document.environment.items()):
         if not variable.startswith(PREFIX) or variable in _OWN or _SERVICE_LINK.fullmatch(f"{variable}={text}"):
@@ -127,7 +127,7 @@ def _set(document: Document, parts: list[str], value: object, variable: str) -> 
 
 
 def _existing(table: dict[str, Any], part: str) -> str:
-    """Match a variable's part to a name in the file: variables know neither case nor dashes."""
+    """Find the name in the file for a part of a variable's name, which cannot express case, dashes and dots."""
     for name in table:
         if name.lower().replace("-", "_").replace(".", "_") == part:
             return name
@@ -135,7 +135,7 @@ def _existing(table: dict[str, Any], part: str) -> str:
 
 
 def _value(text: str) -> object:
-    """Read a variable's text as a TOML value where it is one, else as a string."""
+    """Parse a variable's text as a TOML value; text that is not TOML is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -196,10 +196,11 @@ def _server(table: Reader) -> ServerSettings:
 
 
 def _origin_fault(origin: str) -> str | None:
-    """Return what keeps an origin from being one that a browser sends: scheme://host, and :port where it is unusual.
+    """Return why no browser sends this origin, or None if one may.
 
-    Any scheme will do: editors, desktop programs and extensions have their own (RFC 6454 §6.1). A browser writes
-    scheme and host in small letters and names in ASCII, and leaves a scheme's own port away.
+    An origin is scheme://host, and :port if it is not the scheme's default (RFC 6454 §6.1). Any scheme is allowed,
+    because editors, desktop programs and extensions have their own. A browser writes the scheme and host in lower case,
+    international names in ASCII, and omits the default port.
     """
     if origin == "*":
         return None
@@ -227,7 +228,7 @@ def _file(table: Reader, key: str, what: str) -> str | None:
 
 
 def _proxies(table: Reader) -> dict[str, str]:
-    """Take HTTPS_PROXY, HTTP_PROXY and NO_PROXY in either case; HTTP_PROXY in capitals only outside CGI."""
+    """Read HTTPS_PROXY, HTTP_PROXY and NO_PROXY in upper or lower case; under CGI ignore HTTP_PROXY in upper case."""
     environment, found = table.document.environment, {}
     for scheme in ("http", "https", "no"):
         name = f"{scheme}_proxy"

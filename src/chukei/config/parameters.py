@@ -1,4 +1,4 @@
-"""What the bodies of the APIs may hold, so that a typing error in the configuration shows before a client meets it.
+"""Names of the APIs' parameters, so that a typing error in the configuration is reported at the start.
 
 Source: OpenAI's API reference and Microsoft's for Azure OpenAI (data plane, v1), November 2026.
 """

@@ -1,4 +1,4 @@
-"""The parts of the configuration that say what callers and groups may do, and what models cost."""
+"""Policies: ``[callers]`` and ``[groups]``, their models and their limits."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[\w.:/@+ -]{1,128}")
 
 
 def read_policies(root: Reader, models: Collection[str], *, closed: bool) -> PolicySettings:
-    """Read ``[groups]`` and ``[callers]``. ``closed`` says that no other models than those named exist."""
+    """Read ``[groups]`` and ``[callers]``. If ``closed``, only the ``models`` exist."""
     groups: dict[str, Rules] = {}
     callers: dict[str, CallerSettings] = {}
     for name, table in root.tables("groups"):
@@ -43,7 +43,7 @@ def read_policies(root: Reader, models: Collection[str], *, closed: bool) -> Pol
 
 
 def note_unpriced(root: Reader, models: Mapping[str, Model], policies: PolicySettings) -> None:
-    """Note limits in money on models without prices: what has none costs nothing, so it is never limited."""
+    """Add a notice for each money limit on a model without prices. Such a model costs nothing, so it is not limited."""
     for name, rules in policies.groups.items():
         for kind, limits in (("limits", rules.limits), ("total", rules.total)):
             _note_unpriced(root, f"groups.{name}.{kind}", limits, rules.models, models)
@@ -95,9 +95,9 @@ def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) ->
 
 
 def read_limits(table: Reader) -> Limits:
-    """Read what one subject may use. Money is in units of the currency of the prices."""
+    """Read the limits of one subject. Money is in units of the currency of the prices."""
     money = table.number("money_per_month", None, low=0.0, high=1e9)
-    micro = None if money is None else int(Decimal(repr(money)) * MICRO)  # what is smaller is left out
+    micro = None if money is None else int(Decimal(repr(money)) * MICRO)  # smaller fractions are cut off
     special = dict.fromkeys((item.name for item in fields(Limits)), _COUNT) | {"money_per_month": micro}
     limits = read_section(table, Limits, **special)
     for key in special:

@@ -1,4 +1,4 @@
-"""The parts of the configuration that say how deployments are chosen, and what replicas share."""
+"""Load balancing and shared stores: ``[pool]`` and ``[stores]``."""
 
 import re
 
@@ -8,7 +8,7 @@ from chukei.config.settings import PoolSettings, Secret, StoreSettings
 from chukei.config.upstreams import split_address
 
 AFFINITIES = ("prompt_cache_key", "session", "user", "prompt")
-"""What requests can have in common that should find the same deployment again."""
+"""Affinity keys: requests with the same value prefer the same deployment."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")  # RFC 9110 §5.6.2
 _POSTGRES = frozenset({"postgresql", "postgres"})
@@ -33,7 +33,7 @@ def read_pool(table: Reader) -> PoolSettings:
 
 
 def read_stores(table: Reader) -> StoreSettings:
-    """Read ``[stores]``. An address that holds a password is a secret; one without may stand in the file."""
+    """Read ``[stores]``. An address with a password is a secret; an address without one may be in the file."""
     return read_section(table, StoreSettings, quota=_quota, ledger=_ledger, ledger_by_default=not table.has("ledger"))
 
 

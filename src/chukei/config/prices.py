@@ -1,4 +1,4 @@
-"""What a model costs: per million tokens, per image, per minute of sound, per million characters."""
+"""Prices of a model: per million tokens, per image, per minute of audio, per million characters."""
 
 from collections.abc import Iterable
 from dataclasses import fields
@@ -11,17 +11,17 @@ from chukei.config.reader import Reader
 from chukei.model import NANO, Long, Model, Prices
 
 DECIMALS = 9
-"""A price has no more of them, so that money is exact."""
+"""Most decimal places of a price, so that sums of money are exact."""
 
 _HIGHEST = 1e6
 _TOKENS = tuple(each.name for each in fields(Prices) if each.type == int | None)
 _UNITS = tuple(each.name for each in fields(Prices) if each.type == Fraction | None)
-"""Keys of prices that may be missing: of tokens, and of other units. Each is a field of ``Prices``."""
+"""Keys of optional prices, of tokens and of other units. Each is a field of ``Prices``."""
 _LONGEST = 100_000_000
 
 
 def read_prices(table: Reader) -> Prices | None:
-    """Read what a model costs; None where nothing is said."""
+    """Read the prices of a model; None if there are none."""
     said = any(table.has(each.name) for each in fields(Prices))
     given = _plain(table)
     images, tiers, below = table.table("images"), table.table("tiers"), table.table("long")
@@ -42,7 +42,7 @@ def read_prices(table: Reader) -> Prices | None:
 
 
 def _table(table: Reader) -> Prices:
-    """Read prices of tokens alone, which hold in place of others."""
+    """Read a nested table of token prices, which replace those of the outer table."""
     prices = Prices(**_plain(table, units=False))
     if not (table.has("input") or table.has("output")):
         table.problem("input", "is missing; give both prices, of input and output")
@@ -72,7 +72,7 @@ def _tokens(table: Reader, key: str) -> int | None:
 
 
 def _exact(table: Reader, key: str) -> Decimal | None:
-    """Return a number as it was written, which its shortest form as a float is up to fifteen digits."""
+    """Return a number exactly as written. Up to fifteen digits, the shortest form of the float is the written one."""
     found = table.number(key, None, low=0.0, high=_HIGHEST)
     if found is None:
         return None
@@ -84,16 +84,16 @@ def _exact(table: Reader, key: str) -> Decimal | None:
 
 
 _BY_THE_PIECE = (
-    # in a name; the operation; what it is priced by
+    # part of the name; operation; unit of the price
     ("dall-e", "images", "image"),
     ("tts", "speech", "characters"),
     ("whisper", "transcriptions", "minute"),
 )
-"""Models for which Azure reports no tokens, by what their deployments are usually called."""
+"""Models for which Azure reports no tokens, by the usual names of their deployments."""
 
 
 def unbound(models: Iterable[Model], limits: Iterable[Limits]) -> list[str]:
-    """Say which limits cannot bind which models: only what Azure reports, or what has a price, can be counted."""
+    """Return notices about limits without effect on a model, because Azure reports no tokens and there is no price."""
     limits = [*limits]
     money = any(each.money_per_month is not None for each in limits)
     tokens = [

@@ -1,4 +1,4 @@
-"""Reading a table key by key so that every problem is found, not only the first."""
+"""Reads a table key by key and collects all problems."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Default = TypeVar("Default")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where it stands (a file or a variable), under which key, what is wrong and what helps."""
+    """One mistake: its source (a file or a variable), its key, and a message that says what is wrong and what helps."""
 
     source: str
     key: str
@@ -23,7 +23,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration has mistakes; ``problems`` holds all of them."""
+    """The configuration has mistakes; ``problems`` contains all of them."""
 
     def __init__(self, problems: list[Problem]) -> None:
         count = len(problems)
@@ -33,7 +33,7 @@ class ConfigError(Exception):
 
 
 class Document:
-    """The merged configuration: the file's tables with the environment's values laid over them."""
+    """The merged configuration: the tables of the file, with the environment's values in place of the file's."""
 
     def __init__(self, source: str, tables: dict[str, Any], environment: Mapping[str, str]) -> None:
         self.source = source
@@ -41,7 +41,7 @@ class Document:
         self.environment = environment
         self.origins: dict[tuple[str, ...], str] = {}
         self.made: dict[tuple[str, ...], list[str]] = {}
-        """Tables that the file lacks, and the variables that hold something of them."""
+        """Tables that only the environment sets, and their variables."""
         self.problems: list[Problem] = []
         self.notices: list[str] = []
 
@@ -61,9 +61,10 @@ class Document:
 
 
 class Reader:
-    """One table. Each method takes a key, checks its value and returns it, or the default after noting a problem.
+    """One table. Each method reads a key and returns its value. For a wrong value it notes a problem and returns the
+    default.
 
-    ``document`` is the whole of which it is a part.
+    ``document`` is the document that contains the table.
     """
 
     def __init__(self, document: Document, table: dict[str, Any], path: tuple[str, ...]) -> None:
@@ -73,11 +74,11 @@ class Reader:
         self._known: set[str] = set()
 
     def problem(self, key: str, message: str) -> None:
-        """Note a mistake in this table; one of the table itself where the key is empty."""
+        """Note a mistake in this table. With an empty key, the mistake is the table itself."""
         self.document.problem((*self._path, key) if key else self._path, message)
 
     def notice(self, key: str, message: str) -> None:
-        """Note what is allowed but hardly meant."""
+        """Note a value that is allowed but probably a mistake."""
         self.document.notices.append(f"{'.'.join((*self._path, key))} {message}")
 
     def has(self, key: str) -> bool:
@@ -95,9 +96,9 @@ class Reader:
         return value
 
     def string(self, key: str, default: str | None = None, *, choices: tuple[str, ...] = ()) -> str | None:
-        """Take a string that is not empty."""
+        """Read a non-empty string."""
         variable = self.document.origins.get((*self._path, key))
-        # A variable's text is a string here, even where it would read as a number.
+        # The text of a variable is a string here, even if it looks like a number.
         if variable is not None and not isinstance(self._table.get(key), str):
             self._table[key] = self.document.environment[variable]
         value = self._take(key, str, "a string")
@@ -112,12 +113,12 @@ class Reader:
         return str(value)
 
     def boolean(self, key: str, default: Default) -> bool | Default:
-        """Take true or false."""
+        """Read true or false."""
         value = self._take(key, bool, "true or false")
         return default if value is None else bool(value)
 
     def integer(self, key: str, default: Default, *, low: int, high: int) -> int | Default:
-        """Take a whole number within bounds."""
+        """Read an integer within bounds."""
         value = self._take(key, int, "a whole number")
         if value is None:
             return default
@@ -127,7 +128,7 @@ class Reader:
         return int(value)
 
     def seconds(self, key: str, default: Default, *, low: float, high: float) -> float | Default:
-        """Take a duration in seconds."""
+        """Read a duration in seconds, within bounds."""
         value = self._take(key, (int, float), "a number of seconds")
         if value is None:
             return default
@@ -137,7 +138,7 @@ class Reader:
         return float(value)
 
     def number(self, key: str, default: Default, *, low: float, high: float) -> float | Default:
-        """Take a number within bounds."""
+        """Read a number within bounds."""
         value = self._take(key, (int, float), "a number")
         if value is None:
             return default
@@ -147,7 +148,7 @@ class Reader:
         return float(value)
 
     def strings(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Take a list of strings; a single string counts as a list of one, so that variables can set it."""
+        """Read a list of strings. A single string is a list of one, so that variables can set it."""
         value = self._take(key, (list, str), "a list of strings")
         if value is None:
             return default
@@ -159,7 +160,7 @@ class Reader:
         return tuple(value)
 
     def secret(self, key: str) -> Secret | None:
-        """Take ``{ env = "NAME" }``. A literal is refused, unless a variable itself set it."""
+        """Read ``{ env = "NAME" }``. A literal value is allowed only from a variable."""
         self._known.add(key)
         value = self._table.get(key)
         if value is None:
@@ -177,11 +178,11 @@ class Reader:
         return self._not_empty(key, self.document.environment[name], f"the environment variable {name} is empty")
 
     def address(self, key: str) -> Secret | None:
-        """Take an address as text where it holds no password, else as a secret."""
+        """Read an address: as text, or as a secret if it contains a password."""
         value = self._table.get(key)
         if not isinstance(value, str) or (*self._path, key) in self.document.origins:
             return self.secret(key)
-        if "@" in value or "password=" in value.lower():  # some clients take it from the query, too
+        if "@" in value or "password=" in value.lower():  # some clients also accept it in the query
             return self.secret(key)
         self._known.add(key)
         return self._not_empty(key, value, "must not be empty; remove the key to leave it unset")
@@ -196,15 +197,15 @@ class Reader:
         return Secret(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """Take an inline table of free form."""
+        """Read an inline table with arbitrary keys."""
         return dict(self._take(key, dict, "a table") or {})
 
     def table(self, key: str) -> "Reader":
-        """Take a sub-table, empty where it is missing."""
+        """Read a sub-table; a missing one is empty."""
         return Reader(self.document, self._take(key, dict, "a table") or {}, (*self._path, key))
 
     def tables(self, key: str) -> Iterator[tuple[str, "Reader"]]:
-        """Take a table of named tables."""
+        """Read a table of named tables."""
         for name, value in (self._take(key, dict, "a table of tables") or {}).items():
             path = (*self._path, key, name)
             if isinstance(value, dict):
@@ -213,7 +214,7 @@ class Reader:
                 self.document.problem(path, f"must be a table, [{'.'.join(path)}], not {_kind(value)}")
 
     def done(self) -> None:
-        """Note every key that nobody asked for, with the nearest known one."""
+        """Note every unknown key, with the closest known one."""
         for key in self._table:
             if key in self._known:
                 continue
@@ -226,8 +227,8 @@ class Reader:
 
 
 def closest(key: str, known: Collection[str]) -> str | None:
-    """Return what a mistyped word may have been meant to be."""
-    import difflib  # only for a mistake, so not at every start
+    """Return the known word that is most similar to a mistyped one; None if none is similar."""
+    import difflib  # only needed for a mistake
 
     return next(iter(difflib.get_close_matches(key, known, 1)), None)
 

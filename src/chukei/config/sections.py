@@ -1,4 +1,4 @@
-"""A whole section of the configuration, read by the fields of its class: type, bounds and default stand there."""
+"""Reads a section of the configuration by the fields of its class, which define types, bounds and defaults."""
 
 from collections.abc import Mapping
 from dataclasses import Field, fields
@@ -17,7 +17,7 @@ _STRINGS = tuple[str, ...]
 
 
 def read_section(table: Reader, kind: type[Section], /, **special: object) -> Section:
-    """Read a table whose keys are the fields of ``kind``, and note every other key; ``special`` as in read_fields."""
+    """Read a table whose keys are the fields of ``kind``. Note every other key. For ``special`` see ``read_fields``."""
     section = read_fields(table, kind, **special)
     table.done()
     return section
@@ -26,8 +26,8 @@ def read_section(table: Reader, kind: type[Section], /, **special: object) -> Se
 def read_fields(table: Reader, kind: type[Section], /, **special: object) -> Section:
     """Read the keys of ``table`` that are fields of ``kind``, in their order.
 
-    ``special`` says by the name of a field what its class does not: its bounds, or a function that reads it from the
-    table when its turn comes. Anything else is its value.
+    ``special`` overrides the class by name of a field. It has the bounds of the field, a function that reads it from
+    the table, or its value.
     """
     return kind(**{field.name: _field(table, field, special) for field in fields(kind)})
 

@@ -1,7 +1,7 @@
-"""What can be set. Durations are seconds, sizes bytes. Every key is explained in docs/configuration.md.
+"""The settings. Durations are seconds, sizes bytes. docs/configuration.md explains every key.
 
-A field is a key of its section: its type, with its bounds, says how ``sections`` reads it, its value is the default.
-Keys that are read in another way are given to ``read_section`` by the module that reads their section.
+A field is a key of its section. ``sections`` reads it by its type and bounds; its value is the default. The module that
+reads a section passes any other way of reading a key to ``read_section``.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ GIBIBYTE = 1024 * MEBIBYTE
 
 
 class Secret:
-    """A credential that does not show itself in a repr, a log or an error."""
+    """A credential. Its repr is masked, so that it does not appear in a log or an error."""
 
     __slots__ = ("_value",)
 
@@ -25,7 +25,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the credential itself, for the one place that sends or compares it."""
+        """Return the credential, for the code that sends or compares it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -40,7 +40,7 @@ class ServerSettings:
     port: Annotated[int, Whole(0, 65_535)] = 7221
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
-    max_body_bytes: Annotated[int | None, Whole(1024, GIBIBYTE)] = None  # for every operation; None is each one's own
+    max_body_bytes: Annotated[int | None, Whole(1024, GIBIBYTE)] = None  # None: each operation has its own
     max_bodies_bytes: Annotated[int, Whole(MEBIBYTE, 64 * GIBIBYTE)] = 256 * MEBIBYTE
     max_header_bytes: Annotated[int, Whole(4096, MEBIBYTE)] = 64 * 1024
     header_seconds: Duration = 10.0
@@ -51,10 +51,10 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """``[stream]``: the pace of a stream.
+    """``[stream]``: heartbeats and time limits of a stream.
 
-    15 s of silence before a heartbeat stays far below the 230 s of Azure Functions' front end and the 60 s of common
-    reverse proxies. OpenAI's clients give up after 600 s of silence.
+    A heartbeat after 15 s of silence is far below the idle limits of common reverse proxies (60 s), of Azure Functions'
+    front end (230 s) and of OpenAI's clients (600 s).
     """
 
     heartbeat_seconds: Duration = 15.0
@@ -67,19 +67,19 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
-    """``[upstream]``: the way to Azure OpenAI. ``proxies`` maps ``http``, ``https`` and ``no`` to their settings."""
+    """``[upstream]``: requests to Azure OpenAI. ``proxies`` maps ``http``, ``https`` and ``no`` to their settings."""
 
     connect_seconds: Duration = 5.0
     answer_seconds: Duration = 600.0
     keepalive_seconds: Duration = 30.0
     ca_file: str | None = None
     plain_http: bool = False
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # an address may hold a password
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # an address may contain a password
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """``[pool]``: how a deployment is chosen, and what follows when one is busy, broken or slow."""
+    """``[pool]``: load balancing, and the reaction to a deployment that is busy, broken or slow."""
 
     attempts: Annotated[int, Whole(1, 100)] = 3
     deadline_seconds: Duration = 120.0
@@ -99,13 +99,13 @@ class PoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """``[stores]``: what replicas share.
+    """``[stores]``: the stores that replicas share.
 
-    ``quota`` is the address of a Redis, or None for this process's memory. After ``quota_seconds`` without an answer it
-    is away, and ``quota_away`` says what then happens: ``by_kind`` keeps what can be counted here and refuses what
-    costs money, ``open`` and ``closed`` grant or refuse all. ``replicas`` divides the limits meanwhile. ``ledger`` is
-    the address of the database; where it is None, ``ledger_by_default`` says whether a file in the user's state folder
-    is to serve.
+    ``quota`` is the address of a Redis, or None for this process's memory. After ``quota_seconds`` without an answer
+    Redis is unavailable. Then ``quota_away`` decides: ``by_kind`` counts rates in each process and refuses callers with
+    other limits, ``open`` counts all limits in each process, ``closed`` refuses all callers with limits. Meanwhile each
+    limit is divided by ``replicas``. ``ledger`` is the address of the database. If it is None and
+    ``ledger_by_default`` is true, the database is a file in the user's state folder.
     """
 
     quota: Secret | None = None
@@ -118,10 +118,10 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class EntraSettings:
-    """``[auth.entra]``: whose access tokens are accepted.
+    """``[auth.entra]``: requirements on access tokens.
 
-    ``tenants`` are GUIDs in small letters. ``scope`` is what a user's token must hold, ``role`` an application's; None
-    for any. ``groups`` maps object ids of groups and names of roles to the configuration's groups.
+    ``tenants`` are GUIDs in lower case. A user's token must have ``scope`` and an application's ``role``; None allows
+    any. ``groups`` maps object ids of groups and names of roles to the configuration's groups.
     """
 
     tenants: tuple[str, ...]
@@ -134,11 +134,11 @@ class EntraSettings:
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """``[auth]``: who may call.
+    """``[auth]``: authentication.
 
-    ``local`` says that this machine's own users need no credential as long as none is configured.
-    ``app_service`` says that App Service authentication is meant to be in front, ``platform_auth`` that the platform
-    says it is. ``peppers`` are by version. ``failures_per_minute`` is for each source; 0 counts none.
+    If ``local``, users of this machine need no credential as long as none is configured. ``app_service`` requires App
+    Service authentication in front; ``platform_auth`` is true if the platform reports it as active. ``peppers`` are by
+    version. ``failures_per_minute`` limits each source; 0 is no limit.
     """
 
     anonymous: bool = False
@@ -155,7 +155,7 @@ class AuthSettings:
 
 @dataclass(frozen=True, slots=True)
 class CallerSettings:
-    """``[callers.NAME]``: rules, and for one with a key in the file its SHA-256 digest and groups."""
+    """``[callers.NAME]``: rules, and if its key is in the file, the key's SHA-256 digest and groups."""
 
     rules: Rules
     key_sha256: str | None = None
@@ -172,7 +172,7 @@ class PolicySettings:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
-    """``[ledger]``: how long entries are kept, and what may wait while the database is away."""
+    """``[ledger]``: retention of entries, and limits of the spool while the database is unavailable."""
 
     retention_days: Annotated[float, Number(0.0, 36_500.0)] = 400.0
     spool: str | None = None
@@ -181,7 +181,7 @@ class LedgerSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """``[admin]``: the administrators' own key. Without one there is nothing below /admin."""
+    """``[admin]``: the administrators' key. Without one there are no routes below /admin."""
 
     api_key: Secret | None = None
 
@@ -206,7 +206,7 @@ class CredentialSettings:
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSection:
-    """``[simulator]``: the simulator, built in or by ``chukei simulate``. ``faults`` maps names to specs."""
+    """``[simulator]``: the built-in simulator and ``chukei simulate``. ``faults`` maps deployment names to specs."""
 
     seed: Annotated[int, Whole(0, 2**63 - 1)] = 0
     first_token_seconds: DurationOrZero = 0.35
@@ -220,8 +220,8 @@ class SimulatorSection:
 class Settings:
     """The whole configuration.
 
-    ``open`` is the resource that serves any model name as a deployment name; its own ``deployment`` is a template and
-    not used. ``simulated`` says that nothing was configured, so the built-in simulator answers.
+    ``open`` is a resource that serves every model name as a deployment name; its ``deployment`` is a template and
+    unused. If ``simulated``, no deployment is configured and the built-in simulator answers.
     """
 
     server: ServerSettings
@@ -244,13 +244,13 @@ class Settings:
 
     @property
     def counts_alone(self) -> bool:
-        """Whether there are limits, and each process counts on its own."""
+        """Whether there are limits that each process counts by itself."""
         rules = [*self.policies.groups.values(), *(caller.rules for caller in self.policies.callers.values())]
         return self.stores.quota is None and any(each.limits != NOTHING or each.total != NOTHING for each in rules)
 
     @property
     def closed(self) -> bool:
-        """Whether nobody is served without a credential, also on this machine."""
+        """Whether every request needs a credential, also from this machine."""
         auth = self.auth
         in_file = any(caller.key_sha256 is not None for caller in self.policies.callers.values())
         return auth.api_key is not None or auth.entra is not None or auth.app_service or in_file or not auth.local

@@ -1,4 +1,4 @@
-"""The part of the configuration that says which models exist and which deployments serve them."""
+"""Models and deployments: ``[deployments]``, ``[models]`` and ``[defaults]``, or the environment."""
 
 import re
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from chukei.config.settings import CredentialSettings
 from chukei.model import Deployment, Model
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
-"""The Entra ID scope that Azure OpenAI resources of every age accept (Microsoft: "How to configure Azure OpenAI with
-Microsoft Entra ID authentication"); newer documents name https://ai.azure.com/.default, which ``scope`` can set."""
+"""The Entra ID scope that old and new Azure OpenAI resources accept (Microsoft: "How to configure Azure OpenAI with
+Microsoft Entra ID authentication"). Newer documents name https://ai.azure.com/.default, which ``scope`` can set."""
 
 SIMULATED_MODELS = ("chat", "chat--slow", "chat--burst", "chat--429", "chat--filter-completion", "chat--truncate")
-"""What the simulator offers; the names after the first show a fault each, in the simulator's own language."""
+"""The simulator's models. Each name after the first asks for a fault, in the simulator's syntax."""
 
 _VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 _DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
@@ -33,7 +33,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(slots=True)
 class ServedModels:
-    """What the configuration serves; see Settings for the fields."""
+    """The models that the configuration serves; see Settings for the fields."""
 
     models: dict[str, Model] = field(default_factory=dict)
     credentials: dict[str, CredentialSettings] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class ServedModels:
 
 
 def read_upstreams(root: Reader, document: Document, *, plain_http: bool) -> ServedModels:
-    """Read ``[deployments]``, ``[models]`` and ``[defaults]``, or the environment, or fall back to the simulator."""
+    """Read ``[deployments]``, ``[models]`` and ``[defaults]``, else the environment, else choose the simulator."""
     served = ServedModels()
     defaults = root.table("defaults")
     default_model = defaults.string("model")
@@ -72,7 +72,7 @@ def _check(
     deployments: Mapping[str, Deployment],
     document: Document,
 ) -> None:
-    """Check what only the whole shows, and give every unused deployment its own name as a model."""
+    """Check models and deployments together. If there are no models, each deployment is a model of the same name."""
     used = {deployment.name for model in served.models.values() for deployment in model.deployments}
     if not served.models:
         served.models = {name: Model(name, (deployment,)) for name, deployment in deployments.items()}
@@ -93,7 +93,7 @@ def _check(
 
 
 def _check_groups(deployments: Mapping[str, Deployment], document: Document) -> None:
-    """Refuse two deployments that are the same one but claim different quotas."""
+    """Refuse two entries for the same deployment with different quota groups."""
     quotas: dict[str, Deployment] = {}
     for name, deployment in deployments.items():
         other = quotas.setdefault(deployment.identity, deployment)
@@ -129,7 +129,7 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
 
 
 def _is_version(text: str) -> bool:
-    """Whether an api-version can be one: v1 or a day of the calendar."""
+    """Whether a text is an api-version: ``v1`` or a date, perhaps with ``-preview``."""
     if not _VERSION.fullmatch(text):
         return False
     try:
@@ -160,7 +160,7 @@ def _credential(table: Reader) -> CredentialSettings:
 
 
 def split_address(given: str) -> SplitResult | None:
-    """Return the parts of an address, or None where its host or port cannot be one (RFC 1035 §2.3.4 for names)."""
+    """Return the parts of an address, or None if its host or port is invalid (RFC 1035 §2.3.4 for names)."""
     try:
         parts = urlsplit(given)
         _ = parts.port
@@ -171,7 +171,7 @@ def split_address(given: str) -> SplitResult | None:
 
 
 def clean_endpoint(given: str, *, plain_http: bool) -> tuple[str, str | None]:
-    """Return an endpoint without a trailing slash or API path, and what is wrong with it, if anything is."""
+    """Return an endpoint without a trailing slash or API path, and what is wrong with it, or None."""
     parts = split_address(given.strip())
     if parts is None:
         return given, "is not an address; write https://NAME.openai.azure.com"
@@ -189,7 +189,7 @@ def clean_endpoint(given: str, *, plain_http: bool) -> tuple[str, str | None]:
     azure = parts.hostname.endswith((".azure.com", ".azure.us", ".azure.cn"))
     if path and (azure or "/openai/" in path or path.startswith("/api/projects") or path.endswith("/models")):
         return given, f"must be the resource's address alone: {parts.scheme}://{parts.netloc}"
-    # Written alike, so that one resource is recognised under each spelling of its address (RFC 3986 §6.2.2, §6.2.3).
+    # Normalised, so that all spellings of an address name the same resource (RFC 3986 §6.2.2, §6.2.3).
     authority = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
     return f"{parts.scheme}://{authority}{path}", None
 
@@ -226,7 +226,7 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
 
 
 def read_parameters(table: Reader) -> dict[str, Any]:
-    """Read what is filled in where a client is silent."""
+    """Read default values of request parameters, for clients that do not set them."""
     parameters = table.mapping("parameters")
     for key in {"model", "messages", "input", "prompt", "stream", "stream_options"} & set(parameters):
         table.problem("parameters", f"must not hold {key}, which is the client's or the relay's to set")
@@ -240,7 +240,7 @@ def read_parameters(table: Reader) -> dict[str, Any]:
 
 
 def read_caps(table: Reader) -> dict[str, int | float]:
-    """Read what a client may lower but not raise."""
+    """Read the highest values of request parameters that a client may set."""
     caps = table.mapping("caps")
     for key, value in caps.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
@@ -249,7 +249,7 @@ def read_caps(table: Reader) -> dict[str, int | float]:
 
 
 def _read_environment(served: ServedModels, document: Document, *, plain_http: bool) -> None:
-    """Describe the one resource that AZURE_OPENAI_… variables name, or choose the simulator."""
+    """Read the one resource that AZURE_OPENAI_… variables name, or choose the simulator."""
     environment = document.environment
     if served.models or "models" in document.tables:
         document.problem(("models",), "are set without any deployment; add [deployments.NAME] tables for them")

@@ -1,4 +1,4 @@
-"""What the model says to a prompt: text or tool calls, cut to size."""
+"""The answer of the model to a prompt: text or tool calls, cut at the client's limits."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _LISTED = re.compile(r"\b([A-Z][\w'-]+)(?:,\s*([A-Z][\w'-]+))*,?\s+and\s+([A-Z][
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call of a function: its arguments, as the pieces of JSON that are streamed."""
+    """A function call: its name, and its arguments as the pieces of JSON that are streamed."""
 
     name: str
     pieces: tuple[str, ...]
 
     @property
     def arguments(self) -> str:
-        """The arguments, whole."""
+        """The whole arguments."""
         return "".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One choice: pieces of text, or calls, and why it ends there."""
+    """One choice: pieces of text or tool calls, and the finish reason."""
 
     pieces: tuple[str, ...] = ()
     calls: tuple[ToolCall, ...] = ()
@@ -45,19 +45,19 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The text, whole."""
+        """The whole text."""
         return "".join(self.pieces)
 
     @property
     def tokens(self) -> int:
-        """What it is billed as, thoughts included."""
+        """The billed tokens, including reasoning."""
         called = sum(len(call.pieces) + TOKENS_PER_CALL for call in self.calls)
         return len(self.pieces) + called + self.reasoning_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the client set on the length: tokens, and sequences before which the text stops."""
+    """The client's limits: the most tokens, and stop sequences."""
 
     tokens: int | None = None
     stop: str | Sequence[str] | None = None
@@ -93,7 +93,7 @@ def _cut_text(text: str, thoughts: int, call: Call, limits: Limits) -> Answer:
 
 
 def _cut_calls(answer: Answer, limits: Limits) -> Answer:
-    """Cut the last call's arguments short if they are over the limit; what is left is not valid JSON, as in life."""
+    """Cut the last call's arguments at the limit. The rest is not valid JSON, as with a real model."""
     if limits.tokens is None or answer.tokens <= limits.tokens:
         return answer
     left = limits.tokens - answer.reasoning_tokens
@@ -108,10 +108,10 @@ def _cut_calls(answer: Answer, limits: Limits) -> Answer:
 
 
 def _choose_calls(prompt: Prompt, rng: random.Random) -> list[tuple[Tool, Any]]:
-    """Return the functions to call with their arguments; none when the answer is to be text.
+    """Return the functions to call and their arguments; none if the answer is text.
 
-    With ``auto`` the model calls something for every question it is asked with tools at hand, save greetings and
-    requests to repeat, and answers in words once it has the results.
+    With ``auto`` the model calls a tool for every prompt except greetings and requests to repeat. Once it has the
+    results, it answers in text.
     """
     if not prompt.tools or prompt.tool_choice == "none":
         return []
@@ -133,7 +133,7 @@ def _tool(prompt: Prompt) -> Tool:
 
 
 def _subjects(prompt: Prompt) -> list[str]:
-    """Return one text for each call: several when the prompt names several places or things."""
+    """Return a text for each call; there are several if the prompt names several places or things."""
     if not prompt.parallel:
         return [prompt.text]
     places = places_in(prompt.text)

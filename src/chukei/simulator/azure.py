@@ -1,8 +1,9 @@
-"""What Azure puts around a model's words, as recorded: errors, headers, filter results and names of models.
+"""Azure's errors, headers, filter results and names of models, as recorded.
 
-The shapes of errors differ by which layer answers: the API gateway in front (string codes such as ``"401"``, sometimes
-with a space after ``"message":``), the model's front end (``type``, ``param``, ``code``), or the content filter
-(``innererror``). Clients must parse them, so the simulator keeps the differences. ``azure.toml`` has what is fixed.
+The form of an error depends on the layer that answers: the API gateway (string codes such as ``"401"``, sometimes a
+space after ``"message":``), the model's front end (``type``, ``param``, ``code``), or the content filter
+(``innererror``). Clients must parse them, so the simulator reproduces the differences. ``azure.toml`` has the constant
+parts.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ _OPERATIONS = {
 
 
 def shape(name: str, **fields: Any) -> dict[str, Any]:
-    """Return an object of Azure's anew, with some of its fields filled in; their order is that of the recordings."""
+    """Return a new copy of one of Azure's objects with the given fields. Their order is that of the recordings."""
     blank: dict[str, Any] = msgspec.json.decode(_RECORDED["shapes"][name])
     return blank | fields
 
 
 class ApiError(Exception):
-    """A request that is answered with an error; carries the answer."""
+    """A request gets an error as its answer. The exception contains the answer."""
 
     def __init__(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{status}: {body.decode(errors='replace')}")
@@ -52,13 +53,13 @@ class ApiError(Exception):
 
 
 def recorded_error(name: str) -> ApiError:
-    """Return an error that always reads the same; its name is that of the fault, or ``no-resource``."""
+    """Return an error with a constant text. ``name`` is that of a fault, or ``no-resource``."""
     error = _RECORDED["errors"][name]
     return ApiError(error["status"], error["body"].encode())
 
 
 def gateway_error(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> ApiError:
-    """Build an error of the API gateway, with its space after ``"message":``."""
+    """Return an error of the API gateway, with a space after ``"message":``."""
     encoded = (msgspec.json.encode(text).decode() for text in (code, message))
     return ApiError(status, '{{"error":{{"code":{},"message": {}}}}}'.format(*encoded).encode(), headers)
 
@@ -72,40 +73,43 @@ def model_error(
     code: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> ApiError:
-    """Build an error of the model's front end."""
+    """Return an error of the model's front end."""
     error: dict[str, Any] = {"message": message, "type": type_, "param": param, "code": code}
     return ApiError(status, msgspec.json.encode({"error": error}), headers)
 
 
 def unreadable_json() -> ApiError:
-    """400 for a body that is no JSON."""
+    """Return a 400 for a body that is not JSON."""
     message = "We could not parse the JSON body of your request. The API expects a JSON payload."
     return model_error(400, message)
 
 
 def missing_parameter(name: str) -> ApiError:
-    """400 for a field that must be there."""
+    """Return a 400 for a missing field."""
     message = f"Missing required parameter: '{name}'."
     return model_error(400, message, param=name, code="missing_required_parameter")
 
 
 def unknown_parameter(name: str) -> ApiError:
-    """400 for a field that this api-version does not know."""
+    """Return a 400 for a field that is unknown in this api-version."""
     return model_error(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
 
 
 def invalid_value(message: str, param: str, code: str = "invalid_value") -> ApiError:
-    """400 for a field with a wrong value."""
+    """Return a 400 for a field with an invalid value."""
     return model_error(400, message, param=param, code=code)
 
 
 def out_of_range(name: str, value: float, low: float, high: float) -> ApiError:
-    """400 for a number outside its bounds."""
+    """Return a 400 for a number outside its bounds."""
     return invalid_value(f"Invalid '{name}': expected a value from {low} to {high}, but got {value}.", name)
 
 
 def throttled(seconds: float, kind: str, operation: str, api_version: str | None) -> ApiError:
-    """429 with ``retry-after`` (s) and ``retry-after-ms``; kind is tokens, requests, no_capacity or provisioned."""
+    """Return a 429 with ``retry-after`` (s) and ``retry-after-ms``.
+
+    ``kind`` is tokens, requests, no_capacity or provisioned.
+    """
     headers = {"retry-after": str(max(round(seconds), 0)), "retry-after-ms": str(round(seconds * 1000))}
     if kind == "no_capacity":
         message = "The system is currently experiencing high demand and cannot process your request."
@@ -125,7 +129,7 @@ def throttled(seconds: float, kind: str, operation: str, api_version: str | None
 
 
 def served_model(deployment: str) -> str | None:
-    """Return the full name of the model that a deployment's name begins with; None if it does not say."""
+    """Return the full name of the model with which a deployment's name begins; None if there is none."""
     served: dict[str, str] = _RECORDED["models"]["served"]
     for name, model in served.items():
         if deployment == name or deployment.startswith(name + "-"):

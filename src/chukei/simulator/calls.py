@@ -1,4 +1,4 @@
-"""One authorised request, as the operations see it, and what it asks of the model, whichever endpoint asks."""
+"""An authorised request, and its prompt, tools and options in one form for all endpoints."""
 
 from __future__ import annotations
 
@@ -38,40 +38,40 @@ JSON_OBJECT: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What the content filter does to the completion: cut it after so many tokens, or comment on it afterwards."""
+    """The content filter's action on a completion: cut it after some tokens, or annotate it afterwards."""
 
     how: Literal["blocks", "asynchronous"]
     after: int = 0
 
 
 class Stored:
-    """What a resource keeps of earlier requests: whose response is whose, and which conversations there are."""
+    """The state of a resource: the deployments of its stored responses, and its conversations."""
 
     def __init__(self, conversations: Iterable[str] = ()) -> None:
         self._conversations = frozenset(conversations)
         self._responses: OrderedDict[str, str] = OrderedDict()
 
     def keep(self, response: str, deployment: str) -> None:
-        """Keep a response, for the deployment that made it."""
+        """Store a response of a deployment."""
         self._responses[response] = deployment
         if len(self._responses) > RESPONSES_KEPT:
             self._responses.popitem(last=False)
 
     def has_response(self, response: str, deployment: str) -> bool:
-        """Whether the deployment made this response, and it was kept."""
+        """Whether this response of this deployment is stored."""
         return self._responses.get(response) == deployment
 
     def has_conversation(self, conversation: str) -> bool:
-        """Whether there is such a conversation."""
+        """Whether this conversation exists."""
         return conversation in self._conversations
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request with everything that its answer depends on.
+    """A request with everything that determines its answer.
 
-    ``dice`` draws ids, padding and pace, and differs from request to request; ``voice`` draws the words.
-    ``occurrence`` is how often the very same body came before.
+    ``dice`` is the random generator for ids, padding and pace; it differs for each request. ``voice`` is that for the
+    words. ``occurrence`` is the number of earlier requests with the same body.
     """
 
     operation: str
@@ -91,23 +91,22 @@ class Call:
 
     @property
     def model(self) -> str:
-        """The model's full name, by the deployment's."""
+        """The full name of the model, which follows from the deployment's."""
         return served_model(self.deployment) or (self.deployment if self.reasoning else DEFAULT_MODEL)
 
     @property
     def reasoning(self) -> bool:
-        """Whether the model thinks before it speaks."""
+        """Whether it is a reasoning model."""
         return self.deployment.startswith(REASONING)
 
     def older_than(self, date: str) -> bool:
-        """Whether the api-version is dated, and before the date; the v1 path has none."""
+        """Whether the api-version is dated and before this date. The v1 path has no date."""
         return self.api_version is not None and self.api_version[:10] < date
 
     def voice(self, prompt: str, *, fixed: bool) -> random.Random:
-        """Return the dice for words.
+        """Return the random generator for words.
 
-        Asked again, the same prompt gives other words, unless the client wants them ``fixed``, with ``seed`` or a
-        temperature of 0.
+        A repeated prompt gives other words, unless ``fixed``: the client has set ``seed`` or a temperature of 0.
         """
         return random.Random(f"{self.seed}:{prompt}" + ("" if fixed else f":{self.occurrence}"))  # noqa: S311
 
@@ -116,11 +115,11 @@ class Call:
         return prefix + "".join(self.dice.choices(_ALPHANUMERIC, k=length))
 
     def hex_id(self, prefix: str, digits: int = 50) -> str:
-        """Return a new id as the Responses API makes them."""
+        """Return a new id in the form of the Responses API."""
         return f"{prefix}{self.dice.getrandbits(4 * digits):0{digits}x}"
 
     def completion(self, prefix: str, object_: str) -> dict[str, Any]:
-        """Return the fields that a completion and each chunk of it begin with; the fingerprint is the model's."""
+        """Return the first fields of a completion and of each of its chunks. The fingerprint depends on the model."""
         return {
             "created": self.created,
             "id": self.id(prefix),
@@ -130,11 +129,11 @@ class Call:
         }
 
     def obfuscated(self, length: int) -> str:
-        """Return padding that, with text of this length, makes a multiple of 16, as recorded."""
+        """Return padding that fills text of this length up to a multiple of 16, as recorded."""
         return base64.b64encode(self.dice.randbytes(12), b"ab").decode()[: 16 - length % 16]
 
     def read(self, type_: type[Request]) -> Request:
-        """Decode the JSON body; ApiError 400 in Azure's words for what does not fit."""
+        """Decode the JSON body; ApiError 400 with Azure's message if it is invalid."""
         try:
             return msgspec.json.decode(self.body, type=type_)
         except msgspec.ValidationError as error:
@@ -144,7 +143,7 @@ class Call:
 
 
 def _misfit(message: str) -> ApiError:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.n`" into an error of Azure's."""
+    """Convert msgspec's message, such as "Expected `int`, got `str` - at `$.n`", into an error of Azure's."""
     what, _, where = message.partition(" - at ")
     param = where.strip("`").removeprefix("$").removeprefix(".")
     if what.startswith("Object missing required field"):
@@ -171,7 +170,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation boiled down to what an answer depends on."""
+    """The parts of a conversation on which the answer depends."""
 
     text: str
     system: str = ""
@@ -186,7 +185,7 @@ class Prompt:
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a JSON object, none if it is something else."""
+    """Return the fields of a JSON object; none for any other value."""
     return value if isinstance(value, dict) else {}
 
 
@@ -206,7 +205,7 @@ def _images_in(content: Any) -> int:
 
 
 def conversation(messages: Iterable[tuple[str, Any]]) -> Prompt:
-    """Boil down (role, content) pairs; roles are those of chat."""
+    """Return the prompt of (role, content) pairs; the roles are those of chat."""
     text = ""
     system: list[str] = []
     results: list[str] = []
@@ -227,12 +226,12 @@ def conversation(messages: Iterable[tuple[str, Any]]) -> Prompt:
 
 
 def find_tool(tools: Sequence[Tool], name: str) -> Tool | None:
-    """Return the tool of that name."""
+    """Return the tool with this name; None if there is none."""
     return next((tool for tool in tools if tool.name == name), None)
 
 
 def read_tools(functions: list[dict[str, Any]], name: str) -> tuple[Tool, ...]:
-    """Read the definitions of functions, the same in both APIs; ApiError 400 for one without a name, at ``name``."""
+    """Read function definitions, which are the same in both APIs; ApiError 400, at ``name``, if one has no name."""
     for at, function in enumerate(functions):
         if not isinstance(function.get("name"), str):
             raise missing_parameter(name.format(at))
@@ -247,7 +246,7 @@ def read_tools(functions: list[dict[str, Any]], name: str) -> tuple[Tool, ...]:
 
 
 def read_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[ToolChoice, str | None]:
-    """Read ``tool_choice``: how freely the model may choose, and the function that it must call."""
+    """Read ``tool_choice``: the mode of choosing, and the function that the model must call."""
     if choice is None or choice in ("auto", "none", "required"):
         if choice is not None and not tools:
             raise invalid_value("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")

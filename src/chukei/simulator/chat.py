@@ -1,4 +1,4 @@
-"""Chat completions: the request, and its answer whole or as a stream of chunks."""
+"""Chat completions: the request, and the answer as one object or as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BOUNDS = (  # of the API's own, of numbers
 
 
 class Message(msgspec.Struct):
-    """One message; only what the simulator looks at."""
+    """One message, with only the fields that the simulator reads."""
 
     role: str
     content: str | list[Any] | None = None
@@ -46,7 +46,7 @@ class Message(msgspec.Struct):
 
 
 class ChatRequest(msgspec.Struct):
-    """The body of a chat request; fields that are not here are accepted and ignored."""
+    """The body of a chat request. Other fields are accepted and ignored."""
 
     messages: list[Message]
     model: str | None = None
@@ -180,7 +180,7 @@ def _choice(call: Call, index: int, answer: Answer) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Delta:
-    """A change to one choice, before it is a chunk."""
+    """A change of one choice, from which a chunk is made."""
 
     delta: dict[str, Any]
     kind: Kind
@@ -189,7 +189,7 @@ class _Delta:
 
 
 class _ChatStream:
-    """The events of a streamed answer, in Azure's order: filter, role, content, finish, usage, ``[DONE]``."""
+    """The events of a stream in Azure's order: filter, role, content, finish, usage, ``[DONE]``."""
 
     def __init__(self, call: Call, options: StreamOptions, used: dict[str, Any], answers: list[Answer]) -> None:
         self._call = call
@@ -218,7 +218,7 @@ class _ChatStream:
         yield Event(DONE, 0.0, "done")
 
     def _interleaved(self) -> Iterator[tuple[int, _Delta]]:
-        """Yield the parts of all choices, each choice in its own order, mixed as several generations are."""
+        """Yield the deltas of all choices interleaved at random; those of each choice stay in order."""
         rows = {index: iter(self._parts(answer)) for index, answer in enumerate(self._answers)}
         while rows:
             index = self._call.dice.choice(sorted(rows)) if len(rows) > 1 else next(iter(rows))
@@ -269,7 +269,7 @@ class _ChatStream:
         return chunk
 
     def _annotation(self, index: int, length: int) -> Event:
-        """Return what the asynchronous filter says about the text, after the fact: no delta, nothing else filled."""
+        """Return an annotation chunk of the asynchronous filter. It has no delta, and its other fields are empty."""
         choice = {
             "content_filter_offsets": {"check_offset": length, "end_offset": length, "start_offset": 0},
             "content_filter_results": azure.CATEGORIES,
@@ -282,5 +282,5 @@ class _ChatStream:
 
 
 def error_event(_events: int) -> bytes:
-    """Return an error in the middle of a chat stream."""
+    """Return an error event of a chat stream."""
     return b"data: " + azure.recorded_error("500").body + b"\n\n"

@@ -64,7 +64,7 @@ def completions(call: Call) -> Reply:
 
 
 def _prompts(prompt: str | list[str | int | list[int]]) -> list[str]:
-    """Return the prompts as texts. Without the model's vocabulary a token's number says nothing; so be it."""
+    """Return the prompts as texts. Token numbers stay numbers, because the simulator has no vocabulary."""
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:

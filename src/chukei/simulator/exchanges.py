@@ -1,7 +1,7 @@
-"""A request, its reply as a row of steps, and the record of how it went.
+"""A request, its reply as a sequence of steps, and the record of both. Without I/O.
 
-Operations make the events of a reply, faults rearrange the row, and ``server`` carries it out. Nothing here does I/O,
-so a stream can be read in a test without a socket.
+Operations make the events of a reply, faults change the sequence, and ``server`` sends it. A test can read a stream
+without a socket.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NO_LINE_ENDS = dict.fromkeys(range(32), " ")
 
 @dataclass(slots=True)
 class Head:
-    """A request line and its headers, lower-case names, repeated ones joined by ``", "``."""
+    """A request line and its headers. Names are in lower case; repeated headers are joined by ``", "``."""
 
     method: str
     path: str
@@ -38,9 +38,9 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Bytes of the body, sent as one chunk, ``wait`` seconds after the step before.
+    """Bytes of the body, sent as one chunk ``wait`` seconds after the previous step.
 
-    ``events`` is how many server-sent events end in it: 1, or 0 for a piece of one, or more for several merged.
+    ``events`` is the number of server-sent events that end in it: 1, or 0 for a part of one, or more if merged.
     """
 
     data: bytes
@@ -52,21 +52,21 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Silence: for so many seconds, or until the client leaves (None)."""
+    """A pause of some seconds, or until the client disconnects (None)."""
 
     seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Bytes put on the connection as they are, outside the framing of the body."""
+    """Bytes that are sent as they are, outside the framing of the body."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """The end of the connection in the middle of the answer: a TCP reset, or a plain FIN."""
+    """The end of the connection before the end of the answer: a TCP reset or a FIN."""
 
     how: Literal["reset", "fin"]
 
@@ -76,7 +76,7 @@ Step = Event | Stall | Raw | Break
 
 @dataclass(slots=True)
 class Reply:
-    """One HTTP answer. ``length`` is the Content-Length; None means that the body is chunked."""
+    """One HTTP answer. ``length`` is the Content-Length; None is for a chunked body."""
 
     status: int
     steps: Iterator[Step]
@@ -100,18 +100,18 @@ def whole(
     prompt_tokens: int = 0,
     headers: dict[str, str] | None = None,
 ) -> Reply:
-    """Build a reply whose body is sent at once, with a Content-Length."""
+    """Return a reply with a Content-Length and a body that is sent at once."""
     steps = iter((Event(data, wait, "body", tokens),))
     return Reply(status, steps, headers or {}, len(data), content_type, prompt_tokens=prompt_tokens)
 
 
 def stream(steps: Iterable[Step], *, prompt_tokens: int, content_type: str = EVENT_STREAM) -> Reply:
-    """Build a reply whose body is a row of events, each its own chunk."""
+    """Return a reply whose body is a sequence of events, each in its own chunk."""
     return Reply(200, iter(steps), content_type=content_type, streamed=True, prompt_tokens=prompt_tokens)
 
 
 def reason_phrase(status: int) -> bytes:
-    """Return the reason phrase of a status, if it has one."""
+    """Return the reason phrase of a status; ``Status`` if it has none."""
     try:
         return HTTPStatus(status).phrase.encode()
     except ValueError:
@@ -134,22 +134,22 @@ def head_bytes(reply: Reply, *, chunked: bool, keep_alive: bool) -> bytes:
 
 
 def sorted_json(value: Any) -> bytes:
-    """Encode compactly with keys in alphabetical order, as Azure's chat endpoints do."""
+    """Encode as compact JSON with keys in alphabetical order, as Azure's chat endpoints do."""
     return msgspec.json.encode(value, order="sorted")
 
 
 def data_event(value: Any) -> bytes:
-    """Frame one chunk of a chat stream."""
+    """Return a chunk of a chat stream as a server-sent event."""
     return b"data: " + sorted_json(value) + b"\n\n"
 
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request and how its answer ended, for tests to look at.
+    """The record of a request and its answer, for tests.
 
-    ``headers`` have lower-case names; repeated ones are joined by ``", "``. ``events``, ``completion_tokens``
-    and ``sent`` grow while the answer runs. ``ended`` is None until then, and afterwards says why it ended: the
-    answer was complete, the client went away, a fault ended it, or the simulator was stopped.
+    ``headers`` have lower-case names; repeated ones are joined by ``", "``. ``events``, ``completion_tokens`` and
+    ``sent`` grow while the answer runs. ``ended`` is None until the end and then its reason: the answer was complete,
+    the client disconnected, a fault ended it, or the simulator stopped.
     """
 
     method: str
@@ -170,13 +170,13 @@ class Exchange:
     _finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     def settle(self, ending: Ending) -> None:
-        """Note the end, once: the first reason stands."""
+        """Note the end. Only the first reason counts."""
         if self.ended is None:
             self.ended = ending
             self._finished.set()
 
     async def finished(self, timeout: float = 5.0) -> Ending:
-        """Wait for the end of the answer and return why it ended; TimeoutError after so many seconds."""
+        """Wait for the end of the answer and return its reason; TimeoutError after ``timeout`` seconds."""
         async with asyncio.timeout(timeout):
             await self._finished.wait()
         assert self.ended is not None

@@ -1,11 +1,11 @@
-"""The language in which faults are asked for; docs/simulator.md explains it, ``faults.toml`` has the faults.
+"""The syntax of fault specs. docs/simulator.md explains it; ``faults.toml`` has the faults.
 
     spec   = fault *( "+" fault )                       several at once: slow:3+reset:10
     fault  = name [":" arg *("," arg)] ["*" count] ["%" percent]
 
-A spec stands in ``SimulatorSettings.faults``, or in the name of the deployment itself: ``fault-SPEC``, or
-``NAME--SPEC`` for a deployment that otherwise is NAME. There ``-`` stands for ``:`` and ``,``, ``-and-`` for ``+``,
-``-times-`` for ``*``, ``-percent-`` for ``%``, and the word ``after`` may be put in for reading.
+A spec is in ``SimulatorSettings.faults`` or in the name of a deployment: ``fault-SPEC``, or ``NAME--SPEC`` for the
+deployment NAME. In a name, write ``-`` for ``:`` and ``,``, ``-and-`` for ``+``, ``-times-`` for ``*``, and
+``-percent-`` for ``%``. The word ``after`` is allowed for readability.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Value = int | float | str | None
 
 
 class FaultSpecError(ValueError):
-    """A fault spec that cannot be understood; the message says why."""
+    """A fault spec is invalid; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a fault: its name, how its text is read, and what it is when left out."""
+    """An argument of a fault: its name, the function that parses it, and its default."""
 
     name: str
     read: Callable[[str], Value]
@@ -38,7 +38,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A fault that can be asked for; see ``faults.toml``."""
+    """A kind of fault; see ``faults.toml``."""
 
     stage: Stage
     meaning: str
@@ -49,7 +49,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault as asked for: its name, its arguments in order, and to which requests it applies."""
+    """A requested fault: its name, its arguments in order, and the requests to which it applies."""
 
     name: str
     values: tuple[Value, ...] = ()
@@ -58,7 +58,7 @@ class Fault:
 
     @property
     def kind(self) -> Kind:
-        """What it is."""
+        """The kind of this fault."""
         return FAULTS[self.name]
 
 
@@ -78,7 +78,7 @@ _events = _bounded(int, 0, float("inf"))
 
 
 def _position(text: str) -> Value:
-    """Read a number of events sent, the filter chunk being the first, or the kind of event that must have been sent."""
+    """Parse a position: a number of sent events, counted from the filter chunk, or a kind of event that was sent."""
     return text if text in KINDS else _events(text)
 
 
@@ -125,14 +125,14 @@ _NAME_START = re.compile(rf"(?:{_NAMES})(?![A-Za-z0-9_.])")
 
 
 def parse(spec: str) -> tuple[Fault, ...]:
-    """Read a spec; FaultSpecError says what is wrong with it."""
+    """Parse a spec; FaultSpecError if it is invalid."""
     return tuple(_fault(part, _FAULT.fullmatch(part.strip()), ",") for part in spec.split("+"))
 
 
 def parse_deployment(deployment: str) -> tuple[str, tuple[Fault, ...]]:
-    """Read the faults out of a deployment's name: the rest of the name, and the faults.
+    """Parse the faults in a deployment's name; return the rest of the name and the faults.
 
-    Raises FaultSpecError for ``fault-`` followed by nothing known. ``a--b`` where b is no fault is an ordinary name.
+    ``fault-`` without a known fault raises FaultSpecError. ``a--b`` is an ordinary name if b is not a fault.
     """
     name, mark, spec = deployment.rpartition("--")
     if deployment.startswith("fault-"):

@@ -1,4 +1,4 @@
-"""Faults as rearrangements of a reply's steps."""
+"""Injection of faults: changes of a reply's steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_UTF8 = b'data: {"choices":[],"id":"\xff\xfe\xc3("}\n\n'
 
 
 def instead(fault: Fault, operation: str, api_version: str | None) -> Reply:
-    """Return what is answered instead of the model's answer."""
+    """Return the reply of a fault that replaces the model's answer."""
     first, second = (*fault.values, None, None)[:2]
     match fault.name:
         case "429":
@@ -45,7 +45,7 @@ def instead(fault: Fault, operation: str, api_version: str | None) -> Reply:
 
 
 def inject(reply: Reply, fault: Fault, error_event: ErrorEvent) -> None:
-    """Change how a reply is sent."""
+    """Apply a fault to a reply."""
     if fault.name == "stall-before-headers":
         reply.hold = _seconds(fault.values[0])
         return
@@ -66,7 +66,7 @@ def _seconds(value: Value) -> float | None:
 
 
 def _up_to(steps: Steps, position: Value) -> Steps:
-    """Let the steps through up to the position; the rest stays in the iterator."""
+    """Yield the steps up to the position; the rest stays in the iterator."""
     sent = 0
     while position != sent and (step := next(steps, None)) is not None:
         yield step
@@ -77,7 +77,7 @@ def _up_to(steps: Steps, position: Value) -> Steps:
 
 
 def _strike(steps: Steps, position: Value, *what: Step, resume: bool = False) -> Steps:
-    """Let the steps through up to the position, then ``what``, then the rest or the end."""
+    """Yield the steps up to the position, then ``what``, then the rest if ``resume``."""
     yield from _up_to(steps, position)
     yield from what
     if resume:
@@ -121,7 +121,7 @@ def _map(steps: Steps, change: Callable[[Event], Event]) -> Steps:
 
 
 def _merged(steps: Steps, size: int) -> Steps:
-    """Merge so many tokens that follow one another into one event."""
+    """Merge each ``size`` consecutive tokens into one event."""
     for is_token, row in groupby(steps, lambda step: isinstance(step, Event) and step.kind == "token"):
         if not is_token:
             yield from row

@@ -1,4 +1,4 @@
-"""Images and sound: tiny, valid, and drawn from the prompt; and the forms (RFC 7578) in which files are sent."""
+"""Images and audio: small valid files that depend on the prompt. Also parses forms with files (RFC 7578)."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _FILENAME = re.compile(r'filename="([^"]*)"', re.I)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One field of a form: its bytes, and the file name if it is a file."""
+    """A field of a form: its bytes, and the file name if it is a file."""
 
     data: bytes
     filename: str | None = None
 
 
 def fields(body: bytes, content_type: str) -> dict[str, Part]:
-    """Return the fields of a form by name, the last of each; ApiError 400 if it is none."""
+    """Return the fields of a form by name; the last one of each name. ApiError 400 if the body is not a form."""
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
         raise model_error(400, "Could not parse multipart form: there is no boundary in the content type.")
@@ -64,7 +64,7 @@ def fields(body: bytes, content_type: str) -> dict[str, Part]:
 
 
 def _form(call: Call, *files: str) -> dict[str, Part]:
-    """Return the fields of a form with a file in it; ApiError 400 if there is none."""
+    """Return the fields of a form that must contain a file; ApiError 400 if it has none."""
     form = fields(call.body, call.content_type)
     if not any(name in form for name in files):
         raise missing_parameter(files[0])
@@ -87,13 +87,13 @@ class ImageRequest(msgspec.Struct):
 
 
 def images(call: Call) -> Reply:
-    """Answer a request for images; ``url`` gives data URLs, so that nothing has to be kept."""
+    """Answer a request for images. With ``url`` the answer has data URLs, so the simulator stores nothing."""
     request = call.read(ImageRequest)
     return _images(call, request.prompt, request.n or 1, request.response_format == "url")
 
 
 def image_edits(call: Call) -> Reply:
-    """Answer a request to change an image: with another picture of the prompt."""
+    """Answer an image edit with a new image of the prompt."""
     form = _form(call, "image", "image[]")
     if "prompt" not in form:
         raise missing_parameter("prompt")
@@ -119,7 +119,7 @@ def _images(call: Call, prompt: str, n: int, as_url: bool) -> Reply:
 
 
 def png(seed: str) -> bytes:
-    """Draw a symmetric pattern of coloured squares as a PNG."""
+    """Return a symmetric pattern of coloured squares as a PNG."""
     digest = hashlib.sha512(seed.encode()).digest()
     colours = [bytes(digest[at : at + 3]) for at in (0, 3, 6)]
     side = PIXELS // CELLS
@@ -139,7 +139,7 @@ def png(seed: str) -> bytes:
 
 
 def transcription(call: Call) -> Reply:
-    """Write down a recording: a sentence about the file that was sent."""
+    """Answer a transcription with a sentence about the file."""
     form = _form(call, "file")
     prompt = _text(form, "prompt")
     japanese = is_japanese(prompt) or _text(form, "language") == "ja"
@@ -147,7 +147,7 @@ def transcription(call: Call) -> Reply:
 
 
 def translation(call: Call) -> Reply:
-    """Translate a recording into English: a sentence about the file that was sent."""
+    """Answer a translation with an English sentence about the file."""
     return _heard(call, _form(call, "file"), phrases()["translation"], "translate")
 
 
@@ -189,7 +189,7 @@ class SpeechRequest(msgspec.Struct):
 
 
 def speech(call: Call) -> Reply:
-    """Speak a text: a tone whose height depends on it, as a WAV whatever format is asked for, in several chunks."""
+    """Answer with a tone whose pitch depends on the text, in several chunks. It is always a WAV."""
     request = call.read(SpeechRequest)
     if not request.input:
         raise invalid_value("Invalid 'input': it must not be empty.", "input")
@@ -206,7 +206,7 @@ def _sound(call: Call, text: str) -> Iterator[Event]:
 
 
 def _wav(text: str) -> bytes:
-    """Return a tone: about as long as the text takes to say, up to four seconds."""
+    """Return a tone that lasts about as long as speaking the text, at most four seconds."""
     length = int(min(0.2 + len(text) / 15, MOST_SPEECH_SECONDS) * SAMPLE_RATE)
     pitch = 220 * 2 ** (hashlib.sha256(text.encode()).digest()[0] % 24 / 12)
     samples = array("h")

@@ -1,4 +1,4 @@
-"""Which paths there are, what answers each, and the answers that need no module of their own: models, embeddings."""
+"""The paths and their operations. The operations for models and embeddings are in this module."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WORD = re.compile(r"[^\W_\u3040-\u30ff\u3400-\u9fff]+|[\u3040-\u30ff\u3400-\u9f
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path understood. ``deployment`` is None where the body's ``model`` names it."""
+    """A parsed path. ``deployment`` is None if ``model`` in the body names it."""
 
     operation: str
     deployment: str | None = None
@@ -46,9 +46,9 @@ class Route:
 
 
 def find(method: str, path: str) -> Route | None:
-    """Return what a request line means; None if there is no such thing.
+    """Return the route of a request line; None if there is none.
 
-    Decodes after splitting: a deployment called ``dep/a b`` comes as ``dep%2Fa%20b``.
+    The path is split before it is decoded: a deployment named ``dep/a b`` is sent as ``dep%2Fa%20b``.
     """
     root, *rest = (unquote(part) for part in path.strip("/").split("/"))
     versioned = rest[:1] != ["v1"]
@@ -73,7 +73,7 @@ class _Named(msgspec.Struct):
 
 
 def model_of(body: bytes, content_type: str) -> str:
-    """Return the deployment that a body names in ``model``; ApiError 400 if it names none."""
+    """Return the deployment in the body's ``model``; ApiError 400 if it is missing."""
     model: Any
     if content_type.startswith("multipart/"):
         part = fields(body, content_type).get("model")
@@ -89,12 +89,12 @@ def model_of(body: bytes, content_type: str) -> str:
 
 
 def error_event_of(operation: str) -> Callable[[int], bytes]:
-    """Return how this operation's streams tell of an error."""
+    """Return the function that makes an error event for streams of this operation."""
     return responses_error_event if operation == "responses" else chat_error_event
 
 
 def models(call: Call) -> Reply:
-    """Answer with the list, or with one model; ApiError 404 for one that does not exist."""
+    """Answer with the list or with one model; ApiError 404 if it does not exist."""
     if call.model_asked is None:
         data = [_model(call, name) for name in call.deployments or azure.LISTED_MODELS]
         return whole(sorted_json({"data": data, "object": "list"}))
@@ -104,7 +104,7 @@ def models(call: Call) -> Reply:
 
 
 def _model(call: Call, name: str) -> dict[str, Any]:
-    """Describe a model in Azure's classic azure.shape, or in OpenAI's."""
+    """Describe a model in Azure's classic form or in OpenAI's."""
     if call.api_version is None:
         return azure.shape("v1-model", id=name)
     model = azure.shape("classic-model", id=name)
@@ -147,7 +147,7 @@ def embeddings(call: Call) -> Reply:
 
 
 def _texts(given: str | list[str | int | list[int]]) -> tuple[list[str], int]:
-    """Return the texts to embed and their tokens; ApiError 400 for none, too many, or an empty one."""
+    """Return the texts to embed and their tokens; ApiError 400 if there are none or too many, or one is empty."""
     entries = [given] if isinstance(given, str) else given
     if not entries or any(entry in ("", []) for entry in entries):
         raise azure.invalid_value("'$.input' is invalid: it must not be empty.", "input", "invalid_value")
@@ -161,9 +161,9 @@ def _texts(given: str | list[str | int | list[int]]) -> tuple[list[str], int]:
 
 
 def _vector(text: str, size: int, seed: int) -> list[float]:
-    """Return the unit vector of a text: the weighted sum of its words' directions, and a little of its own.
+    """Return the unit vector of a text: the weighted sum of its words' vectors and a small one of the whole text.
 
-    So similar texts are near one another.
+    So similar texts have similar vectors.
     """
     words = Counter(_WORD.findall(text.lower())).most_common(MOST_WORDS)
     norm = math.sqrt(sum(1 + math.log(times) for _, times in words)) or 1.0

@@ -1,8 +1,8 @@
-"""What the simulated model says: the topic is found by the words of the prompt, the wording is drawn by dice.
+"""The texts of the simulated model. The words of the prompt determine the topic; the phrases are chosen at random.
 
-Two prompts are answered exactly, so that tests can rely on them: ``repeat: TEXT`` gives TEXT, to the last space and
-line end, and ``write N words`` gives N words. ``topics.toml`` says which prompt asks for what; the phrases are in
-``english.toml`` and ``japanese.toml``.
+Two prompts have an exact answer for tests: ``repeat: TEXT`` gives TEXT with all its spaces and line ends, and
+``write N words`` gives N words. ``topics.toml`` assigns words to topics. The phrases are in ``english.toml`` and
+``japanese.toml``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _QUESTION = re.compile(r"(?:how|why|when|where|which|is|are|do|does|did|should|w
 
 
 def is_japanese(text: str) -> bool:
-    """Say whether a text is Japanese: it has kana, or is mostly made of Han characters."""
+    """Whether a text is Japanese: it contains kana, or consists mostly of Han characters."""
     return bool(_JAPANESE.search(text)) or len(_HAN.findall(text)) * 2 > len(text) > 0
 
 
@@ -55,7 +55,7 @@ def _data(*names: str) -> dict[str, Any]:
 
 
 def phrases(*, japanese: bool = False) -> dict[str, Any]:
-    """Return the phrases by name in one language; what Japanese lacks is English."""
+    """Return the phrases of a language by name. Phrases that Japanese lacks are English."""
     return _data("english", "japanese") if japanese else _data("english")
 
 
@@ -69,7 +69,7 @@ def _topics() -> dict[str, re.Pattern[str]]:
 
 
 def repeated(text: str) -> str | None:
-    """Return the text that is to be repeated exactly, if that is what is asked."""
+    """Return the text that the prompt asks to repeat exactly; None if it asks for something else."""
     match = _REPEAT.fullmatch(text)
     if match is not None:
         return match[1]
@@ -78,12 +78,12 @@ def repeated(text: str) -> str | None:
 
 
 def wants_plain_text(text: str) -> bool:
-    """Say whether a prompt is answered in words even when tools are at hand."""
+    """Whether the answer to a prompt is text even if there are tools."""
     return repeated(text) is not None or _topics()["greetings"].search(text) is not None
 
 
 def answer(prompt: Prompt, rng: random.Random) -> str:
-    """Answer a prompt in words."""
+    """Answer a prompt with text."""
     said = _phrases_for(prompt)
     if prompt.tool_results:
         results = "; ".join(f"`{result.strip()[:RESULT_CHARACTERS]}`" for result in prompt.tool_results)
@@ -106,7 +106,7 @@ def answer(prompt: Prompt, rng: random.Random) -> str:
 
 
 def subject_of(text: str) -> str:
-    """Return what a prompt is about: what is left of it without the asking."""
+    """Return the subject of a prompt: the prompt without its words of asking."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if is_japanese(line):
         line = re.split(r"について|とは|って何|を教え|を説明|の(?=物語|話|表|一覧|コード|俳句)", line)[0]
@@ -125,7 +125,7 @@ def _fill(template: str, prompt: Prompt) -> str:
 
 
 def _saying(prompt: Prompt, rng: random.Random, name: str) -> str:
-    """Say one of the phrases of that name."""
+    """Return one of the phrases with this name."""
     said: str | list[str] = _phrases_for(prompt)[name]
     return _fill(said if isinstance(said, str) else rng.choice(said), prompt)
 
@@ -189,7 +189,7 @@ def _list(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
 
 
 def _framed(middle: str, prompt: Prompt, rng: random.Random) -> str:
-    """Say something before and after."""
+    """Return the text with a phrase before and after it."""
     return f"{_saying(prompt, rng, 'openings')}\n\n{middle}\n\n{_saying(prompt, rng, 'closings')}"
 
 
@@ -224,7 +224,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
 
 
 def solve(text: str) -> tuple[str, str] | None:
-    """Return the first sum in a text and its result; None if there is none, or it is not one after all."""
+    """Return the first sum in a text and its result; None if there is none, or it cannot be computed."""
     match = _SUM.search(text[:2000])
     if match is None or len(match[0]) > LONGEST_SUM:
         return None

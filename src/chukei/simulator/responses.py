@@ -1,4 +1,4 @@
-"""The Responses API: the request, and its answer as a stream of named, numbered events, or as what they amount to."""
+"""The Responses API: the request, and the answer as a stream of named, numbered events or as one object."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEAST_OUTPUT_TOKENS = 16  # the API refuses less
 
 
 class ResponsesRequest(msgspec.Struct):
-    """The body of a Responses request; other fields are accepted and ignored."""
+    """The body of a Responses request. Other fields are accepted and ignored."""
 
     input: str | list[dict[str, Any]]
     model: str | None = None
@@ -82,7 +82,7 @@ def responses(call: Call) -> Reply:
 
 
 def _check_state(call: Call, request: ResponsesRequest) -> None:
-    """Refuse what continues something that is not here; a conversation's error has no code."""
+    """Refuse an unknown previous response or conversation. The error for a conversation has no code."""
     previous, named = request.previous_response_id, request.conversation
     conversation = str(named.get("id", "")) if isinstance(named, dict) else named
     if previous is not None and not call.stored.has_response(previous, call.deployment):
@@ -137,7 +137,7 @@ def _schema(request: ResponsesRequest) -> dict[str, Any] | None:
 
 
 def _blank(call: Call, request: ResponsesRequest) -> dict[str, Any]:
-    """Return a response object as it is at the start."""
+    """Return the initial response object."""
     blank = azure.shape("response", id=call.hex_id("resp_"), created_at=call.created, model=call.model)
     reasoning = request.reasoning or {}
     for name in ("instructions", "max_output_tokens", "previous_response_id", "user"):
@@ -161,7 +161,7 @@ def _named_event(body: dict[str, Any]) -> bytes:
 
 
 class _Turn:
-    """One answer in the making: ``response`` is what it has come to, ``events`` how it gets there."""
+    """One answer: ``events`` yields its events and meanwhile builds ``response``."""
 
     def __init__(
         self, call: Call, prompt: Prompt, answer: Answer, blank: dict[str, Any], options: StreamOptions
@@ -176,7 +176,7 @@ class _Turn:
         self.response = blank
 
     def events(self) -> Iterator[Event]:
-        """Yield the events, numbered without gaps."""
+        """Yield the events, with consecutive numbers."""
         yield self._event("response.created", self._call.pace.prompt(), response=self.response)
         yield self._event("response.in_progress", response=self.response)
         if self._call.reasoning:
@@ -204,7 +204,7 @@ class _Turn:
             yield self._event(type_, wait, "token", 1, **fields)
 
     def _added(self, item: dict[str, Any], kind: Kind, tokens: int) -> tuple[Event, dict[str, Any]]:
-        """Announce an item of the output; return where its parts say that they are."""
+        """Return the event that adds an item to the output, and the fields with which its parts refer to it."""
         at = len(self.response["output"])
         event = self._event("response.output_item.added", kind=kind, tokens=tokens, output_index=at, item=item)
         return event, {"item_id": item["id"], "output_index": at}
@@ -302,7 +302,7 @@ def _content_filters(prompt: str, answer: Answer) -> list[dict[str, Any]]:
 
 
 def error_event(events: int) -> bytes:
-    """Return an error in the middle of a Responses stream, numbered after the events sent: two events, as recorded."""
+    """Return an error in a Responses stream: two events, as recorded, with numbers that follow the sent events."""
     failed = azure.shape("failed-response")
     nested = {"type": "server_error", **failed["error"], "param": None}
     error = {"type": "error", "sequence_number": events, "error": nested}

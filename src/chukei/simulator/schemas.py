@@ -1,6 +1,6 @@
 """Values that fit a JSON Schema, for tool arguments and structured answers.
 
-Knows the subset that Azure's structured outputs accept, and a little more: type, enum, const, properties, required,
+It supports the subset of Azure's structured outputs and a little more: type, enum, const, properties, required,
 items, anyOf, oneOf, allOf, $ref into $defs, minimum, maximum, minItems, minLength, maxLength and common formats.
 """
 
@@ -32,12 +32,12 @@ _FORMATS = {
 
 
 def places_in(text: str) -> list[str]:
-    """Return the places named in a text, in order."""
+    """Return the places in a text, in order."""
     return [place for _, place in sorted((text.find(place), place) for place in phrases()["places"] if place in text)]
 
 
 def sample(schema: Any, rng: random.Random, hint: str = "") -> Any:
-    """Return a value that fits the schema; the hint is text to take places and queries from."""
+    """Return a value that fits the schema. ``hint`` is a text for places and queries."""
     return _Sampler(fields_of(schema), rng, hint).value(schema, "", 0)
 
 

@@ -1,8 +1,8 @@
 """A small HTTP/1.1 server that controls every byte it sends.
 
-One ``Connection`` per client, on asyncio's protocols and httptools' parser, and a ``Sender`` per reply: pace, framing,
-backpressure, and the breaks that faults want. A general server would tidy up what the simulator is for: cut bodies,
-resets, broken framing, one write per byte.
+Each client has a ``Connection``, based on asyncio's protocols and httptools' parser. Each reply has a ``Sender``, which
+does pace, framing, backpressure and faults. A general server would prevent those faults: cut bodies, resets, broken
+framing, one write for each byte.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Answering(Protocol):
-    """Who answers the requests that come on connections, and is told what becomes of them; see ``Simulator``."""
+    """Answers the requests of connections, and is notified of their ends; see ``Simulator``."""
 
     settings: SimulatorSettings
 
@@ -43,7 +43,7 @@ class _Answering(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: reads requests, sends their answers one after another."""
+    """A client's connection. It reads requests and sends their answers in order."""
 
     def __init__(self, simulator: _Answering) -> None:
         self._simulator = simulator
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         self._simulator.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; answer 400 and close where that is not possible."""
+        """Parse received bytes; if they are not HTTP, answer 400 and close."""
         if self._refused:
             return
         try:
@@ -97,11 +97,11 @@ class Connection(asyncio.Protocol):
                 self._refuse(_too_much_head())
 
     def eof_received(self) -> bool:
-        """Take a half-close for a departure: nobody who wants an answer does that to an HTTP server."""
+        """Treat a half-close as a disconnect: HTTP clients that want an answer do not half-close."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop answering at once: the client has gone."""
+        """Stop answering: the client has disconnected."""
         self._lost = True
         self._writable.set()
         if self._task is not None:
@@ -109,11 +109,11 @@ class Connection(asyncio.Protocol):
         self._simulator.disconnected(self)
 
     def pause_writing(self) -> None:
-        """Wait: the client reads too slowly."""
+        """Pause: the client reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Go on: the client has caught up."""
+        """Continue: the client has caught up."""
         self._writable.set()
 
     def abort(self) -> None:
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
-        """Let the client send its body, if it waits to be told."""
+        """Check the size of the headers, and send 100 Continue if the client expects it."""
         self._in_body = True
         if sum(len(name) + len(value) for name, value in self._headers.items()) > MAX_HEAD_BYTES:
             raise _too_much_head()
@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
         return False
 
     async def _answer(self, head: Head, body: bytes) -> bool:
-        """Send the answer to one request; return whether the connection can take another."""
+        """Send the answer to one request; return whether the connection can be reused."""
         exchange, reply = self._simulator.answer(head, body)
         sender = Sender(self._transport, self._writable, exchange, self._simulator.settings.record_sent)
         whole = False
@@ -225,7 +225,7 @@ def _too_much_head() -> ApiError:
 
 
 class Sender:
-    """Carries out the steps of one reply on a connection."""
+    """Sends the steps of one reply on a connection."""
 
     def __init__(self, transport: asyncio.Transport, writable: asyncio.Event, exchange: Exchange, record: bool) -> None:
         self._transport = transport
@@ -237,9 +237,9 @@ class Sender:
         self._hurried = 0
 
     async def send(self, reply: Reply, head: Head) -> bool:
-        """Send it all, and return True; False if one of the steps broke the connection.
+        """Send the whole reply and return True; False if a step ended the connection.
 
-        Cancelled when the client leaves.
+        It is cancelled when the client disconnects.
         """
         if reply.hold != 0:
             await self._stall(reply.hold)
@@ -284,7 +284,7 @@ class Sender:
         await self._writable.wait()
 
     async def _wait(self, seconds: float) -> None:
-        """Wait until the step is due. Due times add up, so that the work of sending does not slow the model down."""
+        """Wait until the step is due. Each due time follows from the previous one, so that sending adds no delay."""
         self._due += seconds
         left = self._due - asyncio.get_running_loop().time()
         self._hurried += left <= 0

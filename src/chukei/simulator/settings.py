@@ -1,4 +1,4 @@
-"""What can be set on a simulator, and the recorded stream that it may play byte for byte."""
+"""The settings of a simulator, and the recorded stream that it can replay byte for byte."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class _Asked(msgspec.Struct):
 class Recording:
     """The events of a recorded stream; joined, they are the file.
 
-    It answers every request to its endpoint, which is Responses if the events are named, else chat. It cannot answer
-    a request that does not stream: that gets a 400 saying so.
+    It answers every streaming request to its endpoint: Responses if the events are named, else chat. A request that
+    does not stream gets a 400.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Read a recording; OSError if that is not possible, ValueError if there is no event in it."""
+        """Read a recording; OSError if it cannot be read, ValueError if it has no event."""
         data = path.read_bytes()
         cuts = sorted({0, *(match.end() for match in _EVENT_END.finditer(data)), len(data)})
         events = tuple(data[start:end] for start, end in pairwise(cuts))
@@ -45,12 +45,12 @@ class Recording:
         return cls(path, events)
 
     def serves(self, operation: str) -> bool:
-        """Say whether requests for this operation are answered from the recording."""
+        """Whether the recording answers requests for this operation."""
         named = self.events[0].startswith(b"event:")
         return operation == ("responses" if named else "chat/completions")
 
     def play(self, call: Call) -> Reply:
-        """Answer with the recording, paced like a model."""
+        """Answer with the recording, at the pace of a model."""
         if not call.read(_Asked).stream:
             message = f'This simulator replays the recorded stream {self.path.name}: ask for it with "stream": true.'
             raise model_error(400, message, param="stream", code="replay_streams_only")
@@ -78,9 +78,9 @@ def _kind(event: bytes) -> Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
-    """How the simulated resource behaves. ValueError lists everything that is wrong.
+    """The behaviour of the simulated resource. ValueError lists all invalid settings.
 
-    With the same seed and the same requests, the answers are the same bytes, but for ``created`` (see ``epoch``).
+    The same seed and the same requests give the same bytes, except ``created`` (see ``epoch``).
     """
 
     seed: int = 0

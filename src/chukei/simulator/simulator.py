@@ -1,4 +1,4 @@
-"""The simulated resource: takes requests apart, finds who answers them, and keeps the record."""
+"""The simulated resource: checks requests, finds their operation, and records them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Simulator:
     >>> url = await sim.start()          # "http://127.0.0.1:54321"
     >>> await sim.stop()
 
-    Also an async context manager, which starts it on a free port of the loopback interface.
+    It is also an async context manager, which starts it on a free port of the loopback interface.
     """
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
@@ -54,7 +54,7 @@ class Simulator:
 
     @property
     def open_connections(self) -> int:
-        """How many clients are connected."""
+        """The number of connected clients."""
         return len(self._connections)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, ssl_context: SSLContext | None = None) -> str:
@@ -69,7 +69,7 @@ class Simulator:
         return self.url
 
     async def stop(self) -> None:
-        """Stop listening, end every connection at once, and wait until all is closed."""
+        """Stop listening, abort all connections, and wait until they are closed."""
         if self._server is None:
             return
         server, self._server = self._server, None
@@ -89,13 +89,13 @@ class Simulator:
         await self.stop()
 
     async def arrived(self, count: int = 1, timeout: float = 5.0) -> Exchange:
-        """Wait until so many requests have come in all, and return the last; TimeoutError after so many seconds."""
+        """Wait until ``count`` requests have come in total; return the last. TimeoutError after ``timeout`` seconds."""
         async with asyncio.timeout(timeout):
             await self._until(lambda: self.requests >= count)
         return self.exchanges[-1]
 
     async def idle(self, timeout: float = 5.0) -> None:
-        """Wait until no answer is running; TimeoutError after so many seconds."""
+        """Wait until no answer is running; TimeoutError after ``timeout`` seconds."""
         async with asyncio.timeout(timeout):
             await self._until(lambda: not self.running)
 
@@ -126,7 +126,7 @@ class Simulator:
         self._notify()
 
     def answer(self, head: Head, body: bytes) -> tuple[Exchange, Reply]:
-        """Answer one request; ``finished`` must be called when the reply has been sent, or not."""
+        """Answer one request. Call ``finished`` after sending the reply, even if sending fails."""
         exchange = Exchange(head.method, head.path, head.query, head.headers, body)
         self.exchanges.append(exchange)
         self.requests += 1
@@ -186,7 +186,7 @@ class Simulator:
         return reply
 
     def _faults_of(self, deployment: str) -> tuple[str, tuple[Fault, ...]]:
-        """Return the deployment's name without its faults, and the faults; ApiError if there is no such thing."""
+        """Return the deployment's name without its faults, and the faults; ApiError if it does not exist."""
         configured = self._faults.get(deployment)
         try:
             name, faults = (deployment, configured) if configured is not None else parse_deployment(deployment)
@@ -198,7 +198,7 @@ class Simulator:
         return name, faults
 
     def _striking(self, deployment: str, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
-        """Return those faults that strike this request."""
+        """Return the faults that apply to this request."""
         if not faults:
             return ()
         nth = self._strikes.count(deployment)
@@ -259,7 +259,7 @@ class _Tally:
         self._counts: OrderedDict[str, int] = OrderedDict()
 
     def count(self, key: str) -> int:
-        """Return how often the key came before, and count this time."""
+        """Return the previous count of the key, and increase it."""
         before = self._counts.pop(key, 0)
         self._counts[key] = before + 1
         if len(self._counts) > COUNTED:
@@ -268,7 +268,7 @@ class _Tally:
 
 
 async def serve(settings: SimulatorSettings, host: str, port: int, announce: Callable[[str], None]) -> None:
-    """Run a simulator until cancelled; ``announce`` is given a line for people once it listens."""
+    """Run a simulator until cancelled. When it listens, it calls ``announce`` with a line for people."""
     simulator = Simulator(settings)
     url = await simulator.start(host, port)
     try:

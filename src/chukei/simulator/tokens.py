@@ -1,8 +1,8 @@
-"""Tokens: cutting text into pieces of their size, counting them, and how fast they come.
+"""Tokens: splitting text into them, counting them, and their pace.
 
-Not a real tokenizer: words of up to eight letters are one token with the space before them, longer ones are cut
-into syllable-sized pieces, digits go by threes and Chinese or Japanese by one or two characters. Pieces are
-strings, so each is valid UTF-8 by itself, and together they are exactly the text.
+It is not a real tokenizer. A word of up to eight letters is one token, with the space before it. Longer words are cut
+into pieces as long as a syllable, digits into groups of three, Chinese and Japanese into one or two characters. Each
+piece is valid UTF-8, and joined they are the text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PIECE = re.compile(
 
 
 def split(text: str) -> list[str]:
-    """Cut text into token-like pieces; joined, they are the text again."""
+    """Split text into token-like pieces; joined, they are the text."""
     pieces: list[str] = []
     for piece in _PIECE.findall(text):
         if len(piece) <= WHOLE_WORD + 1:
@@ -45,7 +45,7 @@ def split(text: str) -> list[str]:
 
 
 def count(text: str) -> int:
-    """Count tokens: exactly as ``split`` does, extrapolated for very long texts."""
+    """Count the tokens of ``split``; very long texts are extrapolated."""
     if len(text) <= SAMPLE_CHARACTERS:
         return len(split(text))
     return len(split(text[:SAMPLE_CHARACTERS])) * len(text) // SAMPLE_CHARACTERS
@@ -58,10 +58,10 @@ def until_stop(text: str, stops: Sequence[str]) -> str:
 
 
 class Pace:
-    """How fast the model speaks: time to the first token, then a jittered gap between tokens.
+    """The pace of the model: time to the first token, and a gap with jitter between tokens.
 
-    Draws waiting times, in seconds, from a log-normal distribution with the configured mean. The relative standard
-    deviation is ``jitter``. A mean of 0 gives 0: as fast as possible.
+    Waits, in seconds, have a log-normal distribution with the configured mean. ``jitter`` is the relative standard
+    deviation. A mean of 0 gives no wait.
     """
 
     def __init__(self, first_token: float, inter_token: float, jitter: float, rng: random.Random) -> None:
@@ -78,7 +78,7 @@ class Pace:
         return mean * min(factor, MAX_FACTOR)
 
     def prompt(self) -> float:
-        """Return the wait until the prompt is checked and the headers go out."""
+        """Return the wait until the prompt is checked and the headers are sent."""
         return self._around(self._first * PROMPT_SHARE)
 
     def first(self) -> float:
@@ -90,5 +90,5 @@ class Pace:
         return self._around(self._inter)
 
     def total(self, tokens: int) -> float:
-        """Return the wait for a whole answer of so many tokens, for a client that does not stream."""
+        """Return the wait for a whole answer of ``tokens``, for a client that does not stream."""
         return self.prompt() + self.first() + sum(self.token() for _ in range(max(tokens - 1, 0)))

@@ -1,9 +1,9 @@
-"""Files in which entries of the ledger wait while its database is away: one for each process, a line of JSON an entry.
+"""Spool files for ledger entries while the database is unavailable: one per process, one line of JSON per entry.
 
-Everything here waits for a disk, so it belongs into a thread. A batch is on the disk when ``append`` returns (fsync).
-A process holds a lock on its file for as long as it lives; the system takes it away when the process dies, however, so
-a file without a lock belongs to nobody any more, and whoever finds it delivers it. What was delivered and not yet
-deleted when a process died is delivered again: the ledger knows each entry by its id.
+All functions wait for a disk, so call them in a thread. When ``append`` returns, the batch is on the disk (fsync). A
+process locks its file as long as it runs; the system releases the lock when the process ends. So a file without a lock
+is abandoned, and the process that finds it delivers its entries. Entries that were delivered but not yet deleted are
+delivered again; the ledger recognises each entry by its id.
 """
 
 import logging
@@ -23,11 +23,11 @@ from chukei.adapters.ledger.sql import row_of
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 1_048_576
-"""How much of a file is looked at for one batch; a line is far below it."""
+"""Most bytes that are read for one batch; a line is much shorter."""
 
 _PATTERN = "entries-*.jsonl"
 _NAMES = Entry.__struct_fields__
-_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # the first is not on Windows, the second only there
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # the first not on Windows, the second only there
 _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
 
 
@@ -35,8 +35,8 @@ if sys.platform == "win32":
     import msvcrt
 
     def lock(descriptor: int) -> bool:
-        """Lock a file until it is closed; whether nobody else has."""
-        os.lseek(descriptor, 2**40, os.SEEK_SET)  # beyond all data, which others may read
+        """Lock a file until it is closed. Return False if another process holds the lock."""
+        os.lseek(descriptor, 2**40, os.SEEK_SET)  # beyond the data, so that others may read it
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -46,7 +46,7 @@ else:
     import fcntl
 
     def lock(descriptor: int) -> bool:
-        """Lock a file until it is closed; whether nobody else has."""
+        """Lock a file until it is closed. Return False if another process holds the lock."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,21 +55,21 @@ else:
 
 
 class SpoolFullError(Exception):
-    """The files in the folder would hold more than they may."""
+    """The batch would exceed the size limit of the folder."""
 
 
 class Spool:
-    """What waits in one folder, as far as it is this process's or nobody's. ``max_bytes`` bounds the whole folder."""
+    """The entries in one folder that belong to this process, or to none. ``max_bytes`` limits the whole folder."""
 
     def __init__(self, folder: Path, max_bytes: int, *, lock: Callable[[int], bool] = lock) -> None:
         self.folder = folder
-        self.waiting = 0  # entries, of this process and of those whose files it has taken over
+        self.waiting = 0  # entries of this process and of the files that it has adopted
         self._max_bytes = max_bytes
         self._lock = lock
         self._own: _File | None = None
         self._adopted: list[_File] = []
-        self._last: _File | None = None  # what ``next`` has read from
-        self._foreign: set[Path] = set()  # that cannot be taken over, which was said
+        self._last: _File | None = None  # the file from which ``next`` has read
+        self._foreign: set[Path] = set()  # files that cannot be adopted and for which a warning was logged
 
     @property
     def bytes(self) -> int:
@@ -83,10 +83,10 @@ class Spool:
         return sum(sizes)
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Keep a batch, all of it or nothing.
+        """Write a batch, either whole or not at all.
 
         Raises:
-            SpoolFullError: there is no room for it.
+            SpoolFullError: the folder has no room for it.
             OSError: it cannot be written.
         """
         data = b"".join(map(_line, entries))
@@ -99,7 +99,7 @@ class Spool:
         self.waiting += len(entries)
 
     def adopt(self) -> None:
-        """Take over the files that dead processes have left."""
+        """Adopt the files of processes that have ended."""
         for path in sorted(self.folder.glob(_PATTERN)):
             if all(held is None or held.path != path for held in (self._own, *self._adopted)):
                 try:
@@ -114,7 +114,7 @@ class Spool:
                     self.waiting += found.count()
 
     def next(self, most: int) -> list[Entry]:
-        """Return the entries that wait longest; the same again until they are ``delivered``. None wait: ``[]``.
+        """Return the oldest entries, at most ``most``; ``[]`` if there are none. Repeat them until ``delivered``.
 
         Raises:
             OSError: a file cannot be read.
@@ -129,7 +129,7 @@ class Spool:
         return []
 
     def delivered(self) -> None:
-        """Forget what ``next`` returned last."""
+        """Remove the entries that ``next`` returned last."""
         file, self._last = self._last, None
         if file is not None:
             self.waiting -= file.delivered()
@@ -137,7 +137,7 @@ class Spool:
                 self._end(file)
 
     def close(self) -> None:
-        """Leave what waits to whoever comes later."""
+        """Close the files. A later process delivers their entries."""
         for file in self._files():
             file.close()
         self._own, self._adopted, self._last = None, [], None
@@ -154,15 +154,15 @@ class Spool:
 
 
 class _File:
-    """One file, locked."""
+    """One locked file."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
-        self._start = 0  # of what is not delivered
-        self._stop = 0  # of what was read last
-        self._read = 0  # how many lines that was
+        self._start = 0  # offset of the first undelivered entry
+        self._stop = 0  # offset after the entries that were read last
+        self._read = 0  # number of lines that were read last
 
     @property
     def is_over(self) -> bool:
@@ -192,7 +192,7 @@ class _File:
             data = self._part(self._start)
             lines = data.splitlines(keepends=True)[:most]
             if lines and not lines[-1].endswith(b"\n"):
-                lines = lines[:-1] or lines  # a whole line may follow later, but for the last one
+                lines = lines[:-1] or lines  # read a partial line with the next batch, unless it is the only one
             self._stop, self._read = self._start + sum(map(len, lines)), len(lines)
             entries = [entry for entry in map(_entry, lines) if entry is not None]
             if len(entries) < len(lines):
@@ -217,18 +217,18 @@ class _File:
             os.close(self._descriptor)
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)  # before the lock is given back
+        self.path.unlink(missing_ok=True)  # before the lock is released
         os.close(self._descriptor)
 
 
 def _new_file(folder: Path, lock: Callable[[int], bool]) -> _File:
-    """Make a file; somebody who looks for files left behind may take it away before it is locked."""
+    """Create a file. Another process may adopt it before it is locked; then create another one."""
     while True:
         path = folder / f"entries-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
         try:
             made = _locked(path, descriptor, lock)
-        except OSError:  # a file system without locks, as some of NFS
+        except OSError:  # a file system without locks, such as some NFS servers
             path.unlink(missing_ok=True)
             raise
         if made is not None:
@@ -236,7 +236,7 @@ def _new_file(folder: Path, lock: Callable[[int], bool]) -> _File:
 
 
 def _open_file(path: Path, lock: Callable[[int], bool]) -> _File | None:
-    """Take a file over; None where its process lives, it is another user's, or somebody else was faster."""
+    """Adopt a file. Return None if its process runs, another user owns it, or another process was faster."""
     try:
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | _FLAGS)
     except FileNotFoundError:
@@ -245,10 +245,10 @@ def _open_file(path: Path, lock: Callable[[int], bool]) -> _File | None:
 
 
 def _locked(path: Path, descriptor: int, lock: Callable[[int], bool]) -> _File | None:
-    """Return an open file as this process's, else close it.
+    """Lock an open file and return it. If that is not allowed, close it and return None.
 
     Raises:
-        OSError: it cannot be locked here.
+        OSError: this file system has no locks.
     """
     file = None
     try:
@@ -263,10 +263,10 @@ def _locked(path: Path, descriptor: int, lock: Callable[[int], bool]) -> _File |
 
 
 def _line(entry: Entry) -> bytes:
-    return msgspec.json.encode(dict(zip(_NAMES, row_of(entry, _itself), strict=True))) + b"\n"
+    return msgspec.json.encode(dict(zip(_NAMES, row_of(entry, _unchanged), strict=True))) + b"\n"
 
 
-def _itself(moment: datetime) -> datetime:
+def _unchanged(moment: datetime) -> datetime:
     return moment
 
 

@@ -1,10 +1,10 @@
-"""Writes the ledger beside the path of requests: in batches, and into a spool while the database is away.
+"""Writes ledger entries in the background: in batches, and to a spool while the database is unavailable.
 
-``write`` only puts an entry into a list. Half a second later at the latest, or when there are enough, a task takes them
-to the database, and what the database has not taken after another third of a second to the spool: so an entry is on a
-disk within a second, and a process that is killed loses no older ones. What waits in the spool is delivered when the
-database is back, by this process or a later one. An add that may or may not have happened is done again; the database
-knows each entry by its id, so it is there once.
+``write`` only appends an entry to a list. A task writes the list to the database after half a second, or earlier if the
+batch is full. If the database has not confirmed the batch after another third of a second, the task writes it to the
+spool. So each entry is on a disk within a second, and a killed process loses no older ones. When the database is back,
+this process or a later one delivers the entries of the spool. A write with an unknown result is repeated. The database
+recognises each entry by its id and stores it once.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ from chukei.ports import Clock
 logger = logging.getLogger(__name__)
 
 BATCH = 512
-"""How many entries go into one transaction; when so many wait, they go at once."""
+"""Most entries in one transaction. When as many wait, they are written at once."""
 
 BATCH_SECONDS = 0.5
-"""How long an entry waits for others."""
+"""Seconds for which an entry waits for others."""
 
 PATIENCE_SECONDS = 0.3
-"""How long the database may take for a batch before it is kept in the spool as well."""
+"""Seconds for which the database may take for a batch before the batch is also written to the spool."""
 
 FIRST_DELAY, LAST_DELAY = 0.5, 5.0
-"""Seconds between two attempts to reach the database: doubled from the first to the last."""
+"""Seconds between two attempts to reach the database, doubled each time from the first to the last."""
 
 MAX_WAITING = 20_000
-"""How many entries may wait in memory, about a kilobyte each, where neither the database nor the spool takes any."""
+"""Most entries in memory, about a kilobyte each, while neither the database nor the spool accepts any."""
 
 ADOPT_SECONDS = 60.0
-"""How often files that dead processes left in the spool are looked for."""
+"""Seconds between two searches for spool files of processes that have ended."""
 
 SWEEP_SECONDS = 3600.0
-"""How often entries that are too old are deleted."""
+"""Seconds between two deletions of entries older than the retention."""
 
 CLOSE_SECONDS = 1.0
-"""How long closing may take."""
+"""Most seconds for closing."""
 
 _Result = TypeVar("_Result")
 
@@ -57,9 +57,9 @@ def _now() -> datetime:
 
 
 class LedgerWriter:
-    """Takes entries and sees that they arrive. The database stays the owner's: it is opened here, and not closed.
+    """Accepts entries and writes them to the database. It opens the database; its owner closes it.
 
-    ``spool`` is a folder for this database alone, None for none. ``retention_days`` of 0 keep entries for ever.
+    ``spool`` is a folder for this database only, or None. If ``retention_days`` is 0, entries are never deleted.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class LedgerWriter:
         self._waiting: list[Entry] = []
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._late: asyncio.Task[None] | None = None  # what the database was asked and has not answered in time
-        self._delivered_late = False  # that was what the spool gave last, and it went well
+        self._late: asyncio.Task[None] | None = None  # an operation of the database that exceeded its time
+        self._delivered_late = False  # it was the delivery of the spool's last batch, and it succeeded
         self._delay = FIRST_DELAY
-        self._retry_at: float | None = None  # None: the database takes what it is given
+        self._retry_at: float | None = None  # None: the database is available
         self._adopt_at = 0.0
-        self._spooled = False  # something may be in the spool
+        self._spooled = False  # the spool may have entries
         self._error: str | None = None
-        self._refused = False  # neither the database nor the spool took the last batch
+        self._refused = False  # neither the database nor the spool accepted the last batch
         self._lost = 0
         self._last_success: datetime | None = None
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
-    # For the path of requests.
+    # On the path of requests.
 
     def write(self, entry: Entry) -> None:
-        """Take an entry; from the event loop's thread only. Never waits, never raises."""
+        """Accept an entry. It never waits and never raises. Call it only in the event loop's thread."""
         waiting = self._waiting
         if self._closing or len(waiting) >= MAX_WAITING:
             self._lose(1)
@@ -112,11 +112,11 @@ class LedgerWriter:
 
     @property
     def full(self) -> bool:
-        """Whether further requests could not be accounted for: nothing takes entries, or too many wait."""
+        """Whether the entries of further requests could be lost: nothing accepts entries, or too many wait."""
         return self._refused or len(self._waiting) >= MAX_WAITING // 2
 
     def state(self) -> dict[str, object]:
-        """Return what operators want to know."""
+        """Return the state for operators."""
         return {
             "status": "full" if self.full else "away" if self._retry_at is not None else "ok",
             "waiting": len(self._waiting),
@@ -127,13 +127,13 @@ class LedgerWriter:
         }
 
     def start(self) -> None:
-        """Begin to write. The database is opened beside, so that one that is away delays no start."""
+        """Begin to write. The database is opened in the background, so that it does not delay the start."""
         self._tasks.append(asyncio.create_task(self._run()))
         if self._retention_days > 0:
             self._tasks.append(asyncio.create_task(self._sweep()))
 
     async def close(self) -> None:
-        """Bring what waits to the database, else to the spool, within a second. May be called more than once."""
+        """Write the remaining entries to the database, else to the spool, within a second. It may be repeated."""
         if self._closing:
             return
         self._closing = True
@@ -154,14 +154,14 @@ class LedgerWriter:
             await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
             self._disk.shutdown(wait=False)
 
-    # Beside it.
+    # In the background.
 
     async def _run(self) -> None:
         await self._attempt(self._database.open())
         while True:
             await self._flush()
             if self._closing:
-                await self._flush()  # what came while the last one ran; nothing comes any more
+                await self._flush()  # entries that were added during the last flush; no more are accepted
                 return
             if self._retry_at is None:
                 await self._deliver()
@@ -170,7 +170,7 @@ class LedgerWriter:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Wait until there is something to do."""
+        """Wait until entries or a task are due."""
         seconds = ADOPT_SECONDS
         if self._retry_at is not None and self._late is None:
             seconds = max(self._retry_at - self._clock(), 0.0)
@@ -181,13 +181,13 @@ class LedgerWriter:
                 await self._due.wait()
 
     async def _flush(self) -> None:
-        """Bring what waits to the database or to the spool. What comes meanwhile waits for its own time."""
+        """Write the waiting entries to the database or the spool. Later entries wait for the next flush."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._due.clear()
         left = len(self._waiting)
-        if left > BATCH and not self._closing:  # the rest has only just come
+        if left > BATCH and not self._closing:  # the rest is new
             left -= left % BATCH
             self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._due.set)
         while left:
@@ -205,7 +205,7 @@ class LedgerWriter:
             logger.warning("the ledger takes entries again")
 
     async def _retry(self) -> None:
-        """Try a database that was away with what waits, else with the spool, else with opening it."""
+        """Try an unavailable database: with waiting entries, else with those of the spool, else by opening it."""
         if batch := self._waiting[:BATCH]:
             if await self._attempt(self._database.add(batch)):
                 del self._waiting[: len(batch)]
@@ -213,7 +213,7 @@ class LedgerWriter:
             await self._attempt(self._database.open())
 
     async def _deliver(self) -> bool:
-        """Bring what is in the spool to the database, until new entries are due; whether there was something."""
+        """Write the spool's entries to the database until new entries are due. Return whether there were any."""
         spool, found = self._spool, False
         if spool is None:
             return False
@@ -239,7 +239,7 @@ class LedgerWriter:
         return found
 
     async def _keep(self, batch: list[Entry]) -> bool:
-        """Put a batch into the spool; whether that worked."""
+        """Write a batch to the spool. Return whether it succeeded."""
         spool = self._spool
         if spool is None:
             return False
@@ -258,7 +258,7 @@ class LedgerWriter:
         return False
 
     async def _attempt(self, work: Coroutine[object, object, None], *, spooled: bool = False) -> bool:
-        """Have the database do something; whether it was done in time. One thing at a time, also if it comes late."""
+        """Run an operation of the database. Return whether it succeeded in time. Only one runs at a time, even late."""
         if self._late is not None:
             work.close()
             return False
@@ -276,7 +276,7 @@ class LedgerWriter:
         self._due.set()
 
     def _succeeded(self, task: asyncio.Task[None]) -> bool:
-        """Take note of what became of something; whether it went well."""
+        """Note the result of an operation. Return whether it succeeded."""
         error = task.exception()
         if error is None:
             self._last_success = self._now()

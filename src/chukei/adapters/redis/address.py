@@ -15,7 +15,7 @@ _OPTIONS = frozenset(
     {"ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"}
     | {"ssl_exclude_verify_flags", "ssl_include_verify_flags", "ssl_keyfile", "ssl_min_version", "ssl_password"}
 )
-"""Options of TLS in a URL. Names and values are redis-py's, which are well known."""
+"""TLS options in a URL. Names and values are those of redis-py, which users know."""
 
 
 class Address(NamedTuple):
@@ -25,7 +25,7 @@ class Address(NamedTuple):
     port: int
     greeting: tuple[tuple[str | int, ...], ...]
     tls: Callable[[], ssl.SSLContext | None]
-    """Makes a context anew, for the files that it is made of may have changed."""
+    """Makes a new context each time, because its files may have changed."""
 
 
 def address_of(url: str) -> Address:
@@ -68,10 +68,10 @@ def _no_tls() -> None:
 
 
 def _tls(query: str) -> Callable[[], ssl.SSLContext]:
-    """Return what makes a context of a URL's options. Of an option that is there twice, the first holds.
+    """Return a function that makes a context from a URL's options. If an option occurs twice, the first one counts.
 
     Raises:
-        ValueError: an option is unknown, or has no such value.
+        ValueError: an option or its value is unknown.
     """
     options = dict(reversed(parse_qsl(query)))
     if not (options.keys() <= _OPTIONS and all(name.startswith("ssl_") for name, _ in parse_qsl(query, True))):
@@ -103,7 +103,7 @@ def _tls(query: str) -> Callable[[], ssl.SSLContext]:
 
 
 def _flags(names: str) -> ssl.VerifyFlags:
-    """Return flags that are named as in ``[VERIFY_X509_STRICT, VERIFY_X509_PARTIAL_CHAIN]``."""
+    """Parse flags such as ``[VERIFY_X509_STRICT, VERIFY_X509_PARTIAL_CHAIN]``."""
     known = ssl.VerifyFlags.__members__
     wanted = [name.strip() for name in names.strip("[]").split(",")] if names else []
     if not known.keys() >= set(wanted):

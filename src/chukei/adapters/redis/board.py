@@ -27,10 +27,10 @@ from chukei.ports import Clock
 logger = logging.getLogger(__name__)
 
 PING_SECONDS = 1.0
-"""How often a ping is sent where messages are heard. As long again without any answer, and Redis is away."""
+"""Seconds between two pings on the subscribed connection. After as long without an answer Redis is unavailable."""
 
 HOME_SECONDS = 0.1
-"""How long a request waits at most to learn where its stateful id was made."""
+"""Most seconds for which a request waits for the home of its stateful id."""
 
 DELAYS = 0.1, 5.0
 """Seconds between two attempts, the first and the last."""
@@ -60,13 +60,13 @@ class RedisBoard:
         self._heard = heard
         self._keys = BoardKeys(namespace, secrets.token_hex(8))
         self._outbox = Outbox(self._keys, clock)
-        self._news = asyncio.Event()  # something waits to be sent, or the line has ended
-        self._sent = asyncio.Event()  # nothing waits any more
+        self._news = asyncio.Event()  # there are pending commands, or the line has ended
+        self._sent = asyncio.Event()  # there are no pending commands
         self._hearing = Availability(logger, "Redis is away and each replica learns for itself", "Redis is back")
         self._telling = Availability(logger, "Redis does not take what this replica learnt", "Redis takes it again")
         self._sessions = Sessions(self._session, self._hearing, DELAYS)
-        self._line: Line | None = None  # for asking and telling, while a session stands
-        self._doubtful = False  # an answer was too slow, and nothing was heard since
+        self._line: Line | None = None  # for commands, during a session
+        self._doubtful = False  # an answer was too slow, and none has come since
 
     def __repr__(self) -> str:
         state = "connected" if self._line is not None else "away"
@@ -118,7 +118,7 @@ class RedisBoard:
             await hearing.ask(PendingCommand(command("SUBSCRIBE", self._keys.channel)))
             line = await self._open()
             try:
-                await self._tell(line)  # before reading, so that what it undoes is not read
+                await self._tell(line)  # before reading, so that outdated changes are not read
                 await self._catch_up(line)
                 self._line, self._doubtful = line, False
                 self._sessions.stands()
@@ -155,7 +155,7 @@ class RedisBoard:
         self._take(data)
 
     def _take(self, data: object, left: float | None = None) -> None:
-        """Pass a change on, if it is valid: anybody who can reach Redis may have written it."""
+        """Pass a change on if it is valid. Anybody with access to Redis may have written it."""
         change = self._keys.heard(data, left)
         if change is None or change.subject not in self._subjects:
             return
@@ -165,7 +165,7 @@ class RedisBoard:
             logger.exception("what another replica learnt could not be taken up")
 
     async def _open(self) -> Line:
-        """Return a line for asking and telling, whose end is noticed while nothing is told."""
+        """Return a line for commands. When it ends, ``_speak`` wakes up even if nothing is pending."""
         line = await connect(self._address)
         line.ended.add_done_callback(lambda _: self._news.set())
         return line
@@ -181,7 +181,7 @@ class RedisBoard:
                 delays = growing(*DELAYS)
             else:
                 await asyncio.sleep(next(delays))
-                # After a failover the address may lead to another server, which takes it.
+                # After a failover the address may lead to another server, which accepts the commands.
                 refused, self._line = line, await self._open()
                 line = self._line
                 await refused.aclose()

@@ -16,7 +16,7 @@ Argument = str | bytes | int
 
 def packed(arguments: Iterable[Argument]) -> bytes:
     """Encode arguments, each with its length."""
-    # A lone surrogate, which UTF-8 does not know, is no reason to fail.
+    # A lone surrogate is not valid UTF-8, but must not raise an error here.
     parts = [each if isinstance(each, bytes) else str(each).encode("utf-8", "surrogatepass") for each in arguments]
     return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
@@ -50,7 +50,7 @@ class PendingCommand:
         self.id = id
         self.done = done
         self.refusable = refusable
-        self.future: asyncio.Future[object] | None = None  # where somebody waits
+        self.future: asyncio.Future[object] | None = None  # None if nothing waits for the answer
         self.hurry = False
         self.sent = False
         self.since = 0.0
@@ -69,7 +69,7 @@ class PendingCommand:
         """Fail the waiting task: there is no answer."""
         if self.future is not None and not self.future.done():
             self.future.set_exception(StoreAway(why))
-            self.future.exception()  # looked at, so that asyncio does not complain where whoever waited has just left
+            self.future.exception()  # marks it as retrieved, as asyncio logs it if the waiting task has just left
 
     def succeed(self, answer: object) -> None:
         """Pass the answer to the waiting task."""

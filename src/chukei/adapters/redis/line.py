@@ -24,9 +24,9 @@ COMMAND_SECONDS = 1.0
 """Time limit of connecting, and of one answer."""
 
 LOOKS, LOOK_SECONDS = 3, 0.005
-"""Before silence counts, how often and for how long it is looked again: it may be this process that was busy."""
+"""Further checks before a timeout, and seconds between them, because this process itself may have been busy."""
 
-# A load balancer on the way forgets connections that are silent for minutes (Azure's after 4), without telling.
+# A load balancer drops idle connections after minutes (Azure's after 4), without a notice.
 KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
@@ -37,7 +37,7 @@ _OF_A_SCRIPT = frozenset({"ERR", "WRONGTYPE"})
 """Errors of one call. Any other is the server's: a read-only replica, full memory, missing rights."""
 
 _OF_A_SESSION = frozenset({"LOADING", "NOAUTH", "WRONGPASS"})
-"""Errors that every command would meet, so they end the line even where a refusal is an answer."""
+"""Errors that every command would get. They end the line even if the command is ``refusable``."""
 
 _MORE = object()
 
@@ -47,10 +47,10 @@ class RefusedError(Exception):
 
 
 class Line(asyncio.Protocol):
-    """A connection that stands until ``ended``, whose result is why it ended; from then on nothing is sent.
+    """A connection. It lasts until the future ``ended``, whose result is the reason; then nothing more is sent.
 
-    ``patience`` is for how many seconds a request waits while nothing is answered; what no request waits for may take
-    a second. ``failed`` is told that a script failed by itself, ``message`` what is published on a channel.
+    ``patience`` is the number of seconds for which a request waits while nothing is answered. Other commands may take
+    a second. ``failed`` is called when a single script fails, ``message`` with each published message.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._reader = Reader(notEnoughData=_MORE)
-        self._next: list[PendingCommand] = []  # leaves at the end of this turn of the loop
+        self._next: list[PendingCommand] = []  # is sent at the end of this iteration of the event loop
         self._asked: deque[PendingCommand] = deque()
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -74,7 +74,7 @@ class Line(asyncio.Protocol):
         self.ended: asyncio.Future[Exception] = self._loop.create_future()
 
     def submit(self, call: PendingCommand) -> None:
-        """Send a command at the end of this turn of the loop."""
+        """Send a command at the end of this iteration of the event loop."""
         if not self._next:
             self._loop.call_soon(self._flush)
         self._next.append(call)
@@ -228,7 +228,7 @@ async def connect(address: Address, make: Callable[[], Line] = Line) -> Line:
     Raises:
         OSError: there is no connection.
         TimeoutError: it took longer than a second.
-        RefusedError: Redis does not let this user, or this database, in.
+        RefusedError: Redis refuses this user or this database.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(COMMAND_SECONDS):

@@ -13,25 +13,26 @@ from chukei.model import Change, Condition
 from chukei.ports import Clock
 
 KEPT = 1000
-"""How many changes, and how many ids, wait to be sent; beyond that the oldest are forgotten."""
+"""Most pending changes, and most pending ids. Beyond that the oldest are dropped."""
 
 BATCH = 100
-"""How many of each go into one round trip."""
+"""Most changes, and most ids, in one round trip."""
 
 LONGEST = 86_400.0
-"""Seconds for which a change may hold at most."""
+"""Most seconds for which a change is valid."""
 
 RECOVERY_SECONDS = 60.0
-"""For how long it is worth telling that a deployment answers again."""
+"""Seconds for which a recovery of a deployment is worth publishing."""
 
 MADE_SECONDS = 30 * 86_400
-"""How long Azure keeps a stored response (https://learn.microsoft.com/azure/ai-services/openai/how-to/responses)."""
+"""Seconds for which Azure keeps a stored response
+(https://learn.microsoft.com/azure/ai-services/openai/how-to/responses)."""
 
 MAX_BYTES = 4096
-"""How long a message or a value may be; only a stranger's is longer."""
+"""Most bytes of a message or a value. A longer one is not from a relay."""
 
 MAX_WHY = 100
-"""How many characters of a reason are passed on."""
+"""Most characters of a reason that are passed on."""
 
 Command = tuple[Argument, ...]
 
@@ -115,7 +116,7 @@ class Waiting(Generic[V]):
             self._values.popitem(last=False)
 
     def oldest(self) -> dict[str, V]:
-        """Return the oldest."""
+        """Return the oldest values, by key."""
         return dict(islice(self._values.items(), BATCH))
 
     def remove(self, values: dict[str, V]) -> None:
@@ -140,7 +141,7 @@ class Outbox:
     def add(self, change: Change) -> None:
         """Add a change; it replaces the previous one of its subject."""
         seconds = RECOVERY_SECONDS if change.condition is Condition.CLOSED else min(change.seconds, LONGEST)
-        if seconds > 0:  # "not a number" is not
+        if seconds > 0:  # false for "not a number"
             kind = "quota" if change.condition is Condition.COOLING else "breaker"
             self._changes.put(f"{kind} {change.subject}", (change, self._clock() + seconds))
 
@@ -154,7 +155,7 @@ class Outbox:
         commands: list[Command] = []
         for change, until in changes.values():
             left = until - self._clock()
-            if left >= 0.001:  # the shortest that Redis knows
+            if left >= 0.001:  # the shortest expiry in Redis
                 commands += self._keys.commands(change, left)
         commands += [self._keys.made_command(key, home) for key, home in made.items()]
 
@@ -170,5 +171,5 @@ def _digest(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Replace lone surrogates, which JSON can carry into a string and UTF-8 cannot carry out."""
+    """Replace lone surrogates. JSON can express them, UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()

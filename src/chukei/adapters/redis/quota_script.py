@@ -1,10 +1,10 @@
-"""What is written to Redis for quotas: keys, scripts, and what goes into and comes out of them. No connection is here.
+"""Keys and Lua scripts of quotas in Redis, their arguments and their answers. Without I/O.
 
-The scripts are the arithmetic of quota.py, where its reasons are; so that replicas need not agree on the time, it is
-Redis' own. Each limit of a subject is a field of one hash, ``slot=amount`` separated by spaces, which people can read;
-its leases are a sorted set by their ends. A reservation is a string, its moment and what it reserved, until it is
-settled; then its key says so for a while, lest a retry that comes late settle it again, or a reservation that comes
-late charge anything. All keys expire, and all have one hash tag, so that a cluster keeps them together.
+The scripts do the arithmetic of ``accounts/quota.py``, which gives the reasons. They use the clock of Redis, so
+replicas' clocks need not agree. A subject has a hash with a field for each limit, in readable text: ``slot=amount``,
+separated by spaces. Its leases are a sorted set by expiry. A reservation is a string: its time and its amounts. When it
+is settled, its key says so for a while. Then a late retry does not settle it twice, and a late reservation charges
+nothing. All keys expire. They have one hash tag, so that a cluster stores them on one node.
 """
 
 import re
@@ -34,10 +34,10 @@ from chukei.accounts.quota import (
 from chukei.adapters.redis.commands import Script, packed
 
 SERVER_TIME = "redis.call('TIME')"
-"""Where the scripts have the time from: seconds and microseconds since 1970."""
+"""The Lua expression of the scripts for the time: seconds and microseconds since 1970."""
 
 SETTLED_SECONDS = 120
-"""How long it is remembered that a reservation was settled: longer than a connection that hangs."""
+"""Seconds for which a settled reservation is remembered; longer than a connection can hang."""
 
 _BEGIN = """
 local clock = @TIME@
@@ -72,8 +72,8 @@ local function write(key, kind, slots, amounts)
 end
 """
 
-# KEYS: the reservation, and for each subject its account and its leases. ARGV: its id, empty for a mere look, tokens,
-# money, and for each limit the number of its subject, its kind, and how much it allows.
+# KEYS: the reservation, and for each subject its hash and its leases. ARGV: the id of the reservation (empty to read
+# without reserving), tokens, money, and for each limit the number of its subject, its kind and its maximum.
 RESERVE = (
     _BEGIN
     + """
@@ -137,7 +137,7 @@ return answer
 """
 )
 
-# KEYS: as above. ARGV: id, tokens and money that were used, and for each limit the number of its subject and its kind.
+# KEYS: as above. ARGV: the id, used tokens, used money, and for each limit the number of its subject and its kind.
 SETTLE = (
     _BEGIN
     + """
@@ -164,8 +164,8 @@ return 1
 """
 )
 
-# KEYS: for each reservation itself and the leases that it has. ARGV: for each its id and how many leases it has. A
-# lease that is gone is made anew, for Redis may have lost it and the request goes on; not so one that was settled.
+# KEYS: for each reservation its own key and those of its leases. ARGV: for each its id and its number of leases. A
+# missing lease is created again, since Redis may have lost it while the request still runs. A settled one is not.
 RENEW = (
     _BEGIN
     + """
@@ -187,7 +187,7 @@ return now
 
 
 class Scripts(NamedTuple):
-    """The scripts."""
+    """The three scripts of quotas."""
 
     reserve: Script
     settle: Script
@@ -195,7 +195,7 @@ class Scripts(NamedTuple):
 
 
 def scripts(time: str = SERVER_TIME) -> Scripts:
-    """Return the scripts; ``time`` is an expression of what TIME returns, so that tests can choose it."""
+    """Return the scripts. ``time`` is a Lua expression with the result of TIME; tests pass their own."""
     values = {
         "TIME": time,
         "FIELDS": ", ".join(f"'{kind}'" for kind in KINDS),
@@ -212,9 +212,9 @@ def scripts(time: str = SERVER_TIME) -> Scripts:
 
 
 class QuotaCommands:
-    """The commands of one request's limits, put together but for its id and amounts.
+    """The commands for a request's limits, encoded in advance except for its id and amounts.
 
-    ``lasting`` is for how many seconds after a reservation its settling matters.
+    ``lasting`` is the number of seconds after a reservation for which settling it still matters.
     """
 
     __slots__ = ("_held", "_keys", "_leases", "_reserve", "_settle", "lasting", "limits")
@@ -234,15 +234,15 @@ class QuotaCommands:
         self._settle = _around(scripts.settle, count, corrected)
 
     def reserve(self, id: str, amounts: Amounts) -> bytes:
-        """Return the command of a reservation; with an empty id, of a look."""
+        """Return the command that reserves. With an empty id it only reads the usage."""
         return self._filled(self._reserve, id, amounts)
 
     def settle(self, id: str, amounts: Amounts) -> bytes:
-        """Return the command of settling."""
+        """Return the command that settles."""
         return self._filled(self._settle, id, amounts)
 
     def _filled(self, around: tuple[bytes, bytes], id: str, amounts: Amounts) -> bytes:
-        """Return a command. The text is put together by hand, for this is done twice for each request."""
+        """Return a command. It is encoded by hand, because each request does this twice."""
         front, back = around
         held, name = f"{self._held}{id}".encode(), id.encode()
         t, m = b"%d" % clamped(amounts.tokens), b"%d" % clamped(amounts.money)
@@ -251,20 +251,20 @@ class QuotaCommands:
         return front + key + own + back
 
     def leases(self, id: str) -> list[str]:
-        """Return the keys for renewing a reservation's leases; none where it has none."""
+        """Return the keys for renewing a reservation's leases; an empty list if it has none."""
         return [f"{self._held}{id}", *self._leases] if self._leases else []
 
 
 def _around(script: Script, keys: int, rest: Sequence[int]) -> tuple[bytes, bytes]:
-    """Return what of a command is before the reservation's key, and what after the amounts."""
+    """Return the parts of a command before the reservation's key and after the amounts."""
     return b"*%d\r\n%b%b" % (3 + keys + 3 + len(rest), script.head, packed((keys,))), packed(rest)
 
 
 def read_answer(id: str, limits: Sequence[Wanted], amounts: Amounts, answer: Sequence[int]) -> Grant | Refusal:
-    """Return what the script answered to a reservation.
+    """Decode the script's answer to a reservation.
 
     Raises:
-        ValueError: there is or was a reservation of that id.
+        ValueError: a reservation with this id exists or existed.
     """
     granted, ms = answer[0], answer[1]
     if granted == -1:
@@ -277,9 +277,9 @@ def read_answer(id: str, limits: Sequence[Wanted], amounts: Amounts, answer: Seq
 
 
 def read_look(limits: Sequence[Wanted], answer: Sequence[int]) -> tuple[Headroom, ...]:
-    """Return what the script says is left: for each limit how much is used, and the last slot that holds something.
+    """Decode the headroom. For each limit the script returns the used amount and the last slot with an amount.
 
-    It is what ``headroom_of`` says, with what does not change from request to request worked out once.
+    The result is that of ``headroom_of``. Values that are the same for all requests are cached.
     """
     ms, left = answer[1], []
     for at, (subject, kind, most) in enumerate(limits, 1):
@@ -293,5 +293,5 @@ def read_look(limits: Sequence[Wanted], answer: Sequence[int]) -> tuple[Headroom
 
 @lru_cache(maxsize=64)
 def _gone_at(kind: int, slot: int) -> int:
-    """Return from which millisecond on what is charged in a slot no longer counts."""
+    """Return the time in milliseconds from which the amounts of a slot no longer count."""
     return round(seconds_until_gone(kind, slot, Now(0, 0)) * 1000)

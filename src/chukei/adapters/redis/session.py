@@ -1,6 +1,6 @@
-"""Sessions with Redis, one after the other: when the next is tried, and what the log says.
+"""Consecutive sessions with Redis: reconnecting after a growing delay, and its log messages.
 
-A session ends by raising, whatever a server does; the next attempt comes after a growing delay.
+A session ends with an exception, whatever the server does.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from chukei.adapters.redis.line import COMMAND_SECONDS
 
 
 class Availability:
-    """Logs that something is no longer available, once, and that it is again."""
+    """Logs once that something has become unavailable, and once that it is available again."""
 
     def __init__(self, logger: logging.Logger, lost: str, found: str) -> None:
         self._logger, self._lost, self._found = logger, lost, found
@@ -33,9 +33,9 @@ class Availability:
 
 
 class Sessions:
-    """Runs ``session`` until it raises, and again after a delay between the two of ``delays``, in seconds.
+    """Runs ``session`` until it raises, and again after a delay. ``delays`` are the shortest and longest, in seconds.
 
-    A session calls ``stands`` when it has begun.
+    A session calls ``stands`` when it is established.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Sessions:
 
     @property
     def started(self) -> bool:
-        """Whether it has started and is not closed."""
+        """Whether it is started and not yet closed."""
         return self._task is not None
 
     def start(self) -> None:
@@ -59,7 +59,7 @@ class Sessions:
             self._task = asyncio.create_task(self._run())
 
     async def first_attempt(self) -> None:
-        """Wait until an attempt has succeeded or failed, for a second at most."""
+        """Wait for the first attempt to succeed or fail, for a second at most."""
         if self.started and not self._tried.is_set():
             await before_long(self._tried)
 
@@ -71,7 +71,7 @@ class Sessions:
             await asyncio.wait({task})
 
     def stands(self) -> None:
-        """Note that a session has begun."""
+        """Note that a session is established."""
         self._availability.found()
         self._tried.set()
 
@@ -82,10 +82,10 @@ class Sessions:
                 began = clock()
                 try:
                     await self._session()
-                except Exception as error:  # noqa: BLE001 - nothing that a server can do may end the trying
+                except Exception as error:  # noqa: BLE001 - no server may end the attempts
                     self._availability.lost(error)
                 self._tried.set()
-                if clock() - began > 2 * COMMAND_SECONDS + self._delays[1]:  # no attempt takes as long
+                if clock() - began > 2 * COMMAND_SECONDS + self._delays[1]:  # longer than any attempt
                     delays = growing(*self._delays)
                 await asyncio.sleep(next(delays))
         finally:
@@ -103,12 +103,12 @@ def growing(first: float, last: float) -> Iterator[float]:
     """Yield seconds, doubled from the first to the last, each shortened by up to a half at random."""
     delay = first
     while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - so that not all replicas come at once
+        yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - so that replicas do not all reconnect at once
         delay = min(2 * delay, last)
 
 
 async def until_one_ends(*work: Coroutine[object, object, None]) -> None:
-    """Run until one of several ends, stop the others, and raise what that one raised."""
+    """Run several coroutines until one ends, cancel the others, and raise the exception of that one."""
     tasks = [asyncio.create_task(each) for each in work]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -117,12 +117,12 @@ async def until_one_ends(*work: Coroutine[object, object, None]) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
-        if task.cancelled():  # by nobody here; it must not pass for a cancellation of the caller
+        if task.cancelled():  # not by this function; it must not look like a cancellation of the caller
             raise ConnectionError("cancelled from within")
         task.result()
 
 
 def reason(error: BaseException) -> str:
-    """Describe an error in a few words, none of which are a server's: some repeat the command, with a password."""
+    """Describe an error in a few words. RefusedError omits the server's message, which may repeat a password."""
     name, text = type(error).__name__, str(error)[:200]
     return f"{name}: {text}" if text else name
