@@ -279,3 +279,23 @@ async def test_an_answer_that_was_cut_short_may_have_made_more_of_each_choice() 
         usage = Usage(input=1, output=output, estimated=True)
         cut = record(sent(), usage=usage, served_model="gpt-4o", finish_reasons=reasons)
         assert (await settled(asked, cut)).tokens == given + made
+
+
+async def test_what_a_caller_used_is_learnt_of_that_caller_alone() -> None:
+    admission = Admission(FakeQuota())
+    asked = of("responses", input="word " * 400)
+    before = admission.estimator.amounts(asked, MODEL, "bob")
+    for _ in range(50):
+        (await admission.admit(asked, MODEL, policy("research"), "eve")).settle(
+            record(sent(), usage=Usage(input=1200, output=5))
+        )
+    assert admission.estimator.amounts(asked, MODEL, "bob") == before
+    assert admission.estimator.amounts(asked, MODEL, "eve") != before
+
+
+async def test_a_try_that_lost_costs_what_the_model_that_answered_costs() -> None:
+    dear = Prices(per_million("10"), None, per_million("20"))
+    prices = Prices(per_million("1"), None, per_million("2"), by_model={"gpt-x": dear})
+    model = Model("chat", MODEL.deployments, prices=prices)
+    made = record(sent("upstream_lost"), sent(), usage=Usage(input=10, output=5), served_model="gpt-x")
+    assert (await settled(call(), made, model)).money == 200 + 10 * PROMPT + 2000

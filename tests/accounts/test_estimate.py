@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from tests.rows import rows
 
+from chukei.accounts.cost import cost_of
 from chukei.accounts.estimate import (
     HIDDEN_TOKENS,
     IMAGE_TOKENS,
@@ -308,6 +310,19 @@ class TestUnits:
         asked = form("transcription", b"x" * 60_000)
         assert units_of(asked, self.PRICED, Usage(heard_ms=2000)) == Units(heard_ms=2000)
         assert 60_000 <= units_of(asked, self.PRICED).heard_ms < 61_000
+
+    def test_a_price_of_a_model_that_may_answer_is_enough(self) -> None:
+        cases: list[tuple[dict[str, Any], Call]] = [
+            ({"minute": Fraction(1)}, form("transcription", b"x" * 60_000)),
+            ({"characters": Fraction(1)}, call("speech", input="hello")),
+            ({"images": {"hd": Fraction(1)}}, form("image_edit", n="3", quality="hd")),
+        ]
+        for unit, asked in cases:
+            prices = Prices(by_model={"other": Prices(**unit)})
+            units = units_of(asked, Model("media", PLACE, prices=prices))
+            assert units == units_of(asked, self.PRICED)
+            assert cost_of(Usage(), prices, units, served="other")
+            assert cost_of(Usage(), prices, units) == 0
 
     def test_what_is_paid_for_by_tokens_has_no_units(self) -> None:
         assert units_of(call(), self.PRICED) is NO_UNITS

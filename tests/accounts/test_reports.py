@@ -95,5 +95,10 @@ class TestTable:
 
 
 def test_the_total_adds_up_and_means_are_left_out() -> None:
-    found = total([row("a"), row("b", requests=4, cost=1)], 1)
-    assert (found.requests, found.cost, found.first_token) == (7, 1_234_568, None)
+    found = total([row("a"), row("b", requests=4, cost=1)], 2)
+    assert found == Sum(("total", ""), 7, 2, 2000, 200, 100, 40, 14, 4, 1_234_568, 2, None)
+
+
+def test_a_question_without_bounds_says_so() -> None:
+    found = json.loads(as_json([], Question((By.CALLER,), since=None, until=None)))
+    assert found == {"by": ["caller"], "since": None, "until": None, "rows": 0, "data": []}

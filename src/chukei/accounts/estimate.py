@@ -406,11 +406,12 @@ def units_of(call: Call, model: Model, usage: Usage | None = None) -> Units:
     prices, name = model.prices, call.operation.name
     if prices is None or call.operation.generates:
         return NO_UNITS
-    if name in ("image_generation", "image_edit") and (prices.image is not None or prices.images):
+    lists = (prices, *prices.by_model.values())
+    if name in ("image_generation", "image_edit") and any(each.image is not None or each.images for each in lists):
         return Units(images=_images(call), size=_text(call, "size") or AUTO, quality=_text(call, "quality") or AUTO)
-    if name == "speech" and prices.characters is not None:
+    if name == "speech" and any(each.characters is not None for each in lists):
         return Units(characters=len(_text(call, "input") or ""))
-    if name in ("transcription", "translation") and prices.minute is not None:
+    if name in ("transcription", "translation") and any(each.minute is not None for each in lists):
         heard = usage.heard_ms if usage is not None else 0
         return Units(heard_ms=heard or call.size * 1000 // SOUND_BYTES)
     return NO_UNITS
