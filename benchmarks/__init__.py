@@ -1,19 +1,19 @@
-"""What the relay costs, beside nginx and beside no relay at all.
+"""Benchmarks of the relay, compared with other gateways and with no relay.
 
-upstream.py   stands for Azure OpenAI: streams numbered, time-stamped events
-pacer.py      its clock
-load.py       the clients: counts what arrives, and how late
-relays.py     starts what stands between them
+upstream.py   stands in for Azure OpenAI: streams numbered events with time stamps
+pacer.py      the clock of the upstream
+load.py       the clients: count events and their delays
+relays.py     starts the relay
 process.py    CPU time and memory of a process and its children, from the operating system
-workloads.py  what is measured
-measure.py    one workload through one relay
-report.py     many rounds into one table
+workloads.py  the workloads
+measure.py    measures one workload through one relay
+report.py     tables of many rounds
 
-Each of upstream, clients and relays is a process of its own. `scripts/bench` runs it all. By themselves run:
+Upstream, clients and relays are separate processes. `scripts/bench` runs them all. These are separate commands:
 
-choosing.py   what choosing a deployment costs, by their number
-replicas.py   fifty replicas before Azure's limits, in invented time; fleet.py is what it simulates
-plot.py       lines into an SVG
-guard.py      the relay beside the least that a relay can be (reference.py), in bursts.py; costly.py makes it fail
-cold_start.py what starting takes, on a server and on Azure Functions
+choosing.py   the cost of choosing a deployment, by the number of deployments
+replicas.py   fifty replicas at Azure's limits, in virtual time; fleet.py is the simulation
+plot.py       draws lines as an SVG
+guard.py      compares the relay with the smallest possible one (reference.py), by bursts.py; costly.py makes it fail
+cold_start.py the time of a start, on a server and on Azure Functions
 """

@@ -1,4 +1,4 @@
-"""The command: ``scripts/bench``, or ``python -m benchmarks``. Tables go to standard output, progress to the other."""
+"""The command ``scripts/bench``, or ``python -m benchmarks``. It prints tables to stdout and progress to stderr."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ from benchmarks.server import Server, Upstream
 from benchmarks.workloads import Workload, workloads
 
 ROUNDS_OF_MEMORY = 3
-"""Memory moves little between rounds, and each takes long."""
+"""Rounds for memory. It varies little, and each round takes long."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,7 +65,7 @@ def _run(workload: Workload, compared: Sequence[Server], upstream: Upstream, rou
 
 
 class Session:
-    """One call of the command: what it prints and collects."""
+    """One call of the command: its options, its output and its results."""
 
     def __init__(self, arguments: argparse.Namespace, everyone: Field) -> None:
         self._quick: bool = arguments.quick
@@ -105,7 +105,7 @@ class Session:
             self._measure(chosen, servers)
 
     def tls(self, chosen: Sequence[Workload]) -> None:
-        """Measure with an upstream that speaks TLS."""
+        """Measure with an upstream that uses TLS."""
         one = self._field
         self._measure(chosen, [*one.ours(tls=True), *one.nginx(tls=True), *one.envoy(tls=True)])
 
@@ -119,13 +119,13 @@ class Session:
                 print(report.workload_tables(workload, self.results), end="\n\n", flush=True)
 
     def scale(self) -> None:
-        """Measure what a second worker brings."""
+        """Measure the gain of a second worker."""
         self.workers = workers.run(self._field, self._rounds, quick=self._quick)
         self.results += workers.results(self.workers)
         print(workers.tables(self.workers), end="\n\n", flush=True)
 
     def summary(self) -> str:
-        """Return what all of it comes to."""
+        """Return the summary of all results."""
         found = targets.Findings(self.results, self.started.get(field.OURS), self.imported, self.workers)
         return f"### Targets\n\n{targets.targets_table(found)}\n\n{report.busiest(self.results, field.OURS)}"
 

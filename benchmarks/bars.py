@@ -1,4 +1,4 @@
-"""What each relay costs beside nginx, as bars in a small SVG. Drawn as plot.py draws lines, and by matplotlib too."""
+"""The cost of each relay compared with nginx, as bars in an SVG. matplotlib draws them, in the style of plot.py."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _WORKLOADS = {"A": "paced", "A-TLS": "paced, TLS", "B": "short", "B-TLS": "short
 
 
 def heights(results: Sequence[Result]) -> dict[str, dict[str, float]]:
-    """Return CPU as so many times nginx's, by relay and workload."""
+    """Return CPU time as a multiple of nginx's, by relay and workload."""
     found: dict[str, dict[str, float]] = {}
     for workload in _WORKLOADS:
         by_relay = rounds(results, workload)
@@ -25,7 +25,7 @@ def heights(results: Sequence[Result]) -> dict[str, dict[str, float]]:
 
 
 def draw(path: Path, results: Sequence[Result]) -> None:
-    """Draw them, each relay a colour and each workload a group, on a logarithmic scale; nothing without nginx.
+    """Draw the bars on a logarithmic scale: a colour per relay, a group per workload. Draw nothing without nginx.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -1,7 +1,7 @@
-"""What the guard asks of a relay, step by step, as upstream and client in one process.
+"""The load of the guard: upstream and client in one process, step by step.
 
-No clock sets the pace: something is sent when what was sent before has arrived, so that each has its own wake-up on a
-fast machine and on a busy one.
+No clock sets the pace. The next data is sent when the previous data has arrived, so that each has its own wake-up on
+fast and on busy machines.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ def _request(*, stream: bool) -> bytes:
 
 
 Asked = asyncio.Queue[asyncio.Transport]
-"""The upstream's connections with a request that waits for its answer."""
+"""Connections of the upstream whose request waits for an answer."""
 
 
 class Upstream(asyncio.Protocol):
-    """Stands for Azure OpenAI: puts the connection of each whole request into a queue."""
+    """Stands in for Azure OpenAI. It puts the connection of each complete request into a queue."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
@@ -79,7 +79,7 @@ class Client(asyncio.Protocol):
         self.transport.write(request)
 
     async def has(self, part: bytes) -> None:
-        """Wait until the body of the answer holds this part."""
+        """Wait until the body of the answer contains this part."""
         while part not in self.body:
             await self._more()
 
@@ -96,12 +96,12 @@ class Client(asyncio.Protocol):
         await self._arrived.wait()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, and let whoever waits look."""
+        """Parse received bytes, and wake the waiting task."""
         self._parser.feed_data(data)
         self._arrived.set()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Collect a part of the body."""
         self.body += body
 
     def on_message_complete(self) -> None:
@@ -110,14 +110,14 @@ class Client(asyncio.Protocol):
 
 
 Spent = Callable[[], float]
-"""Says how much CPU time a relay has used."""
+"""Returns the CPU time that a relay has used."""
 
 Burst = Callable[[Client, Asked, Spent], Awaitable[float]]
-"""Something to ask of a relay; returns what each event or request of it has cost."""
+"""A load on a relay; it returns the cost of each event or request."""
 
 
 def streamed(steps: int, block: int) -> Burst:
-    """Return a stream of so many writes, each of so many events, without its head and its end."""
+    """Return a load: a stream of ``steps`` writes of ``block`` events each, measured without its head and its end."""
     request = _request(stream=True)
     blocks = [[events.content(1, step * block + number, 0) for number in range(block)] for step in range(steps + 1)]
     writes = [b"".join(events.chunk(event) for event in events_of_block) for events_of_block in blocks]
@@ -142,7 +142,7 @@ def streamed(steps: int, block: int) -> Burst:
 
 
 def short(requests: int) -> Burst:
-    """Return so many requests, one after the other, whose answers are no streams."""
+    """Return a load: consecutive requests without streaming."""
     request = _request(stream=False)
 
     async def burst(client: Client, asked: Asked, spent: Spent) -> float:

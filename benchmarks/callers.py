@@ -1,6 +1,6 @@
-"""Makes callers' keys as an operator would, but many at once: ``python -m benchmarks.callers NUMBER --config FILE``.
+"""Makes many callers' keys at once: ``python -m benchmarks.callers NUMBER --config FILE``.
 
-The keys go to standard output, one to a line; what the database keeps of them, into the ledger that the file names.
+It prints the keys, one per line, and writes their rows to the ledger that the file names.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from chukei.hosts.asgi import checked_settings
 
 
 async def make(settings: Settings, number: int) -> list[str]:
-    """Return the keys of so many new callers."""
+    """Make ``number`` callers and return their keys."""
     address = ledger_address(settings, os.environ)
     assert address is not None
     database = database_for(address)

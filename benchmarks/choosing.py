@@ -1,7 +1,7 @@
-"""What choosing a deployment costs: ``python -m benchmarks.choosing``, about a minute.
+"""The cost of choosing a deployment: ``python -m benchmarks.choosing``, about a minute.
 
-It measures the CPU time of all that the pool does for one request, from the choice to giving the place back, for one to
-a thousand deployments. The table goes to standard output, and a plot of it to ``--svg FILE``.
+It measures the pool's CPU time for one request, from the choice to the release of the lease, with one to a thousand
+deployments. It prints a table; ``--svg FILE`` draws a plot.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from chukei.pool import Fault, Lease, Pool, Verdict
 
 SIZES = (1, 3, 10, 30, 100, 300, 1000)
 IN_FLIGHT = 100
-"""Requests that run at a time; each gives way to the next."""
+"""Concurrent requests."""
 
 KEYS = 1000
-"""So many conversations go on at a time, where requests have something in common."""
+"""Concurrent conversations, for requests with an affinity key."""
 
 HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -44,7 +44,7 @@ HEADERS: Headers = [
 
 
 class Traffic:
-    """Requests on one pool. Its clock moves a hundredth of a millisecond for each, so that what cools stays cool."""
+    """Requests on one pool. Its clock advances 0.01 ms for each, so that cool-downs do not end."""
 
     def __init__(self, weights: Sequence[int], *, cooling: int, keys: bool) -> None:
         deployments = tuple(
@@ -72,7 +72,7 @@ class Traffic:
         return lease
 
     def run(self, requests: int) -> float:
-        """Return the microseconds of CPU time for each of so many requests."""
+        """Make some requests and return the CPU time of each, in microseconds."""
         running, begin = self._running, self._begin
         first = next(self._number)
         started = time.process_time()

@@ -1,11 +1,11 @@
-"""What a cold start takes: ``python -m benchmarks.cold_start``, about two minutes; tables go to standard output.
+"""The cost of a cold start: ``python -m benchmarks.cold_start``, about two minutes. It prints two tables.
 
-The first is of imports in a fresh process, each line beyond what the lines before it in its group have imported. The
-second is of whole starts: until the first connection is accepted, and until the first request is answered, by an
-upstream that answers at once. Both with bytecode, as after the first start, and without any, Python's own included.
+The first table has imports in a fresh process. Each row excludes what earlier rows of its group have imported. The
+second has whole starts, until the first connection is accepted and until the first request is answered, by an upstream
+that answers at once. Both are with bytecode, as after a first start, and without, including Python's own.
 
-The Functions host is the tests' stand-in: Microsoft's worker code, with no gRPC channel and nothing of the platform's,
-which takes seconds of its own.
+The Functions host is the tests' stand-in: Microsoft's worker code without gRPC and without the platform, whose start
+takes seconds more.
 """
 
 import argparse
@@ -42,7 +42,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Functions: the app, which is the relay": "import function_app",
     },
 }
-"""What is imported, one after the other, in one process for each group."""
+"""The imports, in order; each group has its own process."""
 
 _STAGES = """
 import sys, time, json
@@ -60,7 +60,7 @@ print(json.dumps(rows))
 
 
 class Import(msgspec.Struct, array_like=True, frozen=True):
-    """What one step of a group has cost. ``memory`` is in MiB of resident memory, of pages of 4 KiB."""
+    """The cost of one import of a group. ``memory`` is resident memory in MiB, in pages of 4 KiB."""
 
     milliseconds: float
     cpu_milliseconds: float
@@ -130,7 +130,7 @@ STARTS: dict[str, Begin] = {"the server": server_start, "Functions, in the stand
 
 
 async def starts(times: int, environments: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], list[Start]]:
-    """Start everything several times, in turns, in each of the environments."""
+    """Start everything several times, alternating, in each of the environments."""
     asked: Asked = asyncio.Queue()
     server = await asyncio.get_running_loop().create_server(lambda: Upstream(asked), "127.0.0.1", 0)
     port: int = server.sockets[0].getsockname()[1]
@@ -149,7 +149,7 @@ def _median(found: Sequence[object], field: str) -> float:
 
 
 def import_table(times: int, environments: Mapping[str, Mapping[str, str]]) -> str:
-    """Import everything several times, in turns, and return the medians as a table."""
+    """Import everything several times, alternating, and return the medians as a table."""
     found: dict[tuple[str, str], list[Import]] = {}
     for _ in range(times):
         for group in GROUPS:
@@ -179,7 +179,7 @@ def start_table(found: Mapping[tuple[str, str], Sequence[Start]]) -> str:
 
 
 def environments_in(folder: str) -> dict[str, dict[str, str]]:
-    """Return the environments in which everything is started, by kind; ``folder`` is where no bytecode is."""
+    """Return the environments of the starts, by kind. ``folder`` is an empty cache of bytecode."""
     plain = plain_environment() | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "functions")))}
     plain.pop("PYTHONDONTWRITEBYTECODE", None)
     return {

@@ -1,7 +1,7 @@
-"""The relay with something costly added to each event: ``python -m benchmarks.costly PORT``.
+"""The relay with additional work for each event: ``python -m benchmarks.costly PORT``.
 
-It is there for the guard to be seen to fail. All JSON that leaves is parsed first, which is what the relay never does:
-it looks for a few markers and takes only those events apart in which one occurs.
+A test uses it to see the guard fail. It parses the JSON of every event. The relay itself searches for a few markers and
+parses only the events that contain one.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ class CostlyProtocol(StrictProtocol):
     """One client connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Put the parsing in between."""
+        """Replace the transport by the one that parses."""
         super().connection_made(cast(asyncio.Transport, _Parsing(transport)))
 
 
 def main(port: int) -> None:
-    """Serve until a signal comes, as the environment says."""
+    """Serve until a signal comes, configured by the environment."""
     config = Config(
         "chukei.hosts.server:worker_application",
         factory=True,

@@ -1,7 +1,7 @@
-"""The stream that is relayed: Azure OpenAI's chunks, each carrying its stream, its number and its time of sending.
+"""The events of the upstream: Azure OpenAI's chunks, each with its stream, its number and its send time.
 
-The stamp is the text of the chunk: ``SSSSSS/NNNNNNNN/TTTTTTTTTTTTTTTTTTTT``, the stream, the event within it from 0
-on, and nanoseconds on CLOCK_MONOTONIC, which all processes of one machine share.
+The text of a chunk is ``SSSSSS/NNNNNNNN/TTTTTTTTTTTTTTTTTTTT``: the stream, the number of the event from 0, and
+nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Who is compared: the relay in its forms, other gateways, and no relay at all. What cannot be had is left out."""
+"""The compared relays: chukei in several forms, other gateways, and no relay. Those not installed are left out."""
 
 import contextlib
 import sys
@@ -16,31 +16,31 @@ OURS = "chukei"
 WITHOUT_UVLOOP = "chukei, asyncio"
 SHARED_STORES = "chukei, Redis + PostgreSQL"
 LITELLM_FOLDER = Path(f"{sys.prefix}-litellm")
-"""The environment of LiteLLM, which `scripts/bench` makes beside this one's."""
+"""The virtual environment of LiteLLM, which `scripts/bench` makes beside this one."""
 
 
 def note(text: str) -> None:
-    """Tell whoever waits."""
+    """Print a note to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(slots=True)
 class Field:
-    """All that can be started; each of these is made, not started. ``other`` is another checkout of the relay."""
+    """Makes the servers, but does not start them. ``other`` is another checkout of the relay."""
 
     upstream: Upstream
     folder: Path
     other: Path | None = None
 
     def ours(self, *, tls: bool = False) -> list[Server]:
-        """Return the relay as it usually runs, and the other checkout's."""
+        """Return the relay in its usual form, and that of the other checkout."""
         found = [relays.chukei(OURS, self.upstream, self.folder, tls=tls)]
         if self.other is not None:
             found.append(relays.chukei("chukei, other", self.upstream, self.folder, tls=tls, tree=self.other))
         return found
 
     def without_uvloop(self) -> list[Server]:
-        """Return the relay on asyncio's own loop, where uvloop would be what runs otherwise."""
+        """Return the relay on asyncio's own loop, if its usual loop is uvloop."""
         try:
             version("uvloop")
         except PackageNotFoundError:
@@ -69,7 +69,7 @@ def _had(name: str, found: Server | None) -> list[Server]:
 
 @contextlib.contextmanager
 def running(servers: list[Server], upstream: Upstream) -> Iterator[list[Server]]:
-    """Start them and warm them up; what does not start is left out with a note, but for the relay itself."""
+    """Start and warm up the servers. One that does not start is left out with a note, except the relay itself."""
     with contextlib.ExitStack() as stack:
         found = []
         for server in servers:
@@ -104,6 +104,6 @@ def shared_stores(field: Field) -> Iterator[list[Server]]:
 
 
 def runs_in(server: Server, workload: Workload) -> bool:
-    """Return whether a relay takes part: the relay's other forms only where they tell something of their own."""
+    """Whether a server takes part in a workload. Other forms of the relay run only where they differ."""
     only = {WITHOUT_UVLOOP: {"A"}, SHARED_STORES: {"B"}}
     return workload.name in only.get(server.name, {workload.name})

@@ -1,7 +1,7 @@
-"""A fleet of replicas in front of Azure, in virtual time. docs/replicas.md says what is assumed.
+"""Simulation of replicas in front of Azure, in virtual time. docs/replicas.md gives the assumptions.
 
-Every replica is a real ``chukei.pool.Pool``, which is pure: it is handed the time. Only Azure, the network and the
-clients are models.
+Each replica is a real ``chukei.pool.Pool``, which gets the time as an argument. Azure, the network and the clients are
+simulated.
 """
 
 from collections import Counter
@@ -21,33 +21,33 @@ from chukei.upstream.failover import RETRY_RESERVE
 REPLICAS = 50
 DEPLOYMENTS = 10
 REQUESTS = 1000.0
-"""A second, of all clients together."""
+"""Requests per second of all clients together."""
 
 HEARD_SECONDS = 0.005
-"""From one replica's finding out to all others' having heard."""
+"""Seconds from the change in one replica until all others know it."""
 
 REFUSED_SECONDS = 0.03
 FAILED_SECONDS = 0.1
 FIRST_SECONDS = 0.4
 WHOLE_SECONDS = 3.0
-"""How long a 429, a 500, a first token and a whole answer take."""
+"""Seconds until a 429, a 500, a first token and a whole answer."""
 
 WARM_SECONDS = 10.0
 COOL_SECONDS = 2.0
-"""Left out of the figures: at first everything is empty, and who asks last is not answered in time."""
+"""Seconds that the figures exclude: at first everything is empty, and the last requests are not answered in time."""
 
 BUSY, FAILED = "upstream_429", "upstream_500"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is simulated; times in seconds.
+    """The parameters of a simulation; times in seconds.
 
-    ``load`` is demand over capacity. ``window`` is the period over which a limit is judged; with ``leaky`` it is not
-    judged by periods, but what was admitted leaks away. ``first`` is the share of the capacity that two deployments of
-    a first tier have; without it all are alike. ``large`` of the requests are ``LARGE`` times the size of the others.
-    ``outage`` is from when to when the first deployment answers 500. ``spread`` tries a change of policy: who is told
-    of a cool-down makes it longer by up to so much of itself, at random.
+    ``load`` is demand divided by capacity. ``window`` is the period of a limit; with ``leaky`` the limit is a leaky
+    bucket instead. ``first`` is the share of the capacity of two deployments in a first tier; without it all
+    deployments are equal. ``large`` is the share of requests that are ``LARGE`` times as large. ``outage`` is the begin
+    and end of the time in which the first deployment answers 500. ``spread`` tests another policy: a replica that is
+    told of a cool-down extends it at random, by up to this share.
     """
 
     name: str
@@ -65,9 +65,9 @@ LARGE = 40.0
 
 
 class Limit:
-    """Azure's limit of one deployment: so much in each period, and what is beyond is refused until the next one.
+    """Azure's limit of one deployment: an amount for each period. More is refused until the next period.
 
-    A leaky one takes what fits into the bucket, which is as large as a period's share and empties at the limit's rate.
+    A leaky one is a bucket of the size of a period's amount that empties at the rate of the limit.
     """
 
     def __init__(self, case: Case, rate: float, phase: float, outage: tuple[float, float] | None) -> None:
@@ -81,7 +81,7 @@ class Limit:
         self._used = 0.0
 
     def _look(self, now: float) -> None:
-        """Take off what is over."""
+        """Remove amounts of past periods, or what has leaked."""
         if self._leaky:
             self._used = max(self._used - self._rate * (now - self._looked), 0.0)
         elif int((now + self._phase) / self._window) != int((self._looked + self._phase) / self._window):
@@ -104,7 +104,7 @@ class Limit:
         return self._window - (now + self._phase) % self._window
 
     def down(self, now: float) -> bool:
-        """Whether it fails."""
+        """Whether the deployment fails now."""
         return self._outage is not None and self._outage[0] <= now < self._outage[1]
 
 
