@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -416,7 +417,8 @@ async def test_connections_that_are_cut_are_made_again(server: RedisServer, kind
         for kind in kinds:
             server.command("CLIENT", "KILL", "TYPE", kind)
         one.publish(COOLING)
-        await eventually(lambda: not connected(one) and not connected(other))
+        if "pubsub" in kinds:  # one for commands alone is replaced, and the session goes on
+            await eventually(lambda: not connected(one) and not connected(other))
         await eventually(lambda: connected(one) and connected(other))
         await eventually(lambda: any(similar(change, COOLING) for change in ear_of_other.heard))
         await reaches(one, ear_of_other)
@@ -638,6 +640,35 @@ async def test_closing_at_any_moment_leaves_nothing(mortal: RedisServer) -> None
                 board.publish(COOLING)
                 await asyncio.sleep(step / 10_000)
         await eventually(lambda: sockets() <= before)
+
+
+async def test_a_connection_that_is_closed_while_nothing_is_said_is_replaced_without_an_outage(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis (``timeout``) and proxies close idle connections, and an operator may (``CLIENT KILL``)."""
+
+    def replaced(before: set[str]) -> bool:
+        return len(lines(server) - before) == 2
+
+    async with two(server) as (one, _, other, ear_of_other):
+        one.remember("resp_1", ONE)
+        await reaches(one, ear_of_other)
+        for _ in range(3):
+            before = lines(server)
+            server.command("CLIENT", "KILL", "TYPE", "normal")
+            await eventually(partial(replaced, before))
+            await reaches(one, ear_of_other)
+            assert await sought(other, "resp_1") == ONE
+    assert (count(caplog, AWAY), count(caplog, "Redis does not take")) == (0, 0)
+
+
+async def test_no_connection_is_idle(server: RedisServer) -> None:
+    def pinged(kind: str) -> bool:
+        return server.command("CLIENT", "LIST", "TYPE", kind).count(b"cmd=ping") == 2
+
+    async with two(server):
+        await eventually(lambda: pinged("normal"))
+        await eventually(lambda: pinged("pubsub"))
 
 
 async def test_many_subjects_are_caught_up_with(server: RedisServer) -> None:

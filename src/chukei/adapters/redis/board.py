@@ -27,7 +27,7 @@ from chukei.ports import Clock
 logger = logging.getLogger(__name__)
 
 PING_SECONDS = 1.0
-"""Seconds between two pings on the subscribed connection. After as long without an answer Redis is unavailable."""
+"""Seconds between two pings on each connection. After as long without an answer Redis is unavailable."""
 
 HOME_SECONDS = 0.1
 """Most seconds for which a request waits for the home of its stateful id."""
@@ -128,10 +128,12 @@ class RedisBoard:
                 await (line if current is None else current).aclose()
 
     async def _ping(self, hearing: Line) -> None:
-        """Send pings, so that the line ends if Redis does not answer."""
+        """Send pings on both lines, so that they end if Redis does not answer, and are not idle if it does."""
         while True:
             await asyncio.sleep(PING_SECONDS)
-            hearing.submit(PendingCommand(command("PING"), done=self._answered))
+            for line in (hearing, self._line):
+                if line is not None and not line.ended.done():
+                    line.submit(PendingCommand(command("PING"), done=self._answered))
 
     def _answered(self, _: str) -> None:
         self._doubtful = False
@@ -171,20 +173,31 @@ class RedisBoard:
         return line
 
     async def _speak(self, line: Line) -> None:
-        """Send pending commands; retry refused ones after a growing delay."""
-        delays = growing(*DELAYS)
+        """Send pending commands. If Redis refused them, or closed the line, open another one.
+
+        Redis and proxies close idle connections, which is no outage: the session ends only if no line can be opened.
+        """
+        clock, delays = asyncio.get_running_loop().time, growing(*DELAYS)
+        opened = clock()
         while True:
             await self._news.wait()
-            if line.ended.done():
+            try:
+                told = await self._tell(line)
+            except ConnectionError:
+                told = False
+                self._news.set()
+            closed = line.ended.done()
+            if closed and not isinstance(line.ended.result(), ConnectionError):
                 raise line.ended.result()
-            if await self._tell(line):
+            if told and not closed:
                 delays = growing(*DELAYS)
-            else:
+                continue
+            if not closed or clock() - opened < PING_SECONDS:
                 await asyncio.sleep(next(delays))
-                # After a failover the address may lead to another server, which accepts the commands.
-                refused, self._line = line, await self._open()
-                line = self._line
-                await refused.aclose()
+            # After a failover the address may lead to another server, which accepts the commands.
+            old, self._line = line, await self._open()
+            line, opened = self._line, clock()
+            await old.aclose()
 
     async def _tell(self, line: Line) -> bool:
         """Send pending commands in batches; False if Redis refuses: a read-only replica, full memory, missing rights.
