@@ -15,7 +15,7 @@ async def run_module(page: Page, module: str, body: str, argument: Any = None) -
 RATIO = """
   const ratio = (cost, hostile, plain, most) => {
     const best = [Infinity, Infinity];
-    for (let turn = 0; turn < 3 || (best[0] > most * best[1] && turn < 30); turn += 1) {
+    for (let turn = 0; turn < 1 || (best[0] > most * best[1] && turn < 30); turn += 1) {
       best[0] = Math.min(best[0], cost(hostile));
       best[1] = Math.min(best[1], cost(plain));
     }
