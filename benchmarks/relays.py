@@ -105,7 +105,7 @@ def chukei(
     keys = place / "keys"
     make = [sys.executable, "-m", "benchmarks.callers", str(callers), "--config", str(configuration)]
     with keys.open("wb") as file:
-        subprocess.run(make, env=environment, stdout=file, check=True)
+        subprocess.run(make, cwd=tree, env=environment, stdout=file, check=True)  # by the modules of its tree
     start = ["-m", "chukei"] if uvloop else ["-c", _WITHOUT_UVLOOP]
     command = [sys.executable, *start, "serve", "--config", str(configuration), "--workers", str(workers)]
     return Server(name, command, port, environment, place / "log", keys=keys)
