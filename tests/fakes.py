@@ -334,3 +334,19 @@ def every_split(data: bytes) -> Iterator[list[bytes]]:
     """Cut in two at every place."""
     for index in range(1, len(data)):
         yield [data[:index], data[index:]]
+
+
+class SinkTransport(asyncio.Transport):
+    """A transport that takes everything."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass

@@ -48,11 +48,6 @@ def upstream(simulator_thread: SimulatorThread) -> Upstream:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def scripted() -> AsyncIterator[FaultUpstream]:
     """An upstream whose script the test sets."""
     async with FaultUpstream() as upstream:

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from tests.fakes import FakeReply
+from tests.fakes import FakeReply, SinkTransport
 from tests.live.fault_scripts import LAST_CHUNK, chunk, head
 from tests.live.recordings import DONE, delta
 
@@ -23,26 +23,10 @@ pytestmark = pytest.mark.anyio
 FIRST, SECOND, THIRD = delta("one"), delta(" two"), delta(" three")
 
 
-class NoTransport(asyncio.Transport):
-    """Swallows what is written."""
-
-    def write(self, data: object) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return False
-
-    def abort(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("breaks", [False, True])
 async def test_order_is_kept(breaks: bool) -> None:
     connection = Connection(lambda _: None, lambda _: None)
-    connection.connection_made(NoTransport())
+    connection.connection_made(SinkTransport())
     answer = connection.send(b"POST / HTTP/1.1\r\n\r\n", b"")
     connection.data_received(head())
     stream, reply = Stream(Dialect.CHAT, strip_usage=False, cap=1 << 20), FakeReply()

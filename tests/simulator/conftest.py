@@ -12,11 +12,6 @@ Simulate = Callable[..., Awaitable[Simulator]]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def simulate() -> AsyncIterator[Simulate]:
     """Starts simulators, as fast as possible unless told otherwise, and stops them after the test."""
     async with AsyncExitStack() as stack:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.adapters.http.test_client import OK, client, post, whole
 from tests.adapters.servers import LocalServer, Peer, answers
-from tests.fakes import bytewise
+from tests.fakes import SinkTransport, bytewise
 from tests.live.relays import eventually
 from tests.rows import rows
 
@@ -35,22 +35,6 @@ GOOD = [
 ]
 
 
-class Sink(asyncio.Transport):
-    """A transport that takes everything."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return False
-
-    def abort(self) -> None:
-        pass
-
-
 WAYS: dict[State, list[Event]] = {
     State.NEW: [],
     State.ASKING: [Event.REQUEST],
@@ -76,7 +60,7 @@ def happen(event: Event, connection: Connection) -> None:
 async def test_every_row_of_the_table_is_a_way_that_is_gone(state: State, event: Event) -> None:
     idle: list[Connection] = []
     connection = Connection(idle.append, lambda _: None)
-    connection.connection_made(Sink())
+    connection.connection_made(SinkTransport())
     for before in WAYS[state]:
         happen(before, connection)
     assert repr(connection) == f"<Connection {state}>"
@@ -87,7 +71,7 @@ async def test_every_row_of_the_table_is_a_way_that_is_gone(state: State, event:
 
 async def test_a_connection_whose_answer_has_not_come_cannot_be_kept() -> None:
     connection = Connection(lambda _: None, lambda _: None)
-    connection.connection_made(Sink())
+    connection.connection_made(SinkTransport())
     connection.send(b"", b"")
     connection.pause_writing()
     assert repr(connection) == "<Connection asking, a part of the request has not left>"

@@ -2,11 +2,9 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from tests.live.redis_server import RedisServer
-from tests.loops import LOOPS
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +23,3 @@ def server(redis_server: RedisServer) -> RedisServer:
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "chukei")
-
-
-@pytest.fixture(params=LOOPS.values(), ids=list(LOOPS))
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param

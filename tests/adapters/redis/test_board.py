@@ -118,12 +118,6 @@ def kept(server: RedisServer, condition: Condition, subject: str) -> bool:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio's own loop; what could differ on another is the line's, and is tested on both."""
-    return "asyncio"
-
-
-@pytest.fixture
 def mortal() -> Iterator[RedisServer]:
     """A server for the test to stop and start; not yet started."""
     server = RedisServer()

@@ -5,12 +5,14 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 import trustme
 from hiredis import Reader
 from tests.adapters.servers import LocalServer, Peer
 from tests.live.redis_server import RedisServer
+from tests.loops import LOOPS
 
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.address import Address, address_of
@@ -20,6 +22,13 @@ from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS, Line, RefusedError, 
 pytestmark = pytest.mark.anyio
 
 SCRIPT = Script("return 1")
+
+
+@pytest.fixture(params=LOOPS.values(), ids=list(LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Run on both loops; the modules that use the line run on asyncio's own, but for a few tests."""
+    return request.param
+
 
 on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 """For a test of many answers, which no loop reads differently."""

@@ -95,12 +95,6 @@ def said(caplog: pytest.LogCaptureFixture, text: str) -> int:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio's own loop; what could differ on another is the line's, and is tested on both."""
-    return "asyncio"
-
-
-@pytest.fixture
 def mortal() -> Iterator[RedisServer]:
     """A server for the test to stop and start."""
     with RedisServer() as server:
