@@ -12,7 +12,7 @@ The packages follow the path of a request:
 
 Around them:
 
-    azure, errors, model, ports, record, usage    types that all of them share
+    azure, errors, model, ports, record, trace, usage    types that all of them share
     adapters   HTTP client, Redis, databases, credentials, logs
     admin      the admin API
     config     settings: read once, validated as a whole

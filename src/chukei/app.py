@@ -30,7 +30,7 @@ from chukei.gateway.pages import Pages
 from chukei.installation import command_for
 from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
-from chukei.ports import Board, Clock, Credential, Hook
+from chukei.ports import Board, Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
 
 if TYPE_CHECKING:
@@ -114,8 +114,11 @@ def _entra_installed() -> bool:
     return entra_installed()
 
 
-def build(settings: Settings, hooks: Sequence[Hook], database: Database | None = None) -> Relay:
-    """Wire a relay from valid settings. ``hooks`` get each request's record, besides the log and the ledger."""
+def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Database | None = None) -> Relay:
+    """Wire a relay from valid settings. ``hooks`` get each request's record, besides the log and the ledger.
+
+    ``peers`` are the worker processes that serve the same socket.
+    """
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     upstream = HttpClient(settings.upstream)

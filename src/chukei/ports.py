@@ -201,3 +201,15 @@ class Board(Protocol):
     async def close(self) -> None:
         """Send pending publications, for a second at most, and stop."""
         ...
+
+
+class Peers(Protocol):
+    """The worker processes that serve the same socket, this one included. With one process: itself."""
+
+    def answer(self, subject: str, handler: Callable[[bytes], bytes], *, last: bool = False) -> None:
+        """Register the handler of a subject. It must be fast. ``last``: its answer outlives an ended worker."""
+        ...
+
+    async def ask(self, subject: str, argument: bytes = b"") -> list[bytes]:
+        """Return each worker's answer on a subject, and what ended workers left. Late answers are left out."""
+        ...

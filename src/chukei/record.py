@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from chukei.model import Caller, End
+from chukei.trace import TraceContext
 from chukei.usage import NO_UNITS, Units, Usage
 
 
@@ -11,7 +12,8 @@ from chukei.usage import NO_UNITS, Units, Usage
 class Attempt:
     """One attempt at a deployment. ``code`` is the reason for its failure, or None if it answered.
 
-    ``usage`` is what it may have used despite a failure, or None if nothing was sent or it was refused.
+    ``usage`` is what it may have used despite a failure, or None if nothing was sent or it was refused. ``started`` is
+    in seconds since the request's head arrived. ``span_id`` is its span in the request's trace, if that is recorded.
     """
 
     deployment: str
@@ -22,6 +24,8 @@ class Attempt:
     upstream_request_id: str | None = None
     region: str | None = None
     spilled: bool = False
+    started: float = 0.0
+    span_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ class RequestRecord:
     answering: Attempt | None = None
     count: int = 1
     ended: datetime | None = None
+    trace: TraceContext | None = None
 
     @property
     def caller(self) -> str | None:

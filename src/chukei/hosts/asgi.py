@@ -16,8 +16,9 @@ from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
+from chukei.hosts.peers import Alone
 from chukei.model import Headers, header
-from chukei.ports import ClientGone, Hook, Incoming, Reply
+from chukei.ports import ClientGone, Hook, Incoming, Peers, Reply
 from chukei.record import RequestRecord
 
 WORTH_WAITING = 16 * 1024
@@ -38,12 +39,14 @@ class Application:
         behind_platform: bool = False,
         hooks: Sequence[Hook] = (),
         database: Database | None = None,
+        peers: Peers | None = None,
     ) -> None:
         if behind_platform:  # its disk is lost with the instance
             settings = replace(settings, stores=replace(settings.stores, ledger_by_default=False))
         self.settings = settings
         self._hooks = hooks
         self._database = database
+        self._peers: Peers = peers or Alone()
         self._behind_platform = behind_platform
         self._relay: Relay | None = None
         self._simulator: Any = None
@@ -64,7 +67,7 @@ class Application:
         """Start the relay, and the simulator if nothing is configured. Later calls have no effect."""
         async with self._starting:
             if self._relay is None:
-                self._relay = build(await self._with_simulator(), self._hooks, self._database)
+                self._relay = build(await self._with_simulator(), self._hooks, self._peers, self._database)
                 self._relay.start()
             return self._relay
 

@@ -20,6 +20,7 @@ from chukei.adapters.identity.credentials import FixedCredential, IdentityCreden
 from chukei.app import build
 from chukei.config import CredentialSettings, Secret, load
 from chukei.errors import UpstreamError
+from chukei.hosts.peers import Alone
 from chukei.model import End
 
 pytestmark = pytest.mark.anyio
@@ -339,4 +340,4 @@ identity = true
     path = tmp_path / "relay.toml"
     path.write_text(f'{tables}\n[models.gpt-4o]\ndeployments = ["east", "west", "north", "south"]\n')
     settings = load(path, {"CHUKEI_STORES__LEDGER": "none"})
-    assert len(build(settings, ()).credentials) == 3
+    assert len(build(settings, (), Alone()).credentials) == 3
