@@ -5,10 +5,12 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.live.postgres_server import PostgresServer
+from tests.loops import STEADY
 
 TESTS = Path(__file__).parent
 
@@ -37,9 +39,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """Run asynchronous tests on asyncio; ``loops.py`` is for those that need uvloop as well."""
-    return "asyncio"
+def anyio_backend() -> Any:
+    """Run asynchronous tests on asyncio's loop; ``loops.py`` is for those that need uvloop as well."""
+    return STEADY
 
 
 @pytest.fixture(scope="session", autouse=True)
