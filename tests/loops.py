@@ -37,7 +37,7 @@ class SteadyLoop(asyncio.SelectorEventLoop):
         self._turned = time.monotonic()
 
 
-class _Waiting(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Waiting(selectors.DefaultSelector):
     def __init__(self, loop: SteadyLoop) -> None:
         super().__init__()
         self._loop = loop
