@@ -19,7 +19,7 @@ from chukei.adapters.http import connection
 from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
-from chukei.config import ConfigError
+from chukei.config import NEEDS_RESTART, ConfigError
 from chukei.hosts import states
 from chukei.model import Caller, CallerKind, End
 from chukei.pool import breaker, verdicts
@@ -54,6 +54,7 @@ SECTIONS = {
     "ledger": "[ledger]\n{}",
     "admin": "[admin]\n{}",
     "log": "[log]\n{}",
+    "reload": "[reload]\n{}",
     "simulator": "[simulator]\n{}",
 }
 TOGETHER = {"callers.NAME": "`[callers.NAME]`, `[groups.NAME]`", "groups.NAME": "`[callers.NAME]`, `[groups.NAME]`"}
@@ -121,7 +122,7 @@ class TestConfiguration:
             # Of a table that is not free of form, one of its own keys is shown.
             assert re.fullmatch(f"({prefixes})__{key.upper()}(__[0-9]+)?", markdown.codes(row[4])[0])
 
-    @rows("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "simulator"])
+    @rows("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "reload", "simulator"])
     def test_every_default_is_the_real_one(self, section: str) -> None:
         settings = getattr(config.load(None, {}), section)
         for key, row in documented_keys(section).items():
@@ -133,6 +134,16 @@ class TestConfiguration:
             else:
                 shown = tomllib.loads(f"value = {row[2].strip('`')}")["value"]
                 assert shown == (list(value) if isinstance(value, tuple) else value), key
+
+    @rows("section", SECTIONS)
+    def test_every_key_that_needs_a_restart_is_marked(self, section: str) -> None:
+        marked = {key for key, row in documented_keys(section).items() if row[3].endswith("; *restart*")}
+        assert marked == NEEDS_RESTART.get(section, frozenset()) - {"ledger_by_default"}
+
+    def test_the_page_about_reloads_lists_what_needs_a_restart(self) -> None:
+        text = markdown.read("docs/reload.md").partition("<!-- restart -->")[2].partition("<!-- end -->")[0]
+        names = {f"{section}.{key}" for section, keys in NEEDS_RESTART.items() for key in keys}
+        assert set(markdown.codes(text)) == names - {"stores.ledger_by_default"}
 
     def test_every_variable_in_the_code_is_explained(self) -> None:
         text = "".join(path.read_text("utf-8") for path in SOURCES if path.parent.name == "config")

@@ -1,8 +1,10 @@
-"""Configuration: read once at the start from a TOML file and the environment, checked as a whole, then immutable."""
+"""Configuration: read from a TOML file and the environment, checked as a whole, immutable. ``changes`` compares two."""
 
+from chukei.config.changes import Changes, Reload, Reloaded, changes, without_restart
 from chukei.config.load import load, wants_json
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
+    NEEDS_RESTART,
     AdminSettings,
     AuthSettings,
     CallerSettings,
@@ -12,6 +14,7 @@ from chukei.config.settings import (
     LogSettings,
     PolicySettings,
     PoolSettings,
+    ReloadSettings,
     Secret,
     ServerSettings,
     Settings,
@@ -23,10 +26,12 @@ from chukei.config.settings import (
 from chukei.config.upstreams import SIMULATED_MODELS
 
 __all__ = [
+    "NEEDS_RESTART",
     "SIMULATED_MODELS",
     "AdminSettings",
     "AuthSettings",
     "CallerSettings",
+    "Changes",
     "ConfigError",
     "CredentialSettings",
     "EntraSettings",
@@ -35,6 +40,9 @@ __all__ = [
     "PolicySettings",
     "PoolSettings",
     "Problem",
+    "Reload",
+    "ReloadSettings",
+    "Reloaded",
     "Secret",
     "ServerSettings",
     "Settings",
@@ -42,6 +50,8 @@ __all__ = [
     "StoreSettings",
     "StreamSettings",
     "UpstreamSettings",
+    "changes",
     "load",
     "wants_json",
+    "without_restart",
 ]

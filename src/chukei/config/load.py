@@ -5,6 +5,7 @@ nor such a variable names a deployment, the variables of Azure OpenAI's own tool
 missing too, the built-in simulator answers.
 """
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from chukei.config.settings import (
     AdminSettings,
     LedgerSettings,
     LogSettings,
+    ReloadSettings,
     ServerSettings,
     Settings,
     SimulatorSection,
@@ -55,7 +57,9 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
         ConfigError: the configuration has mistakes; it contains all of them.
     """
     chosen = path or environment.get("CHUKEI_CONFIG") or None
-    document = Document(str(chosen or "configuration"), _parse(chosen) if chosen else {}, environment)
+    files: dict[str, str] = {}
+    document = Document(str(chosen or "configuration"), _parse(chosen, files) if chosen else {}, environment)
+    document.files = files
     notes = _overlay(document)
     settings = _read(document, notes)
     document.raise_problems()
@@ -73,10 +77,13 @@ def wants_json(environment: Mapping[str, str]) -> bool:
     return (_value(environment.get("CHUKEI_LOG__FORMAT", "")) or in_file) == "json"
 
 
-def _parse(path: str | Path) -> dict[str, Any]:
+def _parse(path: str | Path, files: dict[str, str] | None = None) -> dict[str, Any]:
+    """Read a file; add its digest to ``files``."""
     try:
-        text = Path(path).read_bytes().decode()
-        return tomllib.loads(text)
+        content = Path(path).read_bytes()
+        if files is not None:
+            files[str(path)] = hashlib.sha256(content).hexdigest()
+        return tomllib.loads(content.decode())
     except FileNotFoundError:
         problem = "there is no such file; give another --config, or unset CHUKEI_CONFIG"
     except OSError as error:
@@ -151,6 +158,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
     log = read_section(root.table("log"), LogSettings)
+    reload = read_section(root.table("reload"), ReloadSettings)
     simulator = _simulator(root.table("simulator"))
     ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
@@ -171,6 +179,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         admin=admin,
         auth=auth,
         log=log,
+        reload=reload,
         simulator=simulator,
         models=served.models,
         credentials=served.credentials,
@@ -178,6 +187,8 @@ def _read(document: Document, notes: list[str]) -> Settings:
         open=served.open,
         simulated=served.simulated,
         notices=(*notes, *served.notices, *document.notices, *unbound(served.models.values(), limits)),
+        path=document.source if document.source in document.files else None,
+        files=document.files,
     )
 
 
@@ -222,7 +233,7 @@ def _upstream(table: Reader) -> UpstreamSettings:
 
 def _file(table: Reader, key: str, what: str) -> str | None:
     name = table.string(key)
-    if name and not Path(name).is_file():
+    if name and table.document.content(name) is None:
         table.problem(key, f"{name} is not a readable file; give {what}")
     return name
 

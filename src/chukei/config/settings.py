@@ -28,6 +28,12 @@ class Secret:
         """Return the credential, for the code that sends or compares it."""
         return self._value
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
     def __repr__(self) -> str:
         return "Secret(…)"
 
@@ -195,6 +201,13 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadSettings:
+    """``[reload]``: every ``watch_seconds`` the relay checks whether a file of its configuration changed; 0: never."""
+
+    watch_seconds: DurationOrZero = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialSettings:
     """How to authenticate to a deployment: an API key, a fixed token, or an Entra ID identity (``scope`` set)."""
 
@@ -221,7 +234,8 @@ class Settings:
     """The whole configuration.
 
     ``open`` is a resource that serves every model name as a deployment name; its ``deployment`` is a template and
-    unused. If ``simulated``, no deployment is configured and the built-in simulator answers.
+    unused. If ``simulated``, no deployment is configured and the built-in simulator answers. ``files`` maps every file
+    that was read to the SHA-256 digest of its content; ``path`` is the configuration's own.
     """
 
     server: ServerSettings
@@ -234,6 +248,7 @@ class Settings:
     admin: AdminSettings
     auth: AuthSettings
     log: LogSettings
+    reload: ReloadSettings
     simulator: SimulatorSection
     models: Mapping[str, Model]
     credentials: Mapping[str, CredentialSettings]
@@ -241,6 +256,8 @@ class Settings:
     open: Deployment | None = None
     simulated: bool = False
     notices: tuple[str, ...] = ()
+    path: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts_alone(self) -> bool:
@@ -254,3 +271,14 @@ class Settings:
         auth = self.auth
         in_file = any(caller.key_sha256 is not None for caller in self.policies.callers.values())
         return auth.api_key is not None or auth.entra is not None or auth.app_service or in_file or not auth.local
+
+
+NEEDS_RESTART: Mapping[str, frozenset[str]] = {
+    "server": frozenset({"host", "port", "grace_seconds"}),
+    "stores": frozenset({"quota", "quota_away", "quota_seconds", "replicas", "ledger", "ledger_by_default"}),
+    "ledger": frozenset({"retention_days", "spool", "max_spool_bytes"}),
+    "log": frozenset({"format", "level"}),
+}
+"""The settings, by section, that a reload leaves as they were: the socket, and what holds state while the process runs.
+
+Every other setting changes with a reload."""
