@@ -38,6 +38,7 @@ TESTED_ELSEWHERE = {
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
     "record.py": "a record without behaviour",
+    "reload.py": "live/test_reload.py: on relays with running requests",
     "accounts/ledger.py": "nouns without behaviour",
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",

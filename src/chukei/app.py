@@ -3,7 +3,7 @@
 import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
 from chukei.adapters.logs.requests import log_request, write_through
 from chukei.callers.throttle import Throttle
-from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
+from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Reload, Secret, Settings
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
 from chukei.installation import command_for
@@ -38,23 +38,27 @@ if TYPE_CHECKING:
 
 SIMULATED_KEY = "simulated"
 
+wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
+
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A gateway, and the resources that must be closed after it."""
+    """A gateway for one configuration, and the resources that must be closed after it."""
 
+    settings: Settings
     gateway: Gateway
     pool: Pool
     upstream: HttpClient
-    credentials: Sequence[Credential]
+    credentials: Mapping[CredentialSettings, Credential]
     access: Access
     accounting: Accounting
     tally: Tally
+    administration: "Administration"
     board: Board | None = None
 
     def start(self) -> None:
         """Start the background work: fetching tokens, receiving other replicas' changes."""
-        for credential in self.credentials:
+        for credential in self.credentials.values():
             credential.warm()
         self.accounting.start()
         self.access.start()
@@ -70,7 +74,7 @@ class Relay:
         await self.gateway.settled()
         self.tally.close()
         await self.accounting.close()
-        for credential in self.credentials:
+        for credential in self.credentials.values():
             await credential.close()
         write_through()
 
@@ -114,33 +118,37 @@ def _entra_installed() -> bool:
     return entra_installed()
 
 
-def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Database | None = None) -> Relay:
+def build(
+    settings: Settings,
+    hooks: Sequence[Hook],
+    peers: Peers,
+    database: Database | None = None,
+    reload: Reload | None = None,
+) -> Relay:
     """Wire a relay from valid settings. ``hooks`` get each request's record, besides the log and the ledger.
 
-    ``peers`` are the worker processes that serve the same socket.
+    ``peers`` are the worker processes that serve the same socket. ``reload`` reads the configuration again.
     """
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     upstream = HttpClient(settings.upstream)
     clock = time.monotonic
-    draw = random.SystemRandom().random
-    pool = Pool(settings.models, settings.pool, default=settings.default_model, open=settings.open, draw=draw)
+    pool = pool_for(settings)
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
-    wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
     accounting = accounting_for(settings, clock, wall, database)
     authentication = access(settings, clock, wall, accounting.database)
     tally = Tally((log_request, accounting))
-    rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
+    administration = Administration(accounting, clock, Throttle(settings.auth.failures_per_minute, clock), reload)
     admission = Admission(accounting.quotas, lambda: accounting.full)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
     services = Services(
         gatekeeper=authentication.gatekeeper,
-        policies=Policies(rules, settings.policies.groups),
+        policies=policies_for(settings),
         admission=admission,
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
-        admin=_admin(settings, accounting, pool, clock),
+        admin=administration.api(settings, pool),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, tally],
         clock=clock,
@@ -148,26 +156,55 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     gateway = Gateway(settings, services)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
-    return Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board)
+    return Relay(settings, gateway, pool, upstream, made, authentication, accounting, tally, administration, board)
 
 
-def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock) -> "Admin | None":
-    key, database = settings.admin.api_key, accounting.database
-    if key is None or database is None:
-        return None
-    from chukei.admin.api import Admin
-    from chukei.callers.registry import KeyRegistry
-
-    return Admin(
-        hashlib.sha256(key.reveal().encode()).digest(),
-        database,
-        KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
-        pool,
-        clock=clock,
-        now=_now,
-        throttle=Throttle(settings.auth.failures_per_minute, clock),
-        ledger_state=accounting.state,
+def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
+    """Return the pool for the settings, after a reload with the state of the one ``before``."""
+    return Pool(
+        settings.models,
+        settings.pool,
+        default=settings.default_model,
+        open=settings.open,
+        draw=random.SystemRandom().random,
+        before=before,
     )
+
+
+def policies_for(settings: Settings) -> Policies:
+    """Return the rules of callers and groups."""
+    rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
+    return Policies(rules, settings.policies.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """What the admin API works with, under every configuration."""
+
+    accounting: Accounting
+    clock: Clock
+    throttle: Throttle
+    reload: Reload | None
+
+    def api(self, settings: Settings, pool: Pool) -> "Admin | None":
+        """Return the admin API, if it is configured and there is a database."""
+        key, database = settings.admin.api_key, self.accounting.database
+        if key is None or database is None:
+            return None
+        from chukei.admin.api import Admin
+        from chukei.callers.registry import KeyRegistry
+
+        return Admin(
+            hashlib.sha256(key.reveal().encode()).digest(),
+            database,
+            KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
+            pool,
+            clock=self.clock,
+            now=_now,
+            throttle=self.throttle,
+            ledger_state=self.accounting.state,
+            reload=self.reload,
+        )
 
 
 def _now() -> datetime:

@@ -24,7 +24,7 @@ from chukei.admin.api import MAX_BODY_BYTES, Admin, AdminAnswer
 from chukei.callers.keys import Peppers, parse
 from chukei.callers.registry import KeyRegistry
 from chukei.callers.throttle import Throttle
-from chukei.config import PoolSettings
+from chukei.config import Changes, PoolSettings, Reloaded
 from chukei.errors import CallerError, RelayError, Unavailable
 from chukei.model import Deployment, End, Headers, Model
 from chukei.pool import Pool
@@ -83,7 +83,12 @@ class Office:
                 "last_written": None,
                 "last_error": None,
             },
+            reload=self._reload,
         )
+        self.reloaded = Reloaded(Changes(changed=("pool.attempts",), restart=("server.port",)), version="0123")
+
+    async def _reload(self) -> Reloaded:
+        return self.reloaded
 
     async def answer(self, method: str, path: str, query: str = "", body: object = None) -> AdminAnswer:
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -506,6 +511,7 @@ async def test_answers_are_what_the_document_says(office: Office) -> None:
         ("POST", "/keys/{id}/revoke", "", None),
         ("GET", "/deployments", "", None),
         ("GET", "/ledger", "", None),
+        ("POST", "/reload", "", None),
     ]
     assert {(method, path) for method, path, _, _ in calls} == operations()
     for method, path, query, body in calls:
@@ -538,6 +544,8 @@ async def test_errors_are_those_of_the_documents_examples(office: Office) -> Non
         await office.refusal("POST", f"/keys/{ended}/rotate"),
         await office.refusal("POST", "/keys/nobody/revoke"),
     ]
+    office.reloaded = Reloaded(problems=("relay.toml: sever: is not a known key; did you mean server?",))
+    refusals.append(await office.refusal("POST", "/reload"))
     for headers in (sent(GOOD, (b"api-key", b"x")), *[sent()] * 4):
         with pytest.raises(CallerError) as caught:
             office.admin.check(headers, "192.0.2.1")
@@ -561,7 +569,7 @@ def test_the_examples_of_the_document_are_right() -> None:
                 if content is not None:
                     assert conforms(content["example"], content["schema"]) == []
                     examples += 1
-    assert examples == 10
+    assert examples == 12
     for found in document()["components"]["responses"].values():
         [content] = found["content"].values()
         for name, example in content["examples"].items():

@@ -102,13 +102,16 @@ class _Server(Server):
 
 
 class InProcessRelay:
-    """A relay on a real socket, served by uvicorn in the running loop. ``records`` collects what hooks hear."""
+    """A relay on a real socket, served by uvicorn in the running loop. ``records`` collects what hooks hear.
 
-    def __init__(self, settings: Settings) -> None:
+    ``source`` reads the settings again for a reload.
+    """
+
+    def __init__(self, settings: Settings, source: Callable[[], Settings] | None = None) -> None:
         stores = replace(settings.stores, ledger_by_default=False)
         self._settings = replace(settings, server=replace(settings.server, port=0), stores=stores)
         self.records: list[RequestRecord] = []
-        self.application = Application(self._settings, hooks=[self._record])
+        self.application = Application(self._settings, hooks=[self._record], source=source)
         self.url = ""
 
     def _record(self, record: RequestRecord) -> None:
@@ -159,15 +162,18 @@ class InProcessRelay:
 class RelayProcess:
     """``python -m chukei serve`` in a process of its own. ``log`` holds the lines it wrote to standard error."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None, *arguments: str) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, *arguments: str, stdin: int | None = None) -> None:
         self._environment = clean_environment(environment)
+        self._stdin = stdin
         self._arguments = arguments
         self.log: list[str] = []
         self.url = ""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "chukei", "serve", "--port", "0", *self._arguments]
-        self.process = subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, env=self._environment, stdin=self._stdin, stderr=subprocess.PIPE, text=True
+        )
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

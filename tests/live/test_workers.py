@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,14 +26,16 @@ SCRIPT: list[Step] = [Send(head() + chunk(delta("one"))), Hold(), Send(chunk(del
 
 
 @contextmanager
-def relay_to(upstream: FaultUpstream, *arguments: str, **more: str) -> Iterator[RelayProcess]:
+def relay_to(
+    upstream: FaultUpstream, *arguments: str, stdin: int | None = subprocess.DEVNULL, **more: str
+) -> Iterator[RelayProcess]:
     environment = {
         "AZURE_OPENAI_ENDPOINT": upstream.url,
         "AZURE_OPENAI_API_KEY": "key",
         "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
         "CHUKEI_LOG__FORMAT": "json",
     }
-    with RelayProcess(environment | more, *arguments) as relay:
+    with RelayProcess(environment | more, *arguments, stdin=stdin) as relay:
         yield relay
 
 
@@ -49,6 +52,10 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def said_by(relay: RelayProcess, text: str, count: int) -> bool:
+    return sum(text in line for line in events(relay)) == count
 
 
 def events(relay: RelayProcess) -> list[str]:
@@ -113,16 +120,43 @@ main(["serve", "--port", "0", "--workers", "2", "--config", {str(path)!r}])
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_closed_terminal_lets_what_runs_finish(workers: str) -> None:
+    ours, theirs = os.openpty()
     async with FaultUpstream(SCRIPT) as upstream:
-        with relay_to(upstream, "--workers", workers) as relay:
+        with relay_to(upstream, "--workers", workers, stdin=theirs) as relay:
+            os.close(theirs)
             async with RawClient(relay.url) as running:
                 await running.post(CHAT, HARD.request)
                 await running.until(delta("one"))
+                os.close(ours)
                 relay.process.send_signal(signal.SIGHUP)
                 await until_refused(relay.url)
                 (await upstream.visit()).release()
                 assert (await running.rest()).endswith(DONE)
             assert await asyncio.to_thread(relay.process.wait, 30) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_hangup_without_a_terminal_is_a_reload_in_all_workers(workers: int, tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text("[reload]\nwatch_seconds = 0\n", "utf-8")
+    async with FaultUpstream(SCRIPT) as upstream:
+        with relay_to(upstream, "--workers", str(workers), "--config", str(file)) as relay:
+            async with RawClient(relay.url) as running:
+                await running.post(CHAT, HARD.request)
+                await running.until(delta("one"))
+                for text, said in (
+                    ("[groups.everybody]\nmodels = ['none']\n", "configuration reloaded (SIGHUP)"),
+                    ("nonsense", "is refused and the old one stays (SIGHUP)"),
+                ):
+                    file.write_text(text, "utf-8")
+                    relay.process.send_signal(signal.SIGHUP)
+                    await eventually(partial(said_by, relay, said, workers))
+                for _ in range(4):
+                    async with RawClient(relay.url) as refused:
+                        await refused.post(CHAT, HARD.request)
+                        assert await refused.head() == 403
+                (await upstream.visit()).release()
+                assert (await running.rest()).endswith(DONE)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -26,6 +26,7 @@ from chukei.admin.query import once, only, read
 from chukei.admin.schemas import MAX_OVERLAP
 from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
+from chukei.config import Reload, Reloaded
 from chukei.errors import CallerError, Unavailable
 from chukei.model import End, Headers, header
 from chukei.pool import Pool
@@ -52,7 +53,10 @@ class AdminAnswer:
 
 
 class Admin:
-    """Serves the admin API. ``ledger_state`` returns the state of the ledger's writer."""
+    """Serves the admin API. ``ledger_state`` returns the state of the ledger's writer.
+
+    ``reload`` reads the configuration again.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Admin:
         now: Callable[[], datetime],
         throttle: Throttle,
         ledger_state: Callable[[], dict[str, object]],
+        reload: Reload | None = None,
     ) -> None:
         self._digest = digest
         self._database = database
@@ -74,6 +79,7 @@ class Admin:
         self._now = now
         self._throttle = throttle
         self._ledger_state = ledger_state
+        self._reload = reload
 
     async def serve(
         self,
@@ -159,6 +165,8 @@ class Admin:
                 return _json({"models": self._pool.status(self._clock())})
             case "GET" | "HEAD", "/ledger":
                 return _json(self._ledger_state())
+            case "POST", "/reload":
+                return await self._reloaded(body)
         action = _KEY_ACTION.fullmatch(path)
         if method == "POST" and action is not None:
             return await self._end(unquote(action[1]), action[2], body)
@@ -207,6 +215,23 @@ class Admin:
         made = await self._registry.rotate(id, overlap=timedelta(seconds=seconds))
         logger.info("an administrator replaced the key %s by %s", id, made.key.id)
         return self._made(made)
+
+    async def _reloaded(self, body: bytes) -> AdminAnswer:
+        _decode(body or b"{}", schemas.Reload)
+        outcome = await self._reload() if self._reload is not None else Reloaded()
+        if outcome.problems:
+            message = f"The new configuration is refused, and the old one stays: {'; '.join(outcome.problems)}"
+            raise CallerError(409, "configuration_refused", message)
+        found = outcome.changes
+        shown = schemas.Reloaded(
+            version=outcome.version,
+            changed=list(found.changed),
+            added=list(found.added),
+            removed=list(found.removed),
+            files=list(found.files),
+            restart=list(found.restart),
+        )
+        return _json(shown)
 
     def _made(self, made: IssuedKey) -> AdminAnswer:
         shown = structs.asdict(self._shown(made.key))

@@ -147,6 +147,18 @@ _ERROR_RESPONSES = {
         "invalid_request_error",
         {"key_not_found": ("There is no key with that id.", "id")},
     ),
+    "Refused": ErrorResponse(
+        409,
+        "The new configuration has mistakes, all of which are named; the one before stays in force.",
+        "invalid_request_error",
+        {
+            "configuration_refused": (
+                "The new configuration is refused, and the old one stays: relay.toml: sever: is not a known key; "
+                "did you mean server?",
+                None,
+            )
+        },
+    ),
     "TooLarge": ErrorResponse(
         413,
         "The body is larger than anything that makes sense here.",

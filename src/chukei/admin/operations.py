@@ -170,5 +170,24 @@ OPERATIONS = {
         ),
         errors=_ACCESS,
     ),
+    ("POST", "/reload"): Operation(
+        name="reload",
+        tag="state",
+        summary="Read the configuration again",
+        description="The other workers of this relay are told to do the same; other replicas are not. Running requests "
+        "do not notice. The answer names keys, and shows no values.",
+        outcome="What has changed, and what needs a restart.",
+        answer=schemas.Reloaded(
+            version="4be1c5a0f3d2",
+            changed=["callers.team-search.limits.tokens_per_minute"],
+            added=["models.gpt-5"],
+            removed=[],
+            files=[],
+            restart=["server.port"],
+        ),
+        body=schemas.Reload(),
+        body_required=False,
+        errors=("BadRequest", *_ACCESS, "Refused", "TooLarge"),
+    ),
 }
 """The operations by method and by path after ``/admin``."""

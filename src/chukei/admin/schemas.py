@@ -192,6 +192,24 @@ class Ledger(Struct):
     last_error: str | UnsetType | None = UNSET
 
 
+class Reload(Struct, forbid_unknown_fields=True):
+    """How the configuration is read again: nothing more is to be said."""
+
+
+class Reloaded(Struct, forbid_unknown_fields=True):
+    """What a reload has changed, by names of keys of the configuration."""
+
+    version: Annotated[
+        str,
+        _description("Identifies the content of all files of the configuration: relays with the same one agree."),
+    ]
+    changed: list[str]
+    added: Annotated[list[str], _description("Whole tables, such as a caller's.")]
+    removed: list[str]
+    files: Annotated[list[str], _description("Files that the configuration names, with another content.")]
+    restart: Annotated[list[str], _description("Keys whose new value takes effect only after a restart.")]
+
+
 class ErrorBody(Struct):
     """What an error says."""
 

@@ -9,8 +9,8 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ from chukei.gateway.delivery import Delivery, deliver_as_event, deliver_whole
 from chukei.gateway.exchange import Exchange
 from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
 from chukei.gateway.pages import Pages, Visit
-from chukei.model import Dialect, End, Headers, Model, Operation, header
+from chukei.model import Caller, Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
 from chukei.record import RequestRecord
@@ -68,16 +68,40 @@ class Services:
     admin: "Admin | None" = None
 
 
-class Gateway:
-    """Serves requests. The host calls ``drain`` and ``stop_all`` when it shuts down."""
+@dataclass(slots=True)
+class _Running:
+    """What the gateways before and after a reload share."""
 
-    def __init__(self, settings: Settings, services: Services) -> None:
+    live: set[Exchange] = field(default_factory=set)
+    bodies: Bodies = field(default_factory=lambda: Bodies(0))
+    draining: bool = False
+
+
+class Gateway:
+    """Serves requests under one configuration. The host calls ``drain`` and ``stop_all`` when it shuts down.
+
+    After a reload a new gateway takes the place of ``before``, which serves the requests that it has begun to their
+    end. Both know the running requests of both.
+    """
+
+    def __init__(self, settings: Settings, services: Services, before: "Gateway | None" = None) -> None:
         self._settings = settings
         self._services = services
         self._cors = Cors(settings.server.cors_origins)
-        self._bodies = Bodies(settings.server.max_bodies_bytes)
-        self._live: set[Exchange] = set()
-        self.draining = False
+        self._running: _Running = _Running() if before is None else before._running
+        self._live = self._running.live
+        self._bodies = self._running.bodies
+        self._bodies.most = settings.server.max_bodies_bytes
+
+    @property
+    def services(self) -> Services:
+        """What it works with."""
+        return self._services
+
+    @property
+    def draining(self) -> bool:
+        """Whether new requests for models are refused."""
+        return self._running.draining
 
     @property
     def live(self) -> int:
@@ -86,7 +110,7 @@ class Gateway:
 
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
-        self.draining = True
+        self._running.draining = True
 
     def stop_all(self) -> None:
         """End running requests: streams get an error event, waiting clients a 503."""
@@ -95,9 +119,13 @@ class Gateway:
 
     def revoke(self, keys: Set[str]) -> None:
         """End running requests whose key is no longer valid."""
+        self.end_of(lambda who: who.key_id in keys)
+
+    def end_of(self, refused: Callable[[Caller], bool]) -> None:
+        """End running requests of callers who are no longer let in."""
         for exchange in list(self._live):
             who = exchange.record.who
-            if who is not None and who.key_id in keys:
+            if who is not None and refused(who):
                 exchange.stop(End.REFUSED)
 
     async def settled(self) -> None:

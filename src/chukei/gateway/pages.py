@@ -1,6 +1,7 @@
 """What the relay answers itself: its pages, the list of models, a caller's own usage, health, the buffering test."""
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -82,7 +83,13 @@ class Pages:
         self._assets = assets
         self._own_usage = own_usage
         self._since = since
-        self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
+        self._mark = _mark(simulated=simulated)
+
+    def renewed(self, pool: Pool, *, simulated: bool) -> "Pages":
+        """Return the pages after a reload."""
+        made = copy.copy(self)
+        made._pool, made._mark = pool, _mark(simulated=simulated)
+        return made
 
     def needs_caller(self, page: Page) -> bool:
         """Whether a page requires an authenticated caller. Administrators' pages check their own key."""
@@ -148,6 +155,10 @@ class Pages:
             message = f"You may not see the deployments: {policy.where['see_deployment']} is false."
             raise CallerError(403, "not_allowed", message, type="permission_error")
         return {"models": self._pool.status(self._clock())}
+
+
+def _mark(*, simulated: bool) -> Headers:
+    return [(b"x-chukei-simulator", b"true")] if simulated else []
 
 
 async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> None:

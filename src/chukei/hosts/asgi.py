@@ -8,7 +8,7 @@ import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from chukei.accounts.stores import Database
@@ -17,6 +17,7 @@ from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.hosts.peers import Alone
+from chukei.hosts.reloading import Reloads, Source
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Peers, Reply
 from chukei.record import RequestRecord
@@ -30,7 +31,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """One relay for one event loop. ``hooks`` are called for every finished request."""
+    """One relay for one event loop. ``hooks`` are called for every finished request.
+
+    ``source`` reads the configuration again for a reload; without it the settings stay.
+    """
 
     def __init__(
         self,
@@ -40,13 +44,15 @@ class Application:
         hooks: Sequence[Hook] = (),
         database: Database | None = None,
         peers: Peers | None = None,
+        source: Source | None = None,
     ) -> None:
         if behind_platform:  # its disk is lost with the instance
             settings = replace(settings, stores=replace(settings.stores, ledger_by_default=False))
         self.settings = settings
         self._hooks = hooks
         self._database = database
-        self._peers: Peers = peers or Alone()
+        self.peers: Peers = peers or Alone()
+        self.reloads = Reloads(self, source)
         self._behind_platform = behind_platform
         self._relay: Relay | None = None
         self._simulator: Any = None
@@ -67,17 +73,26 @@ class Application:
         """Start the relay, and the simulator if nothing is configured. Later calls have no effect."""
         async with self._starting:
             if self._relay is None:
-                self._relay = build(await self._with_simulator(), self._hooks, self._peers, self._database)
+                self._simulator, settings = await self.with_simulator(self.settings)
+                reload = partial(self.reloads.reload, "an administrator")
+                self._relay = build(settings, self._hooks, self.peers, self._database, reload)
                 self._relay.start()
+                self.reloads.start()
             return self._relay
 
-    async def _with_simulator(self) -> Settings:
-        if not self.settings.simulated:
-            return self.settings
+    async def with_simulator(self, settings: Settings) -> tuple[Any, Settings]:
+        """Return the simulator for the settings, and the settings with its address. A running one is used again."""
+        if not settings.simulated:
+            return None, settings
         from chukei.hosts.simulated import simulator_for
 
-        self._simulator = simulator_for(self.settings.simulator)
-        return with_simulator(self.settings, await self._simulator.start())
+        simulator = self._simulator if settings.simulator == self.settings.simulator else None
+        simulator = simulator or simulator_for(settings.simulator)
+        return simulator, with_simulator(settings, await simulator.start())
+
+    def replace(self, settings: Settings, relay: Relay, simulator: Any) -> None:
+        """Serve further requests with another relay."""
+        self.settings, self._relay, self._simulator = settings, relay, simulator
 
     def drain(self) -> None:
         """Refuse new requests, and stop running ones after the grace period."""
@@ -112,6 +127,7 @@ class Application:
 
     async def stop(self) -> None:
         """Close the relay and the simulator."""
+        await self.reloads.close()
         relay, self._relay = self._relay, None
         if relay is not None:
             await relay.close()
@@ -126,6 +142,8 @@ class Application:
             await relay.gateway.handle(incoming, reply)
         finally:
             self._check_drained(relay)
+            if relay is not self._relay:
+                self.reloads.ended(relay)
 
     def refused(self, error: CallerError, request_id: str) -> None:
         """Count a request that the host refused because it was malformed."""
@@ -182,7 +200,8 @@ def from_environment(*, behind_platform: bool = False, environment: Mapping[str,
     Raises:
         ConfigError: lists every mistake in the configuration.
     """
-    return Application(checked_settings(None, environment), behind_platform=behind_platform)
+    source = partial(checked_settings, None, environment)
+    return Application(source(), behind_platform=behind_platform, source=source)
 
 
 def checked_settings(path: str | None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -15,7 +15,8 @@ from uvicorn import Config, Server
 from chukei.adapters.logs.requests import configure_logging, is_text, log_crashes
 from chukei.config import LogSettings, ServerSettings, Settings
 from chukei.hosts.asgi import Application, from_environment
-from chukei.hosts.workers import ENDING, INTERRUPTED, Link, Supervisor, handled
+from chukei.hosts.hangup import Hangup
+from chukei.hosts.workers import ENDING, HANGUP, INTERRUPTED, Link, Supervisor, handled
 
 logger = logging.getLogger(__name__)
 announcer = logging.getLogger("chukei.start")
@@ -47,6 +48,7 @@ class RelayServer(Server):
         self._alone = alone
         self._loop: asyncio.AbstractEventLoop | None = None
         self.forced = False
+        self._hangup = Hangup()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,6 +58,9 @@ class RelayServer(Server):
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Handle a signal."""
+        if sig == HANGUP and not self._hangup.ends:
+            self.reload("SIGHUP")
+            return
         if self.should_exit and sig == signal.SIGINT and self._alone:
             self.force()
         self.should_exit = True
@@ -67,9 +72,15 @@ class RelayServer(Server):
         if self._loop is not None and isinstance(application, Application):
             self._loop.call_soon_threadsafe(application.stop_all)
 
-    def leave(self, *_: object) -> None:
+    def reload(self, why: str) -> None:
+        """Read the configuration again. Any thread may call this; before the start it does nothing."""
+        application = self.config.loaded_app if self.started else None
+        if self._loop is not None and isinstance(application, Application):
+            self._loop.call_soon_threadsafe(application.reloads.soon, why)
+
+    def leave(self, sig: int, _: object) -> None:
         """Exit at once if the server has not started; afterwards do nothing."""
-        if not self.started:
+        if not self.started and (sig != HANGUP or self._hangup.ends):
             raise SystemExit(0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -102,7 +113,7 @@ def _work(server: ServerSettings, log: LogSettings, listener: socket.socket, lin
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, one.leave)
-    link.follow(one.force)
+    link.follow(one.force, partial(one.reload, "SIGHUP"))
     return _run(one, listener)
 
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.context import SpawnProcess
 
+from chukei.hosts.hangup import Hangup
+
 logger = logging.getLogger(__name__)
 
 Work = Callable[[socket.socket, "Link"], int]
@@ -27,13 +29,15 @@ RESTART_SECONDS = 1.0
 SOON_SECONDS = 10.0
 """Seconds that a worker must have run to be replaced at once."""
 
-_END, _NOW = "end", "now"
+_END, _NOW, _RELOAD = "end", "now", "reload"
 INTERRUPTED = 130
 """The exit status after an interrupt from the keyboard (128 and the signal's number)."""
 
 _spawn = multiprocessing.get_context("spawn")
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
-"""The signals for an orderly shutdown. SIGHUP is sent when the terminal closes."""
+"""The signals for an orderly shutdown. SIGHUP is one of them when the terminal closes, else it means a reload."""
+
+HANGUP = getattr(signal, "SIGHUP", None)
 
 
 @contextmanager
@@ -49,7 +53,7 @@ def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
 
 
 def _is_ignored(number: int) -> bool:
-    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
+    return number == HANGUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 class Supervisor:
@@ -68,6 +72,7 @@ class Supervisor:
         self._interrupts = 0
         self._ending = False
         self._heard, self._bell = Pipe(duplex=False)
+        self._hangup = Hangup()
 
     def run(self, ready: Callable[[], None]) -> int:
         """Serve until a signal; return the exit status. ``ready`` is called when all workers serve.
@@ -89,6 +94,14 @@ class Supervisor:
     def _signalled(self, number: int, _: object) -> None:
         self._interrupts += number == signal.SIGINT
         self._bell.send(number)
+
+    def _hear(self, number: int) -> None:
+        """Act on a signal."""
+        if number != HANGUP or self._hangup.ends:
+            self._ending = True
+            return
+        for worker in self._workers:
+            worker.tell(_RELOAD)
 
     def _start(self, ready: Callable[[], None]) -> int | None:
         while not self._ending:
@@ -115,7 +128,7 @@ class Supervisor:
         for event in wait(list(events), timeout):  # type: ignore[arg-type]
             found = events[event]
             if found is None:
-                self._ending = self._heard.recv() is not None
+                self._hear(self._heard.recv())
             elif found.is_over():
                 failed = failed or self._replace(found)
         return failed
@@ -197,7 +210,7 @@ class _Worker:
         return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
     def tell(self, what: str) -> None:
-        """Tell the worker to shut down."""
+        """Tell the worker to shut down or to reload."""
         with suppress(OSError):  # it is dead
             self._pipe.send(what)
 
@@ -242,14 +255,20 @@ class Link:
         with suppress(OSError):  # the parent is dead, which the other thread hears too
             self._pipe.send(True)
 
-    def follow(self, now: Callable[[], None]) -> None:
-        """Raise SIGTERM when the parent asks for it or is dead; call ``now`` from a thread for an immediate end."""
-        threading.Thread(target=self._follow, args=(now,), name="chukei-parent", daemon=True).start()
+    def follow(self, now: Callable[[], None], reload: Callable[[], None]) -> None:
+        """Raise SIGTERM when the parent asks for it or is dead; call ``now`` from a thread for an immediate end.
 
-    def _follow(self, now: Callable[[], None]) -> None:
+        ``reload`` is called from there for a reload.
+        """
+        threading.Thread(target=self._follow, args=(now, reload), name="chukei-parent", daemon=True).start()
+
+    def _follow(self, now: Callable[[], None], reload: Callable[[], None]) -> None:
         try:
-            while self._pipe.recv() != _NOW:
-                signal.raise_signal(signal.SIGTERM)
+            while (said := self._pipe.recv()) != _NOW:
+                if said == _RELOAD:
+                    reload()
+                else:
+                    signal.raise_signal(signal.SIGTERM)
             now()
         except (EOFError, OSError):
             signal.raise_signal(signal.SIGTERM)

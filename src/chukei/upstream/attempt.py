@@ -49,16 +49,21 @@ class LeasedAnswer:
 
 
 class DeploymentClient:
-    """Sends requests to deployments. It remembers the capabilities that it learns of each."""
+    """Sends requests to deployments. What it learns of their capabilities is added to ``known``."""
 
     def __init__(
-        self, upstream: Upstream, credentials: Mapping[str, Credential], settings: StreamSettings, clock: Clock
+        self,
+        upstream: Upstream,
+        credentials: Mapping[str, Credential],
+        settings: StreamSettings,
+        clock: Clock,
+        known: LearntCapabilities,
     ) -> None:
         self._upstream = upstream
         self._credentials = credentials
         self._cap = settings.max_event_bytes
         self._clock = clock
-        self._known = LearntCapabilities()
+        self._known = known
 
     async def ask(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> LeasedAnswer:
         """Return the answer once it has begun.

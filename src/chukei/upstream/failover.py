@@ -20,6 +20,7 @@ from chukei.upstream import affinity
 from chukei.upstream.affinity import Continuation, StatefulIds
 from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
 from chukei.upstream.budget import Budget
+from chukei.upstream.capabilities import LearntCapabilities
 from chukei.upstream.connect import Waits
 from chukei.upstream.hedge import first_to_answer
 from chukei.upstream.refusals import error_of_event
@@ -35,7 +36,7 @@ _NAMED = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
 
 
 class Failover:
-    """Opens answers. It keeps the budgets and the state that requests share."""
+    """Opens answers. It keeps the budgets and the state that requests share; after a reload those of ``before``."""
 
     def __init__(
         self,
@@ -45,16 +46,21 @@ class Failover:
         credentials: Mapping[str, Credential],
         clock: Clock,
         board: Board | None = None,
+        before: "Failover | None" = None,
     ) -> None:
         self.settings = settings
         self.pool = pool
         self.clock = clock
-        self.client = DeploymentClient(upstream, credentials, settings.stream, clock)
-        self.stateful_ids = StatefulIds(board)
         self.session_header = settings.pool.session_header.encode()
-        share = settings.pool.retry_share
-        self.retries = Budget(share, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
-        self.hedges = Budget(settings.pool.hedge_share, reserve=HEDGE_RESERVE)
+        share, hedge_share = settings.pool.retry_share, settings.pool.hedge_share
+        self.capabilities: LearntCapabilities = before.capabilities if before else LearntCapabilities()
+        self.stateful_ids: StatefulIds = before.stateful_ids if before else StatefulIds(board)
+        fresh = Budget(share, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
+        self.retries: Budget = before.retries if before else fresh
+        self.hedges: Budget = before.hedges if before else Budget(hedge_share, reserve=HEDGE_RESERVE)
+        self.retries.adjust(share)
+        self.hedges.adjust(hedge_share)
+        self.client = DeploymentClient(upstream, credentials, settings.stream, clock, self.capabilities)
 
     async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> LeasedAnswer:
         """Return an answer that has begun. ``model`` is the requested model with the caller's policy applied.

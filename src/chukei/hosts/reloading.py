@@ -1,0 +1,210 @@
+"""Reloads of an application: one configuration after another, and what is left of those before."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from chukei.app import Relay
+from chukei.config import Changes, ConfigError, Reloaded, Settings, changes, without_restart
+from chukei.config.changes import version_of
+from chukei.hosts.watching import watch
+from chukei.ports import Peers
+from chukei.reload import rebuild, retire
+
+logger = logging.getLogger(__name__)
+
+MOST_NAMES = 40
+"""Names of keys in a log line."""
+
+Source = Callable[[], Settings]
+"""Reads and checks the configuration.
+
+Raises:
+    ConfigError: lists every mistake.
+"""
+
+
+class Reloadable(Protocol):
+    """The part of an application that a reload needs."""
+
+    settings: Settings
+    peers: Peers
+
+    @property
+    def relay(self) -> Relay | None:
+        """The relay that serves new requests."""
+        ...
+
+    @property
+    def simulator(self) -> Any:
+        """The built-in simulator while it runs."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether it shuts down."""
+        ...
+
+    async def with_simulator(self, settings: Settings) -> tuple[Any, Settings]:
+        """Return the simulator for the settings, and the settings with its address."""
+        ...
+
+    def replace(self, settings: Settings, relay: Relay, simulator: Any) -> None:
+        """Serve further requests with another relay."""
+        ...
+
+
+@dataclass(slots=True)
+class _Replaced:
+    """A relay that was replaced, its simulator, and how many of its requests are still running."""
+
+    relay: Relay
+    simulator: Any
+    left: int
+
+
+class Reloads:
+    """Reloads the configuration of an application. ``source`` reads it; without one there is nothing to reload."""
+
+    def __init__(self, application: Reloadable, source: Source | None) -> None:
+        self._application = application
+        self._source = source
+        self._one_at_a_time = asyncio.Lock()
+        self._replaced: list[_Replaced] = []
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._watching: asyncio.Task[None] | None = None
+        self._refused: tuple[str, ...] = ()
+        self._name = secrets.token_bytes(8)
+
+    def start(self) -> None:
+        """Start to watch the files, and answer the other workers."""
+        peers = self._application.peers
+        peers.answer("reload", self._asked)
+        peers.answer("version", lambda _: version_of(self._application.settings).encode())
+        self._watch()
+
+    def _watch(self) -> None:
+        settings = self._application.settings
+        running = self._watching is not None and not self._watching.done()
+        if self._source is not None and not running and settings.files and settings.reload.watch_seconds:
+            self._watching = asyncio.create_task(
+                watch(
+                    lambda: self._application.settings.files,
+                    lambda: self._application.settings.reload.watch_seconds,
+                    lambda: self.reload("a file has changed", quiet=True),
+                )
+            )
+
+    def soon(self, why: str, *, tell: bool = True) -> None:
+        """Reload in the background."""
+        task: asyncio.Task[object] = asyncio.create_task(self.reload(why, tell=tell, quiet=not tell))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _asked(self, name: bytes) -> bytes:
+        if name != self._name:
+            self.soon("another worker has reloaded", tell=False)
+        return b""
+
+    async def reload(self, why: str, *, tell: bool = True, quiet: bool = False) -> Reloaded:
+        """Read the configuration, and apply it if it is valid. Running requests do not notice.
+
+        ``tell`` makes the other workers reload too. If ``quiet``, an outcome without news is not logged. While the
+        relay shuts down nothing happens.
+        """
+        async with self._one_at_a_time:
+            outcome = await self._reload(why, quiet=quiet)
+        if tell and outcome.changes:
+            await self._application.peers.ask("reload", self._name)
+        return outcome
+
+    async def _reload(self, why: str, *, quiet: bool) -> Reloaded:
+        application = self._application
+        version = version_of(application.settings)
+        try:
+            settings = await asyncio.to_thread(self._source) if self._source is not None else application.settings
+        except ConfigError as error:
+            problems = tuple(str(problem) for problem in error.problems)
+            if not quiet or problems != self._refused:
+                text = "the new configuration is refused and the old one stays (%s): %s"
+                logger.error(text, why, "; ".join(problems))  # noqa: TRY400 - a mistake of the operator, with all reasons
+            self._refused = problems
+            return Reloaded(problems=problems, version=version)
+        self._refused = ()
+        if application.draining or application.relay is None:
+            return Reloaded(version=version)
+        found = changes(application.settings, settings)
+        if found:
+            await self._apply(without_restart(application.settings, settings))
+        elif settings.files != application.settings.files:  # for instance a comment has changed
+            application.settings = replace(application.settings, files=settings.files)
+        if found or not quiet:
+            _log(found, why)
+        return Reloaded(found, version=version_of(application.settings))
+
+    async def _apply(self, settings: Settings) -> None:
+        """Replace the relay in one step."""
+        application = self._application
+        simulator, whole = await application.with_simulator(settings)
+        before = application.relay
+        if before is None or application.draining:  # it began to shut down meanwhile
+            if simulator is not None and simulator is not application.simulator:
+                await simulator.stop()
+            return
+        made = rebuild(before, whole)
+        left = before.gateway.live - sum(each.left for each in self._replaced)
+        replaced = _Replaced(before, application.simulator if application.simulator is not simulator else None, left)
+        application.replace(settings, made, simulator)
+        self._replaced.append(replaced)
+        if not left:
+            self._retire(replaced)
+        self._watch()
+
+    def ended(self, relay: Relay) -> None:
+        """Note that a request of a replaced relay has ended."""
+        for each in self._replaced:
+            if each.relay is relay:
+                each.left -= 1
+                if not each.left:
+                    self._retire(each)
+                return
+
+    def _retire(self, replaced: _Replaced) -> None:
+        self._replaced.remove(replaced)
+        task: asyncio.Task[object] = asyncio.create_task(self._close(replaced))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self, replaced: _Replaced) -> None:
+        others = [each.relay for each in self._replaced]
+        if self._application.relay is not None:
+            others.append(self._application.relay)
+        await retire(replaced.relay, others)
+        if replaced.simulator is not None:
+            await replaced.simulator.stop()
+
+    async def close(self) -> None:
+        """Stop watching, and close what replaced relays have left. Call it before the relay is closed."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+        while self._replaced:
+            self._retire(self._replaced[0])
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _log(found: Changes, why: str) -> None:
+    parts = (("changed", found.changed), ("added", found.added), ("removed", found.removed), ("files", found.files))
+    said = "; ".join(f"{word}: {_names(keys)}" for word, keys in parts if keys) or "nothing has changed"
+    logger.info("configuration reloaded (%s): %s", why, said)
+    if found.restart:
+        logger.warning("needs a restart to take effect: %s", _names(found.restart))
+
+
+def _names(keys: tuple[str, ...]) -> str:
+    more = len(keys) - MOST_NAMES
+    return ", ".join(keys[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
