@@ -42,6 +42,7 @@ TESTED_ELSEWHERE = {
     "accounts/ledger.py": "nouns without behaviour",
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
+    "adapters/ledger/rules_sql.py": "adapters/ledger/test_databases.py: what is set, and its record",
     "adapters/http/answer.py": "adapters/http/test_connection.py: answers arrive on connections",
     "admin/openapi.py": "admin/test_api.py: the document",
     "admin/operations.py": "admin/test_api.py: the document",

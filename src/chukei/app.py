@@ -20,6 +20,7 @@ from chukei.adapters.identity.access import Access, access, peppers
 from chukei.adapters.identity.credentials import credential_for, identity_installed
 from chukei.adapters.ledger.accounting import Accounting, accounting_for
 from chukei.adapters.ledger.databases import database_for
+from chukei.adapters.ledger.rule_book import RuleBook
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
 from chukei.adapters.logs.requests import log_request, write_through
@@ -54,6 +55,7 @@ class Relay:
     accounting: Accounting
     tally: Tally
     administration: "Administration"
+    rules: RuleBook | None = None
     board: Board | None = None
 
     def start(self) -> None:
@@ -62,6 +64,8 @@ class Relay:
             credential.warm()
         self.accounting.start()
         self.access.start()
+        if self.rules is not None:
+            self.rules.start()
         if self.board is not None:
             self.board.start()
 
@@ -69,6 +73,8 @@ class Relay:
         """Close connections, stop the background work, and flush the ledger and the log."""
         await self.upstream.close()
         await self.access.close()
+        if self.rules is not None:
+            await self.rules.close()
         if self.board is not None:
             await self.board.close()
         await self.gateway.settled()
@@ -139,12 +145,14 @@ def build(
     accounting = accounting_for(settings, clock, wall, database)
     authentication = access(settings, clock, wall, accounting.database)
     tally = Tally((log_request, accounting))
-    administration = Administration(accounting, clock, Throttle(settings.auth.failures_per_minute, clock), reload)
+    rules = RuleBook(accounting.database) if accounting.database is not None else None
+    throttle = Throttle(settings.auth.failures_per_minute, clock)
+    administration = Administration(accounting, clock, throttle, rules, reload)
     admission = Admission(accounting.quotas, lambda: accounting.full)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
     services = Services(
         gatekeeper=authentication.gatekeeper,
-        policies=policies_for(settings),
+        policies=policies_for(settings, rules),
         admission=admission,
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
@@ -156,7 +164,9 @@ def build(
     gateway = Gateway(settings, services)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
-    return Relay(settings, gateway, pool, upstream, made, authentication, accounting, tally, administration, board)
+    return Relay(
+        settings, gateway, pool, upstream, made, authentication, accounting, tally, administration, rules, board
+    )
 
 
 def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
@@ -171,10 +181,13 @@ def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
     )
 
 
-def policies_for(settings: Settings) -> Policies:
-    """Return the rules of callers and groups."""
+def policies_for(settings: Settings, book: RuleBook | None) -> Policies:
+    """Return the rules of callers and groups, which follow the ``book`` from now on."""
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
-    return Policies(rules, settings.policies.groups)
+    policies = Policies(rules, settings.policies.groups)
+    if book is not None:
+        book.listen(policies.override)
+    return policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +197,30 @@ class Administration:
     accounting: Accounting
     clock: Clock
     throttle: Throttle
+    rules: RuleBook | None
     reload: Reload | None
 
     def api(self, settings: Settings, pool: Pool) -> "Admin | None":
         """Return the admin API, if it is configured and there is a database."""
         key, database = settings.admin.api_key, self.accounting.database
-        if key is None or database is None:
+        if key is None or database is None or self.rules is None:
             return None
         from chukei.admin.api import Admin
+        from chukei.admin.rules import RuleDesk
         from chukei.callers.registry import KeyRegistry
 
+        digest = hashlib.sha256(key.reveal().encode())
+        groups, actor = settings.policies.groups, f"key {digest.hexdigest()[:8]}"
         return Admin(
-            hashlib.sha256(key.reveal().encode()).digest(),
+            digest.digest(),
             database,
-            KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
+            KeyRegistry(database, peppers(settings), _now, groups=groups),
             pool,
             clock=self.clock,
             now=_now,
             throttle=self.throttle,
             ledger_state=self.accounting.state,
+            rules=RuleDesk(database, groups, _now, actor=actor, changed=self.rules.refresh),
             reload=self.reload,
         )
 

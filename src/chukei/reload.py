@@ -46,7 +46,7 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
     changed = replace(
         services,
         gatekeeper=authentication.gatekeeper,
-        policies=policies_for(settings),
+        policies=policies_for(settings, relay.rules),
         pool=pool,
         pages=services.pages.renewed(pool, simulated=settings.simulated),
         admin=relay.administration.api(settings, pool),

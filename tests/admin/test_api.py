@@ -21,6 +21,7 @@ from chukei.accounts.ledger import By, Question, Sum
 from chukei.adapters.assets import asset
 from chukei.admin import api as module
 from chukei.admin.api import MAX_BODY_BYTES, Admin, AdminAnswer
+from chukei.admin.rules import RuleDesk
 from chukei.callers.keys import Peppers, parse
 from chukei.callers.registry import KeyRegistry
 from chukei.callers.throttle import Throttle
@@ -83,9 +84,14 @@ class Office:
                 "last_written": None,
                 "last_error": None,
             },
+            rules=RuleDesk(self.ledger, ("research",), lambda: self.now, actor="key 0123abcd", changed=self._changed),
             reload=self._reload,
         )
+        self.applied = 0
         self.reloaded = Reloaded(Changes(changed=("pool.attempts",), restart=("server.port",)), version="0123")
+
+    async def _changed(self) -> None:
+        self.applied += 1
 
     async def _reload(self) -> Reloaded:
         return self.reloaded
@@ -511,6 +517,9 @@ async def test_answers_are_what_the_document_says(office: Office) -> None:
         ("POST", "/keys/{id}/revoke", "", None),
         ("GET", "/deployments", "", None),
         ("GET", "/ledger", "", None),
+        ("POST", "/rules", "", {"subject": "caller:a", "limits": {"money_per_month": 2.5}, "groups": ["research"]}),
+        ("GET", "/rules", "", None),
+        ("GET", "/changes", "", None),
         ("POST", "/reload", "", None),
     ]
     assert {(method, path) for method, path, _, _ in calls} == operations()
@@ -569,7 +578,7 @@ def test_the_examples_of_the_document_are_right() -> None:
                 if content is not None:
                     assert conforms(content["example"], content["schema"]) == []
                     examples += 1
-    assert examples == 12
+    assert examples == 16
     for found in document()["components"]["responses"].values():
         [content] = found["content"].values()
         for name, example in content["examples"].items():

@@ -23,6 +23,7 @@ from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database, StoreAway
 from chukei.admin import schemas
 from chukei.admin.query import once, only, read
+from chukei.admin.rules import RuleDesk
 from chukei.admin.schemas import MAX_OVERLAP
 from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
@@ -55,7 +56,7 @@ class AdminAnswer:
 class Admin:
     """Serves the admin API. ``ledger_state`` returns the state of the ledger's writer.
 
-    ``reload`` reads the configuration again.
+    ``rules`` changes limits and groups. ``reload`` reads the configuration again.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Admin:
         now: Callable[[], datetime],
         throttle: Throttle,
         ledger_state: Callable[[], dict[str, object]],
+        rules: RuleDesk,
         reload: Reload | None = None,
     ) -> None:
         self._digest = digest
@@ -79,6 +81,7 @@ class Admin:
         self._now = now
         self._throttle = throttle
         self._ledger_state = ledger_state
+        self._rules = rules
         self._reload = reload
 
     async def serve(
@@ -165,8 +168,9 @@ class Admin:
                 return _json({"models": self._pool.status(self._clock())})
             case "GET" | "HEAD", "/ledger":
                 return _json(self._ledger_state())
-            case "POST", "/reload":
-                return await self._reloaded(body)
+        answer = await self._configured(method, path, body)
+        if answer is not None:
+            return answer
         action = _KEY_ACTION.fullmatch(path)
         if method == "POST" and action is not None:
             return await self._end(unquote(action[1]), action[2], body)
@@ -215,6 +219,19 @@ class Admin:
         made = await self._registry.rotate(id, overlap=timedelta(seconds=seconds))
         logger.info("an administrator replaced the key %s by %s", id, made.key.id)
         return self._made(made)
+
+    async def _configured(self, method: str, path: str, body: bytes) -> AdminAnswer | None:
+        """Answer what concerns the configuration, and what is set above it."""
+        match method, path:
+            case "GET" | "HEAD", "/rules":
+                return _json(await self._rules.all())
+            case "POST", "/rules":
+                return _json(await self._rules.change(_decode(body, schemas.RuleChange)))
+            case "GET" | "HEAD", "/changes":
+                return _json(await self._rules.changes())
+            case "POST", "/reload":
+                return await self._reloaded(body)
+        return None
 
     async def _reloaded(self, body: bytes) -> AdminAnswer:
         _decode(body or b"{}", schemas.Reload)

@@ -31,6 +31,7 @@ _INFO = {
 _TAGS = {
     "usage": "What the ledger holds.",
     "keys": "What callers authenticate with.",
+    "rules": "Limits and groups that are set while relays run.",
     "state": "How the relay that answers is doing; others may see it differently.",
 }
 _SCHEME = {

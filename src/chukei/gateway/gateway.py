@@ -182,9 +182,10 @@ class Gateway:
             await admin.serve(route.name, incoming, reply, record, self._headers(record, incoming), server.body_seconds)
             return
         if route.page is None or services.pages.needs_caller(route.page):
-            record.who = await services.gatekeeper.authenticate(
+            caller = await services.gatekeeper.authenticate(
                 incoming.headers, local=incoming.local, source=incoming.source
             )
+            record.who = services.policies.placed(caller)
         policy = services.policies.of(record.who or ANONYMOUS)
         if route.operation is None:
             incoming.watch(exchange.client_left)

@@ -88,6 +88,8 @@ ADMIN_ROUTES = {
     "/keys/{id}/revoke": ("POST",),
     "/deployments": ("GET", "HEAD"),
     "/ledger": ("GET", "HEAD"),
+    "/rules": ("GET", "HEAD", "POST"),
+    "/changes": ("GET", "HEAD"),
     "/reload": ("POST",),
 }
 """Paths below ``/admin`` and their methods. Other sites' pages may not use them, so there is no OPTIONS."""
