@@ -174,15 +174,18 @@ def _denial(scope: Scope, send: Send) -> Send:
     return deny
 
 
-def from_environment(*, behind_platform: bool = False, environment: Mapping[str, str] | None = None) -> Application:
+def from_environment(
+    *, behind_platform: bool = False, environment: Mapping[str, str] | None = None, peers: Peers | None = None
+) -> Application:
     """Return the application that the environment configures.
 
-    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user.
+    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user. ``peers`` are the
+    worker processes that serve the same socket, if there are several.
 
     Raises:
         ConfigError: lists every mistake in the configuration.
     """
-    return Application(checked_settings(None, environment), behind_platform=behind_platform)
+    return Application(checked_settings(None, environment), behind_platform=behind_platform, peers=peers)
 
 
 def checked_settings(path: str | None, environment: Mapping[str, str] | None = None) -> Settings:

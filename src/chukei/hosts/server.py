@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -15,7 +15,10 @@ from uvicorn import Config, Server
 from chukei.adapters.logs.requests import configure_logging, is_text, log_crashes
 from chukei.config import LogSettings, ServerSettings, Settings
 from chukei.hosts.asgi import Application, from_environment
-from chukei.hosts.workers import ENDING, INTERRUPTED, Link, Supervisor, handled
+from chukei.hosts.link import END, Link
+from chukei.hosts.questions import Fold
+from chukei.hosts.workers import ENDING, INTERRUPTED, Supervisor, handled
+from chukei.ports import Peers
 
 logger = logging.getLogger(__name__)
 announcer = logging.getLogger("chukei.start")
@@ -31,6 +34,9 @@ MARGIN_SECONDS = 1.5
 
 CLOSING_SECONDS = 10.0
 """What closing may take besides, before a worker is killed: every part of it has a limit of its own."""
+
+FOLDS: Mapping[str, Fold] = {}
+"""What ended workers leave on these subjects is kept, folded into one answer."""
 
 
 class RelayServer(Server):
@@ -67,6 +73,13 @@ class RelayServer(Server):
         if self._loop is not None and isinstance(application, Application):
             self._loop.call_soon_threadsafe(application.stop_all)
 
+    def told(self, what: str) -> None:
+        """Do what a worker's parent tells. Called in a thread."""
+        if what == END:
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            self.force()
+
     def leave(self, *_: object) -> None:
         """Exit at once if the server has not started; afterwards do nothing."""
         if not self.started:
@@ -89,8 +102,8 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
     if workers > 1:
         seconds = settings.server.grace_seconds + MARGIN_SECONDS + CLOSING_SECONDS
         work = partial(_work, settings.server, settings.log)
-        return Supervisor(work, listener, workers, seconds=seconds).run(lambda: ready(url))
-    server = RelayServer(_config(settings.server), lambda: ready(url))
+        return Supervisor(work, listener, workers, seconds=seconds, folds=FOLDS).run(lambda: ready(url))
+    server = RelayServer(_config(settings.server, worker_application), lambda: ready(url))
     with handled(server.leave):
         return _run(server, listener)
 
@@ -98,11 +111,11 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
 def _work(server: ServerSettings, log: LogSettings, listener: socket.socket, link: Link) -> int:
     """Be one of several processes."""
     start_log(log)
-    one = RelayServer(_config(server), link.serves, alone=False)
+    one = RelayServer(_config(server, partial(worker_application, link.peers)), link.serves, alone=False)
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, one.leave)
-    link.follow(one.force)
+    link.follow(one.told)
     return _run(one, listener)
 
 
@@ -157,9 +170,9 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(server: ServerSettings) -> Config:
+def _config(server: ServerSettings, application: Callable[[], Application]) -> Config:
     return Config(
-        app="chukei.hosts.server:worker_application",
+        app=application,
         factory=True,
         host=server.host,
         port=server.port,
@@ -178,9 +191,9 @@ def _config(server: ServerSettings) -> Config:
     )
 
 
-def worker_application() -> Application:
-    """Return the application of a worker process."""
-    application = from_environment()
+def worker_application(peers: Peers | None = None) -> Application:
+    """Return the application of a worker process. ``peers`` are all workers, if there are several."""
+    application = from_environment(peers=peers)
     start_log(application.settings.log)
     gc.freeze()  # imported objects stay for good, so the garbage collector can skip them
     gc.set_threshold(GARBAGE, 20, 100)

@@ -1,7 +1,8 @@
 """Worker processes that serve one listening socket, and their supervisor.
 
 A pipe connects each worker to its parent. The worker reports when it accepts connections, and the parent tells it to
-shut down. The pipe closes when either process dies, so a worker also shuts down in order when its parent is dead.
+shut down. The pipe closes when either process dies, so a worker also shuts down in order when its parent is dead. What
+workers ask each other goes through the parent (``questions``).
 """
 
 import logging
@@ -9,16 +10,20 @@ import multiprocessing
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, Pipe, wait
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import SpawnProcess
+
+from chukei.hosts.channel import Channel, Inbox
+from chukei.hosts.link import END, NOW, Link
+from chukei.hosts.messages import Answer, Ask, Last, Serves
+from chukei.hosts.questions import Fold, Member, Questions
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[socket.socket, "Link"], int]
+Work = Callable[[socket.socket, Link], int]
 """A worker's function: it serves a socket, reports that, and returns the exit status of its process."""
 
 RESTART_SECONDS = 1.0
@@ -27,7 +32,11 @@ RESTART_SECONDS = 1.0
 SOON_SECONDS = 10.0
 """Seconds that a worker must have run to be replaced at once."""
 
-_END, _NOW = "end", "now"
+CLOSING_SECONDS = 1.0
+"""How long to read the pipe of an ended worker. Longer only if a process that it started holds the pipe open."""
+
+NO_FOLDS: Mapping[str, Fold] = {}
+
 INTERRUPTED = 130
 """The exit status after an interrupt from the keyboard (128 and the signal's number)."""
 
@@ -55,10 +64,13 @@ def _is_ignored(number: int) -> bool:
 class Supervisor:
     """Runs ``count`` workers, replaces those that die, and shuts all down on a signal.
 
-    ``seconds`` limits the orderly shutdown of a worker.
+    ``seconds`` limits the orderly shutdown of a worker. ``folds`` makes one of the answers that ended workers left, by
+    the subject (``questions``).
     """
 
-    def __init__(self, work: Work, listener: socket.socket, count: int, *, seconds: float) -> None:
+    def __init__(
+        self, work: Work, listener: socket.socket, count: int, *, seconds: float, folds: Mapping[str, Fold] = NO_FOLDS
+    ) -> None:
         self._work = work
         self._listener = listener
         self._count = count
@@ -67,7 +79,8 @@ class Supervisor:
         self._due: list[float] = []  # times at which further workers are started
         self._interrupts = 0
         self._ending = False
-        self._heard, self._bell = Pipe(duplex=False)
+        self._questions = Questions(folds)
+        self._inbox: Inbox[tuple[_Worker | None, object]] = Inbox()
 
     def run(self, ready: Callable[[], None]) -> int:
         """Serve until a signal; return the exit status. ``ready`` is called when all workers serve.
@@ -88,7 +101,7 @@ class Supervisor:
 
     def _signalled(self, number: int, _: object) -> None:
         self._interrupts += number == signal.SIGINT
-        self._bell.send(number)
+        self._inbox.put((None, signal.Signals(number)))
 
     def _start(self, ready: Callable[[], None]) -> int | None:
         while not self._ending:
@@ -106,24 +119,45 @@ class Supervisor:
         now = time.monotonic()
         for moment in [moment for moment in self._due if moment <= now]:
             self._due.remove(moment)
-            self._workers.append(_Worker(self._work, self._listener))
-        events: dict[object, _Worker | None] = {self._heard: None}
-        for worker in self._workers:
-            events |= dict.fromkeys(worker.events, worker)
-        timeout = min(self._due) - now if self._due else None
+            self._workers.append(_Worker(self._work, self._listener, self._inbox))
         failed = None
-        for event in wait(list(events), timeout):  # type: ignore[arg-type]
-            found = events[event]
-            if found is None:
-                self._ending = self._heard.recv() is not None
-            elif found.is_over():
-                failed = failed or self._replace(found)
+        for worker in self._wait(min(self._due, default=None)):
+            failed = self._replace(worker) or failed
         return failed
 
+    def _wait(self, until: float | None) -> "list[_Worker]":
+        """Wait for an event and process the messages; return the workers that have ended."""
+        now = time.monotonic()
+        times = [each for each in (until, self._questions.due()) if each is not None]
+        sentinels = {worker.process.sentinel: worker for worker in self._workers}
+        found = self._inbox.wait(list(sentinels), max(min(times) - now, 0.0) if times else None)
+        ended = [sentinels[each] for each in found]
+        for worker in ended:
+            worker.close()
+        for sender, message in self._inbox.take():
+            self._process(sender, message)
+        for worker in ended:
+            self._workers.remove(worker)
+            self._questions.gone(worker.member)
+        self._questions.expire(time.monotonic())
+        return ended
+
+    def _process(self, sender: "_Worker | None", message: object) -> None:
+        if sender is None:
+            self._ending = True
+            return
+        match message:
+            case Serves():
+                sender.serves = True
+            case Ask():
+                members = [worker.member for worker in self._workers if worker.serves]
+                self._questions.ask(sender.member, message, members, time.monotonic())
+            case Answer():
+                self._questions.answer(sender.member, message)
+            case Last():
+                self._questions.last(sender.member, message.answers)
+
     def _replace(self, worker: "_Worker") -> "_Worker | None":
-        if worker not in self._workers:
-            return None
-        self._workers.remove(worker)
         now = time.monotonic()
         self._due.append(now + (0.0 if now >= worker.started + SOON_SECONDS else RESTART_SECONDS))
         if not worker.serves:
@@ -135,19 +169,17 @@ class Supervisor:
         """Shut all workers down in order; kill those that take too long."""
         self._listener.close()  # else new connections would wait for an answer
         for worker in self._workers:
-            worker.tell(_END)
+            worker.tell(END)
         deadline = time.monotonic() + self._seconds
         forced = False
-        while left := [worker for worker in self._workers if worker.process.is_alive()]:
-            wait([self._heard, *(worker.process.sentinel for worker in left)], max(deadline - time.monotonic(), 0.0))
-            while self._heard.poll():
-                self._heard.recv()
+        while self._workers:
+            self._wait(deadline)
             if self._interrupts > 1 and not forced:
                 forced = True
-                for worker in left:
-                    worker.tell(_NOW)
+                for worker in self._workers:
+                    worker.tell(NOW)
             if time.monotonic() >= deadline:
-                for worker in left:
+                for worker in self._workers:
                     logger.error("worker %d does not end and is killed", worker.pid)
                     worker.process.kill()
                     worker.process.join()
@@ -156,33 +188,27 @@ class Supervisor:
 class _Worker:
     """One process, and this end of its pipe."""
 
-    def __init__(self, work: Work, listener: socket.socket) -> None:
-        self._pipe, theirs = Pipe()
+    def __init__(self, work: Work, listener: socket.socket, inbox: "Inbox[tuple[_Worker | None, object]]") -> None:
+        pipe, theirs = Pipe()
         self.serves = False
         self.started = time.monotonic()
         self.process: SpawnProcess = _spawn.Process(target=_run, args=(work, listener, theirs))
-        with _signals_held_back():
+        with _signals_held_back():  # also from the threads: only the main thread can handle a signal
             self.process.start()
-        theirs.close()
+            theirs.close()
+            self._channel = Channel(pipe, f"chukei-worker-{self.pid}")
+            self._channel.receive(lambda message: inbox.put((self, message)), lambda: None)
+        self.member = Member(self._channel.send)
+        self.tell = self._channel.send
 
     @property
     def pid(self) -> int:
         return self.process.pid or 0
 
-    @property
-    def events(self) -> Mapping[object, None]:
-        """The objects to wait for: the process, and its pipe while that is open."""
-        return dict.fromkeys((self.process.sentinel, *((self._pipe,) if not self._pipe.closed else ())))
-
-    def is_over(self) -> bool:
-        """Read the pipe; return whether the process has ended."""
-        try:
-            while not self._pipe.closed and self._pipe.poll():
-                self.serves = bool(self._pipe.recv())
-        except (EOFError, OSError):
-            self._pipe.close()
-            self.process.join()  # its end of the pipe is closed by its death
-        return not self.process.is_alive()
+    def close(self) -> None:
+        """Read what the process has sent before it ended."""
+        self.process.join()
+        self._channel.close(CLOSING_SECONDS)
 
     @property
     def status(self) -> int:
@@ -195,11 +221,6 @@ class _Worker:
         """The exit status or the signal, in words."""
         code = self.process.exitcode or 0
         return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-
-    def tell(self, what: str) -> None:
-        """Tell the worker to shut down."""
-        with suppress(OSError):  # it is dead
-            self._pipe.send(what)
 
 
 @contextmanager
@@ -223,33 +244,12 @@ def _run(work: Work, listener: socket.socket, pipe: Connection) -> None:
             signal.signal(number, _leave)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    sys.exit(work(listener, Link(pipe)))
+    link = Link(pipe)
+    status = work(listener, link)
+    link.close()
+    sys.exit(status)
 
 
 def _leave(*_: object) -> None:
     """Exit at once, before the server has started."""
     raise SystemExit(0)
-
-
-class Link:
-    """A worker's end of the pipe."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    def serves(self) -> None:
-        """Report that connections are accepted."""
-        with suppress(OSError):  # the parent is dead, which the other thread hears too
-            self._pipe.send(True)
-
-    def follow(self, now: Callable[[], None]) -> None:
-        """Raise SIGTERM when the parent asks for it or is dead; call ``now`` from a thread for an immediate end."""
-        threading.Thread(target=self._follow, args=(now,), name="chukei-parent", daemon=True).start()
-
-    def _follow(self, now: Callable[[], None]) -> None:
-        try:
-            while self._pipe.recv() != _NOW:
-                signal.raise_signal(signal.SIGTERM)
-            now()
-        except (EOFError, OSError):
-            signal.raise_signal(signal.SIGTERM)
