@@ -12,9 +12,11 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from chukei.hosts.link import END, Link
+from chukei.hosts.awaited import Awaited
+from chukei.hosts.leaving import Stopping
+from chukei.hosts.link import Link
 from chukei.hosts.server import listen
-from chukei.hosts.workers import Supervisor
+from chukei.hosts.workers import Limits, Supervisor
 
 LARGE = 3_000_000
 """Bytes of an answer that no pipe's buffer holds."""
@@ -67,13 +69,13 @@ def work(listener: socket.socket, link: Link) -> int:
         server = await asyncio.start_server(worker.serve, sock=listener)
         link.serves()
 
-        def told(what: str) -> None:
-            assert what == END
+        def leave(*_: object) -> None:
             loop.call_soon_threadsafe(end.set)
 
-        link.follow(told)
-        signal.signal(signal.SIGTERM, lambda *_: told(END))
+        link.follow(leave, leave, leave)
+        signal.signal(signal.SIGTERM, leave)
         await end.wait()
+        link.progress(0, 0)
         server.close()
 
     asyncio.run(run())
@@ -88,7 +90,9 @@ def fold(answers: list[bytes]) -> bytes:
 if __name__ == "__main__":
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    supervisor = Supervisor(work, listener, int(sys.argv[1]), seconds=20, folds={"count": fold})
+    awaited = Awaited(lambda *line, **fields: None, terminal=False)
+    limits = Limits(ending=20.0)
+    supervisor = Supervisor(work, listener, int(sys.argv[1]), Stopping(0.0), awaited, limits, folds={"count": fold})
 
     def ready() -> None:
         sys.stdout.write(f"{port}\n")

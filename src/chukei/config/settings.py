@@ -46,7 +46,9 @@ class ServerSettings:
     header_seconds: Duration = 10.0
     body_seconds: Duration = 30.0
     keepalive_seconds: Duration = 75.0
-    grace_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 25.0
+    drain_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 5.0
+    grace_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 20.0
+    hang_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 60.0
 
 
 @dataclass(frozen=True, slots=True)

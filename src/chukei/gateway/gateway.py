@@ -69,7 +69,7 @@ class Services:
 
 
 class Gateway:
-    """Serves requests. The host calls ``drain`` and ``stop_all`` when it shuts down."""
+    """Serves requests. The host calls ``leave``, ``drain`` and ``stop_all`` when it shuts down."""
 
     def __init__(self, settings: Settings, services: Services) -> None:
         self._settings = settings
@@ -77,6 +77,7 @@ class Gateway:
         self._cors = Cors(settings.server.cors_origins)
         self._bodies = Bodies(settings.server.max_bodies_bytes)
         self._live: set[Exchange] = set()
+        self.leaving = False
         self.draining = False
 
     @property
@@ -84,14 +85,20 @@ class Gateway:
         """How many requests are being served."""
         return len(self._live)
 
+    def leave(self) -> None:
+        """Say that the relay is not ready; everything is served still."""
+        self.leaving = True
+
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
-        self.draining = True
+        self.leaving = self.draining = True
 
-    def stop_all(self) -> None:
-        """End running requests: streams get an error event, waiting clients a 503."""
-        for exchange in list(self._live):
+    def stop_all(self) -> int:
+        """End running requests: streams get an error event, waiting clients a 503. Return how many."""
+        stopped = list(self._live)
+        for exchange in stopped:
             exchange.stop(End.SERVER_SHUTDOWN)
+        return len(stopped)
 
     def revoke(self, keys: Set[str]) -> None:
         """End running requests whose key is no longer valid."""
@@ -161,7 +168,7 @@ class Gateway:
         if route.operation is None:
             incoming.watch(exchange.client_left)
             record.operation = route.page
-            visit = Visit(record, policy, draining=self.draining)
+            visit = Visit(record, policy, leaving=self.leaving)
             await services.pages.answer(route, reply, self._headers(record, incoming), visit)
             return
         record.operation = route.operation.name

@@ -52,6 +52,8 @@ class Application:
         self._simulator: Any = None
         self._starting = asyncio.Lock()
         self._drained: list[Callable[[], None]] = []
+        self.leaving = False
+        self.stopped = 0  # requests that were ended before they were complete
 
     @property
     def relay(self) -> Relay | None:
@@ -79,23 +81,31 @@ class Application:
         self._simulator = simulator_for(self.settings.simulator)
         return with_simulator(self.settings, await self._simulator.start())
 
+    def leave(self, *, ready: bool) -> None:
+        """Announce in each answer that begins now that its connection ends. Unless ``ready``, readiness says no."""
+        self.leaving = True
+        if self._relay is not None and not ready:
+            self._relay.gateway.leave()
+
     def drain(self) -> None:
         """Refuse new requests, and stop running ones after the grace period."""
+        self.leaving = True
         relay = self._relay
         if relay is not None and not relay.gateway.draining:
             relay.gateway.drain()
-            asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
+            asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, self.stop_all)
 
     def stop_all(self) -> None:
         """Stop running requests at once."""
+        self.leaving = True
         if self._relay is not None:
             self._relay.gateway.drain()
-            self._relay.gateway.stop_all()
+            self.stopped += self._relay.gateway.stop_all()
 
     @property
-    def draining(self) -> bool:
-        """Whether new requests are refused."""
-        return self._relay is not None and self._relay.gateway.draining
+    def running(self) -> int:
+        """How many requests are being served."""
+        return self._relay.gateway.live if self._relay is not None else 0
 
     def when_drained(self, then: Callable[[], None]) -> None:
         """Call ``then`` when no request is running; at once if none is."""

@@ -4,11 +4,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from chukei.hosts.channel import Channel
-from chukei.hosts.messages import Answers, Last, Question, Serves
+from chukei.hosts.leaving import Leave
+from chukei.hosts.messages import Answers, Last, Now, Ping, Progress, Question, Serves
 from chukei.hosts.peers import Linked
-
-END, NOW = "end", "now"
-"""What a parent tells: to shut down in order; not to wait any longer."""
 
 FLUSH_SECONDS = 2.0
 """How long a worker that ends waits for a parent that does not read."""
@@ -19,6 +17,7 @@ class Link:
 
     def __init__(self, pipe: Connection) -> None:
         self._channel = Channel(pipe, "chukei-parent")
+        self._progress: Progress | None = None
         self.peers = Linked(self._channel.send)
 
     def serves(self) -> None:
@@ -26,20 +25,30 @@ class Link:
         self.peers.start()
         self._channel.send(Serves())
 
-    def follow(self, told: Callable[[str], None]) -> None:
-        """Call ``told`` from a thread with END or NOW when the parent says so, and with END when it is dead."""
+    def progress(self, running: int, stopped: int) -> None:
+        """Report a change of how many requests are running, and how many were ended early."""
+        progress = Progress(running, stopped)
+        if progress != self._progress:
+            self._progress = progress
+            self._channel.send(progress)
+
+    def follow(self, leave: Callable[[Leave], None], now: Callable[[], None], lost: Callable[[], None]) -> None:
+        """Call one of these from a thread when the parent tells how to leave, to end at once, or has ended."""
 
         def received(message: object) -> None:
-            if isinstance(message, Question | Answers):
-                self.peers.heard(message)
-            else:
-                told(str(message))
+            match message:
+                case Question() | Answers() | Ping():
+                    self.peers.heard(message)
+                case Leave():
+                    leave(message)
+                case Now():
+                    now()
 
-        def lost() -> None:
+        def ended() -> None:
             self.peers.lost()
-            told(END)
+            lost()
 
-        self._channel.receive(received, lost)
+        self._channel.receive(received, ended)
 
     def close(self) -> None:
         """Leave the last answers to the parent. The event loop must have ended."""

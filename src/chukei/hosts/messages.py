@@ -47,3 +47,26 @@ class Last:
     """The last answers of a worker that ends, by subject. They replace the answers that it still owes."""
 
     answers: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """A worker ends what still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many requests of a worker that stops are running, and how many it has ended early."""
+
+    running: int
+    stopped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The parent asks whether a worker's event loop turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """It does."""

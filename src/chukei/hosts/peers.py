@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from chukei.hosts.messages import Answer, Answers, Ask, Question
+from chukei.hosts.messages import Answer, Answers, Ask, Ping, Pong, Question
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Linked:
 
     # What the link's thread calls.
 
-    def heard(self, message: Question | Answers) -> None:
+    def heard(self, message: Question | Answers | Ping) -> None:
         """Take a message of the parent."""
         self._in_loop(self._heard, message)
 
@@ -97,9 +97,11 @@ class Linked:
             with suppress(RuntimeError):  # it is closed: the last answers replace this one
                 self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _heard(self, message: Question | Answers) -> None:
+    def _heard(self, message: Question | Answers | Ping) -> None:
         if isinstance(message, Question):
             self._send(Answer(message.number, self._own(message.subject, message.argument)))
+        elif isinstance(message, Ping):
+            self._send(Pong())
         elif (future := self._waiting.get(message.number)) is not None and not future.done():
             future.set_result(message.data)
 
