@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from click.testing import CliRunner
 from uvicorn import Config, Server
@@ -43,10 +44,11 @@ GRACE_SECONDS = 5.0
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without anything that configures a relay, and ``extra``.
 
-    The ledger that a relay keeps by default is switched off: tests leave nothing in the user's folders.
+    The ledger that a relay keeps by default is switched off: tests leave nothing in the user's folders. So is the drain
+    period, which no balancer needs here.
     """
     own = {key: value for key, value in os.environ.items() if not _OURS.match(key)}
-    return own | {"CHUKEI_STORES__LEDGER": "none"} | dict(extra or {})
+    return own | {"CHUKEI_STORES__LEDGER": "none", "CHUKEI_SERVER__DRAIN_SECONDS": "0"} | dict(extra or {})
 
 
 def in_process(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
@@ -217,3 +219,16 @@ async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> No
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+async def until_refused(url: str) -> None:
+    """Wait until nothing listens any more."""
+    address = urlsplit(url)
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address.hostname, address.port)
+            except ConnectionError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)

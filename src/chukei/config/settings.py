@@ -52,7 +52,9 @@ class ServerSettings:
     header_seconds: Duration = 10.0
     body_seconds: Duration = 30.0
     keepalive_seconds: Duration = 75.0
-    grace_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 25.0
+    drain_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 5.0
+    grace_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 20.0
+    hang_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,7 @@ class Settings:
 
 
 NEEDS_RESTART: Mapping[str, frozenset[str]] = {
-    "server": frozenset({"host", "port", "grace_seconds"}),
+    "server": frozenset({"host", "port", "drain_seconds", "grace_seconds", "hang_seconds"}),
     "stores": frozenset({"quota", "quota_away", "quota_seconds", "replicas", "ledger", "ledger_by_default"}),
     "ledger": frozenset({"retention_days", "spool", "max_spool_bytes"}),
     "log": frozenset({"format", "level"}),

@@ -74,11 +74,12 @@ class _Running:
 
     live: set[Exchange] = field(default_factory=set)
     bodies: Bodies = field(default_factory=lambda: Bodies(0))
+    leaving: bool = False
     draining: bool = False
 
 
 class Gateway:
-    """Serves requests under one configuration. The host calls ``drain`` and ``stop_all`` when it shuts down.
+    """Serves requests under one configuration. The host calls ``leave``, ``drain`` and ``stop_all`` when it shuts down.
 
     After a reload a new gateway takes the place of ``before``, which serves the requests that it has begun to their
     end. Both know the running requests of both.
@@ -104,18 +105,29 @@ class Gateway:
         return self._running.draining
 
     @property
+    def leaving(self) -> bool:
+        """Whether the relay is not ready, since it will shut down."""
+        return self._running.leaving
+
+    @property
     def live(self) -> int:
         """How many requests are being served."""
         return len(self._live)
 
+    def leave(self) -> None:
+        """Say that the relay is not ready; everything is served still."""
+        self._running.leaving = True
+
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
-        self._running.draining = True
+        self._running.leaving = self._running.draining = True
 
-    def stop_all(self) -> None:
-        """End running requests: streams get an error event, waiting clients a 503."""
-        for exchange in list(self._live):
+    def stop_all(self) -> int:
+        """End running requests: streams get an error event, waiting clients a 503. Return how many."""
+        stopped = list(self._live)
+        for exchange in stopped:
             exchange.stop(End.SERVER_SHUTDOWN)
+        return len(stopped)
 
     def revoke(self, keys: Set[str]) -> None:
         """End running requests whose key is no longer valid."""
@@ -190,7 +202,7 @@ class Gateway:
         if route.operation is None:
             incoming.watch(exchange.client_left)
             record.operation = route.page
-            visit = Visit(record, policy, draining=self.draining)
+            visit = Visit(record, policy, leaving=self.leaving)
             await services.pages.answer(route, reply, self._headers(record, incoming), visit)
             return
         record.operation = route.operation.name

@@ -51,11 +51,11 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A page's request: its record, its caller's policy, and whether the relay is shutting down."""
+    """A page's request: its record, its caller's policy, and whether the relay will shut down."""
 
     record: RequestRecord
     policy: Policy
-    draining: bool = False
+    leaving: bool = False
 
 
 class Pages:
@@ -118,7 +118,7 @@ class Pages:
             case Page.LIVE:
                 await _send(reply, 200, [_JSON, *headers], b'{"status":"live"}')
             case Page.READY:
-                ready = self._pool.ready(self._clock()) and not visit.draining
+                ready = self._pool.ready(self._clock()) and not visit.leaving
                 record.status = 200 if ready else 503
                 status = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
                 await _send(reply, record.status, [_JSON, *headers], status)

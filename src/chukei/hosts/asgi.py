@@ -58,6 +58,8 @@ class Application:
         self._simulator: Any = None
         self._starting = asyncio.Lock()
         self._drained: list[Callable[[], None]] = []
+        self.leaving = False
+        self.stopped = 0  # requests that were ended before they were complete
 
     @property
     def relay(self) -> Relay | None:
@@ -94,23 +96,31 @@ class Application:
         """Serve further requests with another relay."""
         self.settings, self._relay, self._simulator = settings, relay, simulator
 
+    def leave(self, *, ready: bool) -> None:
+        """Announce in each answer that begins now that its connection ends. Unless ``ready``, readiness says no."""
+        self.leaving = True
+        if self._relay is not None and not ready:
+            self._relay.gateway.leave()
+
     def drain(self) -> None:
         """Refuse new requests, and stop running ones after the grace period."""
+        self.leaving = True
         relay = self._relay
         if relay is not None and not relay.gateway.draining:
             relay.gateway.drain()
-            asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
+            asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, self.stop_all)
 
     def stop_all(self) -> None:
         """Stop running requests at once."""
+        self.leaving = True
         if self._relay is not None:
             self._relay.gateway.drain()
-            self._relay.gateway.stop_all()
+            self.stopped += self._relay.gateway.stop_all()
 
     @property
-    def draining(self) -> bool:
-        """Whether new requests are refused."""
-        return self._relay is not None and self._relay.gateway.draining
+    def running(self) -> int:
+        """How many requests are being served."""
+        return self._relay.gateway.live if self._relay is not None else 0
 
     def when_drained(self, then: Callable[[], None]) -> None:
         """Call ``then`` when no request is running; at once if none is."""
@@ -192,16 +202,19 @@ def _denial(scope: Scope, send: Send) -> Send:
     return deny
 
 
-def from_environment(*, behind_platform: bool = False, environment: Mapping[str, str] | None = None) -> Application:
+def from_environment(
+    *, behind_platform: bool = False, environment: Mapping[str, str] | None = None, peers: Peers | None = None
+) -> Application:
     """Return the application that the environment configures.
 
-    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user.
+    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user. ``peers`` are the
+    worker processes that serve the same socket, if there are several.
 
     Raises:
         ConfigError: lists every mistake in the configuration.
     """
     source = partial(checked_settings, None, environment)
-    return Application(source(), behind_platform=behind_platform, source=source)
+    return Application(source(), behind_platform=behind_platform, peers=peers, source=source)
 
 
 def checked_settings(path: str | None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -1,6 +1,9 @@
 """The meaning of SIGHUP: the terminal is gone, or the configuration shall be read again."""
 
 import os
+import signal
+
+HANGUP = getattr(signal, "SIGHUP", None)
 
 
 class Hangup:

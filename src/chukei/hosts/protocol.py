@@ -134,7 +134,7 @@ class StrictProtocol(asyncio.Protocol):
 
     def begin(self, head: Head) -> None:
         """See Receiver. The next request in line waits for the end of this one."""
-        cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.draining)
+        cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.leaving)
         if self.state is State.ANSWERING or self._pipeline:
             self._pipeline.append(cycle)
             self.let_read(False)
@@ -287,6 +287,19 @@ class StrictProtocol(asyncio.Protocol):
             text = f"The request's headers did not arrive within {self._settings.header_seconds:g} seconds."
             self.refuse(CallerError(408, "request_timeout", text))
         else:
+            self.transport.close()
+
+    def leave(self) -> None:
+        """Announce the connection's end in the answer that is due, if its head is not written.
+
+        Otherwise the connection stays open until the next answer on it: its client may be about to reuse it.
+        """
+        if self._cycle is not None and not self._cycle.started:
+            self._cycle.keep_alive = False
+
+    def close_idle(self) -> None:
+        """Close, if the client has sent nothing since the last answer."""
+        if self.state is State.IDLE and not self._parser.amid_head:
             self.transport.close()
 
     def shutdown(self) -> None:

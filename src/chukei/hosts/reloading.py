@@ -16,6 +16,8 @@ from chukei.reload import rebuild, retire
 
 logger = logging.getLogger(__name__)
 
+NAME_BYTES = 8
+
 MOST_NAMES = 40
 """Names of keys in a log line."""
 
@@ -32,6 +34,8 @@ class Reloadable(Protocol):
 
     settings: Settings
     peers: Peers
+    leaving: bool
+    """Whether it shuts down."""
 
     @property
     def relay(self) -> Relay | None:
@@ -41,11 +45,6 @@ class Reloadable(Protocol):
     @property
     def simulator(self) -> Any:
         """The built-in simulator while it runs."""
-        ...
-
-    @property
-    def draining(self) -> bool:
-        """Whether it shuts down."""
         ...
 
     async def with_simulator(self, settings: Settings) -> tuple[Any, Settings]:
@@ -77,7 +76,7 @@ class Reloads:
         self._tasks: set[asyncio.Task[object]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._refused: tuple[str, ...] = ()
-        self._name = secrets.token_bytes(8)
+        self._name = secrets.token_bytes(NAME_BYTES)
 
     def start(self) -> None:
         """Start to watch the files, and answer the other workers."""
@@ -98,27 +97,30 @@ class Reloads:
                 )
             )
 
-    def soon(self, why: str, *, tell: bool = True) -> None:
-        """Reload in the background."""
-        task: asyncio.Task[object] = asyncio.create_task(self.reload(why, tell=tell, quiet=not tell))
+    def soon(self, why: str, *, quiet: bool = False, unless: str | None = None) -> None:
+        """Reload in the background, without telling the other workers. For ``unless`` and ``quiet`` see ``reload``."""
+        task: asyncio.Task[object] = asyncio.create_task(self.reload(why, tell=False, quiet=quiet, unless=unless))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _asked(self, name: bytes) -> bytes:
+    def _asked(self, argument: bytes) -> bytes:
+        name, version = argument[:NAME_BYTES], argument[NAME_BYTES:].decode()
         if name != self._name:
-            self.soon("another worker has reloaded", tell=False)
+            self.soon("another worker has reloaded", quiet=True, unless=version)
         return b""
 
-    async def reload(self, why: str, *, tell: bool = True, quiet: bool = False) -> Reloaded:
+    async def reload(self, why: str, *, tell: bool = True, quiet: bool = False, unless: str | None = None) -> Reloaded:
         """Read the configuration, and apply it if it is valid. Running requests do not notice.
 
-        ``tell`` makes the other workers reload too. If ``quiet``, an outcome without news is not logged. While the
-        relay shuts down nothing happens.
+        ``tell`` makes the other workers reload too. If ``quiet``, an outcome without news is not logged. If the version
+        in force is ``unless``, or the relay shuts down, nothing happens.
         """
         async with self._one_at_a_time:
+            if unless is not None and unless == version_of(self._application.settings):
+                return Reloaded(version=unless)
             outcome = await self._reload(why, quiet=quiet)
         if tell and outcome.changes:
-            await self._application.peers.ask("reload", self._name)
+            await self._application.peers.ask("reload", self._name + outcome.version.encode())
         return outcome
 
     async def _reload(self, why: str, *, quiet: bool) -> Reloaded:
@@ -134,7 +136,7 @@ class Reloads:
             self._refused = problems
             return Reloaded(problems=problems, version=version)
         self._refused = ()
-        if application.draining or application.relay is None:
+        if application.leaving or application.relay is None:
             return Reloaded(version=version)
         found = changes(application.settings, settings)
         if found:
@@ -150,7 +152,7 @@ class Reloads:
         application = self._application
         simulator, whole = await application.with_simulator(settings)
         before = application.relay
-        if before is None or application.draining:  # it began to shut down meanwhile
+        if before is None or application.leaving:  # it began to shut down meanwhile
             if simulator is not None and simulator is not application.simulator:
                 await simulator.stop()
             return
