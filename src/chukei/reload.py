@@ -95,8 +95,8 @@ def _start(made: Relay, before: Relay) -> None:
 def _end_removed(made: Relay, before: Settings) -> None:
     """End the requests of keys that were in the configuration and no longer are."""
     after = made.settings
-    valid = {caller.key_sha256 for caller in after.policies.callers.values()}
-    removed = {name for name, caller in before.policies.callers.items() if caller.key_sha256 not in valid | {None}}
+    valid = {None, *(caller.key_sha256 for caller in after.policies.callers.values())}
+    removed = {name for name, caller in before.policies.callers.items() if caller.key_sha256 not in valid}
     shared = before.auth.api_key is not None and before.auth.api_key != after.auth.api_key
 
     def is_removed(who: Caller) -> bool:

@@ -68,7 +68,7 @@ def settings(file: Path, text: str) -> Settings:
         ),
         ("[auth]", "[callers.other]\nsystem = 'x'\n[auth]", Changes(added=("callers.other",))),
         ("port = 7001", "port = 7002\nbody_seconds = 9", Changes(("server.body_seconds",), restart=("server.port",))),
-        ("[auth]", ENTRA + "[auth]", Changes(added=("auth.entra",))),
+        ("[auth]", ENTRA + "[auth]", Changes(("auth.entra",))),
     ],
 )  # fmt: skip
 def test_what_differs_is_named(file: Path, old: str, new: str, expected: Changes) -> None:

@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-from chukei.config.settings import NEEDS_RESTART, Secret, Settings
+from chukei.config.settings import NEEDS_RESTART, CredentialSettings, Settings
 from chukei.model import Deployment
 
-_NAMED = ("callers", "groups", "models", "deployments")
 _SECTIONS = ("server", "stream", "upstream", "pool", "stores", "ledger", "admin", "auth", "log", "reload", "simulator")
 _KEYS = {"tenants": "tenant", "audiences": "audience"}
 """Keys that are named otherwise than their fields."""
-_ABSENT = object()
+_SAME_TABLE = frozenset({"rules", "place", "credential"})
+"""Fields whose own fields are keys of the same table."""
+
+Path = tuple[str, ...]
+"""The names of a table or key, from the top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +60,14 @@ def version_of(settings: Settings) -> str:
 
 def changes(before: Settings, after: Settings) -> Changes:
     """Return what a reload from ``before`` to ``after`` changes, and what needs a restart."""
-    old, new = dict(_keys(before)), dict(_keys(after))
-    added, removed = _tables(new) - _tables(old), _tables(old) - _tables(new)
-    differing = [key for key in {**old, **new} if old.get(key, _ABSENT) != new.get(key, _ABSENT)]
-    within = [key for key in differing if key[:2] not in added | removed]
+    old, new = _tables(before), _tables(after)
+    differing = [key for path in old.keys() & new.keys() for key in _differences(path, old[path], new[path])]
     return Changes(
-        changed=tuple(sorted(".".join(key) for key in within if not _needs_restart(key))),
-        added=tuple(sorted(".".join(table) for table in added)),
-        removed=tuple(sorted(".".join(table) for table in removed)),
+        changed=tuple(sorted(".".join(key) for key in differing if not _needs_restart(key))),
+        added=tuple(sorted(".".join(path) for path in new.keys() - old.keys())),
+        removed=tuple(sorted(".".join(path) for path in old.keys() - new.keys())),
         files=tuple(name for name, digest in after.files.items() if _is_other(before, name, digest)),
-        restart=tuple(sorted(".".join(key) for key in within if _needs_restart(key))),
+        restart=tuple(sorted(".".join(key) for key in differing if _needs_restart(key))),
     )
 
 
@@ -83,43 +84,44 @@ def _is_other(before: Settings, name: str, digest: str) -> bool:
     return name != before.path and before.files.get(name, digest) != digest
 
 
-def _needs_restart(key: tuple[str, ...]) -> bool:
+def _needs_restart(key: Path) -> bool:
     return key[1] in NEEDS_RESTART.get(key[0], ())
 
 
-def _tables(keys: Mapping[tuple[str, ...], object]) -> set[tuple[str, ...]]:
-    """Return the tables that may be added or removed as a whole."""
-    return {key[:2] for key in keys if key[0] in _NAMED or (key[:2] == ("auth", "entra") and len(key) > 2)}
-
-
-def _keys(settings: Settings) -> Iterator[tuple[tuple[str, ...], object]]:
-    """Yield every key as the configuration names it, with its value."""
-    for section in _SECTIONS:
-        yield from _flat((section,), getattr(settings, section))
-    yield ("defaults", "model"), settings.default_model
-    yield from _flat(("groups",), settings.policies.groups)
-    for name, caller in settings.policies.callers.items():
-        yield from _flat(("callers", name), caller.rules)
-        yield ("callers", name, "key_sha256"), caller.key_sha256
-        yield ("callers", name, "groups"), caller.groups
-    yield from _flat(("models",), settings.models)
+def _tables(settings: Settings) -> dict[Path, object]:
+    """Return the tables of a configuration by their names there."""
     used = {each.name: each for model in settings.models.values() for each in model.deployments}
     if settings.open is not None:
         used[settings.open.name] = settings.open
-    for name, place in used.items():
-        yield from _flat(("deployments", name), place)
-        yield from _flat(("deployments", name), settings.credentials[name])
+    tables: dict[Path, object] = {(section,): getattr(settings, section) for section in _SECTIONS}
+    tables["defaults",] = {"model": settings.default_model}
+    tables |= {("groups", name): rules for name, rules in settings.policies.groups.items()}
+    tables |= {("callers", name): caller for name, caller in settings.policies.callers.items()}
+    tables |= {("models", name): model for name, model in settings.models.items()}
+    tables |= {("deployments", name): _Used(place, settings.credentials[name]) for name, place in used.items()}
+    return tables
 
 
-def _flat(path: tuple[str, ...], value: object) -> Iterator[tuple[tuple[str, ...], object]]:
-    if is_dataclass(value):
-        for each in fields(value):
-            if each.name != "name":
-                yield from _flat((*path, _KEYS.get(each.name, each.name)), getattr(value, each.name))
-    elif isinstance(value, Mapping) and value:
-        for name, each in value.items():
-            yield from _flat((*path, str(name)), each)
-    elif isinstance(value, tuple) and any(isinstance(each, Deployment) for each in value):
-        yield path, tuple(each.name for each in value)
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """A deployment that serves a model, with its credential."""
+
+    place: Deployment
+    credential: CredentialSettings
+
+
+def _differences(path: Path, old: object, new: object) -> Iterator[Path]:
+    """Yield the keys that differ. Equal tables, which are most of them, are not entered."""
+    if isinstance(old, tuple) and isinstance(new, tuple) and any(isinstance(each, Deployment) for each in (*old, *new)):
+        old, new = (tuple(each.name for each in deployments) for deployments in (old, new))
+    if old == new:
+        return
+    if is_dataclass(old) and type(old) is type(new):
+        for each in fields(old):
+            below = () if each.name in _SAME_TABLE else (_KEYS.get(each.name, each.name),)
+            yield from _differences((*path, *below), getattr(old, each.name), getattr(new, each.name))
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            yield from _differences((*path, str(name)), old.get(name), new.get(name))
     else:
-        yield path, value if isinstance(value, Secret) or not isinstance(value, Mapping) else None
+        yield path

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -127,7 +128,7 @@ class Reloads:
         application = self._application
         version = version_of(application.settings)
         try:
-            settings = await asyncio.to_thread(self._source) if self._source is not None else application.settings
+            settings, found = await asyncio.to_thread(self._read, application.settings)
         except ConfigError as error:
             problems = tuple(str(problem) for problem in error.problems)
             if not quiet or problems != self._refused:
@@ -138,7 +139,6 @@ class Reloads:
         self._refused = ()
         if application.leaving or application.relay is None:
             return Reloaded(version=version)
-        found = changes(application.settings, settings)
         if found:
             await self._apply(without_restart(application.settings, settings))
         elif settings.files != application.settings.files:  # for instance a comment has changed
@@ -146,6 +146,21 @@ class Reloads:
         if found or not quiet:
             _log(found, why)
         return Reloaded(found, version=version_of(application.settings))
+
+    def _read(self, before: Settings) -> tuple[Settings, Changes]:
+        """Read the configuration and compare it, in a thread.
+
+        A large file takes seconds. Meanwhile the event loop gets its turn ten times as often as usual.
+        """
+        if self._source is None:
+            return before, Changes()
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(usual / 10)
+        try:
+            settings = self._source()
+            return settings, changes(before, settings)
+        finally:
+            sys.setswitchinterval(usual)
 
     async def _apply(self, settings: Settings) -> None:
         """Replace the relay in one step."""
