@@ -36,7 +36,9 @@ max_header_bytes = 8192
 header_seconds = 1
 body_seconds = 2.5
 keepalive_seconds = 3
+drain_seconds = 4
 grace_seconds = 0
+hang_seconds = 0
 
 [stream]
 heartbeat_seconds = 4
@@ -140,7 +142,19 @@ def test_every_key(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x")
     settings = load(written(tmp_path, FULL.replace('"CA"', f'"{tmp_path / "ca.pem"}"')), KEYS)
     assert settings.server == ServerSettings(
-        "0.0.0.0", 8000, ("https://app.example",), ("relay.example",), 2048, 1_048_576, 8192, 1.0, 2.5, 3.0, 0.0
+        "0.0.0.0",
+        8000,
+        ("https://app.example",),
+        ("relay.example",),
+        2048,
+        1_048_576,
+        8192,
+        1.0,
+        2.5,
+        3.0,
+        4.0,
+        0.0,
+        0.0,
     )
     assert settings.stream == StreamSettings(4.0, 5.0, 5.5, 6.0, 7.0, 8192)
     assert settings.upstream == UpstreamSettings(8.0, 9.0, 10.0, str(tmp_path / "ca.pem"), True, {})
