@@ -28,14 +28,18 @@ class PacedUpstream:
     """Answers a stream at the pace of a model, and a short request at once."""
 
     async def __aenter__(self) -> "PacedUpstream":
+        self._writers: set[asyncio.StreamWriter] = set()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for writer in self._writers:
+            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             while True:
                 heading = await reader.readuntil(b"\r\n\r\n")
@@ -55,6 +59,7 @@ class PacedUpstream:
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the relay has left
         finally:
+            self._writers.discard(writer)
             writer.close()
 
 
@@ -137,6 +142,13 @@ class Load:
                     group.create_task(self._short())
                     sent += 1
                 await asyncio.sleep(0.005)
+
+    async def more(self, count: int) -> None:
+        """Wait until so many more short requests have been answered."""
+        wanted = self.counts["short 200"] + count
+        async with asyncio.timeout(60):
+            while self.counts["short 200"] < wanted:
+                await asyncio.sleep(0.02)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -340,6 +340,76 @@ async def test_requests_of_replaced_configurations_are_stopped_at_the_end(setup:
         await drained.wait()
 
 
+async def test_reloads_in_quick_succession_end_with_the_last_file(setup: Setup) -> None:
+    async with setup.relay() as relay:
+        waiting = []
+        for attempts in range(4, 9):
+            setup.write(f"[pool]\nattempts = {attempts}")
+            waiting.append(asyncio.create_task(relay.application.reloads.reload("test")))
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        assert relay.application.settings.pool.attempts == 8
+        assert await status(relay) == 200
+
+
+async def test_a_reload_needs_no_redis(setup: Setup) -> None:
+    text = setup.text(limits="requests_per_minute = 9").replace(
+        "[stores]", "[stores]\nquota = 'redis://127.0.0.1:9/0'\nquota_away = 'open'"
+    )
+    setup.replace(text)
+    async with setup.relay() as relay:
+        assert await status(relay) == 200
+        setup.replace(text.replace("= 9", "= 2"))
+        await relay.application.reloads.reload("test")
+        assert [await status(relay) for _ in range(2)] == [200, 429]
+
+
+async def test_tokens_and_credentials_stay_unless_their_settings_change(setup: Setup) -> None:
+    pytest.importorskip("jwt", reason="needs the entra extra")
+    entra = (
+        "[auth.entra]\ntenant = '0f8fad5b-d9cb-469f-a165-70867728950e'\naudience = '{}'\n"
+        "authority = 'http://127.0.0.1:9'\n"
+    )
+    setup.write(entra.format("one"))
+    async with setup.relay() as relay:
+        before = relay.relay
+        setup.write(entra.format("one"), limits="concurrent = 5")
+        await relay.application.reloads.reload("test")
+        same = relay.relay
+        assert same is not before
+        assert (same.access.tokens, same.access.signing_keys) == (before.access.tokens, before.access.signing_keys)
+        assert list(same.credentials.values()) == list(before.credentials.values())
+        setup.write(entra.format("two"))
+        await relay.application.reloads.reload("test")
+        assert relay.relay.access.tokens not in (None, before.access.tokens)
+        assert relay.relay.access.throttle is before.access.throttle
+        assert await status(relay) == 200
+
+
+async def test_who_may_call_without_a_key_changes_for_new_requests(setup: Setup) -> None:
+    nobody = ("x-nothing", "x")
+    without_callers = setup.text().partition("[callers.team]")[0]
+    setup.replace(without_callers)
+    async with setup.relay() as relay:
+        assert await status(relay, key=nobody) == 200  # this machine
+        setup.replace(without_callers + "[auth]\nlocal = false\n")
+        await relay.application.reloads.reload("test")
+        assert await status(relay, key=nobody) == 401
+        setup.replace(without_callers + "[auth]\nanonymous = true\n")
+        await relay.application.reloads.reload("test")
+        assert await status(relay, key=nobody) == 200
+
+
+async def test_a_refused_configuration_is_known_until_it_is_corrected(setup: Setup) -> None:
+    async with setup.relay() as relay:
+        setup.replace("nonsense")
+        await relay.application.reloads.reload("test")
+        assert "is not valid TOML" in relay.application.reloads.refused[0]
+        setup.write()
+        await relay.application.reloads.reload("test")
+        assert relay.application.reloads.refused == ()
+
+
 async def test_the_workers_tell_each_other(setup: Setup) -> None:
     """Two workers, without processes: each asks both."""
     async with setup.relay() as one, setup.relay() as other:

@@ -290,10 +290,7 @@ class StrictProtocol(asyncio.Protocol):
             self.transport.close()
 
     def leave(self) -> None:
-        """Announce the connection's end in the answer that is due, if its head is not written.
-
-        Otherwise the connection stays open until the next answer on it: its client may be about to reuse it.
-        """
+        """Announce the connection's end in the answer that is due; if its head is written already, in the next one."""
         if self._cycle is not None and not self._cycle.started:
             self._cycle.keep_alive = False
 
@@ -309,12 +306,9 @@ class StrictProtocol(asyncio.Protocol):
         that asks the client to retry, instead of a closed connection.
         """
         self._application.drain()
-        if self._busy and self._cycle is not None:
-            self._cycle.keep_alive = False
-        else:
-            self._application.when_drained(self._close_if_idle)
+        self._end() if self._busy else self._application.when_drained(self._end)
 
-    def _close_if_idle(self) -> None:
+    def _end(self) -> None:
         if self._busy and self._cycle is not None:
             self._cycle.keep_alive = False
         else:

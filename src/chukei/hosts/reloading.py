@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 NAME_BYTES = 8
 
+USUAL_SECONDS = sys.getswitchinterval()
+"""How long a thread of Python may make the others wait."""
+
 MOST_NAMES = 40
 """Names of keys in a log line."""
 
@@ -76,7 +79,9 @@ class Reloads:
         self._replaced: list[_Replaced] = []
         self._tasks: set[asyncio.Task[object]] = set()
         self._watching: asyncio.Task[None] | None = None
-        self._refused: tuple[str, ...] = ()
+        self._closed = False
+        self.refused: tuple[str, ...] = ()
+        """Why the configuration on disk is refused, as of the last reload; empty if it is in force."""
         self._name = secrets.token_bytes(NAME_BYTES)
 
     def start(self) -> None:
@@ -131,13 +136,13 @@ class Reloads:
             settings, found = await asyncio.to_thread(self._read, application.settings)
         except ConfigError as error:
             problems = tuple(str(problem) for problem in error.problems)
-            if not quiet or problems != self._refused:
+            if not quiet or problems != self.refused:
                 text = "the new configuration is refused and the old one stays (%s): %s"
                 logger.error(text, why, "; ".join(problems))  # noqa: TRY400 - a mistake of the operator, with all reasons
-            self._refused = problems
+            self.refused = problems
             return Reloaded(problems=problems, version=version)
-        self._refused = ()
-        if application.leaving or application.relay is None:
+        self.refused = ()
+        if self._closed or application.leaving or application.relay is None:
             return Reloaded(version=version)
         if found:
             await self._apply(without_restart(application.settings, settings))
@@ -154,20 +159,19 @@ class Reloads:
         """
         if self._source is None:
             return before, Changes()
-        usual = sys.getswitchinterval()
-        sys.setswitchinterval(usual / 10)
+        sys.setswitchinterval(USUAL_SECONDS / 10)
         try:
             settings = self._source()
             return settings, changes(before, settings)
         finally:
-            sys.setswitchinterval(usual)
+            sys.setswitchinterval(USUAL_SECONDS)
 
     async def _apply(self, settings: Settings) -> None:
         """Replace the relay in one step."""
         application = self._application
         simulator, whole = await application.with_simulator(settings)
         before = application.relay
-        if before is None or application.leaving:  # it began to shut down meanwhile
+        if before is None or application.leaving or self._closed:  # it began to shut down meanwhile
             if simulator is not None and simulator is not application.simulator:
                 await simulator.stop()
             return
@@ -205,6 +209,7 @@ class Reloads:
 
     async def close(self) -> None:
         """Stop watching, and close what replaced relays have left. Call it before the relay is closed."""
+        self._closed = True
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait({self._watching})

@@ -18,6 +18,7 @@ from chukei.hosts.leaving import HAND_OVER, Leave, Stopping
 from chukei.hosts.messages import Answer, Ask, Last, Now, Progress, Reload, Serves
 from chukei.hosts.questions import Fold, Questions
 from chukei.hosts.signals import RESTARTING, handle
+from chukei.hosts.systemd import notify
 from chukei.hosts.worker_process import Work, WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -239,6 +240,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Shut all workers down in order; kill those that take too long."""
+        notify("STOPPING=1")
         self._listener.close()  # else new connections would wait for an answer
         leave = self._stopping.leave or Leave()
         for worker in self._workers:
