@@ -78,6 +78,7 @@ def test_the_package_itself_imports_nothing() -> None:
         ["serve", "--nonsense"],
         ["serve", "--workers", "0"],
         ["doctor", "ftp://x"],
+        ["doctor", "--idle", "1"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:

@@ -37,7 +37,6 @@ TESTED_ELSEWHERE = {
     "doctor/examination.py": "live/test_doctor.py, against real resources and stores",
     "doctor/finding.py": "doctor/test_report.py",
     "doctor/status_table.py": "doctor/test_inspection.py: the table of a report",
-    "doctor/teststream.py": "doctor/test_inspection.py, and live/test_doctor.py through a real proxy",
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
     "record.py": "a record without behaviour",

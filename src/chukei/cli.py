@@ -162,6 +162,8 @@ def doctor(url: str | None, path: str | None, *, as_json: bool, idle: float) -> 
 
     logging.basicConfig(handlers=[logging.NullHandler()])  # each failure is a finding
     if url is None:
+        if idle:
+            raise click.UsageError("--idle needs the URL of a relay.")
         report = asyncio.run(examine_configuration(path, os.environ))
     else:
         try:

@@ -164,6 +164,13 @@ async def test_a_stream_with_a_length_was_collected() -> None:
     assert (found["framing"], found["buffering"], found["headers"]) == (Status.FAILED, Status.FAILED, Status.WARNING)
 
 
+async def test_an_answer_of_http_1_0_has_no_certain_end() -> None:
+    old = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"transfer-encoding: chunked\r\n", b"") % b""
+    report = await inspected(stream(old, ALL))
+    found = {finding.check: finding.status for finding in report.findings}
+    assert (found["framing"], found["end"]) == (Status.WARNING, Status.OK)
+
+
 async def test_a_coding_that_the_doctor_cannot_read() -> None:
     """It asks once more, without offering any."""
     report = await inspected(stream(HEAD % b"content-encoding: br\r\n", chunk(b"?"), b"0\r\n\r\n"))

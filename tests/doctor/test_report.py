@@ -16,7 +16,7 @@ from chukei.doctor.report import SCHEMA, WIDTH, Report
 pytestmark = pytest.mark.anyio
 
 HERE = Subject(Kind.MACHINE, "this machine")
-THERE = Subject(Kind.DEPLOYMENT, "fast → east")
+THERE = Subject(Kind.DEPLOYMENT, "fast -> east")
 FINDINGS = [
     HERE.ok("files", "many"),
     HERE.warning("clock", "late", "set it", skew_seconds=7.0),
@@ -50,11 +50,11 @@ def test_text_is_aligned_and_grouped() -> None:
         "this machine\n"
         "  ok       files       many\n"
         "  warning  clock       late\n"
-        "                       → set it\n"
+        "                       -> set it\n"
         "\n"
-        "fast → east\n"
+        "fast -> east\n"
         "  failed   credential  status 401\n"
-        "                       → copy the key again\n"
+        "                       -> copy the key again\n"
         "  skipped  responses   not asked\n"
         "\n"
         "model  deployment\n"
@@ -69,6 +69,11 @@ def test_long_texts_are_wrapped() -> None:
     assert text.count("few") == text.count("more") == 60
 
 
+def test_a_servers_words_do_not_control_the_terminal() -> None:
+    assert "\x1b[2J" not in click.unstyle(Report([HERE.ok("files", "\x1b[2Jx\x07")]).text())
+    assert "?[2Jx?" in Report([HERE.ok("files", "\x1b[2Jx\x07")]).text()
+
+
 def test_json_has_everything() -> None:
     report = msgspec.json.decode(Report(FINDINGS, deployments=[{"model": "fast"}]).json())
     assert report["schema"] == SCHEMA
@@ -76,7 +81,7 @@ def test_json_has_everything() -> None:
     assert report["counts"] == {"ok": 1, "warning": 1, "failed": 1, "skipped": 1}
     assert report["findings"][2] == {
         "kind": "deployment",
-        "subject": "fast → east",
+        "subject": "fast -> east",
         "check": "credential",
         "status": "failed",
         "seen": "status 401",

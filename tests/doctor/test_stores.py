@@ -1,11 +1,13 @@
 """Redis and the ledger, with real servers."""
 
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 from tests.adapters.servers import LocalServer, Peer
 from tests.live.loopback import refusing_port
 from tests.live.redis_server import RedisServer
@@ -63,6 +65,12 @@ async def test_redis_that_is_away_or_speaks_something_else() -> None:
         await peer.reader.read(1)
         await peer.send(b"HTTP/1.1 400 X\r\n\r\n")
 
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    async with LocalServer(other, context) as secured:
+        found = await redis(f"rediss://127.0.0.1:{secured.port}")
+    assert "unknown authority" in found["tls"].seen
+    assert "ssl_ca_certs" in found["tls"].remedy
     async with LocalServer(other) as web:
         found = await redis(f"redis://127.0.0.1:{web.port}")
     assert [each.status for each in found.values()][-1] is Status.FAILED

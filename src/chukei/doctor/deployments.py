@@ -224,7 +224,7 @@ def name_of(model: Model, deployment: Deployment) -> str:
     place = (
         deployment.name if deployment.name == deployment.deployment else f"{deployment.name} ({deployment.deployment})"
     )
-    return f"{model.name} → {place}"
+    return f"{model.name} -> {place}"
 
 
 async def header_of(

@@ -1,9 +1,8 @@
 """All checks of a running relay, by its URL: the way there, its health, its deployments, and how a stream arrives."""
 
-import os
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import getproxies_environment
@@ -68,7 +67,7 @@ class Relay:
         return await get(reached, self.parts.netloc, target, [*own, *headers], self.way.clock, seconds)
 
 
-def way_from(environment: Mapping[str, str], clock: Clock, wall: Clock) -> Way:
+def usual_way(clock: Clock, wall: Clock) -> Way:
     """Return the way that clients on this machine take: with its proxies and authorities."""
 
     @cache
@@ -76,7 +75,7 @@ def way_from(environment: Mapping[str, str], clock: Clock, wall: Clock) -> Way:
         return ssl.create_default_context()
 
     trust = "the variable SSL_CERT_FILE to it"
-    return Way(context, trust, clock, wall, seconds=10.0, proxies=getproxies_environment() if environment else {})
+    return Way(context, trust, clock, wall, seconds=10.0, proxies=getproxies_environment())
 
 
 async def inspect(
@@ -96,7 +95,7 @@ async def inspect(
         ValueError: the URL is not an address.
     """
     wall: Clock = time.time  # noqa: TID251 - certificates expire in Unix time
-    relay = Relay(url, key, way or way_from(os.environ, time.monotonic, wall))
+    relay = Relay(url, key, way or usual_way(time.monotonic, wall))
     subject = relay.subject
     if key and not (key.isascii() and key.isprintable()):
         seen = "CHUKEI_API_KEY has a line end or another character that no access key has"

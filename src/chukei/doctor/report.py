@@ -67,10 +67,12 @@ def _lines(finding: Finding, names: int) -> list[str]:
     indent = " " * len(head)
     first, *others = _wrapped(finding.seen, len(indent)) or [""]
     coloured = head.replace(finding.status, click.style(finding.status.value, fg=_COLOURS[finding.status]), 1)
-    remedy = _wrapped(f"→ {finding.remedy}", len(indent)) if finding.remedy else []
+    remedy = _wrapped(f"-> {finding.remedy}", len(indent)) if finding.remedy else []
     return [coloured + first, *(indent + line for line in [*others, *remedy])]
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
+    """Wrap a text. Control characters become "?": it may quote a server, which must not write to the terminal."""
     width = max(WIDTH - indent, 40)
+    text = "".join(each if each.isprintable() else "?" for each in text)
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

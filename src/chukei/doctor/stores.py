@@ -1,5 +1,6 @@
 """The stores: Redis with its rights and its speed, and the ledger's database."""
 
+import ssl
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from chukei.adapters.ledger.databases import spool_for
 from chukei.adapters.ledger.probe import probe
 from chukei.config import Settings, StoreSettings
 from chukei.doctor import machine
+from chukei.doctor.certificates import explained
 from chukei.doctor.deployments import Times
 from chukei.doctor.finding import Finding, Kind, Subject, milliseconds
 from chukei.doctor.network import refusal, resolve
@@ -72,6 +74,8 @@ def _refused(subject: Subject, code: str) -> Finding:
 
 
 def _unreached(subject: Subject, address: "Address", error: OSError) -> Finding:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return subject.failed("tls", *explained(error, address.host, None, "ssl_ca_certs=FILE in stores.quota"))
     seen, remedy = refusal(error, address.host, address.port)
     if address.tls() is None:
         remedy += "; if it speaks TLS, write rediss://"
