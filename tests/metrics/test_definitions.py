@@ -9,7 +9,7 @@ from chukei.metrics.definitions import FAMILIES, OPEN, SECONDS, STALL_SECONDS, C
 
 @rows(("name", "family"), FAMILIES.items())
 def test_each_family_follows_the_conventions(name: str, family: Family) -> None:
-    assert re.fullmatch(r"(chukei|process)_[a-z_]+", name)
+    assert re.fullmatch(r"(chukei|process|python)_[a-z_]+", name)
     assert not name.endswith("_total")
     assert family.help.endswith(".")
     assert not family.unit or name.endswith(f"_{family.unit}")

@@ -197,7 +197,9 @@ STORE_AVAILABLE = Family(
 )
 LEDGER_WAITING = Family("chukei_ledger_waiting_entries", _G, "Entries in memory that are not yet in the ledger.")
 LEDGER_SPOOLED = Family("chukei_ledger_spooled_entries", _G, "Entries in the spool that are not yet in the ledger.")
-LEDGER_SPOOL_BYTES = Family("chukei_ledger_spool_bytes", _G, "Size of the spool.", unit="bytes", combine=Combine.MAX)
+LEDGER_SPOOL_BYTES = Family(
+    "chukei_ledger_spool_bytes", _G, "Size of the entries in the spool that are not yet in the ledger.", unit="bytes"
+)
 LEDGER_SPOOL_LIMIT = Family(
     "chukei_ledger_spool_limit_bytes", _G, "Most bytes of the spool.", unit="bytes", combine=Combine.MAX
 )
@@ -217,6 +219,7 @@ LOOP_LAG = Family(
 BUILD = Family("chukei_build_info", _G, "Always 1.", ("version", "python"), combine=Combine.MAX)
 CPU = Family("process_cpu_seconds", _C, "Processor time of all processes.", unit="seconds")
 MEMORY = Family("process_resident_memory_bytes", _G, "Memory of all processes.", unit="bytes")
+COLLECTIONS = Family("python_gc_collections", _C, "Runs of Python's garbage collector.", ("generation",))
 OPEN_FILES = Family("process_open_fds", _G, "Open file descriptors of the process with the most.", combine=Combine.MAX)
 MAX_FILES = Family("process_max_fds", _G, "Most file descriptors that a process may open.", combine=Combine.MIN)
 START_TIME = Family(

@@ -11,6 +11,9 @@ from chukei.metrics.definitions import FAMILIES, MAX_LABEL, OTHER, Combine, Fami
 Labels = tuple[str, ...]
 """The values of a family's labels, in the family's order. An empty value is the same as a missing label."""
 
+Reading = tuple[Family, Labels, float]
+"""A value that is read when a snapshot is taken."""
+
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One combination of labels. ``value`` is in the family's unit.
