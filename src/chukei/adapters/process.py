@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 from chukei import __version__
 from chukei.metrics import definitions as of
@@ -24,6 +25,7 @@ _FILES = Path("/proc/self/fd")
 
 def readings(started: float) -> Iterator[Reading]:
     """Yield the metrics of this process, which began at ``started`` in Unix time."""
+    yield of.WORKERS, (), 1
     yield of.BUILD, (__version__, platform.python_version()), 1
     yield of.START_TIME, (), started
     times = os.times()
@@ -42,22 +44,42 @@ def readings(started: float) -> Iterator[Reading]:
         yield of.MAX_FILES, (), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+class Timer(Protocol):
+    """A timer that can be cancelled."""
+
+    def cancel(self) -> object:
+        """Cancel it."""
+        ...
+
+
+class Timers(Protocol):
+    """The part of an event loop that is measured."""
+
+    def time(self) -> float:
+        """Return the loop's time in seconds."""
+        ...
+
+    def call_at(self, when: float, callback: Callable[..., object], /, *args: Any) -> Timer:
+        """Call a function at a time."""
+        ...
+
+
 class LoopLag:
     """Measures once a second how much later a timer fires than it should, and tells ``observe`` the seconds."""
 
     def __init__(self, observe: Callable[[float], None]) -> None:
         self._observe = observe
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
-    def start(self) -> None:
-        """Begin."""
-        loop = asyncio.get_running_loop()
+    def start(self, loop: Timers | None = None) -> None:
+        """Begin on a loop, by default the running one."""
+        loop = loop or asyncio.get_running_loop()
         due = loop.time() + LAG_SECONDS
         self._timer = loop.call_at(due, self._fire, loop, due)
 
-    def _fire(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def _fire(self, loop: Timers, due: float) -> None:
         self._observe(max(loop.time() - due, 0.0))
-        self.start()
+        self.start(loop)
 
     def close(self) -> None:
         """Stop."""

@@ -113,13 +113,13 @@ STALLS = Family("chukei_stream_stalls", _C, f"Gaps in streams of more than {STAL
 CALLER_REQUESTS = Family(
     "chukei_caller_requests",
     _C,
-    "Requests of authenticated callers for operations of models, by why they ended.",
+    "Requests of authenticated callers, by why they ended.",
     ("operation", "group", "caller", "end"),
 )
 REFUSALS = Family(
     "chukei_refusals",
     _C,
-    "Requests that the relay refused or found no deployment for, by error code; rule is the setting that refused it.",
+    "Requests that the relay refused, or found no deployment for, by error code; rule is the setting that was applied.",
     ("code", "rule", "group", "caller"),
 )
 TOKENS = Family(
@@ -151,7 +151,7 @@ FIRST_OUTPUT = Family(
 )
 FAILOVERS = Family("chukei_failovers", _C, "Deployments asked after another one had failed the request.", ("model",))
 HEDGES = Family(
-    "chukei_hedges", _C, "Deployments asked while another one was silent; outcome is won or lost.", ("model", "result")
+    "chukei_hedges", _C, "Deployments asked while another one was silent; result is won or lost.", ("model", "result")
 )
 OPEN_REQUESTS = Family("chukei_open_requests", _G, "Requests being served.", ("operation",))
 OPEN_STREAMS = Family("chukei_open_streams", _G, "Streams that have begun and not ended.", _PLACE)
@@ -232,3 +232,8 @@ START_TIME = Family(
 
 FAMILIES: dict[str, Family] = {value.name: value for value in globals().values() if isinstance(value, Family)}
 """All families by name, in the order of the page."""
+
+
+def most_lines(rows: int) -> int:
+    """Return the most lines of a page if each family has at most so many combinations of labels."""
+    return sum(3 + family.lines * (rows if family.labels else 1) for family in FAMILIES.values()) + 1
