@@ -30,7 +30,7 @@ from chukei.callers.throttle import Throttle
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
-from chukei.gateway.scrape import GAUGES, SUBJECT, Scrape, wrong_key
+from chukei.gateway.scrape import COUNTS, GAUGES, Scrape, wrong_key
 from chukei.installation import command_for
 from chukei.metrics.meter import Meter
 from chukei.model import Change, Deployment, Model
@@ -167,7 +167,8 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     relay = Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board, meter, lag)
     if meter is not None:
         _watch(meter, relay, clock, started=wall())
-        peers.answer(SUBJECT, lambda asked: meter.snapshot(gauges=asked == GAUGES).encoded(), last=True)
+        peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
+        peers.answer(GAUGES, lambda _: meter.gauges().encoded())
     return relay
 
 
