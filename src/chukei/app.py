@@ -13,6 +13,7 @@ from chukei.accounts.admission import Admission
 from chukei.accounts.own_usage import OwnUsage
 from chukei.accounts.policy import Policies
 from chukei.accounts.stores import Database
+from chukei.adapters import process
 from chukei.adapters.assets import asset
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
@@ -23,17 +24,22 @@ from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
 from chukei.adapters.logs.requests import log_request, write_through
+from chukei.adapters.process import LoopLag
+from chukei.callers.operator_key import OperatorKey
 from chukei.callers.throttle import Throttle
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
+from chukei.gateway.scrape import COUNTS, GAUGES, Scrape, wrong_key
 from chukei.installation import command_for
+from chukei.metrics.meter import Meter
 from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
-from chukei.ports import Board, Clock, Credential, Hook, Peers
+from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
 
 if TYPE_CHECKING:
+    from chukei.adapters.redis.board import RedisBoard
     from chukei.admin.api import Admin
 
 SIMULATED_KEY = "simulated"
@@ -50,7 +56,9 @@ class Relay:
     access: Access
     accounting: Accounting
     tally: Tally
-    board: Board | None = None
+    board: "RedisBoard | None" = None
+    meter: Meter | None = None
+    lag: LoopLag | None = None
 
     def start(self) -> None:
         """Start the background work: fetching tokens, receiving other replicas' changes."""
@@ -60,9 +68,13 @@ class Relay:
         self.access.start()
         if self.board is not None:
             self.board.start()
+        if self.lag is not None:
+            self.lag.start()
 
     async def close(self) -> None:
         """Close connections, stop the background work, and flush the ledger and the log."""
+        if self.lag is not None:
+            self.lag.close()
         await self.upstream.close()
         await self.access.close()
         if self.board is not None:
@@ -131,6 +143,8 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     accounting = accounting_for(settings, clock, wall, database)
     authentication = access(settings, clock, wall, accounting.database)
     tally = Tally((log_request, accounting))
+    metrics = settings.metrics
+    meter = Meter(most=metrics.max_rows, callers=metrics.callers) if metrics.enabled else None
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
     admission = Admission(accounting.quotas, lambda: accounting.full)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
@@ -142,13 +156,52 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
         admin=_admin(settings, accounting, pool, clock),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, tally],
+        hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
         clock=clock,
+        scrape=_scrape(settings, peers, clock) if meter is not None else None,
     )
     gateway = Gateway(settings, services)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
-    return Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board)
+    lag = LoopLag(meter.observe_lag) if meter is not None else None
+    relay = Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board, meter, lag)
+    if meter is not None:
+        _watch(meter, relay, clock, started=wall())
+        peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
+        peers.answer(GAUGES, lambda _: meter.gauges().encoded())
+    return relay
+
+
+def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
+    """Let the meter read all that has a state."""
+    ring, board = relay.access.ring, relay.board
+    readers = [
+        lambda: process.readings(started),
+        relay.gateway.readings,
+        lambda: relay.pool.readings(clock()),
+        relay.upstream.readings,
+        *relay.accounting.readers,
+        *([ring.readings] if ring is not None else []),
+        *([board.readings] if board is not None else []),
+    ]
+    for reader in readers:
+        meter.watch(reader)
+
+
+def _scrape(settings: Settings, peers: Peers, clock: Clock) -> Scrape:
+    def write(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
+        from chukei.adapters.prometheus import write_page  # imported at the first scrape
+
+        return write_page(snapshots, accept)
+
+    key = settings.metrics.api_key
+    throttle = Throttle(settings.auth.failures_per_minute, clock)
+    checked = OperatorKey(_digest(key), throttle, wrong_key) if key is not None else None
+    return Scrape(peers, write, key=checked, open=settings.metrics.open)
+
+
+def _digest(key: Secret) -> bytes:
+    return hashlib.sha256(key.reveal().encode()).digest()
 
 
 def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock) -> "Admin | None":
@@ -159,7 +212,7 @@ def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock)
     from chukei.callers.registry import KeyRegistry
 
     return Admin(
-        hashlib.sha256(key.reveal().encode()).digest(),
+        _digest(key),
         database,
         KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
         pool,
@@ -174,7 +227,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
+def _board(address: Secret, pool: Pool, clock: Clock) -> "RedisBoard":
     """Return the board on a Redis server. The pool publishes its changes there and receives those of other replicas."""
     from chukei.adapters.redis.board import RedisBoard  # imported only if it is configured
 
