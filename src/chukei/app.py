@@ -22,7 +22,8 @@ from chukei.adapters.ledger.accounting import Accounting, accounting_for
 from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
-from chukei.adapters.logs.requests import log_request, write_through
+from chukei.adapters.logs.process_log import write_through
+from chukei.adapters.logs.requests import log_request
 from chukei.callers.throttle import Throttle
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
 from chukei.gateway.gateway import Gateway, Services

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chukei.config.auth import read_auth
 from chukei.config.policies import note_unpriced, read_policies
@@ -19,6 +19,7 @@ from chukei.config.reader import ConfigError, Document, Problem, Reader, closest
 from chukei.config.sections import read_section
 from chukei.config.settings import (
     AdminSettings,
+    AuditSettings,
     LedgerSettings,
     LogSettings,
     ServerSettings,
@@ -62,15 +63,16 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def wants_json(environment: Mapping[str, str]) -> bool:
-    """Whether log lines should be JSON. It also works with a configuration that has mistakes."""
+def log_format(environment: Mapping[str, str]) -> Literal["auto", "json", "text"]:
+    """Return the format of the log. It also works with a configuration that has mistakes."""
     path = environment.get("CHUKEI_CONFIG")
     try:
         table = _parse(path).get("log") if path else None
     except ConfigError:
         table = None
     in_file = table.get("format") if isinstance(table, dict) else None
-    return (_value(environment.get("CHUKEI_LOG__FORMAT", "")) or in_file) == "json"
+    wanted = environment.get("CHUKEI_LOG__FORMAT") or in_file
+    return "json" if wanted == "json" else "text" if wanted == "text" else "auto"
 
 
 def _parse(path: str | Path) -> dict[str, Any]:
@@ -150,7 +152,8 @@ def _read(document: Document, notes: list[str]) -> Settings:
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
-    log = read_section(root.table("log"), LogSettings)
+    log = read_section(root.table("log"), LogSettings, levels=_levels)
+    audit = read_section(root.table("audit"), AuditSettings)
     simulator = _simulator(root.table("simulator"))
     ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
@@ -171,6 +174,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         admin=admin,
         auth=auth,
         log=log,
+        audit=audit,
         simulator=simulator,
         models=served.models,
         credentials=served.credentials,
@@ -244,6 +248,19 @@ def _proxies(table: Reader) -> dict[str, str]:
                 continue
         found[scheme] = value
     return found
+
+
+LEVELS = ("debug", "info", "warning", "error")
+"""Levels of the log."""
+
+
+def _levels(table: Reader) -> dict[str, str]:
+    levels = table.mapping("levels")
+    if not all(name and level in LEVELS for name, level in levels.items()):
+        choices = ", ".join(LEVELS)
+        table.problem("levels", f'must map names of loggers to {choices}, such as {{ "chukei.request" = "warning" }}')
+        return {}
+    return levels
 
 
 def _admin(table: Reader) -> AdminSettings:
