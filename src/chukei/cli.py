@@ -98,6 +98,8 @@ def check(path: str | None) -> None:
     settings = _load(path)
     for notice in settings.notices:
         click.echo(f"note: {notice}", err=True)
+    if settings.audit.folder is not None:
+        click.echo(f"warning: prompts and answers are written to {settings.audit.folder}", err=True)
     if settings.counts_alone:
         click.echo(
             "note: each process counts limits in its own memory, so N workers or replicas grant N times as much; "

@@ -80,30 +80,3 @@ def test_where_the_log_is_json_so_is_the_start(workers: str) -> None:
     lines = [json.loads(line) for line in relay.log]
     assert [line["url"] for line in lines if "url" in line] == [relay.url]
     assert any(line["level"] == "warning" and "auth.anonymous" in line["event"] for line in lines)
-
-
-CRASHES = """
-import logging, sys, threading, warnings
-from chukei.config import LogSettings
-from chukei.adapters.logs.process_log import start_log
-
-start_log(LogSettings(format="json"))
-warnings.warn("old")
-thread = threading.Thread(target=lambda: 1 / 0)
-thread.start()
-thread.join()
-class Broken:
-    def __del__(self):
-        raise ValueError("in the end")
-Broken()
-raise RuntimeError("the last")
-"""
-
-
-def test_where_the_log_is_json_so_is_a_crash() -> None:
-    found = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True, timeout=30)
-    lines = [json.loads(line) for line in found.stderr.splitlines()]
-    assert found.returncode == 1
-    assert [line["level"] for line in lines] == ["warning", "error", "error", "critical"]
-    for line, text in zip(lines[1:], ("ZeroDivisionError", "in the end", "the last"), strict=True):
-        assert text in line["exception"]

@@ -7,7 +7,7 @@ missing too, the built-in simulator answers.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,12 +153,12 @@ def _read(document: Document, notes: list[str]) -> Settings:
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
     log = read_section(root.table("log"), LogSettings, levels=_levels)
-    audit = read_section(root.table("audit"), AuditSettings)
     simulator = _simulator(root.table("simulator"))
     ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
     note_unpriced(root, served.models, policies)
+    audit = _audit(root.table("audit"), served.models, policies.groups, every_model=served.open is not None)
     admin = _admin(root.table("admin"))
     root.done()
     rules = [*policies.groups.values(), *(caller.rules for caller in policies.callers.values())]
@@ -248,6 +248,19 @@ def _proxies(table: Reader) -> dict[str, str]:
                 continue
         found[scheme] = value
     return found
+
+
+def _audit(table: Reader, models: Collection[str], groups: Collection[str], *, every_model: bool) -> AuditSettings:
+    audit = read_section(table, AuditSettings)
+    for name in audit.groups:
+        if name not in groups:
+            table.problem("groups", f"{name!r} is not a group of this configuration")
+    for name in audit.models:
+        if models and not every_model and name not in models:
+            table.problem("models", f"{name!r} is not a model of this configuration")
+    if audit.folder is None and audit != AuditSettings():
+        table.notice("folder", "is not set, so nothing is audited")
+    return audit
 
 
 LEVELS = ("debug", "info", "warning", "error")

@@ -28,7 +28,7 @@ from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
 from chukei.gateway.pages import Pages, Visit
 from chukei.model import Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
-from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
+from chukei.ports import Audit, ClientGone, Clock, Hook, Incoming, Reply
 from chukei.record import RequestRecord
 from chukei.request import call as calls
 from chukei.request import codings, head, routes
@@ -66,6 +66,7 @@ class Services:
     hooks: Sequence[Hook]
     clock: Clock
     admin: "Admin | None" = None
+    audit: Audit | None = None
 
 
 class Gateway:
@@ -109,6 +110,8 @@ class Gateway:
         record = RequestRecord(head.request_id(incoming.headers), incoming.method, incoming.raw_path)
         exchange = Exchange(record, self._services.clock)
         self._live.add(exchange)
+        if self._services.audit is not None:
+            incoming, reply, exchange.audited = self._services.audit.open(record, incoming, reply)
         try:
             await self._serve_or_refuse(exchange, incoming, reply)
         except asyncio.CancelledError:
@@ -354,7 +357,8 @@ class Gateway:
     def _account(self, exchange: Exchange) -> None:
         record = exchange.record
         record.duration = exchange.elapsed
-        for hook in self._services.hooks:
+        hooks = self._services.hooks
+        for hook in hooks if exchange.audited is None else (exchange.audited, *hooks):
             try:
                 hook(record)
             except Exception:
