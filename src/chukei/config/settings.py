@@ -211,10 +211,10 @@ class AuditSettings:
     callers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
-    max_content_bytes: Annotated[int, Whole(0, 64 * MEBIBYTE)] = 64 * 1024
+    max_content_bytes: Annotated[int, Whole(0, 64 * MEBIBYTE)] = MEBIBYTE
     max_file_bytes: Annotated[int, Whole(65_536, 1024 * GIBIBYTE)] = 64 * MEBIBYTE
-    max_bytes: Annotated[int, Whole(MEBIBYTE, 1024 * GIBIBYTE)] = GIBIBYTE
-    max_waiting_bytes: Annotated[int, Whole(65_536, 64 * GIBIBYTE)] = 64 * MEBIBYTE
+    max_bytes: Annotated[int, Whole(MEBIBYTE, 1024 * GIBIBYTE)] = 10 * GIBIBYTE
+    max_waiting_bytes: Annotated[int, Whole(65_536, 64 * GIBIBYTE)] = 256 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ ENTRY_BYTES = 2048
 """Memory of an entry besides its content."""
 
 BATCH_BYTES = 1_048_576
-"""Bytes of lines that are written together, unless one line is longer."""
+"""Bytes of lines that are written together; the last of them may exceed it."""
 
 CLOSE_SECONDS = 2.0
 """Seconds for which the end of the relay waits for entries to be written."""
@@ -90,6 +90,7 @@ class AuditSink:
     ) -> None:
         self.counts = AuditCounts()
         self._settings = settings
+        self._batch_bytes = min(BATCH_BYTES, settings.max_file_bytes // 2)
         self._destination = destination
         self._redact = redact
         self._now = now
@@ -203,7 +204,7 @@ class AuditSink:
             lines += line
             count += bool(line)
             held += entry.held
-            if len(lines) >= BATCH_BYTES or self._entries.empty():
+            if len(lines) >= self._batch_bytes or self._entries.empty():
                 return bytes(lines), count, held, False
             entry = self._entries.get()
         return bytes(lines), count, held, True
