@@ -11,6 +11,7 @@ import pytest
 from chukei.accounts.limits import Limits, Rules
 from chukei.config import (
     AdminSettings,
+    AuditSettings,
     AuthSettings,
     CallerSettings,
     EntraSettings,
@@ -38,6 +39,7 @@ TESTED_ELSEWHERE = {
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
     "record.py": "a record without behaviour",
+    "adapters/file_lock.py": "adapters/ledger/test_spool.py and adapters/audit/test_folder.py",
     "accounts/ledger.py": "nouns without behaviour",
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
@@ -165,6 +167,7 @@ SECTIONS = {
     "models": Model,
     "models.NAME.prices": Prices,
     "log": LogSettings,
+    "audit": AuditSettings,
     "simulator": SimulatorSection,
 }
 NO_KEYS = {

@@ -19,6 +19,9 @@ from tests.live.recordings import CHAT, DONE, FINISH, delta
 from tests.live.relays import InProcessRelay, RelayProcess, eventually, in_process, settings_for
 from tests.live.simulated import SimulatorThread
 
+from chukei.config import ConfigError
+from chukei.hosts.asgi import checked_settings
+
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="looks at modes and limits")]
 
 BODY = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "中継?"}]}
@@ -187,6 +190,11 @@ def test_the_check_warns_and_refuses_what_others_could_read(tmp_path: Path) -> N
     assert "chmod 700" in output
     assert "audit.redact: missing:redact cannot be imported" in output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_platform_without_a_disk_refuses_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"audit\.folder: Azure Functions keeps no disk"):
+        checked_settings(None, {"CHUKEI_AUDIT__FOLDER": str(tmp_path / "audit")}, behind_platform=True)
 
 
 def test_a_redactor_of_the_operators_own(simulator: dict[str, str], tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from chukei.adapters.file_lock import lock
 
-_PATTERN = "audit-*.jsonl"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -83,10 +82,12 @@ class AuditFolder:
     def _sizes(self) -> dict[Path, int]:
         """Return the size of each file, the oldest first."""
         sizes = {}
-        for path in sorted(self.path.glob(_PATTERN)):
-            with suppress(FileNotFoundError):
-                sizes[path] = path.stat().st_size
-        return sizes
+        with suppress(FileNotFoundError), os.scandir(self.path) as found:
+            for each in found:
+                if each.name.startswith("audit-") and each.name.endswith(".jsonl"):
+                    with suppress(FileNotFoundError):
+                        sizes[self.path / each.name] = each.stat().st_size
+        return dict(sorted(sizes.items()))
 
     def _make_room(self, sizes: dict[Path, int], wanted: int) -> None:
         total = sum(sizes.values())

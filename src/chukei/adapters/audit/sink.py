@@ -28,6 +28,9 @@ ENTRY_BYTES = 2048
 BATCH_BYTES = 1_048_576
 """Bytes of lines that are written together; the last of them may exceed it."""
 
+WAIT_SECONDS = 0.1
+"""Seconds for which entries are collected after a write; a killed process may lose the entries of this time."""
+
 CLOSE_SECONDS = 2.0
 """Seconds for which the end of the relay waits for entries to be written."""
 
@@ -98,7 +101,7 @@ class AuditSink:
         self._released = 0  # bytes, ever; only the thread changes it
         self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed = threading.Event()
         self._crowded = False  # it was logged that entries are crowded out
         self._failing = False  # it was logged that entries cannot be written
 
@@ -138,7 +141,7 @@ class AuditSink:
         if not self._is_models(record):
             self._reserved -= tape.held
             return
-        if self._closed or self.waiting_bytes + ENTRY_BYTES > self._settings.max_waiting_bytes:
+        if self._closed.is_set() or self.waiting_bytes + ENTRY_BYTES > self._settings.max_waiting_bytes:
             self._reserved -= tape.held
             self.counts.crowded_out += 1
             if not self._crowded:
@@ -148,12 +151,13 @@ class AuditSink:
         self._reserved += ENTRY_BYTES
         size = tape.answer_size
         answer = Content(bytes(tape.answer), size, tape.answer_type, cut=len(tape.answer) < size)
-        self._entries.put(_Entry(self._about(record), tape.request, answer, tape.held + ENTRY_BYTES))
+        self._entries.put(_Entry(self.about(record), tape.request, answer, tape.held + ENTRY_BYTES))
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="chukei-audit", daemon=True)
             self._thread.start()
 
-    def _about(self, record: RequestRecord) -> dict[str, object]:
+    def about(self, record: RequestRecord) -> dict[str, object]:
+        """Return the fields of an entry that are not content."""
         trace, who = record.trace, record.who
         return {
             "time": self._now().isoformat(timespec="milliseconds"),
@@ -174,7 +178,7 @@ class AuditSink:
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Write what waits, within ``seconds``; whatever comes later is dropped."""
-        self._closed = True
+        self._closed.set()
         if self._thread is None:
             return
         self._entries.put(None)
@@ -193,6 +197,7 @@ class AuditSink:
             if self._crowded and not self.waiting_bytes:
                 self._crowded = False
                 logger.warning("the audit takes entries again; %d were lost so far", self.counts.crowded_out)
+            self._closed.wait(WAIT_SECONDS)  # waking this thread for each entry would cost more than all else
         self._destination.close()
 
     def _batch(self) -> tuple[bytes, int, int, bool]:
