@@ -62,17 +62,17 @@ FAILED: dict[str, object] = {
 
 def test_a_request_is_in_columns_and_what_is_special_follows() -> None:
     usual, failed = text(entry(USUAL)), text(entry(FAILED, logging.WARNING))
-    assert usual == f"info  200 team-a       gpt-4o@sweden      1234+567 tok first 250ms  1.23s  {ID}"
+    assert usual == f"info  200  1.23s first 250ms  1234+567 tok team-a       gpt-4o@sweden     {ID}"
     assert failed == (
-        "warn  502 team-b       small@west                                   123s  "
-        f"embeddings  2 tries  upstream_lost  upstream_lost  37 alike  trace 4bf92f35  {ID}"
+        f"warn  502   123s {' ' * 26}team-b       small@west        "
+        f"embeddings  2 tries  upstream_lost  37 alike  trace 4bf92f35  {ID}"
     )
-    assert len("12:30:05 " + usual) <= 120
+    assert len("12:30:05 req_" + usual) <= 120
 
 
 def test_a_request_without_a_model_says_what_was_asked_for() -> None:
     assert text(entry({"status": None, "end": None, "duration": 0.0004, "path": "/v1/models"})) == (
-        f"info  --- -            POST /v1/models{' ' * 27}    0ms  {ID}"
+        f"info  ---    0ms {' ' * 26}-            POST /v1/models   {ID}"
     )
 
 

@@ -29,7 +29,7 @@ class Content:
     ``cut`` says that ``kept`` is not all of it.
     """
 
-    kept: bytes
+    kept: bytes | bytearray
     size: int
     media_type: str
     coding: str | None = None
@@ -101,7 +101,7 @@ def _plain(content: Content, max_bytes: int) -> Content:
         return content
     made, cut = bytearray(), content.cut
     try:
-        for part in codings.plain(content.kept, content.coding):
+        for part in codings.plain(bytes(content.kept), content.coding):
             made += part
             if len(made) > max_bytes:
                 cut = True

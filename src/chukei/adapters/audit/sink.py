@@ -150,7 +150,7 @@ class AuditSink:
             return
         self._reserved += ENTRY_BYTES
         size = tape.answer_size
-        answer = Content(bytes(tape.answer), size, tape.answer_type, cut=len(tape.answer) < size)
+        answer = Content(tape.answer, size, tape.answer_type, cut=len(tape.answer) < size)
         self._entries.put(_Entry(self.about(record), tape.request, answer, tape.held + ENTRY_BYTES))
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="chukei-audit", daemon=True)

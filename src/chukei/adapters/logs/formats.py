@@ -51,7 +51,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Writes a line for people: columns for what every request has, then what is special about it, then its id."""
+    """Writes a line for people: columns for what every request has, then what is special about it, then its id.
+
+    Numbers come first, so that a long name moves none of them.
+    """
 
     def __init__(self, *, colour: bool = False) -> None:
         super().__init__()
@@ -73,11 +76,11 @@ class TextFormatter(logging.Formatter):
         status = fields.get("status")
         columns = (
             self._in(_colour_of(status), f"{status or '---'!s:3}"),
-            f"{_ascii(fields.get('caller') or '-'):12}",
-            f"{_target(fields):18}",
-            f"{_tokens(fields):>11}",
-            f"{_first(fields):>11}",
             f"{_duration(fields.get('duration_ms')):>6}",
+            f"{_first(fields):>11}",
+            f"{_tokens(fields):>13}",
+            f"{_ascii(fields.get('caller') or '-'):12}",
+            f"{_target(fields):16}",
         )
         id = self._in(_DIM, _ascii(fields["request_id"]))
         return "  ".join([" ".join(columns), *_special(fields), id])
@@ -104,12 +107,12 @@ def _first(fields: Mapping[str, object]) -> str:
 
 def _special(fields: Mapping[str, object]) -> list[str]:
     """Return what is not so for a usual request."""
-    tries, end, operation = fields.get("tries"), fields.get("end"), fields.get("operation")
+    tries, end, code, operation = (fields.get(name) for name in ("tries", "end", "code", "operation"))
     parts = [
         f"{operation}" if "model" in fields and operation not in (None, "chat") else "",
         f"{len(tries)} tries" if isinstance(tries, list) else "",
         str(end) if end is not None and end != "completed" else "",
-        str(fields.get("code", "")),
+        str(code) if code is not None and code != end else "",
         f"{fields['count']} alike" if "count" in fields else "",
         f"trace {str(fields['trace_id'])[:SHORT_TRACE]}" if "trace_id" in fields else "",
     ]

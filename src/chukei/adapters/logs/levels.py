@@ -61,7 +61,9 @@ def _later(seconds: float, call: Callable[[], None]) -> Timer:
 class Levels:
     """The levels that loggers have by configuration, and the changes on top of them."""
 
-    def __init__(self, later: Callable[[float, Callable[[], None]], Timer] = _later, clock: Clock = time.monotonic):
+    def __init__(
+        self, later: Callable[[float, Callable[[], None]], Timer] = _later, clock: Clock = time.monotonic
+    ) -> None:
         self._later = later
         self._clock = clock
         self._configured: dict[str, int] = {}
