@@ -27,7 +27,7 @@ TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 ONLY_WHERE_CONFIGURED = {
     "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal", "requests",
     "chukei.accounts.quota_fallback", "chukei.admin",
-    "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
+    "chukei.adapters.audit", "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
     "chukei.adapters.ledger.postgres", "chukei.adapters.ledger.postgres_errors",
     "chukei.adapters.redis", "chukei.hosts.simulated", "chukei.simulator",
     "importlib.resources",  # the chat page's

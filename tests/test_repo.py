@@ -11,6 +11,7 @@ import pytest
 from chukei.accounts.limits import Limits, Rules
 from chukei.config import (
     AdminSettings,
+    AuditSettings,
     AuthSettings,
     CallerSettings,
     EntraSettings,
@@ -41,6 +42,7 @@ TESTED_ELSEWHERE = {
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
     "record.py": "a record without behaviour",
+    "adapters/file_lock.py": "adapters/ledger/test_spool.py and adapters/audit/test_folder.py",
     "accounts/ledger.py": "nouns without behaviour",
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
@@ -170,6 +172,7 @@ SECTIONS = {
     "models.NAME.prices": Prices,
     "metrics": MetricsSettings,
     "log": LogSettings,
+    "audit": AuditSettings,
     "simulator": SimulatorSection,
 }
 NO_KEYS = {

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chukei.accounts.admission import Admission
@@ -23,11 +24,14 @@ from chukei.adapters.ledger.accounting import Accounting, accounting_for
 from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
-from chukei.adapters.logs.requests import log_request, write_through
+from chukei.adapters.logs.levels import LEVELS
+from chukei.adapters.logs.levels import SUBJECT as LEVELS_SUBJECT
+from chukei.adapters.logs.process_log import write_through
+from chukei.adapters.logs.requests import log_request
 from chukei.adapters.process import LoopLag
 from chukei.callers.operator_key import OperatorKey
 from chukei.callers.throttle import Throttle
-from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings
+from chukei.config import SIMULATED_MODELS, AuditSettings, CredentialSettings, Problem, Secret, Settings
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
 from chukei.gateway.scrape import COUNTS, GAUGES, Scrape, wrong_key
@@ -39,6 +43,7 @@ from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
 
 if TYPE_CHECKING:
+    from chukei.adapters.audit.sink import AuditSink
     from chukei.adapters.redis.board import RedisBoard
     from chukei.admin.api import Admin
 
@@ -59,6 +64,7 @@ class Relay:
     board: "RedisBoard | None" = None
     meter: Meter | None = None
     lag: LoopLag | None = None
+    audit: "AuditSink | None" = None
 
     def start(self) -> None:
         """Start the background work: fetching tokens, receiving other replicas' changes."""
@@ -70,6 +76,8 @@ class Relay:
             self.board.start()
         if self.lag is not None:
             self.lag.start()
+        if self.audit is not None:
+            self.audit.start()
 
     async def close(self) -> None:
         """Close connections, stop the background work, and flush the ledger and the log."""
@@ -84,12 +92,17 @@ class Relay:
         await self.accounting.close()
         for credential in self.credentials:
             await credential.close()
+        if self.audit is not None:
+            await self.audit.close()
         write_through()
 
 
-def verify(settings: Settings) -> list[Problem]:
-    """Return the problems of these settings on this machine that reading them cannot find."""
-    problems = []
+def verify(settings: Settings, *, behind_platform: bool = False) -> list[Problem]:
+    """Return the problems of these settings on this machine that reading them cannot find.
+
+    ``behind_platform`` says that a platform runs the relay and takes its disk away with the instance.
+    """
+    problems = _problems_of_audit(settings.audit, behind_platform=behind_platform)
     for name, wanted in settings.credentials.items():
         if wanted.scope is not None and not identity_installed():
             message = f"Entra ID needs more packages: {command_for('identity')}"
@@ -115,6 +128,26 @@ def verify(settings: Settings) -> list[Problem]:
     except OSError:
         message = f"{settings.upstream.ca_file} holds no certificate; give a PEM file of certificate authorities"
         problems.append(Problem("configuration", "upstream.ca_file", message))
+    return problems
+
+
+def _problems_of_audit(settings: AuditSettings, *, behind_platform: bool) -> list[Problem]:
+    if settings.folder is None:
+        return []
+    from chukei.adapters.audit.entry import load_redactor
+    from chukei.adapters.audit.folder import problem_of
+
+    problems = []
+    found = problem_of(Path(settings.folder))
+    if behind_platform:
+        found = "Azure Functions keeps no disk: leave it out, and audit on a relay that runs as a server"
+    if found is not None:
+        problems.append(Problem("configuration", "audit.folder", found))
+    try:
+        if settings.redact is not None:
+            load_redactor(settings.redact)
+    except ValueError as error:
+        problems.append(Problem("configuration", "audit.redact", str(error)))
     return problems
 
 
@@ -147,6 +180,7 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     meter = Meter(most=metrics.max_rows, callers=metrics.callers) if metrics.enabled else None
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
     admission = Admission(accounting.quotas, lambda: accounting.full)
+    audit = _audit(settings.audit)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
     services = Services(
         gatekeeper=authentication.gatekeeper,
@@ -154,17 +188,21 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
         admission=admission,
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
-        admin=_admin(settings, accounting, pool, clock),
+        admin=_admin(settings, accounting, pool, clock, peers),
+        audit=audit,
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
         clock=clock,
         scrape=_scrape(settings, peers, clock) if meter is not None else None,
     )
+    peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
     lag = LoopLag(meter.observe_lag) if meter is not None else None
-    relay = Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board, meter, lag)
+    relay = Relay(
+        gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board, meter, lag, audit
+    )
     if meter is not None:
         _watch(meter, relay, clock, started=wall())
         peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
@@ -204,7 +242,19 @@ def _digest(key: Secret) -> bytes:
     return hashlib.sha256(key.reveal().encode()).digest()
 
 
-def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock) -> "Admin | None":
+def _audit(settings: AuditSettings) -> "AuditSink | None":
+    if settings.folder is None:
+        return None
+    from chukei.adapters.audit.entry import load_redactor
+    from chukei.adapters.audit.folder import AuditFolder
+    from chukei.adapters.audit.sink import AuditSink
+
+    sizes = {"max_file_bytes": settings.max_file_bytes, "max_bytes": settings.max_bytes}
+    redact = load_redactor(settings.redact) if settings.redact is not None else None
+    return AuditSink(settings, AuditFolder(Path(settings.folder), **sizes), redact)
+
+
+def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock, peers: Peers) -> "Admin | None":
     key, database = settings.admin.api_key, accounting.database
     if key is None or database is None:
         return None
@@ -220,6 +270,7 @@ def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock)
         now=_now,
         throttle=Throttle(settings.auth.failures_per_minute, clock),
         ledger_state=accounting.state,
+        peers=peers,
     )
 
 

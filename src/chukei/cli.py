@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -51,24 +51,19 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
     if path is not None:
         overrides["CHUKEI_CONFIG"] = path
     os.environ.update(overrides)  # the workers read their configuration from the environment
-    from chukei.config import ConfigError
-    from chukei.hosts.asgi import checked_settings
-
-    try:
-        settings = checked_settings(None)
-    except ConfigError as error:
-        _fail_to_start(str(error), EXIT_CONFIGURATION)
-    from chukei.hosts.server import listen, say, start_log
+    settings = _settings_of_server()
+    from chukei.adapters.logs.process_log import say
+    from chukei.hosts.server import listen
     from chukei.hosts.server import serve as run
 
-    start_log(settings.log)
     for level, text in _announcements(settings, workers):
         say(settings.log, level, text)
     host, port = settings.server.host, settings.server.port
     try:
         listener = listen(host, port)
     except OSError as error:
-        _fail_to_start(_cannot_listen(host, port, error), 1)
+        say(settings.log, logging.CRITICAL, _cannot_listen(host, port, error))
+        raise SystemExit(1) from None
 
     def ready(url: str) -> None:
         shown = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - for showing only
@@ -79,19 +74,22 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
     raise SystemExit(run(settings, listener, workers=workers, ready=ready))
 
 
-def _fail_to_start(text: str, status: int) -> NoReturn:
-    """Exit before the start. If the configuration asks for a JSON log, even an invalid one, write a line of JSON."""
-    from chukei.config import wants_json
+def _settings_of_server() -> "Settings":
+    """Load the settings of a process that serves, and start its log: as JSON before anything can go wrong."""
+    from chukei.adapters.logs.process_log import say, start_log
+    from chukei.config import ConfigError, LogSettings, log_format
 
-    if not wants_json(os.environ):
-        click.echo(f"chukei: {text}", err=True)
-        raise SystemExit(status)
-    from chukei.config import LogSettings
-    from chukei.hosts.server import say, start_log
+    early = LogSettings(format=log_format(os.environ))
+    start_log(early)
+    from chukei.hosts.asgi import checked_settings
 
-    start_log(LogSettings(format="json"))
-    say(LogSettings(format="json"), logging.CRITICAL, text)
-    raise SystemExit(status)
+    try:
+        settings = checked_settings(None)
+    except ConfigError as error:
+        say(early, logging.CRITICAL, str(error))
+        raise SystemExit(EXIT_CONFIGURATION) from None
+    start_log(settings.log)
+    return settings
 
 
 @main.command()
@@ -101,6 +99,8 @@ def check(path: str | None) -> None:
     settings = _load(path)
     for notice in settings.notices:
         click.echo(f"note: {notice}", err=True)
+    if settings.audit.folder is not None:
+        click.echo(f"warning: prompts and answers are written to {settings.audit.folder}", err=True)
     if settings.counts_alone:
         click.echo(
             "note: each process counts limits in its own memory, so N workers or replicas grant N times as much; "
@@ -127,13 +127,16 @@ def simulate(path: str | None, host: str, port: int, replay: str | None) -> None
     """Serve the Azure OpenAI simulator alone, for clients and relays to be tested against."""
     if replay is not None:
         os.environ["CHUKEI_SIMULATOR__REPLAY"] = replay
-    settings = _load(path)
+    if path is not None:
+        os.environ["CHUKEI_CONFIG"] = path
+    settings = _settings_of_server()
+    from chukei.adapters.logs.process_log import say
     from chukei.hosts.simulated import run
 
     try:
-        run(settings.simulator, host, port, partial(click.echo, err=True))
+        run(settings.simulator, host, port, partial(say, settings.log, logging.INFO))
     except OSError as error:
-        click.echo(f"chukei: {_cannot_listen(host, port, error)}", err=True)
+        say(settings.log, logging.CRITICAL, _cannot_listen(host, port, error))
         raise SystemExit(1) from None
 
 

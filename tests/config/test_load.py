@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chukei.config import (
     AdminSettings,
+    AuditSettings,
     ConfigError,
     LedgerSettings,
     LogSettings,
@@ -97,6 +98,20 @@ max_rows = 50
 [log]
 format = "json"
 level = "debug"
+levels = { "chukei.request" = "warning" }
+
+[audit]
+folder = "/var/log/chukei/audit"
+redact = "company.privacy:redact"
+callers = ["team-a"]
+groups = ["research"]
+models = ["chat"]
+max_content_bytes = 1000
+max_file_bytes = 100_000
+max_bytes = 2_000_000
+max_waiting_bytes = 70_000
+
+[groups.research]
 
 [defaults]
 model = "chat"
@@ -170,7 +185,18 @@ def test_every_key(tmp_path: Path) -> None:
     assert settings.metrics.api_key is not None
     assert settings.metrics.api_key.reveal() == SECRET + "-metrics"
     assert replace(settings.metrics, api_key=None) == MetricsSettings(enabled=True, callers=True, max_rows=50)
-    assert settings.log == LogSettings("json", "debug")
+    assert settings.log == LogSettings("json", "debug", {"chukei.request": "warning"})
+    assert settings.audit == AuditSettings(
+        "/var/log/chukei/audit",
+        "company.privacy:redact",
+        ("team-a",),
+        ("research",),
+        ("chat",),
+        1000,
+        100_000,
+        2_000_000,
+        70_000,
+    )
     assert settings.auth.api_key is not None
     assert settings.auth.api_key.reveal() == SECRET
     chat = settings.models["chat"]
@@ -206,6 +232,7 @@ def test_the_test_above_sets_every_key_that_settings_have() -> None:
         LedgerSettings,
         AdminSettings,
         LogSettings,
+        AuditSettings,
     )
     for kind in kinds:
         assert is_dataclass(kind)

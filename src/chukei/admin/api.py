@@ -21,14 +21,14 @@ from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database, StoreAway
 from chukei.admin import schemas
 from chukei.admin.query import once, only, read
-from chukei.admin.schemas import MAX_OVERLAP
+from chukei.admin.schemas import MAX_LEVEL_SECONDS, MAX_OVERLAP
 from chukei.callers.operator_key import OperatorKey
 from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.errors import CallerError, Unavailable
 from chukei.model import End, Headers
 from chukei.pool import Pool
-from chukei.ports import Clock, Incoming, Reply
+from chukei.ports import Clock, Incoming, Peers, Reply
 from chukei.record import RequestRecord
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ MAX_BODY_BYTES = 16 * 1024
 """Bytes of an administrator's request body, which has only a few names."""
 
 _KEY_ACTION = re.compile(r"/keys/([^/]{1,128})/(rotate|revoke)")
+_LOGGER = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _JSON = (b"content-type", b"application/json")
 _FRESH: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
@@ -64,6 +65,7 @@ class Admin:
         now: Callable[[], datetime],
         throttle: Throttle,
         ledger_state: Callable[[], dict[str, object]],
+        peers: Peers,
     ) -> None:
         self._key = OperatorKey(digest, throttle, wrong_key)
         self._database = database
@@ -72,6 +74,7 @@ class Admin:
         self._clock = clock
         self._now = now
         self._ledger_state = ledger_state
+        self._peers = peers
 
     async def serve(
         self,
@@ -142,6 +145,10 @@ class Admin:
                 return _json({"models": self._pool.status(self._clock())})
             case "GET" | "HEAD", "/ledger":
                 return _json(self._ledger_state())
+            case "GET" | "HEAD", "/log-level":
+                return await self._levels()
+            case "PUT", "/log-level":
+                return await self._set_level(body)
         action = _KEY_ACTION.fullmatch(path)
         if method == "POST" and action is not None:
             return await self._end(unquote(action[1]), action[2], body)
@@ -190,6 +197,25 @@ class Admin:
         made = await self._registry.rotate(id, overlap=timedelta(seconds=seconds))
         logger.info("an administrator replaced the key %s by %s", id, made.key.id)
         return self._made(made)
+
+    async def _levels(self, change: bytes = b"") -> AdminAnswer:
+        """Return the levels of each worker process, after a change if there is one."""
+        answers = await self._peers.ask("log_level", change)
+        workers = [msgspec.json.decode(answer, type=schemas.WorkerLevels) for answer in answers]
+        for worker in workers:
+            if worker.error is not None:
+                raise CallerError(400, "invalid_value", f"'logger': {worker.error}.", param="logger")
+        return _json(schemas.LogLevels(workers))
+
+    async def _set_level(self, body: bytes) -> AdminAnswer:
+        asked = _decode(body, schemas.LogLevelChange)
+        if not _LOGGER.fullmatch(asked.logger):
+            message = "'logger' must be the name of a logger, such as chukei or chukei.request."
+            raise CallerError(400, "invalid_value", message, param="logger")
+        if asked.seconds is not None and not 1 <= asked.seconds <= MAX_LEVEL_SECONDS:
+            message = f"'seconds' must be from 1 to {MAX_LEVEL_SECONDS}."
+            raise CallerError(400, "invalid_value", message, param="seconds")
+        return await self._levels(msgspec.json.encode(asked))
 
     def _made(self, made: IssuedKey) -> AdminAnswer:
         shown = structs.asdict(self._shown(made.key))

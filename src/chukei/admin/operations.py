@@ -82,6 +82,9 @@ _DEPLOYMENT = schemas.Deployment(
     first_token_p95=1.2,
 )
 
+_LEVELS = schemas.LogLevels(
+    [schemas.WorkerLevels(8, [schemas.LoggerLevel("chukei", "debug", "info", changed=True, seconds=599.9)])]
+)
 OPERATIONS = {
     ("GET", "/usage"): Operation(
         name="getUsage",
@@ -169,6 +172,26 @@ OPERATIONS = {
             status="ok", waiting=0, spooled=0, lost=0, last_written="2026-11-22T09:30:00+00:00", last_error=None
         ),
         errors=_ACCESS,
+    ),
+    ("GET", "/log-level"): Operation(
+        name="getLogLevels",
+        tag="state",
+        summary="Show the levels of the log",
+        description="",
+        outcome="The levels in each worker process.",
+        answer=_LEVELS,
+        errors=_ACCESS,
+    ),
+    ("PUT", "/log-level"): Operation(
+        name="setLogLevel",
+        tag="state",
+        summary="Change the level of the log, for a time",
+        description="It changes in every worker process of the relay that answers. A worker that starts later has the "
+        "configured level. Each process logs the change, and its end, at every level.",
+        outcome="The levels in each worker process.",
+        answer=_LEVELS,
+        body=schemas.LogLevelChange("debug", "chukei", 600.0),
+        errors=("BadRequest", *_ACCESS, "TooLarge"),
     ),
 }
 """The operations by method and by path after ``/admin``."""

@@ -1,9 +1,10 @@
 """Configuration: read once at the start from a TOML file and the environment, checked as a whole, then immutable."""
 
-from chukei.config.load import load, wants_json
+from chukei.config.load import load, log_format
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
     AdminSettings,
+    AuditSettings,
     AuthSettings,
     CallerSettings,
     CredentialSettings,
@@ -26,6 +27,7 @@ from chukei.config.upstreams import SIMULATED_MODELS
 __all__ = [
     "SIMULATED_MODELS",
     "AdminSettings",
+    "AuditSettings",
     "AuthSettings",
     "CallerSettings",
     "ConfigError",
@@ -45,5 +47,5 @@ __all__ = [
     "StreamSettings",
     "UpstreamSettings",
     "load",
-    "wants_json",
+    "log_format",
 ]

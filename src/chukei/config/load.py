@@ -7,9 +7,9 @@ missing too, the built-in simulator answers.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chukei.config.auth import read_auth
 from chukei.config.policies import note_unpriced, read_policies
@@ -19,6 +19,7 @@ from chukei.config.reader import ConfigError, Document, Problem, Reader, closest
 from chukei.config.sections import read_section
 from chukei.config.settings import (
     AdminSettings,
+    AuditSettings,
     LedgerSettings,
     LogSettings,
     MetricsSettings,
@@ -64,15 +65,16 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def wants_json(environment: Mapping[str, str]) -> bool:
-    """Whether log lines should be JSON. It also works with a configuration that has mistakes."""
+def log_format(environment: Mapping[str, str]) -> Literal["auto", "json", "text"]:
+    """Return the format of the log. It also works with a configuration that has mistakes."""
     path = environment.get("CHUKEI_CONFIG")
     try:
         table = _parse(path).get("log") if path else None
     except ConfigError:
         table = None
     in_file = table.get("format") if isinstance(table, dict) else None
-    return (_value(environment.get("CHUKEI_LOG__FORMAT", "")) or in_file) == "json"
+    wanted = environment.get("CHUKEI_LOG__FORMAT") or in_file
+    return "json" if wanted == "json" else "text" if wanted == "text" else "auto"
 
 
 def _parse(path: str | Path) -> dict[str, Any]:
@@ -152,13 +154,14 @@ def _read(document: Document, notes: list[str]) -> Settings:
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
-    log = read_section(root.table("log"), LogSettings)
     metrics = _metrics(root.table("metrics"))
+    log = read_section(root.table("log"), LogSettings, levels=_levels)
     simulator = _simulator(root.table("simulator"))
     ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
     note_unpriced(root, served.models, policies)
+    audit = _audit(root.table("audit"), served.models, policies.groups, every_model=served.open is not None)
     admin = _admin(root.table("admin"))
     root.done()
     rules = [*policies.groups.values(), *(caller.rules for caller in policies.callers.values())]
@@ -175,6 +178,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         auth=auth,
         log=log,
         metrics=metrics,
+        audit=audit,
         simulator=simulator,
         models=served.models,
         credentials=served.credentials,
@@ -248,6 +252,32 @@ def _proxies(table: Reader) -> dict[str, str]:
                 continue
         found[scheme] = value
     return found
+
+
+def _audit(table: Reader, models: Collection[str], groups: Collection[str], *, every_model: bool) -> AuditSettings:
+    audit = read_section(table, AuditSettings)
+    for name in audit.groups:
+        if name not in groups:
+            table.problem("groups", f"{name!r} is not a group of this configuration")
+    for name in audit.models:
+        if models and not every_model and name not in models:
+            table.problem("models", f"{name!r} is not a model of this configuration")
+    if audit.folder is None and audit != AuditSettings():
+        table.notice("folder", "is not set, so nothing is audited")
+    return audit
+
+
+LEVELS = ("debug", "info", "warning", "error")
+"""Levels of the log."""
+
+
+def _levels(table: Reader) -> dict[str, str]:
+    levels = table.mapping("levels")
+    if not all(name and level in LEVELS for name, level in levels.items()):
+        choices = ", ".join(LEVELS)
+        table.problem("levels", f'must map names of loggers to {choices}, such as {{ "chukei.request" = "warning" }}')
+        return {}
+    return levels
 
 
 def _admin(table: Reader) -> AdminSettings:

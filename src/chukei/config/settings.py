@@ -203,10 +203,33 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal)."""
+    """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal).
+
+    ``level`` is that of the relay's own lines. ``levels`` has other levels by name of a logger.
+    """
 
     format: Literal["auto", "json", "text"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    levels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """``[audit]``: the record of prompts and answers. Without ``folder`` there is none.
+
+    ``redact`` names a function, ``package.module:function``. ``callers``, ``groups`` and ``models`` select requests;
+    an empty one selects all.
+    """
+
+    folder: str | None = None
+    redact: str | None = None
+    callers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    max_content_bytes: Annotated[int, Whole(0, 64 * MEBIBYTE)] = MEBIBYTE
+    max_file_bytes: Annotated[int, Whole(65_536, 1024 * GIBIBYTE)] = 64 * MEBIBYTE
+    max_bytes: Annotated[int, Whole(MEBIBYTE, 1024 * GIBIBYTE)] = 10 * GIBIBYTE
+    max_waiting_bytes: Annotated[int, Whole(65_536, 64 * GIBIBYTE)] = 256 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +273,7 @@ class Settings:
     auth: AuthSettings
     log: LogSettings
     metrics: MetricsSettings
+    audit: AuditSettings
     simulator: SimulatorSection
     models: Mapping[str, Model]
     credentials: Mapping[str, CredentialSettings]

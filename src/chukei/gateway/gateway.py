@@ -31,7 +31,7 @@ from chukei.metrics import definitions as metrics
 from chukei.metrics.snapshot import Reading
 from chukei.model import Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
-from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
+from chukei.ports import Audit, ClientGone, Clock, Hook, Incoming, Reply
 from chukei.record import RequestRecord
 from chukei.request import call as calls
 from chukei.request import codings, head, routes
@@ -70,6 +70,7 @@ class Services:
     clock: Clock
     admin: "Admin | None" = None
     scrape: Scrape | None = None
+    audit: Audit | None = None
 
 
 class Gateway:
@@ -123,6 +124,8 @@ class Gateway:
         record = RequestRecord(head.request_id(incoming.headers), incoming.method, incoming.raw_path)
         exchange = Exchange(record, self._services.clock)
         self._live.add(exchange)
+        if self._services.audit is not None:
+            incoming, reply, exchange.audited = self._services.audit.open(record, incoming, reply)
         try:
             await self._serve_or_refuse(exchange, incoming, reply)
         except asyncio.CancelledError:
@@ -373,11 +376,12 @@ class Gateway:
 
     def _account(self, exchange: Exchange) -> None:
         exchange.record.duration = exchange.elapsed
-        self.account(exchange.record)
+        self.account(exchange.record, exchange.audited)
 
-    def account(self, record: RequestRecord) -> None:
+    def account(self, record: RequestRecord, audited: Hook | None = None) -> None:
         """Pass a record on to the hooks: of a request that has ended, or that the host refused because of its form."""
-        for hook in self._services.hooks:
+        hooks = self._services.hooks
+        for hook in hooks if audited is None else (audited, *hooks):
             try:
                 hook(record)
             except Exception:

@@ -191,17 +191,20 @@ def from_environment(*, behind_platform: bool = False, environment: Mapping[str,
     Raises:
         ConfigError: lists every mistake in the configuration.
     """
-    return Application(checked_settings(None, environment), behind_platform=behind_platform)
+    settings = checked_settings(None, environment, behind_platform=behind_platform)
+    return Application(settings, behind_platform=behind_platform)
 
 
-def checked_settings(path: str | None, environment: Mapping[str, str] | None = None) -> Settings:
+def checked_settings(
+    path: str | None, environment: Mapping[str, str] | None = None, *, behind_platform: bool = False
+) -> Settings:
     """Load the configuration and verify all that needs no network: certificates, libraries, simulated faults.
 
     Raises:
         ConfigError: lists every mistake.
     """
     settings = load(path, os.environ if environment is None else environment)
-    problems = verify(settings)
+    problems = verify(settings, behind_platform=behind_platform)
     if settings.simulated or settings.simulator != SimulatorSection():
         from chukei.hosts.simulated import problems_of
 

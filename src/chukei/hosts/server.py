@@ -5,21 +5,18 @@ import gc
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from uvicorn import Config, Server
 
-from chukei.adapters.logs.requests import configure_logging, is_text, log_crashes
-from chukei.config import LogSettings, ServerSettings, Settings
+from chukei.adapters.logs.process_log import start_log
+from chukei.config import ServerSettings, Settings
 from chukei.hosts.asgi import Application, from_environment
 from chukei.hosts.workers import ENDING, INTERRUPTED, Link, Supervisor, handled
 
 logger = logging.getLogger(__name__)
-announcer = logging.getLogger("chukei.start")
-announcer.setLevel(logging.INFO)  # whatever the log's level: whoever starts a relay must learn where it is
 
 BACKLOG = 2048
 GARBAGE = 50_000
@@ -88,16 +85,16 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
     url = _url(listener)
     if workers > 1:
         seconds = settings.server.grace_seconds + MARGIN_SECONDS + CLOSING_SECONDS
-        work = partial(_work, settings.server, settings.log)
-        return Supervisor(work, listener, workers, seconds=seconds).run(lambda: ready(url))
+        first = partial(start_log, settings.log)
+        work = partial(_work, settings.server)
+        return Supervisor(work, listener, workers, seconds=seconds, first=first).run(lambda: ready(url))
     server = RelayServer(_config(settings.server), lambda: ready(url))
     with handled(server.leave):
         return _run(server, listener)
 
 
-def _work(server: ServerSettings, log: LogSettings, listener: socket.socket, link: Link) -> int:
+def _work(server: ServerSettings, listener: socket.socket, link: Link) -> int:
     """Be one of several processes."""
-    start_log(log)
     one = RelayServer(_config(server), link.serves, alone=False)
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -113,26 +110,6 @@ def _run(server: RelayServer, listener: socket.socket) -> int:
         logger.critical("the server ends by an error", exc_info=True)
         return 1
     return INTERRUPTED if server.forced else 0
-
-
-def start_log(log: LogSettings) -> None:
-    """Write everything that this process prints to standard error as lines of the log."""
-    configure_logging(log.format, log.level, terminal=_is_terminal())
-    log_crashes()
-
-
-def say(log: LogSettings, level: int, text: str, **fields: object) -> None:
-    """Tell the operator something about the start: in plain words where the log is for people, else as a line of it."""
-    if is_text(log.format, terminal=_is_terminal()):
-        word = f"{logging.getLevelName(level).lower()}: " if level > logging.INFO else ""
-        sys.stderr.write(f"chukei: {word}{text}\n")
-        sys.stderr.flush()
-    else:
-        announcer.log(level, "%s", text, extra={"fields": fields})
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ shut down. The pipe closes when either process dies, so a worker also shuts down
 
 import logging
 import multiprocessing
+import pickle
 import signal
 import socket
 import sys
@@ -55,11 +56,13 @@ def _is_ignored(number: int) -> bool:
 class Supervisor:
     """Runs ``count`` workers, replaces those that die, and shuts all down on a signal.
 
-    ``seconds`` limits the orderly shutdown of a worker.
+    ``seconds`` limits the orderly shutdown of a worker. A new worker calls ``first`` before it imports anything else.
     """
 
-    def __init__(self, work: Work, listener: socket.socket, count: int, *, seconds: float) -> None:
-        self._work = work
+    def __init__(
+        self, work: Work, listener: socket.socket, count: int, *, seconds: float, first: Callable[[], None]
+    ) -> None:
+        self._work = (first, pickle.dumps(work))
         self._listener = listener
         self._count = count
         self._seconds = seconds
@@ -156,11 +159,11 @@ class Supervisor:
 class _Worker:
     """One process, and this end of its pipe."""
 
-    def __init__(self, work: Work, listener: socket.socket) -> None:
+    def __init__(self, work: tuple[Callable[[], None], bytes], listener: socket.socket) -> None:
         self._pipe, theirs = Pipe()
         self.serves = False
         self.started = time.monotonic()
-        self.process: SpawnProcess = _spawn.Process(target=_run, args=(work, listener, theirs))
+        self.process: SpawnProcess = _spawn.Process(target=_run, args=(*work, listener, theirs))
         with _signals_held_back():
             self.process.start()
         theirs.close()
@@ -216,14 +219,20 @@ def _signals_held_back() -> Iterator[None]:
         mask(signal.SIG_SETMASK, before)
 
 
-def _run(work: Work, listener: socket.socket, pipe: Connection) -> None:
-    """Run a worker process."""
+def _run(first: Callable[[], None], work: bytes, listener: socket.socket, pipe: Connection) -> None:
+    """Run a worker process. ``work`` is pickled, so that its imports come after ``first``, which starts the log."""
+    first()
     for number in ENDING:
         if not _is_ignored(number):
             signal.signal(number, _leave)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    sys.exit(work(listener, Link(pipe)))
+    try:
+        status = pickle.loads(work)(listener, Link(pipe))  # noqa: S301 - the parent process made it
+    except Exception:
+        logger.critical("a worker ends by an error", exc_info=True)
+        status = 1
+    sys.exit(status)
 
 
 def _leave(*_: object) -> None:

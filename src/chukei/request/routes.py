@@ -90,6 +90,7 @@ ADMIN_ROUTES = {
     "/keys/{id}/revoke": ("POST",),
     "/deployments": ("GET", "HEAD"),
     "/ledger": ("GET", "HEAD"),
+    "/log-level": ("GET", "HEAD", "PUT"),
 }
 """Paths below ``/admin`` and their methods. Other sites' pages may not use them, so there is no OPTIONS."""
 

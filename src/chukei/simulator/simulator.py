@@ -275,7 +275,7 @@ async def serve(settings: SimulatorSettings, host: str, port: int, announce: Cal
     simulator = Simulator(settings)
     url = await simulator.start(host, port)
     try:
-        announce(f"chukei simulator of Azure OpenAI on {url} (this is not a real model)")
+        announce(f"simulator of Azure OpenAI on {url} (this is not a real model)")
         await asyncio.Event().wait()
     finally:
         await simulator.stop()

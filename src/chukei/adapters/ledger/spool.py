@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from chukei.accounts.ledger import Entry
+from chukei.adapters.file_lock import lock
 from chukei.adapters.ledger.sql import row_of
 
 logger = logging.getLogger(__name__)
@@ -29,29 +29,6 @@ _PATTERN = "entries-*.jsonl"
 _NAMES = Entry.__struct_fields__
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # the first not on Windows, the second only there
 _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def lock(descriptor: int) -> bool:
-        """Lock a file until it is closed. Return False if another process holds the lock."""
-        os.lseek(descriptor, 2**40, os.SEEK_SET)  # beyond the data, so that others may read it
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def lock(descriptor: int) -> bool:
-        """Lock a file until it is closed. Return False if another process holds the lock."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 class SpoolFullError(Exception):
