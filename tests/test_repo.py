@@ -16,6 +16,7 @@ from chukei.config import (
     EntraSettings,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     PoolSettings,
     ServerSettings,
     SimulatorSection,
@@ -42,6 +43,7 @@ TESTED_ELSEWHERE = {
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
     "adapters/http/answer.py": "adapters/http/test_connection.py: answers arrive on connections",
+    "adapters/ledger/retention.py": "adapters/ledger/test_writer.py: the writer runs it",
     "admin/openapi.py": "admin/test_api.py: the document",
     "admin/operations.py": "admin/test_api.py: the document",
     "admin/schemas.py": "admin/test_api.py: answers are what the document says",
@@ -164,6 +166,7 @@ SECTIONS = {
     "deployments": Deployment,
     "models": Model,
     "models.NAME.prices": Prices,
+    "metrics": MetricsSettings,
     "log": LogSettings,
     "simulator": SimulatorSection,
 }
