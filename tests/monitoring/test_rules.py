@@ -48,6 +48,12 @@ def test_the_runbook_names_no_other_alert() -> None:
     assert set(re.findall(r"Chukei[A-Z]\w+", markdown.read("docs/runbook.md"))) == BY_NAME.keys()
 
 
+def test_the_documented_severities_are_the_tables() -> None:
+    table = markdown.rows(markdown.section(markdown.read("docs/metrics.md"), "Dashboard and alerts"))
+    documented = {(name, severity.strip("`")) for severity, names, _ in table for name in markdown.codes(names)}
+    assert documented == {(alert.name, str(alert.severity)) for alert in ALERTS}
+
+
 def test_each_alert_has_a_case() -> None:
     assert [case.alert for case in CASES] == [alert.name for alert in ALERTS]
 
