@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 from monitoring.alerts import ALERTS, Alert
 
@@ -10,10 +11,10 @@ FILE = "prometheus-rules.yaml"
 _SHARES = re.compile(r"\{value\} of (the|its)\b")
 
 
-def written() -> str:
+def written(alerts: Sequence[Alert] = ALERTS) -> str:
     """Return the rules' YAML."""
     head = ["# Made by python -m monitoring from monitoring/alerts.py.", "groups:", "  - name: chukei", "    rules:"]
-    return "\n".join([*head, *map(_rule, ALERTS)]) + "\n"
+    return "\n".join([*head, *map(_rule, alerts)]) + "\n"
 
 
 def _rule(alert: Alert) -> str:

@@ -35,7 +35,9 @@ MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 TESTED_ELSEWHERE = {
     "__main__.py": "one call; test_cli.py runs it",
     "app.py": "wires only; every test in live/ goes through it",
-    "doctor.py": "live/, against real relays",
+    "doctor/examination.py": "live/test_doctor.py, against real resources and stores",
+    "doctor/finding.py": "doctor/test_report.py",
+    "doctor/status_table.py": "doctor/test_inspection.py: the table of a report",
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
     "record.py": "a record without behaviour",

@@ -6,6 +6,7 @@ cannot be reached or refuses, 130 interrupted.
 
 import logging
 import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -145,44 +146,35 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
 @main.command()
 @click.argument("url", required=False)
 @_config_option
-def doctor(url: str | None, path: str | None) -> None:
-    """Ask every deployment for one token; or, given a relay's URL, show how its deployments are and who buffers.
+@click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+@click.option(
+    "--idle", type=click.FloatRange(0, 300), default=0.0, metavar="SECONDS", help="With URL: also test such a silence."
+)
+def doctor(url: str | None, path: str | None, *, as_json: bool, idle: float) -> None:
+    """Examine the configuration and everything that it names; or, given a relay's URL, the way there.
 
-    The access key for URL is taken from CHUKEI_API_KEY.
+    Each deployment is asked for a few tokens. The access key for URL is taken from CHUKEI_API_KEY.
     """
-    if url is not None:
-        _watch(url)
-        return
-    settings = _load(path)
-    if settings.simulated:
-        click.echo("No deployment is configured; there is nothing to examine. Give the URL of a relay to watch it.")
-        return
     import asyncio
 
-    from chukei.doctor import examine
+    from chukei.doctor.examination import examine_configuration
+    from chukei.doctor.inspection import address, inspect
 
-    findings = asyncio.run(examine(settings))
-    for finding in findings:
-        click.echo(str(finding))
-    if not findings:
-        click.echo("No model is configured by name; set AZURE_OPENAI_DEPLOYMENT to examine one.")
-    if any(finding.problem for finding in findings):
-        raise SystemExit(EXIT_UPSTREAM)
-
-
-def _watch(url: str) -> None:
-    from chukei.doctor import status_table, watch
-
-    key = os.environ.get("CHUKEI_API_KEY")
-    try:
-        click.echo(status_table(url, key) + "\n")
-        pace = watch(url, key)
-    except ValueError as error:
-        click.echo(f"chukei: {error}", err=True)
-        raise SystemExit(EXIT_UPSTREAM) from None
-    click.echo(str(pace))
-    if pace.buffered:
-        raise SystemExit(1)
+    logging.basicConfig(handlers=[logging.NullHandler()])  # each failure is a finding
+    if url is None:
+        if idle:
+            raise click.UsageError("--idle needs the URL of a relay.")
+        report = asyncio.run(examine_configuration(path, os.environ))
+    else:
+        try:
+            address(url)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="URL") from None
+        if sys.stderr.isatty():
+            click.echo(f"reading the test stream of {url}, which takes {5 + idle:.0f} seconds or more", err=True)
+        report = asyncio.run(inspect(url, os.environ.get("CHUKEI_API_KEY"), idle=idle))
+    click.echo(report.json() if as_json else report.text(), color=False if os.environ.get("NO_COLOR") else None)
+    raise SystemExit(report.exit_code)
 
 
 def _load(path: str | None) -> "Settings":

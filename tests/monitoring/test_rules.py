@@ -59,10 +59,19 @@ def test_each_alert_has_a_case() -> None:
 
 
 def test_each_alert_fires_when_it_shall_and_only_then(tmp_path: Path) -> None:
-    tests = [test for case in CASES for test in (_test(case, fires=True), _test(case, fires=False))]
-    file = tmp_path / "cases.json"
-    file.write_text(json.dumps({"rule_files": [str(FILE)], "evaluation_interval": "1m", "tests": tests}), "utf-8")
-    promtool("test", "rules", str(file))
+    """Each is evaluated alone, since promtool evaluates all rules of a file in every minute of each test."""
+    files = [_files(case, tmp_path) for case in CASES]
+    promtool("test", "rules", *files)
+
+
+def _files(case: Case, folder: Path) -> str:
+    """Write the alert's rule and its tests, and return the path of the tests."""
+    rule = folder / f"{case.alert}.yaml"
+    rule.write_text(rules.written([BY_NAME[case.alert]]), "utf-8")
+    tests = [_test(case, fires=True), _test(case, fires=False)]
+    path = folder / f"{case.alert}-tests.json"  # JSON is YAML
+    path.write_text(json.dumps({"rule_files": [rule.name], "evaluation_interval": "1m", "tests": tests}), "utf-8")
+    return str(path)
 
 
 def _test(case: Case, *, fires: bool) -> dict[str, object]:

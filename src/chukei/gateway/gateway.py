@@ -178,7 +178,7 @@ class Gateway:
         if route.operation is None:
             incoming.watch(exchange.client_left)
             record.operation = route.page
-            visit = Visit(record, policy, draining=self.draining)
+            visit = Visit(record, policy, draining=self.draining, query=incoming.query)
             await services.pages.answer(route, reply, self._headers(record, incoming), visit)
             return
         record.operation = route.operation.name

@@ -110,7 +110,7 @@ def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | 
     if not stores.ledger_by_default:
         return None
     try:
-        folder = _state_folder(environment)
+        folder = state_folder(environment)
     except RuntimeError:  # neither $HOME nor an entry in the system's list of users, as in some containers
         logger.info("there is no ledger: this user has no home folder; set stores.ledger for one")
         return None
@@ -125,7 +125,7 @@ def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | 
     return f"sqlite:///{folder / 'ledger.db'}"
 
 
-def _state_folder(environment: Mapping[str, str]) -> Path:
+def state_folder(environment: Mapping[str, str]) -> Path:
     """Return the state folder: systemd's, else that of the XDG Base Directory Specification.
 
     Raises:
