@@ -5,7 +5,7 @@ from monitoring.queries import any_of, none_of
 NETWORK = ("connect_error", "connect_timeout", "tls_error", "tls_unverified", "upstream_lost", "unexpected_.*")
 """Failures of attempts on the way to Azure: no connection, or something in between answered."""
 
-AZURE = ("upstream_408", "upstream_425", "upstream_5..", "upstream_error", "upstream_timeout")
+AZURE = ("upstream_408", "upstream_425", "upstream_5..", "upstream_error", "upstream_timeout", "stream_incomplete")
 """Failures of attempts at Azure itself, without those of its limits."""
 
 CREDENTIALS = ("upstream_unauthorized", "upstream_forbidden", "upstream_identity_unavailable")

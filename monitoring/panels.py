@@ -118,7 +118,7 @@ VERDICT = Row("Azure, the network, the relay, or a caller?", (
         "*Callers*: limits, keys and faulty requests. "
         "`docs/runbook.md` leads from each symptom to its cause and to what to do."
     ), shape=Shape.TEXT, width=24),
-    Panel("Azure: failed attempts", "Answered with 408, 425 or 5xx, with an error in a 200, or not in time.",
+    Panel("Azure: failed attempts", "Answered with 408, 425, 5xx or an error in a 200, not in time, or broke off.",
           (Query(_share(read.rate(of.ATTEMPTS, "", any_of("outcome", causes.AZURE)), _ATTEMPTS), "failed"),),
           "percentunit", Shape.NUMBER, 4, warning=0.01, alarm=0.05, runbook="requests-fail"),
     Panel("Azure: 429", "Attempts that Azure's limits refused.",
