@@ -197,7 +197,7 @@ CASES = (
         {f'chukei_store_available{{{HERE}, store="quota"}}': "1x50 0x40"},
         "a:7221 does not reach its quota store",
         _TARGET | {"store": "quota"},
-        {f'chukei_store_available{{{HERE}, store="quota"}}': "1x58 0 1x40"},
+        {f'chukei_store_available{{{HERE}, store="quota"}}': "1x59 0 1x40"},
     ),
     Case(
         "ChukeiLedgerSpoolFilling",
