@@ -221,6 +221,7 @@ def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
         *relay.accounting.readers,
         *([ring.readings] if ring is not None else []),
         *([board.readings] if board is not None else []),
+        *([relay.audit.readings] if relay.audit is not None else []),
     ]
     for reader in readers:
         meter.watch(reader)

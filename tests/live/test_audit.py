@@ -172,6 +172,10 @@ async def test_a_full_disk_stops_no_request_and_is_told_of(simulator: dict[str, 
         resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
         await asyncio.to_thread(post, relay.url)
         await eventually(lambda: any("cannot be written: File too large" in line for line in relay.log))
+        async with RawClient(relay.url) as client:
+            await client.request("GET", "/metrics")
+            counted = (await client.rest()).decode().splitlines()
+        assert {"chukei_audit_written_entries_total 1.0", "chukei_audit_lost_entries_total 1.0"} <= set(counted)
         resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         last = await asyncio.to_thread(post, relay.url)
         assert relay.stop() == 0

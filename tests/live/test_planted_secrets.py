@@ -249,6 +249,7 @@ async def test_nothing_planted_is_emitted(form: str, tmp_path: Path) -> None:
     assert emitted["stderr"].count("a hook failed for request") > len(UPSTREAMS)
     assert emitted["stdout"] == ""
     assert "team-a" in emitted["/admin/keys"]
+    assert "chukei_requests_total" in emitted["/metrics"]
     for secret in (PROMPT, COMPLETION, CALLERS_KEY, WRONG_KEY, UPSTREAM_KEY, ADMIN_KEY, QUERY, made):
         assert {name for name, text in emitted.items() if secret in text} == set(), secret
     if form == "json":

@@ -207,6 +207,15 @@ LEDGER_FULL = Family(
     "chukei_ledger_full", _G, "1 if requests are refused because nothing takes entries.", combine=Combine.MAX
 )
 LEDGER_LOST = Family("chukei_ledger_lost_entries", _C, "Entries that were lost.")
+AUDIT_WRITTEN = Family("chukei_audit_written_entries", _C, "Entries of the audit that were written.")
+AUDIT_LOST = Family(
+    "chukei_audit_lost_entries", _C, "Entries of the audit that were lost: too many waited, or the disk took none."
+)
+AUDIT_UNREDACTED = Family(
+    "chukei_audit_unredacted_entries",
+    _C,
+    "Entries of the audit that were written without their content, since the redaction failed.",
+)
 DRAINING = Family("chukei_draining", _G, "1 if a process refuses new requests to shut down.", combine=Combine.MAX)
 WORKERS = Family("chukei_workers", _G, "Processes that answered this scrape.")
 LOOP_LAG = Family(

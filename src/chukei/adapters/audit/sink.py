@@ -17,6 +17,8 @@ from typing import Protocol
 from chukei.adapters.audit.entry import Content, Redactor, line_of
 from chukei.adapters.audit.tape import Tape, TapedIncoming, TapedReply
 from chukei.config import AuditSettings
+from chukei.metrics.definitions import AUDIT_LOST, AUDIT_UNREDACTED, AUDIT_WRITTEN
+from chukei.metrics.snapshot import Reading
 from chukei.ports import Hook, Incoming, Reply
 from chukei.record import RequestRecord
 
@@ -114,6 +116,15 @@ class AuditSink:
         """See the Audit port."""
         tape = Tape(record, most=self._settings.max_content_bytes, take=self._take, wanted=self._is_callers)
         return TapedIncoming(incoming, tape), TapedReply(reply, tape), lambda record: self._end(tape, record)
+
+    def readings(self) -> list[Reading]:
+        """Return the metrics of the audit."""
+        counts = self.counts
+        return [
+            (AUDIT_WRITTEN, (), counts.written),
+            (AUDIT_LOST, (), counts.crowded_out + counts.unwritten),
+            (AUDIT_UNREDACTED, (), counts.unredacted),
+        ]
 
     @property
     def waiting_bytes(self) -> int:
