@@ -70,7 +70,17 @@ def test_the_package_itself_imports_nothing() -> None:
     assert {name for name in found if name.startswith("chukei")} == {"chukei"}
 
 
-@rows("arguments", [["nonsense"], ["serve", "--port", "99999"], ["serve", "--nonsense"], ["serve", "--workers", "0"]])
+@rows(
+    "arguments",
+    [
+        ["nonsense"],
+        ["serve", "--port", "99999"],
+        ["serve", "--nonsense"],
+        ["serve", "--workers", "0"],
+        ["doctor", "ftp://x"],
+        ["doctor", "--idle", "1"],
+    ],
+)
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     found = chukei(*arguments)
     assert found.returncode == 2
@@ -81,7 +91,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 BROKEN = '[server]\nprot = 1\n[auth]\napi_key = "sk-very-secret-0123"\n'
 
 
-@rows("command", ["check", "serve", "simulate", "doctor"])
+@rows("command", ["check", "serve", "simulate"])
 def test_a_wrong_configuration_exits_with_3_and_names_every_problem(command: str, tmp_path: Path) -> None:
     path = tmp_path / "chukei.toml"
     path.write_text(BROKEN)
@@ -93,6 +103,15 @@ def test_a_wrong_configuration_exits_with_3_and_names_every_problem(command: str
     assert f"{path}: auth.api_key: " in found.stderr
     assert SECRET not in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_doctors_findings_about_a_wrong_configuration_are_data(tmp_path: Path) -> None:
+    path = tmp_path / "chukei.toml"
+    path.write_text(BROKEN)
+    found = chukei("doctor", "--config", str(path))
+    assert (found.returncode, found.stderr) == (3, "")
+    assert found.stdout.rstrip().endswith("2 failed")
+    assert SECRET not in found.stdout
 
 
 def test_a_missing_file_exits_with_3(tmp_path: Path) -> None:

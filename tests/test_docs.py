@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 from tests import markdown
 from tests.markdown import Fence
@@ -15,18 +16,23 @@ from tests.rows import rows
 
 from chukei import __version__, config
 from chukei.accounts.limits import RATES, Limit
+from chukei.adapters.audit.entry import Content, line_of
+from chukei.adapters.audit.folder import AuditFolder
+from chukei.adapters.audit.sink import AuditSink
 from chukei.adapters.http import connection
 from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
-from chukei.config import NEEDS_RESTART, ConfigError
+from chukei.config import NEEDS_RESTART, ConfigError, MetricsSettings
 from chukei.hosts import states
+from chukei.metrics import definitions
 from chukei.model import Caller, CallerKind, End
 from chukei.pool import breaker, verdicts
 from chukei.record import Attempt, RequestRecord
 from chukei.request.routes import Page, find
 from chukei.simulator.faults import table
 from chukei.stream.stream import TRANSITIONS
+from chukei.trace import TraceContext
 from chukei.usage import Usage
 
 SOURCES = sorted((markdown.ROOT / "src" / "chukei").rglob("*.py"))
@@ -34,7 +40,13 @@ CONFIGURATION = markdown.read("docs/configuration.md")
 ERRORS = markdown.read("docs/errors.md")
 HTTP = markdown.read("docs/http.md")
 
-SECRETS = {"AOAI_EASTUS_KEY": "one", "AOAI_SWEDEN_KEY": "two", "AOAI_WESTUS_KEY": "three", "RELAY_KEY": "four"}
+SECRETS = {
+    "AOAI_EASTUS_KEY": "one",
+    "AOAI_SWEDEN_KEY": "two",
+    "AOAI_WESTUS_KEY": "three",
+    "RELAY_KEY": "four",
+    "METRICS_KEY": "of sixteen or more",
+}
 """The variables that the documentation tells its readers to set."""
 
 SECTIONS = {
@@ -53,8 +65,10 @@ SECTIONS = {
     "models.NAME.prices": "[models.x.prices]\n{}",
     "ledger": "[ledger]\n{}",
     "admin": "[admin]\n{}",
+    "metrics": "[metrics]\n{}",
     "log": "[log]\n{}",
     "reload": "[reload]\n{}",
+    "audit": "[audit]\n{}",
     "simulator": "[simulator]\n{}",
 }
 TOGETHER = {"callers.NAME": "`[callers.NAME]`, `[groups.NAME]`", "groups.NAME": "`[callers.NAME]`, `[groups.NAME]`"}
@@ -122,7 +136,7 @@ class TestConfiguration:
             # Of a table that is not free of form, one of its own keys is shown.
             assert re.fullmatch(f"({prefixes})__{key.upper()}(__[0-9]+)?", markdown.codes(row[4])[0])
 
-    @rows("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "reload", "simulator"])
+    @rows("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "reload", "audit", "simulator"])
     def test_every_default_is_the_real_one(self, section: str) -> None:
         settings = getattr(config.load(None, {}), section)
         for key, row in documented_keys(section).items():
@@ -268,6 +282,13 @@ class TestRoutes:
         assert {name for name in names if f"`{name}`" not in HTTP} == set()
 
 
+def test_the_families_of_metrics_are_the_codes_own() -> None:
+    text = markdown.section(markdown.read("docs/metrics.md"), "All families")
+    assert [line for line in text.splitlines() if line.startswith("| `")] == definitions.table()
+    bound = f"at most {definitions.most_lines(MetricsSettings().max_rows):,} lines"
+    assert bound in markdown.read("docs/metrics.md")
+
+
 def test_the_states_of_a_breaker_are_the_codes_own() -> None:
     text = markdown.section(markdown.read("docs/balancing.md"), "The circuit breaker")
     rows = [f"| {was} | {event.value} | {then} |" for (was, event), then in breaker.TRANSITIONS.items()]
@@ -325,6 +346,7 @@ def test_every_field_of_the_log_line_is_explained() -> None:
     values |= {
         "tries": [Attempt("a"), Attempt("b")],
         "spilled": True,
+        "trace": TraceContext("a", "b"),
         "who": Caller("team-b", CallerKind.KEY, ("research",)),
     }
     record = RequestRecord("id", "GET", "/", count=2)
@@ -332,9 +354,19 @@ def test_every_field_of_the_log_line_is_explained() -> None:
         if getattr(record, field.name) in (None, {}, [], False):
             setattr(record, field.name, values.get(field.name, 1))
     logged = fields_of(record)
-    text = markdown.section(markdown.read("docs/deploy-server.md"), "Logs")
+    text = markdown.section(markdown.read("docs/logs.md"), "The line of a request")
     documented = {name for row in markdown.rows(text) for name in markdown.codes(row[0])}
     assert documented - {"time", "level", "logger", "event"} == set(logged)
+
+
+def test_every_field_of_the_audit_is_explained() -> None:
+    record = RequestRecord("id", "POST", "/")
+    about = AuditSink(config.AuditSettings(), AuditFolder(Path(), max_file_bytes=1, max_bytes=1), None).about(record)
+    whole, _ = line_of(about, Content(b"", 0, ""), Content(b"", 0, ""), 0, None)
+    failed, _ = line_of(about, Content(b"", 0, ""), Content(b"", 0, ""), 0, lambda entry: 7)  # type: ignore[arg-type, return-value]
+    text = markdown.section(markdown.read("docs/logs.md"), "The audit")
+    documented = {name for row in markdown.rows(text) for name in markdown.codes(row[0])}
+    assert documented == msgspec.json.decode(whole).keys() | msgspec.json.decode(failed).keys()
 
 
 def test_the_faults_are_those_of_the_simulator() -> None:

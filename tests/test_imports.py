@@ -27,7 +27,7 @@ TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 ONLY_WHERE_CONFIGURED = {
     "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal", "requests",
     "chukei.accounts.quota_fallback", "chukei.admin",
-    "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
+    "chukei.adapters.audit", "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
     "chukei.adapters.ledger.postgres", "chukei.adapters.ledger.postgres_errors",
     "chukei.adapters.redis", "chukei.hosts.simulated", "chukei.simulator",
     "importlib.resources",  # the chat page's
@@ -54,15 +54,15 @@ ONLY_THE_SERVER = {
 LOOKING_UP_NAMES = {"encodings.idna", "stringprep", "unicodedata"}
 """What Python's own ``getaddrinfo`` imports when it is first called, which is in a thread; uvloop has another."""
 
-SERVER_BUDGET = 405
-"""Modules beyond those that Python starts with: room for two dozen of the relay's own more than in November 2026, when
-there were 369, of which 12 packages, and for no library: pydantic has 60, aiohttp with what it needs 130."""
+SERVER_BUDGET = 437
+"""Modules beyond those that Python starts with: room for two dozen of the relay's own more than at the end of November
+2026, when there were 413, and for no library: pydantic has 60, aiohttp with what it needs 130."""
 
-CORE_BUDGET = 310
-"""The same for the relay without a server, which had 287."""
+CORE_BUDGET = 335
+"""The same for the relay without a server, which had 311."""
 
-FUNCTION_BUDGET = 165
-"""And for what it adds to the process of Azure's worker, which were 143."""
+FUNCTION_BUDGET = 192
+"""And for what it adds to the process of Azure's worker, which were 168."""
 
 
 class Modules:

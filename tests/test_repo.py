@@ -11,11 +11,13 @@ import pytest
 from chukei.accounts.limits import Limits, Rules
 from chukei.config import (
     AdminSettings,
+    AuditSettings,
     AuthSettings,
     CallerSettings,
     EntraSettings,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     PoolSettings,
     ReloadSettings,
     ServerSettings,
@@ -35,16 +37,20 @@ MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 TESTED_ELSEWHERE = {
     "__main__.py": "one call; test_cli.py runs it",
     "app.py": "wires only; every test in live/ goes through it",
-    "doctor.py": "live/, against real relays",
+    "doctor/examination.py": "live/test_doctor.py, against real resources and stores",
+    "doctor/finding.py": "doctor/test_report.py",
+    "doctor/status_table.py": "doctor/test_inspection.py: the table of a report",
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
     "record.py": "a record without behaviour",
     "reload.py": "live/test_reload.py: on relays with running requests",
+    "adapters/file_lock.py": "adapters/ledger/test_spool.py and adapters/audit/test_folder.py",
     "accounts/ledger.py": "nouns without behaviour",
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
     "adapters/ledger/rules_sql.py": "adapters/ledger/test_databases.py: what is set, and its record",
     "adapters/http/answer.py": "adapters/http/test_connection.py: answers arrive on connections",
+    "adapters/ledger/retention.py": "adapters/ledger/test_writer.py: the writer runs it",
     "admin/openapi.py": "admin/test_api.py: the document",
     "admin/operations.py": "admin/test_api.py: the document",
     "admin/schemas.py": "admin/test_api.py: answers are what the document says",
@@ -66,6 +72,9 @@ TESTED_BY_FOLDER = {
 }
 
 LONG_MODULES = {
+    "admin/schemas.py": "all requests and answers of the administrators' API",
+    "app.py": "the one place that wires",
+    "config/settings.py": "every setting",
     "accounts/estimate.py": "what each operation may use",
     "callers/gatekeeper.py": "every way in which a caller is recognised",
     "gateway/delivery.py": "streams, and answers that are none",
@@ -168,7 +177,9 @@ SECTIONS = {
     "deployments": Deployment,
     "models": Model,
     "models.NAME.prices": Prices,
+    "metrics": MetricsSettings,
     "log": LogSettings,
+    "audit": AuditSettings,
     "simulator": SimulatorSection,
 }
 NO_KEYS = {

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chukei.accounts.admission import Admission
 from chukei.accounts.own_usage import OwnUsage
 from chukei.accounts.policy import Policies
 from chukei.accounts.stores import Database
+from chukei.adapters import process
 from chukei.adapters.assets import asset
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
@@ -23,18 +25,27 @@ from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.rule_book import RuleBook
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
-from chukei.adapters.logs.requests import log_request, write_through
+from chukei.adapters.logs.levels import LEVELS
+from chukei.adapters.logs.levels import SUBJECT as LEVELS_SUBJECT
+from chukei.adapters.logs.process_log import write_through
+from chukei.adapters.logs.requests import log_request
+from chukei.adapters.process import LoopLag
+from chukei.callers.operator_key import OperatorKey
 from chukei.callers.throttle import Throttle
-from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Reload, Secret, Settings
+from chukei.config import SIMULATED_MODELS, AuditSettings, CredentialSettings, Problem, Reload, Secret, Settings
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
+from chukei.gateway.scrape import COUNTS, GAUGES, Scrape, wrong_key
 from chukei.installation import command_for
+from chukei.metrics.meter import Meter
 from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
-from chukei.ports import Board, Clock, Credential, Hook, Peers
+from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
 
 if TYPE_CHECKING:
+    from chukei.adapters.audit.sink import AuditSink
+    from chukei.adapters.redis.board import RedisBoard
     from chukei.admin.api import Admin
 
 SIMULATED_KEY = "simulated"
@@ -56,7 +67,10 @@ class Relay:
     tally: Tally
     administration: "Administration"
     rules: RuleBook | None = None
-    board: Board | None = None
+    board: "RedisBoard | None" = None
+    meter: Meter | None = None
+    lag: LoopLag | None = None
+    audit: "AuditSink | None" = None
 
     def start(self) -> None:
         """Start the background work: fetching tokens, receiving other replicas' changes."""
@@ -68,9 +82,15 @@ class Relay:
             self.rules.start()
         if self.board is not None:
             self.board.start()
+        if self.lag is not None:
+            self.lag.start()
+        if self.audit is not None:
+            self.audit.start()
 
     async def close(self) -> None:
         """Close connections, stop the background work, and flush the ledger and the log."""
+        if self.lag is not None:
+            self.lag.close()
         await self.upstream.close()
         await self.access.close()
         if self.rules is not None:
@@ -82,12 +102,17 @@ class Relay:
         await self.accounting.close()
         for credential in self.credentials.values():
             await credential.close()
+        if self.audit is not None:
+            await self.audit.close()
         write_through()
 
 
-def verify(settings: Settings) -> list[Problem]:
-    """Return the problems of these settings on this machine that reading them cannot find."""
-    problems = []
+def verify(settings: Settings, *, behind_platform: bool = False) -> list[Problem]:
+    """Return the problems of these settings on this machine that reading them cannot find.
+
+    ``behind_platform`` says that a platform runs the relay and takes its disk away with the instance.
+    """
+    problems = _problems_of_audit(settings.audit, behind_platform=behind_platform)
     for name, wanted in settings.credentials.items():
         if wanted.scope is not None and not identity_installed():
             message = f"Entra ID needs more packages: {command_for('identity')}"
@@ -113,6 +138,26 @@ def verify(settings: Settings) -> list[Problem]:
     except OSError:
         message = f"{settings.upstream.ca_file} holds no certificate; give a PEM file of certificate authorities"
         problems.append(Problem("configuration", "upstream.ca_file", message))
+    return problems
+
+
+def _problems_of_audit(settings: AuditSettings, *, behind_platform: bool) -> list[Problem]:
+    if settings.folder is None:
+        return []
+    from chukei.adapters.audit.entry import load_redactor
+    from chukei.adapters.audit.folder import problem_of
+
+    problems = []
+    found = problem_of(Path(settings.folder))
+    if behind_platform:
+        found = "Azure Functions keeps no disk: leave it out, and audit on a relay that runs as a server"
+    if found is not None:
+        problems.append(Problem("configuration", "audit.folder", found))
+    try:
+        if settings.redact is not None:
+            load_redactor(settings.redact)
+    except ValueError as error:
+        problems.append(Problem("configuration", "audit.redact", str(error)))
     return problems
 
 
@@ -146,9 +191,11 @@ def build(
     authentication = access(settings, clock, wall, accounting.database)
     tally = Tally((log_request, accounting))
     rules = RuleBook(accounting.database) if accounting.database is not None else None
-    throttle = Throttle(settings.auth.failures_per_minute, clock)
-    administration = Administration(accounting, clock, throttle, rules, reload)
+    administration = Administration(accounting, clock, rules, reload, peers, settings.auth.failures_per_minute)
+    metrics = settings.metrics
+    meter = Meter(most=metrics.max_rows, callers=metrics.callers) if metrics.enabled else None
     admission = Admission(accounting.quotas, lambda: accounting.full)
+    audit = _audit(settings.audit)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
     services = Services(
         gatekeeper=authentication.gatekeeper,
@@ -157,16 +204,71 @@ def build(
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
         admin=administration.api(settings, pool),
+        audit=audit,
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, tally],
+        hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
         clock=clock,
+        scrape=administration.scrape(settings) if meter is not None else None,
     )
+    peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
-    return Relay(
-        settings, gateway, pool, upstream, made, authentication, accounting, tally, administration, rules, board
+    lag = LoopLag(meter.observe_lag) if meter is not None else None
+    relay = Relay(
+        settings,
+        gateway,
+        pool,
+        upstream,
+        made,
+        authentication,
+        accounting,
+        tally,
+        administration,
+        rules,
+        board,
+        meter,
+        lag,
+        audit,
     )
+    if meter is not None:
+        _watch(meter, relay, clock, started=wall())
+        peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
+        peers.answer(GAUGES, lambda _: meter.gauges().encoded())
+    return relay
+
+
+def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
+    """Let the meter read all that has a state."""
+    ring, board = relay.access.ring, relay.board
+    readers = [
+        lambda: process.readings(started),
+        relay.gateway.readings,
+        lambda: relay.pool.readings(clock()),
+        relay.upstream.readings,
+        *relay.accounting.readers,
+        *([ring.readings] if ring is not None else []),
+        *([board.readings] if board is not None else []),
+        *([relay.audit.readings] if relay.audit is not None else []),
+    ]
+    for reader in readers:
+        meter.watch(reader)
+
+
+def _digest(key: Secret) -> bytes:
+    return hashlib.sha256(key.reveal().encode()).digest()
+
+
+def _audit(settings: AuditSettings) -> "AuditSink | None":
+    if settings.folder is None:
+        return None
+    from chukei.adapters.audit.entry import load_redactor
+    from chukei.adapters.audit.folder import AuditFolder
+    from chukei.adapters.audit.sink import AuditSink
+
+    sizes = {"max_file_bytes": settings.max_file_bytes, "max_bytes": settings.max_bytes}
+    redact = load_redactor(settings.redact) if settings.redact is not None else None
+    return AuditSink(settings, AuditFolder(Path(settings.folder), **sizes), redact)
 
 
 def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
@@ -190,38 +292,65 @@ def policies_for(settings: Settings, book: RuleBook | None) -> Policies:
     return policies
 
 
-@dataclass(frozen=True, slots=True)
 class Administration:
-    """What the admin API works with, under every configuration."""
+    """What administrators' and operators' routes work with, under every configuration."""
 
-    accounting: Accounting
-    clock: Clock
-    throttle: Throttle
-    rules: RuleBook | None
-    reload: Reload | None
+    def __init__(
+        self,
+        accounting: Accounting,
+        clock: Clock,
+        rules: RuleBook | None,
+        reload: Reload | None,
+        peers: Peers,
+        failures_per_minute: int,
+    ) -> None:
+        self._accounting = accounting
+        self._clock = clock
+        self._rules = rules
+        self._reload = reload
+        self._peers = peers
+        self._throttles = Throttle(failures_per_minute, clock), Throttle(failures_per_minute, clock)
+
+    def allow(self, failures_per_minute: int) -> None:
+        """Change the limit of wrong keys; the failures so far still count."""
+        for throttle in self._throttles:
+            throttle.allow(failures_per_minute)
+
+    def scrape(self, settings: Settings) -> Scrape:
+        """Return the page of metrics."""
+
+        def write(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
+            from chukei.adapters.prometheus import write_page  # imported at the first scrape
+
+            return write_page(snapshots, accept)
+
+        key = settings.metrics.api_key
+        checked = OperatorKey(_digest(key), self._throttles[1], wrong_key) if key is not None else None
+        return Scrape(self._peers, write, key=checked, open=settings.metrics.open)
 
     def api(self, settings: Settings, pool: Pool) -> "Admin | None":
         """Return the admin API, if it is configured and there is a database."""
-        key, database = settings.admin.api_key, self.accounting.database
-        if key is None or database is None or self.rules is None:
+        key, database = settings.admin.api_key, self._accounting.database
+        if key is None or database is None or self._rules is None:
             return None
         from chukei.admin.api import Admin
         from chukei.admin.rules import RuleDesk
         from chukei.callers.registry import KeyRegistry
 
-        digest = hashlib.sha256(key.reveal().encode())
-        groups, actor = settings.policies.groups, f"key {digest.hexdigest()[:8]}"
+        digest, groups = _digest(key), settings.policies.groups
+        actor = f"key {digest.hex()[:8]}"
         return Admin(
-            digest.digest(),
+            digest,
             database,
             KeyRegistry(database, peppers(settings), _now, groups=groups),
             pool,
-            clock=self.clock,
+            clock=self._clock,
             now=_now,
-            throttle=self.throttle,
-            ledger_state=self.accounting.state,
-            rules=RuleDesk(database, groups, _now, actor=actor, changed=self.rules.refresh),
-            reload=self.reload,
+            throttle=self._throttles[0],
+            ledger_state=self._accounting.state,
+            peers=self._peers,
+            rules=RuleDesk(database, groups, _now, actor=actor, changed=self._rules.refresh),
+            reload=self._reload,
         )
 
 
@@ -229,7 +358,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
+def _board(address: Secret, pool: Pool, clock: Clock) -> "RedisBoard":
     """Return the board on a Redis server. The pool publishes its changes there and receives those of other replicas."""
     from chukei.adapters.redis.board import RedisBoard  # imported only if it is configured
 

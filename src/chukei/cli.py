@@ -6,8 +6,9 @@ cannot be reached or refuses, 130 interrupted, 143 ended at once by a second SIG
 
 import logging
 import os
+import sys
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -50,24 +51,19 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
     if path is not None:
         overrides["CHUKEI_CONFIG"] = path
     os.environ.update(overrides)  # the workers read their configuration from the environment
-    from chukei.config import ConfigError
-    from chukei.hosts.asgi import checked_settings
-
-    try:
-        settings = checked_settings(None)
-    except ConfigError as error:
-        _fail_to_start(str(error), EXIT_CONFIGURATION)
-    from chukei.hosts.server import listen, say, start_log
+    settings = _settings_of_server()
+    from chukei.adapters.logs.process_log import say
+    from chukei.hosts.server import listen
     from chukei.hosts.server import serve as run
 
-    start_log(settings.log)
     for level, text in _announcements(settings, workers):
         say(settings.log, level, text)
     host, port = settings.server.host, settings.server.port
     try:
         listener = listen(host, port)
     except OSError as error:
-        _fail_to_start(_cannot_listen(host, port, error), 1)
+        say(settings.log, logging.CRITICAL, _cannot_listen(host, port, error))
+        raise SystemExit(1) from None
 
     def ready(url: str) -> None:
         shown = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - for showing only
@@ -78,19 +74,22 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
     raise SystemExit(run(settings, listener, workers=workers, ready=ready))
 
 
-def _fail_to_start(text: str, status: int) -> NoReturn:
-    """Exit before the start. If the configuration asks for a JSON log, even an invalid one, write a line of JSON."""
-    from chukei.config import wants_json
+def _settings_of_server() -> "Settings":
+    """Load the settings of a process that serves, and start its log: as JSON before anything can go wrong."""
+    from chukei.adapters.logs.process_log import say, start_log
+    from chukei.config import ConfigError, LogSettings, log_format
 
-    if not wants_json(os.environ):
-        click.echo(f"chukei: {text}", err=True)
-        raise SystemExit(status)
-    from chukei.config import LogSettings
-    from chukei.hosts.server import say, start_log
+    early = LogSettings(format=log_format(os.environ))
+    start_log(early)
+    from chukei.hosts.asgi import checked_settings
 
-    start_log(LogSettings(format="json"))
-    say(LogSettings(format="json"), logging.CRITICAL, text)
-    raise SystemExit(status)
+    try:
+        settings = checked_settings(None)
+    except ConfigError as error:
+        say(early, logging.CRITICAL, str(error))
+        raise SystemExit(EXIT_CONFIGURATION) from None
+    start_log(settings.log)
+    return settings
 
 
 @main.command()
@@ -100,6 +99,8 @@ def check(path: str | None) -> None:
     settings = _load(path)
     for notice in settings.notices:
         click.echo(f"note: {notice}", err=True)
+    if settings.audit.folder is not None:
+        click.echo(f"warning: prompts and answers are written to {settings.audit.folder}", err=True)
     if settings.counts_alone:
         click.echo(
             "note: each process counts limits in its own memory, so N workers or replicas grant N times as much; "
@@ -126,13 +127,16 @@ def simulate(path: str | None, host: str, port: int, replay: str | None) -> None
     """Serve the Azure OpenAI simulator alone, for clients and relays to be tested against."""
     if replay is not None:
         os.environ["CHUKEI_SIMULATOR__REPLAY"] = replay
-    settings = _load(path)
+    if path is not None:
+        os.environ["CHUKEI_CONFIG"] = path
+    settings = _settings_of_server()
+    from chukei.adapters.logs.process_log import say
     from chukei.hosts.simulated import run
 
     try:
-        run(settings.simulator, host, port, partial(click.echo, err=True))
+        run(settings.simulator, host, port, partial(say, settings.log, logging.INFO))
     except OSError as error:
-        click.echo(f"chukei: {_cannot_listen(host, port, error)}", err=True)
+        say(settings.log, logging.CRITICAL, _cannot_listen(host, port, error))
         raise SystemExit(1) from None
 
 
@@ -145,44 +149,35 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
 @main.command()
 @click.argument("url", required=False)
 @_config_option
-def doctor(url: str | None, path: str | None) -> None:
-    """Ask every deployment for one token; or, given a relay's URL, show how its deployments are and who buffers.
+@click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+@click.option(
+    "--idle", type=click.FloatRange(0, 300), default=0.0, metavar="SECONDS", help="With URL: also test such a silence."
+)
+def doctor(url: str | None, path: str | None, *, as_json: bool, idle: float) -> None:
+    """Examine the configuration and everything that it names; or, given a relay's URL, the way there.
 
-    The access key for URL is taken from CHUKEI_API_KEY.
+    Each deployment is asked for a few tokens. The access key for URL is taken from CHUKEI_API_KEY.
     """
-    if url is not None:
-        _watch(url)
-        return
-    settings = _load(path)
-    if settings.simulated:
-        click.echo("No deployment is configured; there is nothing to examine. Give the URL of a relay to watch it.")
-        return
     import asyncio
 
-    from chukei.doctor import examine
+    from chukei.doctor.examination import examine_configuration
+    from chukei.doctor.inspection import address, inspect
 
-    findings = asyncio.run(examine(settings))
-    for finding in findings:
-        click.echo(str(finding))
-    if not findings:
-        click.echo("No model is configured by name; set AZURE_OPENAI_DEPLOYMENT to examine one.")
-    if any(finding.problem for finding in findings):
-        raise SystemExit(EXIT_UPSTREAM)
-
-
-def _watch(url: str) -> None:
-    from chukei.doctor import status_table, watch
-
-    key = os.environ.get("CHUKEI_API_KEY")
-    try:
-        click.echo(status_table(url, key) + "\n")
-        pace = watch(url, key)
-    except ValueError as error:
-        click.echo(f"chukei: {error}", err=True)
-        raise SystemExit(EXIT_UPSTREAM) from None
-    click.echo(str(pace))
-    if pace.buffered:
-        raise SystemExit(1)
+    logging.basicConfig(handlers=[logging.NullHandler()])  # each failure is a finding
+    if url is None:
+        if idle:
+            raise click.UsageError("--idle needs the URL of a relay.")
+        report = asyncio.run(examine_configuration(path, os.environ))
+    else:
+        try:
+            address(url)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="URL") from None
+        if sys.stderr.isatty():
+            click.echo(f"reading the test stream of {url}, which takes {5 + idle:.0f} seconds or more", err=True)
+        report = asyncio.run(inspect(url, os.environ.get("CHUKEI_API_KEY"), idle=idle))
+    click.echo(report.json() if as_json else report.text(), color=False if os.environ.get("NO_COLOR") else None)
+    raise SystemExit(report.exit_code)
 
 
 def _load(path: str | None) -> "Settings":

@@ -174,6 +174,14 @@ class Hook(Protocol):
         ...
 
 
+class Audit(Protocol):
+    """Records what callers ask and are answered, for an operator who must keep that."""
+
+    def open(self, record: RequestRecord, incoming: Incoming, reply: Reply) -> tuple[Incoming, Reply, Hook]:
+        """Return both sides of a request in a form that records them, and what to call when the request has ended."""
+        ...
+
+
 class ClientGone(Exception):
     """The client disconnected, so no answer can be sent."""
 

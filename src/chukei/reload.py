@@ -50,6 +50,7 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
         pool=pool,
         pages=services.pages.renewed(pool, simulated=settings.simulated),
         admin=relay.administration.api(settings, pool),
+        scrape=relay.administration.scrape(settings) if services.scrape is not None else None,
         failover=Failover(settings, pool, upstream, named, clock, relay.board, before=services.failover),
     )
     _adjust(relay, settings)
@@ -78,7 +79,7 @@ def _adjust(relay: Relay, settings: Settings) -> None:
     """Change the limits of what goes on."""
     auth = settings.auth
     relay.access.throttle.allow(auth.failures_per_minute)
-    relay.administration.throttle.allow(auth.failures_per_minute)
+    relay.administration.allow(auth.failures_per_minute)
     if relay.access.ring is not None:
         relay.access.ring.keep_seconds = auth.key_cache_seconds
 

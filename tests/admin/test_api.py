@@ -27,6 +27,7 @@ from chukei.callers.registry import KeyRegistry
 from chukei.callers.throttle import Throttle
 from chukei.config import Changes, PoolSettings, Reloaded
 from chukei.errors import CallerError, RelayError, Unavailable
+from chukei.hosts.peers import Alone
 from chukei.model import Deployment, End, Headers, Model
 from chukei.pool import Pool
 from chukei.record import RequestRecord
@@ -67,6 +68,9 @@ class Office:
         self.now = NOW
         self.clock = FakeClock()
         self.ledger = FakeLedger()
+        self.peers = Alone()
+        self.told: list[bytes] = []
+        self.peers.answer("log_level", self._levels)
         pool = Pool({"chat": Model("chat", (EAST,))}, PoolSettings(), default="chat", open=None, draw=lambda: 0.5)
         self.admin = Admin(
             hashlib.sha256(KEY.encode()).digest(),
@@ -86,6 +90,7 @@ class Office:
             },
             rules=RuleDesk(self.ledger, ("research",), lambda: self.now, actor="key 0123abcd", changed=self._changed),
             reload=self._reload,
+            peers=self.peers,
         )
         self.applied = 0
         self.reloaded = Reloaded(Changes(changed=("pool.attempts",), restart=("server.port",)), version="0123")
@@ -95,6 +100,13 @@ class Office:
 
     async def _reload(self) -> Reloaded:
         return self.reloaded
+
+    def _levels(self, argument: bytes) -> bytes:
+        """Answer as a worker process does."""
+        self.told.append(argument)
+        row = {"logger": "chukei", "level": "info", "configured": "info", "changed": False, "seconds": None}
+        error = "too many" if b"crowd" in argument else None
+        return json.dumps({"process": 7, "levels": [row], "error": error}).encode()
 
     async def answer(self, method: str, path: str, query: str = "", body: object = None) -> AdminAnswer:
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -506,6 +518,35 @@ def response(method: str, path: str, status: int) -> dict[str, Any]:
     return schema
 
 
+async def test_a_level_of_the_log_is_set_in_every_worker(office: Office) -> None:
+    shown = await office.json("GET", "/log-level")
+    assert shown == await office.json("PUT", "/log-level", body={"level": "debug", "seconds": 600})
+    assert [worker["process"] for worker in shown["workers"]] == [7]
+    await office.json("PUT", "/log-level", body={"level": None, "logger": "chukei.request"})
+    assert [json.loads(told) if told else None for told in office.told] == [
+        None,
+        {"level": "debug", "seconds": 600},
+        {"level": None, "logger": "chukei.request"},
+    ]
+
+
+@rows(
+    ("body", "param"),
+    [
+        ({"level": "loud"}, None),
+        ({"logger": "chukei"}, None),
+        ({"level": "debug", "logger": "not a name"}, "logger"),
+        ({"level": "debug", "logger": "crowd"}, "logger"),
+        ({"level": "debug", "seconds": 0}, "seconds"),
+        ({"level": "debug", "seconds": 1e9}, "seconds"),
+    ],
+)
+async def test_a_level_that_makes_no_sense_is_refused(office: Office, body: object, param: str | None) -> None:
+    refusal = await office.refusal("PUT", "/log-level", body=body)
+    assert refusal.status == 400
+    assert json.loads(refusal.body)["error"]["param"] == param
+
+
 async def test_answers_are_what_the_document_says(office: Office) -> None:
     made = json.loads((await office.answer("POST", "/keys", body={"caller": "a", "note": "n"})).body)
     calls: Sequence[tuple[str, str, str, object]] = [
@@ -521,6 +562,8 @@ async def test_answers_are_what_the_document_says(office: Office) -> None:
         ("GET", "/rules", "", None),
         ("GET", "/changes", "", None),
         ("POST", "/reload", "", None),
+        ("GET", "/log-level", "", None),
+        ("PUT", "/log-level", "", {"level": "debug", "seconds": 600}),
     ]
     assert {(method, path) for method, path, _, _ in calls} == operations()
     for method, path, query, body in calls:
@@ -578,7 +621,7 @@ def test_the_examples_of_the_document_are_right() -> None:
                 if content is not None:
                     assert conforms(content["example"], content["schema"]) == []
                     examples += 1
-    assert examples == 16
+    assert examples == 19
     for found in document()["components"]["responses"].values():
         [content] = found["content"].values()
         for name, example in content["examples"].items():

@@ -80,11 +80,11 @@ def test_what_differs_is_named(file: Path, old: str, new: str, expected: Changes
 
 def test_what_needs_a_restart_stays(file: Path) -> None:
     before = settings(file, PLAIN)
-    after = settings(file, PLAIN.replace("7001", "7002").replace("[auth]", '[log]\nlevel = "debug"\n[auth]'))
+    after = settings(file, PLAIN.replace("7001", "7002").replace("[auth]", "[ledger]\nretention_days = 7\n[auth]"))
     made = without_restart(before, after)
-    assert (made.server.port, made.log.level) == (7001, "info")
-    assert changes(before, after).restart == ("log.level", "server.port")
-    assert changes(made, after) == Changes(restart=("log.level", "server.port"))
+    assert (made.server.port, made.ledger.retention_days) == (7001, 400.0)
+    assert changes(before, after).restart == ("ledger.retention_days", "server.port")
+    assert changes(made, after) == Changes(restart=("ledger.retention_days", "server.port"))
 
 
 def test_every_key_that_needs_a_restart_exists() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.rows import rows
 
 from chukei.config import ConfigError, Settings, load
 
@@ -93,11 +94,26 @@ def test_what_is_hardly_meant_is_noted(tmp_path: Path, subtests: pytest.Subtests
             "[models.chat.parameters]\ntemprature = 1",
             "models.chat.parameters.temprature is no parameter of OpenAI's APIs; did you mean temperature?",
         ),
+        ('[audit]\nmodels = ["chat"]', "audit.folder is not set, so nothing is audited"),
         ("[groups.a.parameters]\ntop_k = 1", "groups.a.parameters.top_k is no parameter of OpenAI's APIs"),
     ]:
         with subtests.test(text=text):
             settings = read(tmp_path, f'{DEPLOYMENT}[models.chat]\ndeployments = ["east"]\n{text}\n')
             assert any(told.startswith(notice) for told in settings.notices), settings.notices
+
+
+@rows(
+    ("text", "told"),
+    [
+        ('[audit]\ngroups = ["sales"]', "audit.groups: 'sales' is not a group of this configuration"),
+        ('[audit]\nmodels = ["east", "chat"]', "audit.models: 'chat' is not a model of this configuration"),
+        ('[log]\nlevels = { "chukei.pool" = "loud" }', "log.levels: must map names of loggers"),
+        ("[log]\nlevels = { x = 7 }", "log.levels: must map names of loggers"),
+    ],
+)
+def test_a_choice_of_nothing_is_a_mistake(tmp_path: Path, text: str, told: str) -> None:
+    """A misspelt group would not be audited, and nobody would notice."""
+    assert told in problem(tmp_path, f"{DEPLOYMENT}{text}\n")
 
 
 def test_money_on_models_with_prices_is_not_noted(tmp_path: Path) -> None:

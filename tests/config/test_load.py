@@ -1,7 +1,7 @@
 """From a file and the environment to settings: every key, every mistake at once, and no secret shown."""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from chukei.config import (
     AdminSettings,
+    AuditSettings,
     ConfigError,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     PoolSettings,
     ReloadSettings,
     Secret,
@@ -90,9 +92,29 @@ api_key = { env = "ADMIN_KEY" }
 [auth]
 api_key = { env = "RELAY_KEY" }
 
+[metrics]
+enabled = true
+api_key = { env = "METRICS_KEY" }
+callers = true
+max_rows = 50
+
 [log]
 format = "json"
 level = "debug"
+levels = { "chukei.request" = "warning" }
+
+[audit]
+folder = "/var/log/chukei/audit"
+redact = "company.privacy:redact"
+callers = ["team-a"]
+groups = ["research"]
+models = ["chat"]
+max_content_bytes = 1000
+max_file_bytes = 100_000
+max_bytes = 2_000_000
+max_waiting_bytes = 70_000
+
+[groups.research]
 
 [reload]
 watch_seconds = 0.5
@@ -124,7 +146,12 @@ client_id = "c-1"
 scope = "https://ai.azure.com/.default"
 priority = 2
 """
-KEYS = {"RELAY_KEY": SECRET, "EAST_KEY": SECRET + "-east", "ADMIN_KEY": SECRET + "-admin"}
+KEYS = {
+    "RELAY_KEY": SECRET,
+    "EAST_KEY": SECRET + "-east",
+    "ADMIN_KEY": SECRET + "-admin",
+    "METRICS_KEY": SECRET + "-metrics",
+}
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -173,8 +200,22 @@ def test_every_key(tmp_path: Path) -> None:
     assert settings.ledger == LedgerSettings(90.0, "/var/spool/chukei", 100_000)
     assert settings.admin.api_key is not None
     assert settings.admin.api_key.reveal() == SECRET + "-admin"
-    assert settings.log == LogSettings("json", "debug")
     assert settings.reload == ReloadSettings(0.5)
+    assert settings.metrics.api_key is not None
+    assert settings.metrics.api_key.reveal() == SECRET + "-metrics"
+    assert replace(settings.metrics, api_key=None) == MetricsSettings(enabled=True, callers=True, max_rows=50)
+    assert settings.log == LogSettings("json", "debug", {"chukei.request": "warning"})
+    assert settings.audit == AuditSettings(
+        "/var/log/chukei/audit",
+        "company.privacy:redact",
+        ("team-a",),
+        ("research",),
+        ("chat",),
+        1000,
+        100_000,
+        2_000_000,
+        70_000,
+    )
     assert settings.auth.api_key is not None
     assert settings.auth.api_key.reveal() == SECRET
     chat = settings.models["chat"]
@@ -211,6 +252,7 @@ def test_the_test_above_sets_every_key_that_settings_have() -> None:
         AdminSettings,
         LogSettings,
         ReloadSettings,
+        AuditSettings,
     )
     for kind in kinds:
         assert is_dataclass(kind)
@@ -652,3 +694,12 @@ def test_secrets_are_equal_by_their_value_and_do_not_show_it() -> None:
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
     assert Secret("a") != "a"
     assert repr(Secret("a")) == "Secret(…)"
+
+
+def test_metrics_are_open_or_have_a_key_that_is_long_enough(tmp_path: Path) -> None:
+    file = written(tmp_path, '[metrics]\nopen = true\napi_key = { env = "METRICS_KEY" }\nmax_rows = 10')
+    assert problems(file, {"METRICS_KEY": "short"}) == [
+        "metrics.api_key: is shorter than 16 characters; make one with: openssl rand -hex 32",
+        "metrics.max_rows: must be between 20 and 100_000, not 10",
+        "metrics.open: means that everybody may read metrics without a key; remove it or metrics.api_key",
+    ]

@@ -58,11 +58,12 @@ async def get(
     who: Caller | None = LOCAL,
     own_usage: OwnUsage | None = None,
     method: str = "GET",
+    query: str = "",
     since: int = 0,
 ) -> tuple[FakeReply, RequestRecord]:
     reply, record = FakeReply(), RequestRecord("r", method, path, who=who)
     pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001, own_usage=own_usage, since=since)
-    await pages.answer(find(method, path, ""), reply, COMMON, Visit(record, policy, leaving=leaving))
+    await pages.answer(find(method, path, ""), reply, COMMON, Visit(record, policy, leaving=leaving, query=query))
     assert reply.finished
     assert COMMON[0] in reply.headers
     return reply, record
@@ -221,6 +222,21 @@ async def test_the_test_stream_sends_each_character_by_itself() -> None:
     assert [sse.data_of(event).decode() for event in characters] == list(TEST_TEXT)
     assert done == sse.DONE
     assert dict(reply.headers)[b"x-accel-buffering"] == b"no"
+
+
+async def test_each_event_of_the_test_stream_says_when_it_was_sent() -> None:
+    times = iter([100.0, *(100.0 + place / 8 for place in range(len(TEST_TEXT)))])
+    reply, _ = await get("/api/test-stream", clock=lambda: next(times))
+    assert [event.split(b"\n")[0] for event in reply.sent[:3]] == [b"id: 0", b"id: 125", b"id: 250"]
+
+
+async def test_the_times_of_the_test_stream_are_bounded() -> None:
+    reply, _ = await get("/api/test-stream", query="pace=0.01&silence=0.001&x=1")
+    assert len(reply.sent) == len(TEST_TEXT) + 1
+    for query in ("silence=301", "silence=-1", "pace=0", "pace=2", "silence=nan", "silence=", "pace=ten"):
+        with pytest.raises(CallerError, match="is a number of seconds") as refused:
+            await get("/api/test-stream", query=query)
+        assert (refused.value.status, refused.value.param) == (400, query.partition("=")[0])
 
 
 def test_only_what_shows_nothing_is_open_to_all() -> None:

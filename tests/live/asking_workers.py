@@ -87,12 +87,18 @@ def fold(answers: list[bytes]) -> bytes:
     return b"%d" % sum(map(int, answers))
 
 
+def first() -> None:
+    """Start no log."""
+
+
 if __name__ == "__main__":
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     awaited = Awaited(lambda *line, **fields: None, terminal=False)
     limits = Limits(ending=20.0)
-    supervisor = Supervisor(work, listener, int(sys.argv[1]), Stopping(0.0), awaited, limits, folds={"count": fold})
+    supervisor = Supervisor(
+        work, listener, int(sys.argv[1]), Stopping(0.0), awaited, limits, first, folds={"count": fold}
+    )
 
     def ready() -> None:
         sys.stdout.write(f"{port}\n")

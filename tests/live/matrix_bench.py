@@ -16,7 +16,7 @@ from tests.live.matrix_forms import CHAT, MAX_EVENT, SECURE, UPSTREAM_KEY, Form
 from tests.live.raw_client import RawClient
 from tests.live.relays import STEADY, InProcessRelay
 
-from chukei.adapters.logs.requests import JsonFormatter
+from chukei.adapters.logs.formats import JsonFormatter
 from chukei.config import load
 
 HEARTBEAT = b": keep-alive"

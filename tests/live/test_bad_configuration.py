@@ -86,9 +86,10 @@ class TestConfiguration:
     def test_all_mistakes_at_once(self, tmp_path: Path, command: str) -> None:
         path = tmp_path / "chukei.toml"
         path.write_text(MISTAKES)
+        text_log = {"CHUKEI_LOG__FORMAT": "text"}
         extra = {"CHUKEI_SERVER__PORT": "99999", "CHUKEI_STREAM__HEARTBEATS": "1", "CHUKEI_SERVR__PORT": "80"}
         foreign = {"CHUKEI_PORT": "tcp://10.0.0.1:80", "CHUKEI_SERVICE_HOST": "10.0.0.1"}  # of a Kubernetes Service
-        status, text = chukei(command, "--config", str(path), environment=extra | foreign)
+        status, text = chukei(command, "--config", str(path), environment=extra | foreign | text_log)
         assert status == 3
         lines = text.splitlines()
         assert lines[0] == f"chukei: the configuration has {len(FOUND) + 3} problems:"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -70,3 +71,41 @@ def test_a_log_that_nobody_reads_stops_neither_the_relay_nor_its_end() -> None:
         assert process.wait(30) == 0
         lines = process.stderr.read().splitlines()
     assert 0 < len(lines) < 1500
+
+
+def test_an_administrator_changes_the_level_while_the_relay_runs(tmp_path: Path) -> None:
+    environment = {
+        "CHUKEI_LOG__FORMAT": "json",
+        "CHUKEI_LOG__LEVEL": "error",
+        "CHUKEI_ADMIN__API_KEY": "the-administrators-key",
+        "CHUKEI_STORES__LEDGER": f"sqlite:///{tmp_path}/ledger.db",
+    }
+    with RelayProcess(environment) as relay:
+        address = urlsplit(relay.url).netloc
+
+        def ask_admin(method: str, body: str | None = None) -> dict[str, object]:
+            connection = http.client.HTTPConnection(address, timeout=30)
+            connection.request(method, "/admin/log-level", body, {"authorization": "Bearer the-administrators-key"})
+            answer = json.loads(connection.getresponse().read())
+            connection.close()
+            [row] = [row for row in answer["workers"][0]["levels"] if row["logger"] == "chukei"]
+            assert answer["workers"][0]["process"] == relay.process.pid
+            return dict(row)
+
+        before = ask(address)
+        assert ask_admin("GET")["level"] == "error"
+        changed = ask_admin("PUT", '{"level": "info", "seconds": 3600}')
+        assert (changed["level"], changed["configured"], changed["changed"]) == ("info", "error", True)
+        meanwhile = ask(address)
+        assert ask_admin("PUT", '{"level": null}')["level"] == "error"
+        after = ask(address)
+        relay.stop()
+    lines = [json.loads(line) for line in relay.log]
+    logged = {line.get("request_id") for line in lines}
+    assert meanwhile in logged
+    assert not {before, after} & logged
+    told = [line["event"] for line in lines if line["logger"] == "chukei.log"]
+    assert told == [
+        "an administrator set the level of chukei to info for 3600 s",
+        "an administrator set the level of chukei to the configured one",
+    ]

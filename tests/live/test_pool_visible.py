@@ -17,7 +17,8 @@ from tests.live.raw_client import RawClient
 from tests.live.relays import InProcessRelay
 from tests.live.uncounted import charge_of
 
-from chukei.adapters.logs.requests import JsonFormatter, log_request
+from chukei.adapters.logs.formats import JsonFormatter
+from chukei.adapters.logs.requests import log_request
 
 pytestmark = pytest.mark.anyio
 

@@ -273,13 +273,13 @@ async def test_what_needs_a_restart_is_named_each_time_and_stays(
     async with setup.relay() as relay:
         caplog.set_level(logging.INFO, "chukei.hosts.reloading")
         for attempts in (4, 5):
-            setup.write(f"[server]\nport = 1\n[log]\nlevel = 'debug'\n[pool]\nattempts = {attempts}")
+            setup.write(f"[server]\nport = 1\n[ledger]\nretention_days = 7\n[pool]\nattempts = {attempts}")
             outcome = await relay.application.reloads.reload("SIGHUP")
-            assert outcome.changes.restart == ("log.level", "server.port")
+            assert outcome.changes.restart == ("ledger.retention_days", "server.port")
         assert relay.application.settings.server.port == 0
         assert [record.getMessage() for record in caplog.records] == [
             "configuration reloaded (SIGHUP): changed: pool.attempts",
-            "needs a restart to take effect: log.level, server.port",
+            "needs a restart to take effect: ledger.retention_days, server.port",
         ] * 2
 
 

@@ -63,6 +63,19 @@ async def test_only_the_deployments_that_exist(simulate: Simulate) -> None:
     assert sim.exchanges[-1].deployment == "gpt-5"
 
 
+async def test_only_the_api_versions_that_exist(simulate: Simulate) -> None:
+    """In the words of Azure's front end."""
+    sim = await simulate(api_versions=("2024-10-21",))
+    path = "/openai/deployments/gpt-4o/chat/completions?api-version="
+    assert (await post(sim.url, f"{path}2024-10-21", question())).status == 200
+    other = await post(sim.url, f"{path}2023-01-01", question())
+    assert (other.status, other.body) == (
+        400,
+        b'{"error":{"code":"BadRequest","message":"API version not supported"}}',
+    )
+    assert (await post(sim.url, "/openai/v1/chat/completions", question(model="gpt-4o"))).status == 200
+
+
 NOT_THERE: list[tuple[str, str]] = [
     ("POST", "/openai/deployments/gpt-4o/chat/completions"),
     ("POST", "/openai/deployments/gpt-4o/chat/completions?api-version="),

@@ -4,8 +4,6 @@ It is not on the path of requests for models. Without ``[admin] api_key`` these 
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 import re
@@ -24,14 +22,15 @@ from chukei.accounts.stores import Database, StoreAway
 from chukei.admin import schemas
 from chukei.admin.query import once, only, read
 from chukei.admin.rules import RuleDesk
-from chukei.admin.schemas import MAX_OVERLAP
+from chukei.admin.schemas import MAX_LEVEL_SECONDS, MAX_OVERLAP
+from chukei.callers.operator_key import OperatorKey
 from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.config import Reload, Reloaded
 from chukei.errors import CallerError, Unavailable
-from chukei.model import End, Headers, header
+from chukei.model import End, Headers
 from chukei.pool import Pool
-from chukei.ports import Clock, Incoming, Reply
+from chukei.ports import Clock, Incoming, Peers, Reply
 from chukei.record import RequestRecord
 
 logger = logging.getLogger(__name__)
@@ -40,6 +39,7 @@ MAX_BODY_BYTES = 16 * 1024
 """Bytes of an administrator's request body, which has only a few names."""
 
 _KEY_ACTION = re.compile(r"/keys/([^/]{1,128})/(rotate|revoke)")
+_LOGGER = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _JSON = (b"content-type", b"application/json")
 _FRESH: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
@@ -70,19 +70,20 @@ class Admin:
         now: Callable[[], datetime],
         throttle: Throttle,
         ledger_state: Callable[[], dict[str, object]],
+        peers: Peers,
         rules: RuleDesk,
         reload: Reload | None = None,
     ) -> None:
-        self._digest = digest
+        self._key = OperatorKey(digest, throttle, wrong_key)
         self._database = database
         self._registry = registry
         self._pool = pool
         self._clock = clock
         self._now = now
-        self._throttle = throttle
         self._ledger_state = ledger_state
         self._rules = rules
         self._reload = reload
+        self._peers = peers
 
     async def serve(
         self,
@@ -121,22 +122,7 @@ class Admin:
         Raises:
             CallerError: 401, 429 after too many failures from one source, and 400 for a second credential.
         """
-        if header(headers, b"authorization") and (header(headers, b"api-key") or header(headers, b"x-api-key")):
-            message = "Administrators send one credential, 'Authorization: Bearer KEY', and no other."
-            raise CallerError(400, "ambiguous_credentials", message)
-        scheme, _, token = (header(headers, b"authorization") or b"").strip().partition(b" ")
-        given = token.strip() if scheme.lower() == b"bearer" else b""
-        if hmac.compare_digest(hashlib.sha256(given).digest(), self._digest):
-            return
-        wait = self._throttle.failed(source)
-        if wait is not None:
-            seconds = str(int(wait) + 1).encode()
-            message = "Too many attempts with wrong credentials; try again later."
-            headers = [(b"retry-after", seconds)]
-            raise CallerError(429, "too_many_failures", message, type="authentication_error", headers=headers)
-        challenge = [(b"www-authenticate", b'Bearer realm="chukei admin"')]
-        message = "The administrators' key is needed: send it as 'Authorization: Bearer KEY'."
-        raise CallerError(401, "invalid_admin_key", message, type="authentication_error", headers=challenge)
+        self._key.check(headers, source)
 
     async def answer(self, method: str, path: str, query: str, body: bytes) -> AdminAnswer:
         """Answer an administrator's request; ``path`` is the part after ``/admin``.
@@ -231,6 +217,10 @@ class Admin:
                 return _json(await self._rules.changes())
             case "POST", "/reload":
                 return await self._reloaded(body)
+            case "GET" | "HEAD", "/log-level":
+                return await self._levels()
+            case "PUT", "/log-level":
+                return await self._set_level(body)
         return None
 
     async def _reloaded(self, body: bytes) -> AdminAnswer:
@@ -250,6 +240,25 @@ class Admin:
         )
         return _json(shown)
 
+    async def _levels(self, change: bytes = b"") -> AdminAnswer:
+        """Return the levels of each worker process, after a change if there is one."""
+        answers = await self._peers.ask("log_level", change)
+        workers = [msgspec.json.decode(answer, type=schemas.WorkerLevels) for answer in answers]
+        for worker in workers:
+            if worker.error is not None:
+                raise CallerError(400, "invalid_value", f"'logger': {worker.error}.", param="logger")
+        return _json(schemas.LogLevels(workers))
+
+    async def _set_level(self, body: bytes) -> AdminAnswer:
+        asked = _decode(body, schemas.LogLevelChange)
+        if not _LOGGER.fullmatch(asked.logger):
+            message = "'logger' must be the name of a logger, such as chukei or chukei.request."
+            raise CallerError(400, "invalid_value", message, param="logger")
+        if asked.seconds is not None and not 1 <= asked.seconds <= MAX_LEVEL_SECONDS:
+            message = f"'seconds' must be from 1 to {MAX_LEVEL_SECONDS}."
+            raise CallerError(400, "invalid_value", message, param="seconds")
+        return await self._levels(msgspec.json.encode(asked))
+
     def _made(self, made: IssuedKey) -> AdminAnswer:
         shown = structs.asdict(self._shown(made.key))
         return _json(schemas.MadeKey(**shown, key=made.new.text.reveal()), status=201)
@@ -265,6 +274,13 @@ class Admin:
             revoked=key.revoked,
             note=key.note,
         )
+
+
+def wrong_key() -> CallerError:
+    """Return the error for a wrong or missing key of administrators."""
+    challenge = [(b"www-authenticate", b'Bearer realm="chukei admin"')]
+    message = "The administrators' key is needed: send it as 'Authorization: Bearer KEY'."
+    return CallerError(401, "invalid_admin_key", message, type="authentication_error", headers=challenge)
 
 
 def _json(value: object, *, status: int = 200) -> AdminAnswer:

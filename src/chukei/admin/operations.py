@@ -83,6 +83,9 @@ _DEPLOYMENT = schemas.Deployment(
     first_token_p95=1.2,
 )
 
+_LEVELS = schemas.LogLevels(
+    [schemas.WorkerLevels(8, [schemas.LoggerLevel("chukei", "debug", "info", changed=True, seconds=599.9)])]
+)
 OPERATIONS = {
     ("GET", "/usage"): Operation(
         name="getUsage",
@@ -229,6 +232,26 @@ OPERATIONS = {
         body=schemas.Reload(),
         body_required=False,
         errors=("BadRequest", *_ACCESS, "Refused", "TooLarge"),
+    ),
+    ("GET", "/log-level"): Operation(
+        name="getLogLevels",
+        tag="state",
+        summary="Show the levels of the log",
+        description="",
+        outcome="The levels in each worker process.",
+        answer=_LEVELS,
+        errors=_ACCESS,
+    ),
+    ("PUT", "/log-level"): Operation(
+        name="setLogLevel",
+        tag="state",
+        summary="Change the level of the log, for a time",
+        description="It changes in every worker process of the relay that answers. A worker that starts later has the "
+        "configured level. Each process logs the change, and its end, at every level.",
+        outcome="The levels in each worker process.",
+        answer=_LEVELS,
+        body=schemas.LogLevelChange("debug", "chukei", 600.0),
+        errors=("BadRequest", *_ACCESS, "TooLarge"),
     ),
 }
 """The operations by method and by path after ``/admin``."""

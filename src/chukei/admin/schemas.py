@@ -12,6 +12,9 @@ from chukei.pool.status import DeploymentStatus
 MAX_OVERLAP = timedelta(days=90)
 """Longest time for which a replaced key may still work."""
 
+MAX_LEVEL_SECONDS = 86_400
+"""Longest time, in seconds, for which a level of the log may be changed; without a time it stays."""
+
 # These bounds only describe. Other code checks them, with more helpful messages.
 _NAME = Meta(extra_json_schema={"minLength": 1, "maxLength": 128})
 _OVERLAP = Meta(extra_json_schema={"minimum": 0, "maximum": int(MAX_OVERLAP.total_seconds())})
@@ -263,6 +266,47 @@ class Reloaded(Struct, forbid_unknown_fields=True):
     removed: list[str]
     files: Annotated[list[str], _description("Files that the configuration names, with another content.")]
     restart: Annotated[list[str], _description("Keys whose new value takes effect only after a restart.")]
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class LogLevelChange(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A new level of the log."""
+
+    level: Annotated[LogLevel | None, _description("`null` ends a change: the configured level holds again.")]
+    logger: Annotated[
+        str, _description("`chukei` is the relay, `chukei.request` its line for each request, `root` all libraries.")
+    ] = "chukei"
+    seconds: Annotated[
+        float | None,
+        Meta(extra_json_schema={"minimum": 1, "maximum": MAX_LEVEL_SECONDS}),
+        _description("For how long. Without it until the worker process ends."),
+    ] = None
+
+
+class LoggerLevel(Struct):
+    """The level of one logger."""
+
+    logger: str
+    level: str
+    configured: Annotated[str | None, _description("`null` where the configuration names none for this logger.")]
+    changed: Annotated[bool, _description("Whether an administrator has changed it.")]
+    seconds: Annotated[float | None, _description("For how long the change still holds.")]
+
+
+class WorkerLevels(Struct):
+    """The levels of one worker process."""
+
+    process: Annotated[int, _description("Its process id.")]
+    levels: list[LoggerLevel]
+    error: str | None = None
+
+
+class LogLevels(Struct, forbid_unknown_fields=True):
+    """The levels of the log in each worker process of this relay."""
+
+    workers: list[WorkerLevels]
 
 
 class ErrorBody(Struct):

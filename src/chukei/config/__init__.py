@@ -1,17 +1,19 @@
 """Configuration: read from a TOML file and the environment, checked as a whole, immutable. ``changes`` compares two."""
 
 from chukei.config.changes import Changes, Reload, Reloaded, changes, without_restart
-from chukei.config.load import load, wants_json
+from chukei.config.load import load, log_format
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
     NEEDS_RESTART,
     AdminSettings,
+    AuditSettings,
     AuthSettings,
     CallerSettings,
     CredentialSettings,
     EntraSettings,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     PolicySettings,
     PoolSettings,
     ReloadSettings,
@@ -29,6 +31,7 @@ __all__ = [
     "NEEDS_RESTART",
     "SIMULATED_MODELS",
     "AdminSettings",
+    "AuditSettings",
     "AuthSettings",
     "CallerSettings",
     "Changes",
@@ -37,6 +40,7 @@ __all__ = [
     "EntraSettings",
     "LedgerSettings",
     "LogSettings",
+    "MetricsSettings",
     "PolicySettings",
     "PoolSettings",
     "Problem",
@@ -52,6 +56,6 @@ __all__ = [
     "UpstreamSettings",
     "changes",
     "load",
-    "wants_json",
+    "log_format",
     "without_restart",
 ]

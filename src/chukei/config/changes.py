@@ -7,7 +7,21 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from chukei.config.settings import NEEDS_RESTART, CredentialSettings, Settings
 from chukei.model import Deployment
 
-_SECTIONS = ("server", "stream", "upstream", "pool", "stores", "ledger", "admin", "auth", "log", "reload", "simulator")
+_SECTIONS = (
+    "server",
+    "stream",
+    "upstream",
+    "pool",
+    "stores",
+    "ledger",
+    "admin",
+    "auth",
+    "metrics",
+    "log",
+    "audit",
+    "reload",
+    "simulator",
+)
 _KEYS = {"tenants": "tenant", "audiences": "audience"}
 """Keys that are named otherwise than their fields."""
 _SAME_TABLE = frozenset({"rules", "place", "credential"})

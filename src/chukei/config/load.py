@@ -8,9 +8,9 @@ missing too, the built-in simulator answers.
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chukei.config.auth import read_auth
 from chukei.config.policies import note_unpriced, read_policies
@@ -20,9 +20,12 @@ from chukei.config.reader import ConfigError, Document, Problem, Reader, closest
 from chukei.config.sections import read_section
 from chukei.config.settings import (
     AdminSettings,
+    AuditSettings,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     ReloadSettings,
+    Secret,
     ServerSettings,
     Settings,
     SimulatorSection,
@@ -44,8 +47,8 @@ _SERVICE_LINK = re.compile(
 )
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?")
 
-SHORTEST_ADMIN_KEY = 16
-"""Characters; the holder of this key can make all others."""
+SHORTEST_OPERATOR_KEY = 16
+"""Characters of a key that opens more than a caller's key does."""
 
 
 def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
@@ -66,15 +69,16 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def wants_json(environment: Mapping[str, str]) -> bool:
-    """Whether log lines should be JSON. It also works with a configuration that has mistakes."""
+def log_format(environment: Mapping[str, str]) -> Literal["auto", "json", "text"]:
+    """Return the format of the log. It also works with a configuration that has mistakes."""
     path = environment.get("CHUKEI_CONFIG")
     try:
         table = _parse(path).get("log") if path else None
     except ConfigError:
         table = None
     in_file = table.get("format") if isinstance(table, dict) else None
-    return (_value(environment.get("CHUKEI_LOG__FORMAT", "")) or in_file) == "json"
+    wanted = environment.get("CHUKEI_LOG__FORMAT") or in_file
+    return "json" if wanted == "json" else "text" if wanted == "text" else "auto"
 
 
 def _parse(path: str | Path, files: dict[str, str] | None = None) -> dict[str, Any]:
@@ -157,13 +161,15 @@ def _read(document: Document, notes: list[str]) -> Settings:
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
-    log = read_section(root.table("log"), LogSettings)
     reload = read_section(root.table("reload"), ReloadSettings)
+    metrics = _metrics(root.table("metrics"))
+    log = read_section(root.table("log"), LogSettings, levels=_levels)
     simulator = _simulator(root.table("simulator"))
     ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
     note_unpriced(root, served.models, policies)
+    audit = _audit(root.table("audit"), served.models, policies.groups, every_model=served.open is not None)
     admin = _admin(root.table("admin"))
     root.done()
     rules = [*policies.groups.values(), *(caller.rules for caller in policies.callers.values())]
@@ -180,6 +186,8 @@ def _read(document: Document, notes: list[str]) -> Settings:
         auth=auth,
         log=log,
         reload=reload,
+        metrics=metrics,
+        audit=audit,
         simulator=simulator,
         models=served.models,
         credentials=served.credentials,
@@ -257,12 +265,49 @@ def _proxies(table: Reader) -> dict[str, str]:
     return found
 
 
+def _audit(table: Reader, models: Collection[str], groups: Collection[str], *, every_model: bool) -> AuditSettings:
+    audit = read_section(table, AuditSettings)
+    for name in audit.groups:
+        if name not in groups:
+            table.problem("groups", f"{name!r} is not a group of this configuration")
+    for name in audit.models:
+        if models and not every_model and name not in models:
+            table.problem("models", f"{name!r} is not a model of this configuration")
+    if audit.folder is None and audit != AuditSettings():
+        table.notice("folder", "is not set, so nothing is audited")
+    return audit
+
+
+LEVELS = ("debug", "info", "warning", "error")
+"""Levels of the log."""
+
+
+def _levels(table: Reader) -> dict[str, str]:
+    levels = table.mapping("levels")
+    if not all(name and level in LEVELS for name, level in levels.items()):
+        choices = ", ".join(LEVELS)
+        table.problem("levels", f'must map names of loggers to {choices}, such as {{ "chukei.request" = "warning" }}')
+        return {}
+    return levels
+
+
 def _admin(table: Reader) -> AdminSettings:
+    return read_section(table, AdminSettings, api_key=_operator_key)
+
+
+def _metrics(table: Reader) -> MetricsSettings:
+    settings = read_section(table, MetricsSettings, api_key=_operator_key)
+    if settings.open and settings.api_key is not None:
+        table.problem("open", "means that everybody may read metrics without a key; remove it or metrics.api_key")
+    return settings
+
+
+def _operator_key(table: Reader) -> Secret | None:
     key = table.secret("api_key")
-    if key is not None and len(key.reveal()) < SHORTEST_ADMIN_KEY:
+    if key is not None and len(key.reveal()) < SHORTEST_OPERATOR_KEY:
         advice = "make one with: openssl rand -hex 32"
-        table.problem("api_key", f"is shorter than {SHORTEST_ADMIN_KEY} characters; {advice}")
-    return read_section(table, AdminSettings, api_key=key)
+        table.problem("api_key", f"is shorter than {SHORTEST_OPERATOR_KEY} characters; {advice}")
+    return key
 
 
 def _simulator(table: Reader) -> SimulatorSection:

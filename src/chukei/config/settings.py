@@ -5,7 +5,7 @@ reads a section passes any other way of reading a key to ``read_section``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from chukei.accounts.limits import NOTHING, Rules
@@ -195,11 +195,49 @@ class AdminSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """``[metrics]``: counting, and who may read ``/metrics``.
+
+    The holder of ``api_key`` may read them; without a key users of this machine, or everybody if ``open``. ``callers``
+    tells callers apart by name, else only by group. ``max_rows`` bounds the combinations of labels of each family.
+    """
+
+    enabled: bool = True
+    api_key: Secret | None = None
+    open: bool = False
+    callers: bool = False
+    max_rows: Annotated[int, Whole(20, 100_000)] = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
-    """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal)."""
+    """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal).
+
+    ``level`` is that of the relay's own lines. ``levels`` has other levels by name of a logger.
+    """
 
     format: Literal["auto", "json", "text"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    levels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """``[audit]``: the record of prompts and answers. Without ``folder`` there is none.
+
+    ``redact`` names a function, ``package.module:function``. ``callers``, ``groups`` and ``models`` select requests;
+    an empty one selects all.
+    """
+
+    folder: str | None = None
+    redact: str | None = None
+    callers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    max_content_bytes: Annotated[int, Whole(0, 64 * MEBIBYTE)] = MEBIBYTE
+    max_file_bytes: Annotated[int, Whole(65_536, 1024 * GIBIBYTE)] = 64 * MEBIBYTE
+    max_bytes: Annotated[int, Whole(MEBIBYTE, 1024 * GIBIBYTE)] = 10 * GIBIBYTE
+    max_waiting_bytes: Annotated[int, Whole(65_536, 64 * GIBIBYTE)] = 256 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +289,8 @@ class Settings:
     auth: AuthSettings
     log: LogSettings
     reload: ReloadSettings
+    metrics: MetricsSettings
+    audit: AuditSettings
     simulator: SimulatorSection
     models: Mapping[str, Model]
     credentials: Mapping[str, CredentialSettings]
@@ -279,7 +319,8 @@ NEEDS_RESTART: Mapping[str, frozenset[str]] = {
     "server": frozenset({"host", "port", "drain_seconds", "grace_seconds", "hang_seconds"}),
     "stores": frozenset({"quota", "quota_away", "quota_seconds", "replicas", "ledger", "ledger_by_default"}),
     "ledger": frozenset({"retention_days", "spool", "max_spool_bytes"}),
-    "log": frozenset({"format", "level"}),
+    "metrics": frozenset({"enabled", "callers", "max_rows"}),
+    "audit": frozenset(field.name for field in fields(AuditSettings)),
 }
 """The settings, by section, that a reload leaves as they were: the socket, and what holds state while the process runs.
 

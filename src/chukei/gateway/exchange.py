@@ -3,7 +3,7 @@
 import asyncio
 
 from chukei.model import End
-from chukei.ports import Clock
+from chukei.ports import Clock, Hook
 from chukei.record import RequestRecord
 
 
@@ -13,10 +13,11 @@ class Exchange:
     Stopping cancels that task at whatever it waits for: a name look-up, a handshake, the upstream's next byte, a slow
     client. The exchange keeps the reason, so that the gateway can tell its own stop from a cancellation by the host.
     ``named_errors`` says that error events in this kind of stream carry an event name. ``own_limits`` says that the
-    answer's rate limit headers describe the caller's limits, not Azure's.
+    answer's rate limit headers describe the caller's limits, not Azure's. ``audited`` is called at the end, if the
+    request is audited.
     """
 
-    __slots__ = ("_clock", "_task", "closed", "named_errors", "own_limits", "record", "started", "stopped")
+    __slots__ = ("_clock", "_task", "audited", "closed", "named_errors", "own_limits", "record", "started", "stopped")
 
     def __init__(self, record: RequestRecord, clock: Clock) -> None:
         self._clock = clock
@@ -27,6 +28,7 @@ class Exchange:
         self.closed = False
         self.named_errors = False
         self.own_limits = False
+        self.audited: Hook | None = None
 
     @property
     def elapsed(self) -> float:

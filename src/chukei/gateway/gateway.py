@@ -9,7 +9,7 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,12 @@ from chukei.gateway.delivery import Delivery, deliver_as_event, deliver_whole
 from chukei.gateway.exchange import Exchange
 from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
 from chukei.gateway.pages import Pages, Visit
+from chukei.gateway.scrape import Scrape
+from chukei.metrics import definitions as metrics
+from chukei.metrics.snapshot import Reading
 from chukei.model import Caller, Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
-from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
+from chukei.ports import Audit, ClientGone, Clock, Hook, Incoming, Reply
 from chukei.record import RequestRecord
 from chukei.request import call as calls
 from chukei.request import codings, head, routes
@@ -66,6 +69,8 @@ class Services:
     hooks: Sequence[Hook]
     clock: Clock
     admin: "Admin | None" = None
+    scrape: Scrape | None = None
+    audit: Audit | None = None
 
 
 @dataclass(slots=True)
@@ -118,6 +123,16 @@ class Gateway:
         """Say that the relay is not ready; everything is served still."""
         self._running.leaving = True
 
+    def readings(self) -> Iterator[Reading]:
+        """Yield what is being served: requests, streams that have begun, memory for bodies."""
+        yield metrics.DRAINING, (), self.draining
+        yield metrics.BODY_BYTES, (), self._bodies.held
+        for exchange in self._live:  # equal ones are added up
+            record = exchange.record
+            yield metrics.OPEN_REQUESTS, (record.operation or "",), 1
+            if record.first_token is not None:
+                yield metrics.OPEN_STREAMS, (record.model or "", record.deployment or ""), 1
+
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
         self._running.leaving = self._running.draining = True
@@ -149,6 +164,8 @@ class Gateway:
         record = RequestRecord(head.request_id(incoming.headers), incoming.method, incoming.raw_path)
         exchange = Exchange(record, self._services.clock)
         self._live.add(exchange)
+        if self._services.audit is not None:
+            incoming, reply, exchange.audited = self._services.audit.open(record, incoming, reply)
         try:
             await self._serve_or_refuse(exchange, incoming, reply)
         except asyncio.CancelledError:
@@ -193,6 +210,9 @@ class Gateway:
         if route.page is Page.ADMIN and admin is not None:
             await admin.serve(route.name, incoming, reply, record, self._headers(record, incoming), server.body_seconds)
             return
+        if route.page is Page.METRICS and services.scrape is not None:
+            await services.scrape.serve(incoming, reply, record)
+            return
         if route.page is None or services.pages.needs_caller(route.page):
             caller = await services.gatekeeper.authenticate(
                 incoming.headers, local=incoming.local, source=incoming.source
@@ -202,7 +222,7 @@ class Gateway:
         if route.operation is None:
             incoming.watch(exchange.client_left)
             record.operation = route.page
-            visit = Visit(record, policy, leaving=self.leaving)
+            visit = Visit(record, policy, leaving=self.leaving, query=incoming.query)
             await services.pages.answer(route, reply, self._headers(record, incoming), visit)
             return
         record.operation = route.operation.name
@@ -223,7 +243,8 @@ class Gateway:
         announced = int(header(incoming.headers, b"content-length") or 0)
         limit = self._settings.server.max_body_bytes or operation.max_body_bytes
         caller = (exchange.record.who or ANONYMOUS).name
-        hold = self._bodies.enter(caller, min(announced, limit), policy.rules.limits.concurrent)
+        concurrent, rule = policy.rules.limits.concurrent, policy.where.get("concurrent")
+        hold = self._bodies.enter(caller, min(announced, limit), concurrent, rule)
         try:
             await self._call(exchange, route, operation, policy, incoming, reply, hold, limit)
         finally:
@@ -312,6 +333,8 @@ class Gateway:
             down = azure.headers_down(opened.answer.headers, limits=not exchange.own_limits)
             record.status = 200
             await reply.start(200, [*down, *STREAM_HEADERS, *headers])
+        if self._services.scrape is not None:
+            record.gaps = [0] * (len(metrics.SECONDS) + 1)
         delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)
         try:
             await delivery.run(opened.first)
@@ -329,7 +352,7 @@ class Gateway:
     async def _refuse(self, exchange: Exchange, error: RelayError, reply: Reply, incoming: Incoming) -> None:
         """Answer with an error: as a status if no head was sent, else as an event of a stream, else by aborting."""
         record = exchange.record
-        record.end, record.code = error.end, error.code
+        record.end, record.code, record.rule = error.end, error.code, error.rule
         if not reply.started:
             record.status = error.status
             body, given = error.body, error.headers
@@ -393,9 +416,13 @@ class Gateway:
         return [(b"x-request-id", record.request_id.encode()), *shared]
 
     def _account(self, exchange: Exchange) -> None:
-        record = exchange.record
-        record.duration = exchange.elapsed
-        for hook in self._services.hooks:
+        exchange.record.duration = exchange.elapsed
+        self.account(exchange.record, exchange.audited)
+
+    def account(self, record: RequestRecord, audited: Hook | None = None) -> None:
+        """Pass a record on to the hooks: of a request that has ended, or that the host refused because of its form."""
+        hooks = self._services.hooks
+        for hook in hooks if audited is None else (audited, *hooks):
             try:
                 hook(record)
             except Exception:

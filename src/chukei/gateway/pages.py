@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -24,6 +25,9 @@ CONTENT_SECURITY_POLICY = (
 )
 TEST_TEXT = "chukei 中継 relays every character as it comes."
 TEST_SECONDS = 0.1
+TEST_BOUNDS = {"pace": (0.01, 1.0), "silence": (0.0, 300.0)}
+"""Parameters of the test stream and their bounds, in seconds: the time between two characters, and a pause in the
+middle. Most proxies' limits on idle connections are a minute, some of Azure's four."""
 
 _PAGE_HEADERS: Headers = [
     (b"content-security-policy", CONTENT_SECURITY_POLICY),
@@ -35,7 +39,7 @@ _PAGE_HEADERS: Headers = [
 ]
 _JSON = (b"content-type", b"application/json")
 _FRESH: Headers = [(b"cache-control", b"no-store")]
-_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN})
+_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN, Page.METRICS})
 
 OwnUsage = Callable[[Caller, Policy], Awaitable[object]]
 """Returns a caller's usage and limits as a value that JSON can encode."""
@@ -51,11 +55,12 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A page's request: its record, its caller's policy, and whether the relay will shut down."""
+    """A page's request: its record, its caller's policy, whether the relay will shut down, and the query."""
 
     record: RequestRecord
     policy: Policy
     leaving: bool = False
+    query: str = ""
 
 
 class Pages:
@@ -99,7 +104,8 @@ class Pages:
         """Answer a page's request.
 
         Raises:
-            CallerError: 404 for a file or model that does not exist, 403 for data that the caller may not see.
+            CallerError: 404 for a file or model that does not exist, 403 for data that the caller may not see, 400 for
+                a wrong parameter of the test stream.
             Unavailable: the caller's usage cannot be looked up now.
         """
         record, policy = visit.record, visit.policy
@@ -126,8 +132,11 @@ class Pages:
                 await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(self._deployments(policy)))
             case Page.USAGE:
                 await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(await self._usage(visit)))
+            case Page.METRICS:  # they are served elsewhere if they are served at all
+                raise CallerError(404, "unknown_route", "This relay serves no metrics: metrics.enabled is false.")
             case Page.TEST_STREAM:
-                await _test_stream(reply, headers, self._pace, silent=record.method == "HEAD")
+                times = {"pace": self._pace, "silence": 0.0} | _test_times(visit.query)
+                await _test_stream(reply, headers, self._clock, **times, empty=record.method == "HEAD")
 
     def _asset(self, name: str) -> Asset:
         asset = self._assets(name)
@@ -166,13 +175,39 @@ async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> Non
     await reply.finish(body)
 
 
-async def _test_stream(reply: Reply, headers: Headers, pace: float, *, silent: bool) -> None:
+def _test_times(query: str) -> dict[str, float]:
+    """Read the parameters of the test stream. Others are ignored, as browsers and probes add their own.
+
+    Raises:
+        CallerError: 400, a value is out of bounds.
+    """
+    times = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name in TEST_BOUNDS:
+            low, high = TEST_BOUNDS[name]
+            try:
+                times[name] = float(text)
+            except ValueError:
+                times[name] = -1.0
+            if not low <= times[name] <= high:
+                message = f"'{name}' is a number of seconds from {low:g} to {high:g}."
+                raise CallerError(400, "invalid_query", message, param=name)
+    return times
+
+
+async def _test_stream(
+    reply: Reply, headers: Headers, clock: Clock, *, pace: float, silence: float, empty: bool
+) -> None:
     """Send one character at a time: if they arrive all at once, a proxy on the way buffers.
 
-    ``silent`` is for HEAD requests, which get no body and must not wait for one.
+    Each event's id is the time of its sending in milliseconds since the first, so that a reader can tell a delay on the
+    way from one at the sender. ``empty`` is for HEAD requests, which get no body and must not wait for one.
     """
     await reply.start(200, [EVENT_STREAM, *UNBUFFERED, *headers])
-    for character in "" if silent else TEST_TEXT:
-        await reply.send(sse.write(character))
+    begun = clock()
+    for place, character in enumerate("" if empty else TEST_TEXT):
+        if silence and place == len(TEST_TEXT) // 2:
+            await asyncio.sleep(silence)
+        await reply.send(b"id: %d\n" % ((clock() - begun) * 1000) + sse.write(character))
         await asyncio.sleep(pace)
     await reply.finish(sse.DONE)

@@ -18,6 +18,8 @@ from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.hosts.peers import Alone
 from chukei.hosts.reloading import Reloads, Source
+from chukei.metrics.definitions import CLIENT_CONNECTIONS
+from chukei.metrics.snapshot import Reading
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Peers, Reply
 from chukei.record import RequestRecord
@@ -60,6 +62,7 @@ class Application:
         self._drained: list[Callable[[], None]] = []
         self.leaving = False
         self.stopped = 0  # requests that were ended before they were complete
+        self.connections = 0  # of clients, counted by the relay's own protocol only
 
     @property
     def relay(self) -> Relay | None:
@@ -78,6 +81,8 @@ class Application:
                 self._simulator, settings = await self.with_simulator(self.settings)
                 reload = partial(self.reloads.reload, "an administrator")
                 self._relay = build(settings, self._hooks, self.peers, self._database, reload)
+                if self._relay.meter is not None:
+                    self._relay.meter.watch(self._readings)
                 self._relay.start()
                 self.reloads.start()
             return self._relay
@@ -91,6 +96,9 @@ class Application:
         simulator = self._simulator if settings.simulator == self.settings.simulator else None
         simulator = simulator or simulator_for(settings.simulator)
         return simulator, with_simulator(settings, await simulator.start())
+
+    def _readings(self) -> list[Reading]:
+        return [(CLIENT_CONNECTIONS, (), self.connections)] if self.connections else []
 
     def replace(self, settings: Settings, relay: Relay, simulator: Any) -> None:
         """Serve further requests with another relay."""
@@ -158,7 +166,8 @@ class Application:
     def refused(self, error: CallerError, request_id: str) -> None:
         """Count a request that the host refused because it was malformed."""
         if self._relay is not None:
-            self._relay.tally(RequestRecord(request_id, "", "", status=error.status, end=error.end, code=error.code))
+            record = RequestRecord(request_id, "", "", status=error.status, end=error.end, code=error.code)
+            self._relay.gateway.account(record)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -213,18 +222,20 @@ def from_environment(
     Raises:
         ConfigError: lists every mistake in the configuration.
     """
-    source = partial(checked_settings, None, environment)
+    source = partial(checked_settings, None, environment, behind_platform=behind_platform)
     return Application(source(), behind_platform=behind_platform, peers=peers, source=source)
 
 
-def checked_settings(path: str | None, environment: Mapping[str, str] | None = None) -> Settings:
+def checked_settings(
+    path: str | None, environment: Mapping[str, str] | None = None, *, behind_platform: bool = False
+) -> Settings:
     """Load the configuration and verify all that needs no network: certificates, libraries, simulated faults.
 
     Raises:
         ConfigError: lists every mistake.
     """
     settings = load(path, os.environ if environment is None else environment)
-    problems = verify(settings)
+    problems = verify(settings, behind_platform=behind_platform)
     if settings.simulated or settings.simulator != SimulatorSection():
         from chukei.hosts.simulated import problems_of
 

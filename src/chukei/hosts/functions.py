@@ -21,6 +21,8 @@ from fastapi import FastAPI, Request, Response  # the very classes that the exte
 from starlette import types as starlette
 
 from chukei.adapters.logs import requests
+from chukei.adapters.logs.formats import JsonFormatter
+from chukei.adapters.logs.levels import LEVELS
 from chukei.config import ConfigError
 from chukei.errors import RelayError, Unavailable
 from chukei.hosts.asgi import Receive, Scope, Send, from_environment
@@ -67,10 +69,13 @@ def create() -> func.FunctionApp:
     worker. An unusable configuration is logged in full and answered with `misconfigured` (HTTP 500).
     """
     try:
-        application: ASGIApplication = from_environment(behind_platform=True)
+        relay = from_environment(behind_platform=True)
     except ConfigError as problems:
         logger.critical(UNUSABLE, problems)
-        application = misconfigured
+        application: ASGIApplication = misconfigured
+    else:
+        application = relay
+        LEVELS.configure(relay.settings.log.level, relay.settings.log.levels, libraries=False)
     _spell_out_request_lines()
     return function_app(application)
 
@@ -177,7 +182,7 @@ class _OneLine:
 
 def _spell_out_request_lines() -> None:
     """Puts the fields of the relay's line for each request into its message: the platform keeps no more of a record."""
-    formatter = requests.JsonFormatter()
+    formatter = JsonFormatter()
 
     def spell_out(record: logging.LogRecord) -> bool:
         record.msg, record.args = formatter.format(record), ()

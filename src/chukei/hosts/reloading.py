@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from chukei.adapters.logs.process_log import apply_log
 from chukei.app import Relay
 from chukei.config import Changes, ConfigError, Reloaded, Settings, changes, without_restart
 from chukei.config.changes import version_of
@@ -176,6 +177,8 @@ class Reloads:
                 await simulator.stop()
             return
         made = rebuild(before, whole)
+        if settings.log != application.settings.log:
+            apply_log(settings.log)
         left = before.gateway.live - sum(each.left for each in self._replaced)
         replaced = _Replaced(before, application.simulator if application.simulator is not simulator else None, left)
         application.replace(settings, made, simulator)

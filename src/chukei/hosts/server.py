@@ -3,14 +3,15 @@
 import gc
 import logging
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from uvicorn import Config
 
-from chukei.adapters.logs.requests import configure_logging, is_text, log_crashes
-from chukei.config import LogSettings, ServerSettings, Settings
+from chukei.adapters.logs.formats import is_text
+from chukei.adapters.logs.process_log import is_terminal, say, start_log
+from chukei.config import ServerSettings, Settings
+from chukei.gateway.scrape import COUNTS
 from chukei.hosts.asgi import Application, from_environment
 from chukei.hosts.awaited import Awaited
 from chukei.hosts.leaving import Stopping, drained
@@ -20,11 +21,10 @@ from chukei.hosts.relay_server import RelayServer
 from chukei.hosts.signals import RESTARTING, handle, ignore
 from chukei.hosts.systemd import notify
 from chukei.hosts.workers import Limits, Supervisor
+from chukei.metrics.snapshot import merge
 from chukei.ports import Peers
 
 logger = logging.getLogger(__name__)
-announcer = logging.getLogger("chukei.start")
-announcer.setLevel(logging.INFO)  # whatever the log's level: whoever starts a relay must learn where it is
 
 BACKLOG = 2048
 GARBAGE = 50_000
@@ -37,7 +37,7 @@ MARGIN_SECONDS = 1.5
 CLOSING_SECONDS = 10.0
 """What closing may take besides, before a worker is killed: every part of it has a limit of its own."""
 
-FOLDS: Mapping[str, Fold] = {}
+FOLDS: Mapping[str, Fold] = {COUNTS: merge}
 """What ended workers leave on these subjects is kept, folded into one answer."""
 
 
@@ -54,12 +54,14 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
 
     stopping = Stopping(server.drain_seconds)
     awaited = Awaited(
-        partial(say, settings.log), terminal=_is_terminal() and is_text(settings.log.format, terminal=True)
+        partial(say, settings.log), terminal=is_terminal() and is_text(settings.log.format, terminal=True)
     )
     if workers > 1:
-        work = partial(_work, server, settings.log)
+        work = partial(_work, server)
         limits = Limits(server.grace_seconds + MARGIN_SECONDS + CLOSING_SECONDS, server.hang_seconds)
-        supervisor = Supervisor(work, listener, workers, stopping, awaited, limits, folds=FOLDS)
+        supervisor = Supervisor(
+            work, listener, workers, stopping, awaited, limits, partial(start_log, settings.log), folds=FOLDS
+        )
         status = supervisor.run(serves)
         ignore()
         return status
@@ -72,9 +74,8 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
     return status or stopping.status
 
 
-def _work(server: ServerSettings, log: LogSettings, listener: socket.socket, link: Link) -> int:
+def _work(server: ServerSettings, listener: socket.socket, link: Link) -> int:
     """Be one of several processes."""
-    start_log(log)
     application = partial(worker_application, link.peers)
     stopping = Stopping(server.drain_seconds)
     one = RelayServer(_config(server, application), link.serves, stopping, link.progress, alone=False)
@@ -90,26 +91,6 @@ def _run(server: RelayServer, listener: socket.socket) -> int:
         logger.critical("the server ends by an error", exc_info=True)
         return 1
     return 0
-
-
-def start_log(log: LogSettings) -> None:
-    """Write everything that this process prints to standard error as lines of the log."""
-    configure_logging(log.format, log.level, terminal=_is_terminal())
-    log_crashes()
-
-
-def say(log: LogSettings, level: int, text: str, **fields: object) -> None:
-    """Tell the operator something about the start: in plain words where the log is for people, else as a line of it."""
-    if is_text(log.format, terminal=_is_terminal()):
-        word = f"{logging.getLevelName(level).lower()}: " if level > logging.INFO else ""
-        sys.stderr.write(f"chukei: {word}{text}\n")
-        sys.stderr.flush()
-    else:
-        announcer.log(level, "%s", text, extra={"fields": fields})
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,8 @@
 """One worker process, as its parent sees it and as it starts."""
 
+import logging
 import multiprocessing
+import pickle
 import signal
 import socket
 import sys
@@ -15,6 +17,8 @@ from chukei.hosts.messages import Ping
 from chukei.hosts.questions import Member
 from chukei.hosts.signals import RESTARTING, handle, held_back, let_through
 
+logger = logging.getLogger(__name__)
+
 Work = Callable[[socket.socket, Link], int]
 """A worker's function: it serves a socket, reports that, and returns the exit status of its process."""
 
@@ -28,7 +32,10 @@ class WorkerProcess:
     """One process, and the parent's end of its pipe. Its messages come to the inbox, with this object."""
 
     def __init__(
-        self, work: Work, listener: socket.socket, inbox: "Inbox[tuple[WorkerProcess | None, object]]"
+        self,
+        work: tuple[Callable[[], None], bytes],
+        listener: socket.socket,
+        inbox: "Inbox[tuple[WorkerProcess | None, object]]",
     ) -> None:
         pipe, theirs = Pipe()
         self.serves = False
@@ -37,7 +44,7 @@ class WorkerProcess:
         self.stopped = 0
         self.started = time.monotonic()
         self._unanswered = 0
-        self.process: SpawnProcess = _spawn.Process(target=_run, args=(work, listener, theirs))
+        self.process: SpawnProcess = _spawn.Process(target=_run, args=(*work, listener, theirs))
         with held_back():  # also from the threads: only the main thread can handle a signal
             self.process.start()
             theirs.close()
@@ -86,13 +93,18 @@ class WorkerProcess:
         return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def _run(work: Work, listener: socket.socket, pipe: Connection) -> None:
-    """Run a worker process."""
+def _run(first: Callable[[], None], work: bytes, listener: socket.socket, pipe: Connection) -> None:
+    """Run a worker process. ``work`` is pickled, so that its imports come after ``first``, which starts the log."""
+    first()
     handle(_leave)
     handle(lambda *_: None, RESTARTING)  # a signal to the whole group is meant for the parent
     let_through()
     link = Link(pipe)
-    status = work(listener, link)
+    try:
+        status = pickle.loads(work)(listener, link)  # noqa: S301 - the parent process made it
+    except Exception:
+        logger.critical("a worker ends by an error", exc_info=True)
+        status = 1
     link.close()
     sys.exit(status)
 

@@ -6,6 +6,7 @@ workers ask each other goes through the parent (``questions``).
 """
 
 import logging
+import pickle
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -52,7 +53,8 @@ class Limits:
 class Supervisor:
     """Runs ``count`` workers, replaces those that die, and shuts all down on a signal.
 
-    ``folds`` makes one of the answers that ended workers left, by the subject (``questions``).
+    A new worker calls ``first`` before it imports anything else. ``folds`` makes one of the answers that ended workers
+    left, by the subject (``questions``).
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class Supervisor:
         stopping: Stopping,
         awaited: Awaited,
         limits: Limits,
+        first: Callable[[], None],
         *,
         folds: Mapping[str, Fold] = NO_FOLDS,
     ) -> None:
-        self._work = work
+        self._work = first, pickle.dumps(work)
         self._listener = listener
         self._count = count
         self._stopping = stopping

@@ -89,6 +89,7 @@ class SimulatorSettings:
     jitter: float = 0.4  # standard deviation of both, relative to the mean
     api_key: str | None = None  # the key to demand; None accepts any, though there must be one
     deployments: tuple[str, ...] = ()  # names that exist; none means that any does
+    api_versions: tuple[str, ...] = ()  # dated versions that exist; none means that any does
     conversations: tuple[str, ...] = ()  # that exist, for the Responses API to continue; no operation makes one
     replay: Path | None = None  # a recorded stream to play instead of answers
     faults: Mapping[str, str] = field(default_factory=dict)  # fault specs by deployment name; see ``faults``

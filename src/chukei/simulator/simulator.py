@@ -156,6 +156,9 @@ class Simulator:
             raise recorded_error("no-resource")
         exchange.operation = route.operation
         self._authorise(head.headers)
+        versions = self.settings.api_versions
+        if versions and route.versioned and head.query["api-version"] not in versions:
+            raise recorded_error("api-version")
         deployment = route.deployment
         if deployment is None and route.operation != "models":
             deployment = model_of(exchange.body, head.headers.get("content-type", ""))
@@ -272,7 +275,7 @@ async def serve(settings: SimulatorSettings, host: str, port: int, announce: Cal
     simulator = Simulator(settings)
     url = await simulator.start(host, port)
     try:
-        announce(f"chukei simulator of Azure OpenAI on {url} (this is not a real model)")
+        announce(f"simulator of Azure OpenAI on {url} (this is not a real model)")
         await asyncio.Event().wait()
     finally:
         await simulator.stop()

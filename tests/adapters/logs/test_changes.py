@@ -9,7 +9,7 @@ import pytest
 
 from chukei.adapters.logs import changes
 from chukei.adapters.logs.changes import log_change
-from chukei.adapters.logs.requests import JsonFormatter
+from chukei.adapters.logs.formats import JsonFormatter
 from chukei.model import Change, Condition, Deployment
 
 EAST = Deployment("east", "https://contoso.openai.azure.com", "gpt-4o", quota_group="sub-1")

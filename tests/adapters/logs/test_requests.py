@@ -9,9 +9,11 @@ import pytest
 from tests.rows import rows
 
 from chukei.adapters.logs import requests
-from chukei.adapters.logs.requests import JsonFormatter, TextFormatter, configure_logging, fields_of, log_request
-from chukei.model import Caller, CallerKind, End
+from chukei.adapters.logs.formats import JsonFormatter
+from chukei.adapters.logs.requests import fields_of, log_request
+from chukei.model import End
 from chukei.record import Attempt, RequestRecord
+from chukei.trace import TraceContext
 from chukei.usage import Usage
 
 HOSTILE = 'x"\n{"forged":true}\r\x1b[31m\x00\u2028'
@@ -77,26 +79,6 @@ def test_a_hostile_value_stays_inside_its_field(lines: io.StringIO, field: str) 
     assert "forged" not in fields
 
 
-@rows("field", ["path", "model", "code", "method"])
-def test_the_text_form_cannot_be_forged_either(field: str) -> None:
-    entry = logging.makeLogRecord({"name": "chukei.request", "msg": "request", "levelno": 20, "levelname": "INFO"})
-    entry.fields = fields_of(record(**{field: HOSTILE}))
-    line = TextFormatter().format(entry)
-    assert line.isprintable()
-    assert "\\n" in line
-
-
-def test_the_text_form_is_short() -> None:
-    entry = logging.makeLogRecord({"name": "chukei.request", "msg": "request", "levelno": 30, "levelname": "WARNING"})
-    known = {"model": "gpt-4o", "deployment": "sweden", "who": Caller("team-a", CallerKind.KEY), "count": 37}
-    entry.fields = fields_of(record(usage=Usage(9, 3), first_token=0.25, end=End.TRUNCATED, code="c'd", **known))
-    line = TextFormatter().format(entry)
-    assert line.partition("warning ")[2] == (
-        "200  POST  /v1/chat/completions  team-a  gpt-4o  at sweden  truncated  c'd  9+3 tokens  first 250 ms  1235 ms"
-        "  37 alike  req_1"
-    )
-
-
 def test_one_try_is_the_request_itself_and_several_are_listed_in_order(lines: io.StringIO) -> None:
     lost = Attempt("east", code="upstream_lost", seconds=0.0501, usage=Usage(9, 0, estimated=True))
     denied = Attempt("north", code="upstream_429", seconds=0.01)
@@ -110,13 +92,6 @@ def test_one_try_is_the_request_itself_and_several_are_listed_in_order(lines: io
         {"deployment": "north", "code": "upstream_429", "duration_ms": 10.0},
         {"deployment": "west", "code": "answered", "duration_ms": 250.0, "hedge": True},
     ]
-
-
-def test_the_text_form_counts_tries() -> None:
-    entry = logging.makeLogRecord({"name": "chukei.request", "msg": "request", "levelno": 20, "levelname": "INFO"})
-    for tries, shown in (([Attempt("east")], False), ([Attempt("east", code="upstream_lost"), Attempt("west")], True)):
-        entry.fields = fields_of(record(model="gpt-4o", tries=tries))
-        assert ("gpt-4o  2 tries  completed" in TextFormatter().format(entry)) is shown
 
 
 def test_a_long_path_is_cut() -> None:
@@ -148,34 +123,7 @@ def test_probes_and_files_are_quiet(lines: io.StringIO, operation: str) -> None:
     assert lines.getvalue() == ""
 
 
-def test_exceptions_stay_on_the_line() -> None:
-    try:
-        raise ValueError("inner\ndetail")
-    except ValueError as error:
-        entry = logging.makeLogRecord({"msg": "failed", "levelname": "ERROR", "exc_info": (type(error), error, None)})
-    line = JsonFormatter().format(entry)
-    assert "\n" not in line
-    assert "inner\ndetail" in json.loads(line)["exception"]
-    assert "ValueError" in TextFormatter().format(entry)
-
-
-@rows(
-    ("form", "terminal", "formatter"),
-    [
-        ("json", True, JsonFormatter),
-        ("text", False, TextFormatter),
-        ("auto", True, TextFormatter),
-        ("auto", False, JsonFormatter),
-    ],
-)
-def test_the_form_follows_the_setting_and_the_terminal(form: str, terminal: bool, formatter: type) -> None:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    try:
-        configure_logging(form, "error", terminal=terminal)
-        [handler] = root.handlers
-        assert type(handler.formatter) is formatter
-        assert root.level == logging.ERROR
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
+def test_the_ids_of_a_trace_are_fields() -> None:
+    assert not {"trace_id", "span_id"} & fields_of(record()).keys()
+    fields = fields_of(record(trace=TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")))
+    assert (fields["trace_id"], fields["span_id"]) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +14,24 @@ from chukei.adapters.ledger.writer import LedgerWriter
 from chukei.adapters.memory_quota import MemoryQuota
 from chukei.config import Settings
 from chukei.ids import new_id
+from chukei.metrics.snapshot import Reading
 from chukei.ports import Clock
 from chukei.record import RequestRecord
 
 logger = logging.getLogger(__name__)
 
+Reader = Callable[[], Iterable[Reading]]
+"""Reads metrics."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The quota store, and the ledger if there is one."""
+    """The quota store, and the ledger if there is one. ``readers`` tell their metrics."""
 
     quotas: QuotaStore
     database: Database | None = None
     writer: LedgerWriter | None = None
+    readers: Sequence[Reader] = ()
 
     def __call__(self, record: RequestRecord) -> None:
         """Write a request to the ledger; implements the Hook port."""
@@ -62,10 +67,10 @@ class Accounting:
 
 def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Accounting:
     """Return the accounting for the settings. ``database`` replaces the configured one."""
-    quotas = _quotas(settings, clock, wall)
+    quotas, readers = _quotas(settings, clock, wall)
     address = ledger_address(settings, os.environ)
     if database is None and address is None:
-        return Accounting(quotas)
+        return Accounting(quotas, readers=readers)
     database = database or database_for(address or "")
     ledger = settings.ledger
     spool = Path(ledger.spool) if ledger.spool is not None else spool_for(address) if address is not None else None
@@ -76,20 +81,21 @@ def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Data
         retention_days=ledger.retention_days,
         clock=clock,
     )
-    return Accounting(quotas, database, writer)
+    return Accounting(quotas, database, writer, [*readers, writer.readings])
 
 
-def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
+def _quotas(settings: Settings, clock: Clock, wall: Clock) -> tuple[QuotaStore, list[Reader]]:
     local = MemoryQuota(clock=clock, wall=wall)
     stores = settings.stores
     if stores.quota is None:
-        return local
+        return local, []
     # Imported only if it is configured, since hiredis may be missing otherwise.
     from chukei.accounts.quota_fallback import Away, QuotaFallback
     from chukei.adapters.redis.quota import RedisQuota
 
     shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)
-    return QuotaFallback(shared, local, away=Away(stores.quota_away), replicas=stores.replicas)
+    store = QuotaFallback(shared, local, away=Away(stores.quota_away), replicas=stores.replicas)
+    return store, [shared.readings]
 
 
 def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | None:
@@ -104,7 +110,7 @@ def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | 
     if not stores.ledger_by_default:
         return None
     try:
-        folder = _state_folder(environment)
+        folder = state_folder(environment)
     except RuntimeError:  # neither $HOME nor an entry in the system's list of users, as in some containers
         logger.info("there is no ledger: this user has no home folder; set stores.ledger for one")
         return None
@@ -119,7 +125,7 @@ def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | 
     return f"sqlite:///{folder / 'ledger.db'}"
 
 
-def _state_folder(environment: Mapping[str, str]) -> Path:
+def state_folder(environment: Mapping[str, str]) -> Path:
     """Return the state folder: systemd's, else that of the XDG Base Directory Specification.
 
     Raises:

@@ -20,7 +20,7 @@ def database_for(url: str) -> Database:
     if _scheme(url) == "sqlite":
         from chukei.adapters.ledger.sqlite import SqliteDatabase
 
-        return SqliteDatabase(_sqlite_path(url))
+        return SqliteDatabase(sqlite_path(url))
     try:
         from chukei.adapters.ledger.postgres import PostgresDatabase
     except ModuleNotFoundError as error:
@@ -41,7 +41,7 @@ def spool_for(url: str) -> Path:
         ValueError: the address is invalid.
     """
     if _scheme(url) == "sqlite":
-        path = _sqlite_path(url)
+        path = sqlite_path(url)
         return path.with_name(f"{path.name}-spool")
     parts = urlsplit(url)
     place = f"{parts.hostname}:{parts.port or 5432}{parts.path}"
@@ -77,7 +77,12 @@ def _scheme(url: str) -> str:
     raise ValueError("a ledger's address is sqlite:///PATH/TO/FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
-def _sqlite_path(url: str) -> Path:
+def sqlite_path(url: str) -> Path:
+    """Return the path in an SQLite address.
+
+    Raises:
+        ValueError: the address is invalid.
+    """
     parts = urlsplit(url)
     path = unquote(parts.path[1:])
     if parts.netloc or parts.query or parts.fragment or not path or path.endswith("/") or "\0" in path:

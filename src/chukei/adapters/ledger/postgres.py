@@ -63,7 +63,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, steps: Sequence[Migration] | None = None) -> None:
         self._url = url
-        self._place = _place(url)
+        self._place = place_of(url)
         self._steps = migrations("postgres") if steps is None else steps
         self._pool: Any = None
         self._upgrading = asyncio.Lock()
@@ -302,7 +302,7 @@ def _affected(status: str) -> int:
     return int(status.rsplit(" ", 1)[-1])
 
 
-def _place(url: str) -> str:
+def place_of(url: str) -> str:
     """Return the parts of a URL that may be shown: the server and the database."""
     try:
         parts = urlsplit(url)

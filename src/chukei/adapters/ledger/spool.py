@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from chukei.accounts.ledger import Entry
+from chukei.adapters.file_lock import lock
 from chukei.adapters.ledger.sql import row_of
 
 logger = logging.getLogger(__name__)
@@ -31,29 +31,6 @@ _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # the first n
 _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
 
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def lock(descriptor: int) -> bool:
-        """Lock a file until it is closed. Return False if another process holds the lock."""
-        os.lseek(descriptor, 2**40, os.SEEK_SET)  # beyond the data, so that others may read it
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def lock(descriptor: int) -> bool:
-        """Lock a file until it is closed. Return False if another process holds the lock."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-
 class SpoolFullError(Exception):
     """The batch would exceed the size limit of the folder."""
 
@@ -64,7 +41,7 @@ class Spool:
     def __init__(self, folder: Path, max_bytes: int, *, lock: Callable[[int], bool] = lock) -> None:
         self.folder = folder
         self.waiting = 0  # entries of this process and of the files that it has adopted
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._lock = lock
         self._own: _File | None = None
         self._adopted: list[_File] = []
@@ -82,6 +59,11 @@ class Spool:
                 continue
         return sum(sizes)
 
+    @property
+    def pending_bytes(self) -> int:
+        """The size of the entries that ``waiting`` counts. It reads no file."""
+        return sum(file.pending_bytes for file in self._files())
+
     def append(self, entries: Sequence[Entry]) -> None:
         """Write a batch, either whole or not at all.
 
@@ -91,7 +73,7 @@ class Spool:
         """
         data = b"".join(map(_line, entries))
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.bytes + len(data) > self._max_bytes:
+        if self.bytes + len(data) > self.max_bytes:
             raise SpoolFullError
         if self._own is None:
             self._own = _new_file(self.folder, self._lock)
@@ -167,6 +149,10 @@ class _File:
     @property
     def is_over(self) -> bool:
         return self._start >= self._size
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._size - self._start
 
     def append(self, data: bytes) -> None:
         rest = memoryview(data)
