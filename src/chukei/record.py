@@ -13,7 +13,8 @@ class Attempt:
     """One attempt at a deployment. ``code`` is the reason for its failure, or None if it answered.
 
     ``usage`` is what it may have used despite a failure, or None if nothing was sent or it was refused. ``started`` is
-    in seconds since the request's head arrived. ``span_id`` is its span in the request's trace, if that is recorded.
+    in seconds since the request's head arrived. ``span_id`` is its span in the request's trace, if the relay has spans
+    there. ``status`` is the upstream's HTTP status.
     """
 
     deployment: str
@@ -26,6 +27,7 @@ class Attempt:
     spilled: bool = False
     started: float = 0.0
     span_id: str | None = None
+    status: int | None = None
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class RequestRecord:
     ``tries`` has all attempts in order; ``answering`` is the one that answered, or the last one. ``deployment``,
     ``usage`` and the request id are those of this attempt. ``served_model`` and ``service_tier`` are as the upstream
     reports them. If ``count`` is above 1, the record stands for that many similar requests and describes the last of
-    them; ``ended`` is the time of its end, in UTC.
+    them; ``ended`` is the time of its end, in UTC. ``arrived`` is the clock's time at which the head arrived.
     """
 
     request_id: str
@@ -67,6 +69,7 @@ class RequestRecord:
     count: int = 1
     ended: datetime | None = None
     trace: TraceContext | None = None
+    arrived: float = 0.0
 
     @property
     def caller(self) -> str | None:

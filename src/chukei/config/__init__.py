@@ -18,6 +18,7 @@ from chukei.config.settings import (
     SimulatorSection,
     StoreSettings,
     StreamSettings,
+    TelemetrySettings,
     UpstreamSettings,
 )
 from chukei.config.upstreams import SIMULATED_MODELS
@@ -41,6 +42,7 @@ __all__ = [
     "SimulatorSection",
     "StoreSettings",
     "StreamSettings",
+    "TelemetrySettings",
     "UpstreamSettings",
     "load",
     "wants_json",

@@ -27,6 +27,7 @@ from chukei.config.settings import (
     StreamSettings,
     UpstreamSettings,
 )
+from chukei.config.telemetry import read_telemetry
 from chukei.config.upstreams import read_upstreams, split_address
 
 PREFIX = "CHUKEI_"
@@ -151,6 +152,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
     log = read_section(root.table("log"), LogSettings)
+    telemetry = read_telemetry(root.table("telemetry"))
     simulator = _simulator(root.table("simulator"))
     ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
@@ -171,6 +173,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         admin=admin,
         auth=auth,
         log=log,
+        telemetry=telemetry,
         simulator=simulator,
         models=served.models,
         credentials=served.credentials,

@@ -10,7 +10,7 @@ who is it?      what?    which      until the   bytes      one log line
 import asyncio
 import logging
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -26,6 +26,7 @@ from chukei.gateway.delivery import Delivery, deliver_as_event, deliver_whole
 from chukei.gateway.exchange import Exchange
 from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
 from chukei.gateway.pages import Pages, Visit
+from chukei.gateway.tracing import Tracing
 from chukei.model import Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
@@ -66,6 +67,7 @@ class Services:
     hooks: Sequence[Hook]
     clock: Clock
     admin: "Admin | None" = None
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 class Gateway:
@@ -120,7 +122,7 @@ class Gateway:
             exchange.closed = True
             incoming.unwatch()
             self._live.discard(exchange)
-            self._account(exchange)
+            self._account(exchange, incoming)
 
     async def _serve_or_refuse(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> None:
         record = exchange.record
@@ -157,6 +159,7 @@ class Gateway:
             record.who = await services.gatekeeper.authenticate(
                 incoming.headers, local=incoming.local, source=incoming.source
             )
+            record.trace = services.tracing.context(incoming.headers, record.who)
         policy = services.policies.of(record.who or ANONYMOUS)
         if route.operation is None:
             incoming.watch(exchange.client_left)
@@ -351,8 +354,10 @@ class Gateway:
         shared = [] if routes.is_admin(incoming.raw_path) else self._cors.answer(incoming.headers)
         return [(b"x-request-id", record.request_id.encode()), *shared]
 
-    def _account(self, exchange: Exchange) -> None:
+    def _account(self, exchange: Exchange, incoming: Incoming) -> None:
         record = exchange.record
+        if record.trace is None:
+            record.trace = self._services.tracing.context(incoming.headers, record.who)
         record.duration = exchange.elapsed
         for hook in self._services.hooks:
             try:
