@@ -49,9 +49,7 @@ class _Collector(asyncio.Protocol):
                 return
             self._inbox = rest[length:]
             _Collector.received += length
-            self._transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
-            )
+            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
 
 def _with(collector: int) -> dict[str, str]:
@@ -75,7 +73,7 @@ async def sitting(rounds: int, extra: Mapping[str, str]) -> dict[str, tuple[floa
         ports = free_port(), free_port()
         programs = [["chukei", "serve", "--port", str(each)] for each in ports]
         off = Relay("off", programs[0], ports[0], own, Path(folder))
-        on = Relay("on", programs[1], ports[1], own | _with(telemetry) | extra, Path(folder))
+        on = Relay("on", programs[1], ports[1], {**own, **_with(telemetry), **extra}, Path(folder))
         with off, on:
             await off.connect()
             await on.connect()

@@ -14,6 +14,7 @@ from chukei.accounts.admission import Admission
 from chukei.accounts.own_usage import OwnUsage
 from chukei.accounts.policy import Policies
 from chukei.accounts.stores import Database
+from chukei.adapters import process
 from chukei.adapters.assets import asset
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
@@ -24,18 +25,24 @@ from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
 from chukei.adapters.logs.requests import log_request, write_through
+from chukei.adapters.process import LoopLag
+from chukei.callers.operator_key import OperatorKey
 from chukei.callers.throttle import Throttle
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings, TelemetrySettings
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
+from chukei.gateway.scrape import GAUGES, SUBJECT, Scrape, wrong_key
 from chukei.gateway.tracing import Tracing
 from chukei.installation import command_for
+from chukei.metrics.definitions import STORE_AVAILABLE
+from chukei.metrics.meter import Meter
 from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
-from chukei.ports import Board, Clock, Credential, Hook, Peers
+from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
 
 if TYPE_CHECKING:
+    from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
     from chukei.admin.api import Admin
 
@@ -55,7 +62,9 @@ class Relay:
     access: Access
     accounting: Accounting
     tally: Tally
-    board: Board | None = None
+    board: "RedisBoard | None" = None
+    meter: Meter | None = None
+    lag: LoopLag | None = None
     telemetry: "Telemetry | None" = None
 
     def start(self) -> None:
@@ -68,9 +77,13 @@ class Relay:
             self.board.start()
         if self.telemetry is not None:
             self.telemetry.start()
+        if self.lag is not None:
+            self.lag.start()
 
     async def close(self) -> None:
         """Close connections, stop the background work, and flush the ledger and the log."""
+        if self.lag is not None:
+            self.lag.close()
         await self.upstream.close()
         await self.access.close()
         if self.board is not None:
@@ -168,6 +181,8 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     authentication = access(settings, clock, wall, accounting.database)
     telemetry = _telemetry(settings)
     tally = Tally((log_request, accounting) if telemetry is None else (log_request, accounting, telemetry))
+    metrics = settings.metrics
+    meter = Meter(most=metrics.max_rows, callers=metrics.callers) if metrics.enabled else None
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
     admission = Admission(accounting.quotas, lambda: accounting.full)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
@@ -179,14 +194,22 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
         admin=_admin(settings, accounting, pool, clock),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, tally],
+        hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
         clock=clock,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None),
+        scrape=_scrape(settings, peers, clock) if meter is not None else None,
     )
     gateway = Gateway(settings, services)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
-    return Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board, telemetry)
+    lag = LoopLag(meter.observe_lag) if meter is not None else None
+    relay = Relay(
+        gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board, meter, lag, telemetry
+    )
+    if meter is not None:
+        _watch(meter, relay, clock, started=wall())
+        peers.answer(SUBJECT, lambda asked: meter.snapshot(gauges=asked == GAUGES).encoded(), last=True)
+    return relay
 
 
 def _telemetry(settings: Settings) -> "Telemetry | None":
@@ -205,6 +228,39 @@ def _telemetry(settings: Settings) -> "Telemetry | None":
     return Telemetry(wanted, places(endpoints, settings.open.endpoint if settings.open is not None else None))
 
 
+def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
+    """Let the meter read all that has a state."""
+    accounting, ring, board = relay.accounting, relay.access.ring, relay.board
+    stores = dict(accounting.stores)
+    if ring is not None:
+        stores["keys"] = lambda: ring.available
+    if board is not None:
+        stores["board"] = lambda: board.available
+    meter.watch(lambda: [(STORE_AVAILABLE, (name,), available()) for name, available in stores.items()])
+    meter.watch(lambda: process.readings(started))
+    meter.watch(lambda: relay.pool.readings(clock()))
+    meter.watch(relay.gateway.readings)
+    meter.watch(relay.upstream.readings)
+    if accounting.writer is not None:
+        meter.watch(accounting.writer.readings)
+
+
+def _scrape(settings: Settings, peers: Peers, clock: Clock) -> Scrape:
+    def write(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
+        from chukei.adapters.prometheus import write_page  # imported at the first scrape
+
+        return write_page(snapshots, accept)
+
+    key = settings.metrics.api_key
+    throttle = Throttle(settings.auth.failures_per_minute, clock)
+    checked = OperatorKey(_digest(key), throttle, wrong_key) if key is not None else None
+    return Scrape(peers, write, key=checked, open=settings.metrics.open)
+
+
+def _digest(key: Secret) -> bytes:
+    return hashlib.sha256(key.reveal().encode()).digest()
+
+
 def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock) -> "Admin | None":
     key, database = settings.admin.api_key, accounting.database
     if key is None or database is None:
@@ -213,7 +269,7 @@ def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock)
     from chukei.callers.registry import KeyRegistry
 
     return Admin(
-        hashlib.sha256(key.reveal().encode()).digest(),
+        _digest(key),
         database,
         KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
         pool,
@@ -228,7 +284,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _board(address: Secret, pool: Pool, clock: Clock) -> Board:
+def _board(address: Secret, pool: Pool, clock: Clock) -> "RedisBoard":
     """Return the board on a Redis server. The pool publishes its changes there and receives those of other replicas."""
     from chukei.adapters.redis.board import RedisBoard  # imported only if it is configured
 

@@ -20,7 +20,9 @@ from chukei.usage import Usage
 
 
 class RelayError(Exception):
-    """A failure and the HTTP answer for it."""
+    """A failure and the HTTP answer for it. ``rule`` is the place in the configuration of the rule that was applied."""
+
+    rule: str | None = None
 
     def __init__(
         self,
@@ -74,8 +76,10 @@ class CallerError(RelayError):
         param: str | None = None,
         type: str = "invalid_request_error",
         headers: Sequence[tuple[bytes, bytes]] = (),
+        rule: str | None = None,
     ) -> None:
         super().__init__(status, code, message, type=type, end=End.REFUSED, param=param, headers=headers)
+        self.rule = rule
 
 
 class Unavailable(RelayError):

@@ -36,8 +36,11 @@ class RequestRecord:
 
     ``tries`` has all attempts in order; ``answering`` is the one that answered, or the last one. ``deployment``,
     ``usage`` and the request id are those of this attempt. ``served_model`` and ``service_tier`` are as the upstream
-    reports them. If ``count`` is above 1, the record stands for that many similar requests and describes the last of
-    them; ``ended`` is the time of its end, in UTC. ``arrived`` is the clock's time at which the head arrived.
+    reports them. ``rule`` is the place in the configuration of the rule that refused the request. ``gaps`` counts the
+    times between two reads of a stream by the bounds ``metrics.definitions.SECONDS``, if they are measured;
+    ``gap_seconds`` is their sum. If ``count`` is above 1, the record stands for that many similar requests and
+    describes the last of them; ``ended`` is the time of its end, in UTC. ``arrived`` is the clock's time at which the
+    head arrived.
     """
 
     request_id: str
@@ -51,6 +54,7 @@ class RequestRecord:
     status: int | None = None
     end: End | None = None
     code: str | None = None
+    rule: str | None = None
     finish_reasons: dict[int, str] = field(default_factory=dict)
     usage: Usage | None = None
     served_model: str | None = None
@@ -58,6 +62,8 @@ class RequestRecord:
     units: Units = NO_UNITS
     cost: int | None = None  # in micro-units
     first_token: float | None = None
+    gaps: list[int] | None = None
+    gap_seconds: float = 0.0
     duration: float = 0.0
     request_bytes: int = 0
     answer_bytes: int = 0

@@ -213,14 +213,14 @@ def refused(refusal: Refusal, policy: Policy) -> RelayError:
     said = f"{what.capitalize()}: {whose} is {most} ({place}), {used} are taken, and this request asks for {asked}."
     if math.isinf(refusal.seconds):
         message = f"{said} It could never be granted; ask for less, for instance with a lower output limit."
-        return CallerError(400, "request_exceeds_limit", message)
+        return CallerError(400, "request_exceeds_limit", message, rule=place)
     wait = max(refusal.seconds, 0.001)
     headers = come_back(wait)
     if refusal.limit in RATES:
         message = f"{said} Try again in {math.ceil(wait)} s."
-        return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
+        return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers, rule=place)
     headers = [headers[0], (b"x-should-retry", b"false")]
-    return CallerError(403, "insufficient_quota", said, type="insufficient_quota", headers=headers)
+    return CallerError(403, "insufficient_quota", said, type="insufficient_quota", headers=headers, rule=place)
 
 
 def _shown(value: int, *, money: bool) -> str:

@@ -45,8 +45,9 @@ class Policy:
         if allowed is None or name in allowed:
             return
         shown = ", ".join(allowed) or "none"
-        message = f"You may not use the model {name[:80]!r}: {self.where['models']} allows {shown}."
-        raise CallerError(403, "model_not_allowed", message, param="model", type="permission_error")
+        rule = self.where["models"]
+        message = f"You may not use the model {name[:80]!r}: {rule} allows {shown}."
+        raise CallerError(403, "model_not_allowed", message, param="model", type="permission_error", rule=rule)
 
     def allows(self, name: str) -> bool:
         """Whether the caller may use a model."""

@@ -4,8 +4,6 @@ It is not on the path of requests for models. Without ``[admin] api_key`` these 
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 import re
@@ -24,10 +22,11 @@ from chukei.accounts.stores import Database, StoreAway
 from chukei.admin import schemas
 from chukei.admin.query import once, only, read
 from chukei.admin.schemas import MAX_OVERLAP
+from chukei.callers.operator_key import OperatorKey
 from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
 from chukei.errors import CallerError, Unavailable
-from chukei.model import End, Headers, header
+from chukei.model import End, Headers
 from chukei.pool import Pool
 from chukei.ports import Clock, Incoming, Reply
 from chukei.record import RequestRecord
@@ -66,13 +65,12 @@ class Admin:
         throttle: Throttle,
         ledger_state: Callable[[], dict[str, object]],
     ) -> None:
-        self._digest = digest
+        self._key = OperatorKey(digest, throttle, wrong_key)
         self._database = database
         self._registry = registry
         self._pool = pool
         self._clock = clock
         self._now = now
-        self._throttle = throttle
         self._ledger_state = ledger_state
 
     async def serve(
@@ -112,22 +110,7 @@ class Admin:
         Raises:
             CallerError: 401, 429 after too many failures from one source, and 400 for a second credential.
         """
-        if header(headers, b"authorization") and (header(headers, b"api-key") or header(headers, b"x-api-key")):
-            message = "Administrators send one credential, 'Authorization: Bearer KEY', and no other."
-            raise CallerError(400, "ambiguous_credentials", message)
-        scheme, _, token = (header(headers, b"authorization") or b"").strip().partition(b" ")
-        given = token.strip() if scheme.lower() == b"bearer" else b""
-        if hmac.compare_digest(hashlib.sha256(given).digest(), self._digest):
-            return
-        wait = self._throttle.failed(source)
-        if wait is not None:
-            seconds = str(int(wait) + 1).encode()
-            message = "Too many attempts with wrong credentials; try again later."
-            headers = [(b"retry-after", seconds)]
-            raise CallerError(429, "too_many_failures", message, type="authentication_error", headers=headers)
-        challenge = [(b"www-authenticate", b'Bearer realm="chukei admin"')]
-        message = "The administrators' key is needed: send it as 'Authorization: Bearer KEY'."
-        raise CallerError(401, "invalid_admin_key", message, type="authentication_error", headers=challenge)
+        self._key.check(headers, source)
 
     async def answer(self, method: str, path: str, query: str, body: bytes) -> AdminAnswer:
         """Answer an administrator's request; ``path`` is the part after ``/admin``.
@@ -223,6 +206,13 @@ class Admin:
             revoked=key.revoked,
             note=key.note,
         )
+
+
+def wrong_key() -> CallerError:
+    """Return the error for a wrong or missing key of administrators."""
+    challenge = [(b"www-authenticate", b'Bearer realm="chukei admin"')]
+    message = "The administrators' key is needed: send it as 'Authorization: Bearer KEY'."
+    return CallerError(401, "invalid_admin_key", message, type="authentication_error", headers=challenge)
 
 
 def _json(value: object, *, status: int = 200) -> AdminAnswer:

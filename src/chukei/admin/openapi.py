@@ -124,7 +124,7 @@ _ERROR_RESPONSES = {
             ),
             "key_has_ended": ("This key has ended; make a new one instead.", "id"),
             "ambiguous_credentials": (
-                "Administrators send one credential, 'Authorization: Bearer KEY', and no other.",
+                "Send one credential here, 'Authorization: Bearer KEY', and no other.",
                 None,
             ),
         },

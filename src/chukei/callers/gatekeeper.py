@@ -157,7 +157,7 @@ class Gatekeeper:
             return await self._recognise(sent[0] if len(sent) == 1 else self._one_of(sent, source), source)
         if self._closed:
             raise _unauthorized("An access key is needed: send it as 'Authorization: Bearer KEY' or 'api-key: KEY'.")
-        if not local or not _is_direct(headers):
+        if not local or not is_direct(headers):
             raise _unauthorized(
                 "This relay serves callers without a key only on its own machine. Its operator can set CHUKEI_API_KEY, "
                 "or auth.anonymous = true to serve everybody."
@@ -282,7 +282,7 @@ class Gatekeeper:
         return f"<Gatekeeper {'closed' if self._closed else 'open to this machine'}>"
 
 
-def _is_direct(headers: Headers) -> bool:
+def is_direct(headers: Headers) -> bool:
     """Whether the request came without a proxy and names this machine as host (a defence against DNS rebinding)."""
     if any(name in _FORWARDED for name, _ in headers):
         return False

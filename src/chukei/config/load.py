@@ -21,6 +21,8 @@ from chukei.config.settings import (
     AdminSettings,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
+    Secret,
     ServerSettings,
     Settings,
     SimulatorSection,
@@ -43,8 +45,8 @@ _SERVICE_LINK = re.compile(
 )
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?")
 
-SHORTEST_ADMIN_KEY = 16
-"""Characters; the holder of this key can make all others."""
+SHORTEST_OPERATOR_KEY = 16
+"""Characters of a key that opens more than a caller's key does."""
 
 
 def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
@@ -153,6 +155,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
     auth = read_auth(root.table("auth"))
     log = read_section(root.table("log"), LogSettings)
     telemetry = read_telemetry(root.table("telemetry"))
+    metrics = _metrics(root.table("metrics"))
     simulator = _simulator(root.table("simulator"))
     ledger = read_section(root.table("ledger"), LedgerSettings)
     served = read_upstreams(root, document, plain_http=upstream.plain_http)
@@ -174,6 +177,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         auth=auth,
         log=log,
         telemetry=telemetry,
+        metrics=metrics,
         simulator=simulator,
         models=served.models,
         credentials=served.credentials,
@@ -250,11 +254,22 @@ def _proxies(table: Reader) -> dict[str, str]:
 
 
 def _admin(table: Reader) -> AdminSettings:
+    return read_section(table, AdminSettings, api_key=_operator_key)
+
+
+def _metrics(table: Reader) -> MetricsSettings:
+    settings = read_section(table, MetricsSettings, api_key=_operator_key)
+    if settings.open and settings.api_key is not None:
+        table.problem("open", "means that everybody may read metrics without a key; remove it or metrics.api_key")
+    return settings
+
+
+def _operator_key(table: Reader) -> Secret | None:
     key = table.secret("api_key")
-    if key is not None and len(key.reveal()) < SHORTEST_ADMIN_KEY:
+    if key is not None and len(key.reveal()) < SHORTEST_OPERATOR_KEY:
         advice = "make one with: openssl rand -hex 32"
-        table.problem("api_key", f"is shorter than {SHORTEST_ADMIN_KEY} characters; {advice}")
-    return read_section(table, AdminSettings, api_key=key)
+        table.problem("api_key", f"is shorter than {SHORTEST_OPERATOR_KEY} characters; {advice}")
+    return key
 
 
 def _simulator(table: Reader) -> SimulatorSection:

@@ -187,6 +187,21 @@ class AdminSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """``[metrics]``: counting, and who may read ``/metrics``.
+
+    The holder of ``api_key`` may read them; without a key users of this machine, or everybody if ``open``. ``callers``
+    tells callers apart by name, else only by group. ``max_rows`` bounds the combinations of labels of each family.
+    """
+
+    enabled: bool = True
+    api_key: Secret | None = None
+    open: bool = False
+    callers: bool = False
+    max_rows: Annotated[int, Whole(20, 100_000)] = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """``[log]``: ``format`` is ``json``, ``text`` or ``auto`` (text on a terminal)."""
 
@@ -276,6 +291,7 @@ class Settings:
     auth: AuthSettings
     log: LogSettings
     telemetry: TelemetrySettings
+    metrics: MetricsSettings
     simulator: SimulatorSection
     models: Mapping[str, Model]
     credentials: Mapping[str, CredentialSettings]

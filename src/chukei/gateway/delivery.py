@@ -6,6 +6,7 @@ reached, compares the times of the last read and the last send, and sleeps again
 
 import asyncio
 import contextlib
+from bisect import bisect_left
 from collections.abc import Coroutine
 
 import msgspec
@@ -14,6 +15,7 @@ from chukei import azure
 from chukei.config import StreamSettings
 from chukei.errors import UpstreamError, event_too_large
 from chukei.gateway.exchange import Exchange
+from chukei.metrics.definitions import SECONDS
 from chukei.model import End, Headers, header
 from chukei.ports import Answer, Reply
 from chukei.record import RequestRecord
@@ -52,8 +54,10 @@ class Delivery:
         self._plain = PlainText() if simple else None
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
+        self._first_read = now
         self._last_read = now
         self._last_sent = now
+        self._gaps = exchange.record.gaps
         self._sending_since: float | None = None
         self._broke = False
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +82,9 @@ class Delivery:
             raise
         finally:
             self._end_watch()
-            self._exchange.record.answer_bytes += self._passed
+            record = self._exchange.record
+            record.answer_bytes += self._passed
+            record.gap_seconds = self._last_read - self._first_read
 
     def _end_watch(self) -> None:
         if self._timer is not None:
@@ -117,7 +123,7 @@ class Delivery:
                 if not out:
                     await self._wakened()
                 continue
-            self._last_read = self._loop.time()
+            self._note_read(self._loop.time())
             out += stream.feed(data) if data else stream.finish(proper=not (self._broke or self._answer.until_close))
             if not data and not stream.ended:
                 await self._send(out)
@@ -138,14 +144,18 @@ class Delivery:
         stream.events += events
         stream.generated_bytes += made
         self._passed += end - begin
-        self._last_read = self._last_sent = self._loop.time()
+        now = self._loop.time()
+        if self._gaps is not None:
+            self._gaps[bisect_left(SECONDS, now - self._last_read)] += 1
+        self._last_read = self._last_sent = now
         return True
 
     def some(self, data: bytes) -> bool:
         """See the Taker port. If the loop has to act, ``_left_over`` holds the bytes that it still has to send."""
         stream = self._stream
         out = stream.feed(data)
-        self._last_read = now = self._loop.time()
+        now = self._loop.time()
+        self._note_read(now)
         if stream.ended or stream.overflowed:
             self._left_over = out
             return False
@@ -156,6 +166,12 @@ class Delivery:
             self._passed += len(out)
             self._last_sent = now
         return True
+
+    def _note_read(self, now: float) -> None:
+        """Count the gap since the last read. ``whole`` does it itself, since a call would double the cost."""
+        if self._gaps is not None:
+            self._gaps[bisect_left(SECONDS, now - self._last_read)] += 1
+        self._last_read = now
 
     async def _read(self) -> bytes | None:
         """Read. A broken connection counts as the end; the events before it decide whether the answer is complete."""

@@ -9,7 +9,7 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,10 @@ from chukei.gateway.delivery import Delivery, deliver_as_event, deliver_whole
 from chukei.gateway.exchange import Exchange
 from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
 from chukei.gateway.pages import Pages, Visit
+from chukei.gateway.scrape import Scrape
 from chukei.gateway.tracing import Tracing
+from chukei.metrics import definitions as metrics
+from chukei.metrics.snapshot import Reading
 from chukei.model import Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
@@ -68,6 +71,7 @@ class Services:
     clock: Clock
     admin: "Admin | None" = None
     tracing: Tracing = field(default_factory=Tracing)
+    scrape: Scrape | None = None
 
 
 class Gateway:
@@ -85,6 +89,16 @@ class Gateway:
     def live(self) -> int:
         """How many requests are being served."""
         return len(self._live)
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield what is being served: requests, streams that have begun, memory for bodies."""
+        yield metrics.DRAINING, (), self.draining
+        yield metrics.BODY_BYTES, (), self._bodies.held
+        for exchange in self._live:  # equal ones are added up
+            record = exchange.record
+            yield metrics.OPEN_REQUESTS, (record.operation or "",), 1
+            if record.first_token is not None:
+                yield metrics.OPEN_STREAMS, (record.model or "", record.deployment or ""), 1
 
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
@@ -155,6 +169,9 @@ class Gateway:
         if route.page is Page.ADMIN and admin is not None:
             await admin.serve(route.name, incoming, reply, record, self._headers(record, incoming), server.body_seconds)
             return
+        if route.page is Page.METRICS and services.scrape is not None:
+            await services.scrape.serve(incoming, reply, record)
+            return
         if route.page is None or services.pages.needs_caller(route.page):
             record.who = await services.gatekeeper.authenticate(
                 incoming.headers, local=incoming.local, source=incoming.source
@@ -185,7 +202,8 @@ class Gateway:
         announced = int(header(incoming.headers, b"content-length") or 0)
         limit = self._settings.server.max_body_bytes or operation.max_body_bytes
         caller = (exchange.record.who or ANONYMOUS).name
-        hold = self._bodies.enter(caller, min(announced, limit), policy.rules.limits.concurrent)
+        concurrent, rule = policy.rules.limits.concurrent, policy.where.get("concurrent")
+        hold = self._bodies.enter(caller, min(announced, limit), concurrent, rule)
         try:
             await self._call(exchange, route, operation, policy, incoming, reply, hold, limit)
         finally:
@@ -274,6 +292,8 @@ class Gateway:
             down = azure.headers_down(opened.answer.headers, limits=not exchange.own_limits)
             record.status = 200
             await reply.start(200, [*down, *STREAM_HEADERS, *headers])
+        if self._services.scrape is not None:
+            record.gaps = [0] * (len(metrics.SECONDS) + 1)
         delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)
         try:
             await delivery.run(opened.first)
@@ -291,7 +311,7 @@ class Gateway:
     async def _refuse(self, exchange: Exchange, error: RelayError, reply: Reply, incoming: Incoming) -> None:
         """Answer with an error: as a status if no head was sent, else as an event of a stream, else by aborting."""
         record = exchange.record
-        record.end, record.code = error.end, error.code
+        record.end, record.code, record.rule = error.end, error.code, error.rule
         if not reply.started:
             record.status = error.status
             body, given = error.body, error.headers
@@ -359,6 +379,10 @@ class Gateway:
         if record.trace is None:
             record.trace = self._services.tracing.context(incoming.headers, record.who)
         record.duration = exchange.elapsed
+        self.account(record)
+
+    def account(self, record: RequestRecord) -> None:
+        """Pass a record on to the hooks: of a request that has ended, or that the host refused because of its form."""
         for hook in self._services.hooks:
             try:
                 hook(record)

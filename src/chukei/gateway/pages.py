@@ -34,7 +34,7 @@ _PAGE_HEADERS: Headers = [
 ]
 _JSON = (b"content-type", b"application/json")
 _FRESH: Headers = [(b"cache-control", b"no-store")]
-_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN})
+_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN, Page.METRICS})
 
 OwnUsage = Callable[[Caller, Policy], Awaitable[object]]
 """Returns a caller's usage and limits as a value that JSON can encode."""
@@ -119,6 +119,8 @@ class Pages:
                 await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(self._deployments(policy)))
             case Page.USAGE:
                 await _send(reply, 200, [_JSON, *_FRESH, *headers], msgspec.json.encode(await self._usage(visit)))
+            case Page.METRICS:  # they are served elsewhere if they are served at all
+                raise CallerError(404, "unknown_route", "This relay serves no metrics: metrics.enabled is false.")
             case Page.TEST_STREAM:
                 await _test_stream(reply, headers, self._pace, silent=record.method == "HEAD")
 

@@ -17,6 +17,8 @@ from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.hosts.peers import Alone
+from chukei.metrics.definitions import CLIENT_CONNECTIONS
+from chukei.metrics.snapshot import Reading
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Peers, Reply
 from chukei.record import RequestRecord
@@ -52,6 +54,7 @@ class Application:
         self._simulator: Any = None
         self._starting = asyncio.Lock()
         self._drained: list[Callable[[], None]] = []
+        self.connections = 0  # of clients, counted by the relay's own protocol only
 
     @property
     def relay(self) -> Relay | None:
@@ -68,8 +71,13 @@ class Application:
         async with self._starting:
             if self._relay is None:
                 self._relay = build(await self._with_simulator(), self._hooks, self._peers, self._database)
+                if self._relay.meter is not None:
+                    self._relay.meter.watch(self._readings)
                 self._relay.start()
             return self._relay
+
+    def _readings(self) -> list[Reading]:
+        return [(CLIENT_CONNECTIONS, (), self.connections)] if self.connections else []
 
     async def _with_simulator(self) -> Settings:
         if not self.settings.simulated:
@@ -130,7 +138,8 @@ class Application:
     def refused(self, error: CallerError, request_id: str) -> None:
         """Count a request that the host refused because it was malformed."""
         if self._relay is not None:
-            self._relay.tally(RequestRecord(request_id, "", "", status=error.status, end=error.end, code=error.code))
+            record = RequestRecord(request_id, "", "", status=error.status, end=error.end, code=error.code)
+            self._relay.gateway.account(record)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -68,6 +68,7 @@ class StrictProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the first request's head its time."""
         self._server.connections.add(self)  # type: ignore[arg-type]
+        self._application.connections += 1
         self.transport = transport
         self.write, self.write_all = self.transport.write, write_all(self.transport)
         peer = transport.get_extra_info("peername")
@@ -110,6 +111,7 @@ class StrictProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those who wait for the client."""
         self._server.connections.discard(self)
+        self._application.connections -= 1
         self._deadline.close()
         self.state = TRANSITIONS[self.state, Event.LOST]
         self._held = b""

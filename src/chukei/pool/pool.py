@@ -1,16 +1,17 @@
 """Choice of the model and of the deployment for a request. Pure: state and time in, decision out."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from chukei.config import PoolSettings
 from chukei.errors import Unavailable
+from chukei.metrics.snapshot import Reading
 from chukei.model import Change, Deployment, Headers, Model
 from chukei.pool.busy import NO_BARS, busy, home_is_away, wait_of
 from chukei.pool.health import Health
 from chukei.pool.member import Bar, Member, Status
 from chukei.pool.models import Models
 from chukei.pool.source import Source
-from chukei.pool.status import DeploymentStatus, status_of, summary
+from chukei.pool.status import DeploymentStatus, readings_of, status_of, summary
 from chukei.pool.verdicts import Verdict
 
 
@@ -245,6 +246,12 @@ class Pool:
             served.model.name: [status_of(member, now, left_out[member]) for member in served.members]
             for served in self._models
         }
+
+    def readings(self, now: float) -> Iterator[Reading]:
+        """Yield the metrics of each model's deployments."""
+        for model, found in self.status(now).items():
+            for each in found:
+                yield from readings_of(model, each)
 
     def __repr__(self) -> str:
         """Show the deployments' status as of the last call to the pool."""

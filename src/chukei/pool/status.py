@@ -1,7 +1,10 @@
 """The status of a deployment for operators. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chukei.metrics import definitions as of
+from chukei.metrics.snapshot import Reading
 from chukei.pool.member import Member, Status
 
 _AWAY = frozenset({Status.OPEN, Status.COOLING})
@@ -50,6 +53,17 @@ def status_of(member: Member, now: float, left_out_for: int = 0) -> DeploymentSt
         first_token_p50=member.percentile(0.50),
         first_token_p95=member.percentile(0.95),
     )
+
+
+def readings_of(model: str, found: DeploymentStatus) -> Iterator[Reading]:
+    """Yield the metrics of a model's deployment."""
+    place = (model, found.deployment)
+    for status in Status:
+        yield of.DEPLOYMENT_STATE, (*place, status), status is found.status
+    yield of.DEPLOYMENT_WAIT, place, found.seconds
+    yield of.DEPLOYMENT_REQUESTS, place, found.outstanding
+    yield of.DEPLOYMENT_TOKENS, place, found.outstanding_tokens
+    yield of.DEPLOYMENT_SOURCES, place, found.left_out_for
 
 
 def summary(member: Member, now: float, left_out_for: int = 0) -> str:

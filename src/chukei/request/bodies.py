@@ -25,11 +25,11 @@ class Bodies:
         """Bytes in memory or announced."""
         return self._held
 
-    def enter(self, caller: str, announced: int, concurrent: int | None) -> "Hold":
+    def enter(self, caller: str, announced: int, concurrent: int | None, rule: str | None = None) -> "Hold":
         """Reserve memory for a body of ``announced`` bytes before it is read; 0 means that its length is unknown.
 
-        ``concurrent`` is how many requests the caller may have at once. One more is admitted here, so that the limit
-        itself refuses it with its full error message.
+        ``concurrent`` is how many requests the caller may have at once, by ``rule``. One more is admitted here, so that
+        the limit itself refuses it with its full error message.
 
         Raises:
             CallerError: 429, the caller has too many requests or too many bytes.
@@ -40,7 +40,7 @@ class Bodies:
         mine[0] += 1
         try:
             if concurrent is not None and mine[0] > concurrent + 1:
-                raise _too_many(f"You have {concurrent} requests being served already, which is your limit")
+                raise _too_many(f"You have {concurrent} requests being served already, which is your limit", rule)
             hold.reach(announced)
         except RelayError:
             hold.leave()
@@ -49,7 +49,9 @@ class Bodies:
 
     def _add(self, mine: list[int], size: int, whole: int) -> None:
         if whole < mine[1] + size > self._most // SHARE:
-            raise _too_many("Your other requests' bodies take all the room that you may have")
+            raise _too_many(
+                "Your other requests' bodies take all the room that you may have", "server.max_bodies_bytes"
+            )
         if whole < self._held + size > self._most:
             message = "Bodies of other requests take all the room that there is. Try again shortly."
             raise Unavailable("relay_busy", message, end=End.REFUSED, headers=come_back(RETRY_SECONDS))
@@ -92,7 +94,7 @@ class Hold:
             self._bodies._leave(self._caller, self._mine, self._size)
 
 
-def _too_many(why: str) -> CallerError:
+def _too_many(why: str, rule: str | None) -> CallerError:
     message = f"{why}. Try again in {math.ceil(RETRY_SECONDS)} s."
     headers = come_back(RETRY_SECONDS)
-    return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers)
+    return CallerError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=headers, rule=rule)

@@ -29,6 +29,7 @@ class Page(StrEnum):
     TEST_STREAM = "test_stream"
     MODELS = "models"
     USAGE = "usage"
+    METRICS = "metrics"
     ADMIN_PAGE = "admin_page"
     ADMIN = "admin"
 
@@ -54,6 +55,7 @@ _PAGES = {
     "/health/ready": Page.READY,
     "/health/deployments": Page.DEPLOYMENTS,
     "/api/test-stream": Page.TEST_STREAM,
+    "/metrics": Page.METRICS,
     "/v1/models": Page.MODELS,
     "/openai/v1/models": Page.MODELS,
     "/openai/models": Page.MODELS,

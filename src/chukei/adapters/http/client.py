@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 
 from chukei.adapters.http.answer import HttpAnswer
@@ -10,6 +10,8 @@ from chukei.adapters.http.connection import Connection, State
 from chukei.adapters.http.dial import Dialer, tls_context
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError
+from chukei.metrics.definitions import UPSTREAM_CONNECTIONS
+from chukei.metrics.snapshot import Reading
 from chukei.model import Headers
 
 
@@ -19,6 +21,7 @@ class _Endpoint:
     def __init__(self, dialer: Dialer) -> None:
         self.dialer = dialer
         self.idle: dict[Connection, None] = {}
+        self.open = 0
 
 
 class HttpClient:
@@ -40,6 +43,12 @@ class HttpClient:
     def open_connections(self) -> int:
         """The number of open connections, including idle ones."""
         return len(self._open)
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the number of connections to each endpoint, busy and idle."""
+        for endpoint, place in self._endpoints.items():
+            yield UPSTREAM_CONNECTIONS, (endpoint, "busy"), place.open - len(place.idle)
+            yield UPSTREAM_CONNECTIONS, (endpoint, "idle"), len(place.idle)
 
     async def post(
         self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
@@ -100,6 +109,7 @@ class HttpClient:
         factory = partial(Connection, partial(self._on_idle, place), partial(self._on_lost, place))
         connection = await place.dialer.dial(factory)
         self._open.add(connection)
+        place.open += 1
         if self._closed:
             connection.abort()
         return connection
@@ -113,7 +123,9 @@ class HttpClient:
         connection.expiry = loop.call_later(self._settings.keepalive_seconds, connection.abort)
 
     def _on_lost(self, place: _Endpoint, connection: Connection) -> None:
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.discard(connection)
+            place.open -= 1
         if connection.expiry is not None:
             connection.expiry.cancel()
         place.idle.pop(connection, None)

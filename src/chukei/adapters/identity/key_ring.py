@@ -55,6 +55,11 @@ class KeyRing:
         """Call ``revoked`` with the ids of keys when their revocation becomes known."""
         self._tell_revoked = revoked
 
+    @property
+    def available(self) -> bool:
+        """Whether the last read of the database succeeded."""
+        return not self._away
+
     async def find(self, id: str) -> Key | None:
         """See ``KeyDirectory``."""
         if self._read_at is None:

@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,11 +22,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The quota store, and the ledger if there is one."""
+    """The quota store, and the ledger if there is one. ``stores`` tell by name whether those outside are available."""
 
     quotas: QuotaStore
     database: Database | None = None
     writer: LedgerWriter | None = None
+    stores: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
 
     def __call__(self, record: RequestRecord) -> None:
         """Write a request to the ledger; implements the Hook port."""
@@ -62,10 +63,11 @@ class Accounting:
 
 def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Accounting:
     """Return the accounting for the settings. ``database`` replaces the configured one."""
-    quotas = _quotas(settings, clock, wall)
+    stores: dict[str, Callable[[], bool]] = {}
+    quotas = _quotas(settings, clock, wall, stores)
     address = ledger_address(settings, os.environ)
     if database is None and address is None:
-        return Accounting(quotas)
+        return Accounting(quotas, stores=stores)
     database = database or database_for(address or "")
     ledger = settings.ledger
     spool = Path(ledger.spool) if ledger.spool is not None else spool_for(address) if address is not None else None
@@ -76,10 +78,11 @@ def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Data
         retention_days=ledger.retention_days,
         clock=clock,
     )
-    return Accounting(quotas, database, writer)
+    stores["ledger"] = lambda: writer.available
+    return Accounting(quotas, database, writer, stores)
 
 
-def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
+def _quotas(settings: Settings, clock: Clock, wall: Clock, found: dict[str, Callable[[], bool]]) -> QuotaStore:
     local = MemoryQuota(clock=clock, wall=wall)
     stores = settings.stores
     if stores.quota is None:
@@ -89,6 +92,7 @@ def _quotas(settings: Settings, clock: Clock, wall: Clock) -> QuotaStore:
     from chukei.adapters.redis.quota import RedisQuota
 
     shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)
+    found["quota"] = lambda: shared.available
     return QuotaFallback(shared, local, away=Away(stores.quota_away), replicas=stores.replicas)
 
 

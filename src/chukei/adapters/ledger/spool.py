@@ -64,7 +64,7 @@ class Spool:
     def __init__(self, folder: Path, max_bytes: int, *, lock: Callable[[int], bool] = lock) -> None:
         self.folder = folder
         self.waiting = 0  # entries of this process and of the files that it has adopted
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._lock = lock
         self._own: _File | None = None
         self._adopted: list[_File] = []
@@ -82,6 +82,11 @@ class Spool:
                 continue
         return sum(sizes)
 
+    @property
+    def pending_bytes(self) -> int:
+        """The size of the entries that ``waiting`` counts. It reads no file."""
+        return sum(file.pending_bytes for file in self._files())
+
     def append(self, entries: Sequence[Entry]) -> None:
         """Write a batch, either whole or not at all.
 
@@ -91,7 +96,7 @@ class Spool:
         """
         data = b"".join(map(_line, entries))
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.bytes + len(data) > self._max_bytes:
+        if self.bytes + len(data) > self.max_bytes:
             raise SpoolFullError
         if self._own is None:
             self._own = _new_file(self.folder, self._lock)
@@ -167,6 +172,10 @@ class _File:
     @property
     def is_over(self) -> bool:
         return self._start >= self._size
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._size - self._start
 
     def append(self, data: bytes) -> None:
         rest = memoryview(data)

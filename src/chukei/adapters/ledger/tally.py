@@ -31,7 +31,7 @@ MOST = 10_000
 
 _MINUTE = 60
 _PATH = 200
-_SINGLE = frozenset({"live", "ready", "asset", "admin"})
+_SINGLE = frozenset({"live", "ready", "asset", "metrics", "admin"})
 """Operations whose successful requests are not aggregated: they have no log line, or one that operators may need."""
 
 _Kind = tuple[object, ...]

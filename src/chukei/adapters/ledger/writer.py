@@ -10,7 +10,7 @@ recognises each entry by its id and stores it once.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,8 @@ from typing import TypeVar
 from chukei.accounts.ledger import Entry
 from chukei.accounts.stores import Database, StoreAway
 from chukei.adapters.ledger.spool import Spool, SpoolFullError
+from chukei.metrics import definitions as of
+from chukei.metrics.snapshot import Reading
 from chukei.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -125,6 +127,21 @@ class LedgerWriter:
             "last_written": self._last_success.isoformat() if self._last_success is not None else None,
             "last_error": self._error,
         }
+
+    @property
+    def available(self) -> bool:
+        """Whether the database accepted the last batch."""
+        return self._retry_at is None
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the metrics of the ledger."""
+        yield of.LEDGER_WAITING, (), len(self._waiting)
+        yield of.LEDGER_FULL, (), self.full
+        yield of.LEDGER_LOST, (), self._lost
+        if self._spool is not None:
+            yield of.LEDGER_SPOOLED, (), self._spool.waiting
+            yield of.LEDGER_SPOOL_BYTES, (), self._spool.pending_bytes
+            yield of.LEDGER_SPOOL_LIMIT, (), self._spool.max_bytes
 
     def start(self) -> None:
         """Begin to write. The database is opened in the background, so that it does not delay the start."""

@@ -17,7 +17,7 @@ from chukei.record import Attempt, RequestRecord
 
 logger = logging.getLogger("chukei.request")
 
-_QUIET = frozenset({"live", "ready", "asset"})
+_QUIET = frozenset({"live", "ready", "asset", "metrics"})
 _WARN = frozenset(
     {
         End.NO_DEPLOYMENT,

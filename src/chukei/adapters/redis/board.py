@@ -72,6 +72,11 @@ class RedisBoard:
         state = "connected" if self._line is not None else "away"
         return f"<RedisBoard {state}, {len(self._subjects)} subjects, {len(self._outbox)} unsent>"
 
+    @property
+    def available(self) -> bool:
+        """Whether Redis can be asked, and takes changes."""
+        return self._line is not None and self._telling.well
+
     def publish(self, change: Change) -> None:
         """See the Board port. While Redis is unavailable the last change of each subject is kept until it expires."""
         self._outbox.add(change)

@@ -152,6 +152,11 @@ class RedisQuota:
             self._prepared[id(subjects)] = subjects, commands
         return commands
 
+    @property
+    def available(self) -> bool:
+        """Whether Redis can be asked."""
+        return self._standing() is not None
+
     def _standing(self) -> Line | None:
         """Return the line of the current session."""
         line = self._line
