@@ -21,10 +21,12 @@ from benchmarks.report import table
 
 SITTINGS = 5
 ROUNDS = 15
-PAUSE_SECONDS = 0.25
-"""After each burst of requests, until what is queued has been sent: its cost belongs to the burst."""
+PAUSE_SECONDS = 0.1
+"""After each burst of requests, until their spans have been sent: that cost belongs to the burst."""
 
-REQUESTS = 200
+REQUESTS = 512
+"""As many as a batch of spans has, so that each burst of requests causes one batch."""
+
 _REQUEST = "a short request"
 _LOADS = {**BURSTS, _REQUEST: short(REQUESTS)}
 
@@ -55,7 +57,6 @@ class _Collector(asyncio.Protocol):
 def _with(collector: int) -> dict[str, str]:
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}",
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
     }
 

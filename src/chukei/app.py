@@ -179,10 +179,10 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
     accounting = accounting_for(settings, clock, wall, database)
     authentication = access(settings, clock, wall, accounting.database)
-    telemetry = _telemetry(settings)
-    tally = Tally((log_request, accounting) if telemetry is None else (log_request, accounting, telemetry))
     metrics = settings.metrics
     meter = Meter(most=metrics.max_rows, callers=metrics.callers) if metrics.enabled else None
+    telemetry = _telemetry(settings, meter)
+    tally = Tally((log_request, accounting) if telemetry is None else (log_request, accounting, telemetry))
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
     admission = Admission(accounting.quotas, lambda: accounting.full)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
@@ -196,7 +196,7 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
         clock=clock,
-        tracing=Tracing(settings.telemetry, recording=telemetry is not None),
+        tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=_scrape(settings, peers, clock) if meter is not None else None,
     )
     gateway = Gateway(settings, services)
@@ -212,7 +212,7 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     return relay
 
 
-def _telemetry(settings: Settings) -> "Telemetry | None":
+def _telemetry(settings: Settings, meter: Meter | None) -> "Telemetry | None":
     """Return what sends telemetry, or None if it is not configured."""
     wanted = settings.telemetry
     if "azure-monitor" in dict(_missing_telemetry(wanted)):  # only where the platform has configured it
@@ -225,7 +225,8 @@ def _telemetry(settings: Settings) -> "Telemetry | None":
 
     deployments = [deployment for model in settings.models.values() for deployment in model.deployments]
     endpoints = {deployment.name: deployment.endpoint for deployment in deployments}
-    return Telemetry(wanted, places(endpoints, settings.open.endpoint if settings.open is not None else None))
+    other = settings.open.endpoint if settings.open is not None else None
+    return Telemetry(wanted, places(endpoints, other), meter)
 
 
 def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:

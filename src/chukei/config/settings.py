@@ -217,7 +217,8 @@ class TelemetrySettings:
     addresses of the signals. ``connection_string`` is that of Application Insights; ``platform_connection``
     says that Azure Functions has set it, maybe without the operator's intention. ``sample`` is the share of traces that
     are recorded; if ``follow_parent``, a caller whose context is accepted decides. ``callers`` names callers in spans.
-    ``genai`` is the version of the conventions for generative AI. ``resource`` describes the service.
+    ``genai`` is the version of the conventions for generative AI. ``delta`` says that the collector wants counts since
+    the last time, not since the start. ``resource`` describes the service.
     """
 
     endpoint: Secret | None = None
@@ -235,6 +236,7 @@ class TelemetrySettings:
     traces_endpoint: Secret | None = None
     metrics_endpoint: Secret | None = None
     platform_connection: bool = False
+    delta: bool = False
     disabled: bool = False
     resource: Mapping[str, str] = field(default_factory=dict)
 

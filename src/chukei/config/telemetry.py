@@ -49,6 +49,7 @@ def read_telemetry(table: Reader) -> TelemetrySettings:
         traces_endpoint=traces or _below(endpoint, "traces"),
         metrics_endpoint=metrics or _below(endpoint, "metrics"),
         platform_connection=platform,
+        delta=(variables.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE") or "").lower() == "delta",
         disabled=variables.is_true("OTEL_SDK_DISABLED"),
         resource=variables.resource(),
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -91,9 +92,7 @@ def azure_exporter(connection_string: str, resource: Resource, *, reports: bool)
 
     It keeps nothing on disk. ``reports`` lets it send Microsoft statistics about itself.
     """
-    if not reports:
-        for name in _REPORTS:
-            os.environ.setdefault(name, "true")
+    _set_reports(on=reports)
     from azure.monitor.opentelemetry.exporter import AzureMonitorTraceExporter
 
     exporter: SpanExporter = AzureMonitorTraceExporter(
@@ -104,6 +103,12 @@ def azure_exporter(connection_string: str, resource: Resource, *, reports: bool)
     return exporter
 
 
+def _set_reports(*, on: bool) -> None:
+    if not on:
+        for name in _REPORTS:
+            os.environ.setdefault(name, "true")
+
+
 def span_sender(exporter: SpanExporter, resource: Resource) -> Callable[[list[list[Span]]], str | None]:
     """Return a function that sends the spans of requests by an exporter of the SDK."""
 
@@ -112,6 +117,29 @@ def span_sender(exporter: SpanExporter, resource: Resource) -> Callable[[list[li
         return None if result is SpanExportResult.SUCCESS else "not accepted"
 
     return send
+
+
+def otlp_metrics(endpoint: str) -> MetricExporter:
+    """Return the exporter of metrics for a collector."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    return OTLPMetricExporter(endpoint=endpoint)
+
+
+def azure_metrics(connection_string: str, *, reports: bool) -> MetricExporter:
+    """Return the exporter of metrics for Azure Monitor. It also keeps nothing on disk."""
+    _set_reports(on=reports)
+    from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter
+
+    exporter: MetricExporter = AzureMonitorMetricExporter(
+        connection_string=connection_string, disable_offline_storage=True
+    )
+    return exporter
+
+
+def send_metrics(exporter: MetricExporter, metrics: MetricsData) -> str | None:
+    """Send metrics; return None, or that they were not taken."""
+    return None if exporter.export(metrics) is MetricExportResult.SUCCESS else "not accepted"
 
 
 def readable(span: Span, resource: Resource) -> ReadableSpan:
