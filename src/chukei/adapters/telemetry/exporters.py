@@ -18,7 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from chukei import __version__
-from chukei.adapters.telemetry.spans import CLIENT, SERVER, Span
+from chukei.adapters.telemetry.spans import CLIENT, ENDED, SERVER, Span
 
 SCOPE = InstrumentationScope("chukei", __version__)
 
@@ -150,14 +150,14 @@ def readable(span: Span, resource: Resource) -> ReadableSpan:
     if span.parent_id is not None:
         parent = SpanContext(trace_id, int(span.parent_id, 16), span.remote, _SAMPLED)
     return ReadableSpan(
-        name=span.name,
+        name=span.form.name,
         context=SpanContext(trace_id, int(span.span_id, 16), False, _SAMPLED, state),
         parent=parent,
         resource=resource,
-        attributes=span.attributes,
-        events=[Event(name, attributes, moment) for name, moment, attributes in span.events],
-        kind=_KINDS[span.kind],
-        status=_ERROR if span.failed else _UNSET,
+        attributes={**span.form.attributes, **span.attributes},
+        events=[Event(name, {ENDED: how} if how else {}, moment) for name, moment, how in span.events],
+        kind=_KINDS[span.form.kind],
+        status=_ERROR if span.form.failed else _UNSET,
         start_time=span.start,
         end_time=span.end,
         instrumentation_scope=SCOPE,

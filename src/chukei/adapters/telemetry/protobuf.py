@@ -1,23 +1,24 @@
 """Spans in the format of OTLP: messages of ``opentelemetry.proto.collector.trace.v1`` as bytes. Pure.
 
 The SDK makes an object of each attribute and has protobuf write it, which costs half of a short request (decision
-0029). Most attributes have one of a few values. So each pair of a name and a value is written once and remembered. The
-numbers of the fields are those of https://github.com/open-telemetry/opentelemetry-proto, their format is
+0029). Here most attributes of a span are those of its form, which is written once and remembered. The numbers of the
+fields are those of https://github.com/open-telemetry/opentelemetry-proto, their format is
 https://protobuf.dev/programming-guides/encoding/.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
 
-from chukei.adapters.telemetry.spans import AZURE_REQUEST_ID, REQUEST_ID, Span, Value
+from chukei.adapters.telemetry.spans import ENDED, MOST_FORMS, Form, Span, Value
 
-MOST_REMEMBERED = 4096
-"""Pairs of each kind that are remembered, about a megabyte; then they are forgotten."""
+MAX_HOW = 200
+"""Characters of how an attempt ended, an error code of the upstream at most."""
 
-_UNIQUE = frozenset({REQUEST_ID, AZURE_REQUEST_ID})
 _SAMPLED, _HAS_IS_REMOTE, _IS_REMOTE = 1, 0x100, 0x200
 _FAILED = b"\x7a\x02\x18\x02"
 """The status of a span that ended in an error."""
+_time = struct.Struct("<BQ").pack
+_times = struct.Struct("<BQBQBBI").pack
 
 
 def _varint(value: int) -> bytes:
@@ -65,27 +66,25 @@ class Encoder:
         scope = b"\x0a" + _sized(b"chukei") + b"\x12" + _sized(version.encode())
         self._resource = b"\x0a" + _sized(described)
         self._scope = b"\x0a" + _sized(scope)
-        self._texts: dict[tuple[str, Value], bytes] = {}
-        self._numbers: dict[tuple[str, Value], bytes] = {}
+        self._forms: dict[int, tuple[Form, bytes]] = {}  # the form is kept, so that its id stays its own
+        self._events: dict[tuple[str, str], bytes] = {}
 
     def span(self, span: Span) -> bytes:
         """Return a ``Span`` as a field of its ``ScopeSpans``."""
-        parts = [b"\x0a\x10", bytes.fromhex(span.trace_id), b"\x12\x08", bytes.fromhex(span.span_id)]
+        form = span.form
+        known = self._forms.get(id(form)) or self._written(form)
+        parts = [b"\x0a\x10", bytes.fromhex(span.trace_id), b"\x12\x08", bytes.fromhex(span.span_id), known[1]]
         if span.state:
             parts += (b"\x1a", _sized(span.state.encode()))
         if span.parent_id is not None:
             parts += (b"\x22\x08", bytes.fromhex(span.parent_id))
-        times = struct.pack("<cBcQcQ", b"\x30", span.kind, b"\x39", span.start, b"\x41", span.end)
-        parts += (b"\x2a", _sized(span.name.encode("utf-8", "replace")), times)
-        self._add(parts, b"\x4a", span.attributes)
-        for name, moment, attributes in span.events:
-            event = [struct.pack("<cQ", b"\x09", moment), b"\x12", _sized(name.encode())]
-            self._add(event, b"\x1a", attributes)
-            parts += (b"\x5a", _sized(b"".join(event)))
-        if span.failed:
-            parts.append(_FAILED)
+        for name, value in span.attributes.items():
+            parts += (b"\x4a", _pair(name, value))
+        for name, moment, how in span.events:
+            rest = self._events.get((name, how)) or self._written_event(name, how)
+            parts += (b"\x5a", _SHORT[9 + len(rest)], _time(0x09, moment), rest)
         flags = _SAMPLED | _HAS_IS_REMOTE | (_IS_REMOTE if span.remote else 0)
-        parts.append(struct.pack("<HI", 0x0185, flags))
+        parts.append(_times(0x39, span.start, 0x41, span.end, 0x85, 0x01, flags))
         return b"\x12" + _sized(b"".join(parts))
 
     def request(self, spans: Iterable[bytes]) -> bytes:
@@ -93,17 +92,24 @@ class Encoder:
         scope_spans = self._scope + b"".join(spans)
         return b"\x0a" + _sized(self._resource + b"\x12" + _sized(scope_spans))
 
-    def _add(self, parts: list[bytes], tag: bytes, attributes: Mapping[str, Value]) -> None:
-        """Add the attributes to a message, as fields with this tag."""
-        for name, value in attributes.items():
-            # Numbers have a dictionary of their own: as keys, 1 and True are the same.
-            kind = type(value)
-            known = self._numbers if kind is int else self._texts if kind is not bool and kind is not float else {}
-            pair = known.get((name, value))
-            if pair is None:
-                pair = _pair(name, value)
-                if name not in _UNIQUE:
-                    if len(known) >= MOST_REMEMBERED:
-                        known.clear()
-                    known[name, value] = pair
-            parts += (tag, pair)
+    def _written(self, form: Form) -> tuple[Form, bytes]:
+        """Write a form as fields of a ``Span``, and remember it."""
+        parts = [b"\x2a", _sized(form.name.encode("utf-8", "replace")), b"\x30", _varint(form.kind)]
+        for name, value in form.attributes.items():
+            parts += (b"\x4a", _pair(name, value))
+        if form.failed:
+            parts.append(_FAILED)
+        if len(self._forms) >= MOST_FORMS:
+            self._forms.clear()
+        known = self._forms[id(form)] = (form, b"".join(parts))
+        return known
+
+    def _written_event(self, name: str, how: str) -> bytes:
+        """Write an event without its time, and remember it."""
+        made = b"\x12" + _sized(name.encode())
+        if how:
+            made += b"\x1a" + _pair(ENDED, how[:MAX_HOW])
+        if len(self._events) >= MOST_FORMS:
+            self._events.clear()
+        self._events[name, how] = made
+        return made
