@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 Fields = list[tuple[bytes, bytes]]
 """Header fields; names are in lower case."""
@@ -27,8 +28,7 @@ _MEMBER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(msgspec.Struct, frozen=True, gc=False):
     """The trace of a request, and the span that stands for it.
 
     ``trace_id`` has 32 hexadecimal digits, span ids have 16. ``parent_id`` is the caller's span, or None if the trace
@@ -57,7 +57,7 @@ def read(headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
     this one goes. Unknown flags are ignored. An invalid ``tracestate`` is left out.
     """
     parents = [value for name, value in headers if name == PARENT]
-    if len(parents) != 1:
+    if len(parents) != 1:  # most requests have none
         return None
     value = parents[0].strip(b" \t")
     form = _FORM.match(value)
@@ -108,4 +108,4 @@ def chosen(trace_id: str, share: float) -> bool:
     The last 64 bits of the id decide, as in OpenTelemetry's SDKs (``TraceIdRatioBased``), so all that use the same
     share choose the same traces.
     """
-    return int(trace_id[16:], 16) < round(share * 2**64)
+    return share >= 1.0 or int(trace_id[16:], 16) < round(share * 2**64)

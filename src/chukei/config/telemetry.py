@@ -6,6 +6,7 @@ precedence. A value that means nothing here is noted and ignored, as the specifi
 environment may need it.
 """
 
+import re
 from collections.abc import Callable
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ LOCAL = "http://localhost:4318"
 """Where OTLP over HTTP goes if it is asked for without an endpoint."""
 
 CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+_KEY = re.compile(r"(?:^|;)\s*InstrumentationKey=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:;|$)", re.IGNORECASE)
 _OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 _SAMPLERS: dict[str, tuple[float | None, bool]] = {
@@ -46,6 +48,7 @@ def read_telemetry(table: Reader) -> TelemetrySettings:
         table,
         TelemetrySettings,
         endpoint=endpoint,
+        connection_string=_connection_string,
         traces_endpoint=traces or _below(endpoint, "traces"),
         metrics_endpoint=metrics or _below(endpoint, "metrics"),
         platform_connection=platform,
@@ -53,6 +56,13 @@ def read_telemetry(table: Reader) -> TelemetrySettings:
         disabled=variables.is_true("OTEL_SDK_DISABLED"),
         resource=variables.resource(),
     )
+
+
+def _connection_string(table: Reader) -> Secret | None:
+    string = table.secret("connection_string")
+    if string is not None and not _KEY.search(string.reveal()):
+        table.problem("connection_string", "must have InstrumentationKey=GUID; copy it from Application Insights")
+    return string
 
 
 def _below(endpoint: Secret | None, signal: str) -> Secret | None:
@@ -119,16 +129,20 @@ class _Variables:
             match exporter.strip():
                 case "none":
                     self._table.adopt(signal.lower(), False, name)
-                case "otlp" if self.endpoint(signal) is None:
-                    self._table.adopt("endpoint", LOCAL, name)
                 case "" | "otlp":
                     pass
                 case other:
                     self._ignore(name, f"the relay has no exporter {other!r}, only otlp and none")
 
     def endpoint(self, signal: str) -> Secret | None:
-        """Return the whole address for a signal, if it has its own."""
+        """Return the whole address for a signal, if it has its own, or goes to the local collector."""
         address = self.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+        if (
+            address is None
+            and "otlp" in (self.get(f"OTEL_{signal}_EXPORTER") or "")
+            and not self._table.has("endpoint")
+        ):
+            return _below(Secret(LOCAL), signal.lower())
         return None if address is None else Secret(address)
 
     def resource(self) -> dict[str, str]:

@@ -47,15 +47,29 @@ def _value(value: Value) -> bytes:
     if isinstance(value, bool):
         return b"\x10" + _varint(value)
     if isinstance(value, int):
-        return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+        return b"\x18" + (_SHORT[value] if 0 <= value < 1024 else _varint(value & 0xFFFF_FFFF_FFFF_FFFF))
     if isinstance(value, float):
         return b"\x21" + struct.pack("<d", value)
     return b"\x2a" + _sized(b"".join([b"\x0a" + _sized(_value(each)) for each in value]))
 
 
+def _head(name: str) -> bytes:
+    """Write the key of a ``KeyValue``, and the tag of its value. The names are the code's own, so few."""
+    head = _heads[name] = b"\x0a" + _sized(name.encode()) + b"\x12"
+    return head
+
+
+_heads: dict[str, bytes] = {}
+
+
 def _pair(name: str, value: Value) -> bytes:
     """Write a ``KeyValue`` after its length."""
-    return _sized(b"\x0a" + _sized(name.encode()) + b"\x12" + _sized(_value(value)))
+    made = _value(value)
+    size = len(made)
+    if size >= 512:
+        return _sized(_head(name) + _sized(made))
+    head = _heads.get(name) or _head(name)
+    return _SHORT[len(head) + size + (1 if size < 128 else 2)] + head + _SHORT[size] + made
 
 
 class Encoder:
@@ -73,11 +87,10 @@ class Encoder:
         """Return a ``Span`` as a field of its ``ScopeSpans``."""
         form = span.form
         known = self._forms.get(id(form)) or self._written(form)
-        parts = [b"\x0a\x10", bytes.fromhex(span.trace_id), b"\x12\x08", bytes.fromhex(span.span_id), known[1]]
+        parent = "" if span.parent_id is None else f"2208{span.parent_id}"
+        parts = [bytes.fromhex(f"0a10{span.trace_id}1208{span.span_id}{parent}"), known[1]]
         if span.state:
             parts += (b"\x1a", _sized(span.state.encode()))
-        if span.parent_id is not None:
-            parts += (b"\x22\x08", bytes.fromhex(span.parent_id))
         for name, value in span.attributes.items():
             parts += (b"\x4a", _pair(name, value))
         for name, moment, how in span.events:
@@ -89,8 +102,10 @@ class Encoder:
 
     def request(self, spans: Iterable[bytes]) -> bytes:
         """Return an ``ExportTraceServiceRequest`` with spans that were written before."""
-        scope_spans = self._scope + b"".join(spans)
-        return b"\x0a" + _sized(self._resource + b"\x12" + _sized(scope_spans))
+        written = list(spans)
+        size = len(self._scope) + sum(map(len, written))
+        head = self._resource + b"\x12" + _varint(size)
+        return b"".join([b"\x0a", _varint(len(head) + size), head, self._scope, *written])
 
     def _written(self, form: Form) -> tuple[Form, bytes]:
         """Write a form as fields of a ``Span``, and remember it."""
