@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 MOST_WAITING = 2048
-"""Items that wait at most, as in OpenTelemetry's SDKs; an item has the spans of a request, about two kilobytes."""
+"""Items that wait at most, as in OpenTelemetry's SDKs; a request's record takes a few kilobytes."""
 
 BATCH = 512
 """Items of a batch at most, as in OpenTelemetry's SDKs."""

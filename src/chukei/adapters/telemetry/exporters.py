@@ -109,11 +109,11 @@ def _set_reports(*, on: bool) -> None:
             os.environ.setdefault(name, "true")
 
 
-def span_sender(exporter: SpanExporter, resource: Resource) -> Callable[[list[list[Span]]], str | None]:
-    """Return a function that sends the spans of requests by an exporter of the SDK."""
+def span_sender(exporter: SpanExporter, resource: Resource) -> Callable[[list[Span]], str | None]:
+    """Return a function that sends spans by an exporter of the SDK."""
 
-    def send(requests: list[list[Span]]) -> str | None:
-        result = exporter.export([readable(span, resource) for spans in requests for span in spans])
+    def send(spans: list[Span]) -> str | None:
+        result = exporter.export([readable(span, resource) for span in spans])
         return None if result is SpanExportResult.SUCCESS else "not accepted"
 
     return send

@@ -75,6 +75,14 @@ class Span(NamedTuple):
     events: list[tuple[str, int, str]]
 
 
+def is_recorded(record: RequestRecord) -> bool:
+    """Whether a request has spans: not if it is not sampled, for a page of the relay's own, or for several at once."""
+    trace = record.trace
+    if trace is None or not trace.sampled or trace.foreign:
+        return False
+    return record.count == 1 and not isinstance(record.operation, Page)
+
+
 class Spans:
     """Makes spans of records. ``place`` returns the host and port of a deployment; ``callers`` adds callers' names.
 
@@ -88,14 +96,9 @@ class Spans:
         self._forms: dict[tuple[object, ...], Form] = {}
 
     def of(self, record: RequestRecord, now: int) -> list[Span]:
-        """Return the spans of a request; none if it is not sampled, or for a page of the relay's own.
-
-        ``now`` is the time of its end. A record that stands for several requests has no spans.
-        """
+        """Return the spans of a request, none if it is not recorded. ``now`` is the time of its end."""
         trace = record.trace
-        if trace is None or not trace.sampled or trace.foreign:
-            return []
-        if record.count > 1 or isinstance(record.operation, Page):
+        if trace is None or not is_recorded(record):
             return []
         end = now if record.ended is None else int(record.ended.timestamp() * _NANO)
         start = end - int(record.duration * _NANO)

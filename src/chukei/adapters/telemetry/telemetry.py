@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
@@ -12,7 +13,7 @@ from chukei.adapters.telemetry import exporters, genai
 from chukei.adapters.telemetry.batches import Batches
 from chukei.adapters.telemetry.metrics import Metrics, Reading, TokenUsage
 from chukei.adapters.telemetry.protobuf import Encoder
-from chukei.adapters.telemetry.spans import Span, Spans, Value
+from chukei.adapters.telemetry.spans import Span, Spans, Value, is_recorded
 from chukei.config import Secret, TelemetrySettings
 from chukei.ids import new_id
 from chukei.metrics.meter import Meter
@@ -24,6 +25,15 @@ END_SECONDS = 2.0
 LATE_READINGS = 2
 """Readings of the metrics that wait at most; a later one has all that an earlier one has."""
 
+SLICE = 8
+PAUSE_SECONDS = 0.0005
+"""After so many items a thread pauses. Python runs one thread at a time, so a whole batch would hold up the event loop
+for milliseconds; a slice takes a tenth of one."""
+
+Ended = tuple[RequestRecord, int]
+"""The record of a request, which nothing changes any more, and the time of its end in nanoseconds since 1970."""
+
+Item = TypeVar("Item")
 Place = Callable[[str], tuple[str, int] | None]
 
 
@@ -42,12 +52,11 @@ class Telemetry:
         self._meter = meter
         self._now = now
         self._names = genai.VERSIONS[settings.genai]
-        self._spans = Spans(self._names, place, callers=settings.callers)
         self._attributes = resource_of(settings)
         self._resource = Resource(self._attributes)
-        self._takers: list[Callable[[list[Span]], None]] = []
+        self._traces: list[Batches[Ended]] = []
         self._readings: list[Batches[Reading]] = []
-        self._batches: list[Batches[bytes] | Batches[list[Span]] | Batches[Reading]] = []
+        self._batches: list[Batches[Ended] | Batches[Reading]] = []
         self._tokens = TokenUsage() if meter is not None and settings.metrics else None
         self._reader: asyncio.Task[None] | None = None
         exporters.quieten()
@@ -59,7 +68,7 @@ class Telemetry:
     @property
     def traces(self) -> bool:
         """Whether spans go anywhere."""
-        return bool(self._takers)
+        return bool(self._traces)
 
     @property
     def dropped(self) -> int:
@@ -70,29 +79,28 @@ class Telemetry:
 
     def _add_traces(self, endpoint: Secret | None, connection_string: Secret | None) -> None:
         if endpoint is not None:
-            what = "traces over OTLP"
-            send = exporters.otlp_sender(endpoint.reveal())
-            if send is not None:
-                self._take_written(what, send)
-            else:
-                self._take(what, exporters.span_sender(exporters.otlp_exporter(endpoint.reveal()), self._resource))
+            self._add_sender("traces over OTLP", self._over_otlp(endpoint.reveal()))
         if connection_string is not None:
             reports = self._settings.azure_sdk_stats
             exporter = exporters.azure_exporter(connection_string.reveal(), self._resource, reports=reports)
-            self._take("traces to Azure Monitor", exporters.span_sender(exporter, self._resource))
+            self._add_sender("traces to Azure Monitor", exporters.span_sender(exporter, self._resource))
 
-    def _take_written(self, what: str, send: Callable[[bytes], str | None]) -> None:
+    def _over_otlp(self, endpoint: str) -> Callable[[list[Span]], str | None]:
+        send = exporters.otlp_sender(endpoint)
+        if send is None:
+            return exporters.span_sender(exporters.otlp_exporter(endpoint), self._resource)
         encoder = Encoder(self._attributes, __version__)
-        seconds = self._settings.batch_seconds
-        batches: Batches[bytes] = Batches(what, lambda spans: send(encoder.request(spans)), seconds=seconds)
-        self._batches.append(batches)
-        # Written at once: in the thread, a batch would hold up the event loop for milliseconds.
-        self._takers.append(lambda spans: batches.add(b"".join([encoder.span(span) for span in spans])))
+        return lambda spans: send(encoder.request([encoder.span(span) for span in paced(spans)]))
 
-    def _take(self, what: str, send: Callable[[list[list[Span]]], str | None]) -> None:
-        batches: Batches[list[Span]] = Batches(what, send, seconds=self._settings.batch_seconds)
+    def _add_sender(self, what: str, send: Callable[[list[Span]], str | None]) -> None:
+        spans = Spans(self._names, self._place, callers=self._settings.callers)  # used by one thread
+
+        def send_all(ended: list[Ended]) -> str | None:
+            return send([span for record, moment in paced(ended) for span in spans.of(record, moment)])
+
+        batches: Batches[Ended] = Batches(what, send_all, seconds=self._settings.batch_seconds)
         self._batches.append(batches)
-        self._takers.append(batches.add)
+        self._traces.append(batches)
 
     def _add_metrics(self, endpoint: Secret | None, connection_string: Secret | None) -> None:
         if endpoint is not None:
@@ -117,14 +125,13 @@ class Telemetry:
     # Running.
 
     def __call__(self, record: RequestRecord) -> None:
-        """Queue the spans of a request, and count its tokens. Never waits."""
+        """Queue a request for its spans, and count its tokens. Never waits."""
         if self._tokens is not None:
             self._tokens(record)
-        if self._takers:
-            spans = self._spans.of(record, self._now())
-            if spans:
-                for take in self._takers:
-                    take(spans)
+        if self._traces and is_recorded(record):
+            ended = (record, self._now())
+            for each in self._traces:
+                each.add(ended)
 
     def start(self) -> None:
         """Start the threads that send, and the reading of the metrics."""
@@ -150,6 +157,14 @@ class Telemetry:
             self._reader.cancel()
             self._read_metrics()
         await asyncio.gather(*(asyncio.to_thread(each.end, END_SECONDS) for each in self._batches))
+
+
+def paced(items: Sequence[Item]) -> Iterator[Item]:
+    """Iterate with pauses, so that the event loop can run in between."""
+    for number, item in enumerate(items):
+        if number % SLICE == SLICE - 1:
+            time.sleep(PAUSE_SECONDS)
+        yield item
 
 
 def resource_of(settings: TelemetrySettings) -> dict[str, Value]:
