@@ -68,6 +68,7 @@ SECTIONS = {
     "metrics": "[metrics]\n{}",
     "log": "[log]\n{}",
     "audit": "[audit]\n{}",
+    "telemetry": "[telemetry]\n{}",
     "simulator": "[simulator]\n{}",
 }
 TOGETHER = {"callers.NAME": "`[callers.NAME]`, `[groups.NAME]`", "groups.NAME": "`[callers.NAME]`, `[groups.NAME]`"}

@@ -20,6 +20,7 @@ from chukei.config.settings import (
     SimulatorSection,
     StoreSettings,
     StreamSettings,
+    TelemetrySettings,
     UpstreamSettings,
 )
 from chukei.config.upstreams import SIMULATED_MODELS
@@ -45,6 +46,7 @@ __all__ = [
     "SimulatorSection",
     "StoreSettings",
     "StreamSettings",
+    "TelemetrySettings",
     "UpstreamSettings",
     "load",
     "log_format",

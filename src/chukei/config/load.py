@@ -30,6 +30,7 @@ from chukei.config.settings import (
     StreamSettings,
     UpstreamSettings,
 )
+from chukei.config.telemetry import read_telemetry
 from chukei.config.upstreams import read_upstreams, split_address
 
 PREFIX = "CHUKEI_"
@@ -154,6 +155,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
+    telemetry = read_telemetry(root.table("telemetry"))
     metrics = _metrics(root.table("metrics"))
     log = read_section(root.table("log"), LogSettings, levels=_levels)
     simulator = _simulator(root.table("simulator"))
@@ -177,6 +179,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         admin=admin,
         auth=auth,
         log=log,
+        telemetry=telemetry,
         metrics=metrics,
         audit=audit,
         simulator=simulator,

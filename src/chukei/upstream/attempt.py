@@ -10,10 +10,12 @@ from chukei.errors import CallerError, UpstreamError
 from chukei.model import Headers, header
 from chukei.pool import Lease, judge
 from chukei.pool.verdicts import Cost
-from chukei.ports import Clock, Credential, Upstream
+from chukei.ports import Answer, Clock, Credential, Upstream
 from chukei.record import Attempt
 from chukei.request.call import Call
 from chukei.request.fields import Fields
+from chukei.trace import TraceContext
+from chukei.trace import write as write_context
 from chukei.upstream.capabilities import LearntCapabilities
 from chukei.upstream.connect import Opened, Waits, connect
 from chukei.upstream.writing import write
@@ -60,10 +62,19 @@ class DeploymentClient:
         self._clock = clock
         self._known = LearntCapabilities()
 
-    async def ask(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> LeasedAnswer:
+    async def ask(
+        self,
+        lease: Lease,
+        call: Call,
+        request_id: str,
+        attempt: Attempt,
+        waits: Waits,
+        trace: TraceContext | None = None,
+    ) -> LeasedAnswer:
         """Return the answer once it has begun.
 
-        On failure the lease is released and the pool is notified. ``attempt`` is filled in either way.
+        On failure the lease is released and the pool is notified. ``attempt`` is filled in either way. The request to
+        the deployment is sent within ``trace``.
 
         Raises:
             UpstreamError: the deployment failed.
@@ -72,7 +83,7 @@ class DeploymentClient:
         clock = self._clock
         started = clock()
         try:
-            opened = await self._send(lease, call, request_id, attempt, waits)
+            opened = await self._send(lease, call, request_id, attempt, waits, _passed_on(trace, attempt))
         except UpstreamError as error:
             attempt.code = error.code
             verdict = judge(error)
@@ -91,14 +102,18 @@ class DeploymentClient:
             attempt.seconds = clock() - started
         return LeasedAnswer(opened, lease, attempt, clock)
 
-    async def _send(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> Opened:
+    async def _send(
+        self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits, passed: Headers
+    ) -> Opened:
         """Send the call; rewrite and resend it if a refusal shows which parameters the deployment supports."""
         deployment, started = lease.deployment, self._clock()
 
         def sent() -> None:
             attempt.usage = Usage(output=output_of(call, lease.model), estimated=True)  # may be generated unseen
 
-        def answered(headers: Headers) -> None:
+        def answered(answer: Answer) -> None:
+            headers = answer.headers
+            attempt.status = answer.status
             attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
             attempt.region = _text(header(headers, b"x-ms-region"))
             attempt.spilled = _has_spilled(headers)
@@ -110,7 +125,7 @@ class DeploymentClient:
             try:
                 return await connect(
                     self._upstream,
-                    write(call, lease.model, deployment, known, credential, request_id),
+                    write(call, lease.model, deployment, known, credential, request_id, passed),
                     call.operation,
                     wants_stream=call.stream,
                     waits=waits.after(self._clock() - started),
@@ -125,6 +140,11 @@ class DeploymentClient:
                 ):
                     raise
                 attempt.usage = None  # the refusal cost nothing, and the next request may not be sent
+
+
+def _passed_on(trace: TraceContext | None, attempt: Attempt) -> Headers:
+    """Return the fields that place an attempt's requests in a trace."""
+    return [] if trace is None else write_context(trace, attempt.span_id)
 
 
 def _has_spilled(headers: Headers) -> bool:

@@ -11,6 +11,7 @@ from chukei.accounts.estimate import load_of
 from chukei.azure import RESPONSES
 from chukei.config import Settings
 from chukei.errors import RelayError, Unavailable, UpstreamError
+from chukei.ids import new_span_id
 from chukei.model import CallerKind, Model
 from chukei.pool import Fault, Lease, Member, Pool, Source, judge
 from chukei.ports import Board, Clock, Credential, Upstream
@@ -257,13 +258,16 @@ class _Search:
     async def _try(self, lease: Lease, *, hedge: bool = False) -> LeasedAnswer:
         """Ask one deployment, up to its first output."""
         failover, call, record = self._failover, self._call, self._record
-        attempt = Attempt(lease.deployment.name, hedge=hedge)
+        attempt = Attempt(lease.deployment.name, hedge=hedge, started=failover.clock() - record.arrived)
+        trace = record.trace
+        if trace is not None and not trace.foreign:
+            attempt.span_id = new_span_id()
         self._asked.append((lease, attempt))
         record.tries.append(attempt)
         output = failover.settings.stream.thinking_seconds if call.stream else 0.0
         waits = Waits.within(self._deadline - failover.clock(), self._limit, self._whole, output)
         try:
-            answer = await failover.client.ask(lease, call, record.request_id, attempt, waits)
+            answer = await failover.client.ask(lease, call, record.request_id, attempt, waits, trace)
             self._refuse_failure(answer)
         except UpstreamError as error:
             self._count_failure(lease, error)
