@@ -69,6 +69,7 @@ SECTIONS = {
     "log": "[log]\n{}",
     "reload": "[reload]\n{}",
     "audit": "[audit]\n{}",
+    "telemetry": "[telemetry]\n{}",
     "simulator": "[simulator]\n{}",
 }
 TOGETHER = {"callers.NAME": "`[callers.NAME]`, `[groups.NAME]`", "groups.NAME": "`[callers.NAME]`, `[groups.NAME]`"}
@@ -151,13 +152,16 @@ class TestConfiguration:
 
     @rows("section", SECTIONS)
     def test_every_key_that_needs_a_restart_is_marked(self, section: str) -> None:
-        marked = {key for key, row in documented_keys(section).items() if row[3].endswith("; *restart*")}
-        assert marked == NEEDS_RESTART.get(section, frozenset()) - {"ledger_by_default"}
+        rows = documented_keys(section)
+        marked = {key for key, row in rows.items() if row[3].endswith("; *restart*")}
+        assert marked == NEEDS_RESTART.get(section, frozenset()) & set(rows)
 
     def test_the_page_about_reloads_lists_what_needs_a_restart(self) -> None:
         text = markdown.read("docs/reload.md").partition("<!-- restart -->")[2].partition("<!-- end -->")[0]
-        names = {f"{section}.{key}" for section, keys in NEEDS_RESTART.items() for key in keys}
-        assert set(markdown.codes(text)) == names - {"stores.ledger_by_default"}
+        settings = config.load(None, {})
+        whole = {name for name, keys in NEEDS_RESTART.items() if keys == set(getattr(settings, name).__slots__)}
+        names = {f"{section}.{key}" for section in NEEDS_RESTART.keys() - whole for key in NEEDS_RESTART[section]}
+        assert set(markdown.codes(text)) == names | whole
 
     def test_every_variable_in_the_code_is_explained(self) -> None:
         text = "".join(path.read_text("utf-8") for path in SOURCES if path.parent.name == "config")

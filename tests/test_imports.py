@@ -25,7 +25,8 @@ KEY = "a-key-for-imports"
 TARGET = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 
 ONLY_WHERE_CONFIGURED = {
-    "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal", "requests",
+    "aiohttp", "asyncpg", "azure.core", "azure.identity", "cryptography", "hiredis", "jwt", "msal",
+    "google.protobuf", "opentelemetry", "requests", "chukei.adapters.telemetry",
     "chukei.accounts.quota_fallback", "chukei.admin",
     "chukei.adapters.audit", "chukei.adapters.identity.entra", "chukei.adapters.identity.signing_keys",
     "chukei.adapters.ledger.postgres", "chukei.adapters.ledger.postgres_errors",

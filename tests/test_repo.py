@@ -24,6 +24,7 @@ from chukei.config import (
     SimulatorSection,
     StoreSettings,
     StreamSettings,
+    TelemetrySettings,
     UpstreamSettings,
 )
 from chukei.model import Deployment, Model, Prices
@@ -49,6 +50,10 @@ TESTED_ELSEWHERE = {
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
     "adapters/ledger/rules_sql.py": "adapters/ledger/test_databases.py: what is set, and its record",
+    "adapters/telemetry/exporters.py": "live/test_traces.py and live/test_azure_monitor.py, with real receivers",
+    "adapters/telemetry/genai.py": "adapters/telemetry/test_spans.py: names by version",
+    "adapters/telemetry/metrics.py": "live/test_otlp_metrics.py and live/test_azure_monitor.py",
+    "adapters/telemetry/telemetry.py": "live/test_traces.py",
     "adapters/http/answer.py": "adapters/http/test_connection.py: answers arrive on connections",
     "adapters/ledger/retention.py": "adapters/ledger/test_writer.py: the writer runs it",
     "admin/openapi.py": "admin/test_api.py: the document",
@@ -180,6 +185,7 @@ SECTIONS = {
     "metrics": MetricsSettings,
     "log": LogSettings,
     "audit": AuditSettings,
+    "telemetry": TelemetrySettings,
     "simulator": SimulatorSection,
 }
 NO_KEYS = {
@@ -190,6 +196,12 @@ NO_KEYS = {
     "audiences",  # read from audience
     "rules",  # a group of keys
     "name",  # the name of a table
+    "traces_endpoint",  # read from endpoint, or set by OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+    "metrics_endpoint",  # read from endpoint, or set by OTEL_EXPORTER_OTLP_METRICS_ENDPOINT
+    "platform_connection",  # set by FUNCTIONS_WORKER_RUNTIME
+    "delta",  # set by OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE
+    "disabled",  # set by OTEL_SDK_DISABLED
+    "resource",  # set by OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and the platform
 }
 
 

@@ -1,6 +1,7 @@
 """Wiring: settings in, a gateway with its adapters out."""
 
 import hashlib
+import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -32,10 +33,20 @@ from chukei.adapters.logs.requests import log_request
 from chukei.adapters.process import LoopLag
 from chukei.callers.operator_key import OperatorKey
 from chukei.callers.throttle import Throttle
-from chukei.config import SIMULATED_MODELS, AuditSettings, CredentialSettings, Problem, Reload, Secret, Settings
+from chukei.config import (
+    SIMULATED_MODELS,
+    AuditSettings,
+    CredentialSettings,
+    Problem,
+    Reload,
+    Secret,
+    Settings,
+    TelemetrySettings,
+)
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
 from chukei.gateway.scrape import COUNTS, GAUGES, Scrape, wrong_key
+from chukei.gateway.tracing import Tracing
 from chukei.installation import command_for
 from chukei.metrics.meter import Meter
 from chukei.model import Change, Deployment, Model
@@ -46,7 +57,10 @@ from chukei.upstream.failover import Failover
 if TYPE_CHECKING:
     from chukei.adapters.audit.sink import AuditSink
     from chukei.adapters.redis.board import RedisBoard
+    from chukei.adapters.telemetry.telemetry import Telemetry
     from chukei.admin.api import Admin
+
+logger = logging.getLogger(__name__)
 
 SIMULATED_KEY = "simulated"
 
@@ -71,6 +85,7 @@ class Relay:
     meter: Meter | None = None
     lag: LoopLag | None = None
     audit: "AuditSink | None" = None
+    telemetry: "Telemetry | None" = None
 
     def start(self) -> None:
         """Start the background work: fetching tokens, receiving other replicas' changes."""
@@ -82,6 +97,8 @@ class Relay:
             self.rules.start()
         if self.board is not None:
             self.board.start()
+        if self.telemetry is not None:
+            self.telemetry.start()
         if self.lag is not None:
             self.lag.start()
         if self.audit is not None:
@@ -100,6 +117,8 @@ class Relay:
         await self.gateway.settled()
         self.tally.close()
         await self.accounting.close()
+        if self.telemetry is not None:
+            await self.telemetry.close()
         for credential in self.credentials.values():
             await credential.close()
         if self.audit is not None:
@@ -123,6 +142,7 @@ def verify(settings: Settings, *, behind_platform: bool = False) -> list[Problem
     if settings.stores.quota is not None and find_spec("hiredis") is None:
         message = f"Redis needs one more package: {command_for('redis')}"
         problems.append(Problem("configuration", "stores.quota", message))
+    problems += _telemetry_problems(settings.telemetry)
     ledger = settings.stores.ledger
     try:
         if ledger is not None:
@@ -169,6 +189,31 @@ def _entra_installed() -> bool:
     return entra_installed()
 
 
+def _telemetry_problems(settings: TelemetrySettings) -> list[Problem]:
+    """Return which packages are missing. Azure Functions configures telemetry also where nobody has asked for it."""
+    return [
+        Problem("configuration", f"telemetry.{key}", f"needs more packages: {command_for(extra)}")
+        for extra, key in _missing_telemetry(settings)
+        if extra == "otel" or not settings.platform_connection
+    ]
+
+
+def _missing_telemetry(settings: TelemetrySettings) -> list[tuple[str, str]]:
+    """Return the extras that the configured telemetry needs and that are not installed, with their settings."""
+    wanted = [
+        ("otel", "endpoint", settings.over_otlp, "opentelemetry.exporter.otlp.proto.http"),
+        ("azure-monitor", "connection_string", settings.to_azure, "azure.monitor.opentelemetry.exporter"),
+    ]
+    return [(extra, key) for extra, key, on, package in wanted if on and not _installed(package)]
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
+
+
 def build(
     settings: Settings,
     hooks: Sequence[Hook],
@@ -189,11 +234,12 @@ def build(
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
     accounting = accounting_for(settings, clock, wall, database)
     authentication = access(settings, clock, wall, accounting.database)
-    tally = Tally((log_request, accounting))
-    rules = RuleBook(accounting.database) if accounting.database is not None else None
-    administration = Administration(accounting, clock, rules, reload, peers, settings.auth.failures_per_minute)
     metrics = settings.metrics
     meter = Meter(most=metrics.max_rows, callers=metrics.callers) if metrics.enabled else None
+    telemetry = _telemetry(settings, meter)
+    tally = Tally((log_request, accounting) if telemetry is None else (log_request, accounting, telemetry))
+    rules = RuleBook(accounting.database) if accounting.database is not None else None
+    administration = Administration(accounting, clock, rules, reload, peers, settings.auth.failures_per_minute)
     admission = Admission(accounting.quotas, lambda: accounting.full)
     audit = _audit(settings.audit)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
@@ -208,6 +254,7 @@ def build(
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
         clock=clock,
+        tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=administration.scrape(settings) if meter is not None else None,
     )
     peers.answer(LEVELS_SUBJECT, LEVELS.answer)
@@ -230,12 +277,30 @@ def build(
         meter,
         lag,
         audit,
+        telemetry,
     )
     if meter is not None:
         _watch(meter, relay, clock, started=wall())
         peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
         peers.answer(GAUGES, lambda _: meter.gauges().encoded())
     return relay
+
+
+def _telemetry(settings: Settings, meter: Meter | None) -> "Telemetry | None":
+    """Return what sends telemetry, or None if it is not configured."""
+    wanted = settings.telemetry
+    if "azure-monitor" in dict(_missing_telemetry(wanted)):  # only where the platform has configured it
+        logger.info("no traces are sent to Application Insights; for that: %s", command_for("azure-monitor"))
+        wanted = replace(wanted, connection_string=None)
+    if not (wanted.over_otlp or wanted.to_azure):
+        return None
+    from chukei.adapters.telemetry.spans import places  # imported only if it is configured
+    from chukei.adapters.telemetry.telemetry import Telemetry
+
+    deployments = [deployment for model in settings.models.values() for deployment in model.deployments]
+    endpoints = {deployment.name: deployment.endpoint for deployment in deployments}
+    other = settings.open.endpoint if settings.open is not None else None
+    return Telemetry(wanted, places(endpoints, other), meter)
 
 
 def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:

@@ -13,7 +13,8 @@ class Attempt:
     """One attempt at a deployment. ``code`` is the reason for its failure, or None if it answered.
 
     ``usage`` is what it may have used despite a failure, or None if nothing was sent or it was refused. ``started`` is
-    in seconds since the request's head arrived. ``span_id`` is its span in the request's trace, if that is recorded.
+    in seconds since the request's head arrived. ``span_id`` is its span in the request's trace, if the relay has spans
+    there. ``status`` is the upstream's HTTP status.
     """
 
     deployment: str
@@ -26,6 +27,7 @@ class Attempt:
     spilled: bool = False
     started: float = 0.0
     span_id: str | None = None
+    status: int | None = None
 
 
 @dataclass(slots=True)
@@ -37,7 +39,8 @@ class RequestRecord:
     reports them. ``rule`` is the place in the configuration of the rule that refused the request. ``gaps`` counts the
     times between two reads of a stream by the bounds ``metrics.definitions.SECONDS``, if they are measured;
     ``gap_seconds`` is their sum. If ``count`` is above 1, the record stands for that many similar requests and
-    describes the last of them; ``ended`` is the time of its end, in UTC.
+    describes the last of them; ``ended`` is the time of its end, in UTC. ``arrived`` is the clock's time at which the
+    head arrived.
     """
 
     request_id: str
@@ -72,6 +75,7 @@ class RequestRecord:
     count: int = 1
     ended: datetime | None = None
     trace: TraceContext | None = None
+    arrived: float = 0.0
 
     @property
     def caller(self) -> str | None:

@@ -1136,3 +1136,21 @@ async def test_a_picture_may_take_as_long_as_a_whole_answer() -> None:
     reply, _ = await harness.serve(FakeIncoming(b'{"prompt":"a","stream":true}', path="/v1/images/generations"))
     assert reply.status == 504
     assert b"within 0.06 s" in reply.body
+
+
+async def test_a_caller_s_trace_is_passed_on_once_and_recorded() -> None:
+    context: Headers = [(b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"), (b"tracestate", b"a=1")]
+    harness = GatewayHarness(FakeAnswer([b'{"choices":[]}', b""], headers=JSON))
+    _, record = await harness.serve(FakeIncoming(WHOLE, headers=[*FakeIncoming().headers, *context]))
+    sent = harness.upstream.requests[0][2]
+    assert [field for field in sent if field[0] in (b"traceparent", b"tracestate")] == context
+    assert record.trace is not None
+    assert (record.trace.trace_id, record.trace.foreign) == ("a" * 32, True)
+    assert record.tries[0].span_id is None
+
+
+async def test_when_an_attempt_began_and_which_status_it_got() -> None:
+    answer = FakeAnswer([b'{"error":{"message":"No."}}', b""], status=400, headers=JSON)
+    _, record = await GatewayHarness(answer).serve(FakeIncoming(WHOLE))
+    assert [(attempt.started, attempt.status) for attempt in record.tries] == [(0.0, 400)]
+    assert record.arrived == 1000.0

@@ -26,7 +26,9 @@ from chukei.hosts.asgi import Application
 from chukei.record import RequestRecord
 
 # Variables of the machine that would configure a relay under test.
-_OURS = re.compile(r"(CHUKEI_|AZURE_|OPENAI_|IDENTITY_|MSI_|(HTTPS?|NO|ALL)_PROXY$)", re.IGNORECASE)
+_OURS = re.compile(
+    r"(CHUKEI_|AZURE_|OPENAI_|OTEL_|APPLICATIONINSIGHTS_|IDENTITY_|MSI_|(HTTPS?|NO|ALL)_PROXY$)", re.IGNORECASE
+)
 
 
 STEADY = {

@@ -17,7 +17,6 @@ from chukei.request import call as calls
 from chukei.request.routes import Route
 from chukei.stream import sse
 from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
-from chukei.upstream.capabilities import LearntCapabilities
 from chukei.upstream.connect import Waits
 from chukei.usage import Usage
 
@@ -56,7 +55,7 @@ class DeploymentHarness:
         self.pool = Pool({"chat": model}, settings, default="chat", open=None, draw=lambda: 0.5)
         self.attempt = Attempt("a")
         credentials = {"a": credential or FakeCredential()}
-        self.asking = DeploymentClient(self.upstream, credentials, StreamSettings(), self.clock, LearntCapabilities())
+        self.asking = DeploymentClient(self.upstream, credentials, StreamSettings(), self.clock)
 
     async def ask(self, seconds: float = 60.0) -> tuple[LeasedAnswer, Lease]:
         lease = self.pool.choose("chat", self.clock(), cost=9)

@@ -484,7 +484,7 @@ async def test_how_far_a_request_came_is_told() -> None:
                 waits=Waits(5.0, 5.0, 5.0),
                 cap=65536,
                 sent=lambda: told.append("sent"),
-                answered=told.append,
+                answered=lambda answer: told.append(answer.headers),
             )
     assert told == ["sent", EVENT_STREAM, "sent", JSON, "sent"]
 

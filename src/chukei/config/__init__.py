@@ -23,6 +23,7 @@ from chukei.config.settings import (
     SimulatorSection,
     StoreSettings,
     StreamSettings,
+    TelemetrySettings,
     UpstreamSettings,
 )
 from chukei.config.upstreams import SIMULATED_MODELS
@@ -53,6 +54,7 @@ __all__ = [
     "SimulatorSection",
     "StoreSettings",
     "StreamSettings",
+    "TelemetrySettings",
     "UpstreamSettings",
     "changes",
     "load",

@@ -16,6 +16,7 @@ _SECTIONS = (
     "ledger",
     "admin",
     "auth",
+    "telemetry",
     "metrics",
     "log",
     "audit",

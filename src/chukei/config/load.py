@@ -32,6 +32,7 @@ from chukei.config.settings import (
     StreamSettings,
     UpstreamSettings,
 )
+from chukei.config.telemetry import read_telemetry
 from chukei.config.upstreams import read_upstreams, split_address
 
 PREFIX = "CHUKEI_"
@@ -63,8 +64,7 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     files: dict[str, str] = {}
     document = Document(str(chosen or "configuration"), _parse(chosen, files) if chosen else {}, environment)
     document.files = files
-    notes = _overlay(document)
-    settings = _read(document, notes)
+    settings = _read(document, _overlay(document))
     document.raise_problems()
     return settings
 
@@ -162,6 +162,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
     reload = read_section(root.table("reload"), ReloadSettings)
+    telemetry = read_telemetry(root.table("telemetry"))
     metrics = _metrics(root.table("metrics"))
     log = read_section(root.table("log"), LogSettings, levels=_levels)
     simulator = _simulator(root.table("simulator"))
@@ -186,6 +187,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         auth=auth,
         log=log,
         reload=reload,
+        telemetry=telemetry,
         metrics=metrics,
         audit=audit,
         simulator=simulator,

@@ -99,6 +99,12 @@ class Reader:
         """Whether the key is set."""
         return key in self._table
 
+    def adopt(self, key: str, value: object, variable: str) -> None:
+        """Set a key that is not set to the value of a variable that other programs know too."""
+        if key not in self._table:
+            self._table[key] = value
+            self.document.origins[*self._path, key] = variable
+
     def _take(self, key: str, kind: type | tuple[type, ...], what: str) -> Any:
         self._known.add(key)
         value = self._table.get(key)

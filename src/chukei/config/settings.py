@@ -248,6 +248,49 @@ class ReloadSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """``[telemetry]``: traces and metrics for an OpenTelemetry collector or Azure Monitor.
+
+    ``endpoint`` is the collector's address for OTLP over HTTP; ``traces_endpoint`` and ``metrics_endpoint`` are the
+    addresses of the signals. ``connection_string`` is that of Application Insights; ``platform_connection``
+    says that Azure Functions has set it, maybe without the operator's intention. ``sample`` is the share of traces that
+    are recorded; if ``follow_parent``, a caller whose context is accepted decides. ``callers`` names callers in spans.
+    ``genai`` is the version of the conventions for generative AI. ``delta`` says that the collector wants counts since
+    the last time, not since the start. ``resource`` describes the service.
+    """
+
+    endpoint: Secret | None = None
+    connection_string: Secret | None = None
+    traces: bool = True
+    metrics: bool = True
+    sample: Annotated[float, Number(0.0, 1.0)] = 1.0
+    follow_parent: bool = True
+    accept_context: Literal["callers", "all", "none"] = "callers"
+    callers: bool = False
+    genai: Literal["1.36", "1.41", "genai-0.1"] = "1.41"
+    batch_seconds: Annotated[float, Seconds(0.01, 600.0)] = 5.0
+    metrics_seconds: Annotated[float, Seconds(0.1)] = 60.0
+    azure_sdk_stats: bool = False
+    traces_endpoint: Secret | None = None
+    metrics_endpoint: Secret | None = None
+    platform_connection: bool = False
+    delta: bool = False
+    disabled: bool = False
+    resource: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def over_otlp(self) -> bool:
+        """Whether a signal goes to a collector."""
+        traces, metrics = self.traces and self.traces_endpoint, self.metrics and self.metrics_endpoint
+        return not self.disabled and bool(traces or metrics)
+
+    @property
+    def to_azure(self) -> bool:
+        """Whether a signal goes to Azure Monitor."""
+        return not self.disabled and self.connection_string is not None and (self.traces or self.metrics)
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialSettings:
     """How to authenticate to a deployment: an API key, a fixed token, or an Entra ID identity (``scope`` set)."""
 
@@ -289,6 +332,7 @@ class Settings:
     auth: AuthSettings
     log: LogSettings
     reload: ReloadSettings
+    telemetry: TelemetrySettings
     metrics: MetricsSettings
     audit: AuditSettings
     simulator: SimulatorSection
@@ -321,6 +365,7 @@ NEEDS_RESTART: Mapping[str, frozenset[str]] = {
     "ledger": frozenset({"retention_days", "spool", "max_spool_bytes"}),
     "metrics": frozenset({"enabled", "callers", "max_rows"}),
     "audit": frozenset(field.name for field in fields(AuditSettings)),
+    "telemetry": frozenset(field.name for field in fields(TelemetrySettings)),
 }
 """The settings, by section, that a reload leaves as they were: the socket, and what holds state while the process runs.
 

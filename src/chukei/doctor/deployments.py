@@ -180,7 +180,7 @@ class Examiner:
                     waits=Waits(seconds, seconds, seconds),
                     cap=settings.stream.max_event_bytes,
                     sent=lambda: None,
-                    answered=lambda headers: self._times.heard(deployment.endpoint, headers),
+                    answered=lambda answer: self._times.heard(deployment.endpoint, answer.headers),
                 )
             except RelayError:  # the relay itself learns from a refused parameter and asks again
                 if not self._learnt.learn(deployment, operation, version, witness.body, used=known):

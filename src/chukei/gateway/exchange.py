@@ -23,7 +23,7 @@ class Exchange:
         self._clock = clock
         self._task = asyncio.current_task()
         self.record = record
-        self.started = clock()
+        self.started = record.arrived = clock()
         self.stopped: End | None = None
         self.closed = False
         self.named_errors = False

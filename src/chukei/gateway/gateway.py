@@ -27,6 +27,7 @@ from chukei.gateway.exchange import Exchange
 from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
 from chukei.gateway.pages import Pages, Visit
 from chukei.gateway.scrape import Scrape
+from chukei.gateway.tracing import Tracing
 from chukei.metrics import definitions as metrics
 from chukei.metrics.snapshot import Reading
 from chukei.model import Caller, Dialect, End, Headers, Model, Operation, header
@@ -69,6 +70,7 @@ class Services:
     hooks: Sequence[Hook]
     clock: Clock
     admin: "Admin | None" = None
+    tracing: Tracing = field(default_factory=Tracing)
     scrape: Scrape | None = None
     audit: Audit | None = None
 
@@ -177,7 +179,7 @@ class Gateway:
             exchange.closed = True
             incoming.unwatch()
             self._live.discard(exchange)
-            self._account(exchange)
+            self._account(exchange, incoming)
 
     async def _serve_or_refuse(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> None:
         record = exchange.record
@@ -218,6 +220,7 @@ class Gateway:
                 incoming.headers, local=incoming.local, source=incoming.source
             )
             record.who = services.policies.placed(caller)
+            record.trace = services.tracing.context(incoming.headers, record.who)
         policy = services.policies.of(record.who or ANONYMOUS)
         if route.operation is None:
             incoming.watch(exchange.client_left)
@@ -415,9 +418,12 @@ class Gateway:
         shared = [] if routes.is_admin(incoming.raw_path) else self._cors.answer(incoming.headers)
         return [(b"x-request-id", record.request_id.encode()), *shared]
 
-    def _account(self, exchange: Exchange) -> None:
-        exchange.record.duration = exchange.elapsed
-        self.account(exchange.record, exchange.audited)
+    def _account(self, exchange: Exchange, incoming: Incoming) -> None:
+        record = exchange.record
+        if record.trace is None:
+            record.trace = self._services.tracing.context(incoming.headers, record.who)
+        record.duration = exchange.elapsed
+        self.account(record, exchange.audited)
 
     def account(self, record: RequestRecord, audited: Hook | None = None) -> None:
         """Pass a record on to the hooks: of a request that has ended, or that the host refused because of its form."""

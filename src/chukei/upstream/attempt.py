@@ -10,10 +10,12 @@ from chukei.errors import CallerError, UpstreamError
 from chukei.model import Headers, header
 from chukei.pool import Lease, judge
 from chukei.pool.verdicts import Cost
-from chukei.ports import Clock, Credential, Upstream
+from chukei.ports import Answer, Clock, Credential, Upstream
 from chukei.record import Attempt
 from chukei.request.call import Call
 from chukei.request.fields import Fields
+from chukei.trace import TraceContext
+from chukei.trace import write as write_context
 from chukei.upstream.capabilities import LearntCapabilities
 from chukei.upstream.connect import Opened, Waits, connect
 from chukei.upstream.writing import write
@@ -57,18 +59,27 @@ class DeploymentClient:
         credentials: Mapping[str, Credential],
         settings: StreamSettings,
         clock: Clock,
-        known: LearntCapabilities,
+        known: LearntCapabilities | None = None,
     ) -> None:
         self._upstream = upstream
         self._credentials = credentials
         self._cap = settings.max_event_bytes
         self._clock = clock
-        self._known = known
+        self.known = known or LearntCapabilities()
 
-    async def ask(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> LeasedAnswer:
+    async def ask(
+        self,
+        lease: Lease,
+        call: Call,
+        request_id: str,
+        attempt: Attempt,
+        waits: Waits,
+        trace: TraceContext | None = None,
+    ) -> LeasedAnswer:
         """Return the answer once it has begun.
 
-        On failure the lease is released and the pool is notified. ``attempt`` is filled in either way.
+        On failure the lease is released and the pool is notified. ``attempt`` is filled in either way. The request to
+        the deployment is sent within ``trace``.
 
         Raises:
             UpstreamError: the deployment failed.
@@ -77,7 +88,7 @@ class DeploymentClient:
         clock = self._clock
         started = clock()
         try:
-            opened = await self._send(lease, call, request_id, attempt, waits)
+            opened = await self._send(lease, call, request_id, attempt, waits, _passed_on(trace, attempt))
         except UpstreamError as error:
             attempt.code = error.code
             verdict = judge(error)
@@ -96,26 +107,30 @@ class DeploymentClient:
             attempt.seconds = clock() - started
         return LeasedAnswer(opened, lease, attempt, clock)
 
-    async def _send(self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits) -> Opened:
+    async def _send(
+        self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits, passed: Headers
+    ) -> Opened:
         """Send the call; rewrite and resend it if a refusal shows which parameters the deployment supports."""
         deployment, started = lease.deployment, self._clock()
 
         def sent() -> None:
             attempt.usage = Usage(output=output_of(call, lease.model), estimated=True)  # may be generated unseen
 
-        def answered(headers: Headers) -> None:
+        def answered(answer: Answer) -> None:
+            headers = answer.headers
+            attempt.status = answer.status
             attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
             attempt.region = _text(header(headers, b"x-ms-region"))
             attempt.spilled = _has_spilled(headers)
 
         version = version_for(deployment, call.api_version)
         while True:
-            known = self._known.of(deployment, call.operation, version)
+            known = self.known.of(deployment, call.operation, version)
             credential = await self._credentials[deployment.name].header()
             try:
                 return await connect(
                     self._upstream,
-                    write(call, lease.model, deployment, known, credential, request_id),
+                    write(call, lease.model, deployment, known, credential, request_id, passed),
                     call.operation,
                     wants_stream=call.stream,
                     waits=waits.after(self._clock() - started),
@@ -125,11 +140,16 @@ class DeploymentClient:
                 )
             except UpstreamError as error:
                 names = call.body.names if isinstance(call.body, Fields) else ()
-                if error.status != 400 or not self._known.learn(
+                if error.status != 400 or not self.known.learn(
                     deployment, call.operation, version, error.body, used=known, names=names
                 ):
                     raise
                 attempt.usage = None  # the refusal cost nothing, and the next request may not be sent
+
+
+def _passed_on(trace: TraceContext | None, attempt: Attempt) -> Headers:
+    """Return the fields that place an attempt's requests in a trace."""
+    return [] if trace is None else write_context(trace, attempt.span_id)
 
 
 def _has_spilled(headers: Headers) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chukei.azure import EVENT_STREAM
 from chukei.errors import UpstreamError, event_too_large
-from chukei.model import Dialect, Headers, Operation, header
+from chukei.model import Dialect, Operation, header
 from chukei.pool.verdicts import ROWS
 from chukei.ports import Answer, Upstream
 from chukei.stream.redaction import Redactor
@@ -97,7 +97,7 @@ async def connect(
     waits: Waits,
     cap: int,
     sent: Callable[[], None],
-    answered: Callable[[Headers], None],
+    answered: Callable[[Answer], None],
 ) -> Opened:
     """Send the request and wait until the answer has begun.
 
@@ -112,7 +112,7 @@ async def connect(
     try:
         async with asyncio.timeout_at(begun + waits.life) as limit:
             answer = await upstream.post(request.endpoint, request.target, request.headers, request.body, sent)
-            answered(answer.headers)
+            answered(answer)
             alive = True
             if waits.output > waits.life:
                 limit.reschedule(begun + waits.output)

@@ -11,6 +11,7 @@ from chukei.accounts.estimate import load_of
 from chukei.azure import RESPONSES
 from chukei.config import Settings
 from chukei.errors import RelayError, Unavailable, UpstreamError
+from chukei.ids import new_span_id
 from chukei.model import CallerKind, Model
 from chukei.pool import Fault, Lease, Member, Pool, Source, judge
 from chukei.ports import Board, Clock, Credential, Upstream
@@ -20,7 +21,6 @@ from chukei.upstream import affinity
 from chukei.upstream.affinity import Continuation, StatefulIds
 from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
 from chukei.upstream.budget import Budget
-from chukei.upstream.capabilities import LearntCapabilities
 from chukei.upstream.connect import Waits
 from chukei.upstream.hedge import first_to_answer
 from chukei.upstream.refusals import error_of_event
@@ -48,19 +48,16 @@ class Failover:
         board: Board | None = None,
         before: "Failover | None" = None,
     ) -> None:
-        self.settings = settings
-        self.pool = pool
-        self.clock = clock
+        self.settings, self.pool, self.clock = settings, pool, clock
         self.session_header = settings.pool.session_header.encode()
-        share, hedge_share = settings.pool.retry_share, settings.pool.hedge_share
-        self.capabilities: LearntCapabilities = before.capabilities if before else LearntCapabilities()
         self.stateful_ids: StatefulIds = before.stateful_ids if before else StatefulIds(board)
-        fresh = Budget(share, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
+        fresh = Budget(1.0, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
         self.retries: Budget = before.retries if before else fresh
-        self.hedges: Budget = before.hedges if before else Budget(hedge_share, reserve=HEDGE_RESERVE)
-        self.retries.adjust(share)
-        self.hedges.adjust(hedge_share)
-        self.client = DeploymentClient(upstream, credentials, settings.stream, clock, self.capabilities)
+        self.hedges: Budget = before.hedges if before else Budget(1.0, reserve=HEDGE_RESERVE)
+        self.retries.adjust(settings.pool.retry_share)
+        self.hedges.adjust(settings.pool.hedge_share)
+        known = before.client.known if before else None
+        self.client: DeploymentClient = DeploymentClient(upstream, credentials, settings.stream, clock, known)
 
     async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> LeasedAnswer:
         """Return an answer that has begun. ``model`` is the requested model with the caller's policy applied.
@@ -263,13 +260,16 @@ class _Search:
     async def _try(self, lease: Lease, *, hedge: bool = False) -> LeasedAnswer:
         """Ask one deployment, up to its first output."""
         failover, call, record = self._failover, self._call, self._record
-        attempt = Attempt(lease.deployment.name, hedge=hedge)
+        attempt = Attempt(lease.deployment.name, hedge=hedge, started=failover.clock() - record.arrived)
+        trace = record.trace
+        if trace is not None and not trace.foreign:
+            attempt.span_id = new_span_id()
         self._asked.append((lease, attempt))
         record.tries.append(attempt)
         output = failover.settings.stream.thinking_seconds if call.stream else 0.0
         waits = Waits.within(self._deadline - failover.clock(), self._limit, self._whole, output)
         try:
-            answer = await failover.client.ask(lease, call, record.request_id, attempt, waits)
+            answer = await failover.client.ask(lease, call, record.request_id, attempt, waits, trace)
             self._refuse_failure(answer)
         except UpstreamError as error:
             self._count_failure(lease, error)

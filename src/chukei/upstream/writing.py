@@ -62,10 +62,12 @@ def write(
     capabilities: Capabilities,
     credential: tuple[bytes, bytes],
     request_id: str,
+    passed: Headers | None = None,
 ) -> UpstreamRequest:
     """Write the request for a deployment: the client's bytes, with missing parameters filled in.
 
-    The call is not changed, so that it can be written for several deployments.
+    The call is not changed, so that it can be written for several deployments. ``passed`` are further
+    fields to send.
     """
     name = deployment.deployment
     version = azure.version_for(deployment, call.api_version)
@@ -85,6 +87,7 @@ def write(
         headers = [(field, value) for field, value in headers if field != b"content-type"]
         headers.append((b"content-type", call.body.content_type))
     headers += [azure.ANY, credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
+    headers += passed or ()
     if deployment.spillover is not None:
         headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))
     target = azure.target(deployment, name, call.operation, version)
