@@ -19,8 +19,9 @@ from chukei.adapters.http import connection
 from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
-from chukei.config import ConfigError
+from chukei.config import ConfigError, MetricsSettings
 from chukei.hosts import states
+from chukei.metrics import definitions
 from chukei.model import Caller, CallerKind, End
 from chukei.pool import breaker, verdicts
 from chukei.record import Attempt, RequestRecord
@@ -34,7 +35,13 @@ CONFIGURATION = markdown.read("docs/configuration.md")
 ERRORS = markdown.read("docs/errors.md")
 HTTP = markdown.read("docs/http.md")
 
-SECRETS = {"AOAI_EASTUS_KEY": "one", "AOAI_SWEDEN_KEY": "two", "AOAI_WESTUS_KEY": "three", "RELAY_KEY": "four"}
+SECRETS = {
+    "AOAI_EASTUS_KEY": "one",
+    "AOAI_SWEDEN_KEY": "two",
+    "AOAI_WESTUS_KEY": "three",
+    "RELAY_KEY": "four",
+    "METRICS_KEY": "of sixteen or more",
+}
 """The variables that the documentation tells its readers to set."""
 
 SECTIONS = {
@@ -53,6 +60,7 @@ SECTIONS = {
     "models.NAME.prices": "[models.x.prices]\n{}",
     "ledger": "[ledger]\n{}",
     "admin": "[admin]\n{}",
+    "metrics": "[metrics]\n{}",
     "log": "[log]\n{}",
     "simulator": "[simulator]\n{}",
 }
@@ -255,6 +263,13 @@ class TestRoutes:
         }
         assert len(names) > 8
         assert {name for name in names if f"`{name}`" not in HTTP} == set()
+
+
+def test_the_families_of_metrics_are_the_codes_own() -> None:
+    text = markdown.section(markdown.read("docs/metrics.md"), "All families")
+    assert [line for line in text.splitlines() if line.startswith("| `")] == definitions.table()
+    bound = f"at most {definitions.most_lines(MetricsSettings().max_rows):,} lines"
+    assert bound in markdown.read("docs/metrics.md")
 
 
 def test_the_states_of_a_breaker_are_the_codes_own() -> None:

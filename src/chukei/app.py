@@ -31,10 +31,9 @@ from chukei.callers.throttle import Throttle
 from chukei.config import SIMULATED_MODELS, CredentialSettings, Problem, Secret, Settings, TelemetrySettings
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
-from chukei.gateway.scrape import GAUGES, SUBJECT, Scrape, wrong_key
+from chukei.gateway.scrape import COUNTS, GAUGES, Scrape, wrong_key
 from chukei.gateway.tracing import Tracing
 from chukei.installation import command_for
-from chukei.metrics.definitions import STORE_AVAILABLE
 from chukei.metrics.meter import Meter
 from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
@@ -208,7 +207,8 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     )
     if meter is not None:
         _watch(meter, relay, clock, started=wall())
-        peers.answer(SUBJECT, lambda asked: meter.snapshot(gauges=asked == GAUGES).encoded(), last=True)
+        peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
+        peers.answer(GAUGES, lambda _: meter.gauges().encoded())
     return relay
 
 
@@ -231,19 +231,18 @@ def _telemetry(settings: Settings, meter: Meter | None) -> "Telemetry | None":
 
 def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
     """Let the meter read all that has a state."""
-    accounting, ring, board = relay.accounting, relay.access.ring, relay.board
-    stores = dict(accounting.stores)
-    if ring is not None:
-        stores["keys"] = lambda: ring.available
-    if board is not None:
-        stores["board"] = lambda: board.available
-    meter.watch(lambda: [(STORE_AVAILABLE, (name,), available()) for name, available in stores.items()])
-    meter.watch(lambda: process.readings(started))
-    meter.watch(lambda: relay.pool.readings(clock()))
-    meter.watch(relay.gateway.readings)
-    meter.watch(relay.upstream.readings)
-    if accounting.writer is not None:
-        meter.watch(accounting.writer.readings)
+    ring, board = relay.access.ring, relay.board
+    readers = [
+        lambda: process.readings(started),
+        relay.gateway.readings,
+        lambda: relay.pool.readings(clock()),
+        relay.upstream.readings,
+        *relay.accounting.readers,
+        *([ring.readings] if ring is not None else []),
+        *([board.readings] if board is not None else []),
+    ]
+    for reader in readers:
+        meter.watch(reader)
 
 
 def _scrape(settings: Settings, peers: Peers, clock: Clock) -> Scrape:

@@ -252,6 +252,19 @@ def test_a_rate_is_429_and_says_when_to_come_back() -> None:
     )
 
 
+@rows(
+    ("subject", "limit", "seconds", "rule"),
+    [
+        ("caller:eve", Limit.REQUESTS_PER_MINUTE, 2.4, "groups.research.limits.requests_per_minute"),
+        ("group:research", Limit.TOKENS_PER_MINUTE, 7.0, "groups.research.total.tokens_per_minute"),
+        ("group:everybody", Limit.MONEY_PER_MONTH, 9.0, "groups.everybody.total.money_per_month"),
+        ("caller:eve", Limit.REQUESTS_PER_MINUTE, math.inf, "groups.research.limits.requests_per_minute"),
+    ],
+)
+def test_a_refusal_keeps_the_place_of_its_limit(subject: str, limit: Limit, seconds: float, rule: str) -> None:
+    assert told(Refusal(subject, limit, 60, 60, 1, seconds)).rule == rule
+
+
 def test_a_groups_limit_is_named_as_the_groups() -> None:
     error = told(Refusal("group:research", Limit.TOKENS_PER_MINUTE, 9000, 8990, 150, 7))
     assert "the limit of the group research is 9,000 (groups.research.total.tokens_per_minute)" in error.message

@@ -73,6 +73,13 @@ def page(meter: Meter, accept: str = "") -> str:
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
             "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
         ),
+        ("application/openmetrics-text; version=2;q=0.5", None),
+        ("application/openmetrics-text;version=abc", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("text/plain;version=1..0,;;=", "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "application/openmetrics-text;version=1.0.0\r\nx: y",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
         ("text/plain;version=1.0.0;escaping=allow-utf-8", None),
     ],
 )

@@ -1,7 +1,7 @@
 """From a file and the environment to settings: every key, every mistake at once, and no secret shown."""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from chukei.config import (
     ConfigError,
     LedgerSettings,
     LogSettings,
+    MetricsSettings,
     PoolSettings,
     Secret,
     ServerSettings,
@@ -87,6 +88,12 @@ api_key = { env = "ADMIN_KEY" }
 [auth]
 api_key = { env = "RELAY_KEY" }
 
+[metrics]
+enabled = true
+api_key = { env = "METRICS_KEY" }
+callers = true
+max_rows = 50
+
 [log]
 format = "json"
 level = "debug"
@@ -118,7 +125,12 @@ client_id = "c-1"
 scope = "https://ai.azure.com/.default"
 priority = 2
 """
-KEYS = {"RELAY_KEY": SECRET, "EAST_KEY": SECRET + "-east", "ADMIN_KEY": SECRET + "-admin"}
+KEYS = {
+    "RELAY_KEY": SECRET,
+    "EAST_KEY": SECRET + "-east",
+    "ADMIN_KEY": SECRET + "-admin",
+    "METRICS_KEY": SECRET + "-metrics",
+}
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -155,6 +167,9 @@ def test_every_key(tmp_path: Path) -> None:
     assert settings.ledger == LedgerSettings(90.0, "/var/spool/chukei", 100_000)
     assert settings.admin.api_key is not None
     assert settings.admin.api_key.reveal() == SECRET + "-admin"
+    assert settings.metrics.api_key is not None
+    assert settings.metrics.api_key.reveal() == SECRET + "-metrics"
+    assert replace(settings.metrics, api_key=None) == MetricsSettings(enabled=True, callers=True, max_rows=50)
     assert settings.log == LogSettings("json", "debug")
     assert settings.auth.api_key is not None
     assert settings.auth.api_key.reveal() == SECRET
@@ -605,3 +620,12 @@ def test_any_environment_is_read_or_every_problem_named(environment: dict[str, s
     except ConfigError as error:
         known = error.problems
         assert known
+
+
+def test_metrics_are_open_or_have_a_key_that_is_long_enough(tmp_path: Path) -> None:
+    file = written(tmp_path, '[metrics]\nopen = true\napi_key = { env = "METRICS_KEY" }\nmax_rows = 10')
+    assert problems(file, {"METRICS_KEY": "short"}) == [
+        "metrics.api_key: is shorter than 16 characters; make one with: openssl rand -hex 32",
+        "metrics.max_rows: must be between 20 and 100_000, not 10",
+        "metrics.open: means that everybody may read metrics without a key; remove it or metrics.api_key",
+    ]

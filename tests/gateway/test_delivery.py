@@ -12,6 +12,7 @@ from chukei.adapters.http.connection import Connection
 from chukei.config import StreamSettings
 from chukei.gateway.delivery import Delivery
 from chukei.gateway.exchange import Exchange
+from chukei.metrics.definitions import SECONDS
 from chukei.model import Dialect
 from chukei.record import RequestRecord
 from chukei.stream.stream import Stream
@@ -114,6 +115,20 @@ async def test_reads_that_arrive_before_the_task_runs_keep_their_order(at_once: 
     await running
     assert case.reply.body == event(0) + b"".join(events) + b"data: [DONE]\n\n"
     assert case.exchange.record.answer_bytes == len(case.reply.body)
+
+
+@rows("at_once", [[True] * 9, [False] * 9])
+async def test_each_read_is_a_gap_whoever_takes_it(at_once: list[bool]) -> None:
+    case = Case(at_once)
+    case.exchange.record.gaps = gaps = [0] * (len(SECONDS) + 1)
+    running = await case.start()
+    for number in range(1, 8):
+        case.connection.data_received(chunk(event(number)))
+        await turn()
+    case.connection.data_received(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+    await running
+    assert sum(gaps) == 8
+    assert case.exchange.record.gap_seconds > 0
 
 
 @rows("dialect", [Dialect.CHAT, Dialect.OPEN])

@@ -10,7 +10,7 @@ from tests.rows import rows
 from chukei.callers.operator_key import OperatorKey
 from chukei.callers.throttle import Throttle
 from chukei.errors import CallerError
-from chukei.gateway.scrape import GAUGES, SUBJECT, Scrape, wrong_key
+from chukei.gateway.scrape import Scrape, wrong_key
 from chukei.metrics.definitions import OPEN_REQUESTS, REQUESTS
 from chukei.metrics.snapshot import Sample, Snapshot, combined, decoded
 from chukei.model import End, Headers
@@ -23,18 +23,16 @@ OWN_HOST = (b"host", b"localhost:7221")
 
 
 class FakePeers:
-    """Worker processes whose answers are given."""
+    """Worker processes whose answers are given by subject."""
 
-    def __init__(self, *answers: bytes) -> None:
-        self.asked: list[tuple[str, bytes]] = []
-        self._answers = list(answers)
+    def __init__(self, **answers: list[bytes]) -> None:
+        self._answers = answers
 
     def answer(self, subject: str, handler: Callable[[bytes], bytes], *, last: bool = False) -> None:
         raise AssertionError("the page only asks")
 
     async def ask(self, subject: str, argument: bytes = b"") -> list[bytes]:
-        self.asked.append((subject, argument))
-        return self._answers
+        return self._answers.get(subject, [])
 
 
 def written(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
@@ -43,15 +41,18 @@ def written(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
     return f"text/plain; for={accept}", b"%d %d" % (whole.value(REQUESTS), whole.value(OPEN_REQUESTS))
 
 
-def worker(requests: int, running: int) -> bytes:
-    requests_ = [Sample(("chat", "gpt", "east", "200", "completed"), requests)]
-    return Snapshot(100, {REQUESTS.name: requests_, OPEN_REQUESTS.name: [Sample(("chat",), running)]}).encoded()
+def counted(requests: int) -> bytes:
+    return Snapshot(100, {REQUESTS.name: [Sample(("chat", "gpt", "east", "200", "completed"), requests)]}).encoded()
 
 
-def scrape(*answers: bytes, failures: int = 0, key: bytes | None = None, open: bool = False) -> Scrape:
+def running(requests: int) -> bytes:
+    return Snapshot(100, {OPEN_REQUESTS.name: [Sample(("chat",), requests)]}).encoded()
+
+
+def scrape(*, failures: int = 0, key: bytes | None = None, open: bool = False) -> Scrape:
     throttle = Throttle(failures, lambda: 0.0)
     checked = OperatorKey(hashlib.sha256(key).digest(), throttle, wrong_key) if key is not None else None
-    return Scrape(FakePeers(*answers), written, key=checked, open=open)
+    return Scrape(FakePeers(), written, key=checked, open=open)
 
 
 async def ask(page: Scrape, headers: Headers | None = None, *, local: bool = True) -> tuple[FakeReply, RequestRecord]:
@@ -61,19 +62,18 @@ async def ask(page: Scrape, headers: Headers | None = None, *, local: bool = Tru
     return reply, record
 
 
-async def test_one_page_holds_what_all_workers_have_counted() -> None:
-    peers = FakePeers(worker(3, 1), worker(4, 2), Snapshot(100, {}).encoded())
+async def test_one_page_holds_what_all_workers_have_counted_also_those_that_ended() -> None:
+    peers = FakePeers(metrics=[counted(3), counted(4), counted(5)], gauges=[running(1), running(2)])
     reply, record = await ask(Scrape(peers, written), [OWN_HOST, (b"accept", b"application/openmetrics-text")])
-    assert reply.body == b"7 3"
+    assert reply.body == b"12 3"
     assert dict(reply.headers) == {
         b"content-type": b"text/plain; for=application/openmetrics-text",
-        b"content-length": b"3",
+        b"content-length": b"4",
         b"cache-control": b"no-store",
         b"x-content-type-options": b"nosniff",
         b"vary": b"accept",
         b"x-request-id": b"req_1",
     }
-    assert peers.asked == [(SUBJECT, GAUGES)]
     assert (record.operation, record.status, record.end) == ("metrics", 200, End.COMPLETED)
 
 

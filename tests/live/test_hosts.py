@@ -452,6 +452,15 @@ async def test_without_a_configuration_it_simulates(hosts: Hosts, kind: str) -> 
         assert (await ask(host.url, "GET", path)).header("x-chukei-simulator") == "true"
 
 
+async def test_metrics_are_for_the_own_machine_of_which_functions_has_none(each_host: Host) -> None:
+    answer = await ask(each_host.url, "GET", "/metrics")
+    if each_host.kind == "server":
+        assert answer.status == 200
+        assert b"chukei_workers 1.0\n" in answer.body
+    else:
+        assert (answer.status, answer.error["code"]) == (403, "metrics_not_open")
+
+
 async def test_the_log_has_the_request_and_no_key(each_host: Host) -> None:
     for name in ("gpt-4o", "fault-401", "fault-reset-0"):
         target = f"/openai/deployments/{name}/chat/completions"

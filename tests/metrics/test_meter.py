@@ -230,11 +230,13 @@ def test_what_a_process_leaves_behind_has_no_gauges() -> None:
     meter.watch(lambda: [(OPEN_REQUESTS, ("chat",), 1.0), (CPU, (), 12.5)])
     meter(streamed())
     meter.observe_lag(0.003)
-    left = meter.snapshot(gauges=False)
+    left = meter.counts()
     assert not left.samples(OPEN_REQUESTS)
     assert left.value(CPU) == 12.5
     assert left.value(REQUESTS) == 1
     assert left.value(LOOP_LAG) == 0.003
+    assert meter.gauges().families.keys() == {OPEN_REQUESTS.name}
+    assert meter.snapshot().families.keys() == left.families.keys() | {OPEN_REQUESTS.name}
 
 
 def test_a_reader_that_fails_takes_nothing_else_with_it(caplog: pytest.LogCaptureFixture) -> None:

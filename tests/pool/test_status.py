@@ -3,8 +3,9 @@
 from tests.pool.pools import NOW, deployment
 
 from chukei.config import PoolSettings
+from chukei.metrics import definitions as of
 from chukei.pool.member import ENOUGH, Member, Quota, Status
-from chukei.pool.status import status_of, summary
+from chukei.pool.status import readings_of, status_of, summary
 
 SETTINGS = PoolSettings()
 
@@ -34,6 +35,21 @@ def test_one_that_cools_says_until_when_and_why() -> None:
     assert (status.status, status.seconds, status.why) == (Status.COOLING, 7.123, "rate_limit_exceeded")
     assert summary(found, NOW) == "east cooling 7.1 s (rate_limit_exceeded)"
     assert summary(found, NOW + 8) == "east ready"
+
+
+def test_its_metrics_are_its_status() -> None:
+    found = member()
+    found.outstanding, found.tokens = 2, 900
+    found.quota.cool(NOW, 7.0, "rate_limit_exceeded", SETTINGS)
+    readings = [*readings_of("gpt", status_of(found, NOW, left_out_for=3))]
+    states = {labels[2]: value for family, labels, value in readings if family is of.DEPLOYMENT_STATE}
+    assert states == {status.value: status is Status.COOLING for status in Status}
+    assert [reading for reading in readings if reading[0] is not of.DEPLOYMENT_STATE] == [
+        (of.DEPLOYMENT_WAIT, ("gpt", "east"), 7.0),
+        (of.DEPLOYMENT_REQUESTS, ("gpt", "east"), 2),
+        (of.DEPLOYMENT_TOKENS, ("gpt", "east"), 900),
+        (of.DEPLOYMENT_SOURCES, ("gpt", "east"), 3),
+    ]
 
 
 def test_one_that_is_open_or_half_open_says_why() -> None:

@@ -47,8 +47,8 @@ def test_no_more_bodies_are_read_than_requests_may_run_and_one() -> None:
     bodies = Bodies(1000)
     holds = [bodies.enter("a", 1, 1), bodies.enter("a", 1, 1)]
     with pytest.raises(CallerError) as caught:
-        bodies.enter("a", 1, 1)
-    assert caught.value.code == "rate_limit_exceeded"
+        bodies.enter("a", 1, 1, "callers.a.limits.concurrent")
+    assert (caught.value.code, caught.value.rule) == ("rate_limit_exceeded", "callers.a.limits.concurrent")
     for hold in holds:
         hold.leave()
     bodies.enter("a", 1, 1).leave()

@@ -3,6 +3,7 @@
 Import this module when a page is asked for: the library takes longer to import than the page to write.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import Metric
@@ -12,13 +13,16 @@ from prometheus_client.registry import Collector
 from chukei.metrics.definitions import FAMILIES, Family, Kind
 from chukei.metrics.snapshot import Labels, Snapshot, combined, decoded
 
+_ODD_VERSION = re.compile(r";\s*version=(?!\d{1,4}(?:\.\d{1,4}){0,3}\s*(?:[;,]|$))[^;,]*")
+"""A version that is none, which the library cannot compare with others."""
+
 
 def write_page(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
     """Combine encoded snapshots and write them in the best format that ``accept`` names.
 
     Return the content type and the page.
     """
-    write, content_type = choose_encoder(accept)
+    write, content_type = choose_encoder(_ODD_VERSION.sub("", accept))
     return content_type, write(_Page(combined([decoded(each) for each in snapshots])))
 
 

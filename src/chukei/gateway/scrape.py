@@ -9,12 +9,10 @@ from chukei.errors import CallerError
 from chukei.model import End, Headers, header
 from chukei.ports import Incoming, Peers, Reply
 from chukei.record import RequestRecord
+from chukei.request.routes import Page
 
-SUBJECT = "metrics"
-"""The subject on which the worker processes ask each other for their snapshots."""
-
-GAUGES = b"gauges"
-"""The argument that asks for gauges too. What a worker leaves behind at its end has none."""
+COUNTS, GAUGES = "metrics", "gauges"
+"""The subjects on which the worker processes ask each other for snapshots. Only counts outlive a worker."""
 
 WritePage = Callable[[Sequence[bytes], str], tuple[str, bytes]]
 """Writes a page from encoded snapshots, in the format that an ``Accept`` header asks for; returns its content type
@@ -38,11 +36,11 @@ class Scrape:
             CallerError: 401 for a wrong or missing key, 429 after too many of them, 403 if there is no key and the
                 request does not come from this machine.
         """
-        record.operation = SUBJECT
+        record.operation = Page.METRICS
         self._check(incoming)
         accept = (header(incoming.headers, b"accept") or b"").decode("latin-1")
         async with self._turn:
-            snapshots = await self._peers.ask(SUBJECT, GAUGES)
+            snapshots = [*await self._peers.ask(COUNTS), *await self._peers.ask(GAUGES)]
             content_type, page = await asyncio.to_thread(self._write, snapshots, accept)
         record.status, record.end = 200, End.COMPLETED
         headers: Headers = [

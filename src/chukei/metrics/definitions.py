@@ -237,3 +237,12 @@ FAMILIES: dict[str, Family] = {value.name: value for value in globals().values()
 def most_lines(rows: int) -> int:
     """Return the most lines of a page if each family has at most so many combinations of labels."""
     return sum(3 + family.lines * (rows if family.labels else 1) for family in FAMILIES.values()) + 1
+
+
+def table() -> list[str]:
+    """Return the rows as docs/metrics.md shows them."""
+    return [
+        f"| `{each.full_name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} "
+        f"| {each.help} | {'' if each.kind is not Kind.GAUGE else each.combine} |"
+        for each in FAMILIES.values()
+    ]

@@ -179,29 +179,33 @@ class Meter:
         """Call ``reader`` for each snapshot."""
         self._readers.append(reader)
 
-    def snapshot(self, *, gauges: bool = True) -> Snapshot:
-        """Return the values of all families. Without ``gauges`` it holds what stays true when this process has ended.
+    def snapshot(self) -> Snapshot:
+        """Return the values of all families."""
+        return Snapshot(self._most, {**self.counts().families, **self.gauges().families})
 
-        A reader that fails is logged, and its values are missing.
-        """
+    def counts(self) -> Snapshot:
+        """Return the counters and histograms: what stays true when this process has ended."""
         families = {name: _counted(FAMILIES[name], rows) for name, rows in self._counters.items() if rows}
         for name, histograms in self._histograms.items():
             if histograms:
                 families[name] = [Sample(labels, each.total, tuple(each.counts)) for labels, each in histograms.items()]
-        for name, samples in self._read().items():
-            if gauges or FAMILIES[name].kind is not Kind.GAUGE:
-                families[name] = bounded(FAMILIES[name], samples, self._most)
-        return Snapshot(self._most, families)
+        return Snapshot(self._most, families | self._read(is_gauge=False))
 
-    def _read(self) -> dict[str, list[Sample]]:
+    def gauges(self) -> Snapshot:
+        """Return the gauges."""
+        return Snapshot(self._most, self._read(is_gauge=True))
+
+    def _read(self, *, is_gauge: bool) -> dict[str, list[Sample]]:
+        """Ask all readers. One that fails is logged, and its values are missing."""
         found: dict[str, list[Sample]] = {}
         for reader in self._readers:
             try:
                 for family, labels, value in reader():
-                    found.setdefault(family.name, []).append(Sample(labels, float(value)))
+                    if (family.kind is Kind.GAUGE) is is_gauge:
+                        found.setdefault(family.name, []).append(Sample(labels, float(value)))
             except Exception:
                 logger.exception("some metrics could not be read")
-        return found
+        return {name: bounded(FAMILIES[name], samples, self._most) for name, samples in found.items()}
 
 
 def _counted(family: Family, rows: Rows[_Counter]) -> list[Sample]:

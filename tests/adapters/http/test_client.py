@@ -16,6 +16,7 @@ from chukei.adapters.http.answer import HttpAnswer
 from chukei.adapters.http.client import HttpClient
 from chukei.config import UpstreamSettings
 from chukei.errors import UpstreamError
+from chukei.metrics.definitions import UPSTREAM_CONNECTIONS
 from chukei.model import End
 
 pytestmark = pytest.mark.anyio
@@ -79,6 +80,22 @@ async def test_a_connection_is_used_again() -> None:
         assert repr(http) == "<HttpClient 1 open, 1 idle>"
         await http.close()
         assert http.open_connections == 0
+
+
+async def test_connections_are_counted_by_endpoint_busy_and_idle() -> None:
+    async with LocalServer(answers(OK)) as one, LocalServer(answers(OK)) as other:
+        http = client()
+        await whole(await post(http, one))
+        running = await post(http, other)
+        assert list(http.readings()) == [
+            (UPSTREAM_CONNECTIONS, (one.url, "busy"), 0),
+            (UPSTREAM_CONNECTIONS, (one.url, "idle"), 1),
+            (UPSTREAM_CONNECTIONS, (other.url, "busy"), 1),
+            (UPSTREAM_CONNECTIONS, (other.url, "idle"), 0),
+        ]
+        running.abort()
+        await http.close()
+        assert {value for _, _, value in http.readings()} == {0}
 
 
 async def test_the_connection_used_last_is_used_first() -> None:

@@ -14,6 +14,7 @@ from tests.live.relays import eventually
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.identity.key_ring import READ_SECONDS, REFRESH_SECONDS, KeyRing
+from chukei.metrics.definitions import STORE_AVAILABLE
 
 pytestmark = pytest.mark.anyio
 
@@ -141,9 +142,11 @@ async def test_keys_stay_while_the_database_is_gone_but_not_for_ever(
             with pytest.raises(StoreAway):
                 await ring.find("id-one")
             assert [record.levelname for record in caplog.records] == ["WARNING"], "said once"
+            assert ring.readings() == [(STORE_AVAILABLE, ("keys",), False)]
             setattr(database, how, False)
             await reads(database)
             assert await ring.find("id-one") == KEY
+            assert ring.readings() == [(STORE_AVAILABLE, ("keys",), True)]
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 

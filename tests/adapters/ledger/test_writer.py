@@ -21,6 +21,7 @@ from chukei.accounts.stores import Database, StoreAway
 from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.sqlite import SqliteDatabase
 from chukei.adapters.ledger.writer import BATCH, MAX_WAITING, LedgerWriter
+from chukei.metrics.definitions import LEDGER_FULL, LEDGER_SPOOL_BYTES, LEDGER_SPOOLED, LEDGER_WAITING, STORE_AVAILABLE
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +231,10 @@ async def test_entries_wait_in_the_spool_while_the_database_is_away(
         given = write(writer, entries(30))
         await eventually(lambda: spooled(writer) == 30)
         assert status(writer) == "away"
+        values = {family.name: value for family, _, value in writer.readings()}
+        size = sum(file.stat().st_size for file in spool.iterdir())
+        assert (values[LEDGER_SPOOLED.name], values[LEDGER_SPOOL_BYTES.name]) == (30, size)
+        assert (values[STORE_AVAILABLE.name], values[LEDGER_FULL.name], values[LEDGER_WAITING.name]) == (0, 0, 0)
         assert not writer.full
         assert writer.state()["last_error"] == "its disk is full: make room"
         given += write(writer, entries(30))
@@ -241,6 +246,8 @@ async def test_entries_wait_in_the_spool_while_the_database_is_away(
         assert [each for batch in fake.batches for each in batch] == given
         assert list(spool.iterdir()) == []
         assert count(caplog, BACK) == 1
+        values = {family.name: value for family, _, value in writer.readings()}
+        assert (values[LEDGER_SPOOL_BYTES.name], values[STORE_AVAILABLE.name]) == (0, 1)
 
 
 async def test_what_waits_outlives_the_process(fake: FakeDatabase, spool: Path) -> None:

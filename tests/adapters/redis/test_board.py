@@ -19,6 +19,7 @@ from tests.loops import on_both_loops
 
 from chukei.adapters.redis.board import RedisBoard
 from chukei.adapters.redis.messages import KEPT, BoardKeys
+from chukei.metrics.definitions import STORE_AVAILABLE
 from chukei.model import Change, Condition
 from chukei.ports import Board
 
@@ -442,11 +443,13 @@ async def test_a_read_only_replica_is_still_heard(mortal: RedisServer, caplog: p
     async with two(mortal) as (one, _, other, ear_of_other):
         one.remember("resp_1", ONE)
         await reaches(one, ear_of_other)
+        assert one.readings() == [(STORE_AVAILABLE, ("board",), True)]
         mortal.command("REPLICAOF", "127.0.0.1", "1")
         before = lines(mortal)
         one.publish(COOLING)
         await eventually(lambda: count(caplog, "Redis does not take") == 1)
         assert connected(one)
+        assert one.readings() == [(STORE_AVAILABLE, ("board",), False)]
         assert await sought(other, "resp_1") == ONE
         assert not kept(mortal, Condition.COOLING, QUOTA)
         mortal.command("REPLICAOF", "NO", "ONE")

@@ -26,6 +26,7 @@ from chukei.accounts.stores import QuotaStore, StoreAway
 from chukei.adapters.memory_quota import MemoryQuota
 from chukei.adapters.redis.line import LOOK_SECONDS, LOOKS
 from chukei.adapters.redis.quota import ANSWER_SECONDS, RedisQuota
+from chukei.metrics.definitions import STORE_AVAILABLE
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +45,10 @@ USED = [1, 100, 100, 100, 50, 1]
 
 
 def connected(store: RedisQuota) -> bool:
-    return "connected" in repr(store)
+    [(family, labels, available)] = store.readings()
+    assert (family, labels) == (STORE_AVAILABLE, ("quota",))
+    assert bool(available) == ("connected" in repr(store))
+    return bool(available)
 
 
 def unsettled(store: RedisQuota) -> int:

@@ -13,6 +13,8 @@ from dataclasses import replace
 
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database, StoreAway
+from chukei.metrics.definitions import STORE_AVAILABLE
+from chukei.metrics.snapshot import Reading
 from chukei.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -55,10 +57,9 @@ class KeyRing:
         """Call ``revoked`` with the ids of keys when their revocation becomes known."""
         self._tell_revoked = revoked
 
-    @property
-    def available(self) -> bool:
-        """Whether the last read of the database succeeded."""
-        return not self._away
+    def readings(self) -> list[Reading]:
+        """Return whether the last read of the database succeeded, as a metric."""
+        return [(STORE_AVAILABLE, ("keys",), not self._away)]
 
     async def find(self, id: str) -> Key | None:
         """See ``KeyDirectory``."""

@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,20 +14,24 @@ from chukei.adapters.ledger.writer import LedgerWriter
 from chukei.adapters.memory_quota import MemoryQuota
 from chukei.config import Settings
 from chukei.ids import new_id
+from chukei.metrics.snapshot import Reading
 from chukei.ports import Clock
 from chukei.record import RequestRecord
 
 logger = logging.getLogger(__name__)
 
+Reader = Callable[[], Iterable[Reading]]
+"""Reads metrics."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The quota store, and the ledger if there is one. ``stores`` tell by name whether those outside are available."""
+    """The quota store, and the ledger if there is one. ``readers`` tell their metrics."""
 
     quotas: QuotaStore
     database: Database | None = None
     writer: LedgerWriter | None = None
-    stores: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
+    readers: Sequence[Reader] = ()
 
     def __call__(self, record: RequestRecord) -> None:
         """Write a request to the ledger; implements the Hook port."""
@@ -63,11 +67,10 @@ class Accounting:
 
 def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Accounting:
     """Return the accounting for the settings. ``database`` replaces the configured one."""
-    stores: dict[str, Callable[[], bool]] = {}
-    quotas = _quotas(settings, clock, wall, stores)
+    quotas, readers = _quotas(settings, clock, wall)
     address = ledger_address(settings, os.environ)
     if database is None and address is None:
-        return Accounting(quotas, stores=stores)
+        return Accounting(quotas, readers=readers)
     database = database or database_for(address or "")
     ledger = settings.ledger
     spool = Path(ledger.spool) if ledger.spool is not None else spool_for(address) if address is not None else None
@@ -78,22 +81,21 @@ def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Data
         retention_days=ledger.retention_days,
         clock=clock,
     )
-    stores["ledger"] = lambda: writer.available
-    return Accounting(quotas, database, writer, stores)
+    return Accounting(quotas, database, writer, [*readers, writer.readings])
 
 
-def _quotas(settings: Settings, clock: Clock, wall: Clock, found: dict[str, Callable[[], bool]]) -> QuotaStore:
+def _quotas(settings: Settings, clock: Clock, wall: Clock) -> tuple[QuotaStore, list[Reader]]:
     local = MemoryQuota(clock=clock, wall=wall)
     stores = settings.stores
     if stores.quota is None:
-        return local
+        return local, []
     # Imported only if it is configured, since hiredis may be missing otherwise.
     from chukei.accounts.quota_fallback import Away, QuotaFallback
     from chukei.adapters.redis.quota import RedisQuota
 
     shared = RedisQuota(stores.quota.reveal(), clock=clock, patience=stores.quota_seconds)
-    found["quota"] = lambda: shared.available
-    return QuotaFallback(shared, local, away=Away(stores.quota_away), replicas=stores.replicas)
+    store = QuotaFallback(shared, local, away=Away(stores.quota_away), replicas=stores.replicas)
+    return store, [shared.readings]
 
 
 def ledger_address(settings: Settings, environment: Mapping[str, str]) -> str | None:

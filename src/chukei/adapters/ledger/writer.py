@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from chukei.accounts.ledger import Entry
 from chukei.accounts.stores import Database, StoreAway
+from chukei.adapters.ledger.retention import SWEEP_SECONDS, sweep
 from chukei.adapters.ledger.spool import Spool, SpoolFullError
 from chukei.metrics import definitions as of
 from chukei.metrics.snapshot import Reading
@@ -44,9 +45,6 @@ MAX_WAITING = 20_000
 
 ADOPT_SECONDS = 60.0
 """Seconds between two searches for spool files of processes that have ended."""
-
-SWEEP_SECONDS = 3600.0
-"""Seconds between two deletions of entries older than the retention."""
 
 CLOSE_SECONDS = 1.0
 """Most seconds for closing."""
@@ -128,13 +126,9 @@ class LedgerWriter:
             "last_error": self._error,
         }
 
-    @property
-    def available(self) -> bool:
-        """Whether the database accepted the last batch."""
-        return self._retry_at is None
-
     def readings(self) -> Iterator[Reading]:
         """Yield the metrics of the ledger."""
+        yield of.STORE_AVAILABLE, ("ledger",), self._retry_at is None
         yield of.LEDGER_WAITING, (), len(self._waiting)
         yield of.LEDGER_FULL, (), self.full
         yield of.LEDGER_LOST, (), self._lost
@@ -147,7 +141,8 @@ class LedgerWriter:
         """Begin to write. The database is opened in the background, so that it does not delay the start."""
         self._tasks.append(asyncio.create_task(self._run()))
         if self._retention_days > 0:
-            self._tasks.append(asyncio.create_task(self._sweep()))
+            sweeping = sweep(self._database, self._retention_days, self._now, self._sweep_seconds)
+            self._tasks.append(asyncio.create_task(sweeping))
 
     async def close(self) -> None:
         """Write the remaining entries to the database, else to the spool, within a second. It may be repeated."""
@@ -323,14 +318,3 @@ class LedgerWriter:
         if self._disk is None:
             self._disk = ThreadPoolExecutor(1, "chukei-ledger-spool")
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-    async def _sweep(self) -> None:
-        while True:
-            try:
-                count = await self._database.forget(before=self._now() - timedelta(days=self._retention_days))
-            except StoreAway as error:
-                logger.warning("old entries of the ledger were not deleted: %s", error)
-            else:
-                if count:
-                    logger.info("%d entries of the ledger were older than %g days", count, self._retention_days)
-            await asyncio.sleep(self._sweep_seconds)

@@ -21,6 +21,8 @@ from chukei.adapters.redis.commands import Argument, PendingCommand, command
 from chukei.adapters.redis.line import Line, RefusedError, connect
 from chukei.adapters.redis.messages import BATCH, MAX_BYTES, BoardKeys, Outbox
 from chukei.adapters.redis.session import Availability, Sessions, before_long, growing, reason, until_one_ends
+from chukei.metrics.definitions import STORE_AVAILABLE
+from chukei.metrics.snapshot import Reading
 from chukei.model import Change, Condition
 from chukei.ports import Clock
 
@@ -72,10 +74,9 @@ class RedisBoard:
         state = "connected" if self._line is not None else "away"
         return f"<RedisBoard {state}, {len(self._subjects)} subjects, {len(self._outbox)} unsent>"
 
-    @property
-    def available(self) -> bool:
-        """Whether Redis can be asked, and takes changes."""
-        return self._line is not None and self._telling.well
+    def readings(self) -> list[Reading]:
+        """Return whether Redis can be asked and takes changes, as a metric."""
+        return [(STORE_AVAILABLE, ("board",), self._line is not None and self._telling.well)]
 
     def publish(self, change: Change) -> None:
         """See the Board port. While Redis is unavailable the last change of each subject is kept until it expires."""

@@ -28,6 +28,8 @@ from chukei.adapters.redis.commands import PendingCommand, command
 from chukei.adapters.redis.line import Line, connect
 from chukei.adapters.redis.quota_script import SERVER_TIME, QuotaCommands, read_answer, read_look, scripts
 from chukei.adapters.redis.session import Availability, Sessions, before_long, until_one_ends
+from chukei.metrics.definitions import STORE_AVAILABLE
+from chukei.metrics.snapshot import Reading
 from chukei.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -152,10 +154,9 @@ class RedisQuota:
             self._prepared[id(subjects)] = subjects, commands
         return commands
 
-    @property
-    def available(self) -> bool:
-        """Whether Redis can be asked."""
-        return self._standing() is not None
+    def readings(self) -> list[Reading]:
+        """Return whether Redis can be asked, as a metric."""
+        return [(STORE_AVAILABLE, ("quota",), self._standing() is not None)]
 
     def _standing(self) -> Line | None:
         """Return the line of the current session."""
