@@ -62,6 +62,7 @@ SECTIONS = {
     "admin": "[admin]\n{}",
     "metrics": "[metrics]\n{}",
     "log": "[log]\n{}",
+    "telemetry": "[telemetry]\n{}",
     "simulator": "[simulator]\n{}",
 }
 TOGETHER = {"callers.NAME": "`[callers.NAME]`, `[groups.NAME]`", "groups.NAME": "`[callers.NAME]`, `[groups.NAME]`"}
