@@ -47,7 +47,6 @@ TESTED_ELSEWHERE = {
     "accounts/ledger.py": "nouns without behaviour",
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
     "accounts/stores.py": "protocols without behaviour",
-    "adapters/telemetry/exporters.py": "live/test_traces.py and live/test_azure_monitor.py, with real receivers",
     "adapters/telemetry/genai.py": "adapters/telemetry/test_spans.py: names by version",
     "adapters/telemetry/metrics.py": "live/test_otlp_metrics.py and live/test_azure_monitor.py",
     "adapters/telemetry/telemetry.py": "live/test_traces.py",
