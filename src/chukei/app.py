@@ -35,6 +35,7 @@ from chukei.upstream.failover import Failover
 
 if TYPE_CHECKING:
     from chukei.admin.api import Admin
+    from chukei.liveview.window import Window
 
 SIMULATED_KEY = "simulated"
 
@@ -121,8 +122,9 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     """
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
-    upstream = HttpClient(settings.upstream)
     clock = time.monotonic
+    window = _window(settings, clock)
+    upstream = HttpClient(settings.upstream, window.dialled if window is not None else None)
     draw = random.SystemRandom().random
     pool = Pool(settings.models, settings.pool, default=settings.default_model, open=settings.open, draw=draw)
     pool.listen(log_change)
@@ -140,22 +142,51 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
         admission=admission,
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
-        admin=_admin(settings, accounting, pool, clock),
+        admin=_admin(settings, accounting, pool, clock, peers),
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, tally],
+        hooks=[*hooks, *([window] if window is not None else []), tally],
         clock=clock,
     )
     gateway = Gateway(settings, services)
+    if window is not None:
+        _answer_live(window, gateway, upstream, pool, peers, clock)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
     return Relay(gateway, pool, upstream, tuple(made.values()), authentication, accounting, tally, board)
 
 
-def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock) -> "Admin | None":
+def _window(settings: Settings, clock: Clock) -> "Window | None":
+    """Return what the live view counts in. Without administrators nobody can look, and nothing is counted."""
+    if settings.admin.api_key is None:
+        return None
+    from chukei.liveview.window import Window
+
+    return Window(clock)
+
+
+def _answer_live(
+    window: "Window", gateway: Gateway, upstream: HttpClient, pool: Pool, peers: Peers, clock: Clock
+) -> None:
+    from chukei.admin.feed import SUBJECT
+    from chukei.liveview.worker import LiveWorker
+
+    worker = LiveWorker(
+        window,
+        pool,
+        clock,
+        running=gateway.running,
+        connections=lambda: upstream.open_connections,
+        draining=lambda: gateway.draining,
+    )
+    peers.answer(SUBJECT, worker.answer)
+
+
+def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock, peers: Peers) -> "Admin | None":
     key, database = settings.admin.api_key, accounting.database
     if key is None or database is None:
         return None
     from chukei.admin.api import Admin
+    from chukei.admin.feed import Feed
     from chukei.callers.registry import KeyRegistry
 
     return Admin(
@@ -167,6 +198,7 @@ def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock)
         now=_now,
         throttle=Throttle(settings.auth.failures_per_minute, clock),
         ledger_state=accounting.state,
+        feed=Feed(peers, _now),
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from chukei.model import Caller, End
 from chukei.trace import TraceContext
@@ -35,7 +36,8 @@ class RequestRecord:
     ``tries`` has all attempts in order; ``answering`` is the one that answered, or the last one. ``deployment``,
     ``usage`` and the request id are those of this attempt. ``served_model`` and ``service_tier`` are as the upstream
     reports them. If ``count`` is above 1, the record stands for that many similar requests and describes the last of
-    them; ``ended`` is the time of its end, in UTC.
+    them; ``ended`` is the time of its end, in UTC. ``received`` is when the request's body was complete.
+    ``client_wait`` is how long a stream has waited for its client to read.
     """
 
     request_id: str
@@ -67,6 +69,8 @@ class RequestRecord:
     count: int = 1
     ended: datetime | None = None
     trace: TraceContext | None = None
+    received: float | None = None
+    client_wait: float = 0.0
 
     @property
     def caller(self) -> str | None:
@@ -77,3 +81,20 @@ class RequestRecord:
     def lost(self) -> list[Attempt]:
         """The attempts other than ``answering``."""
         return [attempt for attempt in self.tries if attempt is not self.answering] if len(self.tries) > 1 else []
+
+
+class RunningRequest(NamedTuple):
+    """A request that is being served, at the moment when somebody looks. Durations are in seconds.
+
+    ``age`` is since its head arrived. ``tokens`` is an estimate of what its stream has generated so far. ``silent`` is
+    how long the upstream has sent nothing, ``unread`` how long its client has not read what was sent.
+    """
+
+    caller: str | None
+    deployment: str | None
+    age: float
+    stream: bool
+    first_token: float | None
+    tokens: float = 0.0
+    silent: float = 0.0
+    unread: float = 0.0

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 
 import msgspec
 
-from chukei import azure
+from chukei import azure, usage
 from chukei.config import StreamSettings
 from chukei.errors import UpstreamError, event_too_large
 from chukei.gateway.exchange import Exchange
@@ -52,13 +52,18 @@ class Delivery:
         self._plain = PlainText() if simple else None
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
-        self._last_read = now
+        self.last_read = now
         self._last_sent = now
-        self._sending_since: float | None = None
+        self.sending_since: float | None = None
         self._broke = False
         self._timer: asyncio.TimerHandle | None = None
         self._left_over = b""
         self._passed = 0  # bytes sent by callbacks, without waking the task
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of the tokens that were generated so far."""
+        return usage.estimate(self._stream.generated_bytes, self._stream.events).output
 
     async def run(self, first: bytes) -> None:
         """Pass the stream through to its end.
@@ -67,6 +72,7 @@ class Delivery:
             UpstreamError: the upstream broke; whole events before the break have been sent.
         """
         self._timer = self._loop.call_at(self._due(), self._tick)
+        self._exchange.progress = self
         if self._plain is None:
             self._answer.divert(self)
         try:
@@ -117,7 +123,7 @@ class Delivery:
                 if not out:
                     await self._wakened()
                 continue
-            self._last_read = self._loop.time()
+            self.last_read = self._loop.time()
             out += stream.feed(data) if data else stream.finish(proper=not (self._broke or self._answer.until_close))
             if not data and not stream.ended:
                 await self._send(out)
@@ -138,14 +144,14 @@ class Delivery:
         stream.events += events
         stream.generated_bytes += made
         self._passed += end - begin
-        self._last_read = self._last_sent = self._loop.time()
+        self.last_read = self._last_sent = self._loop.time()
         return True
 
     def some(self, data: bytes) -> bool:
         """See the Taker port. If the loop has to act, ``_left_over`` holds the bytes that it still has to send."""
         stream = self._stream
         out = stream.feed(data)
-        self._last_read = now = self._loop.time()
+        self.last_read = now = self._loop.time()
         if stream.ended or stream.overflowed:
             self._left_over = out
             return False
@@ -181,10 +187,11 @@ class Delivery:
 
     async def _write(self, out: bytes, *, last: bool = False) -> None:
         self._exchange.record.answer_bytes += len(out)
-        self._sending_since = self._loop.time()
+        self.sending_since = self._loop.time()
         await (self._reply.finish(out) if last else self._reply.send(out))
-        self._sending_since = None
         self._last_sent = self._loop.time()
+        self._exchange.record.client_wait += self._last_sent - self.sending_since
+        self.sending_since = None
 
     async def _finish(self, out: bytes) -> None:
         stream = self._stream
@@ -200,16 +207,16 @@ class Delivery:
 
     def _due(self) -> float:
         """Return the time of the next limit, provided that nothing is read or sent until then."""
-        if self._sending_since is not None:
-            return self._sending_since + self._settings.write_seconds
-        idle = self._last_read + self._settings.idle_seconds
+        if self.sending_since is not None:
+            return self.sending_since + self._settings.write_seconds
+        idle = self.last_read + self._settings.idle_seconds
         soonest = self._loop.time() + self._settings.write_seconds  # if a send began now
         return min(idle, self._last_sent + self._settings.heartbeat_seconds, soonest)
 
     def _tick(self) -> None:
         now = self._loop.time()
         if now >= self._due():
-            if self._sending_since is not None:
+            if self.sending_since is not None:
                 self._exchange.stop(End.CLIENT_STALLED)
                 return
             self._answer.wake()
@@ -223,7 +230,7 @@ class Delivery:
             UpstreamError: the upstream has been silent for too long.
         """
         now = self._loop.time()
-        if now - self._last_read >= self._settings.idle_seconds:
+        if now - self.last_read >= self._settings.idle_seconds:
             raise _silent(self._settings.idle_seconds)
         if now - self._last_sent >= self._settings.heartbeat_seconds:
             await self._write(sse.HEARTBEAT)

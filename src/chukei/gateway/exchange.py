@@ -1,10 +1,23 @@
 """One request while it is served: its record, and the one way to stop it from outside."""
 
 import asyncio
+from typing import Protocol
 
 from chukei.model import End
 from chukei.ports import Clock
-from chukei.record import RequestRecord
+from chukei.record import RequestRecord, RunningRequest
+
+
+class Progress(Protocol):
+    """What a running stream knows of itself. Times are those of the event loop."""
+
+    last_read: float
+    sending_since: float | None
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of the tokens that were generated so far."""
+        ...
 
 
 class Exchange:
@@ -13,10 +26,10 @@ class Exchange:
     Stopping cancels that task at whatever it waits for: a name look-up, a handshake, the upstream's next byte, a slow
     client. The exchange keeps the reason, so that the gateway can tell its own stop from a cancellation by the host.
     ``named_errors`` says that error events in this kind of stream carry an event name. ``own_limits`` says that the
-    answer's rate limit headers describe the caller's limits, not Azure's.
+    answer's rate limit headers describe the caller's limits, not Azure's. ``progress`` is that of its stream.
     """
 
-    __slots__ = ("_clock", "_task", "closed", "named_errors", "own_limits", "record", "started", "stopped")
+    __slots__ = ("_clock", "_task", "closed", "named_errors", "own_limits", "progress", "record", "started", "stopped")
 
     def __init__(self, record: RequestRecord, clock: Clock) -> None:
         self._clock = clock
@@ -27,11 +40,30 @@ class Exchange:
         self.closed = False
         self.named_errors = False
         self.own_limits = False
+        self.progress: Progress | None = None
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request's head arrived."""
         return self._clock() - self.started
+
+    def look(self, now: float) -> RunningRequest:
+        """Return how the request is doing. ``now`` is the event loop's time."""
+        record, progress = self.record, self.progress
+        deployment = record.deployment or (record.tries[-1].deployment if record.tries else None)
+        if progress is None:
+            return RunningRequest(record.caller, deployment, self.elapsed, record.stream, record.first_token)
+        since = progress.sending_since
+        return RunningRequest(
+            record.caller,
+            deployment,
+            self.elapsed,
+            record.stream,
+            record.first_token,
+            progress.tokens,
+            max(now - progress.last_read, 0.0),
+            max(now - since, 0.0) if since is not None else 0.0,
+        )
 
     def stop(self, reason: End) -> None:
         """Stop serving. Only the first reason counts; stopping a finished request does nothing."""

@@ -9,7 +9,7 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from chukei.gateway.pages import Pages, Visit
 from chukei.model import Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
 from chukei.ports import ClientGone, Clock, Hook, Incoming, Reply
-from chukei.record import RequestRecord
+from chukei.record import RequestRecord, RunningRequest
 from chukei.request import call as calls
 from chukei.request import codings, head, routes
 from chukei.request.bodies import Bodies, Hold
@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 GOODBYE_SECONDS = 1.0
 """How long the error to a client may take when the relay shuts down or its key was revoked."""
 
+
+_FOR_MODELS = frozenset(operation.name for operation in azure.OPERATIONS.values())
 
 LARGE_BODY = 1024 * 1024
 """Bytes from which the task yields to other requests between the steps of reading a body."""
@@ -84,9 +86,18 @@ class Gateway:
         """How many requests are being served."""
         return len(self._live)
 
+    def running(self) -> Iterator[RunningRequest]:
+        """Return how each running request for a model is doing."""
+        now = asyncio.get_running_loop().time()
+        for exchange in self._live:
+            if exchange.record.operation in _FOR_MODELS:
+                yield exchange.look(now)
+
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
         self.draining = True
+        if self._services.admin is not None:
+            self._services.admin.drain()
 
     def stop_all(self) -> None:
         """End running requests: streams get an error event, waiting clients a 503."""
@@ -208,7 +219,7 @@ class Gateway:
             raw = await _plain(raw, coding, limit, hold)
         if len(raw) > LARGE_BODY:
             await asyncio.sleep(0)  # joining it took long, and so will parsing it
-        record.request_bytes = len(raw)
+        record.received, record.request_bytes = exchange.elapsed, len(raw)
         call = calls.read(route, operation, incoming.headers, raw)
         if len(raw) > LARGE_BODY:
             for _ in estimate.weigh(call):
