@@ -1,4 +1,4 @@
-"""Durations in buckets, each a fifth longer than the one before. Histograms can be added; lists of durations cannot."""
+"""Durations in buckets, each a tenth longer than the one before. Histograms can be added; lists of durations cannot."""
 
 from bisect import bisect_left
 
@@ -7,10 +7,10 @@ from msgspec import Struct, field
 FIRST = 0.001
 """Seconds up to which the first bucket counts."""
 
-STEPS = 4
-"""Buckets for each doubling: a percentile is wrong by a tenth at most."""
+STEPS = 8
+"""Buckets for each doubling: a percentile is wrong by a tenth at most, mostly by half of that."""
 
-BUCKETS = 80
+BUCKETS = 160
 """The last bucket counts everything above a quarter of an hour."""
 
 BOUNDS = tuple(FIRST * 2 ** (number / STEPS) for number in range(BUCKETS - 1))

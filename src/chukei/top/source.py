@@ -35,8 +35,8 @@ class Source:
     """
 
     def __init__(self, url: str, key: str) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
             kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
             self._kind = kinds[parts.scheme]
             self._host, self._port = (parts.hostname or "").encode("idna").decode(), parts.port
