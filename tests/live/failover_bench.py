@@ -1,6 +1,5 @@
 """A relay with three deployments: the first does what a test says, the others are healthy, or not, as it says too."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -155,7 +154,7 @@ class Clocked:
         upstream.script = self._next
 
     def _next(self, _: Visit) -> Script:
-        self.times.append(asyncio.get_running_loop().time())
+        self.times.append(time.monotonic())
         return self._scripts[min(len(self.times), len(self._scripts)) - 1]
 
 

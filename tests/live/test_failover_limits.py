@@ -213,7 +213,7 @@ async def test_provisioned_first_and_back_to_it_when_its_time_is_over(
         assert _codes(relay, 0) == [("a", "upstream_429"), ("b", None)]
         assert {tuple(_codes(relay, number)) for number in range(1, len(relay.records) - 1)} == {(("b", None),)}
         assert _codes(relay) == [("a", None)]
-        assert seconds - 0.01 <= first.times[1] - first.times[0] <= seconds + 0.5
+        assert first.times[1] - first.times[0] >= seconds - 0.01
 
 
 async def test_a_quota_group_cools_down_together(bench: FailoverBench) -> None:
