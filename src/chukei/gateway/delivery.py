@@ -52,18 +52,18 @@ class Delivery:
         self._plain = PlainText() if simple else None
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
-        self.last_read = now
+        self._last_read = now
         self._last_sent = now
-        self.sending_since: float | None = None
+        self._sending_since: float | None = None
         self._broke = False
         self._timer: asyncio.TimerHandle | None = None
         self._left_over = b""
         self._passed = 0  # bytes sent by callbacks, without waking the task
 
-    @property
-    def tokens(self) -> int:
-        """An estimate of the tokens that were generated so far."""
-        return usage.estimate(self._stream.generated_bytes, self._stream.events).output
+    def progress(self) -> tuple[int, float, float | None]:
+        """Return the estimated tokens so far, the time of the last read, and since when the client has not read."""
+        made = usage.estimate(self._stream.generated_bytes, self._stream.events).output
+        return made, self._last_read, self._sending_since
 
     async def run(self, first: bytes) -> None:
         """Pass the stream through to its end.
@@ -72,7 +72,7 @@ class Delivery:
             UpstreamError: the upstream broke; whole events before the break have been sent.
         """
         self._timer = self._loop.call_at(self._due(), self._tick)
-        self._exchange.progress = self
+        self._exchange.progress = self.progress
         if self._plain is None:
             self._answer.divert(self)
         try:
@@ -84,6 +84,7 @@ class Delivery:
             raise
         finally:
             self._end_watch()
+            self._exchange.progress = None  # which refers to the exchange, and would be a cycle
             self._exchange.record.answer_bytes += self._passed
 
     def _end_watch(self) -> None:
@@ -123,7 +124,7 @@ class Delivery:
                 if not out:
                     await self._wakened()
                 continue
-            self.last_read = self._loop.time()
+            self._last_read = self._loop.time()
             out += stream.feed(data) if data else stream.finish(proper=not (self._broke or self._answer.until_close))
             if not data and not stream.ended:
                 await self._send(out)
@@ -144,14 +145,14 @@ class Delivery:
         stream.events += events
         stream.generated_bytes += made
         self._passed += end - begin
-        self.last_read = self._last_sent = self._loop.time()
+        self._last_read = self._last_sent = self._loop.time()
         return True
 
     def some(self, data: bytes) -> bool:
         """See the Taker port. If the loop has to act, ``_left_over`` holds the bytes that it still has to send."""
         stream = self._stream
         out = stream.feed(data)
-        self.last_read = now = self._loop.time()
+        self._last_read = now = self._loop.time()
         if stream.ended or stream.overflowed:
             self._left_over = out
             return False
@@ -187,11 +188,11 @@ class Delivery:
 
     async def _write(self, out: bytes, *, last: bool = False) -> None:
         self._exchange.record.answer_bytes += len(out)
-        self.sending_since = self._loop.time()
+        self._sending_since = self._loop.time()
         await (self._reply.finish(out) if last else self._reply.send(out))
         self._last_sent = self._loop.time()
-        self._exchange.record.client_wait += self._last_sent - self.sending_since
-        self.sending_since = None
+        self._exchange.record.client_wait += self._last_sent - self._sending_since
+        self._sending_since = None
 
     async def _finish(self, out: bytes) -> None:
         stream = self._stream
@@ -207,16 +208,16 @@ class Delivery:
 
     def _due(self) -> float:
         """Return the time of the next limit, provided that nothing is read or sent until then."""
-        if self.sending_since is not None:
-            return self.sending_since + self._settings.write_seconds
-        idle = self.last_read + self._settings.idle_seconds
+        if self._sending_since is not None:
+            return self._sending_since + self._settings.write_seconds
+        idle = self._last_read + self._settings.idle_seconds
         soonest = self._loop.time() + self._settings.write_seconds  # if a send began now
         return min(idle, self._last_sent + self._settings.heartbeat_seconds, soonest)
 
     def _tick(self) -> None:
         now = self._loop.time()
         if now >= self._due():
-            if self.sending_since is not None:
+            if self._sending_since is not None:
                 self._exchange.stop(End.CLIENT_STALLED)
                 return
             self._answer.wake()
@@ -230,7 +231,7 @@ class Delivery:
             UpstreamError: the upstream has been silent for too long.
         """
         now = self._loop.time()
-        if now - self.last_read >= self._settings.idle_seconds:
+        if now - self._last_read >= self._settings.idle_seconds:
             raise _silent(self._settings.idle_seconds)
         if now - self._last_sent >= self._settings.heartbeat_seconds:
             await self._write(sse.HEARTBEAT)

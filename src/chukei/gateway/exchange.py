@@ -1,23 +1,15 @@
 """One request while it is served: its record, and the one way to stop it from outside."""
 
 import asyncio
-from typing import Protocol
+from collections.abc import Callable
 
 from chukei.model import End
 from chukei.ports import Clock
 from chukei.record import RequestRecord, RunningRequest
 
-
-class Progress(Protocol):
-    """What a running stream knows of itself. Times are those of the event loop."""
-
-    last_read: float
-    sending_since: float | None
-
-    @property
-    def tokens(self) -> int:
-        """An estimate of the tokens that were generated so far."""
-        ...
+Progress = Callable[[], tuple[int, float, float | None]]
+"""Returns how a running stream is doing: the tokens that it has generated so far (an estimate), when its upstream last
+sent something, and since when its client has not read, or None. Times are those of the event loop."""
 
 
 class Exchange:
@@ -53,16 +45,16 @@ class Exchange:
         deployment = record.deployment or (record.tries[-1].deployment if record.tries else None)
         if progress is None:
             return RunningRequest(record.caller, deployment, self.elapsed, record.stream, record.first_token)
-        since = progress.sending_since
+        tokens, last_read, since = progress()
         return RunningRequest(
             record.caller,
             deployment,
             self.elapsed,
             record.stream,
             record.first_token,
-            progress.tokens,
-            max(now - progress.last_read, 0.0),
-            max(now - since, 0.0) if since is not None else 0.0,
+            tokens,
+            silent=max(now - last_read, 0.0),
+            unread=max(now - since, 0.0) if since is not None else 0.0,
         )
 
     def stop(self, reason: End) -> None:

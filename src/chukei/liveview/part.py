@@ -197,5 +197,5 @@ def _add_running(into: Running, running: Running) -> None:
         into.deployments.setdefault(name, Waiting()).merge(waiting)
 
 
-USUAL = (Measure.FIRST_TOKEN, Measure.ANSWER, Measure.GAP)
+USUAL = (Measure.FIRST_TOKEN.value, Measure.ANSWER.value, Measure.GAP.value)
 """The measures of a deployment whose usual values are learnt."""

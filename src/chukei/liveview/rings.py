@@ -42,12 +42,14 @@ class Ring(Generic[Step]):
         """
         newest, seconds = self.newest or 0, self.seconds
         length, last = end - begin, len(self.steps) - 1
-        if length <= 0:
+        first, final = int(begin / seconds), min(int(end / seconds), newest)
+        if length <= 0 or first >= newest:
             return [(last, 1.0)]
-        first = max(int(begin / seconds), newest - last)
-        found = []
-        for number in range(first, min(int(end / seconds), newest) + 1):
-            overlap = min(end, (number + 1) * seconds) - max(begin, number * seconds)
-            if overlap > 0:
-                found.append((last - (newest - number), overlap / length))
+        whole = seconds / length
+        oldest = newest - last
+        found = [(number - oldest, whole) for number in range(max(first, oldest), final + 1)]
+        if first >= oldest:
+            found[0] = (first - oldest, ((first + 1) * seconds - begin) / length)
+        if found:
+            found[-1] = (final - oldest, (end - max(begin, final * seconds)) / length)
         return found

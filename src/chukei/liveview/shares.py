@@ -32,6 +32,8 @@ _OUTCOMES = {
 def outcome_of(record: RequestRecord) -> Outcome:
     """Return the outcome of a request. Azure's refusal of what a caller sent is a refusal, not a failure."""
     end = record.end
+    if end is End.COMPLETED:  # nearly all, without the hash of an enumeration's member
+        return Outcome.ANSWERED
     if end is End.UPSTREAM_STATUS and record.status is not None and record.status < 500 and record.status != 429:
         return Outcome.REFUSED
     if end is End.REFUSED and record.status is not None and record.status >= 500:

@@ -53,10 +53,16 @@ _PAGES = frozenset(Page)
 _LOST = frozenset({"cancelled", "hedge_lost"})
 """Codes of attempts that did not fail."""
 
+# Plain texts as keys: an enumeration's members are hashed by Python code, which would be half of the cost.
+_FIRST_TOKEN, _ANSWER, _GAP = Measure.FIRST_TOKEN.value, Measure.ANSWER.value, Measure.GAP.value
+_CONNECT, _UPLOAD, _OWN = Measure.CONNECT.value, Measure.UPLOAD.value, Measure.OWN.value
+
 _DECAY = 0.5 ** (1 / HALF_LIFE)
 
 
 class _Detail(Struct):
+    """Ten seconds. ``total`` has only what no deployment has; the rest is added up when somebody looks."""
+
     total: Share = field(default_factory=Share)
     left: int = 0
     deployments: dict[str, Share] = field(default_factory=dict)
@@ -65,8 +71,7 @@ class _Detail(Struct):
 
 
 class Window:
-    """Implements the Hook port: counts a finished request in its steps of time. Pages and refused malformed heads are
-    not counted."""
+    """Implements the Hook port: counts a finished request in its steps of time. Pages are not counted."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -111,16 +116,16 @@ class Window:
         if made:
             self._spread(now - record.duration + (record.first_token or 0.0), now, made)
         for attempt in record.tries:
-            self._tried(attempt, record, detail, ten, made)
+            self._tried(attempt, record, outcome, detail, ten, made)
         if record.received is not None:
-            detail.total.time(Measure.UPLOAD, record.received)
+            detail.total.time(_UPLOAD, record.received)
             own = _own(record, record.received)
             if own is not None:
-                detail.total.time(Measure.OWN, own)
+                detail.total.time(_OWN, own)
 
     def dialled(self, endpoint: str, seconds: float) -> None:
         """Count the time that a new connection to Azure has taken."""
-        self._details.turn(self._clock()).total.time(Measure.CONNECT, seconds)
+        self._details.turn(self._clock()).total.time(_CONNECT, seconds)
 
     def _explain(self, record: RequestRecord, outcome: Outcome, now: float, detail: _Detail) -> None:
         """Count the reason of a refusal or failure, and remember the request."""
@@ -147,7 +152,9 @@ class Window:
             reason.last = failure
         (self._failures if outcome is Outcome.FAILED else self._refusals).appendleft(failure)
 
-    def _tried(self, attempt: Attempt, record: RequestRecord, detail: _Detail, ten: Step, made: int) -> None:
+    def _tried(
+        self, attempt: Attempt, record: RequestRecord, outcome: Outcome, detail: _Detail, ten: Step, made: int
+    ) -> None:
         """Count an attempt at a deployment. A caller's own mistake is no failure of the deployment."""
         name = attempt.deployment
         if name not in detail.deployments and len(detail.deployments) >= MOST_DEPLOYMENTS:
@@ -155,32 +162,27 @@ class Window:
         share = detail.deployments.get(name)
         if share is None:
             share = detail.deployments[name] = Share()
-        total = detail.total
         share.asked += 1
-        total.asked += 1
         code = attempt.code
         if code in _LOST:
             return
         answers = attempt is record.answering
-        if code is not None and not (answers and outcome_of(record) is Outcome.REFUSED):
+        if code is not None and not (answers and outcome is Outcome.REFUSED):
             if code not in share.codes and len(share.codes) >= MOST_REASONS:
                 code = OTHER
-            for each in (share, total):
-                each.failed += 1
-                each.codes[code] = each.codes.get(code, 0) + 1
+            share.failed += 1
+            share.codes[code] = share.codes.get(code, 0) + 1
         if not answers or record.status != 200:
             return
         share.output += made
-        total.output += made
-        measure = Measure.FIRST_TOKEN if record.stream else Measure.ANSWER
-        share.time(measure, attempt.seconds)
-        total.time(measure, attempt.seconds)
-        if record.stream:
-            ten.first.add(attempt.seconds)
-            gap = _gap(record, made)
-            if gap is not None:
-                share.time(Measure.GAP, gap)
-                total.time(Measure.GAP, gap)
+        if not record.stream:
+            share.time(_ANSWER, attempt.seconds)
+            return
+        share.time(_FIRST_TOKEN, attempt.seconds)
+        ten.first.add(attempt.seconds)
+        gap = _gap(record, made)
+        if gap is not None:
+            share.time(_GAP, gap)
 
     def _spread(self, begin: float, end: float, tokens: float) -> None:
         """Count tokens in the steps in which they were generated, as if at a steady pace."""
@@ -217,6 +219,8 @@ class Window:
         detail = _Detail()
         for each in self._details.steps:
             _add_detail(detail, each)
+        for share in detail.deployments.values():
+            detail.total.merge(share)
         found = Part(
             covered=min(now - self._began, (DETAILS - 1) * 10 + now % 10),
             up=now - self._began,
@@ -272,9 +276,14 @@ class Window:
 
 def _own(record: RequestRecord, received: float) -> float | None:
     """Return the relay's own time before it asked a deployment: everything but the upload and the attempts."""
-    if record.first_token is None or any(attempt.hedge for attempt in record.tries):
+    if record.first_token is None:
         return None
-    return max(record.first_token - received - sum(attempt.seconds for attempt in record.tries), 0.0)
+    own = record.first_token - received
+    for attempt in record.tries:
+        if attempt.hedge:  # attempts at the same time have no sum
+            return None
+        own -= attempt.seconds
+    return max(own, 0.0)
 
 
 def _gap(record: RequestRecord, made: int) -> float | None:
