@@ -43,7 +43,7 @@ export class Charts {
   /** @param {HTMLElement} place @param {Words} words */
   constructor(place, words) {
     this.#words = words;
-    this.#drawn = PLOTS.map((plot) => ({ plot, ...frame() }));
+    this.#drawn = PLOTS.map((plot) => ({ plot, ...frame(words.say(plot.name)) }));
     place.replaceChildren(...this.#drawn.map(({ figure }) => figure));
   }
 
@@ -65,9 +65,11 @@ export class Charts {
   }
 }
 
-function frame() {
+/** @param {string} label */
+function frame(label) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", label);
   svg.setAttribute("preserveAspectRatio", "none");
   const [name, value, most] = [element("span", { class: "name" }), element("span", { class: "value" }), element("span")];
   const foot = element("div", { class: "foot" }, most);

@@ -54,7 +54,8 @@ export class Verdict {
 export function sentence(words, { rule, values, text }) {
   const key = values.deployment !== undefined && rule.startsWith("slow_") && values.times === undefined ? `${rule}.new` : rule;
   if (!words.has(`finding.${key}`)) return text;
-  const others = values.others ? words.say(`finding.others.${values.others}`) : "";
+  const rest = `finding.others.${values.others}`;
+  const others = words.has(rest) ? words.say(rest) : "";
   return words.say(`finding.${key}`, { ...values, others });
 }
 
