@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
     from chukei.admin.api import Admin
+    from chukei.liveview.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -210,8 +211,9 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
     """
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
-    upstream = HttpClient(settings.upstream)
     clock = time.monotonic
+    window = _window(settings, clock)
+    upstream = HttpClient(settings.upstream, window.dialled if window is not None else None)
     draw = random.SystemRandom().random
     pool = Pool(settings.models, settings.pool, default=settings.default_model, open=settings.open, draw=draw)
     pool.listen(log_change)
@@ -236,13 +238,15 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
         admin=_admin(settings, accounting, pool, clock, peers),
         audit=audit,
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
+        hooks=[*hooks, *[hook for hook in (meter, window) if hook is not None], tally],  # the tally may change a record
         clock=clock,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=_scrape(settings, peers, clock) if meter is not None else None,
     )
     peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
+    if window is not None:
+        _answer_live(window, gateway, upstream, pool, peers, clock)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
     lag = LoopLag(meter.observe_lag) if meter is not None else None
@@ -329,11 +333,38 @@ def _audit(settings: AuditSettings) -> "AuditSink | None":
     return AuditSink(settings, AuditFolder(Path(settings.folder), **sizes), redact)
 
 
+def _window(settings: Settings, clock: Clock) -> "Window | None":
+    """Return what the live view counts in. Without administrators nobody can look, and nothing is counted."""
+    if settings.admin.api_key is None:
+        return None
+    from chukei.liveview.window import Window
+
+    return Window(clock)
+
+
+def _answer_live(
+    window: "Window", gateway: Gateway, upstream: HttpClient, pool: Pool, peers: Peers, clock: Clock
+) -> None:
+    from chukei.admin.feed import SUBJECT
+    from chukei.liveview.worker import LiveWorker
+
+    worker = LiveWorker(
+        window,
+        pool,
+        clock,
+        running=gateway.running,
+        connections=lambda: upstream.open_connections,
+        draining=lambda: gateway.draining,
+    )
+    peers.answer(SUBJECT, worker.answer)
+
+
 def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock, peers: Peers) -> "Admin | None":
     key, database = settings.admin.api_key, accounting.database
     if key is None or database is None:
         return None
     from chukei.admin.api import Admin
+    from chukei.admin.feed import Feed
     from chukei.callers.registry import KeyRegistry
 
     return Admin(
@@ -346,6 +377,7 @@ def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock,
         throttle=Throttle(settings.auth.failures_per_minute, clock),
         ledger_state=accounting.state,
         peers=peers,
+        feed=Feed(peers, _now),
     )
 
 
