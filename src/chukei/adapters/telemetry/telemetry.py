@@ -27,8 +27,8 @@ LATE_READINGS = 2
 
 SLICE = 8
 PAUSE_SECONDS = 0.0005
-"""After the spans of so many requests a thread pauses. Python runs one thread at a time, so a whole batch would hold up the event loop
-for milliseconds; a slice takes a tenth of one."""
+"""After the spans of so many requests a thread pauses. Python runs one thread at a time, so a whole batch would hold up
+the event loop for milliseconds; a slice takes a tenth of one."""
 
 Ended = tuple[RequestRecord, int]
 """The record of a request, which nothing changes any more, and the time of its end in nanoseconds since 1970."""
