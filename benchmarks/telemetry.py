@@ -1,4 +1,4 @@
-"""What telemetry costs: ``python -m benchmarks.telemetry``, about a minute.
+"""What telemetry costs: ``python -m benchmarks.telemetry``, about four minutes.
 
 The same relay with and without it takes turns in short bursts, as in ``benchmarks.guard``, with this process for
 upstream, client and collector. What counts is the CPU time of the relay's process with all its threads. Traces are
@@ -11,6 +11,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +20,8 @@ from benchmarks.guard import BURSTS, WARM_UP, Relay, configuration, plain_enviro
 from benchmarks.process import free_port, new_loop
 from benchmarks.report import table
 
-SITTINGS = 5
-ROUNDS = 15
+SITTINGS = 9
+ROUNDS = 8
 PAUSE_SECONDS = 0.1
 """After each burst of requests, until their spans have been sent: that cost belongs to the burst."""
 
@@ -61,54 +62,75 @@ def _with(collector: int) -> dict[str, str]:
     }
 
 
-async def sitting(rounds: int, extra: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """Start both relays anew, and return the medians of what each burst costs without and with telemetry, in µs."""
+NOTHING, COUNTED, SENT = "nothing", "counting", "all sent"
+"""The relays: without metrics and traces; with the metrics of ``/metrics``; with these and traces sent over OTLP."""
+
+Costs = dict[str, dict[str, float]]
+"""µs of CPU by load, and by relay."""
+
+
+async def sitting(rounds: int, extra: Mapping[str, str]) -> Costs:
+    """Start the relays anew, and return the lower quartiles of what each burst costs.
+
+    A quartile, since other work on the machine only makes a burst dearer. ``extra`` are variables of the last relay.
+    """
     asked: Asked = asyncio.Queue()
     loop = asyncio.get_running_loop()
     upstream = await loop.create_server(lambda: Upstream(asked), "127.0.0.1", 0)
     collector = await loop.create_server(_Collector, "127.0.0.1", 0)
     port, telemetry = upstream.sockets[0].getsockname()[1], collector.sockets[0].getsockname()[1]
-    spent: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        own = plain_environment() | configuration(port, Path(folder))
-        ports = free_port(), free_port()
-        programs = [["chukei", "serve", "--port", str(each)] for each in ports]
-        off = Relay("off", programs[0], ports[0], own, Path(folder))
-        on = Relay("on", programs[1], ports[1], {**own, **_with(telemetry), **extra}, Path(folder))
-        with off, on:
-            await off.connect()
-            await on.connect()
-            for number in range(WARM_UP + rounds):
-                for name, burst in _LOADS.items():
-                    for one in (off, on) if number % 2 else (on, off):
-                        before = one.cpu()
-                        cost = await one.undergo(burst, asked)
-                        if name == _REQUEST:
-                            await asyncio.sleep(PAUSE_SECONDS)
-                            cost = (one.cpu() - before) / REQUESTS
-                        if number >= WARM_UP:
-                            spent.setdefault((name, one.name), []).append(cost)
+    spent: dict[str, dict[str, list[float]]] = {name: {} for name in _LOADS}
+    kinds = {
+        NOTHING: {"CHUKEI_METRICS__ENABLED": "false"},
+        COUNTED: {},
+        SENT: {**_with(telemetry), **extra},
+    }
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        relays = []
+        for name, variables in kinds.items():
+            own, free = {**plain_environment(), **configuration(port, Path(folder)), **variables}, free_port()
+            relay = Relay(name.replace(" ", "-"), ["chukei", "serve", "--port", str(free)], free, own, Path(folder))
+            relays.append((name, running.enter_context(relay)))
+            await relay.connect()
+        for number in range(WARM_UP + rounds):
+            for load, burst in _LOADS.items():
+                for name, relay in relays[number % 3 :] + relays[: number % 3]:
+                    before = relay.cpu()
+                    cost = await relay.undergo(burst, asked)
+                    if load == _REQUEST:
+                        await asyncio.sleep(PAUSE_SECONDS)
+                        cost = (relay.cpu() - before) / REQUESTS
+                    if number >= WARM_UP:
+                        spent[load].setdefault(name, []).append(cost)
     upstream.close()
     collector.close()
-    return {name: (statistics.median(spent[name, "off"]), statistics.median(spent[name, "on"])) for name in _LOADS}
+    return {
+        load: {name: statistics.quantiles(costs)[0] for name, costs in of_load.items()}
+        for load, of_load in spent.items()
+    }
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print medians of all sittings."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.telemetry", description="Measure telemetry's cost.")
     parser.add_argument("--sittings", type=int, default=SITTINGS, help=f"new processes (default: {SITTINGS} times)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"interleaved rounds of each (default: {ROUNDS})")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of the relay with telemetry")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the last relay")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # and all that it starts
     extra = dict(each.split("=", 1) for each in arguments.set)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         found = [runner.run(sitting(arguments.rounds, extra)) for _ in range(arguments.sittings)]
     rows = []
-    for name in _LOADS:
-        off, on = sorted((one[name] for one in found), key=lambda cost: cost[1] / cost[0])[len(found) // 2]
-        rows.append([name, f"{off:.1f}", f"{on:.1f}", f"{on / off:.2f}"])
-    print(table(["µs CPU of", "without", "with", "ratio"], rows))
+    for load in _LOADS:
+        costs = [statistics.median(one[load][name] for one in found) for name in (NOTHING, COUNTED, SENT)]
+        ratios = [
+            statistics.median(one[load][after] / one[load][before] for one in found)
+            for before, after in ((NOTHING, COUNTED), (COUNTED, SENT), (NOTHING, SENT))
+        ]
+        rows.append([load, *(f"{cost:.1f}" for cost in costs), *(f"{ratio:.2f}" for ratio in ratios)])
+    heads = [NOTHING, COUNTED, SENT, "counting / nothing", "all / counting", "all / nothing"]
+    print(table(["µs CPU of", *heads], rows))
     print(f"{_Collector.received:,} bytes of telemetry received")
 
 

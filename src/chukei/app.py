@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
     from chukei.admin.api import Admin
+    from chukei.admin.feed import Feed
+    from chukei.liveview.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -227,8 +229,9 @@ def build(
     """
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
-    upstream = HttpClient(settings.upstream)
     clock = time.monotonic
+    window = _window(settings, clock)
+    upstream = HttpClient(settings.upstream, window.dialled if window is not None else None)
     pool = pool_for(settings)
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
@@ -252,13 +255,15 @@ def build(
         admin=administration.api(settings, pool),
         audit=audit,
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, *([meter] if meter is not None else []), tally],  # the tally may change a record
+        hooks=[*hooks, *[hook for hook in (meter, window) if hook is not None], tally],  # the tally may change a record
         clock=clock,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=administration.scrape(settings) if meter is not None else None,
     )
     peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
+    if window is not None:
+        _answer_live(window, gateway, upstream, pool, peers, clock)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
     lag = LoopLag(meter.observe_lag) if meter is not None else None
@@ -348,6 +353,32 @@ def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
     )
 
 
+def _window(settings: Settings, clock: Clock) -> "Window | None":
+    """Return what the live view counts in. Without administrators nobody can look, and nothing is counted."""
+    if settings.admin.api_key is None:
+        return None
+    from chukei.liveview.window import Window
+
+    return Window(clock)
+
+
+def _answer_live(
+    window: "Window", gateway: Gateway, upstream: HttpClient, pool: Pool, peers: Peers, clock: Clock
+) -> None:
+    from chukei.admin.feed import SUBJECT
+    from chukei.liveview.worker import LiveWorker
+
+    worker = LiveWorker(
+        window,
+        pool,
+        clock,
+        running=gateway.running,
+        connections=lambda: upstream.open_connections,
+        draining=lambda: gateway.draining,
+    )
+    peers.answer(SUBJECT, worker.answer)
+
+
 def policies_for(settings: Settings, book: RuleBook | None) -> Policies:
     """Return the rules of callers and groups, which follow the ``book`` from now on."""
     rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
@@ -374,6 +405,7 @@ class Administration:
         self._rules = rules
         self._reload = reload
         self._peers = peers
+        self._feed: Feed | None = None  # one for all configurations: a shutdown ends its streams
         self._throttles = Throttle(failures_per_minute, clock), Throttle(failures_per_minute, clock)
 
     def allow(self, failures_per_minute: int) -> None:
@@ -399,9 +431,12 @@ class Administration:
         if key is None or database is None or self._rules is None:
             return None
         from chukei.admin.api import Admin
+        from chukei.admin.feed import Feed
         from chukei.admin.rules import RuleDesk
         from chukei.callers.registry import KeyRegistry
 
+        if self._feed is None:
+            self._feed = Feed(self._peers, _now)
         digest, groups = _digest(key), settings.policies.groups
         actor = f"key {digest.hex()[:8]}"
         return Admin(
@@ -414,6 +449,7 @@ class Administration:
             throttle=self._throttles[0],
             ledger_state=self._accounting.state,
             peers=self._peers,
+            feed=self._feed,
             rules=RuleDesk(database, groups, _now, actor=actor, changed=self._rules.refresh),
             reload=self._reload,
         )

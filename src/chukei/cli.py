@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_CONFIGURATION = 3
 EXIT_UPSTREAM = 4
+EXIT_INTERRUPTED = 130
 
 _config_option = click.option(
     "--config", "path", metavar="FILE", help="The TOML file; default: CHUKEI_CONFIG, or none."
@@ -178,6 +179,36 @@ def doctor(url: str | None, path: str | None, *, as_json: bool, idle: float) -> 
         report = asyncio.run(inspect(url, os.environ.get("CHUKEI_API_KEY"), idle=idle))
     click.echo(report.json() if as_json else report.text(), color=False if os.environ.get("NO_COLOR") else None)
     raise SystemExit(report.exit_code)
+
+
+@main.command()
+@click.argument("url", default="http://127.0.0.1:7221")
+@click.option("--once", is_flag=True, help="Print what is now, and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON every second.")
+def top(url: str, once: bool, as_json: bool) -> None:
+    """Watch a relay live: where it is slow, what fails, and who asks.
+
+    URL is the relay's; by default one on this machine. The administrators' key is taken from CHUKEI_ADMIN__API_KEY.
+    """
+    import sys
+
+    from chukei.top import run
+    from chukei.top.source import Away, Refused, Source
+
+    key = os.environ.get("CHUKEI_ADMIN__API_KEY")
+    if not key:
+        raise click.UsageError("set CHUKEI_ADMIN__API_KEY to the relay's administrators' key")
+    try:
+        source = Source(url, key)
+        if once or as_json or not sys.stdout.isatty():
+            run.print_events(source, click.echo, once=once, as_json=as_json)
+        else:
+            run.watch(source, os.environ)
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except (Away, Refused) as error:
+        click.echo(f"chukei: {error}", err=True)
+        raise SystemExit(EXIT_UPSTREAM) from None
 
 
 def _load(path: str | None) -> "Settings":

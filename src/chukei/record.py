@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from chukei.model import Caller, End
 from chukei.trace import TraceContext
@@ -40,7 +41,8 @@ class RequestRecord:
     times between two reads of a stream by the bounds ``metrics.definitions.SECONDS``, if they are measured;
     ``gap_seconds`` is their sum. If ``count`` is above 1, the record stands for that many similar requests and
     describes the last of them; ``ended`` is the time of its end, in UTC. ``arrived`` is the clock's time at which the
-    head arrived.
+    head arrived. ``received`` is when the request's body was complete. ``client_wait`` is how long a stream has waited
+    for its client to read.
     """
 
     request_id: str
@@ -76,6 +78,8 @@ class RequestRecord:
     ended: datetime | None = None
     trace: TraceContext | None = None
     arrived: float = 0.0
+    received: float | None = None
+    client_wait: float = 0.0
 
     @property
     def caller(self) -> str | None:
@@ -86,3 +90,20 @@ class RequestRecord:
     def lost(self) -> list[Attempt]:
         """The attempts other than ``answering``."""
         return [attempt for attempt in self.tries if attempt is not self.answering] if len(self.tries) > 1 else []
+
+
+class RunningRequest(NamedTuple):
+    """A request that is being served, at the moment when somebody looks. Durations are in seconds.
+
+    ``age`` is since its head arrived. ``tokens`` is an estimate of what its stream has generated so far. ``silent`` is
+    how long the upstream has sent nothing, ``unread`` how long its client has not read what was sent.
+    """
+
+    caller: str | None
+    deployment: str | None
+    age: float
+    stream: bool
+    first_token: float | None
+    tokens: float = 0.0
+    silent: float = 0.0
+    unread: float = 0.0

@@ -9,7 +9,6 @@ configuration from its beginning to its end. ``retire`` closes what only the old
 from collections.abc import Collection
 from dataclasses import replace
 
-from chukei.adapters.http.client import HttpClient
 from chukei.adapters.identity.access import access
 from chukei.adapters.identity.credentials import credential_for
 from chukei.app import Relay, policies_for, pool_for, wall
@@ -27,7 +26,7 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
     before, services = relay.settings, relay.gateway.services
     clock = services.clock
     same_upstream = before.upstream == settings.upstream and _trusted(before) == _trusted(settings)
-    upstream = relay.upstream if same_upstream else HttpClient(settings.upstream)
+    upstream = relay.upstream if same_upstream else relay.upstream.renewed(settings.upstream)
     credentials = {
         wanted: relay.credentials.get(wanted) or credential_for(wanted)
         for wanted in dict.fromkeys(settings.credentials.values())

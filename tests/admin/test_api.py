@@ -21,6 +21,7 @@ from chukei.accounts.ledger import By, Question, Sum
 from chukei.adapters.assets import asset
 from chukei.admin import api as module
 from chukei.admin.api import MAX_BODY_BYTES, Admin, AdminAnswer
+from chukei.admin.feed import Feed
 from chukei.admin.rules import RuleDesk
 from chukei.callers.keys import Peppers, parse
 from chukei.callers.registry import KeyRegistry
@@ -31,7 +32,7 @@ from chukei.hosts.peers import Alone
 from chukei.model import Deployment, End, Headers, Model
 from chukei.pool import Pool
 from chukei.record import RequestRecord
-from chukei.request.routes import ADMIN_ROUTES
+from chukei.request.routes import ADMIN_FEED, ADMIN_ROUTES
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +92,7 @@ class Office:
             rules=RuleDesk(self.ledger, ("research",), lambda: self.now, actor="key 0123abcd", changed=self._changed),
             reload=self._reload,
             peers=self.peers,
+            feed=Feed(Alone(), lambda: self.now),
         )
         self.applied = 0
         self.reloaded = Reloaded(Changes(changed=("pool.attempts",), restart=("server.port",)), version="0123")
@@ -490,9 +492,11 @@ def answered() -> set[tuple[str, str]]:
 
 
 async def test_every_route_is_answered_and_no_other(office: Office) -> None:
-    fixed = {(method, path) for path, methods in ADMIN_ROUTES.items() for method in methods if "{" not in path}
+    """The feed has a path of its own, see test_feed.py."""
+    routes = {path: methods for path, methods in ADMIN_ROUTES.items() if path != ADMIN_FEED}
+    fixed = {(method, path) for path, methods in routes.items() for method in methods if "{" not in path}
     assert answered() == fixed
-    for method, path in product(("GET", "HEAD", "POST", "DELETE", "PUT"), [*ADMIN_ROUTES, "/", "", "/keys/{id}", "/x"]):
+    for method, path in product(("GET", "HEAD", "POST", "DELETE", "PUT"), [*routes, "/", "", "/keys/{id}", "/x"]):
         try:
             await office.answer(method, path.replace("{id}", "nobody"))
             code = ""
@@ -565,7 +569,7 @@ async def test_answers_are_what_the_document_says(office: Office) -> None:
         ("GET", "/log-level", "", None),
         ("PUT", "/log-level", "", {"level": "debug", "seconds": 600}),
     ]
-    assert {(method, path) for method, path, _, _ in calls} == operations()
+    assert {(method, path) for method, path, _, _ in calls} | {("GET", ADMIN_FEED)} == operations()
     for method, path, query, body in calls:
         answer = await office.answer(method, path.replace("{id}", made["id"]), query, body)
         told = json.loads(answer.body)
@@ -609,7 +613,7 @@ async def test_errors_are_those_of_the_documents_examples(office: Office) -> Non
         for code, example in found["content"]["application/json"]["examples"].items()
     }
     assert {code: shown.get(code) for code in told} == told
-    assert set(shown) - set(told) == {"request_too_large", "ledger_unavailable"}
+    assert set(shown) - set(told) == {"request_too_large", "ledger_unavailable", "too_many_viewers"}
 
 
 def test_the_examples_of_the_document_are_right() -> None:
@@ -617,11 +621,11 @@ def test_the_examples_of_the_document_are_right() -> None:
     for item in document()["paths"].values():
         for operation in (value for value in item.values() if isinstance(value, dict)):
             bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
-            for content in (body.get("content", {}).get("application/json") for body in bodies):
-                if content is not None:
+            for kind, content in (item for body in bodies for item in body.get("content", {}).items()):
+                if kind != "text/csv":
                     assert conforms(content["example"], content["schema"]) == []
                     examples += 1
-    assert examples == 19
+    assert examples == 20
     for found in document()["components"]["responses"].values():
         [content] = found["content"].values()
         for name, example in content["examples"].items():

@@ -7,7 +7,8 @@ STORES = """JSON.stringify([
 """Everywhere that a page could leave something."""
 
 STRANGE = """[...document.querySelectorAll(
-  "main :is(script, iframe, img, object, embed, link, style, base, meta, video, audio, a, form form," +
+  "main :is(script, iframe, img, object, embed, link, style, base, meta, video, audio, a:not(.heading > a)," +
+  "form form," +
   "[onerror], [onload], [onclick], [onfocus])",
 )].map((found) => found.outerHTML)"""
 """Elements that this page never makes."""
@@ -29,7 +30,7 @@ NAMELESS = """() => {
 """What somebody who does not see the page could not tell apart, and ids that are there twice."""
 
 COMPARE_LANGUAGES = r"""
-  const { en, ja } = m.ADMIN_LANGUAGES;
+  const { en, ja } = m.ADMIN_LANGUAGES ?? m.LIVE_LANGUAGES;
   const keys = ({ strings }) => Object.keys(strings).sort().join();
   const holes = (text) => (text.match(/{\w+}/g) ?? []).sort().join();
   const differing = Object.keys(en.strings).filter((key) => holes(en.strings[key]) !== holes(ja.strings[key] ?? ""));

@@ -193,7 +193,10 @@ def test_wrong_methods_are_told_the_right_ones(method: str, path: str, allow: by
     ("method", "path", "page", "name"),
     [
         ("GET", "/admin", Page.ADMIN_PAGE, "admin.html"),
-        ("HEAD", "/admin/", Page.ADMIN_PAGE, ""),
+        ("HEAD", "/admin/", Page.ADMIN_PAGE, "../admin"),
+        ("GET", "/admin/live", Page.ADMIN_PAGE, "live.html"),
+        ("GET", "/admin/live/", Page.ADMIN_PAGE, "../live"),
+        ("GET", "/admin/live/events", Page.ADMIN, "/live/events"),
         ("GET", "/admin/openapi.json", Page.ADMIN_PAGE, "admin-openapi.json"),
         ("GET", "/admin/usage", Page.ADMIN, "/usage"),
         ("DELETE", "/admin/usage/", Page.ADMIN, "/usage"),

@@ -20,6 +20,7 @@ from chukei.accounts import reports
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database, StoreAway
 from chukei.admin import schemas
+from chukei.admin.feed import Feed
 from chukei.admin.query import once, only, read
 from chukei.admin.rules import RuleDesk
 from chukei.admin.schemas import MAX_LEVEL_SECONDS, MAX_OVERLAP
@@ -32,6 +33,7 @@ from chukei.model import End, Headers
 from chukei.pool import Pool
 from chukei.ports import Clock, Incoming, Peers, Reply
 from chukei.record import RequestRecord
+from chukei.request.routes import ADMIN_FEED
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Admin:
         throttle: Throttle,
         ledger_state: Callable[[], dict[str, object]],
         peers: Peers,
+        feed: Feed,
         rules: RuleDesk,
         reload: Reload | None = None,
     ) -> None:
@@ -84,6 +87,11 @@ class Admin:
         self._rules = rules
         self._reload = reload
         self._peers = peers
+        self._feed = feed
+
+    def drain(self) -> None:
+        """End the live view's streams, since a shutdown waits for all that is being served."""
+        self._feed.close()
 
     async def serve(
         self,
@@ -98,7 +106,7 @@ class Admin:
 
         Raises:
             CallerError: the request is invalid.
-            Unavailable: 503 while the database is unavailable.
+            Unavailable: 503 while the database is unavailable, or with too many viewers.
             ClientGone: the client disconnected before its request was complete.
         """
         record.operation = "admin"
@@ -110,6 +118,11 @@ class Admin:
                 raise
             message = f"The request's body is larger than {MAX_BODY_BYTES} bytes, the most that is taken here."
             raise CallerError(413, "request_too_large", message) from None
+        if path == ADMIN_FEED:
+            only(once(incoming.query), frozenset())
+            record.status, record.end = 200, End.COMPLETED
+            await self._feed.serve(incoming, reply, [*_FRESH, *headers])
+            return
         answer = await self.answer(incoming.method, path, incoming.query, body)
         record.status, record.end = answer.status, End.COMPLETED
         length = (b"content-length", str(len(answer.body)).encode())

@@ -12,6 +12,7 @@ import msgspec
 from chukei.accounts.ledger import By
 from chukei.admin import schemas
 from chukei.admin.api import MAX_BODY_BYTES
+from chukei.admin.feed import MOST_VIEWERS
 from chukei.admin.operations import OPERATIONS, Operation
 from chukei.admin.query import FIELDS, MAX_ROWS
 from chukei.pool.member import Status
@@ -183,6 +184,23 @@ _ERROR_RESPONSES = {
             }
         },
     ),
+    "TooManyViewers": ErrorResponse(
+        503,
+        "Too many viewers look at this process already.",
+        "server_error",
+        {
+            "too_many_viewers": (
+                f"{MOST_VIEWERS} viewers look at this process already; close one, or try again.",
+                None,
+            )
+        },
+        {
+            "Retry-After": {
+                "description": "Seconds until the next attempt makes sense.",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        },
+    ),
     "LedgerUnavailable": ErrorResponse(
         503,
         "The database cannot be asked at the moment.",
@@ -227,6 +245,8 @@ def _operation(operation: Operation) -> Json:
     if operation.body is not None:
         found["requestBody"] = {"required": operation.body_required, "content": _json(operation.body)}
     content = _json(operation.answer)
+    if operation.events:
+        content = {"text/event-stream": content["application/json"]}
     if operation.csv:
         content["text/csv"] = {"schema": _TEXT, "example": operation.csv}
     answer = {str(operation.status): {"description": operation.outcome, "content": content}}

@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 
 from chukei.accounts.ledger import By
 from chukei.admin import schemas
+from chukei.admin.live_example import LIVE
 from chukei.pool.member import Status
 
 
@@ -15,7 +16,8 @@ class Operation:
     """The description of one method of one route.
 
     ``outcome`` describes the answer with ``status``. ``answer`` is an example of the answer, and ``body`` one of the
-    request; their classes are the schemas. ``csv`` is an example of an answer as CSV. ``errors`` and ``parameters``
+    request; their classes are the schemas. ``csv`` is an example of an answer as CSV. If ``events``, the answer is a
+    stream of server-sent events, each of which has such data. ``errors`` and ``parameters``
     are names of components of the description.
     """
 
@@ -31,6 +33,7 @@ class Operation:
     body: Struct | None = None
     body_required: bool = True
     parameters: tuple[str, ...] = ()
+    events: bool = False
 
 
 _ACCESS = ("Unauthorized", "TooManyFailures")
@@ -252,6 +255,18 @@ OPERATIONS = {
         answer=_LEVELS,
         body=schemas.LogLevelChange("debug", "chukei", 600.0),
         errors=("BadRequest", *_ACCESS, "TooLarge"),
+    ),
+    ("GET", "/live/events"): Operation(
+        name="watch",
+        tag="state",
+        summary="Watch what happens now",
+        description="A stream of server-sent events, one each second, until either side ends it. Each event's data is "
+        "this object. All processes of this relay are in it; other replicas are not. A viewer that reads slowly gets "
+        "the latest event, not those before.",
+        outcome="The stream.",
+        answer=LIVE,
+        errors=("BadRequest", *_ACCESS, "TooManyViewers"),
+        events=True,
     ),
 }
 """The operations by method and by path after ``/admin``."""

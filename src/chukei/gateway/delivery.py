@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 
 import msgspec
 
-from chukei import azure
+from chukei import azure, usage
 from chukei.config import StreamSettings
 from chukei.errors import UpstreamError, event_too_large
 from chukei.gateway.exchange import Exchange
@@ -64,6 +64,11 @@ class Delivery:
         self._left_over = b""
         self._passed = 0  # bytes sent by callbacks, without waking the task
 
+    def progress(self) -> tuple[int, float, float | None]:
+        """Return the estimated tokens so far, the time of the last read, and since when the client has not read."""
+        made = usage.estimate(self._stream.generated_bytes, self._stream.events).output
+        return made, self._last_read, self._sending_since
+
     async def run(self, first: bytes) -> None:
         """Pass the stream through to its end.
 
@@ -71,6 +76,7 @@ class Delivery:
             UpstreamError: the upstream broke; whole events before the break have been sent.
         """
         self._timer = self._loop.call_at(self._due(), self._tick)
+        self._exchange.progress = self.progress
         if self._plain is None:
             self._answer.divert(self)
         try:
@@ -85,6 +91,7 @@ class Delivery:
             record = self._exchange.record
             record.answer_bytes += self._passed
             record.gap_seconds = self._last_read - self._first_read
+            self._exchange.progress = None  # which refers to the exchange, and would be a cycle
 
     def _end_watch(self) -> None:
         if self._timer is not None:
@@ -199,8 +206,9 @@ class Delivery:
         self._exchange.record.answer_bytes += len(out)
         self._sending_since = self._loop.time()
         await (self._reply.finish(out) if last else self._reply.send(out))
-        self._sending_since = None
         self._last_sent = self._loop.time()
+        self._exchange.record.client_wait += self._last_sent - self._sending_since
+        self._sending_since = None
 
     async def _finish(self, out: bytes) -> None:
         stream = self._stream

@@ -1,10 +1,15 @@
 """One request while it is served: its record, and the one way to stop it from outside."""
 
 import asyncio
+from collections.abc import Callable
 
 from chukei.model import End
 from chukei.ports import Clock, Hook
-from chukei.record import RequestRecord
+from chukei.record import RequestRecord, RunningRequest
+
+Progress = Callable[[], tuple[int, float, float | None]]
+"""Returns how a running stream is doing: the tokens that it has generated so far (an estimate), when its upstream last
+sent something, and since when its client has not read, or None. Times are those of the event loop."""
 
 
 class Exchange:
@@ -14,10 +19,21 @@ class Exchange:
     client. The exchange keeps the reason, so that the gateway can tell its own stop from a cancellation by the host.
     ``named_errors`` says that error events in this kind of stream carry an event name. ``own_limits`` says that the
     answer's rate limit headers describe the caller's limits, not Azure's. ``audited`` is called at the end, if the
-    request is audited.
+    request is audited. ``progress`` is that of its stream.
     """
 
-    __slots__ = ("_clock", "_task", "audited", "closed", "named_errors", "own_limits", "record", "started", "stopped")
+    __slots__ = (
+        "_clock",
+        "_task",
+        "audited",
+        "closed",
+        "named_errors",
+        "own_limits",
+        "progress",
+        "record",
+        "started",
+        "stopped",
+    )
 
     def __init__(self, record: RequestRecord, clock: Clock) -> None:
         self._clock = clock
@@ -29,11 +45,30 @@ class Exchange:
         self.named_errors = False
         self.own_limits = False
         self.audited: Hook | None = None
+        self.progress: Progress | None = None
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request's head arrived."""
         return self._clock() - self.started
+
+    def look(self, now: float) -> RunningRequest:
+        """Return how the request is doing. ``now`` is the event loop's time."""
+        record, progress = self.record, self.progress
+        deployment = record.deployment or (record.tries[-1].deployment if record.tries else None)
+        if progress is None:
+            return RunningRequest(record.caller, deployment, self.elapsed, record.stream, record.first_token)
+        tokens, last_read, since = progress()
+        return RunningRequest(
+            record.caller,
+            deployment,
+            self.elapsed,
+            record.stream,
+            record.first_token,
+            tokens,
+            silent=max(now - last_read, 0.0),
+            unread=max(now - since, 0.0) if since is not None else 0.0,
+        )
 
     def stop(self, reason: End) -> None:
         """Stop serving. Only the first reason counts; stopping a finished request does nothing."""

@@ -33,7 +33,7 @@ from chukei.metrics.snapshot import Reading
 from chukei.model import Caller, Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
 from chukei.ports import Audit, ClientGone, Clock, Hook, Incoming, Reply
-from chukei.record import RequestRecord
+from chukei.record import RequestRecord, RunningRequest
 from chukei.request import call as calls
 from chukei.request import codings, head, routes
 from chukei.request.bodies import Bodies, Hold
@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 GOODBYE_SECONDS = 1.0
 """How long the error to a client may take when the relay shuts down or its key was revoked."""
 
+
+_FOR_MODELS = frozenset(operation.name for operation in azure.OPERATIONS.values())
 
 LARGE_BODY = 1024 * 1024
 """Bytes from which the task yields to other requests between the steps of reading a body."""
@@ -135,9 +137,18 @@ class Gateway:
             if record.first_token is not None:
                 yield metrics.OPEN_STREAMS, (record.model or "", record.deployment or ""), 1
 
+    def running(self) -> Iterator[RunningRequest]:
+        """Return how each running request for a model is doing."""
+        now = asyncio.get_running_loop().time()
+        for exchange in self._live:
+            if exchange.record.operation in _FOR_MODELS:
+                yield exchange.look(now)
+
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
         self._running.leaving = self._running.draining = True
+        if self._services.admin is not None:
+            self._services.admin.drain()
 
     def stop_all(self) -> int:
         """End running requests: streams get an error event, waiting clients a 503. Return how many."""
@@ -273,7 +284,7 @@ class Gateway:
             raw = await _plain(raw, coding, limit, hold)
         if len(raw) > LARGE_BODY:
             await asyncio.sleep(0)  # joining it took long, and so will parsing it
-        record.request_bytes = len(raw)
+        record.received, record.request_bytes = exchange.elapsed, len(raw)
         call = calls.read(route, operation, incoming.headers, raw)
         if len(raw) > LARGE_BODY:
             for _ in estimate.weigh(call):

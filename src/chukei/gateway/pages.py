@@ -112,9 +112,9 @@ class Pages:
         headers = [*headers, *self._mark]
         record.status, record.end = 200, End.COMPLETED
         match route.page:
-            case Page.ADMIN_PAGE if not route.name:
+            case Page.ADMIN_PAGE if route.name.startswith("../"):
                 record.status = 308
-                await _send(reply, 308, [(b"location", b"../admin"), *headers], b"")
+                await _send(reply, 308, [(b"location", route.name.encode()), *headers], b"")
             case Page.CHAT_PAGE | Page.ASSET | Page.ADMIN_PAGE:
                 asset = self._asset(route.name)
                 content_type = (b"content-type", asset.content_type.encode())

@@ -82,6 +82,7 @@ _DOUBLED = "/v1/v1"
 
 ADMIN = "/admin"
 ADMIN_PAGE = "admin.html"
+LIVE_PAGE = "live.html"
 ADMIN_DOCUMENT = "admin-openapi.json"
 ADMIN_ROUTES = {
     "/usage": ("GET", "HEAD", "DELETE"),
@@ -94,8 +95,14 @@ ADMIN_ROUTES = {
     "/changes": ("GET", "HEAD"),
     "/reload": ("POST",),
     "/log-level": ("GET", "HEAD", "PUT"),
+    "/live/events": ("GET", "HEAD"),
 }
 """Paths below ``/admin`` and their methods. Other sites' pages may not use them, so there is no OPTIONS."""
+
+ADMIN_FEED = "/live/events"
+"""The one of them that is answered with a stream."""
+
+_ADMIN_PAGES = {"": ADMIN_PAGE, "/live": LIVE_PAGE, "/openapi.json": ADMIN_DOCUMENT}
 
 _ADMIN_FORMS = [
     (re.compile(re.escape(route).replace(r"\{id\}", "[^/]{1,128}")), methods) for route, methods in ADMIN_ROUTES.items()
@@ -183,12 +190,11 @@ def refuse_websocket(raw_path: str) -> None:
 
 def _admin(method: str, raw_path: str) -> Route:
     path = raw_path.removeprefix(ADMIN).removesuffix("/")
-    if path in ("", "/openapi.json"):
+    if path in _ADMIN_PAGES:
         _allow(method, ("GET", "HEAD"), raw_path, others=())
-        if path:
-            return Route(page=Page.ADMIN_PAGE, name=ADMIN_DOCUMENT)
-        # Relative links would break at /admin/, so an empty name redirects to /admin.
-        return Route(page=Page.ADMIN_PAGE, name="" if raw_path.endswith("/") else ADMIN_PAGE)
+        # Relative links would break at /admin/, so such a path redirects to the one without the slash.
+        place = f"../{(ADMIN + path).rpartition('/')[2]}" if raw_path.endswith("/") else _ADMIN_PAGES[path]
+        return Route(page=Page.ADMIN_PAGE, name=place)
     for form, methods in _ADMIN_FORMS:
         if form.fullmatch(path):
             _allow(method, methods, raw_path, others=())

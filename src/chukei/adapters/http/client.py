@@ -25,10 +25,12 @@ class _Endpoint:
 
 
 class HttpClient:
-    """Implements the Upstream port over HTTP/1.1."""
+    """Implements the Upstream port over HTTP/1.1. ``dialled`` is told the endpoint and the seconds of each new
+    connection."""
 
-    def __init__(self, settings: UpstreamSettings) -> None:
+    def __init__(self, settings: UpstreamSettings, dialled: Callable[[str, float], None] | None = None) -> None:
         self._settings = settings
+        self._dialled = dialled
         self._endpoints: dict[str, _Endpoint] = {}
         self._open: set[Connection] = set()
         self._closed = False
@@ -38,6 +40,10 @@ class HttpClient:
             return tls_context(settings.ca_file)
 
         self._tls = context
+
+    def renewed(self, settings: UpstreamSettings) -> "HttpClient":
+        """Return a client with other settings, which tells the same listener."""
+        return HttpClient(settings, self._dialled)
 
     @property
     def open_connections(self) -> int:
@@ -107,7 +113,11 @@ class HttpClient:
 
     async def _dial(self, place: _Endpoint) -> Connection:
         factory = partial(Connection, partial(self._on_idle, place), partial(self._on_lost, place))
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         connection = await place.dialer.dial(factory)
+        if self._dialled is not None:
+            self._dialled(place.dialer.host, loop.time() - begun)
         self._open.add(connection)
         place.open += 1
         if self._closed:

@@ -7,7 +7,7 @@ configured. What it returns blocks, and is called in a thread.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
@@ -109,10 +109,10 @@ def _set_reports(*, on: bool) -> None:
             os.environ.setdefault(name, "true")
 
 
-def span_sender(exporter: SpanExporter, resource: Resource) -> Callable[[list[Span]], str | None]:
+def span_sender(exporter: SpanExporter, resource: Resource) -> Callable[[Iterable[Span]], str | None]:
     """Return a function that sends spans by an exporter of the SDK."""
 
-    def send(spans: list[Span]) -> str | None:
+    def send(spans: Iterable[Span]) -> str | None:
         result = exporter.export([readable(span, resource) for span in spans])
         return None if result is SpanExportResult.SUCCESS else "not accepted"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -27,8 +27,8 @@ LATE_READINGS = 2
 
 SLICE = 8
 PAUSE_SECONDS = 0.0005
-"""After so many items a thread pauses. Python runs one thread at a time, so a whole batch would hold up the event loop
-for milliseconds; a slice takes a tenth of one."""
+"""After the spans of so many requests a thread pauses. Python runs one thread at a time, so a whole batch would hold up
+the event loop for milliseconds; a slice takes a tenth of one."""
 
 Ended = tuple[RequestRecord, int]
 """The record of a request, which nothing changes any more, and the time of its end in nanoseconds since 1970."""
@@ -85,18 +85,18 @@ class Telemetry:
             exporter = exporters.azure_exporter(connection_string.reveal(), self._resource, reports=reports)
             self._add_sender("traces to Azure Monitor", exporters.span_sender(exporter, self._resource))
 
-    def _over_otlp(self, endpoint: str) -> Callable[[list[Span]], str | None]:
+    def _over_otlp(self, endpoint: str) -> Callable[[Iterable[Span]], str | None]:
         send = exporters.otlp_sender(endpoint)
         if send is None:
             return exporters.span_sender(exporters.otlp_exporter(endpoint), self._resource)
         encoder = Encoder(self._attributes, __version__)
-        return lambda spans: send(encoder.request([encoder.span(span) for span in paced(spans)]))
+        return lambda spans: send(encoder.request([encoder.span(span) for span in spans]))
 
-    def _add_sender(self, what: str, send: Callable[[list[Span]], str | None]) -> None:
+    def _add_sender(self, what: str, send: Callable[[Iterable[Span]], str | None]) -> None:
         spans = Spans(self._names, self._place, callers=self._settings.callers)  # used by one thread
 
         def send_all(ended: list[Ended]) -> str | None:
-            return send([span for record, moment in paced(ended) for span in spans.of(record, moment)])
+            return send(span for record, moment in paced(ended) for span in spans.of(record, moment))
 
         batches: Batches[Ended] = Batches(what, send_all, seconds=self._settings.batch_seconds)
         self._batches.append(batches)
