@@ -70,7 +70,7 @@ class RelayServer(Server):
         if self._alone or self.stopping.leave is None:
             self.stopping.signalled(sig)
         self.should_exit = True
-        if self.stopping.at_once:
+        if self._alone and self.stopping.at_once:
             self.force()
 
     def leave(self, how: Leave) -> None:
