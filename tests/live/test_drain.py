@@ -100,11 +100,11 @@ async def test_a_terminal_says_what_is_awaited(workers: str) -> None:
                 for client in (running, other):
                     await client.post(CHAT, HARD.request)
                     await client.until(FIRST)
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
                 await eventually(lambda: b"chukei: stopping: 2 requests running, Ctrl-C again to stop now" in screen)
                 await go_on(upstream, 1)
                 await eventually(lambda: b"chukei: 1 request running, Ctrl-C again to stop now" in screen)
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
                 assert await asyncio.to_thread(process.wait, 30) == 130
                 ends = [(await client.rest()).count(b"server_shutdown") for client in (running, other)]
                 assert sorted(ends) == [0, 1]
@@ -138,7 +138,9 @@ def on_a_terminal(
             loop.remove_reader(ours)
 
     command = [sys.executable, "-m", "chukei", "serve", "--port", "0", *arguments]
-    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(
+        command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
         os.close(theirs)
         try:
             while b"listening on " not in screen or not screen.endswith(b"/v1\r\n"):
@@ -203,6 +205,9 @@ async def test_a_restart_stops_if_a_new_worker_cannot_start(tmp_path: Path) -> N
             await eventually(lambda: any("the others go on" in event for event in events(relay)))
             assert set(children(relay.process.pid)) >= set(old)
             path.write_text("")
+            os.kill(old[0], signal.SIGKILL)  # the one that was to be replaced first is an ordinary worker again
+            await eventually(lambda: not is_alive(old[0]))
+            await eventually(lambda: len(children(relay.process.pid)) == 2)
             relay.process.send_signal(signal.SIGUSR2)
             await eventually(lambda: not any(map(is_alive, old)))
         assert any("is not valid TOML" in str(json.loads(line).get("exception")) for line in relay.log)

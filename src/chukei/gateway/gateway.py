@@ -152,7 +152,7 @@ class Gateway:
 
     def stop_all(self) -> int:
         """End running requests: streams get an error event, waiting clients a 503. Return how many."""
-        stopped = list(self._live)
+        stopped = [exchange for exchange in self._live if exchange.stopped is None]
         for exchange in stopped:
             exchange.stop(End.SERVER_SHUTDOWN)
         return len(stopped)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -76,16 +75,13 @@ class RelayServer(Server):
         if self._alone or self.stopping.leave is None:
             self.stopping.signalled(sig)
         self.should_exit = True
-        if self.stopping.at_once:
+        if self._alone and self.stopping.at_once:
             self.force()
 
     def leave(self, how: Leave) -> None:
-        """Stop serving. Any thread may call this."""
+        """Stop serving; before the start, as soon as that is over. Any thread may call this."""
         self.stopping.leave = self.stopping.leave or how
-        if self._loop is not None and self.started:
-            self.should_exit = True
-        else:
-            signal.raise_signal(signal.SIGTERM)
+        self.should_exit = True
 
     def force(self) -> None:
         """End what runs. Any thread may call this."""
@@ -99,8 +95,12 @@ class RelayServer(Server):
             self._loop.call_soon_threadsafe(self._application.reloads.soon, "SIGHUP")
 
     def exit_early(self, sig: int, _: object) -> None:
-        """Exit at once if the server has not started; afterwards do nothing."""
+        """Exit at once if the server has not started; afterwards do nothing.
+
+        Python drops the exception where it cannot be raised, as in the bookkeeping of imports. Then the start goes on.
+        """
         if not self.started and (sig != HANGUP or self._hangup.ends):
+            self.should_exit = True
             raise SystemExit(0)
 
     def cannot_restart(self, *_: object) -> None:

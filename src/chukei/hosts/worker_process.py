@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import SpawnProcess
 
 from chukei.hosts.channel import Channel, Inbox
+from chukei.hosts.leaving import Leave
 from chukei.hosts.link import Link
 from chukei.hosts.messages import Ping
 from chukei.hosts.questions import Member
@@ -24,6 +25,9 @@ Work = Callable[[socket.socket, Link], int]
 
 READING_SECONDS = 1.0
 """How long to read the pipe of an ended worker. Longer only if a process that it started holds the pipe open."""
+
+START_SECONDS = 120.0
+"""How long a worker may take until it serves. What it waits for at its start has shorter limits of its own."""
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -39,10 +43,11 @@ class WorkerProcess:
     ) -> None:
         pipe, theirs = Pipe()
         self.serves = False
-        self.deadline: float | None = None  # by which it must have ended
-        self.running: int | None = None  # its requests, once it has been told to leave
-        self.stopped = 0
+        self.leaving = False
+        self.running: int | None = None  # its requests, once it leaves
+        self.stopped = 0  # requests that it has ended early
         self.started = time.monotonic()
+        self.deadline: float | None = self.started + START_SECONDS  # by which it must serve, or have ended
         self._unanswered = 0
         self.process: SpawnProcess = _spawn.Process(target=_run, args=(*work, listener, theirs))
         with held_back():  # also from the threads: only the main thread can handle a signal
@@ -57,6 +62,18 @@ class WorkerProcess:
     def pid(self) -> int:
         """The process id."""
         return self.process.pid or 0
+
+    def serve(self) -> None:
+        """Record that it serves."""
+        self.serves = True
+        if not self.leaving:
+            self.deadline = None
+
+    def leave(self, how: Leave, deadline: float) -> None:
+        """Tell it to leave, and to have ended by then."""
+        self.leaving = True
+        self.deadline = deadline
+        self.tell(how)
 
     def ping(self) -> int:
         """Ask for a sign of life, and return how many times that was in vain before."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chukei.hosts.awaited import Awaited
+from chukei.hosts.backoff import Backoff
 from chukei.hosts.channel import Inbox
 from chukei.hosts.hangup import HANGUP, Hangup
 from chukei.hosts.leaving import HAND_OVER, Leave, Stopping
@@ -23,15 +24,6 @@ from chukei.hosts.systemd import notify
 from chukei.hosts.worker_process import Work, WorkerProcess
 
 logger = logging.getLogger(__name__)
-
-SOON_SECONDS = 10.0
-"""Seconds that a worker must have run to be replaced at once."""
-
-RESTART_SECONDS = 1.0
-"""Seconds before a worker that ended earlier is replaced. Each further one doubles them, so that a fault that stays
-causes little load."""
-
-MAX_RESTART_SECONDS = 30.0
 
 PINGS = 4
 """How many times a worker is asked for a sign of life before it is killed."""
@@ -77,7 +69,7 @@ class Supervisor:
         self._limits = limits
         self._workers: list[WorkerProcess] = []
         self._due: list[float] = []  # times at which further workers are started
-        self._early = 0  # how many workers ended early in succession
+        self._backoff = Backoff()
         self._old: list[WorkerProcess] = []  # to be replaced, one after the other
         self._outgoing: WorkerProcess | None = None  # the one that leaves next
         self._new: WorkerProcess | None = None  # takes its place
@@ -167,12 +159,12 @@ class Supervisor:
             elif isinstance(message, int):
                 self._stopping.signalled(message)
             else:
-                self._old = [worker for worker in self._workers if worker.deadline is None]
+                self._old = [worker for worker in self._workers if not worker.leaving]
             return
         sender.is_alive()
         match message:
             case Serves():
-                sender.serves = True
+                sender.serve()
             case Ask():
                 members = [worker.member for worker in self._workers if worker.serves]
                 self._questions.ask(sender.member, message, members, time.monotonic())
@@ -190,11 +182,11 @@ class Supervisor:
         """
         for worker in self._workers:
             if worker.deadline is not None and now >= worker.deadline:
-                logger.error("worker %d does not end and is killed", worker.pid)
+                logger.error("worker %d does not %s and is killed", worker.pid, "end" if worker.leaving else "start")
                 worker.kill()
         if self._limits.hanging and now >= self._next_ping:
             self._next_ping = now + self._limits.hanging / PINGS
-            for worker in [worker for worker in self._workers if worker.serves and worker.deadline is None]:
+            for worker in [worker for worker in self._workers if worker.serves and not worker.leaving]:
                 if worker.ping() >= PINGS:
                     logger.error("worker %d has not answered for %g s and is killed", worker.pid, self._limits.hanging)
                     worker.kill()
@@ -203,21 +195,21 @@ class Supervisor:
         """Start another worker in the place of one that has ended; return whether that had failed to serve."""
         if worker in self._old:
             self._old.remove(worker)
+        outgoing = self._outgoing
+        if worker in (self._new, outgoing):
+            self._outgoing = None
         if worker is self._new:
             logger.error("the restart of workers ends: a new one did not start, and the others go on")
             self._new, self._old = None, []
-            if self._outgoing is not None:
+            if outgoing is not None:
                 return True
-        elif worker is self._outgoing:
-            self._outgoing = None
+        elif worker is outgoing:
+            logger.error("worker %d ended (%s), and another is about to take its place", worker.pid, worker.end)
             return False
-        elif worker.deadline is not None:
+        elif worker.leaving:
             return False
         now = time.monotonic()
-        soon = now < worker.started + SOON_SECONDS
-        self._early = self._early + 1 if soon else 0
-        delay = min(RESTART_SECONDS * 2 ** (self._early - 1), MAX_RESTART_SECONDS) if soon else 0.0
-        self._due.append(now + delay)
+        self._due.append(now + self._backoff.delay(worker.started, now))
         if worker.serves:
             logger.error("worker %d ended (%s), and another takes its place", worker.pid, worker.end)
         return not worker.serves
@@ -229,15 +221,13 @@ class Supervisor:
                 logger.info("worker %d takes the place of worker %d", self._new.pid, self._outgoing.pid)
                 self._tell(self._outgoing, HAND_OVER)
             self._new = self._outgoing = None
-        leaving = any(worker.deadline is not None for worker in self._workers)
-        if self._old and self._new is None and not leaving:
+        if self._old and self._new is None and not any(worker.leaving for worker in self._workers):
             self._outgoing = self._old.pop(0)
             self._new = self._started()
             self._workers.append(self._new)
 
     def _tell(self, worker: WorkerProcess, leave: Leave) -> None:
-        worker.tell(leave)
-        worker.deadline = time.monotonic() + leave.accepting + leave.handing + self._limits.ending
+        worker.leave(leave, time.monotonic() + leave.accepting + leave.handing + self._limits.ending)
 
     # The end.
 
