@@ -134,6 +134,7 @@ def configuration(upstream: int, folder: Path) -> dict[str, str]:
         "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
         "CHUKEI_API_KEY": KEY,
         "CHUKEI_LOG__FORMAT": "json",
+        "CHUKEI_SERVER__DRAIN_SECONDS": "0",
     }
 
 

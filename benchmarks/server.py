@@ -72,8 +72,8 @@ class Server:
         self.ready = time.monotonic() - began
 
     def stop(self) -> None:
-        """Stop it, by force after five seconds."""
-        self._process.send_signal(signal.SIGTERM)
+        """Stop it as from the keyboard, which waits for no balancer, and by force after five seconds."""
+        self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from chukei.accounts.ledger import Entry, Key, Question, Sum
 from chukei.accounts.limits import Amounts, Grant, Headroom, Refusal, Subject
+from chukei.accounts.overrides import RuleChange
 from chukei.accounts.stores import StoreAway
 from chukei.errors import CallerError, UpstreamError
 from chukei.model import Headers
@@ -267,10 +268,45 @@ class FakeQuota:
         return None
 
 
-class FakeDatabase:
+class FakeRules:
+    """The part of a database that keeps administrators' rules, in memory."""
+
+    def __init__(self) -> None:
+        self.set: dict[str, str] = {}
+        self.recorded: list[RuleChange] = []
+
+    async def _asked(self) -> None:
+        return None
+
+    async def rules(self) -> dict[str, str]:
+        await self._asked()
+        return dict(self.set)
+
+    async def rules_mark(self) -> str:
+        await self._asked()
+        return str(len(self.recorded))
+
+    async def change_rules(
+        self, subject: str, merge: Callable[[str | None], str | None], *, actor: str, time: datetime
+    ) -> RuleChange:
+        await self._asked()
+        before = self.set.pop(subject, None)
+        after = merge(before)
+        if after is not None:
+            self.set[subject] = after
+        self.recorded.append(RuleChange(len(self.recorded) + 1, time, actor, subject, before, after))
+        return self.recorded[-1]
+
+    async def rule_changes(self, limit: int) -> list[RuleChange]:
+        await self._asked()
+        return self.recorded[::-1][:limit]
+
+
+class FakeDatabase(FakeRules):
     """Keys and entries in memory. ``away`` makes every call fail, ``silent`` makes it wait for ever."""
 
     def __init__(self, *keys: Key) -> None:
+        super().__init__()
         self.rows = {key.id: key for key in keys}
         self.entries: dict[str, Entry] = {}
         self.away = False

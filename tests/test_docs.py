@@ -23,7 +23,7 @@ from chukei.adapters.http import connection
 from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
-from chukei.config import ConfigError, MetricsSettings
+from chukei.config import NEEDS_RESTART, ConfigError, MetricsSettings
 from chukei.hosts import states
 from chukei.metrics import definitions
 from chukei.model import Caller, CallerKind, End
@@ -67,6 +67,7 @@ SECTIONS = {
     "admin": "[admin]\n{}",
     "metrics": "[metrics]\n{}",
     "log": "[log]\n{}",
+    "reload": "[reload]\n{}",
     "audit": "[audit]\n{}",
     "telemetry": "[telemetry]\n{}",
     "simulator": "[simulator]\n{}",
@@ -136,7 +137,7 @@ class TestConfiguration:
             # Of a table that is not free of form, one of its own keys is shown.
             assert re.fullmatch(f"({prefixes})__{key.upper()}(__[0-9]+)?", markdown.codes(row[4])[0])
 
-    @rows("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "audit", "simulator"])
+    @rows("section", ["server", "stream", "upstream", "pool", "ledger", "admin", "log", "reload", "audit", "simulator"])
     def test_every_default_is_the_real_one(self, section: str) -> None:
         settings = getattr(config.load(None, {}), section)
         for key, row in documented_keys(section).items():
@@ -148,6 +149,19 @@ class TestConfiguration:
             else:
                 shown = tomllib.loads(f"value = {row[2].strip('`')}")["value"]
                 assert shown == (list(value) if isinstance(value, tuple) else value), key
+
+    @rows("section", SECTIONS)
+    def test_every_key_that_needs_a_restart_is_marked(self, section: str) -> None:
+        rows = documented_keys(section)
+        marked = {key for key, row in rows.items() if row[3].endswith("; *restart*")}
+        assert marked == NEEDS_RESTART.get(section, frozenset()) & set(rows)
+
+    def test_the_page_about_reloads_lists_what_needs_a_restart(self) -> None:
+        text = markdown.read("docs/reload.md").partition("<!-- restart -->")[2].partition("<!-- end -->")[0]
+        settings = config.load(None, {})
+        whole = {name for name, keys in NEEDS_RESTART.items() if keys == set(getattr(settings, name).__slots__)}
+        names = {f"{section}.{key}" for section in NEEDS_RESTART.keys() - whole for key in NEEDS_RESTART[section]}
+        assert set(markdown.codes(text)) == names | whole
 
     def test_every_variable_in_the_code_is_explained(self) -> None:
         text = "".join(path.read_text("utf-8") for path in SOURCES if path.parent.name == "config")

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ from chukei.adapters.identity.access import Access, access, peppers
 from chukei.adapters.identity.credentials import credential_for, identity_installed
 from chukei.adapters.ledger.accounting import Accounting, accounting_for
 from chukei.adapters.ledger.databases import database_for
+from chukei.adapters.ledger.rule_book import RuleBook
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
 from chukei.adapters.logs.levels import LEVELS
@@ -37,6 +38,7 @@ from chukei.config import (
     AuditSettings,
     CredentialSettings,
     Problem,
+    Reload,
     Secret,
     Settings,
     TelemetrySettings,
@@ -57,24 +59,30 @@ if TYPE_CHECKING:
     from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
     from chukei.admin.api import Admin
+    from chukei.admin.feed import Feed
     from chukei.liveview.window import Window
 
 logger = logging.getLogger(__name__)
 
 SIMULATED_KEY = "simulated"
 
+wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
+
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A gateway, and the resources that must be closed after it."""
+    """A gateway for one configuration, and the resources that must be closed after it."""
 
+    settings: Settings
     gateway: Gateway
     pool: Pool
     upstream: HttpClient
-    credentials: Sequence[Credential]
+    credentials: Mapping[CredentialSettings, Credential]
     access: Access
     accounting: Accounting
     tally: Tally
+    administration: "Administration"
+    rules: RuleBook | None = None
     board: "RedisBoard | None" = None
     meter: Meter | None = None
     lag: LoopLag | None = None
@@ -83,10 +91,12 @@ class Relay:
 
     def start(self) -> None:
         """Start the background work: fetching tokens, receiving other replicas' changes."""
-        for credential in self.credentials:
+        for credential in self.credentials.values():
             credential.warm()
         self.accounting.start()
         self.access.start()
+        if self.rules is not None:
+            self.rules.start()
         if self.board is not None:
             self.board.start()
         if self.telemetry is not None:
@@ -102,6 +112,8 @@ class Relay:
             self.lag.close()
         await self.upstream.close()
         await self.access.close()
+        if self.rules is not None:
+            await self.rules.close()
         if self.board is not None:
             await self.board.close()
         await self.gateway.settled()
@@ -109,7 +121,7 @@ class Relay:
         await self.accounting.close()
         if self.telemetry is not None:
             await self.telemetry.close()
-        for credential in self.credentials:
+        for credential in self.credentials.values():
             await credential.close()
         if self.audit is not None:
             await self.audit.close()
@@ -204,44 +216,49 @@ def _installed(package: str) -> bool:
         return False
 
 
-def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Database | None = None) -> Relay:
+def build(
+    settings: Settings,
+    hooks: Sequence[Hook],
+    peers: Peers,
+    database: Database | None = None,
+    reload: Reload | None = None,
+) -> Relay:
     """Wire a relay from valid settings. ``hooks`` get each request's record, besides the log and the ledger.
 
-    ``peers`` are the worker processes that serve the same socket.
+    ``peers`` are the worker processes that serve the same socket. ``reload`` reads the configuration again.
     """
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     clock = time.monotonic
     window = _window(settings, clock)
     upstream = HttpClient(settings.upstream, window.dialled if window is not None else None)
-    draw = random.SystemRandom().random
-    pool = Pool(settings.models, settings.pool, default=settings.default_model, open=settings.open, draw=draw)
+    pool = pool_for(settings)
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
-    wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
     accounting = accounting_for(settings, clock, wall, database)
     authentication = access(settings, clock, wall, accounting.database)
     metrics = settings.metrics
     meter = Meter(most=metrics.max_rows, callers=metrics.callers) if metrics.enabled else None
     telemetry = _telemetry(settings, meter)
     tally = Tally((log_request, accounting) if telemetry is None else (log_request, accounting, telemetry))
-    rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
+    rules = RuleBook(accounting.database) if accounting.database is not None else None
+    administration = Administration(accounting, clock, rules, reload, peers, settings.auth.failures_per_minute)
     admission = Admission(accounting.quotas, lambda: accounting.full)
     audit = _audit(settings.audit)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
     services = Services(
         gatekeeper=authentication.gatekeeper,
-        policies=Policies(rules, settings.policies.groups),
+        policies=policies_for(settings, rules),
         admission=admission,
         pool=pool,
         pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
-        admin=_admin(settings, accounting, pool, clock, peers),
+        admin=administration.api(settings, pool),
         audit=audit,
         failover=Failover(settings, pool, upstream, credentials, clock, board),
         hooks=[*hooks, *[hook for hook in (meter, window) if hook is not None], tally],  # the tally may change a record
         clock=clock,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
-        scrape=_scrape(settings, peers, clock) if meter is not None else None,
+        scrape=administration.scrape(settings) if meter is not None else None,
     )
     peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
@@ -251,13 +268,16 @@ def build(settings: Settings, hooks: Sequence[Hook], peers: Peers, database: Dat
         authentication.ring.listen(gateway.revoke)
     lag = LoopLag(meter.observe_lag) if meter is not None else None
     relay = Relay(
+        settings,
         gateway,
         pool,
         upstream,
-        tuple(made.values()),
+        made,
         authentication,
         accounting,
         tally,
+        administration,
+        rules,
         board,
         meter,
         lag,
@@ -305,18 +325,6 @@ def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
         meter.watch(reader)
 
 
-def _scrape(settings: Settings, peers: Peers, clock: Clock) -> Scrape:
-    def write(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
-        from chukei.adapters.prometheus import write_page  # imported at the first scrape
-
-        return write_page(snapshots, accept)
-
-    key = settings.metrics.api_key
-    throttle = Throttle(settings.auth.failures_per_minute, clock)
-    checked = OperatorKey(_digest(key), throttle, wrong_key) if key is not None else None
-    return Scrape(peers, write, key=checked, open=settings.metrics.open)
-
-
 def _digest(key: Secret) -> bytes:
     return hashlib.sha256(key.reveal().encode()).digest()
 
@@ -331,6 +339,18 @@ def _audit(settings: AuditSettings) -> "AuditSink | None":
     sizes = {"max_file_bytes": settings.max_file_bytes, "max_bytes": settings.max_bytes}
     redact = load_redactor(settings.redact) if settings.redact is not None else None
     return AuditSink(settings, AuditFolder(Path(settings.folder), **sizes), redact)
+
+
+def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
+    """Return the pool for the settings, after a reload with the state of the one ``before``."""
+    return Pool(
+        settings.models,
+        settings.pool,
+        default=settings.default_model,
+        open=settings.open,
+        draw=random.SystemRandom().random,
+        before=before,
+    )
 
 
 def _window(settings: Settings, clock: Clock) -> "Window | None":
@@ -359,26 +379,80 @@ def _answer_live(
     peers.answer(SUBJECT, worker.answer)
 
 
-def _admin(settings: Settings, accounting: Accounting, pool: Pool, clock: Clock, peers: Peers) -> "Admin | None":
-    key, database = settings.admin.api_key, accounting.database
-    if key is None or database is None:
-        return None
-    from chukei.admin.api import Admin
-    from chukei.admin.feed import Feed
-    from chukei.callers.registry import KeyRegistry
+def policies_for(settings: Settings, book: RuleBook | None) -> Policies:
+    """Return the rules of callers and groups, which follow the ``book`` from now on."""
+    rules = {name: caller.rules for name, caller in settings.policies.callers.items()}
+    policies = Policies(rules, settings.policies.groups)
+    if book is not None:
+        book.listen(policies.override)
+    return policies
 
-    return Admin(
-        _digest(key),
-        database,
-        KeyRegistry(database, peppers(settings), _now, groups=settings.policies.groups),
-        pool,
-        clock=clock,
-        now=_now,
-        throttle=Throttle(settings.auth.failures_per_minute, clock),
-        ledger_state=accounting.state,
-        peers=peers,
-        feed=Feed(peers, _now),
-    )
+
+class Administration:
+    """What administrators' and operators' routes work with, under every configuration."""
+
+    def __init__(
+        self,
+        accounting: Accounting,
+        clock: Clock,
+        rules: RuleBook | None,
+        reload: Reload | None,
+        peers: Peers,
+        failures_per_minute: int,
+    ) -> None:
+        self._accounting = accounting
+        self._clock = clock
+        self._rules = rules
+        self._reload = reload
+        self._peers = peers
+        self._feed: Feed | None = None  # one for all configurations: a shutdown ends its streams
+        self._throttles = Throttle(failures_per_minute, clock), Throttle(failures_per_minute, clock)
+
+    def allow(self, failures_per_minute: int) -> None:
+        """Change the limit of wrong keys; the failures so far still count."""
+        for throttle in self._throttles:
+            throttle.allow(failures_per_minute)
+
+    def scrape(self, settings: Settings) -> Scrape:
+        """Return the page of metrics."""
+
+        def write(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
+            from chukei.adapters.prometheus import write_page  # imported at the first scrape
+
+            return write_page(snapshots, accept)
+
+        key = settings.metrics.api_key
+        checked = OperatorKey(_digest(key), self._throttles[1], wrong_key) if key is not None else None
+        return Scrape(self._peers, write, key=checked, open=settings.metrics.open)
+
+    def api(self, settings: Settings, pool: Pool) -> "Admin | None":
+        """Return the admin API, if it is configured and there is a database."""
+        key, database = settings.admin.api_key, self._accounting.database
+        if key is None or database is None or self._rules is None:
+            return None
+        from chukei.admin.api import Admin
+        from chukei.admin.feed import Feed
+        from chukei.admin.rules import RuleDesk
+        from chukei.callers.registry import KeyRegistry
+
+        if self._feed is None:
+            self._feed = Feed(self._peers, _now)
+        digest, groups = _digest(key), settings.policies.groups
+        actor = f"key {digest.hex()[:8]}"
+        return Admin(
+            digest,
+            database,
+            KeyRegistry(database, peppers(settings), _now, groups=groups),
+            pool,
+            clock=self._clock,
+            now=_now,
+            throttle=self._throttles[0],
+            ledger_state=self._accounting.state,
+            peers=self._peers,
+            feed=self._feed,
+            rules=RuleDesk(database, groups, _now, actor=actor, changed=self._rules.refresh),
+            reload=self._reload,
+        )
 
 
 def _now() -> datetime:

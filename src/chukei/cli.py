@@ -1,7 +1,7 @@
 """The command line. Data goes to standard output, everything else to standard error.
 
 Exit codes: 0 well, 1 failure, 2 wrong usage, 3 wrong configuration, 4 an upstream or relay that
-cannot be reached or refuses, 130 interrupted.
+cannot be reached or refuses, 130 interrupted, 143 ended at once by a second SIGTERM.
 """
 
 import logging

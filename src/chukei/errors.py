@@ -136,8 +136,8 @@ def origin_not_allowed() -> CallerError:
 
 
 def shutting_down() -> Unavailable:
-    """Return the error during shutdown."""
-    return Unavailable("server_shutdown", "This relay is shutting down; try again.")
+    """Return the error during shutdown. Whatever takes this relay's place can be asked at once."""
+    return Unavailable("server_shutdown", "This relay is shutting down; try again.", headers=come_back(1))
 
 
 def event_too_large() -> UpstreamError:

@@ -3,7 +3,7 @@
 Adapters implement the upstream side, hosts the client's side, tests both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from chukei.model import Change, Headers
@@ -192,6 +192,10 @@ class Board(Protocol):
 
     def publish(self, change: Change) -> None:
         """Publish a change to the other replicas in the background. Never raises, never waits."""
+        ...
+
+    def follow(self, subjects: Iterable[str]) -> None:
+        """Receive the changes of other subjects from now on."""
         ...
 
     def remember(self, made: str, home: str) -> None:

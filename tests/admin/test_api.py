@@ -22,10 +22,11 @@ from chukei.adapters.assets import asset
 from chukei.admin import api as module
 from chukei.admin.api import MAX_BODY_BYTES, Admin, AdminAnswer
 from chukei.admin.feed import Feed
+from chukei.admin.rules import RuleDesk
 from chukei.callers.keys import Peppers, parse
 from chukei.callers.registry import KeyRegistry
 from chukei.callers.throttle import Throttle
-from chukei.config import PoolSettings
+from chukei.config import Changes, PoolSettings, Reloaded
 from chukei.errors import CallerError, RelayError, Unavailable
 from chukei.hosts.peers import Alone
 from chukei.model import Deployment, End, Headers, Model
@@ -88,9 +89,19 @@ class Office:
                 "last_written": None,
                 "last_error": None,
             },
+            rules=RuleDesk(self.ledger, ("research",), lambda: self.now, actor="key 0123abcd", changed=self._changed),
+            reload=self._reload,
             peers=self.peers,
             feed=Feed(Alone(), lambda: self.now),
         )
+        self.applied = 0
+        self.reloaded = Reloaded(Changes(changed=("pool.attempts",), restart=("server.port",)), version="0123")
+
+    async def _changed(self) -> None:
+        self.applied += 1
+
+    async def _reload(self) -> Reloaded:
+        return self.reloaded
 
     def _levels(self, argument: bytes) -> bytes:
         """Answer as a worker process does."""
@@ -551,6 +562,10 @@ async def test_answers_are_what_the_document_says(office: Office) -> None:
         ("POST", "/keys/{id}/revoke", "", None),
         ("GET", "/deployments", "", None),
         ("GET", "/ledger", "", None),
+        ("POST", "/rules", "", {"subject": "caller:a", "limits": {"money_per_month": 2.5}, "groups": ["research"]}),
+        ("GET", "/rules", "", None),
+        ("GET", "/changes", "", None),
+        ("POST", "/reload", "", None),
         ("GET", "/log-level", "", None),
         ("PUT", "/log-level", "", {"level": "debug", "seconds": 600}),
     ]
@@ -585,6 +600,8 @@ async def test_errors_are_those_of_the_documents_examples(office: Office) -> Non
         await office.refusal("POST", f"/keys/{ended}/rotate"),
         await office.refusal("POST", "/keys/nobody/revoke"),
     ]
+    office.reloaded = Reloaded(problems=("relay.toml: sever: is not a known key; did you mean server?",))
+    refusals.append(await office.refusal("POST", "/reload"))
     for headers in (sent(GOOD, (b"api-key", b"x")), *[sent()] * 4):
         with pytest.raises(CallerError) as caught:
             office.admin.check(headers, "192.0.2.1")
@@ -608,7 +625,7 @@ def test_the_examples_of_the_document_are_right() -> None:
                 if kind != "text/csv":
                     assert conforms(content["example"], content["schema"]) == []
                     examples += 1
-    assert examples == 14
+    assert examples == 20
     for found in document()["components"]["responses"].values():
         [content] = found["content"].values()
         for name, example in content["examples"].items():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.fakes import FakeRules
 from tests.rows import rows
 
 from chukei.accounts.ledger import Entry, Key, Question, Sum
@@ -18,10 +19,11 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-class FakeDatabase:
+class FakeDatabase(FakeRules):
     """Keeps keys in memory."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.kept: dict[str, Key] = {}
 
     async def open(self) -> None:

@@ -16,6 +16,7 @@ from chukei.config import (
     LogSettings,
     MetricsSettings,
     PoolSettings,
+    ReloadSettings,
     Secret,
     ServerSettings,
     Settings,
@@ -38,7 +39,9 @@ max_header_bytes = 8192
 header_seconds = 1
 body_seconds = 2.5
 keepalive_seconds = 3
+drain_seconds = 4
 grace_seconds = 0
+hang_seconds = 0
 
 [stream]
 heartbeat_seconds = 4
@@ -113,6 +116,9 @@ max_waiting_bytes = 70_000
 
 [groups.research]
 
+[reload]
+watch_seconds = 0.5
+
 [defaults]
 model = "chat"
 
@@ -167,7 +173,19 @@ def test_every_key(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x")
     settings = load(written(tmp_path, FULL.replace('"CA"', f'"{tmp_path / "ca.pem"}"')), KEYS)
     assert settings.server == ServerSettings(
-        "0.0.0.0", 8000, ("https://app.example",), ("relay.example",), 2048, 1_048_576, 8192, 1.0, 2.5, 3.0, 0.0
+        "0.0.0.0",
+        8000,
+        ("https://app.example",),
+        ("relay.example",),
+        2048,
+        1_048_576,
+        8192,
+        1.0,
+        2.5,
+        3.0,
+        4.0,
+        0.0,
+        0.0,
     )
     assert settings.stream == StreamSettings(4.0, 5.0, 5.5, 6.0, 7.0, 8192)
     assert settings.upstream == UpstreamSettings(8.0, 9.0, 10.0, str(tmp_path / "ca.pem"), True, {})
@@ -182,6 +200,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert settings.ledger == LedgerSettings(90.0, "/var/spool/chukei", 100_000)
     assert settings.admin.api_key is not None
     assert settings.admin.api_key.reveal() == SECRET + "-admin"
+    assert settings.reload == ReloadSettings(0.5)
     assert settings.metrics.api_key is not None
     assert settings.metrics.api_key.reveal() == SECRET + "-metrics"
     assert replace(settings.metrics, api_key=None) == MetricsSettings(enabled=True, callers=True, max_rows=50)
@@ -232,6 +251,7 @@ def test_the_test_above_sets_every_key_that_settings_have() -> None:
         LedgerSettings,
         AdminSettings,
         LogSettings,
+        ReloadSettings,
         AuditSettings,
     )
     for kind in kinds:
@@ -647,6 +667,33 @@ def test_any_environment_is_read_or_every_problem_named(environment: dict[str, s
     except ConfigError as error:
         known = error.problems
         assert known
+
+
+def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "admin-key"
+    text = f"[admin]\napi_key = {{ file = '{file}' }}\n"
+    assert problems(written(tmp_path, text), {}) == [
+        f"admin.api_key: {file} is not a readable file; give one that holds the secret alone"
+    ]
+    for content in (SECRET, f"{SECRET}\n", f"{SECRET}\r\n"):
+        file.write_bytes(content.encode())
+        settings = load(written(tmp_path, text), {})
+        assert settings.admin.api_key == Secret(SECRET)
+        assert list(settings.files) == [settings.path, str(file)] == [str(tmp_path / "chukei.toml"), str(file)]
+    for content, problem in (
+        ("\n", f"{file} is empty"),
+        (f"{SECRET}\n\n", "the secret holds spaces around it, control or non-ASCII characters; copy it again"),
+        ("ä" * 20, "the secret holds spaces around it, control or non-ASCII characters; copy it again"),
+    ):
+        file.write_text(content, "utf-8")
+        assert problems(written(tmp_path, text), {}) == [f"admin.api_key: {problem}"]
+
+
+def test_secrets_are_equal_by_their_value_and_do_not_show_it() -> None:
+    assert Secret("a") == Secret("a") != Secret("b")
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+    assert Secret("a") != "a"
+    assert repr(Secret("a")) == "Secret(…)"
 
 
 def test_metrics_are_open_or_have_a_key_that_is_long_enough(tmp_path: Path) -> None:

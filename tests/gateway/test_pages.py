@@ -51,7 +51,7 @@ async def get(
     path: str,
     pool: Pool = POOL,
     *,
-    draining: bool = False,
+    leaving: bool = False,
     simulated: bool = False,
     clock: Clock = FakeClock(NOW),  # noqa: B008 - nobody moves it
     policy: Policy = FREE,
@@ -63,7 +63,7 @@ async def get(
 ) -> tuple[FakeReply, RequestRecord]:
     reply, record = FakeReply(), RequestRecord("r", method, path, who=who)
     pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001, own_usage=own_usage, since=since)
-    await pages.answer(find(method, path, ""), reply, COMMON, Visit(record, policy, draining=draining, query=query))
+    await pages.answer(find(method, path, ""), reply, COMMON, Visit(record, policy, leaving=leaving, query=query))
     assert reply.finished
     assert COMMON[0] in reply.headers
     return reply, record
@@ -127,15 +127,15 @@ async def test_an_open_resource_lists_nothing_and_knows_every_name() -> None:
 
 
 async def test_health() -> None:
-    reply, _ = await get("/health/live", draining=True)
+    reply, _ = await get("/health/live", leaving=True)
     assert (reply.status, json.loads(reply.body)) == (200, {"status": "live"})
     reply, _ = await get("/health/ready")
     assert (reply.status, json.loads(reply.body)) == (200, {"status": "ready"})
 
 
-@rows(("pool", "draining"), [(POOL, True), (pool_of({}), False)])
-async def test_a_relay_that_drains_or_serves_nothing_is_not_ready(pool: Pool, draining: bool) -> None:
-    reply, record = await get("/health/ready", pool, draining=draining)
+@rows(("pool", "leaving"), [(POOL, True), (pool_of({}), False)])
+async def test_a_relay_that_drains_or_serves_nothing_is_not_ready(pool: Pool, leaving: bool) -> None:
+    reply, record = await get("/health/ready", pool, leaving=leaving)
     assert (reply.status, record.status) == (503, 503)
 
 

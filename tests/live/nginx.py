@@ -28,7 +28,7 @@ def nginx(folder: Path, http: str, port: int) -> Iterator[None]:
     temporary = "".join(
         f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    head = f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}"
+    head = f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ worker_connections 4096; }}"
     file = folder / "nginx.conf"
     file.write_text(f"{head} http {{ access_log off; {temporary}\n{http}\n}}\n", "utf-8")
     with subprocess.Popen([NGINX, "-p", str(folder), "-c", str(file)], stderr=subprocess.DEVNULL) as process:

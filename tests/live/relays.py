@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from click.testing import CliRunner
 from uvicorn import Config, Server
@@ -45,10 +46,11 @@ GRACE_SECONDS = 5.0
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without anything that configures a relay, and ``extra``.
 
-    The ledger that a relay keeps by default is switched off: tests leave nothing in the user's folders.
+    The ledger that a relay keeps by default is switched off: tests leave nothing in the user's folders. So is the drain
+    period, which no balancer needs here.
     """
     own = {key: value for key, value in os.environ.items() if not _OURS.match(key)}
-    return own | {"CHUKEI_STORES__LEDGER": "none"} | dict(extra or {})
+    return own | {"CHUKEI_STORES__LEDGER": "none", "CHUKEI_SERVER__DRAIN_SECONDS": "0"} | dict(extra or {})
 
 
 def in_process(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
@@ -104,13 +106,16 @@ class _Server(Server):
 
 
 class InProcessRelay:
-    """A relay on a real socket, served by uvicorn in the running loop. ``records`` collects what hooks hear."""
+    """A relay on a real socket, served by uvicorn in the running loop. ``records`` collects what hooks hear.
 
-    def __init__(self, settings: Settings) -> None:
+    ``source`` reads the settings again for a reload.
+    """
+
+    def __init__(self, settings: Settings, source: Callable[[], Settings] | None = None) -> None:
         stores = replace(settings.stores, ledger_by_default=False)
         self._settings = replace(settings, server=replace(settings.server, port=0), stores=stores)
         self.records: list[RequestRecord] = []
-        self.application = Application(self._settings, hooks=[self._record])
+        self.application = Application(self._settings, hooks=[self._record], source=source)
         self.url = ""
 
     def _record(self, record: RequestRecord) -> None:
@@ -161,15 +166,18 @@ class InProcessRelay:
 class RelayProcess:
     """``python -m chukei serve`` in a process of its own. ``log`` holds the lines it wrote to standard error."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None, *arguments: str) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, *arguments: str, stdin: int | None = None) -> None:
         self._environment = clean_environment(environment)
+        self._stdin = stdin
         self._arguments = arguments
         self.log: list[str] = []
         self.url = ""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "chukei", "serve", "--port", "0", *self._arguments]
-        self.process = subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, env=self._environment, stdin=self._stdin, stderr=subprocess.PIPE, text=True
+        )
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -213,3 +221,16 @@ async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> No
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+async def until_refused(url: str) -> None:
+    """Wait until nothing listens any more."""
+    address = urlsplit(url)
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address.hostname, address.port)
+            except ConnectionError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Stall, Step, chunk,
 from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
-from tests.live.relays import RelayProcess, clean_environment, eventually, in_process
+from tests.live.relays import RelayProcess, clean_environment, eventually, in_process, until_refused
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
@@ -25,14 +26,16 @@ SCRIPT: list[Step] = [Send(head() + chunk(delta("one"))), Hold(), Send(chunk(del
 
 
 @contextmanager
-def relay_to(upstream: FaultUpstream, *arguments: str, **more: str) -> Iterator[RelayProcess]:
+def relay_to(
+    upstream: FaultUpstream, *arguments: str, stdin: int | None = subprocess.DEVNULL, **more: str
+) -> Iterator[RelayProcess]:
     environment = {
         "AZURE_OPENAI_ENDPOINT": upstream.url,
         "AZURE_OPENAI_API_KEY": "key",
         "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
         "CHUKEI_LOG__FORMAT": "json",
     }
-    with RelayProcess(environment | more, *arguments) as relay:
+    with RelayProcess(environment | more, *arguments, stdin=stdin) as relay:
         yield relay
 
 
@@ -41,7 +44,15 @@ def children(pid: int) -> list[int]:
     found = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(each) for each in path.read_text().split()]
-    return [each for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return [each for each in found if b"spawn_main" in command(each)]
+
+
+def command(pid: int) -> bytes:
+    """Return the command of a process, or nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def is_alive(pid: int) -> bool:
@@ -49,6 +60,10 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def said_by(relay: RelayProcess, text: str, count: int) -> bool:
+    return sum(text in line for line in events(relay)) == count
 
 
 def events(relay: RelayProcess) -> list[str]:
@@ -83,7 +98,7 @@ async def test_a_worker_that_dies_is_told_of_and_replaced() -> None:
             await eventually(lambda: len(children(relay.process.pid)) == 2, 20)
             assert second in children(relay.process.pid)
             assert relay.stop() == 0
-        assert not any("Traceback" in line for line in relay.log)
+        assert [line for line in relay.log if "Traceback" in line] == []
 
 
 async def test_workers_that_cannot_start_end_all_and_say_so(tmp_path: Path) -> None:
@@ -113,16 +128,43 @@ main(["serve", "--port", "0", "--workers", "2", "--config", {str(path)!r}])
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_closed_terminal_lets_what_runs_finish(workers: str) -> None:
+    ours, theirs = os.openpty()
     async with FaultUpstream(SCRIPT) as upstream:
-        with relay_to(upstream, "--workers", workers) as relay:
+        with relay_to(upstream, "--workers", workers, stdin=theirs) as relay:
+            os.close(theirs)
             async with RawClient(relay.url) as running:
                 await running.post(CHAT, HARD.request)
                 await running.until(delta("one"))
+                os.close(ours)
                 relay.process.send_signal(signal.SIGHUP)
                 await until_refused(relay.url)
                 (await upstream.visit()).release()
                 assert (await running.rest()).endswith(DONE)
             assert await asyncio.to_thread(relay.process.wait, 30) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_hangup_without_a_terminal_is_a_reload_in_all_workers(workers: int, tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text("[reload]\nwatch_seconds = 0\n", "utf-8")
+    async with FaultUpstream(SCRIPT) as upstream:
+        with relay_to(upstream, "--workers", str(workers), "--config", str(file)) as relay:
+            async with RawClient(relay.url) as running:
+                await running.post(CHAT, HARD.request)
+                await running.until(delta("one"))
+                for text, said in (
+                    ("[groups.everybody]\nmodels = ['none']\n", "configuration reloaded (SIGHUP)"),
+                    ("nonsense", "is refused and the old one stays (SIGHUP)"),
+                ):
+                    file.write_text(text, "utf-8")
+                    relay.process.send_signal(signal.SIGHUP)
+                    await eventually(partial(said_by, relay, said, workers))
+                for _ in range(4):
+                    async with RawClient(relay.url) as refused:
+                        await refused.post(CHAT, HARD.request)
+                        assert await refused.head() == 403
+                (await upstream.visit()).release()
+                assert (await running.rest()).endswith(DONE)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -134,25 +176,20 @@ async def test_a_second_interrupt_ends_in_good_order_at_once(workers: str) -> No
                 await running.until(delta("one"))
                 relay.process.send_signal(signal.SIGINT)
                 await until_refused(relay.url)
-                relay.process.send_signal(signal.SIGINT)
+                assert await hurried(relay, signal.SIGINT) == 130
                 assert b"server_shutdown" in await running.rest()
-            assert await asyncio.to_thread(relay.process.wait, 30) == 130
             relay.stop()
         assert [json.loads(line).get("end") for line in relay.log if '"chat"' in line] == ["server_shutdown"]
         assert not any("Traceback" in line for line in relay.log)
 
 
-async def until_refused(url: str) -> None:
-    """Wait until nothing listens any more."""
-    address = urlsplit(url)
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection(address.hostname, address.port)
-            except ConnectionError:
-                return
-            writer.close()
-            await asyncio.sleep(0.02)
+async def hurried(relay: RelayProcess, how: signal.Signals) -> int:
+    """Send a signal until the process has ended, and return its status: one that follows soon is only a repetition."""
+    async with asyncio.timeout(60):
+        while relay.process.poll() is None:
+            relay.process.send_signal(how)
+            await asyncio.sleep(0.1)
+    return relay.process.wait()
 
 
 def test_nohup_is_heeded(tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ class Histories(RuleBasedStateMachine):
         return data.draw(st.sampled_from(list(self.reference.models.values())), label="model")
 
     def _members(self, deployments: set[Deployment]) -> list[Member]:
-        return [self.pool._health._members[each] for each in deployments]
+        return [self.pool._health.roster.members[each] for each in deployments]
 
     def _untold(self, event: str) -> list[Lease]:
         return [lease for lease in self.reference.running if (lease, event) not in self.told]

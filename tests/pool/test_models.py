@@ -61,7 +61,7 @@ def test_names_that_clients_make_up_are_forgotten_the_oldest_first() -> None:
     assert "used" in names
     assert names[0] == f"made-up-{2 * MOST_OPENED + 1}"
     assert pool.subjects == []
-    assert pool._health._members == {}
+    assert pool._health.roster.members == {}
 
 
 def test_what_is_forgotten_while_it_runs_can_still_end() -> None:

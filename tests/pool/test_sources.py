@@ -209,7 +209,7 @@ def test_transport_failures_of_one_request_count_at_each() -> None:
     pool = pool_of([deployment(name, priority=number) for number, name in enumerate("ab")])
     for _ in range(3):
         source = by("eve")
-        for tried in ([], [pool._health._members[deployment("a", priority=0)]]):
+        for tried in ([], [pool._health.roster.members[deployment("a", priority=0)]]):
             lease = pool.choose(None, NOW, tried=tried, source=source)
             lease.failed(NOW, UNREACHABLE)
             lease.release(NOW)

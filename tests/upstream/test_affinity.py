@@ -1,5 +1,7 @@
 """What a request has in common with earlier ones, and which deployment made what it continues."""
 
+from collections.abc import Iterable
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -170,6 +172,9 @@ class FakeBoard:
         self.homes = homes
         self.asked: list[str] = []
         self.told: list[tuple[str, str]] = []
+
+    def follow(self, subjects: Iterable[str]) -> None:
+        raise AssertionError
 
     def publish(self, change: Change) -> None:
         raise AssertionError("nobody publishes here")

@@ -8,7 +8,8 @@ is looked up in the same way. A group's ``total`` is an account that its members
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from chukei.accounts.limits import Limits, Rules, Subject
+from chukei.accounts.limits import NOTHING, Limits, Rules, Subject
+from chukei.accounts.overrides import Override
 from chukei.azure import ANY_OUTPUT_LIMIT
 from chukei.errors import CallerError
 from chukei.model import Caller, Model
@@ -75,12 +76,25 @@ class Policy:
 
 
 class Policies:
-    """The rules of all callers and groups, as configured."""
+    """The rules of all callers and groups, as configured, and what administrators have set above them."""
 
     def __init__(self, callers: Mapping[str, Rules], groups: Mapping[str, Rules]) -> None:
         self._callers = callers
         self._groups = groups
+        self._overrides: Mapping[str, Override] = {}
         self._resolved: dict[tuple[str, tuple[str, ...]], Policy] = {}
+
+    def override(self, overrides: Mapping[str, Override]) -> None:
+        """Set limits and groups by subject, in place of all that were set before. Running requests are not affected."""
+        self._overrides = overrides
+        self._resolved.clear()
+
+    def placed(self, caller: Caller) -> Caller:
+        """Return a caller with the groups that were set for it, if any."""
+        if not self._overrides:
+            return caller
+        own = self._overrides.get(f"caller:{caller.name}")
+        return replace(caller, groups=own.groups) if own is not None and own.groups is not None else caller
 
     def of(self, caller: Caller) -> Policy:
         """Return the policy of a caller."""
@@ -94,9 +108,10 @@ class Policies:
         return policy
 
     def _resolve(self, caller: Caller) -> Policy:
-        tables = [(f"callers.{caller.name}", self._callers.get(caller.name))]
         names = [*dict.fromkeys((*caller.groups, EVERYBODY))]
-        tables += [(f"groups.{name}", self._groups.get(name)) for name in names]
+        tables = self._tables("caller", caller.name, self._callers)
+        for name in names:
+            tables += self._tables("group", name, self._groups)
         found: dict[str, object] = {}
         where: dict[str, str] = {}
         limits: dict[str, int] = {}
@@ -113,8 +128,19 @@ class Policies:
                     limits[each.name], where[each.name] = value, f"{place}.limits.{each.name}"
         subjects = [Subject(f"caller:{caller.name}", Limits(**limits))]
         for name in names:
-            group = self._groups.get(name)
-            if group is not None and group.total:
-                subjects.append(Subject(f"group:{name}", group.total))
+            total = self._total(name)
+            if total:
+                subjects.append(Subject(f"group:{name}", total))
         merged = replace(Rules(**found), limits=subjects[0].limits)  # type: ignore[arg-type]
         return Policy(merged, where, tuple(subject for subject in subjects if subject.limits))
+
+    def _tables(self, kind: str, name: str, configured: Mapping[str, Rules]) -> list[tuple[str, Rules | None]]:
+        """Return the rules of one caller or group with their places, those that were set first."""
+        found: list[tuple[str, Rules | None]] = [(f"{kind}s.{name}", configured.get(name))]
+        own = self._overrides.get(f"{kind}:{name}")
+        return [(f"database: {kind}s.{name}", Rules(limits=Limits(**own.limits))), *found] if own is not None else found
+
+    def _total(self, name: str) -> Limits:
+        group, own = self._groups.get(name), self._overrides.get(f"group:{name}")
+        configured = group.total if group is not None else NOTHING
+        return replace(configured, **own.total) if own is not None else configured

@@ -1,11 +1,12 @@
 """Protocols of the stores that relays share: the quota store and the database."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from chukei.accounts.ledger import Entry, Key, Question, Sum
 from chukei.accounts.limits import Amounts, Grant, Headroom, Refusal, Subject
+from chukei.accounts.overrides import RuleChange
 
 
 class StoreAway(Exception):
@@ -55,7 +56,7 @@ class QuotaStore(Protocol):
 
 
 class Database(Protocol):
-    """Stores the ledger and callers' keys, in SQLite for one machine or PostgreSQL for replicas."""
+    """Stores the ledger, callers' keys and rules, in SQLite for one machine or PostgreSQL for replicas."""
 
     async def open(self) -> None:
         """Connect, and migrate the schema under a lock.
@@ -118,6 +119,42 @@ class Database(Protocol):
         """Set when a key expires or was revoked; return whether the key exists.
 
         None leaves a time unchanged. A revoked key stays revoked.
+
+        Raises:
+            StoreAway: the database is unavailable.
+        """
+        ...
+
+    async def rules(self) -> dict[str, str]:
+        """Return what administrators have set, as JSON by subject.
+
+        Raises:
+            StoreAway: the database is unavailable.
+        """
+        ...
+
+    async def rules_mark(self) -> str:
+        """Return a text that changes whenever the result of ``rules`` changes; much cheaper than ``rules``.
+
+        Raises:
+            StoreAway: the database is unavailable.
+        """
+        ...
+
+    async def change_rules(
+        self, subject: str, merge: Callable[[str | None], str | None], *, actor: str, time: datetime
+    ) -> RuleChange:
+        """Replace what is set for a subject by the result of ``merge``, and record it, in one transaction.
+
+        Concurrent changes wait for each other. What ``merge`` raises is raised, and nothing is changed.
+
+        Raises:
+            StoreAway: the database is unavailable.
+        """
+        ...
+
+    async def rule_changes(self, limit: int) -> list[RuleChange]:
+        """Return the latest changes, the newest first.
 
         Raises:
             StoreAway: the database is unavailable.

@@ -22,10 +22,12 @@ from chukei.accounts.stores import Database, StoreAway
 from chukei.admin import schemas
 from chukei.admin.feed import Feed
 from chukei.admin.query import once, only, read
+from chukei.admin.rules import RuleDesk
 from chukei.admin.schemas import MAX_LEVEL_SECONDS, MAX_OVERLAP
 from chukei.callers.operator_key import OperatorKey
 from chukei.callers.registry import IssuedKey, KeyRegistry, NoSuchKey
 from chukei.callers.throttle import Throttle
+from chukei.config import Reload, Reloaded
 from chukei.errors import CallerError, Unavailable
 from chukei.model import End, Headers
 from chukei.pool import Pool
@@ -54,7 +56,10 @@ class AdminAnswer:
 
 
 class Admin:
-    """Serves the admin API. ``ledger_state`` returns the state of the ledger's writer."""
+    """Serves the admin API. ``ledger_state`` returns the state of the ledger's writer.
+
+    ``rules`` changes limits and groups. ``reload`` reads the configuration again.
+    """
 
     def __init__(
         self,
@@ -69,6 +74,8 @@ class Admin:
         ledger_state: Callable[[], dict[str, object]],
         peers: Peers,
         feed: Feed,
+        rules: RuleDesk,
+        reload: Reload | None = None,
     ) -> None:
         self._key = OperatorKey(digest, throttle, wrong_key)
         self._database = database
@@ -77,6 +84,8 @@ class Admin:
         self._clock = clock
         self._now = now
         self._ledger_state = ledger_state
+        self._rules = rules
+        self._reload = reload
         self._peers = peers
         self._feed = feed
 
@@ -158,10 +167,9 @@ class Admin:
                 return _json({"models": self._pool.status(self._clock())})
             case "GET" | "HEAD", "/ledger":
                 return _json(self._ledger_state())
-            case "GET" | "HEAD", "/log-level":
-                return await self._levels()
-            case "PUT", "/log-level":
-                return await self._set_level(body)
+        answer = await self._configured(method, path, body)
+        if answer is not None:
+            return answer
         action = _KEY_ACTION.fullmatch(path)
         if method == "POST" and action is not None:
             return await self._end(unquote(action[1]), action[2], body)
@@ -210,6 +218,40 @@ class Admin:
         made = await self._registry.rotate(id, overlap=timedelta(seconds=seconds))
         logger.info("an administrator replaced the key %s by %s", id, made.key.id)
         return self._made(made)
+
+    async def _configured(self, method: str, path: str, body: bytes) -> AdminAnswer | None:
+        """Answer what concerns the configuration, and what is set above it."""
+        match method, path:
+            case "GET" | "HEAD", "/rules":
+                return _json(await self._rules.all())
+            case "POST", "/rules":
+                return _json(await self._rules.change(_decode(body, schemas.RuleChange)))
+            case "GET" | "HEAD", "/changes":
+                return _json(await self._rules.changes())
+            case "POST", "/reload":
+                return await self._reloaded(body)
+            case "GET" | "HEAD", "/log-level":
+                return await self._levels()
+            case "PUT", "/log-level":
+                return await self._set_level(body)
+        return None
+
+    async def _reloaded(self, body: bytes) -> AdminAnswer:
+        _decode(body or b"{}", schemas.Reload)
+        outcome = await self._reload() if self._reload is not None else Reloaded()
+        if outcome.problems:
+            message = f"The new configuration is refused, and the old one stays: {'; '.join(outcome.problems)}"
+            raise CallerError(409, "configuration_refused", message)
+        found = outcome.changes
+        shown = schemas.Reloaded(
+            version=outcome.version,
+            changed=list(found.changed),
+            added=list(found.added),
+            removed=list(found.removed),
+            files=list(found.files),
+            restart=list(found.restart),
+        )
+        return _json(shown)
 
     async def _levels(self, change: bytes = b"") -> AdminAnswer:
         """Return the levels of each worker process, after a change if there is one."""

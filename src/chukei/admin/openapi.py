@@ -32,6 +32,7 @@ _INFO = {
 _TAGS = {
     "usage": "What the ledger holds.",
     "keys": "What callers authenticate with.",
+    "rules": "Limits and groups that are set while relays run.",
     "state": "How the relay that answers is doing; others may see it differently.",
 }
 _SCHEME = {
@@ -147,6 +148,18 @@ _ERROR_RESPONSES = {
         "There is no such key.",
         "invalid_request_error",
         {"key_not_found": ("There is no key with that id.", "id")},
+    ),
+    "Refused": ErrorResponse(
+        409,
+        "The new configuration has mistakes, all of which are named; the one before stays in force.",
+        "invalid_request_error",
+        {
+            "configuration_refused": (
+                "The new configuration is refused, and the old one stays: relay.toml: sever: is not a known key; "
+                "did you mean server?",
+                None,
+            )
+        },
     ),
     "TooLarge": ErrorResponse(
         413,

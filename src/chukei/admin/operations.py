@@ -68,6 +68,7 @@ _CSV = """\
 caller,requests,failed,input,cached,output,reasoning,wasted,estimated,cost,unpriced,first_token_ms\r
 team-search,128,2,91240,40960,30112,5120,0,1,0.529,0,412.5\r
 """
+_RULE = schemas.Rule("caller:team-search", limits={"tokens_per_minute": 50000}, total={}, groups=None)
 _DEPLOYMENT = schemas.Deployment(
     deployment="east",
     priority=1,
@@ -175,6 +176,65 @@ OPERATIONS = {
             status="ok", waiting=0, spooled=0, lost=0, last_written="2026-11-22T09:30:00+00:00", last_error=None
         ),
         errors=_ACCESS,
+    ),
+    ("GET", "/rules"): Operation(
+        name="listRules",
+        tag="rules",
+        summary="List the limits and groups that administrators have set",
+        description="They precede those of the configuration, which are not listed.",
+        outcome="What is set.",
+        answer=schemas.Rules(data=[_RULE]),
+        errors=(*_ACCESS, "LedgerUnavailable"),
+    ),
+    ("POST", "/rules"): Operation(
+        name="changeRules",
+        tag="rules",
+        summary="Set limits or groups of a caller or a group",
+        description="Every relay with the same database applies it to new requests within six seconds, the one that "
+        "answers at once. What is used already counts. The change is recorded.",
+        outcome="What is set now.",
+        answer=_RULE,
+        body=schemas.RuleChange("caller:team-search", limits={"tokens_per_minute": 50000, "concurrent": None}),
+        errors=("BadRequest", *_ACCESS, "TooLarge", "LedgerUnavailable"),
+    ),
+    ("GET", "/changes"): Operation(
+        name="listChanges",
+        tag="rules",
+        summary="List the latest changes of limits and groups, the newest first",
+        description="",
+        outcome="Who changed what and when.",
+        answer=schemas.RuleChanges(
+            data=[
+                schemas.RecordedChange(
+                    number=7,
+                    time=datetime(2026, 11, 22, 9, 30, tzinfo=UTC),
+                    actor="key 3f9a01c2",
+                    subject="caller:team-search",
+                    before=schemas.Rule("caller:team-search", {}, {}, None),
+                    after=_RULE,
+                )
+            ]
+        ),
+        errors=(*_ACCESS, "LedgerUnavailable"),
+    ),
+    ("POST", "/reload"): Operation(
+        name="reload",
+        tag="state",
+        summary="Read the configuration again",
+        description="The other workers of this relay are told to do the same; other replicas are not. Running requests "
+        "do not notice. The answer names keys, and shows no values.",
+        outcome="What has changed, and what needs a restart.",
+        answer=schemas.Reloaded(
+            version="4be1c5a0f3d2",
+            changed=["callers.team-search.limits.tokens_per_minute"],
+            added=["models.gpt-5"],
+            removed=[],
+            files=[],
+            restart=["server.port"],
+        ),
+        body=schemas.Reload(),
+        body_required=False,
+        errors=("BadRequest", *_ACCESS, "Refused", "TooLarge"),
     ),
     ("GET", "/log-level"): Operation(
         name="getLogLevels",

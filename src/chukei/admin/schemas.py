@@ -195,6 +195,79 @@ class Ledger(Struct):
     last_error: str | UnsetType | None = UNSET
 
 
+Limits = Annotated[
+    dict[str, float],
+    _description("By their names in the configuration; money in units of the currency of the prices."),
+]
+
+
+class RuleChange(Struct, forbid_unknown_fields=True):
+    """What to set for a caller or a group. What is not mentioned stays."""
+
+    subject: Annotated[str, _description("`caller:NAME` or `group:NAME`.")]
+    limits: Annotated[
+        dict[str, float | None] | UnsetType,
+        _description("The limits of each caller by itself; null returns one to that of the configuration."),
+    ] = UNSET
+    total: Annotated[
+        dict[str, float | None] | UnsetType, _description("For groups: the limits of all members together.")
+    ] = UNSET
+    groups: Annotated[
+        list[str] | UnsetType | None,
+        _description("For callers: their groups, in place of all others; null returns to those of the key or token."),
+    ] = UNSET
+
+
+class Rule(Struct, forbid_unknown_fields=True):
+    """What is set for a caller or a group. What is missing is as in the configuration."""
+
+    subject: str
+    limits: Limits
+    total: Limits
+    groups: list[str] | None
+
+
+class Rules(Struct, forbid_unknown_fields=True):
+    """All that is set."""
+
+    data: list[Rule]
+
+
+class RecordedChange(Struct, forbid_unknown_fields=True):
+    """One change."""
+
+    number: int
+    time: Moment
+    actor: Annotated[str, _description("Who: the beginning of the SHA-256 digest of the administrators' key.")]
+    subject: str
+    before: Rule
+    after: Rule
+
+
+class RuleChanges(Struct, forbid_unknown_fields=True):
+    """The latest changes, the newest first."""
+
+    data: list[RecordedChange]
+
+
+class Reload(Struct, forbid_unknown_fields=True):
+    """How the configuration is read again: nothing more is to be said."""
+
+
+class Reloaded(Struct, forbid_unknown_fields=True):
+    """What a reload has changed, by names of keys of the configuration."""
+
+    version: Annotated[
+        str,
+        _description("Identifies the content of all files of the configuration: relays with the same one agree."),
+    ]
+    changed: list[str]
+    added: Annotated[list[str], _description("Whole tables, such as a caller's.")]
+    removed: list[str]
+    files: Annotated[list[str], _description("Files that the configuration names, with another content.")]
+    restart: Annotated[list[str], _description("Keys whose new value takes effect only after a restart.")]
+
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 

@@ -23,11 +23,15 @@ class Throttle:
     """Counts failures. With ``per_minute`` 0 it is disabled."""
 
     def __init__(self, per_minute: int, clock: Clock, *, max_sources: int = MAX_SOURCES) -> None:
-        self._allowance = float(per_minute)
-        self._rate = per_minute / 60.0
+        self.allow(per_minute)
         self._clock = clock
         self._max_sources = max_sources
         self._left: dict[str, tuple[float, float]] = {}  # by source: allowance left, and when; in order of failures
+
+    def allow(self, per_minute: int) -> None:
+        """Change the limit; the failures so far still count."""
+        self._allowance = float(per_minute)
+        self._rate = per_minute / 60.0
 
     def failed(self, address: str) -> float | None:
         """Count a failure. Return the seconds to wait if it exceeds the limit, else None."""

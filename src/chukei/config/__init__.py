@@ -1,8 +1,10 @@
-"""Configuration: read once at the start from a TOML file and the environment, checked as a whole, then immutable."""
+"""Configuration: read from a TOML file and the environment, checked as a whole, immutable. ``changes`` compares two."""
 
+from chukei.config.changes import Changes, Reload, Reloaded, changes, without_restart
 from chukei.config.load import load, log_format
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
+    NEEDS_RESTART,
     AdminSettings,
     AuditSettings,
     AuthSettings,
@@ -14,6 +16,7 @@ from chukei.config.settings import (
     MetricsSettings,
     PolicySettings,
     PoolSettings,
+    ReloadSettings,
     Secret,
     ServerSettings,
     Settings,
@@ -26,11 +29,13 @@ from chukei.config.settings import (
 from chukei.config.upstreams import SIMULATED_MODELS
 
 __all__ = [
+    "NEEDS_RESTART",
     "SIMULATED_MODELS",
     "AdminSettings",
     "AuditSettings",
     "AuthSettings",
     "CallerSettings",
+    "Changes",
     "ConfigError",
     "CredentialSettings",
     "EntraSettings",
@@ -40,6 +45,9 @@ __all__ = [
     "PolicySettings",
     "PoolSettings",
     "Problem",
+    "Reload",
+    "ReloadSettings",
+    "Reloaded",
     "Secret",
     "ServerSettings",
     "Settings",
@@ -48,6 +56,8 @@ __all__ = [
     "StreamSettings",
     "TelemetrySettings",
     "UpstreamSettings",
+    "changes",
     "load",
     "log_format",
+    "without_restart",
 ]

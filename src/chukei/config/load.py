@@ -5,6 +5,7 @@ nor such a variable names a deployment, the variables of Azure OpenAI's own tool
 missing too, the built-in simulator answers.
 """
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -23,6 +24,7 @@ from chukei.config.settings import (
     LedgerSettings,
     LogSettings,
     MetricsSettings,
+    ReloadSettings,
     Secret,
     ServerSettings,
     Settings,
@@ -59,9 +61,10 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
         ConfigError: the configuration has mistakes; it contains all of them.
     """
     chosen = path or environment.get("CHUKEI_CONFIG") or None
-    document = Document(str(chosen or "configuration"), _parse(chosen) if chosen else {}, environment)
-    notes = _overlay(document)
-    settings = _read(document, notes)
+    files: dict[str, str] = {}
+    document = Document(str(chosen or "configuration"), _parse(chosen, files) if chosen else {}, environment)
+    document.files = files
+    settings = _read(document, _overlay(document))
     document.raise_problems()
     return settings
 
@@ -78,10 +81,13 @@ def log_format(environment: Mapping[str, str]) -> Literal["auto", "json", "text"
     return "json" if wanted == "json" else "text" if wanted == "text" else "auto"
 
 
-def _parse(path: str | Path) -> dict[str, Any]:
+def _parse(path: str | Path, files: dict[str, str] | None = None) -> dict[str, Any]:
+    """Read a file; add its digest to ``files``."""
     try:
-        text = Path(path).read_bytes().decode()
-        return tomllib.loads(text)
+        content = Path(path).read_bytes()
+        if files is not None:
+            files[str(path)] = hashlib.sha256(content).hexdigest()
+        return tomllib.loads(content.decode())
     except FileNotFoundError:
         problem = "there is no such file; give another --config, or unset CHUKEI_CONFIG"
     except OSError as error:
@@ -155,6 +161,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
+    reload = read_section(root.table("reload"), ReloadSettings)
     telemetry = read_telemetry(root.table("telemetry"))
     metrics = _metrics(root.table("metrics"))
     log = read_section(root.table("log"), LogSettings, levels=_levels)
@@ -179,6 +186,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
         admin=admin,
         auth=auth,
         log=log,
+        reload=reload,
         telemetry=telemetry,
         metrics=metrics,
         audit=audit,
@@ -189,6 +197,8 @@ def _read(document: Document, notes: list[str]) -> Settings:
         open=served.open,
         simulated=served.simulated,
         notices=(*notes, *served.notices, *document.notices, *unbound(served.models.values(), limits)),
+        path=document.source if document.source in document.files else None,
+        files=document.files,
     )
 
 
@@ -233,7 +243,7 @@ def _upstream(table: Reader) -> UpstreamSettings:
 
 def _file(table: Reader, key: str, what: str) -> str | None:
     name = table.string(key)
-    if name and not Path(name).is_file():
+    if name and table.document.content(name) is None:
         table.problem(key, f"{name} is not a readable file; give {what}")
     return name
 

@@ -1,7 +1,9 @@
 """Reads a table key by key and collects all problems."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from chukei.config.settings import Secret
@@ -44,6 +46,18 @@ class Document:
         """Tables that only the environment sets, and their variables."""
         self.problems: list[Problem] = []
         self.notices: list[str] = []
+        self.files: dict[str, str] = {}
+        """Every file that was read, and the SHA-256 digest of its content."""
+
+    def content(self, name: str) -> bytes | None:
+        """Return the content of a file that the configuration names, or None if it cannot be read."""
+        try:
+            content = Path(name).read_bytes() if Path(name).is_file() else None
+        except OSError:
+            return None
+        if content is not None:
+            self.files[name] = hashlib.sha256(content).hexdigest()
+        return content
 
     def root(self) -> "Reader":
         """Return the reader of the top table."""
@@ -166,7 +180,7 @@ class Reader:
         return tuple(value)
 
     def secret(self, key: str) -> Secret | None:
-        """Read ``{ env = "NAME" }``. A literal value is allowed only from a variable."""
+        """Read ``{ env = "NAME" }`` or ``{ file = "PATH" }``. A literal value is allowed only from a variable."""
         self._known.add(key)
         value = self._table.get(key)
         if value is None:
@@ -174,9 +188,11 @@ class Reader:
         variable = self.document.origins.get((*self._path, key))
         if variable is not None and not isinstance(value, dict):
             return self._not_empty(key, self.document.environment[variable], "is set but empty")
-        if not isinstance(value, dict) or set(value) != {"env"} or not isinstance(value["env"], str):
+        if not isinstance(value, dict) or len(value) != 1 or not isinstance(value.get("env", value.get("file")), str):
             self.problem(key, 'a secret does not belong in a file: write { env = "NAME" } and set that variable')
             return None
+        if "file" in value:
+            return self._secret_in(key, value["file"])
         name = value["env"]
         if name not in self.document.environment:
             self.problem(key, f"the environment variable {name} is not set")
@@ -192,6 +208,15 @@ class Reader:
             return self.secret(key)
         self._known.add(key)
         return self._not_empty(key, value, "must not be empty; remove the key to leave it unset")
+
+    def _secret_in(self, key: str, name: str) -> Secret | None:
+        """Read a secret from a file of its own, such as one of a mounted Kubernetes Secret; one line end is cut off."""
+        content = self.document.content(name)
+        if content is None:
+            self.problem(key, f"{name} is not a readable file; give one that holds the secret alone")
+            return None
+        text = content.decode("latin-1").removesuffix("\n").removesuffix("\r")
+        return self._not_empty(key, text, f"{name} is empty")
 
     def _not_empty(self, key: str, value: str, message: str) -> Secret | None:
         if not value.strip():

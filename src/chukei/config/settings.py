@@ -5,7 +5,7 @@ reads a section passes any other way of reading a key to ``read_section``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from chukei.accounts.limits import NOTHING, Rules
@@ -28,6 +28,12 @@ class Secret:
         """Return the credential, for the code that sends or compares it."""
         return self._value
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
     def __repr__(self) -> str:
         return "Secret(…)"
 
@@ -46,7 +52,9 @@ class ServerSettings:
     header_seconds: Duration = 10.0
     body_seconds: Duration = 30.0
     keepalive_seconds: Duration = 75.0
-    grace_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 25.0
+    drain_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 5.0
+    grace_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 20.0
+    hang_seconds: Annotated[float, Seconds(0.0, 3600.0)] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,13 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadSettings:
+    """``[reload]``: every ``watch_seconds`` the relay checks whether a file of its configuration changed; 0: never."""
+
+    watch_seconds: DurationOrZero = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class TelemetrySettings:
     """``[telemetry]``: traces and metrics for an OpenTelemetry collector or Azure Monitor.
 
@@ -302,7 +317,8 @@ class Settings:
     """The whole configuration.
 
     ``open`` is a resource that serves every model name as a deployment name; its ``deployment`` is a template and
-    unused. If ``simulated``, no deployment is configured and the built-in simulator answers.
+    unused. If ``simulated``, no deployment is configured and the built-in simulator answers. ``files`` maps every file
+    that was read to the SHA-256 digest of its content; ``path`` is the configuration's own.
     """
 
     server: ServerSettings
@@ -315,6 +331,7 @@ class Settings:
     admin: AdminSettings
     auth: AuthSettings
     log: LogSettings
+    reload: ReloadSettings
     telemetry: TelemetrySettings
     metrics: MetricsSettings
     audit: AuditSettings
@@ -325,6 +342,8 @@ class Settings:
     open: Deployment | None = None
     simulated: bool = False
     notices: tuple[str, ...] = ()
+    path: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts_alone(self) -> bool:
@@ -338,3 +357,16 @@ class Settings:
         auth = self.auth
         in_file = any(caller.key_sha256 is not None for caller in self.policies.callers.values())
         return auth.api_key is not None or auth.entra is not None or auth.app_service or in_file or not auth.local
+
+
+NEEDS_RESTART: Mapping[str, frozenset[str]] = {
+    "server": frozenset({"host", "port", "drain_seconds", "grace_seconds", "hang_seconds"}),
+    "stores": frozenset({"quota", "quota_away", "quota_seconds", "replicas", "ledger", "ledger_by_default"}),
+    "ledger": frozenset({"retention_days", "spool", "max_spool_bytes"}),
+    "metrics": frozenset({"enabled", "callers", "max_rows"}),
+    "audit": frozenset(field.name for field in fields(AuditSettings)),
+    "telemetry": frozenset(field.name for field in fields(TelemetrySettings)),
+}
+"""The settings, by section, that a reload leaves as they were: the socket, and what holds state while the process runs.
+
+Every other setting changes with a reload."""

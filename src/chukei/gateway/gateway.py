@@ -9,7 +9,7 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from chukei.gateway.scrape import Scrape
 from chukei.gateway.tracing import Tracing
 from chukei.metrics import definitions as metrics
 from chukei.metrics.snapshot import Reading
-from chukei.model import Dialect, End, Headers, Model, Operation, header
+from chukei.model import Caller, Dialect, End, Headers, Model, Operation, header
 from chukei.pool import Pool
 from chukei.ports import Audit, ClientGone, Clock, Hook, Incoming, Reply
 from chukei.record import RequestRecord, RunningRequest
@@ -77,21 +77,55 @@ class Services:
     audit: Audit | None = None
 
 
-class Gateway:
-    """Serves requests. The host calls ``drain`` and ``stop_all`` when it shuts down."""
+@dataclass(slots=True)
+class _Running:
+    """What the gateways before and after a reload share."""
 
-    def __init__(self, settings: Settings, services: Services) -> None:
+    live: set[Exchange] = field(default_factory=set)
+    bodies: Bodies = field(default_factory=lambda: Bodies(0))
+    leaving: bool = False
+    draining: bool = False
+
+
+class Gateway:
+    """Serves requests under one configuration. The host calls ``leave``, ``drain`` and ``stop_all`` when it shuts down.
+
+    After a reload a new gateway takes the place of ``before``, which serves the requests that it has begun to their
+    end. Both know the running requests of both.
+    """
+
+    def __init__(self, settings: Settings, services: Services, before: "Gateway | None" = None) -> None:
         self._settings = settings
         self._services = services
         self._cors = Cors(settings.server.cors_origins)
-        self._bodies = Bodies(settings.server.max_bodies_bytes)
-        self._live: set[Exchange] = set()
-        self.draining = False
+        self._running: _Running = _Running() if before is None else before._running
+        self._live = self._running.live
+        self._bodies = self._running.bodies
+        self._bodies.most = settings.server.max_bodies_bytes
+
+    @property
+    def services(self) -> Services:
+        """What it works with."""
+        return self._services
+
+    @property
+    def draining(self) -> bool:
+        """Whether new requests for models are refused."""
+        return self._running.draining
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the relay is not ready, since it will shut down."""
+        return self._running.leaving
 
     @property
     def live(self) -> int:
         """How many requests are being served."""
         return len(self._live)
+
+    def leave(self) -> None:
+        """Say that the relay is not ready; everything is served still."""
+        self._running.leaving = True
 
     def readings(self) -> Iterator[Reading]:
         """Yield what is being served: requests, streams that have begun, memory for bodies."""
@@ -112,20 +146,26 @@ class Gateway:
 
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
-        self.draining = True
+        self._running.leaving = self._running.draining = True
         if self._services.admin is not None:
             self._services.admin.drain()
 
-    def stop_all(self) -> None:
-        """End running requests: streams get an error event, waiting clients a 503."""
-        for exchange in list(self._live):
+    def stop_all(self) -> int:
+        """End running requests: streams get an error event, waiting clients a 503. Return how many."""
+        stopped = [exchange for exchange in self._live if exchange.stopped is None]
+        for exchange in stopped:
             exchange.stop(End.SERVER_SHUTDOWN)
+        return len(stopped)
 
     def revoke(self, keys: Set[str]) -> None:
         """End running requests whose key is no longer valid."""
+        self.end_of(lambda who: who.key_id in keys)
+
+    def end_of(self, refused: Callable[[Caller], bool]) -> None:
+        """End running requests of callers who are no longer let in."""
         for exchange in list(self._live):
             who = exchange.record.who
-            if who is not None and who.key_id in keys:
+            if who is not None and refused(who):
                 exchange.stop(End.REFUSED)
 
     async def settled(self) -> None:
@@ -187,15 +227,16 @@ class Gateway:
             await services.scrape.serve(incoming, reply, record)
             return
         if route.page is None or services.pages.needs_caller(route.page):
-            record.who = await services.gatekeeper.authenticate(
+            caller = await services.gatekeeper.authenticate(
                 incoming.headers, local=incoming.local, source=incoming.source
             )
+            record.who = services.policies.placed(caller)
             record.trace = services.tracing.context(incoming.headers, record.who)
         policy = services.policies.of(record.who or ANONYMOUS)
         if route.operation is None:
             incoming.watch(exchange.client_left)
             record.operation = route.page
-            visit = Visit(record, policy, draining=self.draining, query=incoming.query)
+            visit = Visit(record, policy, leaving=self.leaving, query=incoming.query)
             await services.pages.answer(route, reply, self._headers(record, incoming), visit)
             return
         record.operation = route.operation.name

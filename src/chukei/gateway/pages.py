@@ -1,6 +1,7 @@
 """What the relay answers itself: its pages, the list of models, a caller's own usage, health, the buffering test."""
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -54,11 +55,11 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A page's request: its record, its caller's policy, whether the relay is shutting down, and the query."""
+    """A page's request: its record, its caller's policy, whether the relay will shut down, and the query."""
 
     record: RequestRecord
     policy: Policy
-    draining: bool = False
+    leaving: bool = False
     query: str = ""
 
 
@@ -87,7 +88,13 @@ class Pages:
         self._assets = assets
         self._own_usage = own_usage
         self._since = since
-        self._mark: Headers = [(b"x-chukei-simulator", b"true")] if simulated else []
+        self._mark = _mark(simulated=simulated)
+
+    def renewed(self, pool: Pool, *, simulated: bool) -> "Pages":
+        """Return the pages after a reload."""
+        made = copy.copy(self)
+        made._pool, made._mark = pool, _mark(simulated=simulated)
+        return made
 
     def needs_caller(self, page: Page) -> bool:
         """Whether a page requires an authenticated caller. Administrators' pages check their own key."""
@@ -117,7 +124,7 @@ class Pages:
             case Page.LIVE:
                 await _send(reply, 200, [_JSON, *headers], b'{"status":"live"}')
             case Page.READY:
-                ready = self._pool.ready(self._clock()) and not visit.draining
+                ready = self._pool.ready(self._clock()) and not visit.leaving
                 record.status = 200 if ready else 503
                 status = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
                 await _send(reply, record.status, [_JSON, *headers], status)
@@ -157,6 +164,10 @@ class Pages:
             message = f"You may not see the deployments: {policy.where['see_deployment']} is false."
             raise CallerError(403, "not_allowed", message, type="permission_error")
         return {"models": self._pool.status(self._clock())}
+
+
+def _mark(*, simulated: bool) -> Headers:
+    return [(b"x-chukei-simulator", b"true")] if simulated else []
 
 
 async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> None:

@@ -8,7 +8,7 @@ import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from chukei.accounts.stores import Database
@@ -17,6 +17,7 @@ from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.hosts.peers import Alone
+from chukei.hosts.reloading import Reloads, Source
 from chukei.metrics.definitions import CLIENT_CONNECTIONS
 from chukei.metrics.snapshot import Reading
 from chukei.model import Headers, header
@@ -32,7 +33,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """One relay for one event loop. ``hooks`` are called for every finished request."""
+    """One relay for one event loop. ``hooks`` are called for every finished request.
+
+    ``source`` reads the configuration again for a reload; without it the settings stay.
+    """
 
     def __init__(
         self,
@@ -42,18 +46,22 @@ class Application:
         hooks: Sequence[Hook] = (),
         database: Database | None = None,
         peers: Peers | None = None,
+        source: Source | None = None,
     ) -> None:
         if behind_platform:  # its disk is lost with the instance
             settings = replace(settings, stores=replace(settings.stores, ledger_by_default=False))
         self.settings = settings
         self._hooks = hooks
         self._database = database
-        self._peers: Peers = peers or Alone()
+        self.peers: Peers = peers or Alone()
+        self.reloads = Reloads(self, source)
         self._behind_platform = behind_platform
         self._relay: Relay | None = None
         self._simulator: Any = None
         self._starting = asyncio.Lock()
         self._drained: list[Callable[[], None]] = []
+        self.leaving = False
+        self.stopped = 0  # requests that were ended before they were complete
         self.connections = 0  # of clients, counted by the relay's own protocol only
 
     @property
@@ -70,40 +78,57 @@ class Application:
         """Start the relay, and the simulator if nothing is configured. Later calls have no effect."""
         async with self._starting:
             if self._relay is None:
-                self._relay = build(await self._with_simulator(), self._hooks, self._peers, self._database)
+                self._simulator, settings = await self.with_simulator(self.settings)
+                reload = partial(self.reloads.reload, "an administrator")
+                self._relay = build(settings, self._hooks, self.peers, self._database, reload)
                 if self._relay.meter is not None:
                     self._relay.meter.watch(self._readings)
                 self._relay.start()
+                self.reloads.start()
             return self._relay
+
+    async def with_simulator(self, settings: Settings) -> tuple[Any, Settings]:
+        """Return the simulator for the settings, and the settings with its address. A running one is used again."""
+        if not settings.simulated:
+            return None, settings
+        from chukei.hosts.simulated import simulator_for
+
+        simulator = self._simulator if settings.simulator == self.settings.simulator else None
+        simulator = simulator or simulator_for(settings.simulator)
+        return simulator, with_simulator(settings, await simulator.start())
 
     def _readings(self) -> list[Reading]:
         return [(CLIENT_CONNECTIONS, (), self.connections)] if self.connections else []
 
-    async def _with_simulator(self) -> Settings:
-        if not self.settings.simulated:
-            return self.settings
-        from chukei.hosts.simulated import simulator_for
+    def replace(self, settings: Settings, relay: Relay, simulator: Any) -> None:
+        """Serve further requests with another relay."""
+        self.settings, self._relay, self._simulator = settings, relay, simulator
 
-        self._simulator = simulator_for(self.settings.simulator)
-        return with_simulator(self.settings, await self._simulator.start())
+    def leave(self, *, ready: bool) -> None:
+        """Announce in each answer that begins now that its connection ends. Unless ``ready``, readiness says no."""
+        self.leaving = True
+        if self._relay is not None and not ready:
+            self._relay.gateway.leave()
 
     def drain(self) -> None:
         """Refuse new requests, and stop running ones after the grace period."""
+        self.leaving = True
         relay = self._relay
         if relay is not None and not relay.gateway.draining:
             relay.gateway.drain()
-            asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, relay.gateway.stop_all)
+            asyncio.get_running_loop().call_later(self.settings.server.grace_seconds, self.stop_all)
 
     def stop_all(self) -> None:
         """Stop running requests at once."""
+        self.leaving = True
         if self._relay is not None:
             self._relay.gateway.drain()
-            self._relay.gateway.stop_all()
+            self.stopped += self._relay.gateway.stop_all()
 
     @property
-    def draining(self) -> bool:
-        """Whether new requests are refused."""
-        return self._relay is not None and self._relay.gateway.draining
+    def running(self) -> int:
+        """How many requests are being served."""
+        return self._relay.gateway.live if self._relay is not None else 0
 
     def when_drained(self, then: Callable[[], None]) -> None:
         """Call ``then`` when no request is running; at once if none is."""
@@ -120,6 +145,7 @@ class Application:
 
     async def stop(self) -> None:
         """Close the relay and the simulator."""
+        await self.reloads.close()
         relay, self._relay = self._relay, None
         if relay is not None:
             await relay.close()
@@ -134,6 +160,8 @@ class Application:
             await relay.gateway.handle(incoming, reply)
         finally:
             self._check_drained(relay)
+            if relay is not self._relay:
+                self.reloads.ended(relay)
 
     def refused(self, error: CallerError, request_id: str) -> None:
         """Count a request that the host refused because it was malformed."""
@@ -183,16 +211,19 @@ def _denial(scope: Scope, send: Send) -> Send:
     return deny
 
 
-def from_environment(*, behind_platform: bool = False, environment: Mapping[str, str] | None = None) -> Application:
+def from_environment(
+    *, behind_platform: bool = False, environment: Mapping[str, str] | None = None, peers: Peers | None = None
+) -> Application:
     """Return the application that the environment configures.
 
-    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user.
+    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user. ``peers`` are the
+    worker processes that serve the same socket, if there are several.
 
     Raises:
         ConfigError: lists every mistake in the configuration.
     """
-    settings = checked_settings(None, environment, behind_platform=behind_platform)
-    return Application(settings, behind_platform=behind_platform)
+    source = partial(checked_settings, None, environment, behind_platform=behind_platform)
+    return Application(source(), behind_platform=behind_platform, peers=peers, source=source)
 
 
 def checked_settings(

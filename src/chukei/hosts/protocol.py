@@ -136,7 +136,7 @@ class StrictProtocol(asyncio.Protocol):
 
     def begin(self, head: Head) -> None:
         """See Receiver. The next request in line waits for the end of this one."""
-        cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.draining)
+        cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.leaving)
         if self.state is State.ANSWERING or self._pipeline:
             self._pipeline.append(cycle)
             self.let_read(False)
@@ -291,6 +291,16 @@ class StrictProtocol(asyncio.Protocol):
         else:
             self.transport.close()
 
+    def leave(self) -> None:
+        """Announce the connection's end in the answer that is due; if its head is written already, in the next one."""
+        if self._cycle is not None and not self._cycle.started:
+            self._cycle.keep_alive = False
+
+    def close_idle(self) -> None:
+        """Close, if the client has sent nothing since the last answer."""
+        if self.state is State.IDLE and not self._parser.amid_head:
+            self.transport.close()
+
     def shutdown(self) -> None:
         """Drain the application: uvicorn calls this on each connection when it shuts down.
 
@@ -298,12 +308,9 @@ class StrictProtocol(asyncio.Protocol):
         that asks the client to retry, instead of a closed connection.
         """
         self._application.drain()
-        if self._busy and self._cycle is not None:
-            self._cycle.keep_alive = False
-        else:
-            self._application.when_drained(self._close_if_idle)
+        self._end() if self._busy else self._application.when_drained(self._end)
 
-    def _close_if_idle(self) -> None:
+    def _end(self) -> None:
         if self._busy and self._cycle is not None:
             self._cycle.keep_alive = False
         else:

@@ -1,20 +1,28 @@
 """The relay as a server: uvicorn with the relay's protocol, in one process or several that share a socket."""
 
-import asyncio
 import gc
 import logging
-import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from uvicorn import Config, Server
+from uvicorn import Config
 
-from chukei.adapters.logs.process_log import start_log
+from chukei.adapters.logs.formats import is_text
+from chukei.adapters.logs.process_log import is_terminal, say, start_log
 from chukei.config import ServerSettings, Settings
+from chukei.gateway.scrape import COUNTS
 from chukei.hosts.asgi import Application, from_environment
-from chukei.hosts.workers import ENDING, INTERRUPTED, Link, Supervisor, handled
+from chukei.hosts.awaited import Awaited
+from chukei.hosts.leaving import Stopping, drained
+from chukei.hosts.link import Link
+from chukei.hosts.questions import Fold
+from chukei.hosts.relay_server import RelayServer
+from chukei.hosts.signals import RESTARTING, handle, ignore
+from chukei.hosts.systemd import notify
+from chukei.hosts.workers import Limits, Supervisor
+from chukei.metrics.snapshot import merge
+from chukei.ports import Peers
 
 logger = logging.getLogger(__name__)
 
@@ -29,52 +37,8 @@ MARGIN_SECONDS = 1.5
 CLOSING_SECONDS = 10.0
 """What closing may take besides, before a worker is killed: every part of it has a limit of its own."""
 
-
-class RelayServer(Server):
-    """A server that reports when it accepts connections, and shuts down in order.
-
-    After the first signal running requests have the grace period; a second interrupt from the keyboard ends it
-    (``forced``). uvicorn itself would then abandon requests and the ledger, and raise the signal again at the end. A
-    worker gets interrupts from its parent (``alone`` is false).
-    """
-
-    def __init__(self, config: Config, ready: Callable[[], None], *, alone: bool = True) -> None:
-        super().__init__(config)
-        self._ready = ready
-        self._alone = alone
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.forced = False
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Handle signals while the server runs."""
-        with handled(self.handle_exit):
-            yield
-
-    def handle_exit(self, sig: int, frame: object) -> None:
-        """Handle a signal."""
-        if self.should_exit and sig == signal.SIGINT and self._alone:
-            self.force()
-        self.should_exit = True
-
-    def force(self) -> None:
-        """End the grace period. Any thread may call this."""
-        self.forced = True
-        application = self.config.loaded_app
-        if self._loop is not None and isinstance(application, Application):
-            self._loop.call_soon_threadsafe(application.stop_all)
-
-    def leave(self, *_: object) -> None:
-        """Exit at once if the server has not started; afterwards do nothing."""
-        if not self.started:
-            raise SystemExit(0)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and report it."""
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
+FOLDS: Mapping[str, Fold] = {COUNTS: merge}
+"""What ended workers leave on these subjects is kept, folded into one answer."""
 
 
 def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: Callable[[str], None]) -> int:
@@ -82,24 +46,41 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
 
     Each process builds its application from the environment, so what differs from it must have been put there.
     """
-    url = _url(listener)
+    server = settings.server
+
+    def serves() -> None:
+        ready(_url(listener))
+        notify("READY=1")
+
+    stopping = Stopping(server.drain_seconds)
+    awaited = Awaited(
+        partial(say, settings.log), terminal=is_terminal() and is_text(settings.log.format, terminal=True)
+    )
     if workers > 1:
-        seconds = settings.server.grace_seconds + MARGIN_SECONDS + CLOSING_SECONDS
-        first = partial(start_log, settings.log)
-        work = partial(_work, settings.server)
-        return Supervisor(work, listener, workers, seconds=seconds, first=first).run(lambda: ready(url))
-    server = RelayServer(_config(settings.server), lambda: ready(url))
-    with handled(server.leave):
-        return _run(server, listener)
+        work = partial(_work, server)
+        limits = Limits(server.grace_seconds + MARGIN_SECONDS + CLOSING_SECONDS, server.hang_seconds)
+        supervisor = Supervisor(
+            work, listener, workers, stopping, awaited, limits, partial(start_log, settings.log), folds=FOLDS
+        )
+        status = supervisor.run(serves)
+        ignore()
+        return status
+    one = RelayServer(_config(server, worker_application), serves, stopping, awaited.progress)
+    handle(one.exit_early)
+    handle(one.cannot_restart, RESTARTING)
+    status = _run(one, listener)
+    ignore()
+    awaited.over()
+    return status or stopping.status
 
 
 def _work(server: ServerSettings, listener: socket.socket, link: Link) -> int:
     """Be one of several processes."""
-    one = RelayServer(_config(server), link.serves, alone=False)
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, one.leave)
-    link.follow(one.force)
+    application = partial(worker_application, link.peers)
+    stopping = Stopping(server.drain_seconds)
+    one = RelayServer(_config(server, application), link.serves, stopping, link.progress, alone=False)
+    handle(one.exit_early)
+    link.follow(one.leave, one.force, one.reload, lost=lambda: one.leave(drained(server.drain_seconds)))
     return _run(one, listener)
 
 
@@ -109,7 +90,7 @@ def _run(server: RelayServer, listener: socket.socket) -> int:
     except Exception:
         logger.critical("the server ends by an error", exc_info=True)
         return 1
-    return INTERRUPTED if server.forced else 0
+    return 0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -134,9 +115,9 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(server: ServerSettings) -> Config:
+def _config(server: ServerSettings, application: Callable[[], Application]) -> Config:
     return Config(
-        app="chukei.hosts.server:worker_application",
+        app=application,
         factory=True,
         host=server.host,
         port=server.port,
@@ -155,9 +136,9 @@ def _config(server: ServerSettings) -> Config:
     )
 
 
-def worker_application() -> Application:
-    """Return the application of a worker process."""
-    application = from_environment()
+def worker_application(peers: Peers | None = None) -> Application:
+    """Return the application of a worker process. ``peers`` are all workers, if there are several."""
+    application = from_environment(peers=peers)
     start_log(application.settings.log)
     gc.freeze()  # imported objects stay for good, so the garbage collector can skip them
     gc.set_threshold(GARBAGE, 20, 100)

@@ -1,102 +1,112 @@
 """Worker processes that serve one listening socket, and their supervisor.
 
 A pipe connects each worker to its parent. The worker reports when it accepts connections, and the parent tells it to
-shut down. The pipe closes when either process dies, so a worker also shuts down in order when its parent is dead.
+shut down. The pipe closes when either process dies, so a worker also shuts down in order when its parent is dead. What
+workers ask each other goes through the parent (``questions``).
 """
 
 import logging
-import multiprocessing
 import pickle
-import signal
 import socket
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, Pipe, wait
-from multiprocessing.context import SpawnProcess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from chukei.hosts.awaited import Awaited
+from chukei.hosts.backoff import Backoff
+from chukei.hosts.channel import Inbox
+from chukei.hosts.hangup import HANGUP, Hangup
+from chukei.hosts.leaving import HAND_OVER, Leave, Stopping
+from chukei.hosts.messages import Answer, Ask, Last, Now, Progress, Reload, Serves
+from chukei.hosts.questions import Fold, Questions
+from chukei.hosts.signals import RESTARTING, handle
+from chukei.hosts.systemd import notify
+from chukei.hosts.worker_process import Work, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[socket.socket, "Link"], int]
-"""A worker's function: it serves a socket, reports that, and returns the exit status of its process."""
+PINGS = 4
+"""How many times a worker is asked for a sign of life before it is killed."""
 
-RESTART_SECONDS = 1.0
-"""Seconds before a worker that ended early is replaced, so that a permanent fault causes little load."""
+NO_FOLDS: Mapping[str, Fold] = {}
 
-SOON_SECONDS = 10.0
-"""Seconds that a worker must have run to be replaced at once."""
-
-_END, _NOW = "end", "now"
-INTERRUPTED = 130
-"""The exit status after an interrupt from the keyboard (128 and the signal's number)."""
-
-_spawn = multiprocessing.get_context("spawn")
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
-"""The signals for an orderly shutdown. SIGHUP is sent when the terminal closes."""
+_ROLL = object()
 
 
-@contextmanager
-def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Handle the signals for a shutdown, except a SIGHUP that the parent process ignores (nohup)."""
-    numbers = [number for number in ENDING if not _is_ignored(number)]
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, known in before.items():
-            signal.signal(number, known)
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that workers have: ``ending`` for an orderly end after their phases of ``leaving``, ``hanging`` for an
+    event loop that does not turn; 0 for no limit."""
 
-
-def _is_ignored(number: int) -> bool:
-    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
+    ending: float
+    hanging: float = 0.0
 
 
 class Supervisor:
     """Runs ``count`` workers, replaces those that die, and shuts all down on a signal.
 
-    ``seconds`` limits the orderly shutdown of a worker. A new worker calls ``first`` before it imports anything else.
+    A new worker calls ``first`` before it imports anything else. ``folds`` makes one of the answers that ended workers
+    left, by the subject (``questions``).
     """
 
     def __init__(
-        self, work: Work, listener: socket.socket, count: int, *, seconds: float, first: Callable[[], None]
+        self,
+        work: Work,
+        listener: socket.socket,
+        count: int,
+        stopping: Stopping,
+        awaited: Awaited,
+        limits: Limits,
+        first: Callable[[], None],
+        *,
+        folds: Mapping[str, Fold] = NO_FOLDS,
     ) -> None:
-        self._work = (first, pickle.dumps(work))
+        self._work = first, pickle.dumps(work)
         self._listener = listener
         self._count = count
-        self._seconds = seconds
-        self._workers: list[_Worker] = []
+        self._stopping = stopping
+        self._awaited = awaited
+        self._limits = limits
+        self._workers: list[WorkerProcess] = []
         self._due: list[float] = []  # times at which further workers are started
-        self._interrupts = 0
-        self._ending = False
-        self._heard, self._bell = Pipe(duplex=False)
+        self._backoff = Backoff()
+        self._old: list[WorkerProcess] = []  # to be replaced, one after the other
+        self._outgoing: WorkerProcess | None = None  # the one that leaves next
+        self._new: WorkerProcess | None = None  # takes its place
+        self._stopped = 0  # requests that ended workers had ended early
+        self._next_ping = time.monotonic() + limits.hanging / PINGS
+        self._questions = Questions(folds)
+        self._hangup = Hangup()
+        self._inbox: Inbox[tuple[WorkerProcess | None, object]] = Inbox()
+
+    def restart(self) -> None:
+        """Replace all workers, one after the other, without refusing connections. Any thread may call this.
+
+        A worker ends only when its successor serves. If a successor cannot start, the remaining workers stay.
+        """
+        self._inbox.put((None, _ROLL))
 
     def run(self, ready: Callable[[], None]) -> int:
         """Serve until a signal; return the exit status. ``ready`` is called when all workers serve.
 
         If a worker ends before that, all are shut down: a replacement would fail for the same reason.
         """
-        with handled(self._signalled):
-            self._due = [0.0] * self._count
-            status = self._start(ready)
-            if status is None:
-                while not self._ending:
-                    failed = self._step()
-                    if failed is not None:
-                        logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
-                status = 0
-            self._end()
-        return INTERRUPTED if self._interrupts > 1 else status
+        handle(self._signalled)
+        handle(lambda *_: self.restart(), RESTARTING)
+        self._due = [0.0] * self._count
+        status = self._start(ready)
+        while status is None and self._stopping.leave is None:
+            for failed in self._step():
+                logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
+        self._end()
+        return status or self._stopping.status
 
     def _signalled(self, number: int, _: object) -> None:
-        self._interrupts += number == signal.SIGINT
-        self._bell.send(number)
+        self._inbox.put((None, number))
 
     def _start(self, ready: Callable[[], None]) -> int | None:
-        while not self._ending:
-            failed = self._step()
-            if failed is not None:
+        while self._stopping.leave is None:
+            for failed in self._step():
                 logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
                 return failed.status or 1
             if len(self._workers) == self._count and all(worker.serves for worker in self._workers):
@@ -104,161 +114,139 @@ class Supervisor:
                 return None
         return 0
 
-    def _step(self) -> "_Worker | None":
-        """Start workers that are due, and wait for an event; return a worker that ended before it served."""
+    # What happens while workers serve.
+
+    def _step(self) -> list[WorkerProcess]:
+        """Start workers that are due, and wait for an event; return the workers that ended before they served."""
         now = time.monotonic()
         for moment in [moment for moment in self._due if moment <= now]:
             self._due.remove(moment)
-            self._workers.append(_Worker(self._work, self._listener))
-        events: dict[object, _Worker | None] = {self._heard: None}
-        for worker in self._workers:
-            events |= dict.fromkeys(worker.events, worker)
-        timeout = min(self._due) - now if self._due else None
-        failed = None
-        for event in wait(list(events), timeout):  # type: ignore[arg-type]
-            found = events[event]
-            if found is None:
-                self._ending = self._heard.recv() is not None
-            elif found.is_over():
-                failed = failed or self._replace(found)
-        return failed
+            self._workers.append(self._started())
+        self._roll()
+        return [worker for worker in self._wait(self._due) if self._replace(worker)]
 
-    def _replace(self, worker: "_Worker") -> "_Worker | None":
-        if worker not in self._workers:
-            return None
-        self._workers.remove(worker)
+    def _started(self) -> WorkerProcess:
+        return WorkerProcess(self._work, self._listener, self._inbox)
+
+    def _wait(self, until: list[float]) -> list[WorkerProcess]:
+        """Wait for an event and process the messages; return the workers that have ended."""
+        times = [*until, *(worker.deadline for worker in self._workers if worker.deadline is not None)]
+        if (late := self._questions.due()) is not None:
+            times.append(late)
+        if self._limits.hanging:
+            times.append(self._next_ping)
+        sentinels = {worker.process.sentinel: worker for worker in self._workers}
+        seconds = max(min(times) - time.monotonic(), 0.0) if times else None
+        ended = [sentinels[each] for each in self._inbox.wait(list(sentinels), seconds)]
+        for worker in ended:
+            worker.close()
+        for sender, message in self._inbox.take():
+            self._process(sender, message)
+        for worker in ended:
+            self._workers.remove(worker)
+            self._stopped += worker.stopped
+            self._questions.gone(worker.member)
         now = time.monotonic()
-        self._due.append(now + (0.0 if now >= worker.started + SOON_SECONDS else RESTART_SECONDS))
-        if not worker.serves:
-            return worker
-        logger.error("worker %d ended (%s), and another takes its place", worker.pid, worker.end)
-        return None
+        self._questions.expire(now)
+        self._kill(now)
+        return ended
+
+    def _process(self, sender: WorkerProcess | None, message: object) -> None:
+        if sender is None:
+            if message == HANGUP and not self._hangup.ends:
+                for worker in self._workers:
+                    worker.tell(Reload())
+            elif isinstance(message, int):
+                self._stopping.signalled(message)
+            else:
+                self._old = [worker for worker in self._workers if not worker.leaving]
+            return
+        sender.is_alive()
+        match message:
+            case Serves():
+                sender.serve()
+            case Ask():
+                members = [worker.member for worker in self._workers if worker.serves]
+                self._questions.ask(sender.member, message, members, time.monotonic())
+            case Answer():
+                self._questions.answer(sender.member, message)
+            case Last():
+                self._questions.last(sender.member, message.answers)
+            case Progress():
+                sender.running, sender.stopped = message.running, message.stopped
+
+    def _kill(self, now: float) -> None:
+        """Kill the workers that take too long to end, and those whose event loop has not turned for long.
+
+        The latter are found by counting, and not by the time: this process may have been stopped itself.
+        """
+        for worker in self._workers:
+            if worker.deadline is not None and now >= worker.deadline:
+                logger.error("worker %d does not %s and is killed", worker.pid, "end" if worker.leaving else "start")
+                worker.kill()
+        if self._limits.hanging and now >= self._next_ping:
+            self._next_ping = now + self._limits.hanging / PINGS
+            for worker in [worker for worker in self._workers if worker.serves and not worker.leaving]:
+                if worker.ping() >= PINGS:
+                    logger.error("worker %d has not answered for %g s and is killed", worker.pid, self._limits.hanging)
+                    worker.kill()
+
+    def _replace(self, worker: WorkerProcess) -> bool:
+        """Start another worker in the place of one that has ended; return whether that had failed to serve."""
+        if worker in self._old:
+            self._old.remove(worker)
+        outgoing = self._outgoing
+        if worker in (self._new, outgoing):
+            self._outgoing = None
+        if worker is self._new:
+            logger.error("the restart of workers ends: a new one did not start, and the others go on")
+            self._new, self._old = None, []
+            if outgoing is not None:
+                return True
+        elif worker is outgoing:
+            logger.error("worker %d ended (%s), and another is about to take its place", worker.pid, worker.end)
+            return False
+        elif worker.leaving:
+            return False
+        now = time.monotonic()
+        self._due.append(now + self._backoff.delay(worker.started, now))
+        if worker.serves:
+            logger.error("worker %d ended (%s), and another takes its place", worker.pid, worker.end)
+        return not worker.serves
+
+    def _roll(self) -> None:
+        """Go on with a restart: start a worker, and when it serves, let the first of the old ones leave."""
+        if self._new is not None and self._new.serves:
+            if self._outgoing is not None:
+                logger.info("worker %d takes the place of worker %d", self._new.pid, self._outgoing.pid)
+                self._tell(self._outgoing, HAND_OVER)
+            self._new = self._outgoing = None
+        if self._old and self._new is None and not any(worker.leaving for worker in self._workers):
+            self._outgoing = self._old.pop(0)
+            self._new = self._started()
+            self._workers.append(self._new)
+
+    def _tell(self, worker: WorkerProcess, leave: Leave) -> None:
+        worker.leave(leave, time.monotonic() + leave.accepting + leave.handing + self._limits.ending)
+
+    # The end.
 
     def _end(self) -> None:
         """Shut all workers down in order; kill those that take too long."""
+        notify("STOPPING=1")
         self._listener.close()  # else new connections would wait for an answer
+        leave = self._stopping.leave or Leave()
         for worker in self._workers:
-            worker.tell(_END)
-        deadline = time.monotonic() + self._seconds
+            self._tell(worker, leave)
         forced = False
-        while left := [worker for worker in self._workers if worker.process.is_alive()]:
-            wait([self._heard, *(worker.process.sentinel for worker in left)], max(deadline - time.monotonic(), 0.0))
-            while self._heard.poll():
-                self._heard.recv()
-            if self._interrupts > 1 and not forced:
+        while self._workers:
+            known = [worker.running for worker in self._workers if worker.running is not None]
+            if len(known) == len(self._workers):
+                self._awaited.progress(sum(known), self._stopped)
+            self._wait([time.monotonic() + 1.0])
+            if self._stopping.at_once and not forced:
                 forced = True
-                for worker in left:
-                    worker.tell(_NOW)
-            if time.monotonic() >= deadline:
-                for worker in left:
-                    logger.error("worker %d does not end and is killed", worker.pid)
-                    worker.process.kill()
-                    worker.process.join()
-
-
-class _Worker:
-    """One process, and this end of its pipe."""
-
-    def __init__(self, work: tuple[Callable[[], None], bytes], listener: socket.socket) -> None:
-        self._pipe, theirs = Pipe()
-        self.serves = False
-        self.started = time.monotonic()
-        self.process: SpawnProcess = _spawn.Process(target=_run, args=(*work, listener, theirs))
-        with _signals_held_back():
-            self.process.start()
-        theirs.close()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid or 0
-
-    @property
-    def events(self) -> Mapping[object, None]:
-        """The objects to wait for: the process, and its pipe while that is open."""
-        return dict.fromkeys((self.process.sentinel, *((self._pipe,) if not self._pipe.closed else ())))
-
-    def is_over(self) -> bool:
-        """Read the pipe; return whether the process has ended."""
-        try:
-            while not self._pipe.closed and self._pipe.poll():
-                self.serves = bool(self._pipe.recv())
-        except (EOFError, OSError):
-            self._pipe.close()
-            self.process.join()  # its end of the pipe is closed by its death
-        return not self.process.is_alive()
-
-    @property
-    def status(self) -> int:
-        """The exit status, as a shell would show it."""
-        code = self.process.exitcode or 0
-        return 128 - code if code < 0 else code
-
-    @property
-    def end(self) -> str:
-        """The exit status or the signal, in words."""
-        code = self.process.exitcode or 0
-        return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-
-    def tell(self, what: str) -> None:
-        """Tell the worker to shut down."""
-        with suppress(OSError):  # it is dead
-            self._pipe.send(what)
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Block signals in a process that is being started, until it can handle them: it inherits the mask."""
-    mask = getattr(signal, "pthread_sigmask", None)
-    if mask is None:
-        yield
-        return
-    before = mask(signal.SIG_BLOCK, ENDING)
-    try:
-        yield
-    finally:
-        mask(signal.SIG_SETMASK, before)
-
-
-def _run(first: Callable[[], None], work: bytes, listener: socket.socket, pipe: Connection) -> None:
-    """Run a worker process. ``work`` is pickled, so that its imports come after ``first``, which starts the log."""
-    first()
-    for number in ENDING:
-        if not _is_ignored(number):
-            signal.signal(number, _leave)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    try:
-        status = pickle.loads(work)(listener, Link(pipe))  # noqa: S301 - the parent process made it
-    except Exception:
-        logger.critical("a worker ends by an error", exc_info=True)
-        status = 1
-    sys.exit(status)
-
-
-def _leave(*_: object) -> None:
-    """Exit at once, before the server has started."""
-    raise SystemExit(0)
-
-
-class Link:
-    """A worker's end of the pipe."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    def serves(self) -> None:
-        """Report that connections are accepted."""
-        with suppress(OSError):  # the parent is dead, which the other thread hears too
-            self._pipe.send(True)
-
-    def follow(self, now: Callable[[], None]) -> None:
-        """Raise SIGTERM when the parent asks for it or is dead; call ``now`` from a thread for an immediate end."""
-        threading.Thread(target=self._follow, args=(now,), name="chukei-parent", daemon=True).start()
-
-    def _follow(self, now: Callable[[], None]) -> None:
-        try:
-            while self._pipe.recv() != _NOW:
-                signal.raise_signal(signal.SIGTERM)
-            now()
-        except (EOFError, OSError):
-            signal.raise_signal(signal.SIGTERM)
+                for worker in self._workers:
+                    worker.tell(Now())
+        self._awaited.progress(0, self._stopped)
+        self._awaited.over()

@@ -68,7 +68,7 @@ class Breaker:
     ``trial`` is the number of the running trial, or 0. From ``trial_until`` on another trial may start. A trial that
     started before the breaker was last closed counts as an ordinary request.
 
-    ``draw`` returns a random number from 0 to 1.
+    ``draw`` returns a random number from 0 to 1. A reload replaces the ``settings``.
     """
 
     __slots__ = (
@@ -79,10 +79,10 @@ class Breaker:
         "_outcomes",
         "_rest_sources",
         "_seconds",
-        "_settings",
         "_state",
         "_trials",
         "published",
+        "settings",
         "trial",
         "trial_until",
         "until",
@@ -90,7 +90,7 @@ class Breaker:
     )
 
     def __init__(self, settings: PoolSettings, draw: Callable[[], float]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._draw = draw
         self._trials = 0
         self._consecutive: dict[Hashable, int] = {}  # number of failures since the last answer, by source
@@ -118,7 +118,7 @@ class Breaker:
         self.trial = 0
         self.trial_until = 0.0
         self._last_close = self._trials
-        self._seconds = self._settings.breaker_seconds
+        self._seconds = self.settings.breaker_seconds
         self._outcomes = 0
         self._failures.clear()
         self._reset_consecutive()
@@ -142,7 +142,7 @@ class Breaker:
 
     def is_stale(self, now: float) -> bool:
         """Whether it has been half-open without a trial for so long that the failure that opened it is outdated."""
-        return self._state is State.OPEN and not self.trial and now >= self.until + self._settings.max_breaker_seconds
+        return self._state is State.OPEN and not self.trial and now >= self.until + self.settings.max_breaker_seconds
 
     def enter(self, now: float) -> int:
         """Record that a request is being sent; return its trial number, or 0 if it is not a trial."""
@@ -150,7 +150,7 @@ class Breaker:
             return 0
         self._trials += 1
         self.trial = self._trials
-        self.trial_until = now + self._settings.breaker_seconds
+        self.trial_until = now + self.settings.breaker_seconds
         return self.trial
 
     def leave(self, *, trial: int) -> None:
@@ -186,7 +186,7 @@ class Breaker:
         is_open = self._state is State.OPEN
         if is_open and not self.is_trial(trial):
             return None
-        limit = self._settings.breaker_failures
+        limit = self.settings.breaker_failures
         if not is_open and limit == 0:
             return None
         self._outcomes += 1
@@ -217,7 +217,7 @@ class Breaker:
         self._move(now, Event.FAILURES if seconds is None else Event.KNOWN_TIME)
         if seconds is None:
             seconds = self._seconds * (1 - JITTER * self._draw())
-            self._seconds = min(2 * self._seconds, self._settings.max_breaker_seconds)
+            self._seconds = min(2 * self._seconds, self.settings.max_breaker_seconds)
         self.why = why
         self.until = max(self.until, now + seconds)
         self._reset_consecutive()

@@ -28,7 +28,8 @@ def busy(model: str, members: Sequence[Member], now: float, bars: Mapping[Member
 
     ``bars`` are the deployments that are unavailable only for this request.
     """
-    views = [_view(member, now, bars.get(member)) for member in members if member.deployment.weight]
+    weighted = [member for member in members if member.deployment.weight] or members  # a reload may change weights
+    views = [_view(member, now, bars.get(member)) for member in weighted]
     found = Counter(words for _, words, _, _ in views if words)
     seconds = min(wait for _, _, wait, _ in views)
     reasons = ", ".join(f"{count} {words}" for words, count in found.items())

@@ -5,7 +5,7 @@ sources (``breaker``). Failures of a single source take it out of service for th
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -14,6 +14,7 @@ from chukei.config import PoolSettings
 from chukei.model import Change, Condition, Deployment, Headers
 from chukei.pool.breaker import Breaker, Event, State
 from chukei.pool.member import PRESSED_SECONDS, Bar, Member, Quota, Status
+from chukei.pool.roster import Roster
 from chukei.pool.signals import is_pressed
 from chukei.pool.source import Source
 from chukei.pool.source_breakers import SourceBreakers
@@ -31,12 +32,8 @@ class Health:
 
     def __init__(self, settings: PoolSettings, draw: Callable[[], float]) -> None:
         self._settings = settings
-        # A change from another replica is valid for no longer than a change that this replica makes itself.
-        self._longest = max(settings.max_breaker_seconds, settings.misconfigured_seconds, settings.max_cooldown_seconds)
-        self._draw = draw
-        self._quotas: dict[str, Quota] = {}
-        self._members: dict[Deployment, Member] = {}
-        self._by_identity: dict[str, list[Member]] = {}
+        self._longest = _longest(settings)
+        self.roster = Roster(settings, draw)
         self._wakes: list[tuple[float, int, Member]] = []
         self._turns = count()
         self._own = SourceBreakers(settings, self._longest, draw)
@@ -44,24 +41,17 @@ class Health:
         self._listeners: list[Callable[[Deployment, Change], None]] = []
         self.now = 0.0  # the latest time passed to `wake`
 
-    def member(self, deployment: Deployment) -> Member:
-        """Return the member of a configured deployment; create it if necessary."""
-        member = self._members.get(deployment)
-        if member is None:
-            quota = self._quotas.setdefault(deployment.quota, Quota())
-            member = Member(deployment, quota, self._settings, self._draw, named=True)
-            self._members[deployment] = member
-            self._by_identity.setdefault(deployment.identity, []).append(member)
-        return member
+    def configure(self, settings: PoolSettings, deployments: Collection[Deployment]) -> None:
+        """Take over a changed configuration."""
+        self._settings, self._longest = settings, _longest(settings)
+        self._own.configure(settings, self._longest)
+        self.roster.configure(settings, deployments)
 
-    def unconfigured(self, deployment: Deployment) -> Member:
-        """Return a member for a deployment that a client named. It is not stored."""
-        return Member(deployment, Quota(), self._settings, self._draw, named=False)
-
-    @property
-    def subjects(self) -> list[str]:
-        """The possible subjects of other replicas' changes: every quota and every configured deployment."""
-        return [*self._quotas, *(identity for identity in self._by_identity if identity not in self._quotas)]
+    def place_all(self) -> None:
+        """Apply the state of all members to the tiers that a configuration has made."""
+        for member in self.roster.members.values():
+            self._place(member, self.now)
+            self._set_alarm(member, self.now)
 
     def listen(self, listener: Callable[[Deployment, Change], None]) -> None:
         """Call ``listener`` with every change that this relay makes itself; changes from ``hear`` are excluded."""
@@ -275,14 +265,14 @@ class Health:
         if change.only is not None:
             return
         if change.condition is Condition.COOLING:
-            quota = self._quotas.get(change.subject)
+            quota = self.roster.quotas.get(change.subject)
             if quota is not None and self._settings.max_cooldown_seconds:
                 quota.cool(now, change.seconds, change.why, self._settings)
                 quota.published = quota.until
                 self._cooled(quota, now)
             return
         seconds = min(change.seconds, self._longest)
-        for member in self._by_identity.get(change.subject, ()):
+        for member in self.roster.by_identity.get(change.subject, ()):
             breaker = member.breaker
             if change.condition is Condition.CLOSED:
                 breaker.close(now, Event.NEWS)
@@ -292,6 +282,11 @@ class Health:
                 breaker.published = breaker.until
                 self._set_alarm(member, now)
             self._place(member, now)
+
+
+def _longest(settings: PoolSettings) -> float:
+    """Return the seconds after which a change from another replica is void: as for a change that this one makes."""
+    return max(settings.max_breaker_seconds, settings.misconfigured_seconds, settings.max_cooldown_seconds)
 
 
 def _is_worth_publishing(published: float, until: float, now: float) -> bool:

@@ -61,6 +61,12 @@ class Quota:
         self.large_why: str | None = None
         self._streak = 0
 
+    def like(self) -> "Quota":
+        """Return the quota of a deployment that leaves this one, with the same cool-down and no members."""
+        made = Quota()
+        made.until, made.published, made.why, made._streak = self.until, self.published, self.why, self._streak
+        return made
+
     def cool(self, now: float, seconds: float | None, why: str, settings: PoolSettings) -> float:
         """Start a cool-down of ``seconds``; return the seconds that remain of the cool-down.
 

@@ -17,13 +17,17 @@ MOST_OPENED = 256
 
 
 class ModelTiers:
-    """A model and its deployments in tiers, the best tier first. Deployments of weight 0 are in no tier."""
+    """A model and its deployments in tiers, the best tier first. Deployments of weight 0 are in no tier.
 
-    __slots__ = ("members", "model", "tiers")
+    ``deployments`` has each member's deployment as the model's configuration describes it.
+    """
+
+    __slots__ = ("deployments", "members", "model", "tiers")
 
     def __init__(self, model: Model, members: Sequence[Member], draw: Callable[[], float]) -> None:
         self.model = model
         self.members = members
+        self.deployments = {member: member.deployment for member in members}
         ranked: dict[int, list[Member]] = {}
         for member in members:
             if member.deployment.weight:
@@ -37,7 +41,10 @@ class ModelTiers:
 
 
 class Models:
-    """Finds models by name. ``open`` is a resource that serves any other name as a deployment's name."""
+    """Finds models by name. ``open`` is a resource that serves any other name as a deployment's name.
+
+    ``before`` are the models before a reload. If the same resource is open, the deployments that clients named stay.
+    """
 
     def __init__(
         self,
@@ -48,16 +55,24 @@ class Models:
         member: Callable[[Deployment], Member],
         unconfigured: Callable[[Deployment], Member],
         draw: Callable[[], float],
+        before: "Models | None" = None,
     ) -> None:
         self._default = default
         self.open = open
         self._unconfigured = unconfigured
         self._draw = draw
-        self._opened: OrderedDict[str, ModelTiers] = OrderedDict()
+        self._opened: OrderedDict[str, ModelTiers] = (
+            before._opened if before is not None and before.open == open else OrderedDict()
+        )
         self._named = {
             name: ModelTiers(model, [member(deployment) for deployment in model.deployments], draw)
             for name, model in models.items()
         }
+
+    @property
+    def named(self) -> list[ModelTiers]:
+        """The configured models."""
+        return list(self._named.values())
 
     @property
     def names(self) -> list[str]:
@@ -75,7 +90,7 @@ class Models:
 
     def __iter__(self) -> Iterator[ModelTiers]:
         yield from self._named.values()
-        yield from self._opened.values()
+        yield from (served for name, served in self._opened.items() if name not in self._named)
 
     def model(self, asked: str | None, may_see: Callable[[str], bool] = lambda _: True) -> Model:
         """Return the model of a name, or the default if ``asked`` is None. A name for ``open`` is not stored.

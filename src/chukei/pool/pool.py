@@ -9,7 +9,7 @@ from chukei.model import Change, Deployment, Headers, Model
 from chukei.pool.busy import NO_BARS, busy, home_is_away, wait_of
 from chukei.pool.health import Health
 from chukei.pool.member import Bar, Member, Status
-from chukei.pool.models import Models
+from chukei.pool.models import Models, ModelTiers
 from chukei.pool.source import Source
 from chukei.pool.status import DeploymentStatus, readings_of, status_of, summary
 from chukei.pool.verdicts import Verdict
@@ -21,23 +21,19 @@ class Lease:
     Report the outcome with ``answered`` and ``failed``. Call ``release`` in any case; it is idempotent.
     """
 
-    __slots__ = ("_cost", "_health", "_held", "_source", "_trials", "member", "model")
+    __slots__ = ("_cost", "_health", "_held", "_source", "_trials", "deployment", "member", "model")
 
     def __init__(
-        self, health: Health, model: Model, member: Member, now: float, cost: int, source: Source | None
+        self, health: Health, served: ModelTiers, member: Member, now: float, cost: int, source: Source | None
     ) -> None:
         self._health = health
-        self.model = model
+        self.model = served.model
         self.member = member
+        self.deployment = served.deployments[member]  # a reload may change that of the member
         self._cost = cost
         self._held = True
         self._source = source
         self._trials = health.entered(member, now, cost, source)
-
-    @property
-    def deployment(self) -> Deployment:
-        """The chosen deployment."""
-        return self.member.deployment
 
     @property
     def stranded(self) -> bool:
@@ -76,6 +72,9 @@ class Pool:
 
     ``draw`` returns a random number from 0 to 1. With the same numbers and events the choices are the same. Times are
     seconds on one monotonic clock.
+
+    After a reload the pool ``before`` shares the state of its deployments with this one. Requests that began with it
+    still choose among its models. Call ``retire`` when the last of them is over.
     """
 
     def __init__(
@@ -86,12 +85,31 @@ class Pool:
         default: str | None,
         open: Deployment | None,
         draw: Callable[[], float],
+        before: "Pool | None" = None,
     ) -> None:
         self._load = settings.affinity_load
-        self._health = health = Health(settings, draw)
-        self._models = Models(
-            models, default=default, open=open, member=health.member, unconfigured=health.unconfigured, draw=draw
+        self._health: Health = before._health if before is not None else Health(settings, draw)
+        health = self._health
+        self._newest: list[Models] = before._newest if before is not None else []
+        deployments = [each for model in models.values() for each in model.deployments]
+        if before is not None:
+            health.configure(settings, deployments)
+        self._models: Models = Models(
+            models,
+            default=default,
+            open=open,
+            member=health.roster.member,
+            unconfigured=health.roster.unconfigured,
+            draw=draw,
+            before=before._models if before is not None else None,
         )
+        self._newest[:] = [self._models]
+        if before is not None:
+            health.place_all()
+
+    def retire(self) -> None:
+        """Drop what only requests of this pool needed. A newer pool has taken its place, and they are over."""
+        self._health.roster.drop({tier for served in self._models.named for tier in served.tiers})
 
     @property
     def names(self) -> list[str]:
@@ -143,7 +161,7 @@ class Pool:
                 member = tier.prefer(key, cost, self._load, tried)
             member = member or tier.take(cost, tried)
             if member is not None:
-                return Lease(self._health, served.model, member, now, cost, source)
+                return Lease(self._health, served, member, now, cost, source)
         raise busy(served.model.name, served.members, now, bars)
 
     def choose_home(
@@ -164,7 +182,7 @@ class Pool:
             if member.deployment.identity == identity:
                 if member in bars or not member.available(now):
                     raise home_is_away(member, now, bars)
-                return Lease(self._health, served.model, member, now, cost, source)
+                return Lease(self._health, served, member, now, cost, source)
         return None
 
     def _bars(self, source: Source | None, cost: int, now: float) -> Mapping[Member, Bar]:
@@ -194,7 +212,7 @@ class Pool:
         left = [member for member in served.members if member not in without]
         for member in left:
             if member not in tried and member not in bars and member.available(now):
-                return Lease(self._health, served.model, member, now, cost, source)
+                return Lease(self._health, served, member, now, cost, source)
         away = [member for member in left if member in bars or not member.available(now)]
         if away:
             raise home_is_away(min(away, key=lambda member: wait_of(member, now, bars)), now, bars)
@@ -217,7 +235,7 @@ class Pool:
     @property
     def subjects(self) -> list[str]:
         """The subjects of other replicas' changes: every quota and every configured deployment."""
-        return self._health.subjects
+        return self._health.roster.subjects
 
     def listen(self, listener: Callable[[Deployment, Change], None]) -> None:
         """Call ``listener`` for each change that this relay detects itself, but not for those passed to ``hear``."""
@@ -227,16 +245,17 @@ class Pool:
         """Apply a change that another replica has published."""
         self._health.hear(change, now)
 
-    # Status.
+    # Status, also of a retired pool: that of the newest one.
 
     def ready(self, now: float) -> bool:
         """Whether any deployment of the default model is not failing. Without a default model, any model counts.
 
         Cooling and full deployments count as ready: a busy relay still serves by answering 429 with a time to retry.
         """
-        found = self._models.default
+        models = self._newest[0]
+        found = models.default
         if not found:
-            return self._models.open is not None
+            return models.open is not None
         return any(member.status(now) is not Status.OPEN for served in found for member in served.members)
 
     def status(self, now: float) -> dict[str, list[DeploymentStatus]]:
@@ -244,7 +263,7 @@ class Pool:
         left_out = self._health.left_out(now)
         return {
             served.model.name: [status_of(member, now, left_out[member]) for member in served.members]
-            for served in self._models
+            for served in self._newest[0]
         }
 
     def readings(self, now: float) -> Iterator[Reading]:
@@ -259,6 +278,6 @@ class Pool:
         left_out = self._health.left_out(now)
         shown = (
             f"{served.model.name}: {', '.join(summary(member, now, left_out[member]) for member in served.members)}"
-            for served in self._models
+            for served in self._newest[0]
         )
-        return f"<Pool [{' | '.join(shown)}]{' any' if self._models.open else ''}>"
+        return f"<Pool [{' | '.join(shown)}]{' any' if self._newest[0].open else ''}>"

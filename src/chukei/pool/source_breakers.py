@@ -34,6 +34,13 @@ class SourceBreakers:
         self._draw = draw
         self.by_source: OrderedDict[Hashable, _Entry] = OrderedDict()
 
+    def configure(self, settings: PoolSettings, longest: float) -> None:
+        """Take over changed settings."""
+        self._settings, self._longest = settings, longest
+        for entry in self.by_source.values():
+            for breaker in entry.breakers.values():
+                breaker.settings = settings
+
     def find(self, source: Source | None, member: Member) -> Breaker | None:
         """Return the breaker of a source for a deployment, or None."""
         entry = self.by_source.get(source.key) if self.by_source and source is not None else None

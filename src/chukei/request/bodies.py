@@ -16,7 +16,7 @@ class Bodies:
     """A budget of ``most`` bytes for all callers together. A body is always admitted when it is the only one."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._held = 0
         self._callers: dict[str, list[int]] = {}  # by caller: requests, bytes
 
@@ -48,11 +48,11 @@ class Bodies:
         return hold
 
     def _add(self, mine: list[int], size: int, whole: int) -> None:
-        if whole < mine[1] + size > self._most // SHARE:
+        if whole < mine[1] + size > self.most // SHARE:
             raise _too_many(
                 "Your other requests' bodies take all the room that you may have", "server.max_bodies_bytes"
             )
-        if whole < self._held + size > self._most:
+        if whole < self._held + size > self.most:
             message = "Bodies of other requests take all the room that there is. Try again shortly."
             raise Unavailable("relay_busy", message, end=End.REFUSED, headers=come_back(RETRY_SECONDS))
         mine[1] += size

@@ -91,6 +91,9 @@ ADMIN_ROUTES = {
     "/keys/{id}/revoke": ("POST",),
     "/deployments": ("GET", "HEAD"),
     "/ledger": ("GET", "HEAD"),
+    "/rules": ("GET", "HEAD", "POST"),
+    "/changes": ("GET", "HEAD"),
+    "/reload": ("POST",),
     "/log-level": ("GET", "HEAD", "PUT"),
     "/live/events": ("GET", "HEAD"),
 }

@@ -51,16 +51,21 @@ class LeasedAnswer:
 
 
 class DeploymentClient:
-    """Sends requests to deployments. It remembers the capabilities that it learns of each."""
+    """Sends requests to deployments. What it learns of their capabilities is added to ``known``."""
 
     def __init__(
-        self, upstream: Upstream, credentials: Mapping[str, Credential], settings: StreamSettings, clock: Clock
+        self,
+        upstream: Upstream,
+        credentials: Mapping[str, Credential],
+        settings: StreamSettings,
+        clock: Clock,
+        known: LearntCapabilities | None = None,
     ) -> None:
         self._upstream = upstream
         self._credentials = credentials
         self._cap = settings.max_event_bytes
         self._clock = clock
-        self._known = LearntCapabilities()
+        self.known = known or LearntCapabilities()
 
     async def ask(
         self,
@@ -120,7 +125,7 @@ class DeploymentClient:
 
         version = version_for(deployment, call.api_version)
         while True:
-            known = self._known.of(deployment, call.operation, version)
+            known = self.known.of(deployment, call.operation, version)
             credential = await self._credentials[deployment.name].header()
             try:
                 return await connect(
@@ -135,7 +140,7 @@ class DeploymentClient:
                 )
             except UpstreamError as error:
                 names = call.body.names if isinstance(call.body, Fields) else ()
-                if error.status != 400 or not self._known.learn(
+                if error.status != 400 or not self.known.learn(
                     deployment, call.operation, version, error.body, used=known, names=names
                 ):
                     raise

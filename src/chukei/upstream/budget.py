@@ -13,9 +13,14 @@ class Budget:
     def __init__(self, share: float, *, reserve: float, per_second: float = 0.0, saved: float = 0.0) -> None:
         self._share = share
         self._reserve = reserve
-        self._per_second = per_second if share else 0.0
+        self._per_second = per_second
         self._left = saved if share else 0.0
         self._then: float | None = None
+
+    def adjust(self, share: float) -> None:
+        """Change the share; without one nothing is left."""
+        self._share = share
+        self._left = self._left if share else 0.0
 
     def earn(self) -> None:
         """Count a client's request."""
@@ -24,7 +29,8 @@ class Budget:
     def spend(self, now: float) -> bool:
         """Spend one extra request; return False and spend nothing if the budget is exhausted."""
         if self._then is not None:
-            self._left = min(self._left + self._per_second * (now - self._then), self._reserve)
+            earned = self._per_second * (now - self._then) if self._share else 0.0
+            self._left = min(self._left + earned, self._reserve)
         self._then = now
         if self._left < 1:
             return False

@@ -36,7 +36,7 @@ _NAMED = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
 
 
 class Failover:
-    """Opens answers. It keeps the budgets and the state that requests share."""
+    """Opens answers. It keeps the budgets and the state that requests share; after a reload those of ``before``."""
 
     def __init__(
         self,
@@ -46,16 +46,18 @@ class Failover:
         credentials: Mapping[str, Credential],
         clock: Clock,
         board: Board | None = None,
+        before: "Failover | None" = None,
     ) -> None:
-        self.settings = settings
-        self.pool = pool
-        self.clock = clock
-        self.client = DeploymentClient(upstream, credentials, settings.stream, clock)
-        self.stateful_ids = StatefulIds(board)
+        self.settings, self.pool, self.clock = settings, pool, clock
         self.session_header = settings.pool.session_header.encode()
-        share = settings.pool.retry_share
-        self.retries = Budget(share, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
-        self.hedges = Budget(settings.pool.hedge_share, reserve=HEDGE_RESERVE)
+        self.stateful_ids: StatefulIds = before.stateful_ids if before else StatefulIds(board)
+        fresh = Budget(1.0, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
+        self.retries: Budget = before.retries if before else fresh
+        self.hedges: Budget = before.hedges if before else Budget(1.0, reserve=HEDGE_RESERVE)
+        self.retries.adjust(settings.pool.retry_share)
+        self.hedges.adjust(settings.pool.hedge_share)
+        known = before.client.known if before else None
+        self.client: DeploymentClient = DeploymentClient(upstream, credentials, settings.stream, clock, known)
 
     async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> LeasedAnswer:
         """Return an answer that has begun. ``model`` is the requested model with the caller's policy applied.

@@ -20,6 +20,7 @@ from tests.adapters.ledger_entries import START, entries, entry, naive
 from tests.rows import rows
 
 from chukei.accounts.ledger import By, Entry, Key, Question, Sum
+from chukei.accounts.overrides import RuleChange
 from chukei.accounts.stores import Database, StoreAway
 from chukei.adapters.ledger.databases import database_for, spool_for
 from chukei.adapters.ledger.postgres import PostgresDatabase
@@ -507,3 +508,46 @@ def test_where_postgresqls_spool_is(tmp_path: Path, variables: dict[str, str], f
     environment = {name: value.format(tmp_path) for name, value in variables.items()}
     done = subprocess.run([sys.executable, "-c", STATE], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == folder.format(tmp_path)
+
+
+async def test_what_is_set_and_its_record_change_together(database: Database) -> None:
+    assert (await database.rules(), await database.rule_changes(9)) == ({}, [])
+    marks = [await database.rules_mark()]
+
+    async def change(subject: str, text: str | None) -> RuleChange:
+        def merge(before: str | None) -> str | None:
+            return text if before is None or text is None else before + text
+
+        made = await database.change_rules(subject, merge, actor="key 1", time=START)
+        marks.append(await database.rules_mark())
+        return made
+
+    made = [await change("caller:a", "x"), await change("caller:b", "y"), await change("caller:a", "z")]
+    assert await database.rules() == {"caller:a": "xz", "caller:b": "y"}
+    assert [(each.before, each.after) for each in made] == [(None, "x"), (None, "y"), ("x", "xz")]
+    made.append(await change("caller:a", None))
+    assert await database.rules() == {"caller:b": "y"}
+    assert await database.rule_changes(9) == made[::-1]
+    assert await database.rule_changes(1) == made[-1:]
+    assert len(set(marks)) == 5
+
+
+async def test_a_change_that_fails_changes_nothing(database: Database) -> None:
+    def merge(before: str | None) -> str | None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.change_rules("caller:a", merge, actor="key 1", time=START)
+    assert (await database.rules(), await database.rule_changes(9)) == ({}, [])
+
+
+async def test_changes_at_the_same_time_wait_for_each_other(url: str, database: Database) -> None:
+    async with opened(database_for(url)) as other:
+        await asyncio.gather(
+            *(
+                each.change_rules("caller:a", lambda before: (before or "") + "x", actor="key 1", time=START)
+                for each in (database, other) * 5
+            )
+        )
+        assert await other.rules() == {"caller:a": 10 * "x"}
+        assert [len(each.after or "") for each in await database.rule_changes(20)] == [*range(10, 0, -1)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.adapters.ledger_entries import START, entries, entry, naive
+from tests.fakes import FakeRules
 from tests.live.postgres_server import PostgresServer
 from tests.live.relays import eventually as within
 
@@ -34,10 +35,11 @@ async def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> No
     await within(condition, seconds)
 
 
-class FakeDatabase:
+class FakeDatabase(FakeRules):
     """A database that can be away, slow, or broken in ways that none should be."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: list[list[Entry]] = []
         self.problem: Exception | None = None
         self.slow = asyncio.Event()

@@ -41,6 +41,10 @@ class HttpClient:
 
         self._tls = context
 
+    def renewed(self, settings: UpstreamSettings) -> "HttpClient":
+        """Return a client with other settings, which tells the same listener."""
+        return HttpClient(settings, self._dialled)
+
     @property
     def open_connections(self) -> int:
         """The number of open connections, including idle ones."""

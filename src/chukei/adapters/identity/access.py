@@ -26,7 +26,9 @@ class Access:
     """A gatekeeper and its background tasks."""
 
     gatekeeper: Gatekeeper
+    throttle: Throttle
     ring: KeyRing | None = None
+    tokens: "EntraTokens | None" = None
     signing_keys: "SigningKeys | None" = None
     client: HttpClient | None = None
 
@@ -38,23 +40,47 @@ class Access:
 
     async def close(self) -> None:
         """Stop the background tasks. Call it before the database is closed."""
-        for part in (self.ring, self.signing_keys, self.client):
+        if self.ring is not None:
+            await self.ring.close()
+        await self.close_tokens()
+
+    async def close_tokens(self) -> None:
+        """Stop what verifies tokens."""
+        for part in (self.signing_keys, self.client):
             if part is not None:
                 await part.close()
 
 
-def access(settings: Settings, clock: Clock, wall: Clock, database: Database | None = None) -> Access:
-    """Return the gatekeeper for the settings. Without a database, the only keys are those in the configuration."""
+def access(
+    settings: Settings,
+    clock: Clock,
+    wall: Clock,
+    database: Database | None = None,
+    *,
+    before: Access | None = None,
+    keep_tokens: bool = False,
+) -> Access:
+    """Return the gatekeeper for the settings. Without a database, the only keys are those in the configuration.
+
+    After a reload the copy of the database's keys and the failures of callers stay those of ``before``. So do the
+    tokens and the keys that verify them, if ``keep_tokens``.
+    """
     auth = settings.auth
     if auth.app_service and not auth.platform_auth:
         logger.warning(
             "auth.app_service is true, but WEBSITE_AUTH_ENABLED does not say that App Service authentication is on: "
             "whom requests claim to come from is ignored"
         )
-    ring = KeyRing(database, clock, keep_seconds=auth.key_cache_seconds) if database is not None else None
+    if before is not None:
+        ring, throttle = before.ring, before.throttle
+    else:
+        ring = KeyRing(database, clock, keep_seconds=auth.key_cache_seconds) if database is not None else None
+        throttle = Throttle(auth.failures_per_minute, clock)
     keys = CallerKeys(ring, peppers(settings), wall) if ring is not None else None
     client = tokens = signing_keys = None
-    if auth.entra is not None:
+    if before is not None and keep_tokens:
+        client, tokens, signing_keys = before.client, before.tokens, before.signing_keys
+    elif auth.entra is not None:
         client = HttpClient(settings.upstream)
         tokens, signing_keys = _entra(auth.entra, client, clock, wall)
     gatekeeper = Gatekeeper(
@@ -63,9 +89,9 @@ def access(settings: Settings, clock: Clock, wall: Clock, database: Database | N
         fixed=fixed(settings),
         keys=keys,
         tokens=tokens,
-        throttle=Throttle(auth.failures_per_minute, clock),
+        throttle=throttle,
     )
-    return Access(gatekeeper, ring, signing_keys, client)
+    return Access(gatekeeper, throttle, ring, tokens, signing_keys, client)
 
 
 def _entra(settings: EntraSettings, client: HttpClient, clock: Clock, wall: Clock) -> "tuple[EntraTokens, SigningKeys]":

@@ -27,7 +27,7 @@ FIRST_SECONDS = 5.0
 
 
 class KeyRing:
-    """Implements ``keys.KeyDirectory``. ``keep_seconds`` is the greatest age of the copy."""
+    """Implements ``keys.KeyDirectory``. ``keep_seconds`` is the greatest age of the copy, and may change."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class KeyRing:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._keep_seconds = keep_seconds
+        self.keep_seconds = keep_seconds
         self._refresh_seconds = refresh_seconds
         self._read_seconds = read_seconds
         self._first_seconds = first_seconds
@@ -65,7 +65,7 @@ class KeyRing:
         """See ``KeyDirectory``."""
         if self._read_at is None:
             await self._first_try()
-        if self._read_at is None or self._clock() - self._read_at > self._keep_seconds:
+        if self._read_at is None or self._clock() - self._read_at > self.keep_seconds:
             raise StoreAway("the callers' keys could not be read for too long")
         return self._keys.get(id)
 

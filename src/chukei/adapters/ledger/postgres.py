@@ -18,8 +18,10 @@ import msgspec
 from asyncpg.exceptions import InterfaceError, PostgresError
 
 from chukei.accounts.ledger import Entry, Key, Question, Sum
+from chukei.accounts.overrides import RuleChange
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.ledger.postgres_errors import away
+from chukei.adapters.ledger.rules_sql import CHANGES, RULES, RULES_MARK
 from chukei.adapters.ledger.schema import Migration, migrations, pending
 from chukei.adapters.ledger.sql import COLUMNS, KEY_COLUMNS, key_of, question_sql, row_of, sums_of, text_of
 
@@ -134,6 +136,36 @@ class PostgresDatabase:
     async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
         """See the Database port."""
         return _affected(await self._do(lambda connection: connection.execute(_END_KEY, expires, revoked, id))) > 0
+
+    async def rules(self) -> dict[str, str]:
+        """See the Database port."""
+        return dict(await self._do(lambda connection: connection.fetch(RULES)))
+
+    async def rules_mark(self) -> str:
+        """See the Database port."""
+        return str(await self._do(lambda connection: connection.fetchval(RULES_MARK)))
+
+    async def change_rules(
+        self, subject: str, merge: Callable[[str | None], str | None], *, actor: str, time: datetime
+    ) -> RuleChange:
+        """See the Database port. The lock also orders the numbers of changes."""
+
+        async def change(connection: Any) -> RuleChange:
+            await connection.execute("LOCK TABLE chukei_rules IN SHARE ROW EXCLUSIVE MODE")
+            before = await connection.fetchval("SELECT rules FROM chukei_rules WHERE subject = $1", subject)
+            after = merge(before)
+            await connection.execute("DELETE FROM chukei_rules WHERE subject = $1", subject)
+            if after is not None:
+                await connection.execute("INSERT INTO chukei_rules (subject, rules) VALUES ($1, $2)", subject, after)
+            number = await connection.fetchval(_ADD_CHANGE, time, actor, subject, before, after)
+            return RuleChange(number, time, actor, subject, before, after)
+
+        return await self._do(change)
+
+    async def rule_changes(self, limit: int) -> list[RuleChange]:
+        """See the Database port."""
+        rows = await self._do(lambda connection: connection.fetch(f"{CHANGES} LIMIT $1", limit))
+        return [RuleChange(*row) for row in rows]
 
     async def close(self) -> None:
         """See the Database port. Running commands have a second to end."""
@@ -250,6 +282,11 @@ _ADD_KEY = (
     f" VALUES ({', '.join(f'${place + 1}' for place in range(len(KEY_COLUMNS)))}) ON CONFLICT (id) DO NOTHING"
 )
 _END_KEY = "UPDATE chukei_keys SET expires = coalesce($1, expires), revoked = coalesce(revoked, $2) WHERE id = $3"
+
+
+_ADD_CHANGE = (
+    "INSERT INTO chukei_changes (time, actor, subject, before, after) VALUES ($1, $2, $3, $4, $5) RETURNING number"
+)
 
 
 def _unchanged(moment: datetime) -> datetime:

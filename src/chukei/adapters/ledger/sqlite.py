@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from chukei.accounts.ledger import Entry, Key, Question, Sum
+from chukei.accounts.overrides import RuleChange
+from chukei.adapters.ledger.rules_sql import CHANGES, RULES, RULES_MARK
 from chukei.adapters.ledger.schema import Migration, migrations, pending
 from chukei.adapters.ledger.sql import COLUMNS, KEY_COLUMNS, key_of, question_sql, row_of, sums_of, text_of
 from chukei.adapters.ledger.sqlite_worker import (
@@ -149,6 +151,38 @@ class SqliteDatabase:
         times = [None if moment is None else _micros(moment) for moment in (expires, revoked)]
         return await self._change(_END_KEY, (*times, id)) > 0
 
+    async def rules(self) -> dict[str, str]:
+        """See the Database port."""
+        return dict(await self._ask(lambda connection: connection.execute(RULES).fetchall()))
+
+    async def rules_mark(self) -> str:
+        """See the Database port."""
+        return str(await self._ask(lambda connection: connection.execute(RULES_MARK).fetchone()))
+
+    async def change_rules(
+        self, subject: str, merge: Callable[[str | None], str | None], *, actor: str, time: datetime
+    ) -> RuleChange:
+        """See the Database port."""
+
+        def change(connection: sqlite3.Connection) -> RuleChange:
+            with transaction(connection):
+                found = connection.execute("SELECT rules FROM chukei_rules WHERE subject = ?", (subject,)).fetchone()
+                before = found[0] if found is not None else None
+                after = merge(before)
+                connection.execute("DELETE FROM chukei_rules WHERE subject = ?", (subject,))
+                if after is not None:
+                    connection.execute("INSERT INTO chukei_rules (subject, rules) VALUES (?, ?)", (subject, after))
+                values = (_micros(time), actor, subject, before, after)
+                number = connection.execute(_ADD_CHANGE, values).lastrowid
+                return RuleChange(number or 0, time, actor, subject, before, after)
+
+        return await self._writer.run(change)
+
+    async def rule_changes(self, limit: int) -> list[RuleChange]:
+        """See the Database port."""
+        rows = await self._ask(lambda connection: connection.execute(f"{CHANGES} LIMIT ?", (limit,)).fetchall())
+        return [RuleChange(number, _moment(time), *others) for number, time, *others in rows]
+
     async def close(self) -> None:
         """See the Database port."""
         await self._reader.close()
@@ -220,6 +254,9 @@ _ADD_KEY = (
     f"INSERT INTO chukei_keys ({', '.join(KEY_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
 )
 _END_KEY = "UPDATE chukei_keys SET expires = coalesce(?, expires), revoked = coalesce(revoked, ?) WHERE id = ?"
+
+
+_ADD_CHANGE = "INSERT INTO chukei_changes (time, actor, subject, before, after) VALUES (?, ?, ?, ?, ?)"
 
 
 def _rows(connection: sqlite3.Connection, question: Question) -> Iterator[tuple[object, ...]]:

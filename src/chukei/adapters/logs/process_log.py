@@ -23,7 +23,7 @@ def start_log(log: LogSettings) -> None:
 
 def apply_log(log: LogSettings) -> None:
     """Apply settings to the log of this process, when it starts and whenever they change while it runs."""
-    configure_logging(log, terminal=_is_terminal())
+    configure_logging(log, terminal=is_terminal())
 
 
 def configure_logging(log: LogSettings, *, terminal: bool) -> None:
@@ -62,7 +62,7 @@ def _log_crashes() -> None:
 
 def say(log: LogSettings, level: int, text: str, **fields: object) -> None:
     """Tell the operator something about the start: in plain words where the log is for people, else as a line of it."""
-    if is_text(log.format, terminal=_is_terminal()):
+    if is_text(log.format, terminal=is_terminal()):
         word = f"{logging.getLevelName(level).lower()}: " if logging.INFO < level < logging.CRITICAL else ""
         shown = "\n".join(map(printable, text.split("\n")))
         sys.stderr.write(f"chukei: {word}{shown}\n")
@@ -71,7 +71,8 @@ def say(log: LogSettings, level: int, text: str, **fields: object) -> None:
         announcer.log(level, "%s", text, extra={"fields": fields})
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 

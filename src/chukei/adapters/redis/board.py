@@ -88,6 +88,10 @@ class RedisBoard:
         self._outbox.add_made(made, home)
         self._news.set()
 
+    def follow(self, subjects: Iterable[str]) -> None:
+        """See the Board port."""
+        self._subjects = frozenset(subjects)
+
     async def home(self, made: str) -> str | None:
         """See the Board port. It returns at once while Redis is unavailable or has just been too slow."""
         if self._line is None or self._doubtful:
