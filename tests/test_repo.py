@@ -37,14 +37,12 @@ MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 # Where a module's tests are, when not in the file that mirrors it; each with its reason.
 TESTED_ELSEWHERE = {
     "__main__.py": "one call; test_cli.py runs it",
-    "app.py": "wires only; every test in live/ goes through it",
     "doctor/examination.py": "live/test_doctor.py, against real resources and stores",
     "doctor/finding.py": "doctor/test_report.py",
     "doctor/status_table.py": "doctor/test_inspection.py: the table of a report",
     "model.py": "nouns without behaviour",
     "ports.py": "protocols without behaviour",
     "record.py": "a record without behaviour",
-    "reload.py": "live/test_reload.py: on relays with running requests",
     "adapters/file_lock.py": "adapters/ledger/test_spool.py and adapters/audit/test_folder.py",
     "accounts/ledger.py": "nouns without behaviour",
     "accounts/limits.py": "nouns; accounts/test_policy.py for when limits say something",
@@ -74,13 +72,13 @@ TESTED_ELSEWHERE = {
 }
 TESTED_BY_FOLDER = {
     "hosts": "live/ and hosts/ drive both hosts on real sockets",
+    "wiring": "every test in live/ goes through it; live/test_reload.py",
     "simulator": "simulator/ tests what the simulator sends, by kind of answer",
 }
 
 LONG_MODULES = {
     "admin/api.py": "every route of administrators",
     "admin/schemas.py": "all requests and answers of the administrators' API",
-    "app.py": "the one place that wires",
     "config/settings.py": "every setting",
     "accounts/estimate.py": "what each operation may use",
     "callers/gatekeeper.py": "every way in which a caller is recognised",

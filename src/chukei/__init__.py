@@ -16,7 +16,7 @@ Around them:
     adapters   HTTP client, Redis, databases, credentials, logs
     admin      the admin API
     config     settings: read once, validated as a whole
-    app        wiring
+    wiring     a relay from settings, and from changed settings
     cli, ledger_commands, doctor    the command line
     simulator  a simulated Azure OpenAI resource; imports no other module of the package
 

@@ -19,11 +19,11 @@ from click.testing import CliRunner
 from uvicorn import Config, Server
 
 from chukei.adapters.http.client import HttpClient
-from chukei.app import Relay
 from chukei.cli import main
 from chukei.config import Settings, load
 from chukei.hosts.asgi import Application
 from chukei.record import RequestRecord
+from chukei.wiring.build import Relay
 
 # Variables of the machine that would configure a relay under test.
 _OURS = re.compile(

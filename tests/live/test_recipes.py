@@ -88,6 +88,8 @@ def test_curl(fence: Fence, relay: RelayProcess, tmp_path: Path) -> None:
     said = run(["sh", "-c", "set -e\n" + local(fence, relay)], tmp_path)
     if "chat--truncate" in fence.text:
         assert "event: error" in said
+    elif "/metrics" in fence.text:
+        assert "\nchukei_requests_total{" in said
     else:
         assert said.rstrip().endswith("data: [DONE]")
 

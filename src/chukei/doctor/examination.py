@@ -10,7 +10,6 @@ from functools import cache
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.http.dial import tls_context
 from chukei.adapters.identity.credentials import azure_identity
-from chukei.app import verify
 from chukei.config import ConfigError, CredentialSettings, Settings, load
 from chukei.doctor import machine, stores
 from chukei.doctor.deployments import TOKEN_SECONDS, Examiner, Identity, Times, header_of, name_of
@@ -19,6 +18,7 @@ from chukei.doctor.network import Way, reach
 from chukei.doctor.report import Report
 from chukei.model import Deployment, Model
 from chukei.ports import Clock
+from chukei.wiring.verification import verify
 
 AT_ONCE = 8
 """Deployments that are asked at the same time."""

@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 from chukei.accounts.stores import Database
-from chukei.app import Relay, build, verify, with_simulator
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
@@ -23,6 +22,8 @@ from chukei.metrics.snapshot import Reading
 from chukei.model import Headers, header
 from chukei.ports import ClientGone, Hook, Incoming, Peers, Reply
 from chukei.record import RequestRecord
+from chukei.wiring.build import Relay, build, with_simulator
+from chukei.wiring.verification import verify
 
 WORTH_WAITING = 16 * 1024
 """Size in bytes of an answer's last part above which the answer ends only after the client has read most of it."""

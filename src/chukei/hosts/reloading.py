@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from chukei.adapters.logs.process_log import apply_log
-from chukei.app import Relay
 from chukei.config import Changes, ConfigError, Reloaded, Settings, changes, without_restart
 from chukei.config.changes import version_of
 from chukei.hosts.watching import watch
 from chukei.ports import Peers
-from chukei.reload import rebuild, retire
+from chukei.wiring.build import Relay
+from chukei.wiring.reload import rebuild, retire
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from tests.rows import rows
 
 from chukei.adapters.identity import credentials
 from chukei.adapters.identity.credentials import FixedCredential, IdentityCredential, credential_for
-from chukei.app import build
 from chukei.config import CredentialSettings, Secret, load
 from chukei.errors import UpstreamError
 from chukei.hosts.peers import Alone
 from chukei.model import End
+from chukei.wiring.build import build
 
 pytestmark = pytest.mark.anyio
 

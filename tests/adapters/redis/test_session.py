@@ -13,7 +13,7 @@ from chukei.adapters.redis.session import Availability, Sessions, growing, reaso
 
 
 def test_redis_is_imported_only_where_it_is_configured() -> None:
-    code = "import sys, chukei.app, chukei.cli, chukei.hosts.asgi; sys.exit('hiredis' in sys.modules)"
+    code = "import sys, chukei.wiring.build, chukei.cli, chukei.hosts.asgi; sys.exit('hiredis' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env=clean_environment(), check=True)
 
 

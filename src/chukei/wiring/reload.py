@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from chukei.adapters.identity.access import access
 from chukei.adapters.identity.credentials import credential_for
-from chukei.app import Relay, policies_for, pool_for, wall
 from chukei.config import Settings
 from chukei.gateway.gateway import Gateway
 from chukei.model import Caller, CallerKind
 from chukei.upstream.failover import Failover
+from chukei.wiring.build import Relay, policies_for, pool_for, wall
 
 
 def rebuild(relay: Relay, settings: Settings) -> Relay:

@@ -1,13 +1,10 @@
-"""Wiring: settings in, a gateway with its adapters out."""
+"""A relay from settings: a gateway with its adapters."""
 
-import hashlib
 import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +15,9 @@ from chukei.accounts.stores import Database
 from chukei.adapters import process
 from chukei.adapters.assets import asset
 from chukei.adapters.http.client import HttpClient
-from chukei.adapters.http.dial import tls_context
-from chukei.adapters.identity.access import Access, access, peppers
-from chukei.adapters.identity.credentials import credential_for, identity_installed
+from chukei.adapters.identity.access import Access, access
+from chukei.adapters.identity.credentials import credential_for
 from chukei.adapters.ledger.accounting import Accounting, accounting_for
-from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.rule_book import RuleBook
 from chukei.adapters.ledger.tally import Tally
 from chukei.adapters.logs.changes import log_change
@@ -31,21 +26,17 @@ from chukei.adapters.logs.levels import SUBJECT as LEVELS_SUBJECT
 from chukei.adapters.logs.process_log import write_through
 from chukei.adapters.logs.requests import log_request
 from chukei.adapters.process import LoopLag
-from chukei.callers.operator_key import OperatorKey
-from chukei.callers.throttle import Throttle
 from chukei.config import (
     SIMULATED_MODELS,
     AuditSettings,
     CredentialSettings,
-    Problem,
     Reload,
     Secret,
     Settings,
-    TelemetrySettings,
 )
 from chukei.gateway.gateway import Gateway, Services
 from chukei.gateway.pages import Pages
-from chukei.gateway.scrape import COUNTS, GAUGES, Scrape, wrong_key
+from chukei.gateway.scrape import COUNTS, GAUGES
 from chukei.gateway.tracing import Tracing
 from chukei.installation import command_for
 from chukei.metrics.meter import Meter
@@ -53,13 +44,13 @@ from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
 from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
+from chukei.wiring.administration import Administration, utc_now
+from chukei.wiring.verification import missing_telemetry
 
 if TYPE_CHECKING:
     from chukei.adapters.audit.sink import AuditSink
     from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
-    from chukei.admin.api import Admin
-    from chukei.admin.feed import Feed
     from chukei.liveview.window import Window
 
 logger = logging.getLogger(__name__)
@@ -81,7 +72,7 @@ class Relay:
     access: Access
     accounting: Accounting
     tally: Tally
-    administration: "Administration"
+    administration: Administration
     rules: RuleBook | None = None
     board: "RedisBoard | None" = None
     meter: Meter | None = None
@@ -128,94 +119,6 @@ class Relay:
         write_through()
 
 
-def verify(settings: Settings, *, behind_platform: bool = False) -> list[Problem]:
-    """Return the problems of these settings on this machine that reading them cannot find.
-
-    ``behind_platform`` says that a platform runs the relay and takes its disk away with the instance.
-    """
-    problems = _problems_of_audit(settings.audit, behind_platform=behind_platform)
-    for name, wanted in settings.credentials.items():
-        if wanted.scope is not None and not identity_installed():
-            message = f"Entra ID needs more packages: {command_for('identity')}"
-            problems.append(Problem("configuration", f"deployments.{name}.identity", message))
-    if settings.auth.entra is not None and not _entra_installed():
-        message = f"access tokens need one more package: {command_for('entra')}"
-        problems.append(Problem("configuration", "auth.entra", message))
-    if settings.stores.quota is not None and find_spec("hiredis") is None:
-        message = f"Redis needs one more package: {command_for('redis')}"
-        problems.append(Problem("configuration", "stores.quota", message))
-    problems += _telemetry_problems(settings.telemetry)
-    ledger = settings.stores.ledger
-    try:
-        if ledger is not None:
-            database_for(ledger.reveal())
-    except ValueError as error:
-        problems.append(Problem("configuration", "stores.ledger", str(error)))
-    if settings.admin.api_key is not None and ledger is None and not settings.stores.ledger_by_default:
-        message = 'means nothing without a database: set stores.ledger to something other than "none"'
-        problems.append(Problem("configuration", "admin.api_key", message))
-    try:
-        if settings.upstream.ca_file is not None:
-            tls_context(settings.upstream.ca_file)
-    except OSError:
-        message = f"{settings.upstream.ca_file} holds no certificate; give a PEM file of certificate authorities"
-        problems.append(Problem("configuration", "upstream.ca_file", message))
-    return problems
-
-
-def _problems_of_audit(settings: AuditSettings, *, behind_platform: bool) -> list[Problem]:
-    if settings.folder is None:
-        return []
-    from chukei.adapters.audit.entry import load_redactor
-    from chukei.adapters.audit.folder import problem_of
-
-    problems = []
-    found = problem_of(Path(settings.folder))
-    if behind_platform:
-        found = "Azure Functions keeps no disk: leave it out, and audit on a relay that runs as a server"
-    if found is not None:
-        problems.append(Problem("configuration", "audit.folder", found))
-    try:
-        if settings.redact is not None:
-            load_redactor(settings.redact)
-    except ValueError as error:
-        problems.append(Problem("configuration", "audit.redact", str(error)))
-    return problems
-
-
-def _entra_installed() -> bool:
-    from chukei.adapters.identity.entra import (
-        entra_installed,  # only where it is configured, like all that verifies tokens
-    )
-
-    return entra_installed()
-
-
-def _telemetry_problems(settings: TelemetrySettings) -> list[Problem]:
-    """Return which packages are missing. Azure Functions configures telemetry also where nobody has asked for it."""
-    return [
-        Problem("configuration", f"telemetry.{key}", f"needs more packages: {command_for(extra)}")
-        for extra, key in _missing_telemetry(settings)
-        if extra == "otel" or not settings.platform_connection
-    ]
-
-
-def _missing_telemetry(settings: TelemetrySettings) -> list[tuple[str, str]]:
-    """Return the extras that the configured telemetry needs and that are not installed, with their settings."""
-    wanted = [
-        ("otel", "endpoint", settings.over_otlp, "opentelemetry.exporter.otlp.proto.http"),
-        ("azure-monitor", "connection_string", settings.to_azure, "azure.monitor.opentelemetry.exporter"),
-    ]
-    return [(extra, key) for extra, key, on, package in wanted if on and not _installed(package)]
-
-
-def _installed(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:  # a package above it is missing
-        return False
-
-
 def build(
     settings: Settings,
     hooks: Sequence[Hook],
@@ -245,7 +148,7 @@ def build(
     administration = Administration(accounting, clock, rules, reload, peers, settings.auth.failures_per_minute)
     admission = Admission(accounting.quotas, lambda: accounting.full)
     audit = _audit(settings.audit)
-    own_usage = OwnUsage(admission, accounting.database, clock=clock, now=_now)
+    own_usage = OwnUsage(admission, accounting.database, clock=clock, now=utc_now)
     services = Services(
         gatekeeper=authentication.gatekeeper,
         policies=policies_for(settings, rules),
@@ -294,7 +197,7 @@ def build(
 def _telemetry(settings: Settings, meter: Meter | None) -> "Telemetry | None":
     """Return what sends telemetry, or None if it is not configured."""
     wanted = settings.telemetry
-    if "azure-monitor" in dict(_missing_telemetry(wanted)):  # only where the platform has configured it
+    if "azure-monitor" in dict(missing_telemetry(wanted)):  # only where the platform has configured it
         logger.info("no traces are sent to Application Insights; for that: %s", command_for("azure-monitor"))
         wanted = replace(wanted, connection_string=None)
     if not (wanted.over_otlp or wanted.to_azure):
@@ -323,10 +226,6 @@ def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
     ]
     for reader in readers:
         meter.watch(reader)
-
-
-def _digest(key: Secret) -> bytes:
-    return hashlib.sha256(key.reveal().encode()).digest()
 
 
 def _audit(settings: AuditSettings) -> "AuditSink | None":
@@ -386,77 +285,6 @@ def policies_for(settings: Settings, book: RuleBook | None) -> Policies:
     if book is not None:
         book.listen(policies.override)
     return policies
-
-
-class Administration:
-    """What administrators' and operators' routes work with, under every configuration."""
-
-    def __init__(
-        self,
-        accounting: Accounting,
-        clock: Clock,
-        rules: RuleBook | None,
-        reload: Reload | None,
-        peers: Peers,
-        failures_per_minute: int,
-    ) -> None:
-        self._accounting = accounting
-        self._clock = clock
-        self._rules = rules
-        self._reload = reload
-        self._peers = peers
-        self._feed: Feed | None = None  # one for all configurations: a shutdown ends its streams
-        self._throttles = Throttle(failures_per_minute, clock), Throttle(failures_per_minute, clock)
-
-    def allow(self, failures_per_minute: int) -> None:
-        """Change the limit of wrong keys; the failures so far still count."""
-        for throttle in self._throttles:
-            throttle.allow(failures_per_minute)
-
-    def scrape(self, settings: Settings) -> Scrape:
-        """Return the page of metrics."""
-
-        def write(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
-            from chukei.adapters.prometheus import write_page  # imported at the first scrape
-
-            return write_page(snapshots, accept)
-
-        key = settings.metrics.api_key
-        checked = OperatorKey(_digest(key), self._throttles[1], wrong_key) if key is not None else None
-        return Scrape(self._peers, write, key=checked, open=settings.metrics.open)
-
-    def api(self, settings: Settings, pool: Pool) -> "Admin | None":
-        """Return the admin API, if it is configured and there is a database."""
-        key, database = settings.admin.api_key, self._accounting.database
-        if key is None or database is None or self._rules is None:
-            return None
-        from chukei.admin.api import Admin
-        from chukei.admin.feed import Feed
-        from chukei.admin.rules import RuleDesk
-        from chukei.callers.registry import KeyRegistry
-
-        if self._feed is None:
-            self._feed = Feed(self._peers, _now)
-        digest, groups = _digest(key), settings.policies.groups
-        actor = f"key {digest.hex()[:8]}"
-        return Admin(
-            digest,
-            database,
-            KeyRegistry(database, peppers(settings), _now, groups=groups),
-            pool,
-            clock=self._clock,
-            now=_now,
-            throttle=self._throttles[0],
-            ledger_state=self._accounting.state,
-            peers=self._peers,
-            feed=self._feed,
-            rules=RuleDesk(database, groups, _now, actor=actor, changed=self._rules.refresh),
-            reload=self._reload,
-        )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _board(address: Secret, pool: Pool, clock: Clock) -> "RedisBoard":

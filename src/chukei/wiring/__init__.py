@@ -1,0 +1,7 @@
+"""Settings in, a gateway with its adapters out.
+
+verification      what is missing on this machine
+build             a relay from settings
+administration    what administrators and operators ask
+reload            a relay from changed settings and the one before
+"""

@@ -1,0 +1,96 @@
+"""The wiring of what administrators and operators ask: the admin API, the metrics' page."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from chukei.adapters.identity.access import peppers
+from chukei.adapters.ledger.accounting import Accounting
+from chukei.adapters.ledger.rule_book import RuleBook
+from chukei.callers.operator_key import OperatorKey
+from chukei.callers.throttle import Throttle
+from chukei.config import Reload, Secret, Settings
+from chukei.gateway.scrape import Scrape, wrong_key
+from chukei.pool import Pool
+from chukei.ports import Clock, Peers
+
+if TYPE_CHECKING:
+    from chukei.admin.api import Admin
+    from chukei.admin.feed import Feed
+
+
+class Administration:
+    """What administrators' and operators' routes work with, under every configuration."""
+
+    def __init__(
+        self,
+        accounting: Accounting,
+        clock: Clock,
+        rules: RuleBook | None,
+        reload: Reload | None,
+        peers: Peers,
+        failures_per_minute: int,
+    ) -> None:
+        self._accounting = accounting
+        self._clock = clock
+        self._rules = rules
+        self._reload = reload
+        self._peers = peers
+        self._feed: Feed | None = None  # one for all configurations: a shutdown ends its streams
+        self._throttles = Throttle(failures_per_minute, clock), Throttle(failures_per_minute, clock)
+
+    def allow(self, failures_per_minute: int) -> None:
+        """Change the limit of wrong keys; the failures so far still count."""
+        for throttle in self._throttles:
+            throttle.allow(failures_per_minute)
+
+    def scrape(self, settings: Settings) -> Scrape:
+        """Return the page of metrics."""
+
+        def write(snapshots: Sequence[bytes], accept: str) -> tuple[str, bytes]:
+            from chukei.adapters.prometheus import write_page  # imported at the first scrape
+
+            return write_page(snapshots, accept)
+
+        key = settings.metrics.api_key
+        checked = OperatorKey(_digest(key), self._throttles[1], wrong_key) if key is not None else None
+        return Scrape(self._peers, write, key=checked, open=settings.metrics.open)
+
+    def api(self, settings: Settings, pool: Pool) -> "Admin | None":
+        """Return the admin API, if it is configured and there is a database."""
+        key, database = settings.admin.api_key, self._accounting.database
+        if key is None or database is None or self._rules is None:
+            return None
+        from chukei.admin.api import Admin
+        from chukei.admin.feed import Feed
+        from chukei.admin.rules import RuleDesk
+        from chukei.callers.registry import KeyRegistry
+
+        if self._feed is None:
+            self._feed = Feed(self._peers, utc_now)
+        digest, groups = _digest(key), settings.policies.groups
+        actor = f"key {digest.hex()[:8]}"
+        return Admin(
+            digest,
+            database,
+            KeyRegistry(database, peppers(settings), utc_now, groups=groups),
+            pool,
+            clock=self._clock,
+            now=utc_now,
+            throttle=self._throttles[0],
+            ledger_state=self._accounting.state,
+            peers=self._peers,
+            feed=self._feed,
+            rules=RuleDesk(database, groups, utc_now, actor=actor, changed=self._rules.refresh),
+            reload=self._reload,
+        )
+
+
+def _digest(key: Secret) -> bytes:
+    return hashlib.sha256(key.reveal().encode()).digest()
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
