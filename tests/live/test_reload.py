@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, delta
 from tests.live.relays import InProcessRelay, eventually
 
-from chukei.hosts.asgi import checked_settings
+from chukei.config import Settings
+from chukei.hosts.asgi import Application, checked_settings
+from chukei.hosts.peers import Alone
+from chukei.hosts.reloading import Reloads
 from chukei.pool import Fault, Verdict
+from chukei.ports import Peers
+from chukei.wiring.build import Relay
 
 pytestmark = pytest.mark.anyio
 
@@ -265,6 +271,50 @@ async def test_the_simulator_comes_and_goes(setup: Setup) -> None:
             await relay.application.reloads.reload("test")
         await early.request("GET", "/health/ready")
         assert await early.head() == 200
+
+
+async def test_another_setting_leaves_the_simulator_and_its_streams_alone(setup: Setup) -> None:
+    bare = "[reload]\nwatch_seconds = 0\n[stores]\nledger = 'none'\n"
+    chat = SHORT.replace(b"quick", b"chat")
+    setup.replace(bare)
+    async with setup.relay() as relay:
+        simulator = relay.application.simulator
+        setup.replace(bare + "[stream]\nidle_seconds = 100\n")
+        assert (await relay.application.reloads.reload("test")).problems == ()
+        assert relay.application.simulator is simulator
+        assert await status(relay, chat) == 200
+
+
+class Stuck:
+    """An application that cannot make its simulator."""
+
+    simulator = None
+    leaving = False
+
+    def __init__(self, application: Application) -> None:
+        self.settings, self.relay = application.settings, application.relay
+        self.peers: Peers = Alone()
+
+    async def with_simulator(self, settings: Settings) -> tuple[None, Settings]:
+        raise RuntimeError("planted")
+
+    def replace(self, settings: Settings, relay: Relay, simulator: None) -> None:
+        raise AssertionError("nothing was made")
+
+
+async def test_a_configuration_that_cannot_be_applied_is_refused(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong, the old configuration stays and the log says so."""
+    async with setup.relay() as relay:
+        application = Stuck(relay.application)
+        before = application.settings
+        changed = replace(before, stream=replace(before.stream, idle_seconds=99.0))
+        reloads = Reloads(application, lambda: changed)
+        outcome = await reloads.reload("test")
+        assert outcome.problems == reloads.refused != ()
+        assert application.settings is before
+        assert "could not be applied and the old one stays (test)" in caplog.text
 
 
 async def test_what_needs_a_restart_is_named_each_time_and_stays(

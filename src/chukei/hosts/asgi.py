@@ -94,8 +94,9 @@ class Application:
             return None, settings
         from chukei.hosts.simulated import simulator_for
 
-        simulator = self._simulator if settings.simulator == self.settings.simulator else None
-        simulator = simulator or simulator_for(settings.simulator)
+        if self._simulator is not None and settings.simulator == self.settings.simulator:
+            return self._simulator, with_simulator(settings, self._simulator.url)
+        simulator = simulator_for(settings.simulator)
         return simulator, with_simulator(settings, await simulator.start())
 
     def _readings(self) -> list[Reading]:

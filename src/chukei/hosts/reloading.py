@@ -146,7 +146,12 @@ class Reloads:
         if self._closed or application.leaving or application.relay is None:
             return Reloaded(version=version)
         if found:
-            await self._apply(without_restart(application.settings, settings))
+            try:
+                await self._apply(without_restart(application.settings, settings))
+            except Exception:  # a triggered reload has nobody to raise to
+                logger.exception("the new configuration could not be applied and the old one stays (%s)", why)
+                self.refused = ("it could not be applied; the log has the reason",)
+                return Reloaded(problems=self.refused, version=version)
         elif settings.files != application.settings.files:  # for instance a comment has changed
             application.settings = replace(application.settings, files=settings.files)
         if found or not quiet:
@@ -171,12 +176,14 @@ class Reloads:
         """Replace the relay in one step."""
         application = self._application
         simulator, whole = await application.with_simulator(settings)
-        before = application.relay
-        if before is None or application.leaving or self._closed:  # it began to shut down meanwhile
-            if simulator is not None and simulator is not application.simulator:
+        before, made = application.relay, None
+        try:
+            if before is None or application.leaving or self._closed:  # it began to shut down meanwhile
+                return
+            made = rebuild(before, whole)
+        finally:
+            if made is None and simulator is not None and simulator is not application.simulator:
                 await simulator.stop()
-            return
-        made = rebuild(before, whole)
         if settings.log != application.settings.log:
             apply_log(settings.log)
         left = before.gateway.live - sum(each.left for each in self._replaced)
