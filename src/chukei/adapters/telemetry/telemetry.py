@@ -25,10 +25,11 @@ END_SECONDS = 2.0
 LATE_READINGS = 2
 """Readings of the metrics that wait at most; a later one has all that an earlier one has."""
 
-SLICE = 8
+SLICE = 32
 PAUSE_SECONDS = 0.0005
 """After the spans of so many requests a thread pauses. Python runs one thread at a time, so a whole batch would hold up
-the event loop for milliseconds; a slice takes a tenth of one."""
+the event loop for milliseconds; a slice takes half of one. Shorter slices cost more: a request takes 19 µs with slices
+of 8, 15 µs with 32, 14 µs with 128."""
 
 Ended = tuple[RequestRecord, int]
 """The record of a request, which nothing changes any more, and the time of its end in nanoseconds since 1970."""
