@@ -5,10 +5,11 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/chukei
-COPY requirements/serve.txt requirements/identity.txt requirements/entra.txt requirements/redis.txt requirements/postgres.txt requirements/
+COPY requirements/serve.txt requirements/identity.txt requirements/entra.txt requirements/redis.txt \
+    requirements/postgres.txt requirements/otel.txt requirements/azure-monitor.txt requirements/
 RUN /opt/chukei/bin/pip install --no-cache-dir --require-hashes --no-deps \
     -r requirements/serve.txt -r requirements/identity.txt -r requirements/entra.txt -r requirements/redis.txt \
-    -r requirements/postgres.txt
+    -r requirements/postgres.txt -r requirements/otel.txt -r requirements/azure-monitor.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /opt/chukei/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
