@@ -147,5 +147,12 @@ ALERTS = (
           "{instance} refuses requests, because neither the ledger nor its spool takes entries", "a-store-is-away"),
     Alert("ChukeiLedgerLost", f"increase({read.select(of.LEDGER_LOST, window='15m')}) > 0", "0m", _C,
           "{instance} has lost {value} entries of the ledger", "a-store-is-away"),
+    Alert("ChukeiAuditLost", f"increase({read.select(of.AUDIT_LOST, window='15m')}) > 0", "0m", _W,
+          "{instance} has lost {value} entries of the audit", "the-audit-or-telemetry-is-lost"),
+    Alert("ChukeiAuditUnredacted", f"increase({read.select(of.AUDIT_UNREDACTED, window='15m')}) > 0", "0m", _W,
+          "The redaction failed for {value} entries of the audit of {instance}", "the-audit-or-telemetry-is-lost"),
+    Alert("ChukeiTelemetryLost", f"increase({read.select(of.TELEMETRY_LOST, window='15m')}) > 0", "15m", _W,
+          "The receiver of telemetry has not taken the spans of {value} requests of {instance}",
+          "the-audit-or-telemetry-is-lost"),
 )
 # fmt: on

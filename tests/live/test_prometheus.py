@@ -41,6 +41,10 @@ AT_ONCE = 8
 
 EMPTY = {
     "Failovers and hedges: {{model}} hedge {{result}}": "hedging is off, as it is by default",
+    "Audit and telemetry: lost: {{instance}} audit": "nothing is audited",
+    "Audit and telemetry: lost: {{instance}} audit, without content": "nothing is audited",
+    "Audit and telemetry: lost: {{instance}} telemetry": "no telemetry is sent",
+    "Audit: {{instance}}": "nothing is audited",
     "Time to first token, p95, by deployment: {{deployment}}, a week ago": "there was no relay a week ago",
     "Gap between reads, p95, by deployment: {{deployment}}, a week ago": "there was no relay a week ago",
 }

@@ -220,4 +220,25 @@ CASES = (
         _TARGET,
         {f"chukei_ledger_lost_entries_total{{{HERE}}}": "14x100"},
     ),
+    Case(
+        "ChukeiAuditLost",
+        {f"chukei_audit_lost_entries_total{{{HERE}}}": "0x50 14x40"},
+        "a:7221 has lost 14 entries of the audit",
+        _TARGET,
+        {f"chukei_audit_lost_entries_total{{{HERE}}}": "14x100"},
+    ),
+    Case(
+        "ChukeiAuditUnredacted",
+        {f"chukei_audit_unredacted_entries_total{{{HERE}}}": "0x50 14x40"},
+        "The redaction failed for 14 entries of the audit of a:7221",
+        _TARGET,
+        {f"chukei_audit_unredacted_entries_total{{{HERE}}}": "14x100"},
+    ),
+    Case(
+        "ChukeiTelemetryLost",
+        {f"chukei_telemetry_lost_total{{{HERE}}}": "0+2x100"},
+        "The receiver of telemetry has not taken the spans of 30 requests of a:7221",
+        _TARGET,
+        {f"chukei_telemetry_lost_total{{{HERE}}}": "0x55 14x60"},
+    ),
 )

@@ -216,6 +216,11 @@ AUDIT_UNREDACTED = Family(
     _C,
     "Entries of the audit that were written without their content, since the redaction failed.",
 )
+TELEMETRY_LOST = Family(
+    "chukei_telemetry_lost",
+    _C,
+    "Requests whose spans were lost, and readings of metrics: too many waited, or the receiver took none.",
+)
 DRAINING = Family("chukei_draining", _G, "1 if a process refuses new requests to shut down.", combine=Combine.MAX)
 WORKERS = Family("chukei_workers", _G, "Processes that answered this scrape.")
 LOOP_LAG = Family(

@@ -223,6 +223,7 @@ def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
         *([ring.readings] if ring is not None else []),
         *([board.readings] if board is not None else []),
         *([relay.audit.readings] if relay.audit is not None else []),
+        *([relay.telemetry.readings] if relay.telemetry is not None else []),
     ]
     for reader in readers:
         meter.watch(reader)

@@ -16,7 +16,9 @@ from chukei.adapters.telemetry.protobuf import Encoder
 from chukei.adapters.telemetry.spans import Span, Spans, Value, is_recorded
 from chukei.config import Secret, TelemetrySettings
 from chukei.ids import new_id
+from chukei.metrics.definitions import TELEMETRY_LOST
 from chukei.metrics.meter import Meter
+from chukei.metrics.snapshot import Reading as Measured
 from chukei.record import RequestRecord
 
 END_SECONDS = 2.0
@@ -75,6 +77,10 @@ class Telemetry:
     def dropped(self) -> int:
         """Requests whose spans were dropped, and readings of metrics, counted for each receiver."""
         return sum(each.dropped for each in self._batches)
+
+    def readings(self) -> list[Measured]:
+        """Return the metrics of the sending."""
+        return [(TELEMETRY_LOST, (), self.dropped)]
 
     # Setting up.
 
