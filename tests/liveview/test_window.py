@@ -31,9 +31,8 @@ def test_pages_are_not_counted(operation: str) -> None:
 
 
 def test_durations_along_the_way() -> None:
-    part = (
-        Watched().heard(*[record(seconds=0.5, received=0.1, started=0.35, first_token=0.85, duration=1.35)] * 3).part()
-    )
+    each = record(seconds=0.5, received=0.1, started=0.35, first_token=0.85, duration=1.35)
+    part = Watched().heard(each, each, each).part()
     assert p50(part, "upload") == pytest.approx(0.1, rel=0.1)
     assert p50(part, "own") == pytest.approx(0.25, rel=0.1)
     assert p50(part, "first_token", "east") == pytest.approx(0.5, rel=0.1)
