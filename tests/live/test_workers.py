@@ -123,7 +123,33 @@ main(["serve", "--port", "0", "--workers", "2", "--config", {str(path)!r}])
     lines = [json.loads(line) for line in found.stderr.splitlines()]
     assert found.returncode == 1
     assert any("ended before it served (exit status 1)" in line["event"] for line in lines)
-    assert any("is not valid TOML" in line.get("exception", "") for line in lines)
+    assert any("is not valid TOML" in line["event"] for line in lines)
+    assert not any("exception" in line for line in lines)
+
+
+async def test_a_worker_that_starts_while_the_file_has_mistakes_takes_the_settings_of_the_others(
+    tmp_path: Path,
+) -> None:
+    """Those that were last put in force, here by a reload."""
+    file = tmp_path / "relay.toml"
+    file.write_text("[reload]\nwatch_seconds = 0\n", "utf-8")
+    async with FaultUpstream(SCRIPT) as upstream:
+        with relay_to(upstream, "--workers", "2", "--config", str(file)) as relay:
+            file.write_text("[reload]\nwatch_seconds = 0\n[groups.everybody]\nmodels = ['none']\n", "utf-8")
+            relay.process.send_signal(signal.SIGHUP)
+            await eventually(partial(said_by, relay, "configuration reloaded (SIGHUP)", 2))
+            file.write_text("nonsense", "utf-8")
+            for worker in children(relay.process.pid):
+                os.kill(worker, signal.SIGKILL)
+            said = "is refused, and a new worker starts with the one in force: "
+            await eventually(partial(said_by, relay, said, 2), 20)
+            async with RawClient(relay.url) as refused:
+                await refused.post(CHAT, HARD.request)
+                assert await refused.head() == 403
+            relay.process.send_signal(signal.SIGUSR2)
+            ends = "the restart of workers ends: a new one did not start, and the others go on"
+            await eventually(partial(said_by, relay, ends, 1), 20)
+            assert relay.stop() == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

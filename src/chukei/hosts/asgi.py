@@ -5,11 +5,12 @@ It starts with the server's lifespan if there is one, otherwise on the first req
 
 import asyncio
 import ipaddress
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 from chukei.accounts.stores import Database
 from chukei.config import ConfigError, Settings, SimulatorSection, load
@@ -28,6 +29,8 @@ from chukei.wiring.verification import verify
 WORTH_WAITING = 16 * 1024
 """Size in bytes of an answer's last part above which the answer ends only after the client has read most of it."""
 
+logger = logging.getLogger(__name__)
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -36,7 +39,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Application:
     """One relay for one event loop. ``hooks`` are called for every finished request.
 
-    ``source`` reads the configuration again for a reload; without it the settings stay.
+    ``source`` reads the configuration again for a reload; without it the settings stay. ``announce`` is told settings
+    that a reload has put in force.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Application:
         database: Database | None = None,
         peers: Peers | None = None,
         source: Source | None = None,
+        announce: Callable[[Settings], None] | None = None,
     ) -> None:
         if behind_platform:  # its disk is lost with the instance
             settings = replace(settings, stores=replace(settings.stores, ledger_by_default=False))
@@ -55,7 +60,7 @@ class Application:
         self._hooks = hooks
         self._database = database
         self.peers: Peers = peers or Alone()
-        self.reloads = Reloads(self, source)
+        self.reloads = Reloads(self, source, announce)
         self._behind_platform = behind_platform
         self._relay: Relay | None = None
         self._simulator: Any = None
@@ -213,19 +218,47 @@ def _denial(scope: Scope, send: Send) -> Send:
     return deny
 
 
+class Workers(Protocol):
+    """The processes that serve the same socket. ``kept`` are pickled settings that the others have in force."""
+
+    peers: Peers
+    kept: bytes | None
+
+    def in_force(self, settings: Settings) -> None:
+        """Take settings for workers that start later. Any thread may call this."""
+        ...
+
+
 def from_environment(
-    *, behind_platform: bool = False, environment: Mapping[str, str] | None = None, peers: Peers | None = None
+    *, behind_platform: bool = False, environment: Mapping[str, str] | None = None, workers: Workers | None = None
 ) -> Application:
     """Return the application that the environment configures.
 
-    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user. ``peers`` are the
-    worker processes that serve the same socket, if there are several.
+    ``behind_platform`` says that a loopback peer is the platform's front end and not a local user. A worker that takes
+    the place of one that has died starts with the settings of the others if the configuration has mistakes.
 
     Raises:
         ConfigError: lists every mistake in the configuration.
     """
     source = partial(checked_settings, None, environment, behind_platform=behind_platform)
-    return Application(source(), behind_platform=behind_platform, peers=peers, source=source)
+    if workers is None:
+        return Application(source(), behind_platform=behind_platform, source=source)
+    refused: tuple[str, ...] = ()
+    try:
+        settings = source()
+        workers.in_force(settings)
+    except ConfigError as error:
+        if workers.kept is None:
+            raise
+        import pickle  # seldom needed, and not at all on other hosts
+
+        settings = pickle.loads(workers.kept)  # noqa: S301 - another process of this relay made it
+        refused = tuple(map(str, error.problems))
+        text = "the configuration is refused, and a new worker starts with the one in force: %s"
+        logger.error(text, "; ".join(refused))  # noqa: TRY400 - a mistake of the operator, with all reasons
+    application = Application(settings, peers=workers.peers, source=source, announce=workers.in_force)
+    application.reloads.refused = refused
+    return application
 
 
 def checked_settings(

@@ -55,6 +55,13 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class InForce:
+    """The settings of a worker, pickled: a later worker starts with them if the configuration on disk has mistakes."""
+
+    settings: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Now:
     """A worker ends what still runs."""
 

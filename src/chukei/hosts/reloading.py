@@ -71,9 +71,15 @@ class _Replaced:
 
 
 class Reloads:
-    """Reloads the configuration of an application. ``source`` reads it; without one there is nothing to reload."""
+    """Reloads the configuration of an application. ``source`` reads it; without one there is nothing to reload.
 
-    def __init__(self, application: Reloadable, source: Source | None) -> None:
+    ``announce`` is told the settings that a reload has put in force, in a thread.
+    """
+
+    def __init__(
+        self, application: Reloadable, source: Source | None, announce: Callable[[Settings], None] | None = None
+    ) -> None:
+        self._announce = announce
         self._application = application
         self._source = source
         self._one_at_a_time = asyncio.Lock()
@@ -154,6 +160,8 @@ class Reloads:
                 return Reloaded(problems=self.refused, version=version)
         elif settings.files != application.settings.files:  # for instance a comment has changed
             application.settings = replace(application.settings, files=settings.files)
+        if found and self._announce is not None:
+            await asyncio.to_thread(self._announce, application.settings)
         if found or not quiet:
             _log(found, why)
         return Reloaded(found, version=version_of(application.settings))

@@ -10,7 +10,7 @@ from uvicorn import Config
 
 from chukei.adapters.logs.formats import is_text
 from chukei.adapters.logs.process_log import is_terminal, say, start_log
-from chukei.config import ServerSettings, Settings
+from chukei.config import ConfigError, ServerSettings, Settings
 from chukei.gateway.scrape import COUNTS
 from chukei.hosts.asgi import Application, from_environment
 from chukei.hosts.awaited import Awaited
@@ -22,7 +22,6 @@ from chukei.hosts.signals import RESTARTING, handle, ignore
 from chukei.hosts.systemd import notify
 from chukei.hosts.workers import Limits, Supervisor
 from chukei.metrics.snapshot import merge
-from chukei.ports import Peers
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
 
 def _work(server: ServerSettings, listener: socket.socket, link: Link) -> int:
     """Be one of several processes."""
-    application = partial(worker_application, link.peers)
+    application = partial(worker_application, link)
     stopping = Stopping(server.drain_seconds)
     one = RelayServer(_config(server, application), link.serves, stopping, link.progress, alone=False)
     handle(one.exit_early)
@@ -87,6 +86,9 @@ def _work(server: ServerSettings, listener: socket.socket, link: Link) -> int:
 def _run(server: RelayServer, listener: socket.socket) -> int:
     try:
         server.run(sockets=[listener])
+    except ConfigError as error:
+        logger.critical("%s", error)
+        return 1
     except Exception:
         logger.critical("the server ends by an error", exc_info=True)
         return 1
@@ -136,9 +138,9 @@ def _config(server: ServerSettings, application: Callable[[], Application]) -> C
     )
 
 
-def worker_application(peers: Peers | None = None) -> Application:
-    """Return the application of a worker process. ``peers`` are all workers, if there are several."""
-    application = from_environment(peers=peers)
+def worker_application(link: Link | None = None) -> Application:
+    """Return the application of a process that serves; ``link`` connects it with the others, if there are several."""
+    application = from_environment() if link is None else from_environment(workers=link)
     start_log(application.settings.log)
     gc.freeze()  # imported objects stay for good, so the garbage collector can skip them
     gc.set_threshold(GARBAGE, 20, 100)

@@ -33,13 +33,17 @@ _spawn = multiprocessing.get_context("spawn")
 
 
 class WorkerProcess:
-    """One process, and the parent's end of its pipe. Its messages come to the inbox, with this object."""
+    """One process, and the parent's end of its pipe. Its messages come to the inbox, with this object.
+
+    ``kept`` are the settings to start with if those on disk have mistakes (``Link``).
+    """
 
     def __init__(
         self,
         work: tuple[Callable[[], None], bytes],
         listener: socket.socket,
         inbox: "Inbox[tuple[WorkerProcess | None, object]]",
+        kept: bytes | None = None,
     ) -> None:
         pipe, theirs = Pipe()
         self.serves = False
@@ -49,7 +53,7 @@ class WorkerProcess:
         self.started = time.monotonic()
         self.deadline: float | None = self.started + START_SECONDS  # by which it must serve, or have ended
         self._unanswered = 0
-        self.process: SpawnProcess = _spawn.Process(target=_run, args=(*work, listener, theirs))
+        self.process: SpawnProcess = _spawn.Process(target=_run, args=(*work, listener, theirs, kept))
         with held_back():  # also from the threads: only the main thread can handle a signal
             self.process.start()
             theirs.close()
@@ -110,13 +114,13 @@ class WorkerProcess:
         return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def _run(first: Callable[[], None], work: bytes, listener: socket.socket, pipe: Connection) -> None:
+def _run(first: Callable[[], None], work: bytes, listener: socket.socket, pipe: Connection, kept: bytes | None) -> None:
     """Run a worker process. ``work`` is pickled, so that its imports come after ``first``, which starts the log."""
     first()
     handle(_leave)
     handle(lambda *_: None, RESTARTING)  # a signal to the whole group is meant for the parent
     let_through()
-    link = Link(pipe)
+    link = Link(pipe, kept)
     try:
         status = pickle.loads(work)(listener, link)  # noqa: S301 - the parent process made it
     except Exception:

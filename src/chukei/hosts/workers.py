@@ -17,7 +17,7 @@ from chukei.hosts.backoff import Backoff
 from chukei.hosts.channel import Inbox
 from chukei.hosts.hangup import HANGUP, Hangup
 from chukei.hosts.leaving import HAND_OVER, Leave, Stopping
-from chukei.hosts.messages import Answer, Ask, Last, Now, Progress, Reload, Serves
+from chukei.hosts.messages import Answer, Ask, InForce, Last, Now, Progress, Reload, Serves
 from chukei.hosts.questions import Fold, Questions
 from chukei.hosts.signals import RESTARTING, handle
 from chukei.hosts.systemd import notify
@@ -73,6 +73,7 @@ class Supervisor:
         self._old: list[WorkerProcess] = []  # to be replaced, one after the other
         self._outgoing: WorkerProcess | None = None  # the one that leaves next
         self._new: WorkerProcess | None = None  # takes its place
+        self._in_force: bytes | None = None  # the settings of the worker that has last read valid ones
         self._stopped = 0  # requests that ended workers had ended early
         self._next_ping = time.monotonic() + limits.hanging / PINGS
         self._questions = Questions(folds)
@@ -121,12 +122,12 @@ class Supervisor:
         now = time.monotonic()
         for moment in [moment for moment in self._due if moment <= now]:
             self._due.remove(moment)
-            self._workers.append(self._started())
+            self._workers.append(self._started(self._in_force))
         self._roll()
         return [worker for worker in self._wait(self._due) if self._replace(worker)]
 
-    def _started(self) -> WorkerProcess:
-        return WorkerProcess(self._work, self._listener, self._inbox)
+    def _started(self, kept: bytes | None = None) -> WorkerProcess:
+        return WorkerProcess(self._work, self._listener, self._inbox, kept)
 
     def _wait(self, until: list[float]) -> list[WorkerProcess]:
         """Wait for an event and process the messages; return the workers that have ended."""
@@ -141,7 +142,10 @@ class Supervisor:
         for worker in ended:
             worker.close()
         for sender, message in self._inbox.take():
-            self._process(sender, message)
+            if sender is None:
+                self._process_signal(message)
+            else:
+                self._process(sender, message)
         for worker in ended:
             self._workers.remove(worker)
             self._stopped += worker.stopped
@@ -151,16 +155,16 @@ class Supervisor:
         self._kill(now)
         return ended
 
-    def _process(self, sender: WorkerProcess | None, message: object) -> None:
-        if sender is None:
-            if message == HANGUP and not self._hangup.ends:
-                for worker in self._workers:
-                    worker.tell(Reload())
-            elif isinstance(message, int):
-                self._stopping.signalled(message)
-            else:
-                self._old = [worker for worker in self._workers if not worker.leaving]
-            return
+    def _process_signal(self, message: object) -> None:
+        if message == HANGUP and not self._hangup.ends:
+            for worker in self._workers:
+                worker.tell(Reload())
+        elif isinstance(message, int):
+            self._stopping.signalled(message)
+        else:
+            self._old = [worker for worker in self._workers if not worker.leaving]
+
+    def _process(self, sender: WorkerProcess, message: object) -> None:
         sender.is_alive()
         match message:
             case Serves():
@@ -172,6 +176,8 @@ class Supervisor:
                 self._questions.answer(sender.member, message)
             case Last():
                 self._questions.last(sender.member, message.answers)
+            case InForce():
+                self._in_force = message.settings
             case Progress():
                 sender.running, sender.stopped = message.running, message.stopped
 
