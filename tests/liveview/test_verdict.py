@@ -38,7 +38,7 @@ def _draining(watched: Watched) -> Live:
 
 
 def _own(watched: Watched) -> Live:
-    return seen(watched.after(60).heard(*[record(seconds=0.5, first_token=1.0)] * 20))
+    return seen(watched.after(60).heard(*[record(seconds=0.5, started=0.5, first_token=1.0)] * 20))
 
 
 def _unreachable(watched: Watched) -> Live:

@@ -112,6 +112,7 @@ class Failure(Struct, kw_only=True):
     deployment: str | None
     status: int | None
     code: str | None
+    rule: str | None
     end: str | None
 
 

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +40,7 @@ from chukei.gateway.scrape import COUNTS, GAUGES
 from chukei.gateway.tracing import Tracing
 from chukei.installation import command_for
 from chukei.metrics.meter import Meter
+from chukei.metrics.snapshot import Reading
 from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
 from chukei.ports import Clock, Credential, Hook, Peers
@@ -60,6 +61,22 @@ SIMULATED_KEY = "simulated"
 wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
 
 
+@dataclass(slots=True)
+class Shown:
+    """What metrics and the live view read: the relay that serves new requests, also after a reload.
+
+    ``window`` is what the live view counts in, if there are administrators.
+    """
+
+    relay: "Relay | None" = None
+    window: "Window | None" = None
+
+    def dialled(self, endpoint: str, seconds: float) -> None:
+        """Count the time that a new connection has taken."""
+        if self.window is not None:
+            self.window.dialled(endpoint, seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Relay:
     """A gateway for one configuration, and the resources that must be closed after it."""
@@ -73,6 +90,7 @@ class Relay:
     accounting: Accounting
     tally: Tally
     administration: Administration
+    shown: Shown
     rules: RuleBook | None = None
     board: "RedisBoard | None" = None
     meter: Meter | None = None
@@ -133,8 +151,9 @@ def build(
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     clock = time.monotonic
-    window = _window(settings, clock)
-    upstream = HttpClient(settings.upstream, window.dialled if window is not None else None)
+    shown = Shown()
+    watching = watched(settings, shown, peers, clock)
+    upstream = HttpClient(settings.upstream, shown.dialled)
     pool = pool_for(settings)
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
@@ -158,15 +177,13 @@ def build(
         admin=administration.api(settings, pool),
         audit=audit,
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, *[hook for hook in (meter, window) if hook is not None], tally],  # the tally may change a record
+        hooks=[*hooks, *([meter] if meter is not None else []), *watching, tally],  # the tally may change a record
         clock=clock,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=administration.scrape(settings) if meter is not None else None,
     )
     peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
-    if window is not None:
-        _answer_live(window, gateway, upstream, pool, peers, clock)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
     lag = LoopLag(meter.observe_lag) if meter is not None else None
@@ -180,6 +197,7 @@ def build(
         accounting,
         tally,
         administration,
+        shown,
         rules,
         board,
         meter,
@@ -187,6 +205,7 @@ def build(
         audit,
         telemetry,
     )
+    shown.relay = relay
     if meter is not None:
         _watch(meter, relay, clock, started=wall())
         peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
@@ -213,12 +232,18 @@ def _telemetry(settings: Settings, meter: Meter | None) -> "Telemetry | None":
 
 def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
     """Let the meter read all that has a state."""
-    ring, board = relay.access.ring, relay.board
+    ring, board, shown = relay.access.ring, relay.board, relay.shown
+
+    def serving() -> Iterator[Reading]:
+        now = shown.relay
+        if now is not None:
+            yield from now.pool.readings(clock())
+            yield from now.upstream.readings()
+
     readers = [
         lambda: process.readings(started),
         relay.gateway.readings,
-        lambda: relay.pool.readings(clock()),
-        relay.upstream.readings,
+        serving,
         *relay.accounting.readers,
         *([ring.readings] if ring is not None else []),
         *([board.readings] if board is not None else []),
@@ -253,30 +278,31 @@ def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
     )
 
 
-def _window(settings: Settings, clock: Clock) -> "Window | None":
-    """Return what the live view counts in. Without administrators nobody can look, and nothing is counted."""
-    if settings.admin.api_key is None:
-        return None
-    from chukei.liveview.window import Window
-
-    return Window(clock)
-
-
-def _answer_live(
-    window: "Window", gateway: Gateway, upstream: HttpClient, pool: Pool, peers: Peers, clock: Clock
-) -> None:
+def watched(settings: Settings, shown: Shown, peers: Peers, clock: Clock) -> "list[Hook]":
+    """Begin to count for the live view, if administrators can look and it does not count yet. Return what counts."""
+    if settings.admin.api_key is None or shown.window is not None:
+        return []
     from chukei.admin.feed import SUBJECT
+    from chukei.liveview.window import Window
     from chukei.liveview.worker import LiveWorker
+
+    window = shown.window = Window(clock)
+
+    def now() -> Relay:
+        if shown.relay is None:
+            raise RuntimeError("the relay has not been wired yet")
+        return shown.relay
 
     worker = LiveWorker(
         window,
-        pool,
+        lambda: now().pool,
         clock,
-        running=gateway.running,
-        connections=lambda: upstream.open_connections,
-        draining=lambda: gateway.draining,
+        running=lambda: now().gateway.running(),
+        connections=lambda: now().upstream.open_connections,
+        draining=lambda: now().gateway.draining,
     )
     peers.answer(SUBJECT, worker.answer)
+    return [window]
 
 
 def policies_for(settings: Settings, book: RuleBook | None) -> Policies:

@@ -15,7 +15,7 @@ from chukei.config import Settings
 from chukei.gateway.gateway import Gateway
 from chukei.model import Caller, CallerKind
 from chukei.upstream.failover import Failover
-from chukei.wiring.build import Relay, policies_for, pool_for, wall
+from chukei.wiring.build import Relay, policies_for, pool_for, wall, watched
 
 
 def rebuild(relay: Relay, settings: Settings) -> Relay:
@@ -51,6 +51,7 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
         admin=relay.administration.api(settings, pool),
         scrape=relay.administration.scrape(settings) if services.scrape is not None else None,
         failover=Failover(settings, pool, upstream, named, clock, relay.board, before=services.failover),
+        hooks=[*watched(settings, relay.shown, relay.administration.peers, clock), *services.hooks],
     )
     _adjust(relay, settings)
     if relay.board is not None:
@@ -64,6 +65,7 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
         credentials=credentials,
         access=authentication,
     )
+    relay.shown.relay = made
     _start(made, relay)
     _end_removed(made, before)
     return made
