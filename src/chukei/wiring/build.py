@@ -273,7 +273,7 @@ def _answer_live(
         pool,
         clock,
         running=gateway.running,
-        connections=lambda: upstream.open_connections,
+        connections=lambda: sum(int(count) for _, _, count in upstream.readings()),
         draining=lambda: gateway.draining,
     )
     peers.answer(SUBJECT, worker.answer)
