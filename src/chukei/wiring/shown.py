@@ -68,7 +68,7 @@ def watched(settings: Settings, shown: Shown, peers: Peers, clock: Clock) -> lis
         lambda: now().pool,
         clock,
         running=lambda: now().gateway.running(),
-        connections=lambda: now().upstream.open_connections,
+        connections=lambda: sum(int(count) for _, _, count in now().upstream.readings()),
         draining=lambda: now().gateway.draining,
     )
     peers.answer(SUBJECT, worker.answer)
