@@ -168,3 +168,17 @@ def test_a_fold_that_fails_loses_one_answer(caplog: pytest.LogCaptureFixture) ->
     parent.answer(parent.first, b"1")
     assert parent.first.got() == [[b"1", b"5"]]
     assert "sum cannot be folded" in caplog.text
+
+
+def test_answers_come_in_the_order_of_the_workers() -> None:
+    """A sum of bounded counts depends on it: what has a row of its own must not change from one time to the next."""
+    parent = Parent()
+    for order in ([parent.first, parent.second], [parent.second, parent.first]):
+        parent.ask()
+        for worker in order:
+            parent.answer(worker, b"1" if worker is parent.first else b"2")
+    parent.ask(now=10.0)
+    parent.answer(parent.second, b"2")
+    parent.questions.expire(10.0 + ANSWER_SECONDS)
+    collected = [each.data for each in parent.first.sent if isinstance(each, Answers)]
+    assert collected == [[b"1", b"2"]] * 3

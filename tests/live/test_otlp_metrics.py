@@ -100,3 +100,15 @@ async def test_counts_since_the_last_time(collector: OtlpReceiver, tmp_path: Pat
     await eventually(lambda: counted() == 5)
     metric = await collector.metric("chukei.requests")
     assert metric.sum.aggregation_temporality == DELTA
+
+
+async def test_a_redirect_is_a_failure(tmp_path: Path) -> None:
+    """The library follows none, and takes one for success."""
+    redirects = [Send(head("text/plain", "location: http://127.0.0.1:9/", status="307 Temporary Redirect", length=0))]
+    async with FaultUpstream(redirects) as collector:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRIC_EXPORT_INTERVAL": "100"}
+        path = pool_file(tmp_path / "pool.toml", {"a": {"endpoint": collector.url}})
+        async with InProcessRelay(load(path, {**SECRETS, **variables})) as relay:
+            telemetry = relay.relay.telemetry
+            assert telemetry is not None
+            await eventually(lambda: telemetry.dropped > 0)  # without a request it has no traces

@@ -162,8 +162,10 @@ async def test_nothing_secret_is_in_a_trace(traced: Traced) -> None:
         assert secret not in shown
 
 
-async def test_a_collector_that_answers_an_error_breaks_no_stream(tmp_path: Path) -> None:
-    async with FaultUpstream(fails("500 Internal Server Error")) as collector, FaultUpstream(answers()) as a:
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "302 Found", "308 Permanent Redirect"])
+async def test_a_collector_that_takes_nothing_breaks_no_stream(status: str, tmp_path: Path) -> None:
+    """The library follows no redirect, and takes one for success."""
+    async with FaultUpstream(fails(status)) as collector, FaultUpstream(answers()) as a:
         path = pool_file(tmp_path / "pool.toml", {"a": {"endpoint": a.url}})
         async with InProcessRelay(load(path, environment(collector.url))) as relay:
             assert [(await post(relay.url, CHAT, STREAM)).body for _ in range(3)] == [BODY] * 3

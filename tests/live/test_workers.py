@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Stall, Step, chunk, head
 from tests.live.fault_upstream import FaultUpstream
+from tests.live.plain_http import ask
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
 from tests.live.relays import RelayProcess, clean_environment, eventually, in_process, until_refused
@@ -149,6 +150,20 @@ async def test_a_worker_that_starts_while_the_file_has_mistakes_takes_the_settin
             relay.process.send_signal(signal.SIGUSR2)
             ends = "the restart of workers ends: a new one did not start, and the others go on"
             await eventually(partial(said_by, relay, ends, 1), 20)
+            assert relay.stop() == 0
+
+
+async def test_a_worker_that_starts_later_has_the_changed_levels(tmp_path: Path) -> None:
+    key = "the-administrators-key"
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    async with FaultUpstream(SCRIPT) as upstream:
+        with relay_to(upstream, "--workers", "2", CHUKEI_ADMIN__API_KEY=key, CHUKEI_STORES__LEDGER=ledger) as relay:
+            body = b'{"logger": "chukei.request", "level": "error", "seconds": 3600}'
+            answer = await ask(relay.url, "PUT", "/admin/log-level", [("authorization", f"Bearer {key}")], body)
+            assert answer.status == 200
+            os.kill(children(relay.process.pid)[0], signal.SIGKILL)
+            taken = "the level of chukei.request is error for 3"  # and some 600 seconds
+            await eventually(lambda: any(taken in line and "other workers" in line for line in events(relay)), 20)
             assert relay.stop() == 0
 
 

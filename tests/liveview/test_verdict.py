@@ -139,6 +139,16 @@ def test_ordinary_traffic_is_normal() -> None:
     assert (live.verdict.rule, live.verdict.text) == ("normal", "Everything is normal.")
 
 
+@rows(("age", "level"), [(25.0, "warning"), (61.0, "alarm")])
+def test_a_model_that_thinks_is_no_alarm_after_a_start(age: float, level: str) -> None:
+    watched = Watched()
+    watched.running = [running(first_token=None, age=age)]
+    assert [finding.level for finding in found(seen(watched), "hanging")] == [level]
+    watched = ordinary()
+    watched.running = [running(first_token=None, age=age)]
+    assert [finding.level for finding in found(seen(watched), "hanging")] == ["alarm"]
+
+
 def test_no_traffic_is_no_trouble() -> None:
     assert seen(Watched().after(300.0)).verdict.rule == "idle"
 

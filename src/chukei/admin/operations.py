@@ -249,8 +249,8 @@ OPERATIONS = {
         name="setLogLevel",
         tag="state",
         summary="Change the level of the log, for a time",
-        description="It changes in every worker process of the relay that answers. A worker that starts later has the "
-        "configured level. Each process logs the change, and its end, at every level.",
+        description="It changes in every worker process of the relay that answers. A worker that starts later takes "
+        "the changes over from the others. Each process logs the change, and its end, at every level.",
         outcome="The levels in each worker process.",
         answer=_LEVELS,
         body=schemas.LogLevelChange("debug", "chukei", 600.0),

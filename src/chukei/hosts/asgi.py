@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from chukei.accounts.stores import Database
+from chukei.adapters.logs.levels import LEVELS
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.config.changes import refuse_empty
 from chukei.errors import CallerError
@@ -66,6 +67,7 @@ class Application:
         self._relay: Relay | None = None
         self._simulator: Any = None
         self._starting = asyncio.Lock()
+        self._joining: asyncio.Task[None] | None = None
         self._drained: list[Callable[[], None]] = []
         self.leaving = False
         self.stopped = 0  # requests that were ended before they were complete
@@ -104,6 +106,10 @@ class Application:
             return self._simulator, with_simulator(settings, self._simulator.url)
         simulator = simulator_for(settings.simulator)
         return simulator, with_simulator(settings, await simulator.start())
+
+    def join(self) -> None:
+        """Take over what the other workers were told while they ran. From now on they can be asked."""
+        self._joining = asyncio.create_task(LEVELS.join(self.peers))
 
     def _readings(self) -> list[Reading]:
         return [(CLIENT_CONNECTIONS, (), self.connections)] if self.connections else []

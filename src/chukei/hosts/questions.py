@@ -38,8 +38,14 @@ class _Open:
     asker: Member
     ask: Ask
     deadline: float
-    waits: set[Member]
-    data: list[bytes] = field(default_factory=list)
+    members: tuple[Member, ...]
+    waits: set[Member] = field(default_factory=set)
+    data: dict[Member, bytes] = field(default_factory=dict)
+    left: tuple[bytes, ...] = ()  # by ended workers
+
+    def answers(self) -> list[bytes]:
+        """Return what is known in the order of the workers, not of arrival, so that sums are made alike each time."""
+        return [*self.left, *(self.data[member] for member in self.members if member in self.data)]
 
 
 class Questions:
@@ -58,10 +64,10 @@ class Questions:
     def ask(self, asker: Member, ask: Ask, members: Iterable[Member], now: float) -> None:
         """Ask all ``members`` for one of them."""
         self._count += 1
-        question = _Open(asker, ask, now + self._seconds, set())
+        question = _Open(asker, ask, now + self._seconds, tuple(members))
         if self._kept(ask) and ask.subject in self._left:
-            question.data.append(self._left[ask.subject])
-        for member in members:
+            question.left = (self._left[ask.subject],)
+        for member in question.members:
             if member.late or member.last:
                 self._stand_in(question, member)
             else:
@@ -78,7 +84,7 @@ class Questions:
             return
         question.waits.discard(member)
         if answer.data is not None:
-            question.data.append(answer.data)
+            question.data[member] = answer.data
             if self._kept(question.ask):
                 member.newest[question.ask.subject] = answer.data
         self._finish(answer.number)
@@ -123,7 +129,7 @@ class Questions:
 
     def _stand_in(self, question: _Open, member: Member) -> None:
         if self._kept(question.ask) and question.ask.subject in member.newest:
-            question.data.append(member.newest[question.ask.subject])
+            question.data[member] = member.newest[question.ask.subject]
 
     def _kept(self, ask: Ask) -> bool:
         return ask.subject in self._folds and not ask.argument
@@ -132,4 +138,4 @@ class Questions:
         question = self._open[number]
         if not question.waits:
             del self._open[number]
-            question.asker.send(Answers(question.ask.number, question.data))
+            question.asker.send(Answers(question.ask.number, question.answers()))

@@ -117,6 +117,8 @@ class RelayServer(Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+            if not self._alone:
+                self._application.join()
 
     async def main_loop(self) -> None:
         """Serve until a signal, and on until calls are to be refused."""

@@ -8,26 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chukei.liveview.schema import CallerNow, DeploymentNow, Finding, Level, Live, PlaceName, Quantiles
+from chukei.liveview.shares import CONNECTING
 from chukei.pool.member import Status
 
 ENOUGH = 10
 """Durations, or requests, that a rule about shares and percentiles needs."""
-
-CONNECTING = frozenset(
-    {
-        "connect_error",
-        "connect_timeout",
-        "tls_error",
-        "tls_unverified",
-        "upstream_lost",
-        "unexpected_answer",
-        "unexpected_content_type",
-        "unexpected_encoding",
-        "unexpected_redirect",
-        "unexpected_status",
-    }
-)
-"""Codes of failures on the way to Azure: nothing was reached, or something else than Azure answered."""
 
 _AWAY = frozenset({Status.OPEN, Status.COOLING, Status.FULL})
 _UNKNOWN = Quantiles()
@@ -159,7 +144,8 @@ def _hanging(live: Live) -> Found:
             if count and longest >= max(least, 3 * usual):
                 values = {"deployment": each.deployment, "count": str(count), "longest": duration(longest)}
                 text = "{count} requests wait for {deployment}, the oldest for {longest}."
-                yield _level(longest >= 4 * least), each.deployment, text, values
+                # A model that reasons may need half a minute as usual, which is not known after a start.
+                yield _level(longest >= (4 if usual else 12) * least), each.deployment, text, values
 
 
 _OTHERS = {"": "", "all": "; all are slow", "normal": "; others are normal"}
@@ -267,7 +253,7 @@ RULES = (
         "hanging",
         "azure",
         "a stream waits for 5 s, another request for 30 s, and for 3 times the usual p95",
-        "20 s, 120 s",
+        "20 s, 120 s; three times that until the usual is known",
         _hanging,
     ),
     Rule(

@@ -22,8 +22,8 @@ from chukei.liveview.schema import (
     Series,
     Times,
 )
-from chukei.liveview.shares import CallerShare, Failure, Measure, Outcome, Reason, Share
-from chukei.liveview.verdict import CONNECTING, headline, judge
+from chukei.liveview.shares import CONNECTING, CallerShare, Failure, Measure, Outcome, Reason, Share
+from chukei.liveview.verdict import headline, judge
 from chukei.liveview.window import ENOUGH
 
 MOST_DEPLOYMENTS = 100

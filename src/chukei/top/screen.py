@@ -268,8 +268,14 @@ def _callers(sort: Sort, others: CallerNow | None) -> tuple[_Column, ...]:
     )
 
 
+def _why(reason: ReasonNow) -> str:
+    """Return the reason in few words: of a limit its own name, since where it is set takes too much room."""
+    table, _, name = (reason.rule or "").rpartition(".")
+    return f"{reason.outcome}: {name if table.endswith(('.limits', '.total')) else reason.code}"
+
+
 _REASONS: tuple[_Column, ...] = (
-    _Column("why", lambda each: f"{each.outcome}: {each.rule or each.code}", 32, right=False),
+    _Column("why", _why, 32, right=False),
     _Column("times", lambda each: f"{each.count:,}", 6),
     _Column("last caller", lambda each: _last(each).caller or "-", right=False),
     _Column("deployment", lambda each: _last(each).deployment or "-", right=False),

@@ -46,35 +46,19 @@ from chukei.pool import Pool
 from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
 from chukei.wiring.administration import Administration, utc_now
+from chukei.wiring.shown import Shown, watched
 from chukei.wiring.verification import missing_telemetry
 
 if TYPE_CHECKING:
     from chukei.adapters.audit.sink import AuditSink
     from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
-    from chukei.liveview.window import Window
 
 logger = logging.getLogger(__name__)
 
 SIMULATED_KEY = "simulated"
 
 wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
-
-
-@dataclass(slots=True)
-class Shown:
-    """What metrics and the live view read: the relay that serves new requests, also after a reload.
-
-    ``window`` is what the live view counts in, if there are administrators.
-    """
-
-    relay: "Relay | None" = None
-    window: "Window | None" = None
-
-    def dialled(self, endpoint: str, seconds: float) -> None:
-        """Count the time that a new connection has taken."""
-        if self.window is not None:
-            self.window.dialled(endpoint, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,33 +260,6 @@ def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
         draw=random.SystemRandom().random,
         before=before,
     )
-
-
-def watched(settings: Settings, shown: Shown, peers: Peers, clock: Clock) -> "list[Hook]":
-    """Begin to count for the live view, if administrators can look and it does not count yet. Return what counts."""
-    if settings.admin.api_key is None or shown.window is not None:
-        return []
-    from chukei.admin.feed import SUBJECT
-    from chukei.liveview.window import Window
-    from chukei.liveview.worker import LiveWorker
-
-    window = shown.window = Window(clock)
-
-    def now() -> Relay:
-        if shown.relay is None:
-            raise RuntimeError("the relay has not been wired yet")
-        return shown.relay
-
-    worker = LiveWorker(
-        window,
-        lambda: now().pool,
-        clock,
-        running=lambda: now().gateway.running(),
-        connections=lambda: now().upstream.open_connections,
-        draining=lambda: now().gateway.draining,
-    )
-    peers.answer(SUBJECT, worker.answer)
-    return [window]
 
 
 def policies_for(settings: Settings, book: RuleBook | None) -> Policies:

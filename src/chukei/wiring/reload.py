@@ -15,7 +15,8 @@ from chukei.config import Settings
 from chukei.gateway.gateway import Gateway
 from chukei.model import Caller, CallerKind
 from chukei.upstream.failover import Failover
-from chukei.wiring.build import Relay, policies_for, pool_for, wall, watched
+from chukei.wiring.build import Relay, policies_for, pool_for, wall
+from chukei.wiring.shown import watched
 
 
 def rebuild(relay: Relay, settings: Settings) -> Relay:

@@ -183,3 +183,25 @@ async def test_the_start_says_that_content_is_kept(caplog: pytest.LogCaptureFixt
     [told] = caplog.records
     assert (told.levelname, told.name) == ("WARNING", "chukei.start")
     assert "prompts and answers are written to /anywhere" in told.getMessage()
+
+
+class RawDisk(Disk):
+    """A destination that does not read what it is given."""
+
+    def append(self, lines: bytes) -> None:
+        self.lines += lines.splitlines()
+
+
+async def test_json_that_can_be_read_but_not_written_again_is_kept_as_text() -> None:
+    """An entry is one level deeper than the body. One of these is as deep as JSON can be read at all."""
+    disk = RawDisk()
+    sink = sink_to(disk)
+    depths = range(960, 1000)
+    for depth in depths:
+        await serve(sink, b"[" * depth + b"1" + b"]" * depth)
+    await serve(sink, id="req_2")
+    await sink.close()
+    assert len(disk.lines) == len(depths) + 1
+    assert b'"request_id":"req_2"' in disk.lines[-1], "later entries are written as well"
+    assert {each.partition(b'"request":')[2][:2] for each in disk.lines[:-1]} == {b"[[", b'"['}
+    assert (sink.counts.written, sink.waiting_bytes) == (len(depths) + 1, 0)

@@ -473,3 +473,17 @@ async def test_a_document_is_fetched_without_a_body() -> None:
     assert b"\r\naccept: application/json\r\n" in head
     assert head.endswith(b"\r\naccept-encoding: identity\r\n\r\n")
     assert (b"content-length" in head, body) == (False, b"")
+
+
+async def test_the_readings_of_a_client_and_its_successor_are_of_both() -> None:
+    async with LocalServer(answers(OK)) as server:
+        old = client()
+        new = old.renewed(UpstreamSettings())
+        assert await whole(await post(old, server)) == b"hi"
+        assert await whole(await post(new, server)) == b"hi"
+        for each in (old, new):
+            idle = [count for _, labels, count in each.readings() if labels == (server.url, "idle")]
+            assert idle == [1, 1]
+        await old.close()
+        assert [count for _, _, count in old.readings()] == [0, 1], "whoever reads the old one reads the new one"
+        await new.close()

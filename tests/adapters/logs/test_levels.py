@@ -116,3 +116,27 @@ def test_not_more_loggers_are_changed_than_can_be_overseen(desk: Desk) -> None:
     desk.levels.change(LevelChange("made.up.0", "debug"))
     desk.levels.change(LevelChange("made.up.0", None))
     desk.levels.change(LevelChange("one.more", "error"))
+
+
+def test_a_worker_that_starts_later_takes_over_what_was_changed(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.levels.configure("error", {})
+    desk.levels.change(LevelChange("chukei.request", "debug", 600))
+    desk.levels.change(LevelChange("azure", "error"))
+    desk.clock.advance(100)
+    answer = desk.levels.answer(b"")
+    later = Desk()
+    later.levels.configure("error", {"chukei.pool": "info"})
+    later.levels.change(LevelChange("azure", "debug"))
+    caplog.clear()
+    for _ in range(2):  # several workers answer
+        later.levels.take_over(answer)
+    shown = {str(row["logger"]): row for row in later.levels.shown() if row["changed"]}
+    assert [(name, row["level"], row["seconds"]) for name, row in shown.items()] == [
+        ("azure", "debug", None),
+        ("chukei.request", "debug", 500),
+    ]
+    [told] = caplog.records
+    assert told.getMessage() == "the level of chukei.request is debug for 500 s, as in the other workers"
+    [timer] = later.timers
+    timer.ring()
+    assert not enabled("chukei.request", logging.WARNING)

@@ -66,7 +66,10 @@ def line_of(
     truncated = request.cut or answer.cut
     entry = {**about, "request": _shown(request), "answer": _shown(answer), **sizes, "truncated": truncated}
     if redact is None:
-        return _line(entry), None
+        try:
+            return _line(entry), None
+        except RecursionError:  # JSON that is nested as deeply as can be read is one level deeper here
+            return _line({**entry, "request": _text(request), "answer": _text(answer)}), None
     try:
         kept = redact(entry)
         return (b"" if kept is None else _line(dict(kept))), None
@@ -89,7 +92,13 @@ def _shown(content: Content) -> object:
         try:
             return msgspec.json.decode(content.kept)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            return content.kept.decode(errors="replace")
+            return _text(content)
+    return _text(content)
+
+
+def _text(content: Content) -> object:
+    """Return JSON and text as text, and of other media only the type and the size."""
+    media_type = content.media_type
     if media_type.endswith("json") or media_type.startswith("text/") or not content.size:
         return content.kept.decode(errors="replace")
     return {"media_type": media_type, "bytes": content.size}

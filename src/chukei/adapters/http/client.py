@@ -34,6 +34,7 @@ class HttpClient:
         self._endpoints: dict[str, _Endpoint] = {}
         self._open: set[Connection] = set()
         self._closed = False
+        self._together = [self]  # with those it has replaced, or that replace it
 
         @cache
         def context() -> ssl.SSLContext:
@@ -42,8 +43,11 @@ class HttpClient:
         self._tls = context
 
     def renewed(self, settings: UpstreamSettings) -> "HttpClient":
-        """Return a client with other settings, which tells the same listener."""
-        return HttpClient(settings, self._dialled)
+        """Return a client with other settings, which tells the same listener. Both have the readings of both."""
+        made = HttpClient(settings, self._dialled)
+        made._together = self._together
+        self._together.append(made)
+        return made
 
     @property
     def open_connections(self) -> int:
@@ -51,10 +55,11 @@ class HttpClient:
         return len(self._open)
 
     def readings(self) -> Iterator[Reading]:
-        """Yield the number of connections to each endpoint, busy and idle."""
-        for endpoint, place in self._endpoints.items():
-            yield UPSTREAM_CONNECTIONS, (endpoint, "busy"), place.open - len(place.idle)
-            yield UPSTREAM_CONNECTIONS, (endpoint, "idle"), len(place.idle)
+        """Yield the number of connections to each endpoint, busy and idle; equal ones are to be added up."""
+        for client in self._together:
+            for endpoint, place in client._endpoints.items():
+                yield UPSTREAM_CONNECTIONS, (endpoint, "busy"), place.open - len(place.idle)
+                yield UPSTREAM_CONNECTIONS, (endpoint, "idle"), len(place.idle)
 
     async def post(
         self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
@@ -143,6 +148,8 @@ class HttpClient:
     async def close(self) -> None:
         """Close every connection, and let the event loop process that."""
         self._closed = True
+        if self in self._together[:-1]:  # the newest one stays
+            self._together.remove(self)
         for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)

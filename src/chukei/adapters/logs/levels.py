@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from chukei.ports import Clock
+from chukei.ports import Clock, Peers
 
 OWN = "chukei"
 """The logger whose level is the configured one."""
@@ -45,6 +45,19 @@ class LevelChange(msgspec.Struct, frozen=True):
     logger: str = OWN
     level: str | None = None
     seconds: float | None = None
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """What another process shows of a logger."""
+
+    logger: str
+    level: str
+    changed: bool
+    seconds: float | None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    levels: list[_Shown]
 
 
 class TooManyChanged(Exception):
@@ -99,6 +112,22 @@ class Levels:
         until = f" for {wanted.seconds:g} s" if wanted.level is not None and wanted.seconds is not None else ""
         level = wanted.level or "the configured one"
         logger.warning("an administrator set the level of %s to %s%s", name, level, until)
+
+    async def join(self, peers: Peers) -> None:
+        """Take over the changes of the other worker processes, for one that has started after them."""
+        for answer in await peers.ask(SUBJECT):
+            self.take_over(answer)
+
+    def take_over(self, answer: bytes) -> None:
+        """Make the changes that another process answers with, except of loggers that are changed here already."""
+        for row in msgspec.json.decode(answer, type=_Answer).levels:
+            with self._lock:
+                if not row.changed or row.logger in self._changed:
+                    continue
+                self._add(row.logger, _number(row.level), row.seconds)
+                self._apply()
+            until = f" for {row.seconds:g} s" if row.seconds is not None else ""
+            logger.warning("the level of %s is %s%s, as in the other workers", row.logger, row.level, until)
 
     def _add(self, name: str, level: int, seconds: float | None) -> None:
         if seconds is None:

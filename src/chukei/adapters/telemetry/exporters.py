@@ -8,7 +8,9 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any, TypeVar
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
@@ -61,6 +63,36 @@ def quieten() -> None:
         base.addFilter(_Seldom())
 
 
+class _NoRedirects:
+    """The HTTP client of an exporter for OTLP, for which a redirect is a failure.
+
+    The library does not follow one, and counts it as success, so all that is sent would be lost unnoticed.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def export(self, data: bytes) -> Any:
+        """Send a message, and return the library's result."""
+        result = self._client.export(data)
+        redirected = result.success and (result.status_code or 0) >= 300
+        return replace(result, success=False) if redirected else result
+
+    def shutdown(self) -> None:
+        """Close it."""
+        self._client.shutdown()
+
+
+Exporter = TypeVar("Exporter")
+
+
+def _without_redirects(exporter: Exporter) -> Exporter:
+    client = getattr(exporter, "_client", None)  # the library does not promise to keep it
+    if client is not None:
+        vars(exporter)["_client"] = _NoRedirects(client)
+    return exporter
+
+
 def otlp_sender(endpoint: str) -> Callable[[bytes], str | None] | None:
     """Return a function that sends an ``ExportTraceServiceRequest``; None if the library has none.
 
@@ -69,7 +101,7 @@ def otlp_sender(endpoint: str) -> Callable[[bytes], str | None] | None:
     """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    client = getattr(OTLPSpanExporter(endpoint=endpoint), "_client", None)
+    client = getattr(_without_redirects(OTLPSpanExporter(endpoint=endpoint)), "_client", None)
     if client is None:
         return None
 
@@ -84,7 +116,7 @@ def otlp_exporter(endpoint: str) -> SpanExporter:
     """Return the exporter for a collector."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint=endpoint)
+    return _without_redirects(OTLPSpanExporter(endpoint=endpoint))
 
 
 def azure_exporter(connection_string: str, resource: Resource, *, reports: bool) -> SpanExporter:
@@ -123,7 +155,7 @@ def otlp_metrics(endpoint: str) -> MetricExporter:
     """Return the exporter of metrics for a collector."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-    return OTLPMetricExporter(endpoint=endpoint)
+    return _without_redirects(OTLPMetricExporter(endpoint=endpoint))
 
 
 def azure_metrics(connection_string: str, *, reports: bool) -> MetricExporter:
