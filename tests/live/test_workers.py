@@ -155,9 +155,9 @@ async def test_a_worker_that_starts_while_the_file_has_mistakes_takes_the_settin
 
 async def test_a_worker_that_starts_later_has_the_changed_levels(tmp_path: Path) -> None:
     key = "the-administrators-key"
-    more = {"CHUKEI_ADMIN__API_KEY": key, "CHUKEI_STORES__LEDGER": f"sqlite:///{tmp_path}/ledger.db"}
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
     async with FaultUpstream(SCRIPT) as upstream:
-        with relay_to(upstream, "--workers", "2", **more) as relay:
+        with relay_to(upstream, "--workers", "2", CHUKEI_ADMIN__API_KEY=key, CHUKEI_STORES__LEDGER=ledger) as relay:
             body = b'{"logger": "chukei.request", "level": "error", "seconds": 3600}'
             answer = await ask(relay.url, "PUT", "/admin/log-level", [("authorization", f"Bearer {key}")], body)
             assert answer.status == 200
