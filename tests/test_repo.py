@@ -80,6 +80,8 @@ LONG_MODULES = {
     "admin/api.py": "every route of administrators",
     "admin/schemas.py": "all requests and answers of the administrators' API",
     "config/settings.py": "every setting",
+    "liveview/verdict.py": "every rule of the live view, in one table",
+    "wiring/build.py": "the one place that wires",
     "accounts/estimate.py": "what each operation may use",
     "callers/gatekeeper.py": "every way in which a caller is recognised",
     "gateway/delivery.py": "streams, and answers that are none",

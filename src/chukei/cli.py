@@ -201,7 +201,13 @@ def top(url: str, once: bool, as_json: bool) -> None:
     try:
         source = Source(url, key)
         if once or as_json or not sys.stdout.isatty():
-            run.print_events(source, click.echo, once=once, as_json=as_json)
+            run.print_events(
+                source,
+                click.echo,
+                once=once,
+                as_json=as_json,
+                warn=lambda text: click.echo(f"chukei: {text}", err=True),
+            )
         else:
             run.watch(source, os.environ)
     except KeyboardInterrupt:

@@ -136,7 +136,9 @@ async def test_the_pages_lead_to_each_other(page: Page, relay: InProcessRelay) -
 
 async def test_names_from_outside_cannot_run(page: Page) -> None:
     for payload in all_payloads()[::7]:
-        bad = structs.replace(LIVE.failures[0], **dict.fromkeys(("request_id", "caller", "model", "code"), payload))
+        bad = structs.replace(
+            LIVE.failures[0], **dict.fromkeys(("request_id", "caller", "model", "code", "rule"), payload)
+        )
         verdict = structs.replace(LIVE.verdict, rule="unheard-of", text=payload, values={"deployment": payload})
         finding = structs.replace(LIVE.verdict, values=dict.fromkeys(LIVE.verdict.values, payload))
         live = structs.replace(
@@ -145,7 +147,7 @@ async def test_names_from_outside_cannot_run(page: Page) -> None:
             findings=[verdict, finding],
             deployments=[structs.replace(LIVE.deployments[0], deployment=payload, codes={payload: 1}, why=payload)],
             callers=[structs.replace(LIVE.callers[0], caller=payload)],
-            reasons=[structs.replace(LIVE.reasons[0], code=payload, last=bad)],
+            reasons=[structs.replace(LIVE.reasons[0], code=payload, rule=payload, last=bad)],
             failures=[bad],
         )
         await page.unroute_all()

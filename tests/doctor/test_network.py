@@ -79,12 +79,14 @@ async def test_a_proxy_that_refuses() -> None:
         findings, reached = await reach(SUBJECT, "https://contoso.example", way(proxies=proxies))
     assert (findings[-1].check, findings[-1].status, reached) == ("tls", Status.FAILED, None)
     assert "refuses a tunnel to contoso.example:443: status 407" in findings[-1].seen
+    assert "http://USER:PASSWORD@HOST:PORT" in findings[-1].remedy
 
 
 async def test_a_proxy_that_is_away() -> None:
     proxies = {"https": f"http://127.0.0.1:{refusing_port()}"}
     findings, _ = await reach(SUBJECT, "https://contoso.example", way(proxies=proxies))
     assert checks(findings) == {"proxy": Status.OK, "dns": Status.OK, "connect": Status.FAILED}
+    assert "HTTPS_PROXY" in findings[-1].remedy
 
 
 async def test_a_server_without_tls() -> None:

@@ -21,7 +21,13 @@ ANSWERS: list[tuple[dict[str, str], str, Symptom, str]] = [
     ({"server": "istio-envoy"}, "Envoy", Symptom.IDLE, "stream_idle_timeout"),
     ({"via": "1.1 google"}, "Google", Symptom.CUT, "timeoutSec"),
     ({"via": "1.1 abc.cloudfront.net (CloudFront)"}, "CloudFront", Symptom.COMPRESSION, "Compress"),
-    ({"set-cookie": "AWSALB=abc; Path=/"}, "AWS Application Load Balancer", Symptom.IDLE, "idle_timeout"),
+    ({"set-cookie": "AWSALB=planted; Path=/"}, "AWS Application Load Balancer", Symptom.IDLE, "idle_timeout"),
+    (
+        {"set-cookie": "session=planted; Path=/, AWSALBCORS=planted; Path=/"},
+        "AWS Application Load Balancer",
+        Symptom.IDLE,
+        "idle_timeout",
+    ),
     ({"server": "Apache/2.4.58"}, "Apache", Symptom.BUFFERING, "flushpackets=on"),
     ({"via": "1.1 Caddy"}, "Caddy", Symptom.BUFFERING, "flush_interval -1"),
     ({"x-varnish": "12 34"}, "Varnish", Symptom.IDLE, "between_bytes_timeout"),
@@ -36,12 +42,14 @@ def test_a_product_names_itself(headers: dict[str, str], name: str, symptom: Sym
     said = remedy(symptom, found)
     assert said.startswith(f"probably {found[0][0].name} (")
     assert advice in said
+    assert "planted" not in said
 
 
 @rows(
     ("host", "name"),
     [
         ("contoso.azure-api.net", "Azure API Management"),
+        ("blue-fox.trycloudflare.com", "a Cloudflare quick tunnel"),
         ("contoso.azurefd.net", "Azure Front Door"),
         ("contoso.azurewebsites.net", "Azure App Service or Functions"),
     ],

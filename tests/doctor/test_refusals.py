@@ -4,7 +4,7 @@ import msgspec
 from tests.rows import rows
 
 from chukei.doctor.finding import Status
-from chukei.doctor.refusals import BROKEN, TABLE, is_unable, row_of, words_of
+from chukei.doctor.refusals import BROKEN, PAGE, TABLE, is_unable, row_of, words_of
 
 REFUSALS: list[tuple[int, str, str, str, str]] = [
     # status, code, message, check, a word of the remedy
@@ -50,6 +50,8 @@ REFUSALS: list[tuple[int, str, str, str, str]] = [
     (400, "content_filter", "The response was filtered due to the prompt …", "content filter", "filter"),
     (400, "unknown_parameter", "Unknown parameter: 'seeds'.", "parameters", "parameters"),
     (503, "503", "The service is temporarily unable to process your request.", "service", "status.azure.com"),
+    (403, PAGE, "", "answer", "proxy or gateway"),
+    (503, PAGE, "", "answer", "proxy or gateway"),
     (418, "", "", "answer", "words"),
 ]
 
@@ -82,7 +84,7 @@ def test_remedies_name_no_unknown_setting() -> None:
             ("", "Access denied d"),
         ),
         (b"upstream connect error", ("", "upstream connect error")),
-        (b"<html><script>", ("", "")),
+        (b"<html><script>", (PAGE, "")),
         (b"", ("", "")),
         (b"[]", ("", "[]")),
     ],

@@ -35,7 +35,9 @@ async def redis(url: str, patience: float = 1.0) -> dict[str, Finding]:
     return {finding.check: finding for finding in found}
 
 
-async def test_evicted_counters_are_a_warning(server: RedisServer) -> None:
+@rows("policy", ["allkeys-lru", "volatile-ttl"])
+async def test_evicted_counters_are_a_warning(policy: str, server: RedisServer) -> None:
+    server.command("CONFIG", "SET", "maxmemory-policy", policy)
     found = await redis(server.url)
     assert found["memory"].status is Status.WARNING
     assert "noeviction" in found["memory"].remedy
@@ -74,6 +76,10 @@ async def test_redis_that_is_away_or_speaks_something_else() -> None:
     async with LocalServer(other) as web:
         found = await redis(f"redis://127.0.0.1:{web.port}")
     assert [each.status for each in found.values()][-1] is Status.FAILED
+    async with LocalServer(other) as web:
+        found = await redis(f"rediss://127.0.0.1:{web.port}")
+    assert "does not speak TLS" in found["tls"].seen
+    assert "write redis://" in found["tls"].remedy
 
 
 @rows(

@@ -18,9 +18,12 @@ from tests.live.recordings import CHAT, DONE, delta
 from tests.live.relays import InProcessRelay, eventually
 
 from chukei.config import Settings
+from chukei.gateway.scrape import GAUGES
 from chukei.hosts.asgi import Application, checked_settings
 from chukei.hosts.peers import Alone
 from chukei.hosts.reloading import Reloads
+from chukei.liveview import worker
+from chukei.metrics.snapshot import decoded
 from chukei.pool import Fault, Verdict
 from chukei.ports import Peers
 from chukei.wiring.build import Relay
@@ -252,6 +255,35 @@ async def test_connections_to_azure_stay_open_unless_their_settings_change(setup
             setup.held.visits[0].release()
             assert (await stream.rest()).endswith(DONE)
         await eventually(lambda: not before.open_connections)
+
+
+async def test_what_is_shown_follows_a_reload(setup: Setup, tmp_path: Path) -> None:
+    """The live view begins with the administrators' key; it and the gauges show the new pool and the new client."""
+
+    def text(more: str) -> str:
+        return setup.text(more).replace('ledger = "none"', f'ledger = "sqlite:///{tmp_path}/ledger.db"')
+
+    setup.environment["ADMIN"] = "key-of-the-administrators"
+    setup.replace(text(""))
+    async with setup.relay() as relay:
+        peers = relay.application.peers
+        assert await peers.ask("live") == []
+        admin = '[admin]\napi_key = { env = "ADMIN" }\n[upstream]\nconnect_seconds = 4\n'
+        setup.replace(
+            text(f'{admin}[deployments.third]\nendpoint = "{setup.quick.url}"\napi_key = {{ env = "AZURE" }}')
+        )
+        assert not (await relay.application.reloads.reload("test")).problems
+        assert await status(relay) == 200
+        await eventually(lambda: relay.upstream.open_connections == 1)
+        [answer] = await peers.ask("live")
+        part = worker.decode(answer)
+        assert sorted(part.pool) == ["held", "quick", "third"]
+        assert (part.connections, part.deployments["quick"].asked) == (1, 1)
+        assert part.total.times["connect"].total == 1
+        [gauges] = await peers.ask(GAUGES)
+        shown = {name: {each.labels for each in samples} for name, samples in decoded(gauges).families.items()}
+        assert any("third" in labels for labels in shown["chukei_deployment_state"])
+        assert (setup.quick.url, "idle") in shown["chukei_upstream_connections"]
 
 
 async def test_the_simulator_comes_and_goes(setup: Setup) -> None:

@@ -274,7 +274,7 @@ async def test_nobody_notices_the_storm(tmp_path: Path, record_property: Callabl
     assert found.connections <= FEW + DESCRIPTORS, text
     descriptors, threads, memory = found.after
     assert descriptors <= found.idle[0] + FEW + DESCRIPTORS, text
-    assert threads <= found.before[1], text
+    assert threads <= found.before[1] + 1, text  # the file of the configuration is looked at in a thread
     assert memory <= found.before[2] + GROWTH_KIB, text
 
 

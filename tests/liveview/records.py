@@ -27,7 +27,9 @@ def record(
     **fields: Any,
 ) -> RequestRecord:
     """Return the record of an answered request; ``fields`` and ``lost`` attempts make it another one."""
-    answering = Attempt(deployment, seconds=seconds, code=fields.pop("attempt_code", None))
+    answering = Attempt(
+        deployment, seconds=seconds, started=fields.pop("started", 0.002), code=fields.pop("attempt_code", None)
+    )
     made = RequestRecord(
         "req_1",
         "POST",

@@ -38,7 +38,7 @@ def _draining(watched: Watched) -> Live:
 
 
 def _own(watched: Watched) -> Live:
-    return seen(watched.after(60).heard(*[record(seconds=0.5, first_token=1.0)] * 20))
+    return seen(watched.after(60).heard(*[record(seconds=0.5, started=0.5, first_token=1.0)] * 20))
 
 
 def _unreachable(watched: Watched) -> Live:
@@ -137,6 +137,16 @@ def test_ordinary_traffic_is_normal() -> None:
     live = seen(ordinary())
     assert live.findings == []
     assert (live.verdict.rule, live.verdict.text) == ("normal", "Everything is normal.")
+
+
+@rows(("age", "level"), [(25.0, "warning"), (61.0, "alarm")])
+def test_a_model_that_thinks_is_no_alarm_after_a_start(age: float, level: str) -> None:
+    watched = Watched()
+    watched.running = [running(first_token=None, age=age)]
+    assert [finding.level for finding in found(seen(watched), "hanging")] == [level]
+    watched = ordinary()
+    watched.running = [running(first_token=None, age=age)]
+    assert [finding.level for finding in found(seen(watched), "hanging")] == ["alarm"]
 
 
 def test_no_traffic_is_no_trouble() -> None:

@@ -81,3 +81,24 @@ def test_a_thousand_deployments_and_callers_make_no_giant_event() -> None:
     for number in range(10_000):
         watched.heard(record(caller=f"caller-{number}", deployment=f"deployment-{number % 1000:04}"))
     assert len(msgspec.json.encode(seen(watched))) < 150_000
+
+
+def test_refusals_by_different_rules_are_told_apart() -> None:
+    rules = ["callers.team-a.limits.requests_per_minute"] * 2 + ["groups.eu.limits.concurrent"] * 12
+    live = seen(Watched().heard(*[refused(rule=rule) for rule in rules], refused()))
+    shown = [(each.code, each.rule, each.count) for each in live.reasons]
+    assert shown == [
+        ("rate_limit_exceeded", rules[-1], 12),
+        ("rate_limit_exceeded", rules[0], 2),
+        ("rate_limit_exceeded", None, 1),
+    ]
+    assert [each.rule for each in live.failures if each.rule] == [rules[-1]] * 4
+    assert f"({rules[-1]})" in live.verdict.text
+
+
+def test_what_answers_in_azures_place_is_the_networks() -> None:
+    codes = ["unexpected_redirect"] * 4 + ["unexpected_content_type"] * 2
+    live = seen(Watched().heard(*[failed(code=code) for code in codes], *[failed(code="upstream_500")] * 5))
+    assert [(each.failed, each.unreached) for each in live.deployments] == [(11, 6)]
+    assert {finding.rule for finding in live.findings} == {"unreachable", "failing"}
+    assert live.places.network == "alarm"

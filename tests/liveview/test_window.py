@@ -31,7 +31,8 @@ def test_pages_are_not_counted(operation: str) -> None:
 
 
 def test_durations_along_the_way() -> None:
-    part = Watched().heard(*[record(seconds=0.5, received=0.1, first_token=0.85, duration=1.35)] * 3).part()
+    each = record(seconds=0.5, received=0.1, started=0.35, first_token=0.85, duration=1.35)
+    part = Watched().heard(each, each, each).part()
     assert p50(part, "upload") == pytest.approx(0.1, rel=0.1)
     assert p50(part, "own") == pytest.approx(0.25, rel=0.1)
     assert p50(part, "first_token", "east") == pytest.approx(0.5, rel=0.1)
@@ -144,8 +145,8 @@ def test_reasons_have_a_count_and_the_last_request() -> None:
     watched = Watched().heard(refused(caller="team-a", request_id="first"))
     watched.after(2.0).heard(refused(caller="team-b", request_id="second"), failed(code="upstream_500"))
     reasons = watched.after(3.0).part().reasons
-    assert set(reasons) == {"refused rate_limit_exceeded", "failed upstream_500"}
-    limit = reasons["refused rate_limit_exceeded"]
+    assert set(reasons) == {"refused\nrate_limit_exceeded\n", "failed\nupstream_500\n"}
+    limit = reasons["refused\nrate_limit_exceeded\n"]
     assert (limit.count, limit.last.request_id, limit.last.caller, limit.last.at) == (2, "second", "team-b", 3.0)
 
 

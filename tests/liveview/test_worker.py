@@ -25,7 +25,7 @@ async def test_a_process_answers_with_all_that_it_knows() -> None:
     pool = Pool(models, PoolSettings(), default="chat", open=None, draw=lambda: 0.5)
     window(record())
     one = LiveWorker(
-        window, pool, clock, running=lambda: iter([running()]), connections=lambda: 4, draining=lambda: True
+        window, lambda: pool, clock, running=lambda: iter([running()]), connections=lambda: 4, draining=lambda: True
     )
     part = worker.decode(one.answer(b""))
     assert (part.seconds[-1].requests, part.running.requests, part.connections, part.draining) == (1, 1, 4, True)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tests import markdown
 from tests.monitoring.promql import reads
 from tests.monitoring.test_dashboard import KNOWN
 from tests.rows import rows
+
+from chukei.config import Settings
 
 PAGE = markdown.read("docs/runbook.md")
 FENCES = [fence for fence in markdown.fences("promql", "sh") if fence.page == "docs/runbook.md"]
@@ -44,6 +47,14 @@ def test_the_metrics_in_the_text_exist() -> None:
     named = set(re.findall(r"`(chukei_\w+)`", PAGE))
     assert named
     assert named <= KNOWN.keys()
+
+
+def test_the_settings_in_the_text_exist() -> None:
+    sections = "|".join(field.name for field in fields(Settings))
+    named = set(re.findall(rf"`(?:{sections})\.([a-z_]+)(?: = [^`]*)?`", PAGE))
+    known = set(re.findall(r"^\| `(\w+)`", markdown.read("docs/configuration.md"), re.MULTILINE))
+    assert len(named) > 10
+    assert named - known == set()
 
 
 @rows("command", COMMANDS)

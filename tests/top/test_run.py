@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import msgspec
 import pytest
@@ -10,41 +11,52 @@ from tests.rows import rows
 
 from chukei.admin.live_example import LIVE
 from chukei.top.run import print_events
-from chukei.top.source import Away, Source
+from chukei.top.source import Away, Refused, Source
 
 EVENT = msgspec.json.encode(LIVE)
 
 
 class Scripted(Source):
-    """Two events, and then the relay is away."""
+    """Two events, then the relay is away for two seconds, then an event, and it refuses."""
 
     def __init__(self) -> None:
         super().__init__("http://relay.example", "k")
+        self.connected = 0
 
     def events(self) -> Iterator[bytes]:
-        yield EVENT
-        yield EVENT
-        raise Away("it has ended the stream")
+        self.connected += 1
+        match self.connected:
+            case 1:
+                yield EVENT
+                yield EVENT
+                raise Away("it has ended the stream")
+            case 2:
+                raise Away("it cannot be reached")
+            case 3:
+                yield EVENT
+        raise Refused("it refuses")
 
 
 def printed(*, once: bool, as_json: bool) -> list[str]:
+    """Return what is printed, also what is said of the relay's absence."""
     lines: list[str] = []
-    if once:
-        print_events(Scripted(), lines.append, once=True, as_json=as_json)
-    else:
-        with pytest.raises(Away):
-            print_events(Scripted(), lines.append, once=False, as_json=as_json)
+    with nullcontext() if once else pytest.raises(Refused):
+        print_events(
+            Scripted(), lines.append, once=once, as_json=as_json, warn=lines.append, pause=lambda seconds: None
+        )
     return lines
 
 
 def test_lines_of_json_are_the_feeds_own() -> None:
-    assert [json.loads(line) for line in printed(once=False, as_json=True)] == [json.loads(EVENT)] * 2
+    first, second, away, third = printed(once=False, as_json=True)
+    assert [json.loads(line) for line in (first, second, third)] == [json.loads(EVENT)] * 3
+    assert away == "it has ended the stream; trying again"
     assert len(printed(once=True, as_json=True)) == 1
 
 
 def test_without_a_terminal_each_event_is_a_block_of_plain_text() -> None:
     blocks = printed(once=False, as_json=False)
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     assert "\x1b" not in blocks[0]
     assert "ALARM  east takes 4.2 s (p95)" in blocks[0]
     assert "upstream_timeout" in blocks[0]

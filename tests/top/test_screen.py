@@ -91,3 +91,17 @@ def test_a_notice_and_a_pause_are_shown() -> None:
 )
 def test_bars_are_relative_and_nothing_is_lost(values: list[float], bars: str) -> None:
     assert spark(values) == bars
+
+
+@rows(
+    ("rule", "words"),
+    [
+        (None, "refused: rate_limit_exceeded"),
+        ("callers.a-team-with-a-very-long-name.limits.requests_per_minute", "refused: requests_per_minute"),
+        ("groups.everybody.total.tokens_per_day", "refused: tokens_per_day"),
+        ("callers.team.models", "refused: rate_limit_exceeded"),
+    ],
+)
+def test_the_limit_that_refused_is_named(rule: str | None, words: str) -> None:
+    reason = structs.replace(LIVE.reasons[0], outcome="refused", code="rate_limit_exceeded", rule=rule)
+    assert [line for line in shown(view(reasons=[reason])) if line.startswith(words)]

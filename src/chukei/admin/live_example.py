@@ -37,6 +37,7 @@ _FAILURE = FailedRequest(
     deployment="east",
     status=504,
     code="upstream_timeout",
+    rule=None,
     end="timeout",
 )
 
@@ -80,6 +81,7 @@ LIVE = Live(
             asked=352,
             failed=4,
             share=1.0,
+            unreached=0,
             codes={"upstream_timeout": 4},
             output=844.0,
             first_token=Quantiles(300, 0.7, 4.2, 5.2),
@@ -92,7 +94,7 @@ LIVE = Live(
     callers=[CallerNow("team-search", 34, 0, 348, 17, 4, 70120, 48200.0)],
     callers_total=1,
     others=None,
-    reasons=[ReasonNow("failed", "upstream_timeout", 4, _FAILURE)],
+    reasons=[ReasonNow("failed", "upstream_timeout", None, 4, _FAILURE)],
     failures=[_FAILURE],
     minute=Series(1, [5.0, 6.0], [0.0, 1.0], [0.0, 0.0], [812.0, 850.0], [0.71, None]),
     quarter=Series(10, [5.4, 5.9], [0.2, 0.3], [0.1, 0.0], [844.0, 831.0], [4.1, 4.2]),

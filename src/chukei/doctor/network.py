@@ -83,6 +83,9 @@ REFUSALS: tuple[tuple[type[OSError], str, str], ...] = (
 """Errors of a connection, what they mean, and the remedy."""
 
 
+ANOTHER_PROXY = "correct the proxy's address in HTTPS_PROXY or HTTP_PROXY, or name the target's host in NO_PROXY"
+
+
 def refusal(error: OSError, host: str, port: int) -> tuple[str, str]:
     """Return what an error of a connection means, and its remedy."""
     for kind, seen, remedy in REFUSALS:
@@ -117,7 +120,8 @@ async def reach(subject: Subject, url: str, way: Way) -> tuple[list[Finding], Re
     streams, silent = await _connected(addresses, port, way.seconds)
     times["connect"] = way.clock() - begun
     if streams is None:
-        findings.append(subject.failed("connect", *refusal(silent[-1][1], host, port)))
+        seen, remedy = refusal(silent[-1][1], host, port)
+        findings.append(subject.failed("connect", seen, remedy if proxy is None else ANOTHER_PROXY))
         return findings, None
     findings.append(_connection(subject, host, port, times["connect"], silent))
     if target.scheme != "https":
@@ -218,6 +222,8 @@ async def _secured(
     except _ProxyRefused as error:
         streams[1].transport.abort()
         remedy = "let the proxy open tunnels (CONNECT) to this host, or name the host in NO_PROXY"
+        if error.status == 407:
+            remedy = "write the user and the password of the proxy into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
         return subject.failed("tls", f"the proxy refuses a tunnel to {host}:{port}: {error}", remedy), None
     except ssl.SSLError as error:
         streams[1].transport.abort()
@@ -257,7 +263,11 @@ async def _shown(target: SplitResult, proxy: SplitResult | None, way: Way) -> Ce
 
 
 class _ProxyRefused(Exception):
-    """The proxy did not open a tunnel."""
+    """The proxy did not open a tunnel. ``status`` is that of its answer; 0 if it sent none."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 async def _handshake(target: SplitResult, proxy: SplitResult | None, streams: Streams, context: ssl.SSLContext) -> None:
@@ -276,7 +286,9 @@ async def _handshake(target: SplitResult, proxy: SplitResult | None, streams: St
             raise _ProxyRefused("it sent no answer") from None
         status = re.match(rb"HTTP/1\.[01] (\d{3})", head)
         if status is None or not status[1].startswith(b"2"):
-            raise _ProxyRefused(f"status {status[1].decode()}" if status else "it does not speak HTTP")
+            if status is None:
+                raise _ProxyRefused("it does not speak HTTP")
+            raise _ProxyRefused(f"status {status[1].decode()}", int(status[1]))
     await writer.start_tls(context, server_hostname=host)
 
 

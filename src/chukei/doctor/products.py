@@ -34,14 +34,25 @@ class Product:
         """Return the sign by which the product is recognised; empty if there is none."""
         for name, pattern in (self.signs or {}).items():
             value = headers.get(name)
-            if value is not None and re.search(pattern, value, re.IGNORECASE):
-                return f"{name}: {value[:60]}"
+            if value is None or (found := re.search(pattern, value, re.IGNORECASE)) is None:
+                continue
+            shown = found[0] if name == "set-cookie" else value[:60]  # a cookie's value may open a session
+            return f"{name}: {shown}"
         return f"the name {host}" if self.hosts and re.search(self.hosts, host, re.IGNORECASE) else ""
 
 
 BUFFERING, MERGING, COMPRESSION, CUT, IDLE, LATENCY, PROTOCOL = Symptom
 
 PRODUCTS = (
+    Product(
+        "a Cloudflare quick tunnel",
+        {
+            # https://github.com/cloudflare/cloudflared/issues/1449
+            BUFFERING: "use a named tunnel: a quick tunnel holds back streams that are asked for with GET, as this "
+            "test does; answers to POST, as chats are, arrive as they are sent",
+        },
+        hosts=r"\.trycloudflare\.com$",
+    ),
     Product(
         "Cloudflare",
         {
@@ -114,7 +125,7 @@ PRODUCTS = (
     Product(
         "AWS Application Load Balancer",
         {IDLE: "raise idle_timeout.timeout_seconds (60 s by default)"},
-        {"server": "^awselb", "set-cookie": "^AWSALB"},
+        {"server": "^awselb", "set-cookie": "AWSALB"},
         r"\.elb\.amazonaws\.com$",
     ),
     Product(

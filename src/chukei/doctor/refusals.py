@@ -15,6 +15,8 @@ from chukei.usage import DECODE_ERRORS
 
 ROLE = "Cognitive Services OpenAI User"
 MAX_SHOWN = 240
+PAGE = "an HTML page"
+"""Stands for the code of an answer that has none because it is a page: Azure OpenAI sends JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ TABLE = (
         "privatelink.openai.azure.com, or by a rule of the resource's firewall",
         frozenset({403}),
         words=r"public access is disabled|private endpoint|virtual network|firewall",
+    ),
+    Row(
+        "answer",
+        "look at the proxy or gateway between the relay and {endpoint}: this page is its own, and not Azure OpenAI's",
+        code=PAGE,
     ),
     Row(
         "credential",
@@ -161,7 +168,7 @@ def words_of(body: bytes) -> tuple[str, str]:
     try:
         refusal = msgspec.json.decode(body, type=_Refusal)
     except DECODE_ERRORS:
-        return "", "" if body.lstrip().startswith(b"<") else " ".join(body.decode("utf-8", "replace").split())
+        return (PAGE, "") if body.lstrip().startswith(b"<") else ("", " ".join(body.decode("utf-8", "replace").split()))
     if refusal.error is None:
         return "", str(refusal.message or "")
     return str(refusal.error.code or ""), " ".join(str(refusal.error.message or "").split())

@@ -76,6 +76,9 @@ def _refused(subject: Subject, code: str) -> Finding:
 def _unreached(subject: Subject, address: "Address", error: OSError) -> Finding:
     if isinstance(error, ssl.SSLCertVerificationError):
         return subject.failed("tls", *explained(error, address.host, None, "ssl_ca_certs=FILE in stores.quota"))
+    if isinstance(error, ssl.SSLError):
+        seen = f"{address.host} does not speak TLS on port {address.port} ({error.reason or 'no reason given'})"
+        return subject.failed("tls", seen, "write redis:// if this port has no TLS, or correct the port")
     seen, remedy = refusal(error, address.host, address.port)
     if address.tls() is None:
         remedy += "; if it speaks TLS, write rediss://"
@@ -132,7 +135,7 @@ def _information(subject: Subject, raw: bytes) -> list[Finding]:
     seen = f"{used // 1024} KiB used of {limit // 1024} KiB, policy {policy}"
     if not limit:
         seen = f"{used // 1024} KiB used, no limit of its own"
-    if limit and policy.startswith("allkeys"):
+    if limit and policy != "noeviction":  # counters expire, so the policies volatile-… evict them too
         remedy = "set maxmemory-policy to noeviction: an evicted counter gives a caller its whole limit again"
         findings.append(subject.warning("memory", seen, remedy, used_bytes=used))
     elif limit and used > limit * 0.9:

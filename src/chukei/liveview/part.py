@@ -115,7 +115,8 @@ class Part(Struct, kw_only=True):
 
     ``seconds`` and ``tens`` are steps of one and ten seconds, the running one last. ``total``, ``deployments``,
     ``callers`` and ``reasons`` are about the last minute, ``usual`` about the time before. ``lag`` is the second
-    longest delay of the event loop in the last seconds. Keys of ``reasons`` are an outcome and an error code.
+    longest delay of the event loop in the last seconds. Keys of ``reasons``
+    are an outcome, an error code and a rule, in lines.
     """
 
     workers: int = 1

@@ -105,6 +105,7 @@ class DeploymentNow(Struct, forbid_unknown_fields=True, kw_only=True):
     asked: Annotated[Count, _says("Attempts in the last minute.")]
     failed: Annotated[Count, _says("Those that failed, also where another deployment then answered.")]
     share: Annotated[float, _says("Its part of all attempts, from 0 to 1.")]
+    unreached: Annotated[Count, _says("Those that failed on the way to Azure.")]
     codes: Annotated[dict[str, Count], _says("Failed attempts by error code, the most frequent first.")]
     output: Annotated[float, _says("Output tokens per second.")]
     first_token: Quantiles
@@ -137,6 +138,7 @@ class FailedRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     deployment: str | None
     status: int | None
     code: str | None
+    rule: Annotated[str | None, _says("The place in the configuration of the rule that refused it.")]
     end: str | None
 
 
@@ -145,6 +147,7 @@ class ReasonNow(Struct, forbid_unknown_fields=True):
 
     outcome: Literal["refused", "failed"]
     code: str
+    rule: Annotated[str | None, _says("The place in the configuration of the rule that refused them.")]
     count: Count
     last: FailedRequest
 

@@ -52,6 +52,23 @@ class Measure(StrEnum):
     OWN = "own"  # the relay's own time before it asks a deployment
 
 
+CONNECTING = frozenset(
+    {
+        "connect_error",
+        "connect_timeout",
+        "tls_error",
+        "tls_unverified",
+        "upstream_lost",
+        "unexpected_answer",
+        "unexpected_content_type",
+        "unexpected_encoding",
+        "unexpected_redirect",
+        "unexpected_status",
+    }
+)
+"""Codes of failures on the way to Azure: nothing was reached, or something else than Azure answered."""
+
+
 class Share(Struct):
     """A part of the traffic. ``codes`` counts failed attempts by error code, ``times`` has a histogram by measure."""
 
@@ -112,6 +129,7 @@ class Failure(Struct, kw_only=True):
     deployment: str | None
     status: int | None
     code: str | None
+    rule: str | None
     end: str | None
 
 

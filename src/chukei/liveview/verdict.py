@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chukei.liveview.schema import CallerNow, DeploymentNow, Finding, Level, Live, PlaceName, Quantiles
+from chukei.liveview.shares import CONNECTING
 from chukei.pool.member import Status
 
 ENOUGH = 10
 """Durations, or requests, that a rule about shares and percentiles needs."""
-
-CONNECTING = frozenset({"connect_error", "connect_timeout", "tls_error", "tls_unverified", "upstream_lost"})
-"""Codes of failures on the way to Azure."""
 
 _AWAY = frozenset({Status.OPEN, Status.COOLING, Status.FULL})
 _UNKNOWN = Quantiles()
@@ -82,7 +80,7 @@ def _own_time(live: Live) -> Found:
 
 def _unreachable(live: Live) -> Found:
     asked = [each for each in live.deployments if each.asked]
-    hit = [(each, count) for each in asked if (count := _connecting(each)) >= 3 and count >= 0.1 * each.asked]
+    hit = [(each, count) for each in asked if (count := each.unreached) >= 3 and count >= 0.1 * each.asked]
     if len(hit) == len(asked) > 1:
         count, total = sum(count for _, count in hit), sum(each.asked for each in asked)
         text = "{share} of attempts reach no deployment ({code}): look at this machine's network and DNS."
@@ -122,7 +120,7 @@ def _no_deployment(live: Live) -> Found:
 
 def _failing(live: Live) -> Found:
     for each in live.deployments:
-        count = each.failed - _connecting(each)
+        count = each.failed - each.unreached
         if count >= 3 and count >= 0.1 * each.asked:
             values = {"deployment": each.deployment, "share": percent(count, each.asked), "code": _code(each, False)}
             text = "{deployment} fails {share} of attempts ({code})."
@@ -146,7 +144,8 @@ def _hanging(live: Live) -> Found:
             if count and longest >= max(least, 3 * usual):
                 values = {"deployment": each.deployment, "count": str(count), "longest": duration(longest)}
                 text = "{count} requests wait for {deployment}, the oldest for {longest}."
-                yield _level(longest >= 4 * least), each.deployment, text, values
+                # A model that reasons may need half a minute as usual, which is not known after a start.
+                yield _level(longest >= (4 if usual else 12) * least), each.deployment, text, values
 
 
 _OTHERS = {"": "", "all": "; all are slow", "normal": "; others are normal"}
@@ -223,7 +222,7 @@ def _slow_upload(live: Live) -> Found:
 def _refusals(live: Live) -> Found:
     ended = live.ended
     if ended.refused >= ENOUGH and ended.refused >= 0.2 * ended.requests:
-        code = next((reason.code for reason in live.reasons if reason.outcome == "refused"), "-")
+        code = next((reason.rule or reason.code for reason in live.reasons if reason.outcome == "refused"), "-")
         most = max(live.callers, key=lambda each: each.refused, default=None)
         values = {"share": percent(ended.refused, ended.requests), "code": code, "caller": _name(most)}
         text = "{share} of requests are refused ({code}), most of {caller}."
@@ -237,7 +236,7 @@ RULES = (
     Rule(
         "unreachable",
         "network",
-        "10 % of a deployment's attempts, at least 3, do not connect",
+        "10 % of a deployment's attempts, at least 3, do not reach Azure",
         "half of them, and a fifth of all attempts go there",
         _unreachable,
     ),
@@ -254,7 +253,7 @@ RULES = (
         "hanging",
         "azure",
         "a stream waits for 5 s, another request for 30 s, and for 3 times the usual p95",
-        "20 s, 120 s",
+        "20 s, 120 s; three times that until the usual is known",
         _hanging,
     ),
     Rule(
@@ -305,10 +304,6 @@ def _level(grave: bool) -> Level:
 
 def _grave(count: int, each: DeploymentNow) -> bool:
     return count >= 0.5 * each.asked and each.share >= WEIGHTY
-
-
-def _connecting(each: DeploymentNow) -> int:
-    return sum(count for code, count in each.codes.items() if code in CONNECTING)
 
 
 def _code(each: DeploymentNow, connecting: bool) -> str:

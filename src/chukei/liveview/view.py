@@ -22,7 +22,7 @@ from chukei.liveview.schema import (
     Series,
     Times,
 )
-from chukei.liveview.shares import CallerShare, Failure, Measure, Outcome, Reason, Share
+from chukei.liveview.shares import CONNECTING, CallerShare, Failure, Measure, Outcome, Reason, Share
 from chukei.liveview.verdict import headline, judge
 from chukei.liveview.window import ENOUGH
 
@@ -133,6 +133,7 @@ def _deployment(name: str, part: Part, covered: float) -> DeploymentNow:
         asked=share.asked,
         failed=share.failed,
         share=_short(share.asked / part.total.asked) if part.total.asked else 0.0,
+        unreached=sum(count for code, count in codes if code in CONNECTING),
         codes=dict(codes),
         output=_short(share.output / covered),
         first_token=_quantiles(share.times.get(Measure.FIRST_TOKEN)),
@@ -174,9 +175,9 @@ def _reasons(part: Part) -> list[ReasonNow]:
 
 
 def _reason(key: str, reason: Reason) -> ReasonNow:
-    outcome, _, code = key.partition(" ")
+    outcome, code, rule = key.split("\n")
     shown: Literal["refused", "failed"] = "refused" if outcome == Outcome.REFUSED else "failed"
-    return ReasonNow(shown, code, reason.count, _failure(reason.last))
+    return ReasonNow(shown, code, rule or None, reason.count, _failure(reason.last))
 
 
 def _failure(failure: Failure) -> FailedRequest:
@@ -189,6 +190,7 @@ def _failure(failure: Failure) -> FailedRequest:
         deployment=failure.deployment,
         status=failure.status,
         code=failure.code,
+        rule=failure.rule,
         end=failure.end,
     )
 

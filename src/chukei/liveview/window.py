@@ -67,7 +67,7 @@ class _Detail(Struct):
     left: int = 0
     deployments: dict[str, Share] = field(default_factory=dict)
     callers: Callers = field(default_factory=Callers)
-    reasons: dict[tuple[Outcome, str], Reason] = field(default_factory=dict)
+    reasons: dict[tuple[Outcome, str, str], Reason] = field(default_factory=dict)
 
 
 class Window:
@@ -139,11 +139,12 @@ class Window:
             deployment=record.deployment,
             status=record.status,
             code=code,
+            rule=record.rule,
             end=record.end.value if record.end is not None else None,
         )
-        key = (outcome, code)
+        key = (outcome, code, record.rule or "")
         if key not in detail.reasons and len(detail.reasons) >= MOST_REASONS:
-            key = (outcome, OTHER)
+            key = (outcome, OTHER, "")
         reason = detail.reasons.get(key)
         if reason is None:
             detail.reasons[key] = Reason(record.count, failure)
@@ -234,7 +235,7 @@ class Window:
             deployments=detail.deployments,
             usual=self._usual,
             callers=detail.callers,
-            reasons={f"{outcome} {code}": _aged(reason, now) for (outcome, code), reason in detail.reasons.items()},
+            reasons={"\n".join(key): _aged(reason, now) for key, reason in detail.reasons.items()},
             failures=[_aged_failure(failure, now) for failure in self._failures],
             refusals=[_aged_failure(failure, now) for failure in self._refusals],
             running=Running(),
@@ -275,15 +276,8 @@ class Window:
 
 
 def _own(record: RequestRecord, received: float) -> float | None:
-    """Return the relay's own time before it asked a deployment: everything but the upload and the attempts."""
-    if record.first_token is None:
-        return None
-    own = record.first_token - received
-    for attempt in record.tries:
-        if attempt.hedge:  # attempts at the same time have no sum
-            return None
-        own -= attempt.seconds
-    return max(own, 0.0)
+    """Return the relay's own time before it asked the first deployment."""
+    return max(record.tries[0].started - received, 0.0) if record.tries else None
 
 
 def _gap(record: RequestRecord, made: int) -> float | None:

@@ -20,13 +20,13 @@ WATCHED_SECONDS = 5.0
 
 
 class LiveWorker:
-    """Answers other processes' questions about this one. ``running``, ``connections`` and ``draining`` tell the state
-    of its gateway and its client."""
+    """Answers other processes' questions about this one. ``pool``, ``running``, ``connections`` and ``draining`` tell
+    its state now, also after a reload."""
 
     def __init__(
         self,
         window: Window,
-        pool: Pool,
+        pool: Callable[[], Pool],
         clock: Clock,
         *,
         running: Callable[[], Iterator[RunningRequest]],
@@ -46,7 +46,7 @@ class LiveWorker:
         self._probe.look()
         part = self._window.part(
             self._running(),
-            _members(self._pool, self._clock()),
+            _members(self._pool(), self._clock()),
             lag=self._probe.lag,
             connections=self._connections(),
             draining=self._draining(),

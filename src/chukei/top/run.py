@@ -4,7 +4,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from chukei.top.screen import LEAST_HEIGHT, LEAST_WIDTH, Screen, Sort
 from chukei.top.source import Away, Refused, Source, read
@@ -21,14 +21,33 @@ PRINTED_WIDTH = 120
 _SORTS = list(Sort)
 
 
-def print_events(source: Source, write: Callable[[str], None], *, once: bool, as_json: bool) -> None:
+def print_events(
+    source: Source,
+    write: Callable[[str], None],
+    *,
+    once: bool,
+    as_json: bool,
+    warn: Callable[[str], None],
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
     """Print each event, as a block of text or as a line of JSON; with ``once`` only the first.
+
+    A later loss, for instance because the relay restarts, is told to ``warn`` once and tried again.
 
     Raises:
         Refused: the relay refuses.
-        Away: the stream has ended.
+        Away: it could not be reached at all.
     """
-    for event in source.events():
+    heard = lost = False
+    for event in _again(source, pause):
+        if isinstance(event, Away):
+            if not heard:
+                raise event
+            if not lost:
+                warn(f"{event}; trying again")
+            lost = True
+            continue
+        heard, lost = True, False
         if as_json:
             write(event.decode())
         else:
@@ -84,14 +103,23 @@ def _hear(screen: Screen, event: bytes | Exception, clock: Callable[[], float], 
 
 
 def _listen(source: Source, tell: Callable[[bytes | Exception], None]) -> None:
-    """Read events in a thread of its own, again and again, until the relay refuses or the process ends."""
+    """Read events in a thread of its own, until the relay refuses or the process ends."""
+    try:
+        for event in _again(source, time.sleep):
+            tell(event)
+    except Refused as error:
+        tell(error)
+
+
+def _again(source: Source, pause: Callable[[float], object]) -> Iterator[bytes | Away]:
+    """Read events; when the relay is away, yield that and connect again.
+
+    Raises:
+        Refused: the relay refuses.
+    """
     while True:
         try:
-            for event in source.events():
-                tell(event)
-        except Refused as error:
-            tell(error)
-            return
+            yield from source.events()
         except Away as error:
-            tell(error)
-            time.sleep(AGAIN_SECONDS)
+            yield error
+            pause(AGAIN_SECONDS)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from chukei.liveview.schema import CallerNow, DeploymentNow, FailedRequest, Level, Live, ReasonNow
-from chukei.liveview.verdict import CONNECTING, duration, percent
+from chukei.liveview.verdict import duration, percent
 from chukei.top.cells import clean, cut, fit, width, wrapped
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
@@ -117,7 +117,7 @@ def _places(live: Live) -> Iterator[Line]:
     times, opened = live.times, live.open
     asked = sum(each.asked for each in live.deployments)
     failed = sum(each.failed for each in live.deployments)
-    unreached = sum(count for each in live.deployments for code, count in each.codes.items() if code in CONNECTING)
+    unreached = sum(each.unreached for each in live.deployments)
     figures: list[tuple[str, Level, list[str]]] = [
         (
             "CALLERS",
@@ -268,8 +268,14 @@ def _callers(sort: Sort, others: CallerNow | None) -> tuple[_Column, ...]:
     )
 
 
+def _why(reason: ReasonNow) -> str:
+    """Return the reason in few words: of a limit its own name, since where it is set takes too much room."""
+    table, _, name = (reason.rule or "").rpartition(".")
+    return f"{reason.outcome}: {name if table.endswith(('.limits', '.total')) else reason.code}"
+
+
 _REASONS: tuple[_Column, ...] = (
-    _Column("why", lambda each: f"{each.outcome}: {each.code}", 32, right=False),
+    _Column("why", _why, 32, right=False),
     _Column("times", lambda each: f"{each.count:,}", 6),
     _Column("last caller", lambda each: _last(each).caller or "-", right=False),
     _Column("deployment", lambda each: _last(each).deployment or "-", right=False),

@@ -36,7 +36,7 @@ class Administration:
         self._clock = clock
         self._rules = rules
         self._reload = reload
-        self._peers = peers
+        self.peers = peers
         self._feed: Feed | None = None  # one for all configurations: a shutdown ends its streams
         self._throttles = Throttle(failures_per_minute, clock), Throttle(failures_per_minute, clock)
 
@@ -55,7 +55,7 @@ class Administration:
 
         key = settings.metrics.api_key
         checked = OperatorKey(_digest(key), self._throttles[1], wrong_key) if key is not None else None
-        return Scrape(self._peers, write, key=checked, open=settings.metrics.open)
+        return Scrape(self.peers, write, key=checked, open=settings.metrics.open)
 
     def api(self, settings: Settings, pool: Pool) -> "Admin | None":
         """Return the admin API, if it is configured and there is a database."""
@@ -68,7 +68,7 @@ class Administration:
         from chukei.callers.registry import KeyRegistry
 
         if self._feed is None:
-            self._feed = Feed(self._peers, utc_now)
+            self._feed = Feed(self.peers, utc_now)
         digest, groups = _digest(key), settings.policies.groups
         actor = f"key {digest.hex()[:8]}"
         return Admin(
@@ -80,7 +80,7 @@ class Administration:
             now=utc_now,
             throttle=self._throttles[0],
             ledger_state=self._accounting.state,
-            peers=self._peers,
+            peers=self.peers,
             feed=self._feed,
             rules=RuleDesk(database, groups, utc_now, actor=actor, changed=self._rules.refresh),
             reload=self._reload,

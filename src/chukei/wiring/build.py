@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,18 +40,19 @@ from chukei.gateway.scrape import COUNTS, GAUGES
 from chukei.gateway.tracing import Tracing
 from chukei.installation import command_for
 from chukei.metrics.meter import Meter
+from chukei.metrics.snapshot import Reading
 from chukei.model import Change, Deployment, Model
 from chukei.pool import Pool
 from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
 from chukei.wiring.administration import Administration, utc_now
+from chukei.wiring.shown import Shown, watched
 from chukei.wiring.verification import missing_telemetry
 
 if TYPE_CHECKING:
     from chukei.adapters.audit.sink import AuditSink
     from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
-    from chukei.liveview.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Relay:
     accounting: Accounting
     tally: Tally
     administration: Administration
+    shown: Shown
     rules: RuleBook | None = None
     board: "RedisBoard | None" = None
     meter: Meter | None = None
@@ -133,8 +135,9 @@ def build(
     made = {wanted: credential_for(wanted) for wanted in dict.fromkeys(settings.credentials.values())}
     credentials = {name: made[wanted] for name, wanted in settings.credentials.items()}
     clock = time.monotonic
-    window = _window(settings, clock)
-    upstream = HttpClient(settings.upstream, window.dialled if window is not None else None)
+    shown = Shown()
+    watching = watched(settings, shown, peers, clock)
+    upstream = HttpClient(settings.upstream, shown.dialled)
     pool = pool_for(settings)
     pool.listen(log_change)
     board = _board(settings.stores.quota, pool, clock) if settings.stores.quota is not None else None
@@ -158,15 +161,13 @@ def build(
         admin=administration.api(settings, pool),
         audit=audit,
         failover=Failover(settings, pool, upstream, credentials, clock, board),
-        hooks=[*hooks, *[hook for hook in (meter, window) if hook is not None], tally],  # the tally may change a record
+        hooks=[*hooks, *([meter] if meter is not None else []), *watching, tally],  # the tally may change a record
         clock=clock,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=administration.scrape(settings) if meter is not None else None,
     )
     peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
-    if window is not None:
-        _answer_live(window, gateway, upstream, pool, peers, clock)
     if authentication.ring is not None:
         authentication.ring.listen(gateway.revoke)
     lag = LoopLag(meter.observe_lag) if meter is not None else None
@@ -180,6 +181,7 @@ def build(
         accounting,
         tally,
         administration,
+        shown,
         rules,
         board,
         meter,
@@ -187,6 +189,7 @@ def build(
         audit,
         telemetry,
     )
+    shown.relay = relay
     if meter is not None:
         _watch(meter, relay, clock, started=wall())
         peers.answer(COUNTS, lambda _: meter.counts().encoded(), last=True)
@@ -213,12 +216,18 @@ def _telemetry(settings: Settings, meter: Meter | None) -> "Telemetry | None":
 
 def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
     """Let the meter read all that has a state."""
-    ring, board = relay.access.ring, relay.board
+    ring, board, shown = relay.access.ring, relay.board, relay.shown
+
+    def serving() -> Iterator[Reading]:
+        now = shown.relay
+        if now is not None:
+            yield from now.pool.readings(clock())
+            yield from now.upstream.readings()
+
     readers = [
         lambda: process.readings(started),
         relay.gateway.readings,
-        lambda: relay.pool.readings(clock()),
-        relay.upstream.readings,
+        serving,
         *relay.accounting.readers,
         *([ring.readings] if ring is not None else []),
         *([board.readings] if board is not None else []),
@@ -251,32 +260,6 @@ def pool_for(settings: Settings, before: Pool | None = None) -> Pool:
         draw=random.SystemRandom().random,
         before=before,
     )
-
-
-def _window(settings: Settings, clock: Clock) -> "Window | None":
-    """Return what the live view counts in. Without administrators nobody can look, and nothing is counted."""
-    if settings.admin.api_key is None:
-        return None
-    from chukei.liveview.window import Window
-
-    return Window(clock)
-
-
-def _answer_live(
-    window: "Window", gateway: Gateway, upstream: HttpClient, pool: Pool, peers: Peers, clock: Clock
-) -> None:
-    from chukei.admin.feed import SUBJECT
-    from chukei.liveview.worker import LiveWorker
-
-    worker = LiveWorker(
-        window,
-        pool,
-        clock,
-        running=gateway.running,
-        connections=lambda: sum(int(count) for _, _, count in upstream.readings()),
-        draining=lambda: gateway.draining,
-    )
-    peers.answer(SUBJECT, worker.answer)
 
 
 def policies_for(settings: Settings, book: RuleBook | None) -> Policies:

@@ -16,6 +16,7 @@ from chukei.gateway.gateway import Gateway
 from chukei.model import Caller, CallerKind
 from chukei.upstream.failover import Failover
 from chukei.wiring.build import Relay, policies_for, pool_for, wall
+from chukei.wiring.shown import watched
 
 
 def rebuild(relay: Relay, settings: Settings) -> Relay:
@@ -51,6 +52,7 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
         admin=relay.administration.api(settings, pool),
         scrape=relay.administration.scrape(settings) if services.scrape is not None else None,
         failover=Failover(settings, pool, upstream, named, clock, relay.board, before=services.failover),
+        hooks=[*watched(settings, relay.shown, relay.administration.peers, clock), *services.hooks],
     )
     _adjust(relay, settings)
     if relay.board is not None:
@@ -64,6 +66,7 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
         credentials=credentials,
         access=authentication,
     )
+    relay.shown.relay = made
     _start(made, relay)
     _end_removed(made, before)
     return made

@@ -93,7 +93,7 @@ export function callerColumns(words) {
 /** @param {Words} words @returns {Column[]} */
 export function reasonColumns(words) {
   return [
-    { head: words.say("live.code"), name: true, class: "code-cell", cell: ({ code: name }) => code(name) },
+    { head: words.say("live.code"), name: true, class: "code-cell name", cell: (row) => why(row) },
     { head: words.say("live.outcome"), cell: ({ outcome }) => words.say(`live.outcome.${outcome}`) },
     { head: words.say("live.times"), number: true, cell: ({ count }) => words.number(count) },
     { head: words.say("live.last.caller"), class: "name", cell: ({ last }) => text(last.caller) },
@@ -109,7 +109,7 @@ export function failureColumns(words) {
     { head: words.say("live.request"), name: true, class: "code-cell", cell: ({ request_id: id }) => code(id) },
     { head: words.say("live.ago"), number: true, cell: ({ age }) => duration(words, age) },
     { head: words.say("live.status"), number: true, cell: ({ status: number }) => String(number ?? "–") },
-    { head: words.say("live.code"), class: "code-cell", cell: ({ code: name }) => code(name) },
+    { head: words.say("live.code"), class: "code-cell name", cell: (row) => why(row) },
     { head: words.say("by.caller"), class: "name", cell: ({ caller }) => text(caller) },
     { head: words.say("by.model"), class: "name", cell: ({ model }) => text(model) },
     { head: words.say("by.deployment"), class: "name", cell: ({ deployment }) => text(deployment) },
@@ -124,6 +124,11 @@ function text(value) {
 /** @param {string | null | undefined} value */
 function code(value) {
   return value ? element("code", {}, element("bdi", {}, value)) : "–";
+}
+
+/** The error code, and the place in the configuration of the rule that refused. @param {any} row */
+function why({ code: name, rule }) {
+  return rule ? element("span", {}, code(name), " ", code(rule)) : code(name);
 }
 
 /** @param {Words} words @param {any} row */

@@ -7,9 +7,6 @@ import { duration, percent } from "./quantities.js";
 
 /** @typedef {import("../i18n.js").Words} Words */
 
-/** Codes of failures on the way to Azure, as in the relay's rules. */
-const CONNECTING = ["connect_error", "connect_timeout", "tls_error", "tls_unverified", "upstream_lost"];
-
 const MOST_ALSO = 4;
 
 export class Verdict {
@@ -68,7 +65,7 @@ function places(words, live) {
   const { times, open, ended, deployments } = live;
   const asked = sum(deployments, ({ asked: count }) => count);
   const failed = sum(deployments, ({ failed: count }) => count);
-  const unreached = sum(deployments, ({ codes }) => CONNECTING.reduce((total, code) => total + (codes[code] ?? 0), 0));
+  const unreached = sum(deployments, ({ unreached: count }) => count);
   return [
     {
       name: "caller",
