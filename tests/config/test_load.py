@@ -1,5 +1,6 @@
 """From a file and the environment to settings: every key, every mistake at once, and no secret shown."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -616,8 +617,10 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, subtests: pytest.Subtests) -
         (b"[server", "is not valid TOML"),
         (b"\xff", "is not UTF-8 text"),
         (b"a = 1\na = 2", "is not valid TOML"),
+        (b"a = " + b"9" * 5000, "is not valid TOML"),  # more digits than Python reads
+        (b"a = " + b"[" * 20_000 + b"]" * 20_000, "is not valid TOML"),
     ]:
-        with subtests.test(content=content):
+        with subtests.test(content=content[:20]):
             path = tmp_path / "x.toml"
             path.write_bytes(content)
             [problem] = problems(path, {})
@@ -629,6 +632,30 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "there is no such file" in missing
     [folder] = problems(tmp_path, {})
     assert "cannot be read" in folder
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """A shell's ``<(command)`` is one. It would be empty when it is read again, and an empty configuration is valid."""
+    os.mkfifo(tmp_path / "pipe")
+    [pipe] = problems(tmp_path / "pipe", {})
+    assert "is not a regular file" in pipe
+
+
+def test_mistakes_come_with_the_files_that_may_correct_them(tmp_path: Path) -> None:
+    key, authorities = tmp_path / "key", tmp_path / "ca.pem"
+    authorities.write_text("nonsense")
+    path = written(
+        tmp_path, f'[admin]\napi_key = {{ file = "{key}" }}\n[upstream]\nca_file = "{authorities}"\n[sever]\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert caught.value.files == {str(each) for each in (path, key, authorities)}
+
+
+def test_a_variable_that_no_parser_reads_is_text() -> None:
+    for text in ("9" * 5000, "[" * 20_000):
+        assert load(None, {"CHUKEI_API_KEY": "x", "CHUKEI_SERVER__HOST": text}).server.host == text
 
 
 def test_a_table_that_is_none(tmp_path: Path, subtests: pytest.Subtests) -> None:

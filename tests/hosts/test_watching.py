@@ -34,6 +34,27 @@ def test_a_missing_file_is_a_change(tmp_path: Path) -> None:
     assert stamps_of([str(file)])[str(file)] is not None
 
 
+def test_a_copy_with_the_size_and_the_time_of_the_one_before_is_a_change(tmp_path: Path) -> None:
+    """As ``cp -p`` and ``rsync --inplace`` write, and images whose files all have one time."""
+    file = tmp_path / "relay.toml"
+    for text in ("limit = 1", "limit = 2"):
+        before = stamps_of([str(file)])
+        file.write_text(text, "utf-8")
+        os.utime(file, (1, 1))
+        wait_for_the_clock_of_files(tmp_path)
+    assert stamps_of([str(file)]) != before
+
+
+def wait_for_the_clock_of_files(folder: Path) -> None:
+    """Wait until a file that is made now has a later time; the kernel's clock for them ticks a hundred times a second
+    or more."""
+    probe = folder / "probe"
+    probe.touch()
+    first = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns == first:
+        probe.touch()
+
+
 async def test_a_file_is_read_when_it_rests_and_once_for_each_change(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text("0", "utf-8")

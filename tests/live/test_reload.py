@@ -492,6 +492,50 @@ async def test_a_refused_configuration_is_known_until_it_is_corrected(setup: Set
         assert relay.application.reloads.refused == ()
 
 
+async def test_a_file_that_was_missing_is_waited_for(setup: Setup, tmp_path: Path) -> None:
+    """As two volumes of a pod follow one by one: the configuration first, then the secret that it names."""
+    quickly = setup.text().replace("watch_seconds = 0", "watch_seconds = 0.02")
+    setup.replace(quickly)
+    key = tmp_path / "new-key"
+    async with setup.relay() as relay:
+        before = relay.relay
+        setup.replace(quickly.replace('{ env = "AZURE" }', f'{{ file = "{key}" }}', 1))
+        await eventually(lambda: relay.application.reloads.refused != ())
+        key.write_text("secret")
+        await eventually(lambda: relay.relay is not before)
+        assert relay.application.reloads.refused == ()
+
+
+async def test_an_emptied_file_is_refused(setup: Setup) -> None:
+    """A relay that starts takes it, but here a program has only begun to write."""
+    async with setup.relay() as relay:
+        setup.replace("")
+        assert (await relay.application.reloads.reload("test")).problems == (f"{setup.file}: is empty",)
+        assert await status(relay) == 200
+    async with setup.relay() as relay:
+        assert (await relay.application.reloads.reload("test")).problems == ()
+
+
+async def test_whatever_reading_raises_the_watch_goes_on(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    quickly = setup.text().replace("watch_seconds = 0", "watch_seconds = 0.02")
+    setup.replace(quickly)
+    failing = True
+
+    def source() -> Settings:
+        settings = checked_settings(str(setup.file), setup.environment)
+        if failing:
+            raise MemoryError("planted")
+        return settings
+
+    async with InProcessRelay(checked_settings(str(setup.file), setup.environment), source) as relay:
+        before = relay.relay
+        await eventually(lambda: relay.application.reloads.refused != ())
+        assert "could not be read and the old one stays (a file has changed)" in caplog.text
+        failing = False
+        setup.replace(quickly.replace("weight = 1", "weight = 2"))
+        await eventually(lambda: relay.relay is not before)
+
+
 async def test_the_workers_tell_each_other(setup: Setup) -> None:
     """Two workers, without processes: each asks both."""
     async with setup.relay() as one, setup.relay() as other:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
+from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import NEEDS_RESTART, CredentialSettings, Settings
 from chukei.model import Deployment
 
@@ -27,6 +28,8 @@ _KEYS = {"tenants": "tenant", "audiences": "audience"}
 """Keys that are named otherwise than their fields."""
 _SAME_TABLE = frozenset({"rules", "place", "credential"})
 """Fields whose own fields are keys of the same table."""
+
+_EMPTY = hashlib.sha256().hexdigest()
 
 Path = tuple[str, ...]
 """The names of a table or key, from the top."""
@@ -71,6 +74,16 @@ def version_of(settings: Settings) -> str:
     """Return a short digest of all files of a configuration."""
     text = "\n".join(f"{name} {digest}" for name, digest in sorted(settings.files.items()))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def refuse_empty(settings: Settings) -> None:
+    """Refuse an empty file while a relay runs. It is valid, but probably another program has only begun to write it.
+
+    Raises:
+        ConfigError: the file is empty.
+    """
+    if settings.path is not None and settings.files[settings.path] == _EMPTY:
+        raise ConfigError([Problem(settings.path, "", "is empty")], files=settings.files)
 
 
 def changes(before: Settings, after: Settings) -> Changes:

@@ -62,8 +62,7 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     """
     chosen = path or environment.get("CHUKEI_CONFIG") or None
     files: dict[str, str] = {}
-    document = Document(str(chosen or "configuration"), _parse(chosen, files) if chosen else {}, environment)
-    document.files = files
+    document = Document(str(chosen or "configuration"), _parse(chosen, files) if chosen else {}, environment, files)
     settings = _read(document, _overlay(document))
     document.raise_problems()
     return settings
@@ -84,6 +83,8 @@ def log_format(environment: Mapping[str, str]) -> Literal["auto", "json", "text"
 def _parse(path: str | Path, files: dict[str, str] | None = None) -> dict[str, Any]:
     """Read a file; add its digest to ``files``."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError(0, "it is not a regular file, and a pipe cannot be read more than once")
         content = Path(path).read_bytes()
         if files is not None:
             files[str(path)] = hashlib.sha256(content).hexdigest()
@@ -94,9 +95,9 @@ def _parse(path: str | Path, files: dict[str, str] | None = None) -> dict[str, A
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:
         problem = "is not UTF-8 text"
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or a number with too many digits
         problem = f"is not valid TOML: {error}"
-    raise ConfigError([Problem(str(path), "", problem)])
+    raise ConfigError([Problem(str(path), "", problem)], files=[str(path)])
 
 
 def _overlay(document: Document) -> list[str]:
@@ -149,7 +150,7 @@ def _value(text: str) -> object:
     """Parse a variable's text as a TOML value; text that is not TOML is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -269,9 +270,8 @@ def _proxies(table: Reader) -> dict[str, str]:
 
 def _audit(table: Reader, models: Collection[str], groups: Collection[str], *, every_model: bool) -> AuditSettings:
     audit = read_section(table, AuditSettings)
-    for name in audit.groups:
-        if name not in groups:
-            table.problem("groups", f"{name!r} is not a group of this configuration")
+    for name in [name for name in audit.groups if name not in groups]:
+        table.problem("groups", f"{name!r} is not a group of this configuration")
     for name in audit.models:
         if models and not every_model and name not in models:
             table.problem("models", f"{name!r} is not a model of this configuration")

@@ -25,19 +25,28 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration has mistakes; ``problems`` contains all of them."""
+    """The configuration has mistakes; ``problems`` contains all of them.
 
-    def __init__(self, problems: list[Problem]) -> None:
+    ``files`` are the names of its files, missing ones too: a change of one of them may correct a mistake.
+    """
+
+    def __init__(self, problems: list[Problem], *, files: Collection[str] = ()) -> None:
         count = len(problems)
         head = "the configuration has a problem:" if count == 1 else f"the configuration has {count} problems:"
         super().__init__("\n".join([head, *(f"  - {problem}" for problem in problems)]))
         self.problems = problems
+        self.files = frozenset(files)
 
 
 class Document:
-    """The merged configuration: the tables of the file, with the environment's values in place of the file's."""
+    """The merged configuration: the tables of the file, with the environment's values in place of the file's.
 
-    def __init__(self, source: str, tables: dict[str, Any], environment: Mapping[str, str]) -> None:
+    ``files`` are the files that were read, and the SHA-256 digests of their contents.
+    """
+
+    def __init__(
+        self, source: str, tables: dict[str, Any], environment: Mapping[str, str], files: dict[str, str] | None = None
+    ) -> None:
         self.source = source
         self.tables = tables
         self.environment = environment
@@ -46,11 +55,13 @@ class Document:
         """Tables that only the environment sets, and their variables."""
         self.problems: list[Problem] = []
         self.notices: list[str] = []
-        self.files: dict[str, str] = {}
-        """Every file that was read, and the SHA-256 digest of its content."""
+        self.files: dict[str, str] = {} if files is None else files
+        self.named: list[str] = []
+        """Every file that the configuration names, also one that cannot be read."""
 
     def content(self, name: str) -> bytes | None:
         """Return the content of a file that the configuration names, or None if it cannot be read."""
+        self.named.append(name)
         try:
             content = Path(name).read_bytes() if Path(name).is_file() else None
         except OSError:
@@ -71,7 +82,7 @@ class Document:
     def raise_problems(self) -> None:
         """Raise ConfigError if anything was noted."""
         if self.problems:
-            raise ConfigError(self.problems)
+            raise ConfigError(self.problems, files=[*self.files, *self.named])
 
 
 class Reader:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from chukei.accounts.stores import Database
 from chukei.adapters.logs.levels import LEVELS
 from chukei.config import ConfigError, Settings, SimulatorSection, load
+from chukei.config.changes import refuse_empty
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
 from chukei.hosts.peers import Alone
@@ -249,9 +250,11 @@ def from_environment(
     source = partial(checked_settings, None, environment, behind_platform=behind_platform)
     if workers is None:
         return Application(source(), behind_platform=behind_platform, source=source)
-    refused: tuple[str, ...] = ()
+    refused: ConfigError | None = None
     try:
         settings = source()
+        if workers.kept is not None:
+            refuse_empty(settings)
         workers.in_force(settings)
     except ConfigError as error:
         if workers.kept is None:
@@ -259,11 +262,12 @@ def from_environment(
         import pickle  # seldom needed, and not at all on other hosts
 
         settings = pickle.loads(workers.kept)  # noqa: S301 - another process of this relay made it
-        refused = tuple(map(str, error.problems))
+        refused = error
         text = "the configuration is refused, and a new worker starts with the one in force: %s"
-        logger.error(text, "; ".join(refused))  # noqa: TRY400 - a mistake of the operator, with all reasons
+        logger.error(text, "; ".join(map(str, error.problems)))  # noqa: TRY400 - an operator's mistake, with all reasons
     application = Application(settings, peers=workers.peers, source=source, announce=workers.in_force)
-    application.reloads.refused = refused
+    if refused is not None:
+        application.reloads.refuse(refused)
     return application
 
 
@@ -282,7 +286,7 @@ def checked_settings(
 
         problems += problems_of(settings.simulator)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems, files=settings.files)
     return settings
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from chukei.adapters.logs.process_log import apply_log
 from chukei.config import Changes, ConfigError, Reloaded, Settings, changes, without_restart
-from chukei.config.changes import version_of
+from chukei.config.changes import refuse_empty, version_of
 from chukei.hosts.watching import watch
 from chukei.ports import Peers
 from chukei.wiring.build import Relay
@@ -89,6 +89,7 @@ class Reloads:
         self._closed = False
         self.refused: tuple[str, ...] = ()
         """Why the configuration on disk is refused, as of the last reload; empty if it is in force."""
+        self._refused_files: frozenset[str] = frozenset()
         self._name = secrets.token_bytes(NAME_BYTES)
 
     def start(self) -> None:
@@ -104,7 +105,7 @@ class Reloads:
         if self._source is not None and not running and settings.files and settings.reload.watch_seconds:
             self._watching = asyncio.create_task(
                 watch(
-                    lambda: self._application.settings.files,
+                    lambda: self._refused_files.union(self._application.settings.files),
                     lambda: self._application.settings.reload.watch_seconds,
                     lambda: self.reload("a file has changed", quiet=True),
                 )
@@ -115,6 +116,10 @@ class Reloads:
         task: asyncio.Task[object] = asyncio.create_task(self.reload(why, tell=False, quiet=quiet, unless=unless))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def refuse(self, error: ConfigError) -> None:
+        """Note why the configuration on disk is refused. A change of any of its files may correct it."""
+        self.refused, self._refused_files = tuple(map(str, error.problems)), error.files
 
     def _asked(self, argument: bytes) -> bytes:
         name, version = argument[:NAME_BYTES], argument[NAME_BYTES:].decode()
@@ -142,13 +147,17 @@ class Reloads:
         try:
             settings, found = await asyncio.to_thread(self._read, application.settings)
         except ConfigError as error:
-            problems = tuple(str(problem) for problem in error.problems)
-            if not quiet or problems != self.refused:
+            before = self.refused
+            self.refuse(error)
+            if not quiet or self.refused != before:
                 text = "the new configuration is refused and the old one stays (%s): %s"
-                logger.error(text, why, "; ".join(problems))  # noqa: TRY400 - a mistake of the operator, with all reasons
-            self.refused = problems
-            return Reloaded(problems=problems, version=version)
-        self.refused = ()
+                logger.error(text, why, "; ".join(self.refused))  # noqa: TRY400 - an operator's mistake, with all reasons
+            return Reloaded(problems=self.refused, version=version)
+        except Exception:  # the watch must go on
+            logger.exception("the new configuration could not be read and the old one stays (%s)", why)
+            self.refused = ("it could not be read; the log has the reason",)
+            return Reloaded(problems=self.refused, version=version)
+        self.refused, self._refused_files = (), frozenset()
         if self._closed or application.leaving or application.relay is None:
             return Reloaded(version=version)
         if found:
@@ -176,6 +185,8 @@ class Reloads:
         sys.setswitchinterval(USUAL_SECONDS / 10)
         try:
             settings = self._source()
+            if settings.files != before.files:
+                refuse_empty(settings)
             return settings, changes(before, settings)
         finally:
             sys.setswitchinterval(USUAL_SECONDS)

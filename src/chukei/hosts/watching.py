@@ -8,13 +8,14 @@ from pathlib import Path
 SETTLE_SECONDS = 0.2
 """Seconds between two looks at changed files. They are read when both looks are the same: no one is writing then."""
 
-Stamp = tuple[int, int, int, int] | None
+Stamp = tuple[int, ...] | None
 
 
 def stamps_of(files: Collection[str]) -> Mapping[str, Stamp]:
-    """Return for each file its device, inode, size and time of change, or None if there is none.
+    """Return for each file its device, inode, size and times of change, or None if there is none.
 
-    Links are followed, so a link to another file is a change.
+    Links are followed, so a link to another file is a change. Programs that copy files may set the time of the content
+    to an earlier one, but not the time of the inode.
     """
     return {name: _stamp(name) for name in files}
 
@@ -24,7 +25,7 @@ def _stamp(name: str) -> Stamp:
         found = Path(name).stat()
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 async def watch(
