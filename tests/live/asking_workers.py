@@ -1,6 +1,7 @@
 """Workers that ask each other, as a program: each connection gives its worker commands, one a line, as JSON lists.
 
-Run with the number of workers. It prints its port, and the parent's log goes to standard error.
+Run with the number of workers. It prints its port, and the parent's log goes to standard error. While there is a file
+named by ``WAIT``, workers do not serve.
 """
 
 import asyncio
@@ -9,9 +10,12 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from chukei.config import load
 from chukei.hosts.awaited import Awaited
 from chukei.hosts.leaving import Stopping
 from chukei.hosts.link import Link
@@ -27,7 +31,10 @@ class Worker:
 
     def __init__(self, link: Link) -> None:
         self.peers = link.peers
+        self.link = link
         self.count = 0
+        self.reloads = 0
+        self.peers.answer("reloads", lambda _: b"%d" % self.reloads)
         self.peers.answer("count", lambda _: b"%d" % self.count, last=True)
         self.peers.answer("process", lambda _: b"%d" % os.getpid())
         self.peers.answer("echo", lambda argument: argument)
@@ -42,6 +49,8 @@ class Worker:
                 return os.getpid()
             case "count":
                 self.count += arguments[0]
+            case "in force":
+                self.link.in_force(load(None, {}))
             case "ask":
                 subject, argument, times = arguments
                 asked = (self.peers.ask(subject, argument.encode()) for _ in range(times))
@@ -66,13 +75,18 @@ def work(listener: socket.socket, link: Link) -> int:
     async def run() -> None:
         loop, end = asyncio.get_running_loop(), asyncio.Event()
         worker = Worker(link)
-        server = await asyncio.start_server(worker.serve, sock=listener)
-        link.serves()
 
         def leave(*_: object) -> None:
             loop.call_soon_threadsafe(end.set)
 
-        link.follow(leave, leave, reload=lambda: None, lost=leave)
+        def reload() -> None:
+            worker.reloads += 1
+
+        link.follow(leave, leave, reload, lost=leave)
+        while Path(os.environ["WAIT"]).exists():
+            time.sleep(0.01)
+        server = await asyncio.start_server(worker.serve, sock=listener)
+        link.serves()
         signal.signal(signal.SIGTERM, leave)
         await end.wait()
         link.progress(0, 0)

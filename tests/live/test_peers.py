@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from tests.live.asking_workers import LARGE
-from tests.live.relays import clean_environment
+from tests.live.relays import clean_environment, eventually
+from tests.live.test_workers import children
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,8 @@ class Connection:
 class Workers:
     """Connections to running workers."""
 
-    def __init__(self, port: int, stack: AsyncExitStack) -> None:
+    def __init__(self, parent: int, port: int, stack: AsyncExitStack) -> None:
+        self.parent = parent
         self._port, self._stack = port, stack
 
     async def connect(self, *others: Connection) -> Connection:
@@ -68,16 +70,20 @@ class Workers:
 
 
 @asynccontextmanager
-async def workers(count: int) -> AsyncIterator[Workers]:
-    """Run that many workers."""
+async def workers(count: int, wait: Path = Path("nowhere")) -> AsyncIterator[Workers]:
+    """Run that many workers; while there is a file ``wait``, those that start do not serve."""
     command = [sys.executable, "-m", "tests.live.asking_workers", str(count)]
     with subprocess.Popen(
-        command, env=clean_environment(), cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
+        command,
+        env=clean_environment({"WAIT": str(wait)}),
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         try:
             async with AsyncExitStack() as stack:
-                yield Workers(int(process.stdout.readline()), stack)
+                yield Workers(process.pid, int(process.stdout.readline()), stack)
         finally:
             process.terminate()
             assert process.wait(30) == 0
@@ -136,3 +142,35 @@ async def test_a_stopped_worker_is_left_out_until_it_answers_again() -> None:
         finally:
             os.kill(two.process, signal.SIGCONT)
         await one.until("process", sorted([str(one.process), str(two.process)]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_a_worker_that_starts_while_another_reloads_reloads_too(tmp_path: Path) -> None:
+    wait = tmp_path / "wait"
+    async with workers(2, wait) as running:
+        one = await running.connect()
+        two = await running.connect(one)
+        await one.tell("in force")
+        assert await one.ask("reloads") == ["0", "0"]
+        wait.touch()
+        os.kill(two.process, signal.SIGKILL)
+        await eventually(lambda: len(set(children(running.parent)) - {one.process, two.process}) == 1)
+        await one.tell("in force")
+        assert await one.ask("reloads") == ["0"]  # so the parent has taken the message before
+        wait.unlink()
+        await one.until("reloads", ["0", "1"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_a_hangup_for_the_whole_group_does_not_end_a_worker_that_starts(tmp_path: Path) -> None:
+    wait = tmp_path / "wait"
+    async with workers(2, wait) as running:
+        one = await running.connect()
+        two = await running.connect(one)
+        wait.touch()
+        os.kill(two.process, signal.SIGKILL)
+        await eventually(lambda: len(set(children(running.parent)) - {one.process, two.process}) == 1)
+        (three,) = set(children(running.parent)) - {one.process, two.process}
+        os.kill(three, signal.SIGHUP)
+        wait.unlink()
+        await one.until("process", sorted([str(one.process), str(three)]))

@@ -16,12 +16,17 @@ from tests.live.fault_upstream import FaultUpstream
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, delta
 from tests.live.relays import InProcessRelay, eventually
+from uvicorn import Config
 
 from chukei.config import Settings
 from chukei.gateway.scrape import GAUGES
 from chukei.hosts.asgi import Application, checked_settings
+from chukei.hosts.hangup import HANGUP
+from chukei.hosts.leaving import Leave, Stopping
 from chukei.hosts.peers import Alone
+from chukei.hosts.relay_server import RelayServer
 from chukei.hosts.reloading import Reloads
+from chukei.hosts.server import listen
 from chukei.liveview import worker
 from chukei.metrics.snapshot import decoded
 from chukei.pool import Fault, Verdict
@@ -534,6 +539,37 @@ async def test_whatever_reading_raises_the_watch_goes_on(setup: Setup, caplog: p
         failing = False
         setup.replace(quickly.replace("weight = 1", "weight = 2"))
         await eventually(lambda: relay.relay is not before)
+
+
+@pytest.mark.skipif(HANGUP is None, reason="this system has no SIGHUP")
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_reload_that_is_asked_for_during_the_start_is_made_up_for(setup: Setup, alone: bool) -> None:
+    """The process has read the configuration, and does not serve yet."""
+    source = partial(checked_settings, str(setup.file), setup.environment)
+    application = Application(source(), source=source)
+    config = Config(
+        lambda: application,
+        factory=True,
+        http="chukei.hosts.protocol:StrictProtocol",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+    )
+    server = RelayServer(config, lambda: None, Stopping(0.0), lambda *_: None, alone=alone)
+    setup.write(limits="requests_per_minute = 7")
+    if alone:
+        assert HANGUP is not None
+        server.exit_early(HANGUP, None)
+    else:
+        server.reload()
+    with listen("127.0.0.1", 0) as listener:
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        await eventually(lambda: application.settings.policies.callers["team"].rules.limits.requests_per_minute == 7)
+        server.leave(Leave())
+        await running
 
 
 async def test_the_workers_tell_each_other(setup: Setup) -> None:

@@ -47,6 +47,7 @@ class RelayServer(Server):
         self._hangup = Hangup()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[socket.socket] = []
+        self._changed = False  # the configuration, it may be, since this process has read it
         self._reporting: asyncio.Task[None] | None = None
 
     @property
@@ -90,16 +91,20 @@ class RelayServer(Server):
             self._loop.call_soon_threadsafe(self._application.stop_all)
 
     def reload(self) -> None:
-        """Read the configuration again, as a signal says to all workers. Any thread may call this."""
+        """Read the configuration again, as a signal says to all workers; before the start, as soon as that is over. Any
+        thread may call this."""
+        self._changed = True
         if self._loop is not None and self.started:
             self._loop.call_soon_threadsafe(self._application.reloads.soon, "SIGHUP")
 
     def exit_early(self, sig: int, _: object) -> None:
-        """Exit at once if the server has not started; afterwards do nothing.
+        """Exit at once if the server has not started; afterwards do nothing. Remember to reload, if that is meant.
 
         Python drops the exception where it cannot be raised, as in the bookkeeping of imports. Then the start goes on.
         """
-        if not self.started and (sig != HANGUP or self._hangup.ends):
+        if sig == HANGUP and not self._hangup.ends:
+            self._changed = True
+        elif not self.started:
             self.should_exit = True
             raise SystemExit(0)
 
@@ -117,6 +122,8 @@ class RelayServer(Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+            if self._changed:
+                self._application.reloads.soon("a request during the start", quiet=True)
             if not self._alone:
                 self._application.join()
 

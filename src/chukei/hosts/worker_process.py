@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import SpawnProcess
 
 from chukei.hosts.channel import Channel, Inbox
+from chukei.hosts.hangup import HANGUP
 from chukei.hosts.leaving import Leave
 from chukei.hosts.link import Link
 from chukei.hosts.messages import Ping
@@ -130,6 +131,7 @@ def _run(first: Callable[[], None], work: bytes, listener: socket.socket, pipe: 
     sys.exit(status)
 
 
-def _leave(*_: object) -> None:
-    """Exit at once, before the server has started."""
-    raise SystemExit(0)
+def _leave(number: int, _: object) -> None:
+    """Exit at once, before the server has started. What a SIGHUP to the whole group means, the parent says."""
+    if number != HANGUP:
+        raise SystemExit(0)

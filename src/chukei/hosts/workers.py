@@ -178,6 +178,9 @@ class Supervisor:
                 self._questions.last(sender.member, message.answers)
             case InForce():
                 self._in_force = message.settings
+                if sender.serves:  # it has reloaded, and told those that serve; others may have read the file before
+                    for worker in [worker for worker in self._workers if not worker.serves]:
+                        worker.tell(Reload())
             case Progress():
                 sender.running, sender.stopped = message.running, message.stopped
 

@@ -1,5 +1,6 @@
 """The copy of administrators' rules: when it is passed on, and what becomes of it while the database is away."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -56,6 +57,36 @@ async def test_while_the_database_is_away_the_copy_stays_and_one_line_says_so(
     database.away = False
     await book.refresh()
     assert heard[-1] == {"caller:a": Override({"concurrent": 2})}
+
+
+async def test_a_read_that_began_before_a_change_does_not_take_it_back() -> None:
+    """A replica that answers an administrator reads at once, maybe while its read of every two seconds is under way."""
+    database, heard = HeldDatabase(), Heard()
+    book = RuleBook(database)
+    book.listen(heard.append)
+    set_rule(database, '{"limits":{"concurrent":1}}')
+    earlier = asyncio.create_task(book.refresh())
+    await database.reading.wait()
+    set_rule(database, '{"limits":{"concurrent":2}}')
+    await book.refresh()
+    database.go_on.set()
+    await earlier
+    assert heard[-1] == {"caller:a": Override({"concurrent": 2})}
+
+
+class HeldDatabase(FakeDatabase):
+    """Answers its first question for the rules late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def rules(self) -> dict[str, str]:
+        found = dict(await super().rules())
+        if not self.reading.is_set():
+            self.reading.set()
+            await self.go_on.wait()
+        return found
 
 
 async def test_what_makes_no_sense_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,8 @@ class RuleBook:
         self._refresh_seconds = refresh_seconds
         self._known: Mapping[str, Override] = {}
         self._mark: str | None = None
+        self._reads = 0
+        self._newest = 0  # of the reads whose rules are known
         self._heard: Heard | None = None
         self._away = False
         self._task: asyncio.Task[None] | None = None
@@ -53,16 +55,19 @@ class RuleBook:
             await asyncio.sleep(self._refresh_seconds)
 
     async def refresh(self) -> None:
-        """Read once; never raises."""
+        """Read once; never raises. Of two reads at a time, the one that began later is right."""
+        self._reads += 1
+        number = self._reads
         try:
             async with asyncio.timeout(READ_SECONDS):
                 mark = await self._database.rules_mark()  # first, so that a change in between is seen the next time
             if mark != self._mark:
                 async with asyncio.timeout(READ_SECONDS):
                     found = await self._database.rules()
-                self._known, self._mark = _read(found), mark
-                if self._heard is not None:
-                    self._heard(self._known)
+                if number > self._newest:
+                    self._known, self._mark, self._newest = _read(found), mark, number
+                    if self._heard is not None:
+                        self._heard(self._known)
         except (StoreAway, TimeoutError) as error:
             if not self._away:
                 reason = error if isinstance(error, StoreAway) else f"no answer within {READ_SECONDS:g} seconds"
