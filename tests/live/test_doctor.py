@@ -100,6 +100,34 @@ async def test_a_wrong_api_version(resource: str) -> None:
     assert 'set AZURE_OPENAI_API_VERSION to "v1"' in found.remedy
 
 
+async def test_models_of_a_file_with_all_that_a_model_may_have(resource: str, tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(
+        f"""
+        [stores]
+        ledger = "none"
+        [deployments.east]
+        endpoint = "{resource}"
+        deployment = "gpt-4o"
+        api_version = "2024-10-21"
+        api_key = {{ env = "KEY" }}
+        [deployments.west]
+        endpoint = "{resource}"
+        deployment = "gpt-4"
+        api_version = "2024-10-21"
+        api_key = {{ env = "KEY" }}
+        [models.chat]
+        deployments = ["east", "west"]
+        parameters = {{ temperature = 0.2 }}
+        caps = {{ max_tokens = 100 }}
+        prices = {{ input = 2.5, output = 10 }}
+        """
+    )
+    found = only_failure(await examine_configuration(str(file), {"KEY": KEY}))
+    assert (found.kind, found.check) == (Kind.DEPLOYMENT, "deployment")
+    assert "west" in found.subject
+
+
 @asynccontextmanager
 async def https(folder: Path, name: str, until: datetime.datetime | None = None) -> AsyncIterator[tuple[str, Path]]:
     """A resource whose certificate is for a name until a time, and the file of its authority."""

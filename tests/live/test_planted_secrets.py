@@ -4,6 +4,7 @@ The relay is a process, its log at its finest level, the audit off. ``WHAT_IS_EM
 searched as well; a page that a relay does not have answers 404, which is searched too.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -13,13 +14,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Close, Reset, Script, Send, chunk, head
 from tests.live.fault_upstream import FaultUpstream, Visit
+from tests.live.loopback import refusing_port
 from tests.live.raw_client import Cut, RawClient
-from tests.live.recordings import DONE, FINISH, delta
+from tests.live.recordings import CHAT, DONE, FINISH, delta
 from tests.live.relays import STEADY, clean_environment
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +33,11 @@ WRONG_KEY = "chk_plantedWrong_0123456789abcdefghijklmnopqrstuvwxyz"
 UPSTREAM_KEY = "planted-upstream-key-2e77"
 ADMIN_KEY = "planted-admin-key-88f04d"
 QUERY = "planted-query-c0de"
+FIELD = "planted-field-4d1a"
+TOOL = "planted-tool-argument-b7f0"
+PROXY = "planted-proxy-password-19c3"
+STORE = "planted-store-password-e6a2"
+COLLECTOR = "planted-collector-password-0b5d"
 
 WHAT_IS_EMITTED = (
     "/metrics",
@@ -41,8 +48,21 @@ WHAT_IS_EMITTED = (
     "/admin/log-level",
     "/admin/usage?by=caller,model",
     "/admin/keys",
+    "/admin/live",
+    "/v1/models",
+    "/v1/usage",
 )
-"""Pages for operators. Administrators' key and callers' key are sent along."""
+"""Pages for operators and callers. Administrators' key and callers' key are sent along."""
+
+COMMANDS = {
+    "check": ("check",),
+    "doctor": ("doctor",),
+    "doctor as JSON": ("doctor", "--json"),
+    "top": ("top", "--once", "URL"),
+    "top as JSON": ("top", "--once", "--json", "URL"),
+    "usage": ("usage",),
+}
+"""Commands that an operator runs beside the relay, with its environment."""
 
 PROGRAM = """
 import logging
@@ -164,15 +184,20 @@ UPSTREAMS: dict[str, Callable[[Visit], Script]] = {
 
 
 def answer(visit: Visit) -> Script:
+    if PROMPT.encode() not in visit.body:  # of another caller
+        return [Reset()]
     return UPSTREAMS[json.loads(visit.body)["model"]](visit)
 
 
 KEY = ("authorization", f"Bearer {CALLERS_KEY}")
+FIELDS = tuple((name, FIELD) for name in ("user-agent", "cookie", "referer", "x-forwarded-for", "baggage", "x-own"))
 
 
 def chat(model: str, *, streams: bool) -> bytes:
-    content = {"model": model, "stream": streams, "messages": [{"role": "user", "content": PROMPT}]}
-    return json.dumps(content | {"user": PROMPT}).encode()
+    content: dict[str, Any] = {"model": model, "stream": streams, "messages": [{"role": "user", "content": PROMPT}]}
+    call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": json.dumps({"q": TOOL})}}
+    content["messages"] += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": TOOL}]
+    return json.dumps(content | {"user": PROMPT, "metadata": {"note": TOOL}}).encode()
 
 
 REFUSED: list[tuple[str, bytes, tuple[tuple[str, str], ...]]] = [
@@ -208,7 +233,7 @@ async def send(relay: PlantedRelay, path: str, body: bytes, *fields: tuple[str, 
 async def mixed_load(relay: PlantedRelay) -> str:
     """Send everything; return the secret part of a key that an administrator made."""
     for name in UPSTREAMS:
-        await send(relay, "/v1/chat/completions", chat(name, streams=True), KEY)
+        await send(relay, "/v1/chat/completions", chat(name, streams=True), KEY, *FIELDS)
         await send(relay, "/v1/chat/completions", chat(name, streams=False), KEY)
     assert COMPLETION.encode() in await send(relay, "/v1/chat/completions", chat("whole", streams=False), KEY)
     for path, body, fields in REFUSED:
@@ -219,17 +244,53 @@ async def mixed_load(relay: PlantedRelay) -> str:
         await client.closed()
     admin = ("authorization", f"Bearer {ADMIN_KEY}")
     made = json.loads(await send(relay, "/admin/keys", b'{"caller": "team-a"}', admin))
-    await send(relay, "/v1/chat/completions", chat("stream", streams=True), ("authorization", f"Bearer {made['key']}"))
+    other = ("authorization", f"Bearer {made['key']}")
+    while b'"data"' not in await send(relay, "/v1/models", b"", other, method="GET"):
+        await asyncio.sleep(0.5)  # a new key is known within some seconds
+    await send(relay, CHAT, chat("stream", streams=True), other)
+    relay.emitted[ANOTHER] = []
+    for name in NAMES_ASKED_AGAIN:  # what upstreams have said to one caller is told to no other
+        plain = json.dumps({"model": name, "messages": []}).encode()
+        relay.emitted[ANOTHER].append((await send(relay, CHAT, plain, other)).decode())
+    async with RawClient(relay.url) as client:
+        await client.request("GET", "/admin/live/events", b"", admin)
+        relay.emitted["/admin/live/events"] = [(await client.until(b"\n\n")).decode()]
     for page in WHAT_IS_EMITTED:
         key = admin if page.startswith("/admin") else KEY
         relay.emitted[page] = [(await send(relay, page, b"", key, method="GET")).decode()]
     return str(made["key"]).rpartition("_")[2]
 
 
+PLANTED = (
+    *(PROMPT, COMPLETION, CALLERS_KEY, WRONG_KEY, UPSTREAM_KEY, ADMIN_KEY, QUERY),
+    *(FIELD, TOOL, PROXY, STORE, COLLECTOR),
+)
+NAMES_ASKED_AGAIN = ("bad-request", "failing", "first-error-event")
+ANOTHER = "answers to another caller"
+EXPORTED = ("/v1/chat/completions", "chukei.requests")
+
+
+def output_of(arguments: list[str], environment: dict[str, str]) -> str:
+    """Run a command with the relay's environment, and return all that it prints."""
+    command = [sys.executable, "-m", "chukei", *arguments]
+    done = subprocess.run(
+        command, env=clean_environment(environment), capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 async def test_nothing_planted_is_emitted(form: str, tmp_path: Path) -> None:
-    async with FaultUpstream(answer) as upstream:
+    taken = [Send(head("application/x-protobuf", length=0))]
+    async with FaultUpstream(answer) as upstream, FaultUpstream(taken) as collector:
         environment = STEADY | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url.replace("//", f"//user:{COLLECTOR}@"),
+            "CHUKEI_AUTH__FAILURES_PER_MINUTE": "1000",
+            "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={COLLECTOR}",
+            "OTEL_BSP_SCHEDULE_DELAY": "10",
+            "OTEL_METRIC_EXPORT_INTERVAL": "100",
+            "HTTPS_PROXY": f"http://user:{PROXY}@127.0.0.1:{refusing_port()}",
+            "CHUKEI_STORES__QUOTA": f"redis://user:{STORE}@127.0.0.1:{refusing_port()}",
             "AZURE_OPENAI_ENDPOINT": upstream.url,
             "AZURE_OPENAI_API_KEY": UPSTREAM_KEY,
             "CHUKEI_API_KEY": CALLERS_KEY,
@@ -244,13 +305,22 @@ async def test_nothing_planted_is_emitted(form: str, tmp_path: Path) -> None:
         with PlantedRelay(environment) as relay:
             made = await mixed_load(relay)
             asked = len(upstream.visits)
+            for name, words in COMMANDS.items():
+                arguments = [relay.url if word == "URL" else word for word in words]
+                relay.emitted[name] = [await asyncio.to_thread(output_of, arguments, environment)]
+        sent = b"".join(visit.body for visit in collector.visits)
     emitted = {name: "".join(lines) for name, lines in relay.emitted.items()}
+    emitted["telemetry"] = sent.decode(errors="replace")
     assert asked >= 2 * len(UPSTREAMS)
     assert emitted["stderr"].count("a hook failed for request") > len(UPSTREAMS)
     assert emitted["stdout"] == ""
     assert "team-a" in emitted["/admin/keys"]
     assert "chukei_requests_total" in emitted["/metrics"]
-    for secret in (PROMPT, COMPLETION, CALLERS_KEY, WRONG_KEY, UPSTREAM_KEY, ADMIN_KEY, QUERY, made):
+    assert {"/v1/chat/completions", "chukei.requests"} <= {each for each in EXPORTED if each in emitted["telemetry"]}
+    assert all(emitted[name].strip() for name in COMMANDS)
+    assert emitted[ANOTHER].count('"error"') == len(NAMES_ASKED_AGAIN)
+    assert "api_key" not in emitted[ANOTHER], "its key is known"
+    for secret in (*PLANTED, made):
         assert {name for name, text in emitted.items() if secret in text} == set(), secret
     if form == "json":
         assert [json.loads(line)["level"] for line in emitted["stderr"].splitlines()]

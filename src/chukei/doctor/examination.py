@@ -79,9 +79,7 @@ async def _endpoints(settings: Settings, clock: Clock, times: Times, identity: I
     """Check each endpoint, and behind each that is reached its deployments."""
     client = HttpClient(settings.upstream)
     examiner = Examiner(settings, client, clock, times)
-    places = dict.fromkeys(
-        [(model, deployment) for model in settings.models.values() for deployment in model.deployments]
-    )
+    places = [(model, deployment) for model in settings.models.values() for deployment in model.deployments]
     endpoints = dict.fromkeys(deployment.endpoint for _, deployment in places)
     if settings.open is not None:
         endpoints.setdefault(settings.open.endpoint)

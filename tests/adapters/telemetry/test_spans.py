@@ -177,6 +177,7 @@ def test_callers_are_named_only_if_asked() -> None:
         {"trace": TraceContext(TRACE, REQUEST)},
         {"trace": TraceContext(TRACE, REQUEST, sampled=True, foreign=True)},
         {"operation": Page.LIVE},
+        {"operation": "admin"},
         {"count": 7},
     ],
 )

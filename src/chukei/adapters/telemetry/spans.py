@@ -38,6 +38,7 @@ MAX_PATH = 200
 OTHER = "_OTHER"
 """Stands for a method that is none of HTTP's own."""
 
+_PAGES = frozenset(str(page) for page in Page)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _DEPLOYMENTS = "/openai/deployments/"
 _PREFIXES = ("/openai/v1/", "/openai/", "/models/", "/v1/")
@@ -80,7 +81,7 @@ def is_recorded(record: RequestRecord) -> bool:
     trace = record.trace
     if trace is None or not trace.sampled or trace.foreign:
         return False
-    return record.count == 1 and not isinstance(record.operation, Page)
+    return record.count == 1 and record.operation not in _PAGES
 
 
 class Spans:
