@@ -15,6 +15,7 @@ from tests.live.relays import InProcessRelay, eventually
 
 from chukei.config import load
 from chukei.hosts.asgi import checked_settings
+from chukei.hosts.peers import Alone
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +111,20 @@ async def test_groups_that_are_set_decide(setup: Setup) -> None:
     assert record.who.groups == ("closed",)
     await setup.admin("POST", "/rules", {"subject": "caller:team", "groups": None})
     assert await setup.status(setup.one) == 200
+
+
+async def test_the_workers_of_a_relay_are_told_of_a_change(setup: Setup) -> None:
+    settings = setup.one.application.settings
+    told: list[str] = []
+
+    class Peers(Alone):
+        async def ask(self, subject: str, argument: bytes = b"") -> list[bytes]:
+            told.append(subject)
+            return await super().ask(subject, argument)
+
+    relay = InProcessRelay(settings)
+    relay.application.peers = Peers()
+    async with relay:
+        await Setup(relay, relay).admin("POST", "/rules", {"subject": "caller:team", "limits": {"concurrent": 1}})
+        assert told == ["rules"]
+        assert await relay.application.peers.ask("rules") == [b""]

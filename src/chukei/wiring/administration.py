@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chukei.adapters.identity.access import peppers
@@ -18,6 +19,9 @@ from chukei.ports import Clock, Peers
 if TYPE_CHECKING:
     from chukei.admin.api import Admin
     from chukei.admin.feed import Feed
+
+RULES = "rules"
+"""The subject on which workers tell each other that administrators' rules have changed."""
 
 
 class Administration:
@@ -38,6 +42,8 @@ class Administration:
         self._reload = reload
         self.peers = peers
         self._feed: Feed | None = None  # one for all configurations: a shutdown ends its streams
+        if rules is not None:
+            peers.answer(RULES, rules.soon)
         self._throttles = Throttle(failures_per_minute, clock), Throttle(failures_per_minute, clock)
 
     def allow(self, failures_per_minute: int) -> None:
@@ -82,9 +88,15 @@ class Administration:
             ledger_state=self._accounting.state,
             peers=self.peers,
             feed=self._feed,
-            rules=RuleDesk(database, groups, utc_now, actor=actor, changed=self._rules.refresh),
+            rules=RuleDesk(database, groups, utc_now, actor=actor, changed=partial(_spread, self._rules, self.peers)),
             reload=self._reload,
         )
+
+
+async def _spread(rules: RuleBook, peers: Peers) -> None:
+    """Apply a change in this process, then in the other workers."""
+    await rules.refresh()
+    await peers.ask(RULES)
 
 
 def _digest(key: Secret) -> bytes:

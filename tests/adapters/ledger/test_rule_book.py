@@ -59,6 +59,20 @@ async def test_while_the_database_is_away_the_copy_stays_and_one_line_says_so(
     assert heard[-1] == {"caller:a": Override({"concurrent": 2})}
 
 
+async def test_another_worker_can_have_it_read_at_once() -> None:
+    database, heard = FakeDatabase(), asyncio.Queue[Mapping[str, Override]]()
+    book = RuleBook(database, refresh_seconds=3600)
+    book.listen(heard.put_nowait)
+    set_rule(database, '{"limits":{"concurrent":1}}')
+    book.start()
+    assert await heard.get() == {}
+    assert await heard.get() == {"caller:a": Override({"concurrent": 1})}
+    set_rule(database, '{"limits":{"concurrent":2}}')
+    assert book.soon() == b""
+    assert await heard.get() == {"caller:a": Override({"concurrent": 2})}
+    await book.close()
+
+
 async def test_a_read_that_began_before_a_change_does_not_take_it_back() -> None:
     """A replica that answers an administrator reads at once, maybe while its read of every two seconds is under way."""
     database, heard = HeldDatabase(), Heard()

@@ -8,6 +8,7 @@ the copy stays in use. Until the first copy is read, the configuration's own lim
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from chukei.accounts.overrides import Override, read
 from chukei.accounts.stores import Database, StoreAway
@@ -33,6 +34,7 @@ class RuleBook:
         self._heard: Heard | None = None
         self._away = False
         self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
 
     def listen(self, heard: Heard) -> None:
         """Pass the rules to ``heard`` from now on, in place of the listener before, and at once."""
@@ -51,8 +53,16 @@ class RuleBook:
 
     async def _follow(self) -> None:
         while True:
+            self._wake.clear()
             await self.refresh()
-            await asyncio.sleep(self._refresh_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._refresh_seconds):
+                    await self._wake.wait()
+
+    def soon(self, _: bytes = b"") -> bytes:
+        """Read now, in the background: another worker, which asks this, has changed the rules."""
+        self._wake.set()
+        return b""
 
     async def refresh(self) -> None:
         """Read once; never raises. Of two reads at a time, the one that began later is right."""
