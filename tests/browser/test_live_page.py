@@ -80,7 +80,7 @@ async def opened(page: Page) -> None:
 
 
 async def play(page: Page, *lives: Live) -> None:
-    """Have the feed send these views and end, again and again."""
+    """Have the feed send these views and end, again and again, from now on: the latest of several routes is taken."""
     body = b"".join(b"event: live\ndata: " + encoding.encode(live) + b"\n\n" for live in lives)
 
     async def answer(route: Route) -> None:
@@ -150,7 +150,6 @@ async def test_names_from_outside_cannot_run(page: Page) -> None:
             reasons=[structs.replace(LIVE.reasons[0], code=payload, rule=payload, last=bad)],
             failures=[bad],
         )
-        await page.unroute_all()
         await play(page, live)
         await page.reload()
         await opened(page)
@@ -166,10 +165,8 @@ async def test_a_screen_reader_is_told_the_verdict_when_it_changes(page: Page) -
     worse = structs.replace(LIVE.verdict, values={**LIVE.verdict.values, "took": "5.0 s"})
     await play(page, LIVE)
     await opened(page)
-    await page.unroute_all()
     await play(page, structs.replace(LIVE, verdict=worse))
     await expect(page.locator("#headline")).to_contain_text("5.0 s")
-    await page.unroute_all()
     await play(page, calm)
     await expect(page.locator("#headline")).to_have_text("Everything is normal.")
     announced: list[list[str]] = await page.evaluate("window.announced")
@@ -185,12 +182,10 @@ async def test_old_figures_are_called_old_and_come_back(page: Page, watch: Watch
     await play(page, LIVE)
     await page.reload()
     await opened(page)
-    await page.unroute_all()
     await page.route(FEED, lambda route: route.abort())
     await page.clock.run_for(7000)
     await expect(page.locator("#freshness")).to_have_class(re.compile("stale"))
     await expect(page.locator("#freshness")).to_contain_text("No data for")
-    await page.unroute_all()
     await play(page, LIVE)
     await page.clock.run_for(2000)
     await expect(page.locator("#freshness")).not_to_have_class(re.compile("stale"))
@@ -217,7 +212,6 @@ async def test_a_pause_holds_the_figures(page: Page) -> None:
     await play(page, LIVE)
     await opened(page)
     await page.get_by_role("button", name="Pause").click()
-    await page.unroute_all()
     await play(page, structs.replace(LIVE, lag=0.999))
     async with page.expect_request(FEED):
         pass
@@ -236,7 +230,6 @@ async def test_nothing_moves_when_figures_change(page: Page) -> None:
     before = await page.evaluate(places)
     times = structs.replace(LIVE.times, gap=structs.replace(LIVE.times.gap, p50=0.999))
     rates = structs.replace(LIVE.rates, output=123_456.0, requests=0.0)
-    await page.unroute_all()
     await play(page, structs.replace(LIVE, times=times, rates=rates, lag=12.3))
     await expect(page.locator("[data-place=azure]")).to_contain_text("999 ms")
     assert await page.evaluate(places) == before
