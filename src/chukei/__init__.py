@@ -17,7 +17,8 @@ Around them:
     admin      the admin API
     config     settings: read once, validated as a whole
     wiring     a relay from settings, and from changed settings
-    cli, ledger_commands, doctor    the command line
+    cli, configuring,
+    ledger_commands, doctor         the command line
     simulator  a simulated Azure OpenAI resource; imports no other module of the package
 
 docs/architecture.md defines which package may import which.
