@@ -79,5 +79,5 @@ def _refuse_others(parts: SplitResult) -> None:
         raise NotAnAddress(f"{host} is a page for people, not a resource; {WHERE}")
     if host in _OTHERS:
         raise NotAnAddress(f"{host} {_OTHERS[host]}; {WHERE}")
-    if re.match(r"(your|my)[-_].*|name\.|.*[{}<>]", host):
+    if re.match(r"your[-_]|(my-resource|resource|name)\.|.*[{}<>]", host):
         raise NotAnAddress(f"{host} still has a placeholder; {WHERE}")

@@ -17,6 +17,7 @@ ACCESS = ("local", "shared", "keys")
 
 _SERVER = ServerSettings()
 _MAX_LIMIT = 2**53
+_MAX_MONEY = 10**9
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _DEPLOYMENT = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _MODEL = re.compile(r"[\w.:/@ -]{1,128}", re.ASCII)
@@ -127,10 +128,10 @@ def limit(name: str, text: str) -> tuple[Limit, int | float]:
     except InvalidOperation:
         raise BadAnswer(f"{kind.value} must be a number") from None
     if kind is Limit.MONEY_PER_MONTH:
-        if not 0 < amount <= 10**9:
-            raise BadAnswer(f"{kind.value} must be more than 0 and at most 1000000000")
+        if not (amount.is_finite() and 0 < amount <= _MAX_MONEY):
+            raise BadAnswer(f"{kind.value} must be more than 0 and at most {_MAX_MONEY}")
         return kind, float(amount)
-    if not amount.is_finite() or amount != int(amount) or not 0 < amount <= _MAX_LIMIT:
+    if not (amount.is_finite() and 0 < amount <= _MAX_LIMIT and amount == int(amount)):
         raise BadAnswer(f"{kind.value} must be a whole number from 1 to {_MAX_LIMIT}")
     return kind, int(amount)
 
