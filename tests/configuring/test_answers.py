@@ -128,8 +128,10 @@ def test_an_identity_has_no_key() -> None:
 def test_a_resource_without_deployments_and_deployments_without_a_resource_are_refused() -> None:
     with pytest.raises(BadAnswer, match="which deployments"):
         answers.resources([CONTOSO], [], [], identity=False)
-    with pytest.raises(BadAnswer, match="needs the --endpoint"):
+    with pytest.raises(BadAnswer, match="--deployment needs the --endpoint"):
         answers.resources([], ["o3"], [], identity=False)
+    with pytest.raises(BadAnswer, match="--key-env needs the --endpoint"):
+        answers.resources([], [], ["A", "B"], identity=False)
 
 
 def test_the_variables_are_those_that_the_file_names() -> None:

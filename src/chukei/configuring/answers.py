@@ -207,7 +207,9 @@ def _keys(given: list[str], count: int, *, identity: bool) -> list[str | None]:
         return [None] * count
     if not given:
         return [key_variable(number) for number in range(count)]
-    if count and len(given) not in (1, count):
+    if not count:
+        raise BadAnswer("--key-env needs the --endpoint of a resource")
+    if len(given) not in (1, count):
         raise BadAnswer(f"--key-env is given {len(given)} times for {count} resources; once for all, or one for each")
     return [given[0]] * count if len(given) == 1 else [*given]
 

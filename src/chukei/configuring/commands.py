@@ -17,6 +17,7 @@ EXIT_INTERRUPTED = 130
 
 DEFAULT_FILE = "chukei.toml"
 _SHELLS = ("bash", "zsh", "fish")
+ACCESS = ("local", "shared", "keys")
 _LIMITS = (
     "requests_per_minute",
     "tokens_per_minute",
@@ -41,7 +42,7 @@ def _complete_limit(context: click.Context, parameter: click.Parameter, incomple
 @click.option("--key-env", multiple=True, metavar="VARIABLE", help="The variable that has the resource's key.")
 @click.option("--identity", is_flag=True, help="Use an Entra ID identity, not a key.")
 @click.option("--client-id", metavar="GUID", help="A user-assigned identity.")
-@click.option("--access", type=click.Choice(["local", "shared", "keys"]), default="local", show_default=True,
+@click.option("--access", type=click.Choice(ACCESS), default="local", show_default=True,
               help="Who may call: this machine, a shared key, keys of callers.")  # fmt: skip
 @click.option(
     "--limit", multiple=True, shell_complete=_complete_limit, metavar="NAME=NUMBER", help="A limit of each caller."
