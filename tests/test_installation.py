@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.rows import rows
 
-from chukei.installation import command_for, is_clone
+from chukei.installation import command_for, is_clone, tool_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,3 +15,24 @@ def test_in_a_clone_advice_names_a_lock_that_is_there(extra: str) -> None:
     command = command_for(extra)
     assert command.endswith(f" -r requirements/{extra}.txt")
     assert (ROOT / command.rpartition(" ")[2]).is_file()
+
+
+@rows(
+    ("environment", "file", "installer", "tool"),
+    [
+        ("pipx/venvs/chukei", "pipx_metadata.json", "pip\n", "pipx"),
+        ("pipx/.cache/1e614c0e290f5eb", "pipx_metadata.json", "pip\n", "pipx run"),
+        ("uv/tools/chukei", "uv-receipt.toml", "uv", "uv tool"),
+        ("uv/archive-v0/0u5BwXg8", "CACHEDIR.TAG", "uv", "uvx"),
+        ("project/.venv", "pyvenv.cfg", "uv", "uv"),
+        ("project/.venv", "pyvenv.cfg", "pip\n", "pip"),
+        ("project/.venv", "pyvenv.cfg", None, "pip"),
+    ],
+)
+def test_the_tool_is_known_by_what_it_leaves(
+    environment: str, file: str, installer: str | None, tool: str, tmp_path: Path
+) -> None:
+    prefix = tmp_path / str(installer).strip() / environment
+    prefix.mkdir(parents=True)
+    (prefix / file).touch()
+    assert tool_of(prefix, installer) == tool

@@ -269,7 +269,7 @@ def test_bash_completes_commands_options_choices_and_files(shell_environment: di
         # A file is completed by bash itself, which the function asks for with compopt.
         script += 'echo "${COMPREPLY[@]}"\n'
     script = script.replace("echo", "builtin echo")
-    script = f"compopt() {{ COMPREPLY+=($(compgen -f -- relay)); }}\n{script}"
+    script = f"compopt() {{ [ '$2' != default ] || COMPREPLY+=($(compgen -f -- rel)); }}\n{script}"
     found = [set(line.split()) for line in run_in_shell("bash", script, shell_environment, "--norc").splitlines()]
     assert [expected <= seen for (_, expected), seen in zip(COMPLETIONS, found, strict=True)] == [True] * len(found)
 
