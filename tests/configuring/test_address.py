@@ -75,7 +75,7 @@ def test_it_says_whether_more_was_pasted_than_the_address() -> None:
         ("https://my-resource.openai.azure.com", "placeholder"),
         ("https://contoso.openai.azure.com:port", "is not an address"),
         ("https://contoso.openai.azure.com/somewhere", "must be the resource's address alone"),
-        ("C:\\Users\\me\\chukei.toml", "is not an address"),
+        ("D:\\files\\chukei.toml", "is not an address"),
     ],
 )
 def test_what_is_no_address_is_refused_with_advice(text: str, advice: str) -> None:

@@ -207,8 +207,7 @@ def read(document: Document, notes: list[str]) -> Settings:
 def _server(table: Reader) -> ServerSettings:
     origins = table.strings("cors_origins")
     for origin in origins:
-        fault = _origin_fault(origin)
-        if fault is not None:
+        if (fault := _origin_fault(origin)) is not None:
             table.problem("cors_origins", f"{origin!r} {fault}")
     return read_section(
         table,
