@@ -61,6 +61,13 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
         write(tmp_path, "x", force=True)
 
 
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CannotWrite, match="is no regular file"):
+        write(tmp_path / "pipe", "x", force=True)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match="there is no folder"):
         write(tmp_path / "none" / "a.toml", "x", force=False)

@@ -13,6 +13,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """Raise ``CannotWrite`` where a file must not be replaced, or there is no place for it."""
     if path.is_dir():
         raise CannotWrite(f"{path} is a folder; name a file in it")
+    if path.exists() and not path.is_file():  # with force, a device would be replaced by a file
+        raise CannotWrite(f"{path} is no regular file; --output - prints instead")
     if not path.parent.is_dir():
         raise CannotWrite(f"there is no folder {path.parent}")
     if not force and (path.exists() or path.is_symlink()):
