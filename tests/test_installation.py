@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from tests.rows import rows
 
-from chukei.installation import command_for, is_clone, tool_of
+from chukei.installation import command_for, is_clone, spelled, tool_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,3 +37,16 @@ def test_the_tool_is_known_by_what_it_leaves(
     prefix.mkdir(parents=True)
     (prefix / file).touch()
     assert tool_of(prefix, installer) == tool
+
+
+def test_commands_are_spelled_so_that_a_shell_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "a b" / "chukei"
+    program.parent.mkdir()
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", "")
+    assert spelled("pip", str(program)) == f"'{program}'"
+    assert spelled("clone", str(tmp_path / "pytest")) == "chukei"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert spelled("pip", str(program)) == "chukei"
+    assert spelled("uvx", str(program)) == "uvx chukei"
+    assert spelled("pipx run", str(program)) == "pipx run chukei"

@@ -50,7 +50,28 @@ def tool_of(prefix: Path, installer: str | None) -> str:
     return "uv" if (installer or "").strip() == "uv" else "pip"
 
 
+def _tool() -> str:
+    return "clone" if is_clone() else tool_of(Path(sys.prefix), _record("INSTALLER"))
+
+
 def command_for(extra: str) -> str:
     """Return the command that installs an optional part."""
-    tool = "clone" if is_clone() else tool_of(Path(sys.prefix), _record("INSTALLER"))
-    return _ADVICE[tool].format(extra=extra)
+    return _ADVICE[_tool()].format(extra=extra)
+
+
+def called() -> str:
+    """Return how this copy is called from a shell: ``chukei``, unless that would not find it."""
+    return spelled(_tool(), sys.argv[0])
+
+
+def spelled(tool: str, program: str) -> str:
+    """Return the words before a command's name, given the tool and what the shell has started."""
+    import shlex
+    import shutil
+
+    if tool in ("uvx", "pipx run"):  # whose environments are on no path
+        return f"{tool} chukei"
+    found = shutil.which("chukei")
+    if Path(program).stem != "chukei" or (found is not None and Path(found).samefile(program)):
+        return "chukei"
+    return shlex.quote(program)

@@ -1,7 +1,9 @@
 """`chukei init`, `chukei config schema` and `chukei completion` as they are run."""
 
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -259,19 +261,47 @@ def run_in_shell(shell: str, script: str, environment: dict[str, str], *options:
     return done.stdout
 
 
-def test_bash_completes_commands_options_choices_and_files(shell_environment: dict[str, str]) -> None:
+def test_bash_completes_commands_options_and_choices(shell_environment: dict[str, str]) -> None:
     script = 'eval "$(chukei completion bash)"\n'
-    for line, _ in COMPLETIONS:
+    lines = COMPLETIONS[:-1]  # files are completed by bash itself, which needs a terminal
+    for line, _ in lines:
         words = line.split(" ")
         quoted = " ".join(f"'{word}'" for word in words)
         script += f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; COMPREPLY=()\n"
         script += '_chukei_completion chukei "${COMP_WORDS[COMP_CWORD]}" ""\n'
-        # A file is completed by bash itself, which the function asks for with compopt.
         script += 'echo "${COMPREPLY[@]}"\n'
-    script = script.replace("echo", "builtin echo")
-    script = f"compopt() {{ [ '$2' != default ] || COMPREPLY+=($(compgen -f -- rel)); }}\n{script}"
     found = [set(line.split()) for line in run_in_shell("bash", script, shell_environment, "--norc").splitlines()]
-    assert [expected <= seen for (_, expected), seen in zip(COMPLETIONS, found, strict=True)] == [True] * len(found)
+    assert [expected <= seen for (_, expected), seen in zip(lines, found, strict=True)] == [True] * len(found)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not on this machine")
+def test_bash_on_a_terminal_completes_a_file(shell_environment: dict[str, str]) -> None:
+    here, there = pty.openpty()
+    environment = shell_environment | {"PS1": "ready> ", "TERM": "dumb"}
+    with subprocess.Popen(
+        ["bash", "--norc", "-i"], cwd=environment["PWD"], env=environment, stdin=there, stdout=there, stderr=there,
+        start_new_session=True,
+    ) as shell:  # fmt: skip
+        os.close(there)
+        try:
+            seen = type_and_wait(here, b"", b"ready> ")
+            seen = type_and_wait(here, b'eval "$(chukei completion bash)"\n', b"ready> ")
+            seen = type_and_wait(here, b"chukei serve --config rel\t", b"relay.toml")
+        finally:
+            shell.kill()
+            os.close(here)
+    assert b"chukei serve --config relay.toml" in seen
+
+
+def type_and_wait(terminal: int, keys: bytes, expected: bytes) -> bytes:
+    """Press keys; return what is drawn from then on, up to the expected text."""
+    os.write(terminal, keys)
+    seen = b""
+    while expected not in seen:
+        readable, _, _ = select.select([terminal], [], [], 120)
+        assert readable, seen
+        seen += os.read(terminal, 65536)
+    return seen
 
 
 def test_fish_completes_commands_options_choices_and_files(shell_environment: dict[str, str]) -> None:

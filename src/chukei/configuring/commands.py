@@ -136,6 +136,7 @@ def _next_steps(answers: Answers, settings: Settings, output: str) -> list[str]:
     """Return what to do now: what must be set or installed, and the next three commands."""
     import shlex
 
+    from chukei.installation import called
     from chukei.wiring.verification import verify
 
     lines = [] if output == "-" else [f"{output} is written."]
@@ -147,11 +148,12 @@ def _next_steps(answers: Answers, settings: Settings, output: str) -> list[str]:
     comments = {"check": "finds mistakes", "doctor": "asks each deployment for a few tokens", "serve": "serves"}
     if not answers.resources:
         comments["serve"] = "serves, and the simulator answers"
-    width = max(len(f"chukei {command} --config {shown}") for command in comments)
+    program = called()
+    width = max(len(f"{program} {command} --config {shown}") for command in comments)
     lines.append("Next:")
-    lines += [f"  {f'chukei {name} --config {shown}':{width}}  # {does}" for name, does in comments.items()]
+    lines += [f"  {f'{program} {name} --config {shown}':{width}}  # {does}" for name, does in comments.items()]
     if answers.access == "keys":
-        lines.append(f"A key for a caller: chukei keys create NAME --config {shown}")
+        lines.append(f"A key for a caller: {program} keys create NAME --config {shown}")
     elif answers.access == "local" and answers.host not in {"127.0.0.1", "localhost", "::1"}:
         lines.append("Without a key only this machine is served: --access shared or --access keys lets others call.")
     return lines
