@@ -119,7 +119,15 @@ def candidates(node: dict[str, Any]) -> list[object]:
     """Return values of every type, and those at and around the bounds."""
     values: list[object] = [True, -1, 0, 1, 0.5, -0.5, 1e300, 2**62, "", " ", "x", "a,b", "redis://h", "redis://u:p@h"]
     values += [[], [""], ["x"], [1], {}, {"env": "VARIABLE"}, {"env": 1}, {"env": "VARIABLE", "file": "x"}, {"x": 1}]
-    values += [{"x": {}}, {"x": "x"}, {"x": -1}, {"x": True}, {"zzzz": {"zzzz": 1}}, {"2": {"env": "VARIABLE"}}]
+    values += [
+        {"2": {"env": "VARIABLE", "file": "x"}},
+        {"x": {}},
+        {"x": "x"},
+        {"x": -1},
+        {"x": True},
+        {"zzzz": {"zzzz": 1}},
+        {"2": {"env": "VARIABLE"}},
+    ]
     for bound, step in (("minimum", -1), ("maximum", 1)):
         if bound in node:
             values += [node[bound], node[bound] + step]

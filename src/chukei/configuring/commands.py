@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -57,6 +56,8 @@ def init(context: click.Context, /, output: str, *, force: bool, **flags: Any) -
 
     On a terminal and without flags it asks. Secrets are not written: the file names variables that hold them.
     """
+    from pathlib import Path  # which takes 10 ms, also of --help
+
     from chukei.configuring.answers import BadAnswer
     from chukei.configuring.writing import CannotWrite, refuse_existing, write
 
