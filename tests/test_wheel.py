@@ -125,6 +125,12 @@ def test_the_metadata_is_valid_and_complete(built: Built) -> None:
     assert str(said.requires_python) == ">=3.11"
 
 
+def test_every_extra_is_explained_and_no_other(built: Built) -> None:
+    table = markdown.section(markdown.read("docs/install.md"), "Extras").partition("| extra |")[2]
+    explained = [row[0].strip("`") for row in markdown.rows(table) if row[0].startswith("`")]
+    assert sorted(explained) == sorted(built.metadata().provides_extra or [])
+
+
 def test_every_classifier_is_one_of_the_index(built: Built) -> None:
     from trove_classifiers import classifiers
 

@@ -23,7 +23,7 @@ from tests.rows import rows
 from chukei.accounts.limits import Limit
 from chukei.config.load import read
 from chukei.config.reader import Document
-from chukei.configuring import commands
+from chukei.configuring import answers, commands
 from chukei.configuring.schema import FILE
 
 CONTOSO = "https://contoso.openai.azure.com"
@@ -159,6 +159,10 @@ def test_whatever_the_flags_the_relay_accepts_the_file_or_there_is_none(flags: S
     document = Document("", tomllib.loads(text), {name: values.get(name, "value") for name in named})
     read(document, [])
     assert document.problems == []
+
+
+def test_the_flag_has_the_choices_of_the_question() -> None:
+    assert commands.ACCESS == answers.ACCESS
 
 
 # On a terminal.

@@ -17,18 +17,12 @@ EXIT_INTERRUPTED = 130
 DEFAULT_FILE = "chukei.toml"
 _SHELLS = ("bash", "zsh", "fish")
 ACCESS = ("local", "shared", "keys")
-_LIMITS = (
-    "requests_per_minute",
-    "tokens_per_minute",
-    "tokens_per_day",
-    "tokens_per_month",
-    "money_per_month",
-    "concurrent",
-)
 
 
 def _complete_limit(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    return [f"{name}=" for name in _LIMITS if name.startswith(incomplete)]
+    from chukei.accounts.limits import Limit
+
+    return [f"{limit.value}=" for limit in Limit if limit.startswith(incomplete)]
 
 
 @click.command()
