@@ -163,6 +163,7 @@ class Supervisor:
             self._stopping.signalled(message)
         else:
             self._old = [worker for worker in self._workers if not worker.leaving]
+            logger.info("replacing the workers (%d), one after the other", len(self._old))
 
     def _process(self, sender: WorkerProcess, message: object) -> None:
         sender.is_alive()
