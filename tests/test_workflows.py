@@ -1,4 +1,4 @@
-"""What GitHub runs and shows: workflows, updates, forms, and the notes of a release."""
+"""What GitHub runs and shows: workflows, updates, forms, the notes of a release, how to contribute."""
 
 import json
 import re
@@ -292,3 +292,14 @@ class TestReleaseNotes:
         command = [sys.executable, str(ROOT / "scripts" / "release-notes"), f"v{__version__}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert [line for line in done.stderr.splitlines() if "says 'unreleased" not in line] == []
+
+
+class TestContributing:
+    def test_each_test_that_it_names_exists(self) -> None:
+        calls = re.findall(r"scripts/test ([^`\n]*)`", markdown.read("CONTRIBUTING.md"))
+        files = {word: call for call in calls for word in call.split() if word.startswith("tests/")}
+        assert len(files) > 4
+        for file, call in files.items():
+            text = (ROOT / file).read_text("utf-8")
+            expression = re.search(r"-k (\w+)", call)
+            assert expression is None or re.search(rf"def test_\w*{expression[1]}", text), call
