@@ -18,7 +18,7 @@ from tests.rows import rows
 ROOT = Path(__file__).parents[1]
 GITHUB = ROOT / ".github"
 FILES = sorted((GITHUB / "workflows").glob("*.yml"))
-WORKFLOWS: dict[str, dict[str, Any]] = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in FILES}
+WORKFLOWS: dict[str, dict[Any, Any]] = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in FILES}
 DEPENDABOT = yaml.safe_load((GITHUB / "dependabot.yml").read_text("utf-8"))
 PLACEHOLDER = "YOUR-ACCOUNT"
 
