@@ -128,7 +128,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     _as_on_github.repository = (config.repo_url or "").rstrip("/")
     config.edit_uri = f"edit/{BRANCH}/docs/" if _as_on_github.repository else None
     config.mdx_configs.setdefault("toc", {})["slugify"] = slugify(case="lower")
-    config.markdown_extensions.append(_Links())  # type: ignore[arg-type]  # Markdown takes instances, too
+    config.markdown_extensions.append(_Links())  # Markdown takes instances, too
     return config
 
 
