@@ -22,6 +22,8 @@ from tests.rows import rows
 
 if find_spec("material") is None or find_spec("markdown_it") is None:
     pytest.skip("MkDocs, its theme or markdown-it is not installed here", allow_module_level=True)
+if not (markdown.ROOT / "mkdocs.yml").is_file():
+    pytest.skip("this is a source distribution, which has no mkdocs.yml", allow_module_level=True)
 
 from markdown_it import MarkdownIt
 from playwright.sync_api import Browser, Page, expect, sync_playwright
