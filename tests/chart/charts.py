@@ -1,0 +1,78 @@
+"""The chart, rendered by Helm itself."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests import markdown
+
+helm = pytest.importorskip("helm_python", reason="Helm has no wheel for this platform")
+
+CHART = markdown.ROOT / "charts" / "chukei"
+EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
+NAMESPACE = "ai"
+KEYED: dict[str, Any] = {"apiKey": {"secret": {"name": "chukei-caller"}}}
+"""The values without which a rendering that has no cluster would make a key."""
+
+Object = dict[str, Any]
+
+
+def values_of(example: Path) -> dict[str, Any]:
+    """Return an example's values."""
+    values = yaml.safe_load(example.read_text("utf-8"))
+    assert isinstance(values, dict)
+    return values
+
+
+def cases() -> dict[str, dict[str, Any]]:
+    """Return the values of every example, and the chart's own."""
+    return {"values.yaml": KEYED} | {example.name: values_of(example) for example in EXAMPLES}
+
+
+def texts(values: dict[str, Any], *, release: str = "chukei") -> dict[str, str]:
+    """Return what Helm renders, by the template's name.
+
+    Raises:
+        helm.HelmError: the values are refused.
+    """
+    with helm.Chart.load(str(CHART)) as chart:
+        rendered = chart.render(values, name=release, namespace=NAMESPACE)
+    return {name.removeprefix("chukei/templates/"): text for name, text in rendered.items()}
+
+
+def read(rendered: dict[str, str]) -> list[Object]:
+    """Return the objects of a rendering."""
+    found = [yaml.safe_load_all(text) for name, text in rendered.items() if name.endswith(".yaml")]
+    return [each for documents in found for each in documents if each is not None]
+
+
+def objects(values: dict[str, Any], *, release: str = "chukei") -> list[Object]:
+    """Render, and return the objects."""
+    return read(texts(values, release=release))
+
+
+def one(kind: str, found: list[Object]) -> Object:
+    """Return the only object of a kind."""
+    (only,) = [each for each in found if each["kind"] == kind]
+    return only
+
+
+def pod_of(found: list[Object]) -> Object:
+    """Return the pod's specification."""
+    pod: Object = one("Deployment", found)["spec"]["template"]["spec"]
+    return pod
+
+
+def container_of(found: list[Object]) -> Object:
+    """Return the pod's only container."""
+    (container,) = pod_of(found)["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def refusal(values: dict[str, Any]) -> str:
+    """Return why Helm refuses values."""
+    with pytest.raises(helm.HelmError) as raised:
+        texts(values)
+    return str(raised.value)
