@@ -40,7 +40,7 @@ class ApiServer:
     def answer(self, path: str) -> tuple[int, Object]:
         """Return status and body of an answer."""
         secrets = f"/api/v1/namespaces/{self.namespace}/secrets"
-        resource = {"name": "secrets", "singularName": "secret", "namespaced": True, "kind": "Secret", "verbs": ["get", "list"]}
+        resource = {"name": "secrets", "singularName": "secret", "namespaced": True, "kind": "Secret"}
         name = path.removeprefix(f"{secrets}/")
         match path:
             case "/version":
@@ -50,9 +50,14 @@ class ApiServer:
             case "/apis":
                 return 200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": []}
             case "/api/v1":
-                return 200, {"kind": "APIResourceList", "groupVersion": "v1", "resources": [resource]}
+                return 200, {
+                    "kind": "APIResourceList",
+                    "groupVersion": "v1",
+                    "resources": [resource | {"verbs": ["get", "list"]}],
+                }
             case _ if path == secrets:
-                return 200, {"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": list(map(self._secret, self.secrets))}
+                found = [self._secret(each) for each in self.secrets]
+                return 200, {"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": found}
             case _ if name in self.secrets:
                 return 200, self._secret(name)
         return 404, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}

@@ -15,6 +15,9 @@ NAMESPACE = "ai"
 KEYED: dict[str, Any] = {"apiKey": {"secret": {"name": "chukei-caller"}}}
 """The values without which a rendering that has no cluster would make a key."""
 
+WHOLE = {"state.volume", "resources.requests", "resources.limits"}
+"""The values that are objects of Kubernetes' own, though they have a default."""
+
 Object = dict[str, Any]
 
 

@@ -41,7 +41,8 @@ def test_the_first_installation_makes_a_key_and_the_pod_reads_it(server: ApiServ
     assert secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     variables = {each["name"]: each.get("value") for each in container_of(found)["env"]}
     assert variables["CHUKEI_AUTH__API_KEY"] == '{ file = "/etc/chukei/secrets/chukei-keys/api-key" }'
-    assert {"secretName": "chukei-keys", "defaultMode": 0o440} in [each.get("secret") for each in pod_of(found)["volumes"]]
+    mounted = [volume.get("secret") for volume in pod_of(found)["volumes"]]
+    assert {"secretName": "chukei-keys", "defaultMode": 0o440} in mounted
     assert one("Secret", installed(server, {}))["data"]["api-key"] != secret["data"]["api-key"], "the key is random"
 
 

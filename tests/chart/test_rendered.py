@@ -1,11 +1,12 @@
 """Every example renders, is what Kubernetes accepts, and is a configuration that the relay's own loader accepts."""
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jsonschema
 import pytest
 import yaml
 from tests import markdown
@@ -13,6 +14,7 @@ from tests.chart.charts import (
     CHART,
     EXAMPLES,
     KEYED,
+    WHOLE,
     Object,
     cases,
     container_of,
@@ -31,6 +33,7 @@ from chukei.config import NEEDS_RESTART, ConfigError, Settings, load
 from chukei.request.routes import Page, find
 from monitoring import rules
 
+jsonschema = pytest.importorskip("jsonschema")
 kubernetes = pytest.importorskip("kubernetes_validate", reason="Kubernetes' schemas are not installed")
 
 CASES = cases()
@@ -149,13 +152,13 @@ def test_a_pod_is_as_restricted_as_the_strictest_policy_asks(name: str, found: l
 def test_secrets_can_be_read_by_the_relays_user_and_by_nobody_else(name: str, found: list[Object]) -> None:
     security = pod_of(found)["securityContext"]
     assert security["fsGroup"] == security["runAsGroup"] == security["runAsUser"]
-    sources = [volume[kind] for volume in pod_of(found)["volumes"] for kind in ("secret", "configMap") if kind in volume]
-    assert {source["defaultMode"] for source in sources} <= {0o440}
+    sources = [volume.get("secret") or volume.get("configMap") for volume in pod_of(found)["volumes"]]
+    assert {source["defaultMode"] for source in sources if source is not None} <= {0o440}
 
 
 @EACH
 def test_a_name_that_the_service_gives_is_no_setting(name: str, found: list[Object], folders: Any) -> None:
-    """Links of a Service whose name has two dashes look like settings, which no loader could tell from a typing error."""
+    """Links of a Service whose name has two dashes look like settings: no loader could tell them from typing errors."""
     assert pod_of(found)["enableServiceLinks"] is False
     environment = Pod(found, folders()).environment
     ours = one("Service", found)["metadata"]["name"]
@@ -200,9 +203,7 @@ def test_probes_ask_the_health_routes_on_the_relays_port(name: str, found: list[
         ({"drainSeconds": 2.5, "graceSeconds": 0.7}, 14),
     ],
 )
-def test_kubernetes_waits_longer_than_the_relay_needs(
-    stopping: dict[str, float], seconds: int, folders: Any
-) -> None:
+def test_kubernetes_waits_longer_than_the_relay_needs(stopping: dict[str, float], seconds: int, folders: Any) -> None:
     found = objects(KEYED | {"stopping": stopping})
     server = settings_of(found, folders()).server
     pause = stopping.get("preStopSeconds", 0)
@@ -359,7 +360,8 @@ def test_what_is_in_front_leads_to_the_service(name: str, found: list[Object]) -
     assert service["spec"]["sessionAffinity"] == "None"
     for each in found:
         if each["kind"] == "HTTPRoute":
-            assert each["spec"]["rules"][0]["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
+            (backend,) = each["spec"]["rules"][0]["backendRefs"]
+            assert backend == {"name": service["metadata"]["name"], "port": port["port"]}
         if each["kind"] == "Ingress":
             backend = each["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
             assert backend == {"name": service["metadata"]["name"], "port": {"name": port["name"]}}
@@ -452,3 +454,32 @@ def test_every_example_is_on_the_page() -> None:
     page = markdown.read("docs/deploy-kubernetes.md")
     assert len(EXAMPLES) >= 10
     assert [example.name for example in EXAMPLES if f"charts/chukei/examples/{example.name}" not in page] == []
+
+
+def test_the_table_of_values_is_that_of_the_chart() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    table = markdown.rows(markdown.section(markdown.read("docs/deploy-kubernetes.md"), "Values"))
+    documented = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in table}
+    assert documented == dict(leaves(values))
+
+
+def leaves(part: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value that the table has a row for."""
+    for name, value in part.items():
+        if isinstance(value, dict) and value and f"{path}{name}" not in WHOLE:
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def test_the_rule_for_the_adapter_is_on_the_page() -> None:
+    rule = yaml.safe_load((CHART / "files" / "prometheus-adapter.yaml").read_text("utf-8"))
+    fences = [fence for fence in markdown.fences("yaml") if fence.page == "docs/deploy-kubernetes.md"]
+    assert [yaml.safe_load(fence.text) for fence in fences] == [rule]
+
+
+def test_the_packaged_chart_renders_the_same(tmp_path: Path) -> None:
+    package = helm.package(str(CHART), destination=str(tmp_path))
+    with helm.Chart.load(package) as chart:
+        packaged = chart.render(CASES["aks.yaml"], name="chukei", namespace="ai")
+    assert {name.removeprefix("chukei/templates/"): text for name, text in packaged.items()} == texts(CASES["aks.yaml"])
