@@ -15,7 +15,7 @@ NAMESPACE = "ai"
 KEYED: dict[str, Any] = {"apiKey": {"secret": {"name": "chukei-caller"}}}
 """The values without which a rendering that has no cluster would make a key."""
 
-WHOLE = {"state.volume", "resources.requests", "resources.limits"}
+WHOLE = {"resources.requests", "resources.limits"}
 """The values that are objects of Kubernetes' own, though they have a default."""
 
 Object = dict[str, Any]
@@ -28,9 +28,62 @@ def values_of(example: Path) -> dict[str, Any]:
     return values
 
 
+EVERYTHING: dict[str, Any] = {
+    "nameOverride": "chukei",
+    "image": {"digest": "sha256:" + "0a" * 32, "pullPolicy": "Always"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "replicaCount": 1,
+    "env": {"CHUKEI_SERVER__MAX_BODIES_BYTES": 1 << 30, "CHUKEI_POOL__HEDGE_SHARE": 0.25, "CHUKEI_LOG__LEVEL": "debug"},
+    "apiKey": {"secret": {"name": "chukei", "key": "pepper"}},
+    "stopping": {"drainSeconds": 2.5, "graceSeconds": 1200, "preStopSeconds": 1.5},
+    "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "labels": {"a": "b"}},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "hosts": ["relay.example.com"],
+        "annotations": {
+            "nginx.ingress.kubernetes.io/proxy-buffering": "off",
+            "nginx.ingress.kubernetes.io/proxy-read-timeout": "60",
+            "nginx.ingress.kubernetes.io/proxy-body-size": "64m",
+        },
+    },
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["*.example.com"]},
+    "workloadIdentity": {"enabled": True, "clientId": "0" * 8 + "-0000" * 3 + "-" + "0" * 12, "tenantId": "tenant"},
+    "serviceAccount": {"name": "relay", "annotations": {"a": "b"}},
+    "metrics": {
+        "secret": {"name": "chukei-metrics"},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    },
+    "autoscaling": {"enabled": True, "openStreams": 1_000_000, "cpuPercent": None},
+    "networkPolicy": {"enabled": True, "egress": [{"port": 443, "to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]},
+    "state": {
+        "volume": {
+            "ephemeral": {
+                "volumeClaimTemplate": {
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+                }
+            }
+        }
+    },
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"a": "b"},
+    "runAsUser": 1_000_660_000,
+    "priorityClassName": "high",
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+}
+"""Values that take the branches that no example takes."""
+
+
 def cases() -> dict[str, dict[str, Any]]:
-    """Return the values of every example, and the chart's own."""
-    return {"values.yaml": KEYED} | {example.name: values_of(example) for example in EXAMPLES}
+    """Return the values of every example, the chart's own, and those that set everything."""
+    examples = {example.name: values_of(example) for example in EXAMPLES}
+    return {"values.yaml": KEYED, "everything": EVERYTHING} | examples
 
 
 def texts(values: dict[str, Any], *, release: str = "chukei") -> dict[str, str]:

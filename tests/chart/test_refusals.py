@@ -49,6 +49,7 @@ CHECKS: list[tuple[dict[str, Any], str]] = [
         {"env": {"A": "1"}, "secretEnv": {"A": {"name": "a", "key": "a"}}},
         "env.A: is in secretEnv too; keep one of the two",
     ),
+    ({"autoscaling": {"enabled": True, "minReplicas": 11}}, "autoscaling.minReplicas: is above maxReplicas"),
     ({"apiKey": {}}, "the keys api-key would be new at each rendering without a cluster"),
     (
         {"metrics": {"serviceMonitor": {"enabled": True}}},
