@@ -225,6 +225,29 @@ def test_whole_numbers_stay_whole(folders: Any) -> None:
     assert metric["pods"]["target"]["averageValue"] == "1000000"
 
 
+@rows(
+    "config",
+    [
+        "",
+        "# 中継 – a comment with trailing spaces  \n\n[log]\n\tlevel = 'info'\n",
+        "  [log]\n  level = 'info'",
+        "[log]\r\nlevel = 'info'\r\n\r\n",
+        '[log]\nlevel = "info" # {{ .Values.image }} $(POD_IP) \\\n',
+    ],
+)
+def test_the_text_of_the_configuration_is_mounted_as_it_is(config: str) -> None:
+    found = [each for each in objects(KEYED | {"config": config}) if each["kind"] == "ConfigMap"]
+    assert [each["data"] for each in found] == ([{"relay.toml": config}] if config else [])
+
+
+def test_names_fit_whatever_the_release_is_called() -> None:
+    """A release's name has 53 characters at most, a name and a label 63."""
+    found = objects(CASES["keda.yaml"], release="a" * 53)
+    assert max(len(each["metadata"]["name"]) for each in found) <= 63 - len("-keys")
+    labels = [value for each in found for value in each["metadata"]["labels"].values()]
+    assert max(map(len, labels)) <= 63
+
+
 def test_no_replica_goes_before_another_is_ready() -> None:
     assert one("Deployment", RENDERED["values.yaml"])["spec"]["strategy"]["rollingUpdate"] == {
         "maxSurge": 1,
@@ -407,7 +430,7 @@ def needed_ports(settings: Settings) -> set[int]:
 def test_who_may_call_and_who_may_read_metrics_are_both_let_in() -> None:
     (rule,) = one("NetworkPolicy", RENDERED["aks.yaml"])["spec"]["ingress"]
     namespaces = [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in rule["from"]]
-    assert namespaces == ["app-routing-system", "monitoring"]
+    assert namespaces == ["gateway-system", "monitoring"]
 
 
 def test_workload_identity_has_its_label_and_its_annotations() -> None:

@@ -260,6 +260,31 @@ async def test_a_pod_that_ends_is_not_ready_and_its_streams_end_by_themselves(
         assert await asyncio.to_thread(relay.process.wait, pod_of(found)["terminationGracePeriodSeconds"]) == 0
 
 
+async def test_a_pod_is_ready_without_its_database_and_its_redis(tmp_path: Path, upstream: FaultUpstream) -> None:
+    """Both may start later than the relay; a pod that fails meanwhile would only make an outage longer."""
+    config = '[stores]\nquota = "redis://127.0.0.1:1"\nledger = { env = "POSTGRES_URL" }\n'
+    named = {"POSTGRES_URL": {"name": "stores", "key": "postgres"}}
+    found = objects(values(upstream.url, extra=config, secretEnv=named))
+    secrets = {**CONTENT, "stores": {"postgres": "postgresql://chukei:password@127.0.0.1:1/chukei"}}
+    with PodProcess(Pod(found, tmp_path, secrets, POD)) as relay:
+        upstream.script = [Send(head() + chunk(FIRST + DONE) + LAST_CHUNK)]
+        assert (await ask(at(relay, POD), "GET", probed(found, "readinessProbe"))).status == 200
+        async with RawClient(at(relay, POD)) as client:
+            await client.send(request(at(relay, POD)))
+            client.sent("POST")
+            assert await client.head() == 200
+            await client.rest()
+        relay.stop(signal.SIGINT)
+    assert not any("password" in line for line in relay.log)
+    (spool,) = pod_files(tmp_path)
+    assert spool.read_bytes().count(b"\n") >= 1, "the request is kept for the database"
+
+
+def pod_files(folder: Path) -> list[Path]:
+    """Return the files of the volume for state that are not empty."""
+    return [path for path in (folder / "var/lib/chukei").rglob("*") if path.is_file() and path.stat().st_size]
+
+
 async def test_replicas_start_on_an_empty_database_and_count_limits_together(
     tmp_path: Path, upstream: FaultUpstream, new_database: Callable[[], str]
 ) -> None:
