@@ -50,10 +50,10 @@ CHECKS: list[tuple[dict[str, Any], str]] = [
         "env.A: is in secretEnv too; keep one of the two",
     ),
     ({"autoscaling": {"enabled": True, "minReplicas": 11}}, "autoscaling.minReplicas: is above maxReplicas"),
-    ({"apiKey": {}}, "the keys api-key would be new at each rendering without a cluster"),
+    ({"apiKey": {}}, "apiKey.secret.name: without a cluster to keep it, the key would be a new one"),
     (
         {"metrics": {"serviceMonitor": {"enabled": True}}},
-        "make a Secret with metrics-key, and set apiKey.secret.name and metrics.secret.name",
+        "metrics.secret.name: without a cluster to keep it",
     ),
 ]
 

@@ -1,7 +1,9 @@
 """Every example renders, is what Kubernetes accepts, and is a configuration that the relay's own loader accepts."""
 
+import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -519,3 +521,46 @@ def test_the_packaged_chart_renders_the_same(tmp_path: Path) -> None:
     with helm.Chart.load(package) as chart:
         packaged = chart.render(CASES["aks.yaml"], name="chukei", namespace="ai")
     assert {name.removeprefix("chukei/templates/"): text for name, text in packaged.items()} == texts(CASES["aks.yaml"])
+
+
+def test_the_published_chart_names_the_published_image(tmp_path: Path) -> None:
+    """The workflow changes this one line before it packages the chart."""
+    if not (markdown.ROOT / ".github").is_dir():
+        pytest.skip("this is a source distribution, which has no workflows")
+    text = markdown.read(".github/workflows/release.yml")
+    (pattern, replacement) = re.findall(r'sed -i "s\|(.+?)\|(.+?)\|" charts/chukei/values\.yaml', text)[0]
+    values = (CHART / "values.yaml").read_text("utf-8")
+    changed, count = re.subn(pattern, replacement.replace("${GITHUB_REPOSITORY,,}", "owner/chukei"), values, flags=re.M)
+    assert count == 1
+    assert container_of(objects(yaml.safe_load(changed) | KEYED))["image"] == f"ghcr.io/owner/chukei:{__version__}"
+    assert 'echo "image=ghcr.io/${GITHUB_REPOSITORY,,}"' in text
+
+
+def test_every_helm_command_of_the_page_has_values_that_helm_and_the_relay_accept(folders: Any) -> None:
+    shells = [fence.text for fence in markdown.fences("sh") if fence.page == "docs/deploy-kubernetes.md"]
+    lines = "\n".join(shells).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("helm ")]
+    assert len(commands) >= 5
+    for command in commands:
+        values: dict[str, Any] = {}
+        for option, given in itertools.pairwise(command):
+            if option == "--set":
+                filled = given.replace("$CLIENT", "00000000-0000-0000-0000-000000000001").replace(
+                    "REGISTRY", "registry"
+                )
+                merge(values, helm.parse_set_string(filled))
+            elif option == "--set-file":
+                assert given == "config=relay.toml"
+                values["config"] = "[log]\nlevel = 'debug'\n"
+            elif option == "--values":
+                merge(values, yaml.safe_load((markdown.ROOT / given).read_text("utf-8")))
+        assert settings_of(objects(KEYED | values), folders()).notices == ()
+
+
+def merge(values: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add values to others, as Helm does with each option."""
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            merge(values[name], value)
+        else:
+            values[name] = value
