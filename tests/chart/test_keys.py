@@ -79,6 +79,14 @@ def test_no_key_is_made_where_the_values_let_callers_in(values: dict[str, Any]) 
     assert [each for each in objects(values) if each["kind"] == "Secret"] == []
 
 
-@rows("values", [{"config": "[auth]\nlocal = true\n"}, {"config": "[callers.team.limits]\nconcurrent = 1\n"}])
+@rows(
+    "values",
+    [
+        {"config": "[auth]\nlocal = true\n"},
+        {"config": "[callers.team.limits]\nconcurrent = 1\n"},
+        {"config": "[auth]\nanonymous = false\n"},
+        {"env": {"CHUKEI_AUTH__ANONYMOUS": False}},
+    ],
+)
 def test_a_rule_for_callers_lets_nobody_in(server: ApiServer, values: dict[str, Any]) -> None:
     assert one("Secret", installed(server, values))["data"].keys() == {"api-key"}

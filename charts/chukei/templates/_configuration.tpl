@@ -50,8 +50,8 @@ their type, because the tree is only looked at: what is mounted is the text.
 {{- range $_, $caller := $tree.callers | default dict -}}
 {{- if hasKey $caller "key_sha256" -}}config{{- end -}}
 {{- end -}}
-{{- range $name, $_ := merge (dict) .Values.env .Values.secretEnv -}}
-{{- if regexMatch "^(CHUKEI_API_KEY|CHUKEI_AUTH__(API_KEY|ENTRA__.+|APP_SERVICE|ANONYMOUS)|CHUKEI_CALLERS__.+__KEY_SHA256)$" $name -}}env{{- end -}}
+{{- range $name, $value := merge (dict) .Values.env .Values.secretEnv -}}
+{{- if and (ne (toString $value) "false") (regexMatch "^(CHUKEI_API_KEY|CHUKEI_AUTH__(API_KEY|ENTRA__.+|APP_SERVICE|ANONYMOUS)|CHUKEI_CALLERS__.+__KEY_SHA256)$" $name) -}}env{{- end -}}
 {{- end -}}
 {{- end -}}
 
