@@ -64,10 +64,7 @@ def main() -> None:
             lock()
             return
         target = options.output.absolute()
-        package(target, options.build == "local", options.python)
-        print(target)
-        if options.zip:
-            print(zipped(target))
+        package(target, options.build == "local", options.python, options.zip)
     except Refused as error:
         sys.exit(f"package-functions: {error}")
 
@@ -93,24 +90,27 @@ def command_line() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def package(target: Path, local: bool, python: str | None) -> None:
-    """Makes the folder beside its place and then exchanges it, so that nobody sees half of it."""
+def package(target: Path, local: bool, python: str | None, with_zip: bool) -> None:
+    """Makes the folder, and its zip, beside their places and then exchanges them, so that nobody sees half of one."""
     if target.exists() and not (is_package(target) or is_empty(target)):
         raise Refused(f"{target} is there and is no package of this program: name another folder, or remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
-    try:
-        made.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as workplace:
+        made = Path(workplace, "functions")
+        made.mkdir()
         copy_app(made)
         compile_bytecode(made / "chukei", f"{WWWROOT}/chukei", python)
         if local:
             install(made / SITE, python or PYTHONS[0])
+        files = sorted(path for path in made.rglob("*") if path.is_file())
+        print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB", file=sys.stderr)
+        archive = Path(workplace, "functions.zip")
+        if with_zip:
+            write_zip(archive, made, files)
         put_in_place(made, target)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    files = [path for path in target.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files) / 1e6
-    print(f"{len(files)} files, {size:.1f} MB", file=sys.stderr)
+        print(target)
+        if with_zip:
+            print(archive.replace(target.with_name(f"{target.name}.zip")))
 
 
 def is_package(folder: Path) -> bool:
@@ -173,7 +173,7 @@ def interpreter_of(python: str | None) -> list[str] | None:
 def put_in_place(made: Path, target: Path) -> None:
     """Renames the new folder to its name and removes the one before; another run at the same time may win."""
     for _ in range(100):
-        before = target.with_name(f".before-{secrets.token_hex(8)}")
+        before = made.with_name(f"before-{secrets.token_hex(8)}")
         with contextlib.suppress(FileNotFoundError):
             target.rename(before)
         try:
@@ -182,8 +182,6 @@ def put_in_place(made: Path, target: Path) -> None:
         except OSError:
             if not target.exists():
                 raise
-        finally:
-            shutil.rmtree(before, ignore_errors=True)
     raise Refused(f"{target} is made again and again by another program")
 
 
@@ -253,23 +251,15 @@ def environment(python: str) -> dict[str, str]:
     }
 
 
-def zipped(folder: Path) -> Path:
-    """Writes FOLDER.zip: the same bytes from the same files, and permissions as on Linux wherever it is made."""
-    target = folder.with_name(f"{folder.name}.zip")
-    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}.zip")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    entry.create_system = 3
-                    entry.external_attr = 0o100644 << 16
-                    archive.writestr(entry, path.read_bytes())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return target
+def write_zip(archive: Path, folder: Path, files: list[Path]) -> None:
+    """Writes the files of a folder: the same bytes each time, and permissions as on Linux wherever it is made."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for path in files:
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            target.writestr(entry, path.read_bytes())
 
 
 # The lock.

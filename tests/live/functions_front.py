@@ -4,8 +4,8 @@
 
 prints `READY <port>` when it serves, and ends on SIGTERM or when its standard input closes. Bodies are re-framed piece
 by piece, as YARP does; a response that the worker breaks off is broken off towards the client too. An exchange in which
-neither side sends anything for 240 seconds is ended: with 504 if the response has not begun, else by cutting it. Redirects
-go to the client, and cookies are kept for nobody.
+nobody sends anything for 240 seconds is ended: with 504 if the response has not begun, else by cutting it. Redirects go
+to the client, and no cookies are kept.
 """
 
 from __future__ import annotations

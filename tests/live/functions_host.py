@@ -29,9 +29,9 @@ class FunctionsHost:
     """Runs a function app directory in a process of its own and knows where it listens.
 
     Use it as `with FunctionsHost(app_dir, env) as host:` or through `start` and `stop`. The environment is the
-    caller's, with `env` laid over it, as app settings would be. `interpreter` is the command that runs Python. `silence`
-    replaces the 240 seconds after which an exchange without a byte is ended.
-    See the module's docstring for what it does not prove.
+    caller's, with `env` laid over it, as app settings would be. `interpreter` is the command that runs Python.
+    `silence` replaces the 240 seconds after which an exchange without a byte is ended. See the module's docstring
+    for what it does not prove.
     """
 
     def __init__(
