@@ -29,11 +29,11 @@ FUNCTIONS = ROOT / "functions"
 REQUIREMENTS = FUNCTIONS / "requirements.txt"
 WHEELS = FUNCTIONS / "wheels.txt"
 
-PYTHONS = ("3.13", "3.12", "3.11")
-"""What the platform offers and the tests run; docs/deploy-functions.md names the source."""
+PYTHONS = ("3.13", "3.14", "3.12", "3.11")
+"""What the platform offers, the default first; docs/deploy-functions.md names the source."""
 
 GLIBC = (2, 31)
-"""The oldest C library under a Python image of the platform: Debian 11 under 3.11; 3.12 and 3.13 have Debian 12."""
+"""The oldest C library of the platform's Python images: Debian 11 is under 3.11, Debian 12 under 3.12 and 3.13."""
 
 PLATFORMS = (
     *(f"manylinux_{GLIBC[0]}_{minor}_x86_64" for minor in range(GLIBC[1], 4, -1)),
@@ -268,7 +268,7 @@ def write_zip(archive: Path, folder: Path, files: list[Path]) -> None:
 def lock() -> None:
     """Resolves functions/requirements.txt with the versions that the tests use, and records the platform's wheels."""
     extras = ("identity", "entra", "redis", "postgres", "azure-monitor")
-    command = ["--universal", "--python-version", PYTHONS[-1], "--generate-hashes", "--no-strip-extras"]
+    command = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-strip-extras"]
     command += ["--exclude-newer", os.environ.get("LOCK_BEFORE", "7 days")]
     command += ["--constraint", "requirements/test.txt", "--constraint", "requirements/identity.txt"]
     command += ["pyproject.toml", "functions/requirements.in", "--output-file", "functions/requirements.txt"]
@@ -286,7 +286,7 @@ def record_wheels() -> None:
     import tomllib
 
     wheels: dict[tuple[str, str], list[str]] = {}
-    for python in reversed(PYTHONS):
+    for python in sorted(PYTHONS):
         options = ["--no-deps", "--only-binary", ":all:", "--format", "pylock.toml", "--python-version", python]
         options += ["--python-platform", f"x86_64-manylinux_{GLIBC[0]}_{GLIBC[1]}"]
         found: dict[str, Any] = tomllib.loads(compiled(*options, "functions/requirements.txt"))
