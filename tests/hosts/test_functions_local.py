@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.hosts.clones import INTERPRETER, clone, run
 from tests.live.functions_client import request
-from tests.live.functions_host import FunctionsHost
+from tests.live.functions_host import ROOT, FunctionsHost
 
 pytestmark = pytest.mark.anyio
 
@@ -98,9 +98,12 @@ def test_several_runs_at_once_leave_one_key(tmp_path: Path) -> None:
     assert (folder / "functions" / ".env").read_text() == f"CHUKEI_API_KEY={key}\n"
 
 
-def test_git_does_not_see_what_was_written(prepared: Path) -> None:
-    ignored = (prepared / ".gitignore").read_text().split()
-    assert {"local.settings.json", ".env"} <= set(ignored)
+def test_neither_git_nor_a_source_distribution_takes_what_was_written(prepared: Path) -> None:
+    """Hatchling reads the .gitignore at the root alone."""
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert {"functions/local.settings.json", "functions/.env", ".venv*/"} <= set(ignored)
+    written = {path.name for path in prepared.iterdir()} - {path.name for path in (ROOT / "functions").iterdir()}
+    assert written <= {"local.settings.json", ".env", "__pycache__"}
 
 
 # The requests of test.http.
