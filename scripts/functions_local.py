@@ -48,7 +48,7 @@ def main() -> None:
         write_key(settings)
         if not options.settings_only:
             make_venv()
-    except Refused as error:
+    except (Refused, OSError) as error:
         sys.exit(f"functions-local: {error}")
     endpoint = settings.get("AZURE_OPENAI_ENDPOINT")
     print(f"{endpoint} answers." if endpoint else "The built-in simulator answers.")

@@ -79,7 +79,7 @@ async def test_it_serves_with_nothing_but_what_it_holds(built: Path, tmp_path: P
         pytest.skip("the build is for Linux on x86_64")
     if not (built / SITE / "azure_functions_runtime").is_dir():  # up to 3.12 the platform brings its worker itself
         worker = importlib.metadata.distribution("azure-functions-runtime").locate_file("azure_functions_runtime")
-        (tmp_path / "azure_functions_runtime").symlink_to(Path(os.fspath(worker)))
+        (tmp_path / "azure_functions_runtime").symlink_to(str(worker))
     settings = {"CHUKEI_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(map(str, (built / SITE, tmp_path)))}
     with FunctionsHost(built, settings, interpreter=(sys.executable, "-S")) as host:
         assert (await call(host, "/health/live"))[0] == 200
