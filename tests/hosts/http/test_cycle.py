@@ -17,7 +17,7 @@ from tests.live.relays import InProcessRelay, eventually, settings_for
 from tests.loops import LOOPS
 from tests.rows import rows
 
-from chukei.hosts.protocol import StrictProtocol
+from chukei.hosts.http.protocol import StrictProtocol
 from chukei.ports import Incoming, Reply
 
 pytestmark = pytest.mark.anyio

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from chukei.config import Settings
-from chukei.hosts.channel import Channel
 from chukei.hosts.leaving import Leave
-from chukei.hosts.messages import Answers, InForce, Last, Now, Ping, Progress, Question, Reload, Serves
-from chukei.hosts.peers import Linked
+from chukei.hosts.workers.channel import Channel
+from chukei.hosts.workers.messages import Answers, InForce, Last, Now, Ping, Progress, Question, Reload, Serves
+from chukei.hosts.workers.peers import Linked
 from chukei.ports import Peers
 
 FLUSH_SECONDS = 2.0

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chukei.hosts.messages import Answer, Answers, Ask, Question
+from chukei.hosts.workers.messages import Answer, Answers, Ask, Question
 
 logger = logging.getLogger(__name__)
 

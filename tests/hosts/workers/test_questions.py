@@ -2,8 +2,8 @@
 
 import pytest
 
-from chukei.hosts.messages import Answer, Answers, Ask, Question
-from chukei.hosts.questions import ANSWER_SECONDS, Member, Questions
+from chukei.hosts.workers.messages import Answer, Answers, Ask, Question
+from chukei.hosts.workers.questions import ANSWER_SECONDS, Member, Questions
 
 
 class Worker(Member):

@@ -15,11 +15,11 @@ from uvicorn.server import ServerState
 
 from chukei.errors import CallerError
 from chukei.hosts.asgi import Application, is_loopback
-from chukei.hosts.cycle import Cycle, refusal
-from chukei.hosts.deadline import Deadline
-from chukei.hosts.parsing import Head, RequestParser, end_of_heads
-from chukei.hosts.sending import send_at_once, write_all
-from chukei.hosts.states import TRANSITIONS, Event, State
+from chukei.hosts.http.cycle import Cycle, refusal
+from chukei.hosts.http.deadline import Deadline
+from chukei.hosts.http.parsing import Head, RequestParser, end_of_heads
+from chukei.hosts.http.sending import send_at_once, write_all
+from chukei.hosts.http.states import TRANSITIONS, Event, State
 from chukei.request.head import request_id as request_id_of
 
 logger = logging.getLogger(__name__)

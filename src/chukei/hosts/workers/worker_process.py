@@ -11,13 +11,13 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import SpawnProcess
 
-from chukei.hosts.channel import Channel, Inbox
 from chukei.hosts.hangup import HANGUP
 from chukei.hosts.leaving import Leave
-from chukei.hosts.link import Link
-from chukei.hosts.messages import Ping
-from chukei.hosts.questions import Member
 from chukei.hosts.signals import RESTARTING, handle, held_back, let_through
+from chukei.hosts.workers.channel import Channel, Inbox
+from chukei.hosts.workers.link import Link
+from chukei.hosts.workers.messages import Ping
+from chukei.hosts.workers.questions import Member
 
 logger = logging.getLogger(__name__)
 

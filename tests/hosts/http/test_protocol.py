@@ -15,9 +15,9 @@ from tests.hosts.scripted import LIMIT, Handler, Scripted, configured, echo, fie
 from tests.live.relays import eventually
 from tests.rows import rows
 
-from chukei.hosts.cycle import Cycle
-from chukei.hosts.protocol import LINGER_SECONDS, PIPELINED, StrictProtocol
-from chukei.hosts.states import TRANSITIONS, Event, State
+from chukei.hosts.http.cycle import Cycle
+from chukei.hosts.http.protocol import LINGER_SECONDS, PIPELINED, StrictProtocol
+from chukei.hosts.http.states import TRANSITIONS, Event, State
 from chukei.ports import ClientGone, Incoming, Reply
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, WORTH_COPYING, BodyParts, check_length, too_large, too_slow
-from chukei.hosts.parsing import Head
+from chukei.hosts.http.parsing import Head
 from chukei.model import Headers
 from chukei.ports import ClientGone
 

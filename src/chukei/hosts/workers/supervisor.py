@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chukei.hosts.awaited import Awaited
-from chukei.hosts.backoff import Backoff
-from chukei.hosts.channel import Inbox
 from chukei.hosts.hangup import HANGUP, Hangup
 from chukei.hosts.leaving import HAND_OVER, Leave, Stopping
-from chukei.hosts.messages import Answer, Ask, InForce, Last, Now, Progress, Reload, Serves
-from chukei.hosts.questions import Fold, Questions
 from chukei.hosts.signals import RESTARTING, handle
 from chukei.hosts.systemd import notify
-from chukei.hosts.worker_process import Work, WorkerProcess
+from chukei.hosts.workers.backoff import Backoff
+from chukei.hosts.workers.channel import Inbox
+from chukei.hosts.workers.messages import Answer, Ask, InForce, Last, Now, Progress, Reload, Serves
+from chukei.hosts.workers.questions import Fold, Questions
+from chukei.hosts.workers.worker_process import Work, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +163,7 @@ class Supervisor:
             self._stopping.signalled(message)
         else:
             self._old = [worker for worker in self._workers if not worker.leaving]
+            logger.info("replacing the workers (%d), one after the other", len(self._old))
 
     def _process(self, sender: WorkerProcess, message: object) -> None:
         sender.is_alive()

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from chukei.hosts.messages import Answer, Answers, Ask, Ping, Pong, Question
+from chukei.hosts.workers.messages import Answer, Answers, Ask, Ping, Pong, Question
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from tests.rows import rows
 
-from chukei.hosts.backoff import FORGET_SECONDS, Backoff
+from chukei.hosts.workers.backoff import FORGET_SECONDS, Backoff
 
 
 @rows(
