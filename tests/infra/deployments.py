@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -79,12 +80,15 @@ class Deployed:
         return found
 
 
+_read = cache(read)
+
+
 def parameters_of(environment: Mapping[str, str]) -> dict[str, Any]:
     """The parameters that azd would give to main.bicep, from main.parameters.json and its environment.
 
     azd substitutes `${NAME}` and `${NAME=default}`, makes or reads secrets, and converts texts by the parameter's type.
     """
-    types = {name: each.type for name, each in read(INFRA / "main.bicep").parameters.items()}
+    types = {name: each.type for name, each in _read(INFRA / "main.bicep").parameters.items()}
     entries = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
     return {name: _converted(_substituted(entry["value"], environment), types[name]) for name, entry in entries.items()}
 
@@ -111,7 +115,7 @@ def _converted(text: str, kind: str) -> Any:
 def deploy(parameters: Mapping[str, Any], path: Path = INFRA / "main.bicep") -> Deployed:
     """Compute a deployment."""
     deployed = Deployed()
-    deployed.outputs = _Scope(read(path), parameters, deployed).run()
+    deployed.outputs = _Scope(_read(path), parameters, deployed).run()
     return deployed
 
 
@@ -168,7 +172,7 @@ class _Scope:
 
     def _module(self, module: Module, body: Expression, local: dict[str, Any]) -> dict[str, Any]:
         given = self.value(body, local)
-        inner = _Scope(read(self._file.path.parent / module.path), given["params"], self._deployed)
+        inner = _Scope(_read(self._file.path.parent / module.path), given["params"], self._deployed)
         return {"name": given["name"], "outputs": inner.run()}
 
     def value(self, node: Expression, local: dict[str, Any]) -> Any:  # noqa: C901 - one case for each kind of node
