@@ -13,6 +13,7 @@ ROOT = INFRA.parent
 PATHS = sorted(INFRA.rglob("*.bicep"))
 FILES = {path: read(path) for path in PATHS}
 MAIN = FILES[INFRA / "main.bicep"]
+PYCEP = BicepParser()
 
 ROLES = {
     "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
@@ -32,7 +33,7 @@ by_file = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 @by_file
 def test_pycep_parses_every_file(path: Path) -> None:
-    assert BicepParser().parse(text=path.read_text())
+    assert PYCEP.parse(text=path.read_text())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_every_module_exists_and_gets_the_parameters_that_it_has() -> None:
             assert given <= wanted.keys(), f"{path.name}: {module.name} has no such parameters"
             needed = {name for name, parameter in wanted.items() if parameter.default is None}
             assert needed <= given, f"{path.name}: {module.name} needs more parameters"
-            assert (items["name"], "scope" in items) is not None
+            assert ("scope" in items) == (file.scope == "subscription"), f"{path.name}: the scope of {module.name}"
     assert reached == {*FILES}, "a file is part of no deployment"
 
 
@@ -190,3 +191,11 @@ def test_every_role_is_known_by_its_name_and_explained() -> None:
     section = page.split("## Roles")[1].split("\n## ")[0]
     rows = dict(re.findall(r"^\| ([\w ]+) \| `([0-9a-f-]{36})` \|", section, re.MULTILINE))
     assert rows == ROLES
+
+
+def test_every_variable_of_the_azd_environment_is_explained_with_its_default() -> None:
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    wanted = [re.fullmatch(r"\$\{(RELAY_\w+)=(.*)\}", entry["value"]) for entry in given.values()]
+    page = (ROOT / "docs" / "deploy-azure.md").read_text()
+    rows = dict(re.findall(r"^\| `(RELAY_\w+)` \| (?:`(.*?)`|none) \|", page, re.MULTILINE))
+    assert rows == {found[1]: found[2] for found in wanted if found}
