@@ -2,9 +2,9 @@
 
     python scripts/azd-wheels.py dist/functions
 
-azd deploys the folder as it is. A build by the platform is not used, because it has chosen Python 3.11 for apps of Python
-3.13 (https://github.com/Azure/azure-dev/issues/8538). Each package is a wheel with the hash of the lock, so this works on
-any operating system, with any Python from 3.11 on.
+azd deploys the folder as it is. A build by the platform is not used, because it has chosen Python 3.11 for apps of
+Python 3.13 (https://github.com/Azure/azure-dev/issues/8538). Each package is a wheel with the hash of the lock, so this
+works on any operating system, with any Python from 3.11 on.
 """
 
 import subprocess

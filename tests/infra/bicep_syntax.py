@@ -1,8 +1,8 @@
 """A reader of the part of Bicep that infra/ is written in; everything else is an error.
 
-pycep, the parser from the package index, knows no precedence (`a == b ? c : d` becomes `a == (b ? c : d)`) and resolves no
-name. This one does, so that the tests can compute what a deployment would be given. It follows the grammar of Bicep's
-documentation: https://learn.microsoft.com/azure/azure-resource-manager/bicep/operators for the precedence.
+pycep, the parser from the package index, knows no precedence (`a == b ? c : d` becomes `a == (b ? c : d)`) and resolves
+no name. This one does, so that the tests can compute what a deployment would be given. The precedence is that of
+https://learn.microsoft.com/azure/azure-resource-manager/bicep/operators.
 """
 
 import re

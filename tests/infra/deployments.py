@@ -45,7 +45,10 @@ CLIENT = "12345678-1234-4234-8234-123456789012"
 SUFFIXES = {"storage": "core.windows.net", "keyvaultDns": ".vault.azure.net"}
 
 RUNTIME: dict[str, Callable[[str], dict[str, Any]]] = {
-    "Microsoft.ManagedIdentity/userAssignedIdentities": lambda name: {"principalId": "an-object-id", "clientId": CLIENT},
+    "Microsoft.ManagedIdentity/userAssignedIdentities": lambda name: {
+        "principalId": "an-object-id",
+        "clientId": CLIENT,
+    },
     "Microsoft.Insights/components": lambda name: {
         "ConnectionString": "InstrumentationKey=00000000-0000-4000-8000-000000000000;IngestionEndpoint=https://in.example/"
     },
@@ -167,7 +170,8 @@ class _Scope:
         found |= {"type": resource.type, "id": _id(resource.type, found["name"])}
         if not resource.existing:
             self._deployed.resources.append(found)
-        runtime = RUNTIME.get(resource.type, lambda name: {})(found["name"])
+        known = RUNTIME.get(resource.type)
+        runtime = {} if known is None else known(found["name"])
         return {**found, "properties": _merged(found.get("properties", {}), runtime)}
 
     def _module(self, module: Module, body: Expression, local: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +179,7 @@ class _Scope:
         inner = _Scope(_read(self._file.path.parent / module.path), given["params"], self._deployed)
         return {"name": given["name"], "outputs": inner.run()}
 
-    def value(self, node: Expression, local: dict[str, Any]) -> Any:  # noqa: C901 - one case for each kind of node
+    def value(self, node: Expression, local: dict[str, Any]) -> Any:
         match node:
             case Literal(value=value):
                 return value

@@ -1,4 +1,4 @@
-"""infra/ is Bicep that is read by pycep and by a stricter reader, in which every name, module and role is what it says."""
+"""infra/ is Bicep that pycep reads, and a stricter reader, in which every name, module and role is what it says."""
 
 import json
 import re
@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 from pycep import BicepParser
-from tests.infra.bicep_syntax import BicepError, Call, File, If, Loop, Object, free_names, read, walk
+from tests.infra.bicep_syntax import (
+    BicepError,
+    Call,
+    Expression,
+    File,
+    If,
+    Literal,
+    Loop,
+    Object,
+    free_names,
+    read,
+    walk,
+)
 from tests.infra.deployments import FUNCTIONS, INFRA
 
 ROOT = INFRA.parent
@@ -81,9 +93,9 @@ def body_of(body: object) -> Object:
     return body
 
 
-def keys(found: object) -> set[str]:
+def entries(found: object) -> dict[str, Expression]:
     assert isinstance(found, Object)
-    return {key.value for key, _ in found.items}  # type: ignore[union-attr]
+    return {str(key.value): value for key, value in found.items if isinstance(key, Literal)}
 
 
 def test_every_module_exists_and_gets_the_parameters_that_it_has() -> None:
@@ -93,8 +105,8 @@ def test_every_module_exists_and_gets_the_parameters_that_it_has() -> None:
             target = (path.parent / module.path).resolve()
             assert target in FILES, f"{path.name}: {module.path} does not exist"
             reached.add(target)
-            items = {key.value: value for key, value in body_of(module.body).items}  # type: ignore[union-attr]
-            given, wanted = keys(items["params"]), FILES[target].parameters
+            items = entries(body_of(module.body))
+            given, wanted = entries(items["params"]).keys(), FILES[target].parameters
             assert given <= wanted.keys(), f"{path.name}: {module.name} has no such parameters"
             needed = {name for name, parameter in wanted.items() if parameter.default is None}
             assert needed <= given, f"{path.name}: {module.name} needs more parameters"
