@@ -1,14 +1,13 @@
 """azure.yaml is what azd reads, its hooks run, and what they make is what infra/ deploys."""
 
-import base64
-import hashlib
+import fnmatch
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +97,9 @@ def hook_tables() -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
-def test_every_hook_is_a_script_that_exists() -> None:
-    scripts = {(folder / each["run"]).resolve() for folder, hook in hook_tables() for each in hook.values()}
-    assert scripts == {path for path in SCRIPTS.glob("azd-*") if path.suffix in {".sh", ".ps1"}}
+def test_every_hook_of_the_project_is_a_script_that_exists() -> None:
+    scripts = {(ROOT / each["run"]).resolve() for hook in AZD["hooks"].values() for each in hook.values()}
+    assert scripts == {*SCRIPTS.glob("azd-*")}
     assert all(os.access(script, os.X_OK) for script in scripts if script.suffix == ".sh")
 
 
@@ -111,118 +110,73 @@ def test_the_shell_scripts_pass_shellcheck() -> None:
     subprocess.run([shellcheck, *SCRIPTS.glob("azd-*.sh")], check=True)
 
 
-def test_azd_takes_the_folder_that_the_packaging_makes() -> None:
-    api = AZD["services"]["api"]
-    assert (ROOT / api["project"] / api["dist"]).resolve() == ROOT / "dist" / "functions"
-    assert "FUNCTIONS_PACKAGE:-dist/functions" in (SCRIPTS / "package-functions").read_text()
-    assert api["remoteBuild"] is False, "the packages are inside"
+def packaging(platform: str) -> list[str]:
+    return shlex.split(AZD["services"]["api"]["hooks"]["prepackage"][platform]["run"])
+
+
+def test_both_platforms_package_alike_into_the_folder_that_azd_takes() -> None:
+    """tests/live/test_functions_build.py makes such a package and runs it."""
+    command, *options = packaging("posix")
+    assert command == "scripts/package-functions"
+    assert packaging("windows") == ["python", "scripts/package_functions.py", *options]
+    assert options == ["--build", "local"]
+    assert AZD["services"]["api"]["remoteBuild"] is False, "the packages are inside"
+    assert ROOT / AZD["services"]["api"]["project"] / AZD["services"]["api"]["dist"] == ROOT / "dist" / "functions"
+    shown = run([sys.executable, str(SCRIPTS / "package_functions.py"), "--help"]).stdout
+    assert "the folder to make (default: dist/functions)" in shown
 
 
 def test_the_packages_are_for_the_python_of_the_app() -> None:
     app = deploy(parameters_of({"AZURE_ENV_NAME": "try", "AZURE_LOCATION": "here"})).one("Microsoft.Web/sites")
-    chosen = re.search(r'^PYTHON = "(.*)"$', (SCRIPTS / "azd-wheels.py").read_text(), re.MULTILINE)
-    assert chosen
-    assert app["properties"]["functionAppConfig"]["runtime"] == {"name": "python", "version": chosen[1]}
+    offered = re.search(r'^PYTHONS = \("([\d.]+)"', (SCRIPTS / "package_functions.py").read_text(), re.MULTILINE)
+    assert offered, "the first is the default of a local build"
+    assert app["properties"]["functionAppConfig"]["runtime"] == {"name": "python", "version": offered[1]}
 
 
-def wheel(folder: Path, name: str, version: str, *, python: str, tag: str = "py3-none-any") -> str:
-    """Make a wheel with one module; return its hash as a lock names it."""
-    path = folder / f"{name}-{version}-{tag}.whl"
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"version = '{version}'\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: {python}\n",
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
-    }
-    record = [
-        f"{each},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text)}"
-        for each, text in files.items()
-    ]
-    with zipfile.ZipFile(path, "w") as archive:
-        for each, text in files.items():
-            archive.writestr(each, text)
-        archive.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,"]) + "\n")
-    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-
-
-def run(command: list[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "RELAY_", "AZURE_"))}
-    return subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, env={**clean, **environment}, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture
-def offline(tmp_path: Path) -> dict[str, str]:
-    """Variables with which pip finds only what is in a folder, and reads no configuration of the machine."""
-    (tmp_path / "wheels").mkdir()
-    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels"), "PIP_CONFIG_FILE": os.devnull}
-
-
-def test_the_packages_are_those_for_the_platform_whatever_python_packs(tmp_path: Path, offline: dict[str, str]) -> None:
-    wheels, folder = tmp_path / "wheels", tmp_path / "functions"
-    folder.mkdir()
-    platform = "cp313-cp313-manylinux_2_17_x86_64"
-    lock = [
-        ("old", "1.0", "<3.13", "python_full_version < '3.13'", "py3-none-any"),
-        ("new", "2.0", ">=3.13", "python_full_version >= '3.13'", "py3-none-any"),
-        ("windows", "1.0", ">=3.9", "sys_platform == 'win32'", "py3-none-any"),
-        ("compiled", "1.0", ">=3.9", "platform_python_implementation != 'PyPy'", platform),
-    ]
-    lines = ["# comments, and what a package is for, are no requirements"]
-    for name, version, python, marker, tag in lock:
-        digest = wheel(wheels, name, version, python=python, tag=tag)
-        lines += [f"{name}=={version} ; {marker} \\", f"    --hash={digest}", "    # via something"]
-    (folder / "requirements.txt").write_text("\n".join(lines) + "\n")
-    result = run([sys.executable, SCRIPTS / "azd-wheels.py", folder], **offline)
-    assert result.returncode == 0, result.stderr
-    packages = folder / ".python_packages" / "lib" / "site-packages"
-    assert {path.name for path in packages.glob("*.py")} == {"new.py", "compiled.py"}
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [], "something is left beside the folder"
-
-
-def test_a_package_with_another_hash_is_refused(tmp_path: Path, offline: dict[str, str]) -> None:
-    folder = tmp_path / "functions"
-    folder.mkdir()
-    wheel(tmp_path / "wheels", "new", "2.0", python=">=3.9")
-    (folder / "requirements.txt").write_text(f"new==2.0 \\\n    --hash=sha256:{'0' * 64}\n")
-    result = run([sys.executable, SCRIPTS / "azd-wheels.py", folder], **offline)
+def test_the_hook_runs_and_says_when_its_packages_cannot_be_had(tmp_path: Path) -> None:
+    """Without an index: a deployment of an app without its packages would answer 404 to everything."""
+    hook = AZD["services"]["api"]["hooks"]["prepackage"]["posix"]
+    without_index = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PYTHON": sys.executable}
+    result = run([hook["shell"], "-c", hook["run"]], FUNCTIONS_PACKAGE=str(tmp_path / "package"), **without_index)
     assert result.returncode != 0
-    assert "could not be installed" in result.stderr
+    assert "pip could not install the locked packages" in result.stderr
+    assert [*tmp_path.iterdir()] == []
 
 
-def test_the_hook_makes_the_package_and_says_when_its_packages_cannot_be_had(
-    tmp_path: Path, offline: dict[str, str]
-) -> None:
-    """Without an index; with one, docs/deploy-azure.md says what the hook makes."""
-    folder = tmp_path / "package"
-    result = run([SCRIPTS / "azd-package.sh"], PYTHON=sys.executable, FUNCTIONS_PACKAGE=str(folder), **offline)
-    assert result.returncode != 0
-    assert f"the packages of {folder} could not be installed" in result.stderr
-    assert {"function_app.py", "host.json", "chukei"} <= {path.name for path in folder.iterdir()}
-
-
-def test_the_hook_names_what_is_missing_without_a_usable_python() -> None:
-    result = run([SCRIPTS / "azd-package.sh"], PYTHON="no-such-python")
-    assert (result.returncode, result.stdout) == (1, "")
-    assert "needs Python 3.11 or later with pip; set PYTHON to one" in result.stderr
+def test_the_package_keeps_its_packages_when_azd_makes_the_archive() -> None:
+    """azd leaves out what .funcignore names; the patterns are those of .gitignore."""
+    patterns = (ROOT / "functions" / ".funcignore").read_text().split()
+    inside = [".python_packages", "lib", "site-packages", "chukei", "function_app.py", "host.json", "requirements.txt"]
+    assert [name for name in inside if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 def test_after_a_deployment_the_command_to_try_it_is_shown_without_a_key() -> None:
-    shown = run([SCRIPTS / "azd-try.sh"], RELAY_FUNCTION_URL="https://f.example", AZURE_KEY_VAULT_NAME="kv-try").stdout
+    script = str(SCRIPTS / "azd-try.sh")
+    shown = run([script], RELAY_FUNCTION_URL="https://f.example", AZURE_KEY_VAULT_NAME="kv-try").stdout
     assert "az keyvault secret show --vault-name kv-try --name callers-key" in shown
     assert 'curl -N https://f.example/api/chat-stream -H "authorization: Bearer $TOKEN"' in shown
-    entra = run(
-        [SCRIPTS / "azd-try.sh"],
-        RELAY_CONTAINER_URL="https://c.example",
-        RELAY_CALLERS="entra",
-        RELAY_ENTRA_AUDIENCE="an-id",
-    ).stdout
-    assert "az account get-access-token --scope api://an-id/.default" in entra
-    assert "curl -N https://c.example/api/chat-stream" in entra
+    entra = {"RELAY_CALLERS": "entra", "RELAY_ENTRA_AUDIENCE": "an-id"}
+    shown = run([script], RELAY_CONTAINER_URL="https://c.example", **entra).stdout
+    assert "az account get-access-token --scope api://an-id/.default" in shown
+    assert "curl -N https://c.example/api/chat-stream" in shown
 
 
-def test_the_powershell_scripts_say_the_same_as_the_shell_scripts() -> None:
+def test_the_outputs_of_a_deployment_are_what_the_command_needs() -> None:
+    result = deploy(parameters_of({"AZURE_ENV_NAME": "try", "AZURE_LOCATION": "here"}))
+    needed = re.findall(r"\$\{?((?:RELAY|AZURE)_\w+)", (SCRIPTS / "azd-try.sh").read_text())
+    assert {*needed} <= result.outputs.keys()
+    shown = run([str(SCRIPTS / "azd-try.sh")], **result.outputs).stdout
+    assert f"curl -N {result.outputs['RELAY_FUNCTION_URL']}/api/chat-stream" in shown
+    assert "aSecretThatAzdMade" not in str(result.outputs) + shown
+
+
+def test_the_powershell_script_says_the_same_as_the_shell_script() -> None:
     """No PowerShell runs here; both name the same commands and variables."""
-    for name in ("azd-try", "azd-package"):
-        texts = [(SCRIPTS / f"{name}{suffix}").read_text() for suffix in (".sh", ".ps1")]
-        words = r"RELAY_[A-Z_]+|AZURE_[A-Z_]+|az \w+(?: \w+)? [\w-]+|/api/[\w-]+|callers-key"
-        assert len({frozenset(re.findall(words, text)) for text in texts}) == 1
+    texts = [(SCRIPTS / f"azd-try{suffix}").read_text() for suffix in (".sh", ".ps1")]
+    words = r"RELAY_[A-Z_]+|AZURE_[A-Z_]+|az \w+(?: \w+)? [\w-]+|/api/[\w-]+|callers-key"
+    assert len({frozenset(re.findall(words, text)) for text in texts}) == 1

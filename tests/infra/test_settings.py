@@ -2,6 +2,9 @@
 
 import re
 import shutil
+import signal
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 from tests.infra.deployments import CLIENT, INFRA, TENANT, Deployed, deploy, parameters_of
 from tests.infra.test_bicep import ROLES
+from tests.live.relays import RelayProcess
 
 from chukei.adapters.ledger.postgres import PostgresDatabase
 from chukei.adapters.redis.address import address_of
@@ -312,6 +316,27 @@ def test_probes_ask_for_pages_that_the_relay_has_on_the_port_of_the_image() -> N
     image = re.search(r"CHUKEI_SERVER__PORT=(\d+)", (INFRA.parent / "Dockerfile").read_text())
     assert image
     assert {probe["port"] for probe in probes.values()} == {ingress["targetPort"]} == {int(image[1])}
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_relay_with_the_settings_of_the_container_app_answers_its_probes_also_while_it_stops() -> None:
+    """Only its own settings, without an account: then the simulator is behind it."""
+    result = deployed(CASES["default"])
+    settings = {name: value for name, value in container_settings(result).items() if name.startswith("CHUKEI_")}
+    paths = {probe["type"]: probe["httpGet"]["path"] for probe in container(result)["probes"]}
+    with RelayProcess(settings) as relay:
+        assert {kind: status(relay.url + path) for kind, path in paths.items()} == dict.fromkeys(paths, 200)
+        relay.process.send_signal(signal.SIGTERM)
+        assert any(status(relay.url + paths["Readiness"]) == 503 for _ in range(5000))
+        assert status(relay.url + paths["Liveness"]) == 200
+        relay.process.kill()  # it would serve for ten seconds more
 
 
 def test_the_placeholder_before_the_first_image_is_not_probed() -> None:
