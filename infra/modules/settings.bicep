@@ -50,7 +50,8 @@ var existing = toObject(concat(deploymentLines, modelLines, defaultLines), line 
 
 var entra = empty(entraTenant) ? {} : {
   CHUKEI_AUTH__ENTRA__TENANT: entraTenant
-  CHUKEI_AUTH__ENTRA__AUDIENCE: '${entraAudience},api://${entraAudience}'
+  // Empty, the relay says what is missing, and serves nobody.
+  CHUKEI_AUTH__ENTRA__AUDIENCE: empty(entraAudience) ? '' : '${entraAudience},api://${entraAudience}'
   CHUKEI_AUTH__ENTRA__SCOPE: 'Relay.Call'
   CHUKEI_AUTH__ENTRA__ROLE: 'Relay.Call'
 }

@@ -229,6 +229,11 @@ def test_with_entra_callers_there_is_no_key_anywhere() -> None:
     assert settings.auth.entra.audiences == (AUDIENCE, f"api://{AUDIENCE}")
 
 
+def test_without_a_client_id_entra_callers_are_refused_with_the_reason() -> None:
+    (problem,) = problems_of(function_settings(deployed(Case({"RELAY_CALLERS": "entra"}))))
+    assert problem.endswith("is missing: the client id of the relay's app registration, or its App ID URI")
+
+
 def test_redis_and_postgresql_have_addresses_that_their_clients_read() -> None:
     settings = loaded("redis and postgresql")
     assert settings.stores.quota is not None
