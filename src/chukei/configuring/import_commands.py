@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from chukei.configuring.import_draft import Imported
     from chukei.configuring.import_source import Source
-    from chukei.configuring.litellm import Imported
 
 _file = click.argument("file", metavar="FILE")
 _output = click.option(
@@ -34,8 +34,8 @@ _values = click.option(
 def imports() -> None:
     """Translate the configuration of another gateway.
 
-    The report says what was mapped, approximated and dropped, and which variables to set. It holds no secret, and no
-    variable of the environment is read.
+    The report says what was mapped, approximated and dropped, and which variables to set. No variable that the
+    configuration names is read, and no secret is copied.
     """
 
 
@@ -55,6 +55,37 @@ def litellm(file: str, output: str | None, report: str | None, values: tuple[str
     stated = _stated(values)
     source = _read(file, lambda: _content(file))
     _write(import_litellm(source, Path(file).name, stated), output, report)
+
+
+@imports.command()
+@click.argument("file", metavar="[FILE]", required=False)
+@_output
+@_report
+@click.option(
+    "--deployment",
+    "deployments",
+    metavar="NAME",
+    multiple=True,
+    help="A deployment that clients name and that the file does not mention.",
+)
+def powerproxy(file: str | None, output: str | None, report: str | None, deployments: tuple[str, ...]) -> None:
+    """Translate FILE, a configuration of PowerProxy for Azure OpenAI; - is standard input.
+
+    Without FILE it is the text in the variable POWERPROXY_CONFIG_STRING, as JSON or YAML.
+    """
+    from chukei.configuring.powerproxy import import_powerproxy
+
+    _check(output, report)
+    if file is not None:
+        source, name = _read(file, lambda: _content(file)), Path(file).name
+    else:
+        name = "POWERPROXY_CONFIG_STRING"
+        text = os.environ.get(name)
+        if not text:
+            raise click.UsageError(f"give FILE, or set {name}")
+        as_json = ".json" if text.lstrip().startswith("{") else ""
+        source = _read(name + as_json, lambda: os.fsencode(text))
+    _write(import_powerproxy(source, name, deployments), output, report)
 
 
 def _check(output: str | None, report: str | None) -> None:

@@ -11,14 +11,23 @@ from chukei.configuring.report import Report, Variable, quoted
 Path = tuple[str, ...]
 
 ORDER = (
-    "server auth admin defaults models deployments pool stream upstream stores ledger log telemetry groups callers"
-).split()  # noqa: SIM905 - as TOML has them
+    *("server", "auth", "admin", "defaults", "models", "deployments", "pool", "stream", "upstream"),
+    *("stores", "ledger", "log", "telemetry", "groups", "callers"),
+)
 """The order of the sections in the file."""
 
 _REFERENCE = re.compile(r"os\.environ/(.+)|\$\{([A-Z_][A-Z0-9_]*)\}|\$([A-Z_][A-Z0-9_]*)", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_IN_SLUG = re.compile(r"[^a-z0-9]+")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The result of an import. ``toml`` is None if the source has nothing for the relay; the report says why."""
+
+    toml: str | None
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +128,13 @@ class Draft:
             name = f"{base}-{count}"
         return name
 
-    def render(self, head: str) -> str:
-        """Return the file's text."""
-        parts = ["\n".join(f"# {line}".rstrip() for line in head.splitlines())]
+    def render(self, name: str, command: str) -> str:
+        """Return the file's text. Its head says that ``command`` made it of the file ``name``."""
+        head = [
+            f"Made from {name} by chukei import {command}: {self.report.summary}.",
+            "The import's report says what became of each value, and which variables to set.",
+        ]
+        parts = ["\n".join(f"# {printable(line)}" for line in head)]
         for section in ORDER:
             parts += [_text(path, table) for path, table in self.tables.items() if path[0] == section]
         return "\n\n".join(parts) + "\n"

@@ -1,10 +1,9 @@
 """A configuration of LiteLLM's proxy as one of the relay, with a report of what became of each value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from chukei.configuring import litellm_logs
-from chukei.configuring.import_draft import Draft, reference, target
+from chukei.configuring.import_draft import Draft, Imported, reference, target
 from chukei.configuring.import_source import Node, Source
 from chukei.configuring.litellm_models import Models
 from chukei.configuring.litellm_reasons import TOP
@@ -12,14 +11,6 @@ from chukei.configuring.litellm_redis import Redis
 from chukei.configuring.litellm_settings import SECTIONS, Settings
 from chukei.configuring.litellm_upstreams import Origin, Upstream
 from chukei.configuring.report import Report, Variable, quoted
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """The result of an import. ``toml`` is None if the source has nothing for the relay; the report says why."""
-
-    toml: str | None
-    report: Report
 
 
 def import_litellm(source: Source, name: str, values: Mapping[str, str] | None = None) -> Imported:
@@ -93,10 +84,13 @@ def _rest(root: Node, draft: Draft, models: Models) -> None:
 def _wildcards(draft: Draft, models: Models) -> None:
     """Report entries for every deployment. One that stands alone is the relay's resource without a configuration."""
     alone = len(models.wildcards) == 1 and not models.groups
-    for entry, reading, upstream in models.wildcards:
+    for entry, reading in models.wildcards:
         if not alone:
             draft.report.rest_dropped(entry, _NO_WILDCARD)
             continue
+        upstream = reading.upstream(reading.target())
+        if upstream.api_key is None:
+            draft.report.extras.add("identity")
         notes = {node.path for node, kind, _, _ in reading.notes if kind != "dropped"}
         for leaf in entry.leaves():
             if leaf.path in notes or leaf.path.endswith(".model_name"):
@@ -164,9 +158,7 @@ def _texts(root: Node) -> set[str]:
 def _result(draft: Draft, models: Models, name: str) -> str | None:
     if not models.groups and not any(key == "AZURE_OPENAI_ENDPOINT" for key in draft.report.variables):
         return None
-    head = f"Made from {name} by chukei import litellm: {draft.report.summary}.\n"
-    head += "The import's report says what became of each value, and which variables to set."
-    return draft.render(head)
+    return draft.render(name, "litellm")
 
 
 _NO_WILDCARD = "a model of the relay is one name; add [models.NAME] for each deployment that clients use"

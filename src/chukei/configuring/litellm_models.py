@@ -49,7 +49,7 @@ class Models:
 
     def __init__(self, draft: Draft, origin: Origin) -> None:
         self.groups: dict[str, Group] = {}
-        self.wildcards: list[tuple[Node, Reading, Upstream]] = []
+        self.wildcards: list[tuple[Node, Reading]] = []
         self._draft = draft
         self._report = draft.report
         self._origin = origin
@@ -73,15 +73,16 @@ class Models:
         try:
             if mode in UNSERVED_MODES:
                 raise NotAzure(f"its mode is {mode}, which the relay does not serve")
-            upstream, found = reading.upstream()
+            found = reading.target()
             if not found.wildcard and not MODEL_NAME.fullmatch(name.text):
                 raise NotAzure("its name has characters that a model of the relay cannot have")
         except NotAzure as error:
             self._report.rest_dropped(entry, f"the whole entry is left out: {error}")
             return
         if found.wildcard:
-            self.wildcards.append((entry, reading, upstream))
+            self.wildcards.append((entry, reading))
             return
+        upstream = reading.upstream(found)
         self._add(entry, name, params, replace(upstream, max_concurrent=self._most(params)), reading)
 
     def _mode(self, entry: Node) -> str:
@@ -111,13 +112,16 @@ class Models:
         group.members.append(Member(entry, params, upstream, table, tier, metrics))
         self._report.mapped(name, place, "entries of the same name are deployments of one model")
         report_notes(self._draft, reading.notes, table)
+        info = entry.table.get("model_info")
+        if info is not None and "id" in info.table:
+            self._report.mapped(info.table["id"], target("deployments", table), "the name of the deployment's table")
         self._report_limits(params, table, order if tier == number else None)
 
     def _table(self, entry: Node, upstream: Upstream, tier: int) -> str:
         info = entry.table.get("model_info")
         given = info.table.get("id") if info else None
-        deployment = upstream.deployment.text or "deployment"
-        name = self._draft.slug("deployments", (given.text if given else None) or deployment)
+        group = entry.table["model_name"].text or ""
+        name = self._draft.slug("deployments", (given.text if given else None) or upstream.deployment.text or group)
         upstream.write(self._draft, name)
         line = f", line {entry.line}" if entry.line else ""
         self._draft.table("deployments", name).comments.append(f"from {entry.path}{line}")

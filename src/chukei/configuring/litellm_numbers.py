@@ -131,5 +131,5 @@ def retention(draft: Draft, node: Node) -> None:
     if not 0 < days <= 36_500:
         draft.report.dropped(node, "is no span that ledger.retention_days could have")
         return
-    draft.set(("ledger",), "retention_days", round(days, 6), f"from {node.path}")
+    draft.set(("ledger",), "retention_days", int(days) if days.is_integer() else round(days, 6), f"from {node.path}")
     draft.report.mapped(node, "ledger.retention_days", "the same in days")

@@ -10,6 +10,9 @@ REDIS = ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db", 
 """Keys of ``router_settings``; in other places they stand without ``redis_``."""
 
 _PARTS = frozenset(key.removeprefix("redis_") for key in REDIS)
+_UNSUPPORTED = frozenset(
+    {"azure_redis_ad_token", "gcp_service_account", "redis_startup_nodes", "startup_nodes", "sentinel_nodes"}
+)
 _SHARED = (
     "replicas share limits, and what they learn of deployments, through this Redis; the relay keeps no answers in it"
 )
@@ -35,6 +38,9 @@ class Redis:
             self._places.setdefault(place, {}).update(
                 {key: child for key, child in node.table.items() if key in _PARTS and not child.empty}
             )
+        for key, child in node.table.items():
+            if key in _UNSUPPORTED:
+                self.draft.report.dropped(child, "the relay signs in to one Redis server, by user name and password")
         if kind is not None and place in self._places:
             self._places[place]["type"] = kind
 

@@ -61,6 +61,9 @@ class Settings:
         for name in self._models.groups:
             if name not in self._fallbacks and self._general_fallbacks:
                 self._models.fall_back(name, self._general_fallbacks)
+        attempts = self.draft.get(("pool",), "attempts")
+        if isinstance(attempts, int) and (self._fallbacks or self._general_fallbacks):
+            self.draft.set(("pool",), "attempts", min(attempts + 1, 100), "one more than the retries, for fallbacks")
         self._redis.finish()
         for node, reason in self._left:
             self._report.rest_dropped(node, reason)

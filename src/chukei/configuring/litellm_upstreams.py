@@ -91,38 +91,41 @@ class Reading:
     params: Node
     notes: list[tuple[Node, str, str, str]] = field(default_factory=list)
 
-    def upstream(self) -> tuple[Upstream, Target]:
-        """Return the deployment that an entry calls.
+    def target(self) -> Target:
+        """Return what an entry calls.
 
         Raises:
-            NotAzure: it calls something else.
+            NotAzure: it is no deployment of Azure.
         """
-        base = self.draft.given(self._find("api_base", "base_url"))
-        where = address(base.text) if base.text is not None else Address()
+        base, where = self._base()
         version = self.draft.given(self._find("api_version"))
-        model = self.params.table.get("model")
-        found = self._target(model, base, where, version)
-        if model is not None:
-            self._say(model, "deployment", found.difference)
-        credential = self._credential(where, found)
-        upstream = Upstream(
-            address=self._endpoint(base, where),
-            unusable=base.text if where.problem else None,
-            deployment=found.deployment,
-            version=self._version(where, version, found),
-            api_key=credential.get("api_key"),
-        )
-        if upstream.api_key is None:
-            upstream = replace(upstream, scope=self._scope(), client_id=self._client_id())
-        return upstream, found
-
-    def _target(self, model: Node | None, base: Given, where: Address, version: Given) -> Target:
         provider = self.params.table.get("custom_llm_provider")
+        model = self.params.table.get("model")
         versioned = bool(version.text or version.variable or where.api_version)
         found = target(self.draft.given(model), provider.text if provider else None, base, where, versioned=versioned)
         if provider is not None:
             self._say(provider, "endpoint", None)
+        if model is not None:
+            self._say(model, "deployment", found.difference)
         return found
+
+    def upstream(self, found: Target) -> Upstream:
+        """Return how a deployment is reached; ask for the variables that it takes."""
+        base, where = self._base()
+        upstream = Upstream(
+            address=self._endpoint(base, where),
+            unusable=base.text if where.problem else None,
+            deployment=found.deployment,
+            version=self._version(where, self.draft.given(self._find("api_version")), found),
+            api_key=self._credential(where, found).get("api_key"),
+        )
+        if upstream.api_key is None:
+            upstream = replace(upstream, scope=self._scope(), client_id=self._client_id())
+        return upstream
+
+    def _base(self) -> tuple[Given, Address]:
+        base = self.draft.given(self._find("api_base", "base_url"))
+        return base, address(base.text) if base.text is not None else Address()
 
     def _find(self, *names: str) -> Node | None:
         """Return a key of the entry, else of its named credential, else of ``litellm_settings``."""
@@ -246,6 +249,16 @@ class Reading:
                 self._say(node, "", why, "dropped")
 
 
+_SAME = {
+    "deployment": "the deployment's name on its resource",
+    "endpoint": "the address of the resource",
+    "api_key": "a reference to the same variable",
+    "api_version": "the same version",
+    "scope": "the scope of the token",
+    "client_id": "the user-assigned identity",
+}
+
+
 def report_notes(draft: Draft, notes: Iterable[tuple[Node, str, str, str]], name: str) -> None:
     """Report the keys of an entry now that its deployment has a name."""
     for node, kind, key, message in notes:
@@ -255,4 +268,4 @@ def report_notes(draft: Draft, notes: Iterable[tuple[Node, str, str, str]], name
         elif kind == "approximated":
             draft.report.approximated(node, goal, message)
         else:
-            draft.report.mapped(node, goal, message or f"the same as {key}")
+            draft.report.mapped(node, goal, message or _SAME[key])
