@@ -1,5 +1,6 @@
 """What every test of an import needs: the sources, and an environment in which the result is a valid configuration."""
 
+import tomllib
 from pathlib import Path
 
 from chukei.config import Settings, load
@@ -13,7 +14,6 @@ IMPORTS = Path(__file__).parent / "imports"
 STAND_INS = {
     "ENDPOINT": "https://stand-in.openai.azure.com",
     "API_VERSION": "2024-10-21",
-    "REDIS_URL": "rediss://stand-in:6380/0",
     "LEDGER_URL": "postgresql://stand:in@database/relay",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
 }
@@ -32,10 +32,11 @@ def litellm(text: str) -> Imported:
 
 def environment(report: Report) -> dict[str, str]:
     """Set every variable for which a report asks."""
-    return {
-        name: next((value for end, value in STAND_INS.items() if name.rstrip("_0123456789").endswith(end)), "stand-in")
-        for name in report.variables
-    }
+    found = {}
+    for name in report.variables:
+        ends = [value for end, value in STAND_INS.items() if name.rstrip("_0123456789").endswith(end)]
+        found[name] = ends[0] if ends else "stand-in"
+    return found
 
 
 def settings(imported: Imported, folder: Path) -> Settings:
@@ -43,7 +44,11 @@ def settings(imported: Imported, folder: Path) -> Settings:
     assert imported.toml is not None
     file = folder / "imported.toml"
     file.write_text(imported.toml, "utf-8")
-    return load(file, environment(imported.report))
+    variables = environment(imported.report)
+    quota = tomllib.loads(imported.toml).get("stores", {}).get("quota")
+    if isinstance(quota, dict):
+        variables[quota["env"]] = "rediss://stand-in:6380/0"
+    return load(file, variables)
 
 
 def entry(imported: Imported, path: str) -> Entry:

@@ -17,9 +17,9 @@ from chukei.installation import command_for
 if TYPE_CHECKING:
     import yaml
 
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 60
-MAX_VALUES = 50_000
+MAX_VALUES = 10_000
 """How many values a file may hold, those included that an alias repeats."""
 
 Scalar = str | bool | int | float | None
@@ -184,7 +184,7 @@ def _measure(yaml: Any, text: str) -> None:
             raise SourceError(f"{_place(event.start_mark)}a second document begins; give a file with one")
         if depth > MAX_DEPTH:
             raise SourceError(f"{_place(event.start_mark)}{_TOO_DEEP}")
-        if count > 3 * MAX_VALUES:
+        if count > 2 * MAX_VALUES:
             raise SourceError(_TOO_MANY)
 
 

@@ -61,8 +61,8 @@ class NotAzure(Exception):
 
 def address(text: str) -> Address:
     """Take an address apart that may go on after the resource's host, as LiteLLM allows."""
-    if "://" not in text:
-        text = f"https://{text}"
+    if "://" not in text:  # LiteLLM's own pages have addresses like this
+        text = f"https://{text}" if "." in text.partition("/")[0] else ""
     parts = split_address(text)
     if parts is None or not parts.hostname or not _HOST.fullmatch(parts.netloc):
         return Address(problem="is not the address of a resource")

@@ -24,6 +24,9 @@ _SECRET = re.compile(
 )
 """Names, below a parameter, of what may be a credential."""
 
+_ADDRESS = re.compile(r"://[^/\s]*@|://\S*\?")
+"""An address with a user's name or a query, either of which may be a credential."""
+
 
 class Parameters:
     """Writes the parameters of one model from the ``litellm_params`` of all its entries."""
@@ -107,12 +110,22 @@ def _unusable(key: str, nodes: list[Node]) -> str | None:
 
 
 def _may_be_secret(key: str, node: Node) -> bool:
-    """Whether a parameter, or anything below it, may be a credential."""
-    if isinstance(node.value, str):
-        return reference(node.value.strip()) is not None or (key not in PARAMETERS and bool(_SECRET.search(key)))
-    inner = [*node.table.items(), *((key, each) for each in node.items)]
-    nested = any(bool(_SECRET.search(name)) and isinstance(each.value, str) for name, each in node.table.items())
-    return nested or any(_may_be_secret(name, each) for name, each in inner)
+    """Whether a parameter, or anything below it, may be a credential: by its name, or as part of an address."""
+    for leaf in node.leaves():
+        text = leaf.value.strip() if isinstance(leaf.value, str) else ""
+        if reference(text) is not None or _ADDRESS.search(text):
+            return True
+    return (key not in PARAMETERS and _named_secret(key, node)) or _secret_below(node)
+
+
+def _secret_below(node: Node) -> bool:
+    members = [*node.table.items(), *(("", each) for each in node.items)]
+    return any(_named_secret(name, each) or _secret_below(each) for name, each in members)
+
+
+def _named_secret(name: str, node: Node) -> bool:
+    """Whether a name says that its value is a credential, and the value could be one."""
+    return bool(_SECRET.search(name)) and any(isinstance(leaf.value, str) for leaf in node.leaves())
 
 
 def value_of(node: Node) -> Value | None:

@@ -1,14 +1,19 @@
 """The Redis of LiteLLM's router, or of its cache, as the store that the relay's replicas share."""
 
+import re
 from dataclasses import dataclass, field
 
-from chukei.configuring.import_draft import Draft, Given, joined, reference
+from chukei.configuring.import_draft import Draft, Given, joined
 from chukei.configuring.import_source import Node
 from chukei.configuring.report import Variable
 
 REDIS = ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db", "redis_username", "redis_ssl")
 """Keys of ``router_settings``; in other places they stand without ``redis_``."""
 
+_PLAIN = re.compile(r"rediss?://[A-Za-z0-9.-]+(:\d{1,5})?(/\d*)?", re.ASCII)
+"""An address that holds no credential."""
+
+_WORD = re.compile(r"[A-Za-z0-9.-]+", re.ASCII)
 _PARTS = frozenset(key.removeprefix("redis_") for key in REDIS)
 _UNSUPPORTED = frozenset(
     {"azure_redis_ad_token", "gcp_service_account", "redis_startup_nodes", "startup_nodes", "sentinel_nodes"}
@@ -66,28 +71,28 @@ class Redis:
     def _address(self, parts: dict[str, Node]) -> str | dict[str, str]:
         if "url" in parts:
             text = parts["url"].text or ""
-            plain = reference(text) is None and "@" not in text and "password=" not in text.lower()
             meaning = "the address of the Redis that replicas share"
-            known = plain and text.startswith(("redis://", "rediss://"))
-            return text if known else self.draft.secret(parts["url"], "REDIS_URL", meaning)
+            return text if _PLAIN.fullmatch(text) else self.draft.secret(parts["url"], "REDIS_URL", meaning)
         encrypted = "ssl" in parts and parts["ssl"].flag
         host = self.draft.given(parts.get("host"))
         port = self.draft.given(parts.get("port")) if "port" in parts else Given(text="6379")
         database = self.draft.given(parts.get("db")) if "db" in parts else Given(text="0")
-        user = self.draft.given(parts.get("username"))
         words: list[Given | str] = ["rediss://" if encrypted else "redis://"]
-        if "password" in parts or user != Given():
-            words += [user, ":", self._password(parts), "@"]
+        if "password" in parts or "username" in parts:
+            words += [self._secret(parts, "username"), ":", self._secret(parts, "password"), "@"]
         words += [host, ":", port, "/", database]
-        if all(isinstance(word, str) or word.variable is None for word in words):
-            return "".join(word if isinstance(word, str) else word.text or "" for word in words)
+        plain = "".join(word if isinstance(word, str) else word.text or "" for word in words)
+        known = all(isinstance(word, str) or word.variable is None for word in words)
+        if known and _PLAIN.fullmatch(plain):
+            return plain
+        sound = all(given.text is None or _WORD.fullmatch(given.text) for given in (host, port, database))
         name = self.draft.unused("REDIS_URL")
         meaning = "the address of the Redis that replicas share; percent-encode what is special in a password"
-        self.draft.report.need(Variable(name, meaning, joined(words), secret=True))
+        self.draft.report.need(Variable(name, meaning, joined(words) if sound else None, secret=True))
         return {"env": name}
 
-    def _password(self, parts: dict[str, Node]) -> Given:
-        node = parts.get("password")
+    def _secret(self, parts: dict[str, Node], key: str) -> Given:
+        node = parts.get(key)
         if node is None:
             return Given()
-        return Given(variable=self.draft.secret(node, "REDIS_PASSWORD", "the password of the Redis")["env"])
+        return Given(variable=self.draft.secret(node, f"REDIS_{key}", f"the {key} of the Redis")["env"])

@@ -1,17 +1,24 @@
 """One entry of LiteLLM's ``model_list`` as one of the relay's deployments."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from chukei.config.upstreams import clean_endpoint
 from chukei.configuring.import_draft import Draft, Given, reference
 from chukei.configuring.import_draft import target as path_of
 from chukei.configuring.import_source import Node
 from chukei.configuring.litellm_endpoints import V1_NAMES, Address, Target, address, is_dated, target
-from chukei.configuring.report import Variable, quoted
+from chukei.configuring.report import Variable
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 """The default of both, LiteLLM and the relay."""
 
+_SCOPES = re.compile(r"(https|api)://[A-Za-z0-9./-]+", re.ASCII)
+_PRINCIPALS = re.compile(r"[0-9A-Fa-f-]{36}|[a-z0-9.-]+\.(com|us|cn)", re.ASCII)
+"""Ids of tenants and of applications, and names of tenants."""
+
+_IDS = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _PRINCIPAL = {"tenant_id": "AZURE_TENANT_ID", "client_id": "AZURE_CLIENT_ID", "client_secret": "AZURE_CLIENT_SECRET"}
 _IDENTITY = ("azure_ad_token", "azure_username", "azure_password")
 
@@ -35,6 +42,7 @@ class Upstream:
         draft.table(*path)
         if self.address.text is not None:
             draft.set(path, "endpoint", self.address.text)
+            self._allow(draft, self.address.text)
         else:
             draft.from_variable(path, "endpoint", self.address.variable, f"the resource's address for {name}")
         self._write_name(draft, path, name)
@@ -42,6 +50,14 @@ class Upstream:
         self._plain(draft, path, "api_version", self.version, "the API version; v1 for preview and latest")
         if self.max_concurrent is not None:
             draft.set(path, "max_concurrent", self.max_concurrent)
+
+    @staticmethod
+    def _allow(draft: Draft, endpoint: str) -> None:
+        if clean_endpoint(endpoint, plain_http=False)[1] is not None:
+            draft.set(("upstream",), "plain_http", True, "keys are sent unencrypted to http:// endpoints")
+            draft.report.assume(
+                "an endpoint is plain http, so upstream.plain_http is true: its key is sent unencrypted"
+            )
 
     def _write_name(self, draft: Draft, path: tuple[str, ...], name: str) -> None:
         if self.deployment.text is None:
@@ -219,28 +235,34 @@ class Reading:
                 continue
             given = self.draft.given(node)
             value = f'"${given.variable}"' if given.variable and given.variable != name else None
-            if given.text is not None and key != "client_secret":
-                value = quoted(given.text)
+            if given.text is not None and _PRINCIPALS.fullmatch(given.text) and key != "client_secret":
+                value = given.text
             meaning = "the service principal of the relay's identity"
             self.draft.report.need(Variable(name, meaning, value, secret=key == "client_secret"))
             message = f"the relay's identity is one service principal for all deployments, from {name}"
             self._say(node, "identity", message)
 
     def _scope(self) -> Given:
-        node = self._find("azure_scope")
-        if node is not None:
-            self._say(node, "scope", None)
-        return self.draft.given(node)
+        return self._checked("azure_scope", "scope", _SCOPES)
 
     def _client_id(self) -> Given:
         if self._find("client_secret") is not None:
             return Given()
-        for name in ("client_id", "tenant_id"):
-            node = self.params.table.get(name)
-            if node is not None:
-                tenant = "the tenant comes with the identity" if name == "tenant_id" else None
-                self._say(node, "client_id", tenant)
-        return self.draft.given(self._find("client_id"))
+        tenant = self.params.table.get("tenant_id")
+        if tenant is not None:
+            self._say(tenant, "client_id", "the tenant comes with the identity")
+        return self._checked("client_id", "client_id", _IDS)
+
+    def _checked(self, name: str, key: str, form: re.Pattern[str]) -> Given:
+        """Return a value that has the form of no secret, or nothing."""
+        node = self._find(name)
+        given = self.draft.given(node)
+        if node is not None and given.text is not None and not form.fullmatch(given.text):
+            self._say(node, "", f"is not what deployments.NAME.{key} could be", "dropped")
+            return Given()
+        if node is not None:
+            self._say(node, key, None)
+        return given
 
     def _unused(self, *names: str, why: str) -> None:
         for name in names:
