@@ -212,12 +212,10 @@ class Inventor:
         return whole
 
 
-@settings(max_examples=60)
-@given(st.randoms(use_true_random=False))
-def test_whatever_a_configuration_holds_each_value_is_reported_once_and_the_result_is_valid(
-    dice: random.Random,
-) -> None:
-    text = json.dumps(Inventor(dice).configuration())
+@settings(max_examples=40)
+@given(st.integers(0, 2**32))
+def test_whatever_a_configuration_holds_each_value_is_reported_once_and_the_result_is_valid(seed: int) -> None:
+    text = json.dumps(Inventor(random.Random(seed)).configuration())
     found = read(
         text.replace("NaN", '"nan"').replace("-Infinity", '"-inf"').replace("Infinity", '"inf"').encode(), as_json=True
     )

@@ -197,7 +197,9 @@ class Models:
         names = [member.name for member in group.members]
         found = []
         for other in others:
-            members = self.groups[other].members if other in self.groups else []
+            own = [member.upstream for member in group.members]
+            all_members = self.groups[other].members if other in self.groups else []
+            members = [member for member in all_members if member.upstream not in own]
             if not members or other == name:
                 continue
             found.append(other)
