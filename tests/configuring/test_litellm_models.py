@@ -110,7 +110,7 @@ def test_fallbacks_are_later_tiers_and_copies_are_shared() -> None:
     assert {name: model["deployments"] for name, model in models.items()} == {
         "big": ["big", "small-tier-2", "small-b-tier-3"],
         "small": ["small", "small-b", "big-tier-3"],
-        "task": ["big", "big-tier-2"],
+        "task": ["big"],
     }
     assert [deployments[name].get("priority", 1) for name in models["big"]["deployments"]] == [1, 2, 3]
     assert deployments["small-b-tier-3"] == deployments["small-b"] | {"deployment": "small-b", "priority": 3}

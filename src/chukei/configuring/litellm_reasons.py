@@ -40,14 +40,24 @@ _DATABASE_LINK = "the relay's ledger has its own schema and connections"
 _FILES = "files are not followed: put what they hold into one file, and import that"
 
 
-def _table(*rows: tuple[str, str]) -> Mapping[str, str]:
-    return {key: reason for reason, keys in rows for key in keys.split()}
+def table_of(*rows: tuple[str, str]) -> Mapping[str, str]:
+    """Return the reasons by key, from rows of a reason and its keys.
+
+    Raises:
+        ValueError: a key stands in two rows.
+    """
+    found: dict[str, str] = {}
+    for reason, keys in rows:
+        for key in keys.split():
+            if found.setdefault(key, reason) is not reason:
+                raise ValueError(f"{key} has two reasons")
+    return found
 
 
-ENTRY = _table((_ROUTING, "tpm rpm weight order tags"), (_DESCRIBES, "model_alias description"))
+ENTRY = table_of((_ROUTING, "tpm rpm weight order tags"), (_DESCRIBES, "model_alias description"))
 """Keys of an entry of ``model_list``, beside ``litellm_params``."""
 
-PARAMS = _table(
+PARAMS = table_of(
     (_DROPS, "drop_params additional_drop_params allowed_openai_params"),
     (_RETRIES, "max_retries num_retries"),
     (_NO_HEADERS, "extra_headers headers forward_client_headers_to_llm_api extra_query"),
@@ -79,7 +89,7 @@ PARAMS = _table(
 )
 """Keys of ``litellm_params``."""
 
-INFO = _table(
+INFO = table_of(
     (
         _DESCRIBES,
         "base_model max_tokens max_input_tokens max_output_tokens max_completion_tokens description tier version key "
@@ -99,7 +109,7 @@ INFO = _table(
 )
 """Keys of ``model_info``; those that begin with ``supports_`` describe the model too."""
 
-LITELLM = _table(
+LITELLM = table_of(
     (_DROPS, "drop_params"),
     (_REWRITES, "modify_params add_function_to_prompt"),
     (
@@ -144,7 +154,7 @@ LITELLM = _table(
 )
 """Keys of ``litellm_settings``."""
 
-ROUTER = _table(
+ROUTER = table_of(
     (
         "a prompt that is too long, or that the filter refuses, goes back to the client with Azure's answer",
         "context_window_fallbacks content_policy_fallbacks",
@@ -171,7 +181,7 @@ ROUTER = _table(
 )
 """Keys of ``router_settings``."""
 
-GENERAL = _table(
+GENERAL = table_of(
     (
         _DATABASE,
         "store_model_in_db supported_db_objects custom_key_generate custom_key_update custom_key_policy "
@@ -239,7 +249,7 @@ GENERAL = _table(
 )
 """Keys of ``general_settings``."""
 
-TOP = _table(
+TOP = table_of(
     (_CONTENT, "guardrails policies policy_attachments"),
     (_NO_TOOLS, "mcp_servers mcp_tools vector_store_registry vector_store_index_registry search_tools sandbox_tools"),
     (_NO_TOOLS, "agent_list agents a2a_agents"),

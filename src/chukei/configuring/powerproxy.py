@@ -105,14 +105,10 @@ class _Reading:
         url = endpoint.table.get("url")
         where = address(url.text) if url is not None and url.text else Address(problem="is missing")
         credential = self._credential(endpoint, where)
-        virtual = {
-            each.table["name"].text or "": each
-            for each in _list(endpoint, "virtual_deployments")
-            if "name" in each.table
-        }
+        virtual = {name: each for each in _list(endpoint, "virtual_deployments") if (name := _name(each))}
         for model, tables in self.models.items():
             standins = _list(virtual[model], "standins") if model in virtual else []
-            names = [each.table["name"].text or "" for each in standins if "name" in each.table]
+            names = [name for each in standins if (name := _name(each))]
             for offset, deployment in enumerate(names or [model]):
                 tables.append(self._deployment(endpoint, where, credential, deployment, self._tier + 1 + offset))
         self._tier += max([1, *(len(_list(each, "standins")) for each in virtual.values())])
@@ -123,7 +119,7 @@ class _Reading:
         if key is None or not key.text:
             self._report.extras.add("identity")
             return None
-        label = where.label or (endpoint.table["name"].text if "name" in endpoint.table else None) or "AZURE"
+        label = where.label or _name(endpoint) or "AZURE"
         secret = self._draft.secret(key, f"{label}_API_KEY", "the key of a resource")
         message = "is not copied: it becomes a reference to a variable"
         self._report.mapped(key, "deployments.*.api_key", message)
@@ -274,6 +270,11 @@ def _list(node: Node | None, key: str) -> list[Node]:
     return [each for each in found.items if each.table] if found is not None else []
 
 
+def _name(node: Node) -> str | None:
+    found = node.table.get("name")
+    return found.text if found is not None else None
+
+
 def _standins(endpoint: Node) -> list[Node]:
     return [standin for each in _list(endpoint, "virtual_deployments") for standin in _list(each, "standins")]
 
@@ -288,9 +289,7 @@ def _mentioned(clients: list[Node], endpoints: list[Node]) -> list[str]:
     """Return the names by which clients may call, in the order in which the file mentions them."""
     found: list[str] = []
     for endpoint in endpoints:
-        found += [
-            each.table["name"].text or "" for each in _list(endpoint, "virtual_deployments") if "name" in each.table
-        ]
+        found += [name for each in _list(endpoint, "virtual_deployments") if (name := _name(each))]
     for client in clients:
         if "deployments_allowed" in client.table:
             found += _names(client.table["deployments_allowed"])
