@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chukei import __version__
+from chukei.configuring.import_commands import imports
 from chukei.ledger_commands import keys, usage
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def main() -> None:
     """A streaming relay between clients and Azure OpenAI."""
 
 
+main.add_command(imports)
 main.add_command(keys)
 main.add_command(usage)
 
