@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 
 from chukei import __version__
-from chukei.configuring.import_commands import imports
 from chukei.ledger_commands import keys, usage
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ _config_option = click.option(
 _LATER = {
     "completion": "chukei.configuring.commands:completion",
     "config": "chukei.configuring.commands:config",
+    "import": "chukei.configuring.import_commands:imports",
     "init": "chukei.configuring.commands:init",
 }
 """Commands that are imported when they are named, so that `serve` does not pay for them."""
@@ -61,7 +61,6 @@ def main() -> None:
     """A streaming relay between clients and Azure OpenAI."""
 
 
-main.add_command(imports)
 main.add_command(keys)
 main.add_command(usage)
 
