@@ -34,6 +34,7 @@ _config_option = click.option(
 _LATER = {
     "completion": "chukei.configuring.commands:completion",
     "config": "chukei.configuring.commands:config",
+    "import": "chukei.configuring.import_commands:imports",
     "init": "chukei.configuring.commands:init",
 }
 """Commands that are imported when they are named, so that `serve` does not pay for them."""
