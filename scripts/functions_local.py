@@ -48,7 +48,7 @@ def main() -> None:
         write_key(settings)
         if not options.settings_only:
             make_venv()
-    except Refused as error:
+    except (Refused, OSError) as error:
         sys.exit(f"functions-local: {error}")
     endpoint = settings.get("AZURE_OPENAI_ENDPOINT")
     print(f"{endpoint} answers." if endpoint else "The built-in simulator answers.")
@@ -116,14 +116,15 @@ def create(path: Path, text: str) -> None:
 
 
 def make_venv() -> None:
-    """Makes the virtual environment that Core Tools runs the worker with, unless one for the same lock is there."""
+    """Makes the virtual environment that Core Tools runs the worker with, unless it is there for the same lock."""
     python = next(filter(None, map(interpreter_of, own_first())), None)
     if python is None:
         raise Refused(f"the platform runs Python {', '.join(PYTHONS)}, and none of them is found here: install one")
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + os.fsencode(ROOT)).hexdigest()
+    version = run(*python, "-c", "import sys; print(sys.version)")
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + os.fsencode(ROOT) + version.encode()).hexdigest()
     if STAMP.is_file() and STAMP.read_text("utf-8") == wanted:
         return
-    run(*python, "-m", "venv", str(VENV))
+    run(*python, "-m", "venv", "--clear", str(VENV))
     inside = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
     run(*pip, "--requirement", str(REQUIREMENTS))
@@ -143,6 +144,7 @@ def run(*command: str) -> str:
     """Runs a program and returns what it wrote; Refused if it fails, after it has said why."""
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
+        print(done.stdout, file=sys.stderr)  # venv says there what is missing
         raise Refused(f"{' '.join(command[:4])} … failed, see above")
     return done.stdout
 

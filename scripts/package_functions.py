@@ -65,7 +65,7 @@ def main() -> None:
             return
         target = options.output.absolute()
         package(target, options.build == "local", options.python, options.zip)
-    except Refused as error:
+    except (Refused, OSError) as error:
         sys.exit(f"package-functions: {error}")
 
 

@@ -159,21 +159,19 @@ class Silence:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._deadline = asyncio.timeout(limit)
+        self.broken()
 
     def broken(self) -> None:
         """Something was read or written."""
-        if not self._deadline.expired():
-            self._deadline.reschedule(asyncio.get_running_loop().time() + self._limit)
+        self._deadline = asyncio.get_running_loop().time() + self._limit
 
     async def until_one_is_done(self, *tasks: asyncio.Task[None]) -> bool:
         """Whether one of them ended before the silence became too long."""
-        try:
-            async with self._deadline:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            return False
-        return True
+        while (left := self._deadline - asyncio.get_running_loop().time()) > 0:
+            done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return True
+        return False
 
 
 async def silenced(client: Peer) -> None:
