@@ -334,6 +334,12 @@ def test_the_limit_of_memory_leaves_room_for_the_bodies_of_requests(folders: Any
     assert mebibytes << 20 > 2 * settings_of(found, folders()).server.max_bodies_bytes
 
 
+def test_the_cluster_may_choose_the_user(folders: Any) -> None:
+    """OpenShift refuses every user that is not of the namespace's own range."""
+    security = pod_of(objects(KEYED | {"runAsUser": None}))["securityContext"]
+    assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 # Scaling.
 
 
@@ -419,6 +425,31 @@ def test_a_network_policy_lets_the_relay_reach_what_it_is_configured_to_reach(
     assert needed_ports(settings_of(found, folders())) | {53} <= allowed, "the example's own networkPolicy.egress"
 
 
+def test_a_network_policy_can_let_dns_out_on_another_port() -> None:
+    """OpenShift's DNS pods listen on 5353, and its network looks at the pod's port."""
+    egress = [{"port": 443}, {"port": 5353, "protocol": "UDP"}, {"port": 5353}]
+    (policy,) = [
+        each["spec"]
+        for each in objects(KEYED | {"networkPolicy": {"enabled": True, "egress": egress}})
+        if each["kind"] == "NetworkPolicy"
+    ]
+    ports = [(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]]
+    assert ports == [(53, "UDP"), (53, "TCP"), (443, "TCP"), (5353, "UDP"), (5353, "TCP")]
+
+
+def test_azures_balancer_probes_readiness_and_not_the_page() -> None:
+    """For a port with ``appProtocol: http`` its probe asks for "/" unless an annotation names another path."""
+    annotation = "service.beta.kubernetes.io/azure-load-balancer-health-probe-request-path"
+    plain = one("Service", objects(KEYED | {"service": {"type": "LoadBalancer"}}))["metadata"]["annotations"]
+    assert find("GET", plain[annotation], "").page is Page.READY
+    hosts = KEYED | {"service": {"type": "LoadBalancer", "port": 8080}, "allowedHosts": ["relay.example.com"]}
+    connects = {"service.beta.kubernetes.io/port_8080_health-probe_protocol": "Tcp"}
+    assert one("Service", objects(hosts))["metadata"]["annotations"] == connects, "its Host is a node's address"
+    own = {"type": "LoadBalancer", "annotations": {annotation: "/health/live"}}
+    assert one("Service", objects(KEYED | {"service": own}))["metadata"]["annotations"] == own["annotations"]
+    assert "annotations" not in one("Service", RENDERED["values.yaml"])["metadata"]
+
+
 def needed_ports(settings: Settings) -> set[int]:
     """Return the ports to which a relay connects."""
     defaults = {"https": 443, "http": 80, "redis": 6379, "rediss": 6379, "postgresql": 5432}
@@ -465,6 +496,38 @@ def test_prometheus_sends_the_key_that_the_relay_expects(folders: Any) -> None:
 
 
 # Names, notes.
+
+
+@rows(
+    ("release", "namespace", "full"),
+    [("123", "456", "relay"), ("true", "null", ""), ("team.relay", "1e3", ""), ("0x1f", "yes", "off")],
+)
+def test_kubernetes_accepts_what_yaml_would_take_for_a_number(release: str, namespace: str, full: str) -> None:
+    found = objects(CASES["everything"] | {"fullnameOverride": full}, release=release, namespace=namespace)
+    found += objects(CASES["keda.yaml"] | {"fullnameOverride": full}, release=release, namespace=namespace)
+    for each in found:
+        metadata = each["metadata"]
+        assert metadata["namespace"] == namespace
+        assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", metadata["name"]), "the rule for Services"
+        assert all(isinstance(value, str) for value in metadata["labels"].values())
+        if each["kind"] in KINDS:
+            jsonschema.validate(each, KINDS[each["kind"]])
+        else:
+            kubernetes.validate(each, kubernetes.latest_version(), strict=True)
+
+
+def test_two_long_names_that_begin_alike_stay_apart() -> None:
+    first, second = (
+        {(each["kind"], each["metadata"]["name"]) for each in objects(CASES["aks.yaml"], release="a" * 52 + end)}
+        for end in "bc"
+    )
+    assert not first & second
+
+
+def test_the_alerts_find_the_job_whatever_the_chart_is_called() -> None:
+    found = objects(CASES["aks.yaml"] | {"nameOverride": "gateway"}, release="blue")
+    job = one("Service", found)["metadata"]["labels"][one("ServiceMonitor", found)["spec"]["jobLabel"]]
+    assert f'job="{job}"' in str(one("PrometheusRule", found))
 
 
 def test_two_releases_in_a_namespace_do_not_meet() -> None:
