@@ -108,6 +108,8 @@ var tags = { 'azd-env-name': environmentName }
 var vaultName = 'kv-${token}'
 var newAccount = empty(existingDeployments)
 var withKey = callers != 'entra'
+// Both forms of an audience are made from it.
+var clientId = replace(entraAudience, 'api://', '')
 var withVault = withKey || useRedis || usePostgres
 // Two deployments of one account need one role assignment.
 var existingAccounts = union(map(existingDeployments, item => toLower(item.account)), [])
@@ -229,7 +231,7 @@ module relaySettings 'modules/settings.bicep' = {
     connectionString: monitoring.outputs.connectionString
     withKey: withKey
     entraTenant: callers == 'key' ? '' : tenant().tenantId
-    entraAudience: entraAudience
+    entraAudience: clientId
     useRedis: useRedis
     usePostgres: usePostgres
     more: settings
@@ -315,4 +317,4 @@ output AZURE_CONTAINER_REGISTRY_ENDPOINT string = deployContainerApp ? container
 output RELAY_FUNCTION_URL string = deployFunction ? functionApp.outputs.url : ''
 output RELAY_CONTAINER_URL string = deployContainerApp ? containerApp.outputs.url : ''
 output RELAY_CALLERS string = callers
-output RELAY_ENTRA_AUDIENCE string = entraAudience
+output RELAY_ENTRA_AUDIENCE string = clientId
