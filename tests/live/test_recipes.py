@@ -72,7 +72,7 @@ def is_own(fence: Fence) -> bool:
 @pytest.fixture(scope="module")
 def told(relay: RelayProcess, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """What each recipe in Python printed, and how it failed."""
-    folder, fences = tmp_path_factory.mktemp("recipes"), list(filter(is_own, recipes("python")))
+    folder, fences = tmp_path_factory.mktemp("recipes"), [each for each in recipes("python") if is_own(each)]
     files = [folder / f"recipe{number}.py" for number in range(len(fences))]
     for file, fence in zip(files, fences, strict=True):
         file.write_text(local(fence, relay), "utf-8")
@@ -87,7 +87,7 @@ def test_python_clients(fence: Fence, relay: RelayProcess, tmp_path: Path) -> No
     assert len(run([str(python_clients()), str(file)], tmp_path).split()) > 2
 
 
-@pytest.mark.parametrize("fence", list(filter(is_own, recipes("python"))), ids=str)
+@pytest.mark.parametrize("fence", [each for each in recipes("python") if is_own(each)], ids=str)
 def test_python(fence: Fence, told: dict[str, dict[str, str]]) -> None:
     assert told[str(fence)]["wrong"] == ""
     said = told[str(fence)]["said"]
@@ -112,7 +112,7 @@ PROGRAMS = {
 
 def program(fence: Fence) -> str:
     """Return the program that a recipe for the shell begins with, after its variables."""
-    return next(word for word in fence.text.split() if "=" not in word)
+    return next((word for word in fence.text.split() if "=" not in word), "")
 
 
 def test_every_file_of_settings_is_tried() -> None:
