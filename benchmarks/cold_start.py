@@ -32,7 +32,7 @@ TIMES = 5
 SETTLE_SECONDS = 0.3
 
 GROUPS: dict[str, dict[str, str]] = {
-    "server": {"the server": "import chukei.cli, chukei.hosts.server, chukei.hosts.protocol"},
+    "server": {"the server": "import chukei.cli, chukei.hosts.server, chukei.hosts.http.protocol"},
     "core": {"the relay without a server": "import chukei.hosts.asgi"},
     "functions": {
         "Functions: the worker": "import azure_functions_runtime",

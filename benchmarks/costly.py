@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from uvicorn import Config, Server
 
-from chukei.hosts.protocol import StrictProtocol
+from chukei.hosts.http.protocol import StrictProtocol
 
 
 class _Parsing:

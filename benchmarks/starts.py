@@ -12,7 +12,7 @@ from benchmarks.process import resident_bytes
 from benchmarks.report import table
 from benchmarks.server import Server
 
-SERVING = "chukei.cli, chukei.hosts.server, chukei.hosts.protocol"
+SERVING = "chukei.cli, chukei.hosts.server, chukei.hosts.http.protocol"
 """What the server imports before it serves, and ``CORE`` what other hosts import."""
 
 CORE = "chukei.hosts.asgi"

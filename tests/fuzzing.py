@@ -16,8 +16,8 @@ from functools import partial
 from urllib.parse import parse_qsl
 
 from chukei.errors import CallerError
-from chukei.hosts import parsing
-from chukei.hosts.parsing import Head, RequestParser
+from chukei.hosts.http import parsing
+from chukei.hosts.http.parsing import Head, RequestParser
 from chukei.request import fields, form, head, routes
 from chukei.request.fields import Fields
 from chukei.request.form import Form

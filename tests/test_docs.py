@@ -24,7 +24,7 @@ from chukei.adapters.logs.requests import fields_of
 from chukei.azure import OPERATIONS
 from chukei.cli import main
 from chukei.config import NEEDS_RESTART, ConfigError, MetricsSettings
-from chukei.hosts import states
+from chukei.hosts.http import states
 from chukei.metrics import definitions
 from chukei.model import Caller, CallerKind, End
 from chukei.pool import breaker, verdicts

@@ -48,7 +48,7 @@ NEVER = {
 ONLY_THE_SERVER = {
     "click", "uvicorn", "uvloop", "bz2", "configparser", "email", "logging.config", "lzma", "multiprocessing", "pickle",
     "socketserver", "tempfile",
-    "chukei.cli", "chukei.hosts.protocol", "chukei.hosts.server", "chukei.ledger_commands",
+    "chukei.cli", "chukei.hosts.http.protocol", "chukei.hosts.server", "chukei.ledger_commands",
 }  # fmt: skip
 """What uvicorn brings, and the command line; other hosts have their own."""
 
@@ -172,7 +172,7 @@ def test_the_server_imports_what_a_request_needs_and_no_more(ledger: str, upstre
             ready = relay.modules()
         ask(relay.port)
         served = relay.modules()
-    assert {"chukei.gateway.gateway", "chukei.hosts.protocol", "uvicorn"} <= ready.names
+    assert {"chukei.gateway.gateway", "chukei.hosts.http.protocol", "uvicorn"} <= ready.names
     assert served.among(ONLY_WHERE_CONFIGURED | NEVER) == set()
     assert ("sqlite3" in served.names) == (ledger == "sqlite")
     assert served.of_others <= {"click", "httptools", "msgspec", "typing_extensions", "uvicorn", "uvloop"}

@@ -288,7 +288,7 @@ TEXTS = [
     path
     for folder in ("src", "tests", "docs", "functions", "scripts", "requirements", ".ci", "benchmarks")
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.is_file() and "__pycache__" not in path.parts and "node_modules" not in path.parts
+    if path.is_file() and not {"__pycache__", "node_modules", ".venv"} & set(path.parts)
 ]
 # The one folder below home that is meant is where Azure Functions puts every app.
 MACHINE_PATH = re.compile(rb"(?<![\w.])/(?:work|home(?!/site/)|root|Users)/[\w.]|[A-Z]:\\\\Users")

@@ -28,7 +28,7 @@ from chukei.callers.registry import KeyRegistry
 from chukei.callers.throttle import Throttle
 from chukei.config import Changes, PoolSettings, Reloaded
 from chukei.errors import CallerError, RelayError, Unavailable
-from chukei.hosts.peers import Alone
+from chukei.hosts.workers.peers import Alone
 from chukei.model import Deployment, End, Headers, Model
 from chukei.pool import Pool
 from chukei.record import RequestRecord

@@ -11,7 +11,7 @@ from tests.liveview.records import Watched, record
 
 from chukei.admin.feed import MOST_VIEWERS, SUBJECT, Feed
 from chukei.errors import Unavailable
-from chukei.hosts.peers import Alone
+from chukei.hosts.workers.peers import Alone
 from chukei.liveview import worker
 from chukei.liveview.schema import Live
 

@@ -117,7 +117,7 @@ async def test_a_relay_that_is_not_ready() -> None:
 @rows(
     ("raw", "status", "seen"),
     [
-        (answer(401, b"{}"), Status.FAILED, "does not know this caller"),
+        (answer(401, b"{}"), Status.FAILED, "asks for a key, and none was sent"),
         (answer(403, b"{}"), Status.SKIPPED, "may not see the deployments"),
         (answer(200, b"[]"), Status.FAILED, "no list of deployments"),
         (answer(200, STATES % b"open"), Status.WARNING, "east is open (upstream_429)"),
@@ -127,6 +127,12 @@ async def test_access(raw: bytes, status: Status, seen: str) -> None:
     report = await inspected(by_path({**HEALTHY, "/health/deployments": raw}))
     found = [finding for finding in report.findings if seen in finding.seen]
     assert [finding.status for finding in found] == [status], report.text()
+
+
+async def test_a_key_that_the_relay_refuses_is_told_from_none() -> None:
+    report = await inspected(by_path({**HEALTHY, "/health/deployments": answer(401, b"{}")}), key="a-wrong-key")
+    assert "refuses the key in CHUKEI_API_KEY" in failed(report).seen
+    assert "a-wrong-key" not in report.text()
 
 
 async def test_deployments_are_a_table_and_a_list() -> None:

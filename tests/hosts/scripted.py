@@ -7,7 +7,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from chukei.hosts.asgi import Application
-from chukei.hosts.protocol import StrictProtocol
+from chukei.hosts.http.protocol import StrictProtocol
 from chukei.model import Headers
 from chukei.ports import Incoming, Reply
 

@@ -18,9 +18,9 @@ from typing import Any
 from chukei.config import load
 from chukei.hosts.awaited import Awaited
 from chukei.hosts.leaving import Stopping
-from chukei.hosts.link import Link
 from chukei.hosts.server import listen
-from chukei.hosts.workers import Limits, Supervisor
+from chukei.hosts.workers.link import Link
+from chukei.hosts.workers.supervisor import Limits, Supervisor
 
 LARGE = 3_000_000
 """Bytes of an answer that no pipe's buffer holds."""

@@ -1,9 +1,11 @@
 """The front of `FunctionsHost`: what the Functions host does between the socket and the worker, as a program.
 
-    python -m tests.live.functions_front --app DIRECTORY [--key KEY]
+    python -m tests.live.functions_front --app DIRECTORY --key KEY [--silence SECONDS]
 
 prints `READY <port>` when it serves, and ends on SIGTERM or when its standard input closes. Bodies are re-framed piece
-by piece, as YARP does; a response that the worker breaks off is broken off towards the client too.
+by piece, as YARP does; a response that the worker breaks off is broken off towards the client too. An exchange in which
+nobody sends anything for 240 seconds is ended: with 504 if the response has not begun, else by cutting it. Redirects go
+to the client, and no cookies are kept.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ LINGER_SECONDS = 5
 # RFC 9110 section 7.6.1: these describe one connection. `expect` is answered here.
 NOT_FORWARDED = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"expect", b"transfer-encoding"}
 INVOCATION_ID = b"x-ms-invocation-id"
+# The host's ForwarderRequestConfig.ActivityTimeout (azure-functions-host, DefaultHttpProxyService.cs). YARP starts it
+# anew whenever a read or a write of the exchange has completed, and answers 504 where it can.
+SILENCE_SECONDS = 240.0
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +68,10 @@ class Peer:
 class Front:
     """Serves clients: route, key, invocation, and the request forwarded to the worker's HTTP server."""
 
-    def __init__(self, worker: Worker, key: str) -> None:
+    def __init__(self, worker: Worker, key: str, silence: float) -> None:
         self._worker = worker
         self._key = key
+        self._silence = silence
         self._invocations: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -126,11 +132,13 @@ class Front:
 
     async def _forward(self, client: Peer, request: h11.Request, invocation_id: str) -> None:
         upstream = Peer(h11.CLIENT, *await asyncio.open_connection(*self._worker.address, limit=READ_SIZE))
-        upload = asyncio.create_task(relay_request(client, upstream, request, invocation_id))
-        download = asyncio.create_task(relay_response(upstream, client))
+        silence = Silence(self._silence)
+        upload = asyncio.create_task(relay_request(client, upstream, request, invocation_id, silence))
+        download = asyncio.create_task(relay_response(upstream, client, silence))
         try:
-            await asyncio.wait({upload, download}, return_when=asyncio.FIRST_COMPLETED)
-            if download.done():
+            if not await silence.until_one_is_done(upload, download):
+                await silenced(client)
+            elif download.done():
                 await download
             else:
                 await upload  # it returns when the client has gone, and raises when the client's framing is broken
@@ -146,7 +154,36 @@ class Front:
             upstream.writer.close()
 
 
-async def relay_request(client: Peer, upstream: Peer, request: h11.Request, invocation_id: str) -> None:
+class Silence:
+    """How long an exchange may go on without a read or a write that completes."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self.broken()
+
+    def broken(self) -> None:
+        """Something was read or written."""
+        self._deadline = asyncio.get_running_loop().time() + self._limit
+
+    async def until_one_is_done(self, *tasks: asyncio.Task[None]) -> bool:
+        """Whether one of them ended before the silence became too long."""
+        while (left := self._deadline - asyncio.get_running_loop().time()) > 0:
+            done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return True
+        return False
+
+
+async def silenced(client: Peer) -> None:
+    """Ends an exchange that was silent for too long."""
+    if client.http.our_state is not h11.SEND_RESPONSE:
+        raise ConnectionResetError
+    await answer(client, 504)
+
+
+async def relay_request(
+    client: Peer, upstream: Peer, request: h11.Request, invocation_id: str, silence: Silence
+) -> None:
     """Forwards the request and its body, then watches the client; returns when the client has gone."""
     names = {name for name, _ in request.headers}
     dropped = NOT_FORWARDED | {INVOCATION_ID}
@@ -162,6 +199,7 @@ async def relay_request(client: Peer, upstream: Peer, request: h11.Request, invo
                 await upstream.send(event)
             except ConnectionError:  # the worker has answered already, or broken: the response's relay finds out which
                 worker_listens = False
+            silence.broken()
         if client.http.they_are_waiting_for_100_continue:
             await client.send(h11.InformationalResponse(status_code=100, headers=[]))
         event = await client.receive()
@@ -169,13 +207,14 @@ async def relay_request(client: Peer, upstream: Peer, request: h11.Request, invo
             await asyncio.get_running_loop().create_future()
 
 
-async def relay_response(upstream: Peer, client: Peer) -> None:
+async def relay_response(upstream: Peer, client: Peer, silence: Silence) -> None:
     """Forwards the worker's response as it comes; RemoteProtocolError when it ends early."""
     while True:
         try:
             event = await upstream.receive()
         except ConnectionError as error:
             raise h11.RemoteProtocolError("the worker reset the connection") from error
+        silence.broken()
         if isinstance(event, h11.Response):
             headers = [(n, v) for n, v in event.headers.raw_items() if n.lower() not in NOT_FORWARDED]
             await client.send(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason))
@@ -213,11 +252,12 @@ class StandardInput(asyncio.Protocol):
         self._stop.set()
 
 
-async def run(app_dir: Path, key: str) -> None:
+async def run(app_dir: Path, key: str, silence: float) -> None:
     """Loads the app, serves it on a free port of the loopback interface, and returns when told to stop."""
     worker = Worker(app_dir)
     await worker.start()
-    server = await asyncio.start_server(Front(worker, key).serve, "127.0.0.1", 0, limit=READ_SIZE, backlog=1024)
+    front = Front(worker, key, silence)
+    server = await asyncio.start_server(front.serve, "127.0.0.1", 0, limit=READ_SIZE, backlog=1024)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # The worker's uvicorn took the signal when it started; on the platform, too, it is the host that ends the worker.
@@ -234,13 +274,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--app", type=Path, required=True)
     arguments.add_argument("--key", required=True)
+    arguments.add_argument("--silence", type=float, default=SILENCE_SECONDS)
     options = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("azure.functions").setLevel(logging.WARNING)
     app_dir = options.app.resolve()
     sys.path[:0] = [str(app_dir), str(app_dir / ".python_packages" / "lib" / "site-packages")]
     os.chdir(app_dir)
-    asyncio.run(run(app_dir, options.key))
+    asyncio.run(run(app_dir, options.key, options.silence))
 
 
 if __name__ == "__main__":

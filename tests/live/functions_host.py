@@ -5,10 +5,10 @@
 platform calls them, and `functions_front` does what the platform's host does for each request: match the route, check
 the key, send the invocation to the worker and, at the same time, forward the request to the worker's own HTTP server
 under the same `x-ms-invocation-id`. Bodies are forwarded piece by piece both ways, a slow reader slows the sender, and
-either side's departure closes the other.
+either side's departure closes the other. An exchange that is silent for 240 seconds is ended, as the host's YARP does.
 
 What it does not prove: how the platform reads host.json (only `routePrefix` is read here), YARP and Kestrel with
-their own limits and timeouts, App Service authentication, the buffering and idle limits of Azure's front end, cold
+their other limits and timeouts, App Service authentication, the buffering and idle limits of Azure's front end, cold
 start, scaling and concurrency limits, and the gRPC channel between the host and the worker.
 """
 
@@ -30,7 +30,8 @@ class FunctionsHost:
 
     Use it as `with FunctionsHost(app_dir, env) as host:` or through `start` and `stop`. The environment is the
     caller's, with `env` laid over it, as app settings would be. `interpreter` is the command that runs Python.
-    See the module's docstring for what it does not prove.
+    `silence` replaces the 240 seconds after which an exchange without a byte is ended. See the module's docstring
+    for what it does not prove.
     """
 
     def __init__(
@@ -41,8 +42,11 @@ class FunctionsHost:
         interpreter: Sequence[str] = (sys.executable,),
         key: str = DEFAULT_KEY,
         deadline: float = 60,
+        silence: float | None = None,
     ) -> None:
         program = ["-P", "-m", "tests.live.functions_front", "--app", str(app_dir), "--key", key]
+        if silence is not None:
+            program += ["--silence", str(silence)]
         self._command = [*interpreter, *program]
         own = {name: value for name, value in os.environ.items() if not name.startswith("CHUKEI_")}
         self._env = {**own, "PYTHON_ENABLE_INIT_INDEXING": "1", "PYTHONUNBUFFERED": "1", **(env or {})}

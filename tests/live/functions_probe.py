@@ -156,6 +156,13 @@ async def forget(name: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Returns without an answer."""
 
 
+async def moved(name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Redirects to `/echo`, and sets a cookie."""
+    headers = [(b"location", b"/echo/moved"), (b"set-cookie", b"session=one; Path=/"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 302, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def early(name: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Refuses a request without reading its body."""
     await reply(send, 413, {"refused": True})
@@ -176,4 +183,5 @@ HANDLERS = {
     "fail-late": fail_late,
     "forget": forget,
     "early": early,
+    "moved": moved,
 }

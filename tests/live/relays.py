@@ -137,7 +137,7 @@ class InProcessRelay:
         listener.bind(("127.0.0.1", 0))
         config = Config(
             self.application,
-            http="chukei.hosts.protocol:StrictProtocol",
+            http="chukei.hosts.http.protocol:StrictProtocol",
             ws="none",
             lifespan="on",
             log_config=None,

@@ -15,7 +15,7 @@ from tests.live.relays import InProcessRelay, eventually
 
 from chukei.config import load
 from chukei.hosts.asgi import checked_settings
-from chukei.hosts.peers import Alone
+from chukei.hosts.workers.peers import Alone
 
 pytestmark = pytest.mark.anyio
 

@@ -23,10 +23,10 @@ from chukei.gateway.scrape import GAUGES
 from chukei.hosts.asgi import Application, checked_settings
 from chukei.hosts.hangup import HANGUP
 from chukei.hosts.leaving import Leave, Stopping
-from chukei.hosts.peers import Alone
 from chukei.hosts.relay_server import RelayServer
 from chukei.hosts.reloading import Reloads
 from chukei.hosts.server import listen
+from chukei.hosts.workers.peers import Alone
 from chukei.liveview import worker
 from chukei.metrics.snapshot import decoded
 from chukei.pool import Fault, Verdict
@@ -550,7 +550,7 @@ async def test_a_reload_that_is_asked_for_during_the_start_is_made_up_for(setup:
     config = Config(
         lambda: application,
         factory=True,
-        http="chukei.hosts.protocol:StrictProtocol",
+        http="chukei.hosts.http.protocol:StrictProtocol",
         ws="none",
         lifespan="on",
         interface="asgi3",

@@ -51,6 +51,11 @@ class Relay:
         self.subject = Subject(Kind.RELAY, self.url)
         self._key = key
 
+    @property
+    def sends_key(self) -> bool:
+        """Whether requests carry an access key."""
+        return bool(self._key)
+
     async def get(
         self, path: str, headers: Sequence[tuple[str, str]] = (), seconds: float = ANSWER_SECONDS
     ) -> Exchange:
@@ -160,8 +165,11 @@ async def _access(relay: Relay, states: States) -> list[Finding]:
     subject = relay.subject
     answer = await relay.get("/health/deployments")
     if answer.status == 401:
+        if relay.sends_key:
+            remedy = "compare it with the keys of this relay; `chukei keys list` shows those of its database"
+            return [subject.failed("access", "status 401: the relay refuses the key in CHUKEI_API_KEY", remedy)]
         remedy = "set CHUKEI_API_KEY to an access key of the relay"
-        return [subject.failed("access", "status 401: the relay does not know this caller", remedy)]
+        return [subject.failed("access", "status 401: the relay asks for a key, and none was sent", remedy)]
     if answer.status == 403:
         return [subject.skipped("deployments", "this caller may not see the deployments")]
     try:

@@ -18,8 +18,8 @@ from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.config.changes import refuse_empty
 from chukei.errors import CallerError
 from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
-from chukei.hosts.peers import Alone
 from chukei.hosts.reloading import Reloads, Source
+from chukei.hosts.workers.peers import Alone
 from chukei.metrics.definitions import CLIENT_CONNECTIONS
 from chukei.metrics.snapshot import Reading
 from chukei.model import Headers, header

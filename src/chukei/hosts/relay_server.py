@@ -11,8 +11,8 @@ from uvicorn import Config, Server
 
 from chukei.hosts.asgi import Application
 from chukei.hosts.hangup import HANGUP, Hangup
+from chukei.hosts.http.protocol import StrictProtocol
 from chukei.hosts.leaving import Leave, Stopping
-from chukei.hosts.protocol import StrictProtocol
 from chukei.hosts.signals import handled
 from chukei.hosts.systemd import notify
 

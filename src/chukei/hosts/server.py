@@ -15,12 +15,12 @@ from chukei.gateway.scrape import COUNTS
 from chukei.hosts.asgi import Application, from_environment
 from chukei.hosts.awaited import Awaited
 from chukei.hosts.leaving import Stopping, drained
-from chukei.hosts.link import Link
-from chukei.hosts.questions import Fold
 from chukei.hosts.relay_server import RelayServer
 from chukei.hosts.signals import RESTARTING, handle, ignore
 from chukei.hosts.systemd import notify
-from chukei.hosts.workers import Limits, Supervisor
+from chukei.hosts.workers.link import Link
+from chukei.hosts.workers.questions import Fold
+from chukei.hosts.workers.supervisor import Limits, Supervisor
 from chukei.metrics.snapshot import merge
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def _config(server: ServerSettings, application: Callable[[], Application]) -> C
         factory=True,
         host=server.host,
         port=server.port,
-        http="chukei.hosts.protocol:StrictProtocol",
+        http="chukei.hosts.http.protocol:StrictProtocol",
         ws="none",
         loop="auto",
         lifespan="on",

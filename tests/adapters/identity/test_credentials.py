@@ -19,7 +19,7 @@ from chukei.adapters.identity import credentials
 from chukei.adapters.identity.credentials import FixedCredential, IdentityCredential, credential_for
 from chukei.config import CredentialSettings, Secret, load
 from chukei.errors import UpstreamError
-from chukei.hosts.peers import Alone
+from chukei.hosts.workers.peers import Alone
 from chukei.model import End
 from chukei.wiring.build import build
 
