@@ -41,9 +41,15 @@ def run(command: list[str], folder: Path, more: dict[str, str] | None = None) ->
     return result.stdout
 
 
+ELSEWHERE = re.compile(r"\b(az account|azd|docker|func|helm|kubectl|podman) ")
+"""What a recipe for the shell needs that is not on every machine: an account of Azure, a cluster, a container's host."""
+
+
 def recipes(*languages: str) -> list[Fence]:
-    """Return the recipes for a relay on this machine that need nothing of Azure."""
-    return [fence for fence in markdown.fences(*languages) if ADDRESS in fence.text and "az account" not in fence.text]
+    """Return the recipes for a relay on this machine that need nothing else."""
+    return [
+        fence for fence in markdown.fences(*languages) if ADDRESS in fence.text and not ELSEWHERE.search(fence.text)
+    ]
 
 
 # Runs each file as a program. The packages are imported once for all, which takes longer than all recipes.
