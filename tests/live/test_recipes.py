@@ -42,7 +42,7 @@ def run(command: list[str], folder: Path, more: dict[str, str] | None = None) ->
 
 
 ELSEWHERE = re.compile(r"\b(az account|azd|docker|func|helm|kubectl|podman) ")
-"""What a recipe for the shell needs that is not on every machine: an account of Azure, a cluster, a container's host."""
+"""What a recipe may need that not every machine has: an account of Azure, a cluster, a host of containers."""
 
 
 def recipes(*languages: str) -> list[Fence]:
