@@ -10,7 +10,7 @@ COPY requirements/serve.txt requirements/identity.txt requirements/entra.txt req
 RUN /opt/chukei/bin/pip install --no-cache-dir --require-hashes --no-deps \
     -r requirements/serve.txt -r requirements/identity.txt -r requirements/entra.txt -r requirements/redis.txt \
     -r requirements/postgres.txt -r requirements/otel.txt -r requirements/azure-monitor.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE hatch_build.py ./
 COPY src src
 RUN /opt/chukei/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
     && /opt/chukei/bin/pip check \

@@ -318,7 +318,10 @@ def test_the_states_of_a_stream_are_the_codes_own() -> None:
 def every_command(group: click.Group, above: str = "") -> dict[str, click.Command]:
     """Return each command, those of groups included, by what is typed."""
     found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found |= every_command(command, f"{above}{name} ")
         else:

@@ -40,8 +40,8 @@ NEVER = {
     "argparse", "concurrent.futures.process", "ctypes", "difflib", "doctest", "email.message", "email.parser", "html",
     "http.client", "http.server", "importlib.metadata", "multiprocessing.managers", "multiprocessing.pool", "optparse",
     "pdb", "pydoc", "unittest", "urllib.request", "xml", "zipfile",
-    "chukei.doctor", "fastapi", "h11", "httpx", "pkg_resources", "pydantic", "setuptools", "starlette", "websockets",
-    "wsproto",
+    "chukei.configuring", "chukei.doctor", "fastapi", "h11", "httpx", "pkg_resources", "pydantic", "setuptools",
+    "starlette", "websockets", "wsproto",
 }  # fmt: skip
 """What takes milliseconds each and is for other work."""
 

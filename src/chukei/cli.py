@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -23,11 +24,38 @@ EXIT_UPSTREAM = 4
 EXIT_INTERRUPTED = 130
 
 _config_option = click.option(
-    "--config", "path", metavar="FILE", help="The TOML file; default: CHUKEI_CONFIG, or none."
+    "--config",
+    "path",
+    metavar="FILE",
+    type=click.Path(readable=False),  # which checks nothing: the loader's messages say more
+    help="The TOML file; default: CHUKEI_CONFIG, or none.",
 )
 
+_LATER = {
+    "completion": "chukei.configuring.commands:completion",
+    "config": "chukei.configuring.commands:config",
+    "import": "chukei.configuring.import_commands:imports",
+    "init": "chukei.configuring.commands:init",
+}
+"""Commands that are imported when they are named, so that `serve` does not pay for them."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """The commands, those of ``_LATER`` among them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_LATER})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _LATER:
+            module, _, name = _LATER[cmd_name].partition(":")
+            found = getattr(import_module(module), name)
+            assert isinstance(found, click.Command)
+            return found
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="chukei")
 def main() -> None:
     """A streaming relay between clients and Azure OpenAI."""

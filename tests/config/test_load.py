@@ -716,6 +716,21 @@ def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
         assert problems(written(tmp_path, text), {}) == [f"admin.api_key: {problem}"]
 
 
+def test_a_reference_to_a_key_vault_that_was_not_resolved_is_no_secret() -> None:
+    """Anybody who knows the names of the vault and the secret could write it."""
+    reference = "@Microsoft.KeyVault(VaultName=a-vault;SecretName=callers-key)"
+    problem = (
+        "is a reference to a key vault that the platform could not resolve; "
+        "give the app's identity the role Key Vault Secrets User, and restart the app"
+    )
+    for environment, place in (
+        ({"CHUKEI_API_KEY": reference}, "configuration: auth.api_key"),
+        ({"CHUKEI_STORES__QUOTA": reference}, "CHUKEI_STORES__QUOTA"),
+        ({"AZURE_OPENAI_ENDPOINT": ENDPOINTS[0][0], "AZURE_OPENAI_API_KEY": reference}, "configuration: api_key"),
+    ):
+        assert problems(None, environment) == [f"{place}: {problem}"]
+
+
 def test_secrets_are_equal_by_their_value_and_do_not_show_it() -> None:
     assert Secret("a") == Secret("a") != Secret("b")
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2

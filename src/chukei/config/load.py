@@ -63,7 +63,7 @@ def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
     chosen = path or environment.get("CHUKEI_CONFIG") or None
     files: dict[str, str] = {}
     document = Document(str(chosen or "configuration"), _parse(chosen, files) if chosen else {}, environment, files)
-    settings = _read(document, _overlay(document))
+    settings = read(document, _overlay(document))
     document.raise_problems()
     return settings
 
@@ -154,7 +154,8 @@ def _value(text: str) -> object:
         return text
 
 
-def _read(document: Document, notes: list[str]) -> Settings:
+def read(document: Document, notes: list[str]) -> Settings:
+    """Read every key of a document and note its problems; ``notes`` become notices too."""
     root = document.root()
     server = _server(root.table("server"))
     stream = read_section(root.table("stream"), StreamSettings)
@@ -206,8 +207,7 @@ def _read(document: Document, notes: list[str]) -> Settings:
 def _server(table: Reader) -> ServerSettings:
     origins = table.strings("cors_origins")
     for origin in origins:
-        fault = _origin_fault(origin)
-        if fault is not None:
+        if (fault := _origin_fault(origin)) is not None:
             table.problem("cors_origins", f"{origin!r} {fault}")
     return read_section(
         table,

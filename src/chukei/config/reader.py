@@ -10,6 +10,10 @@ from chukei.config.settings import Secret
 
 Default = TypeVar("Default")
 
+_UNRESOLVED = "@Microsoft.KeyVault("
+"""App Service and Functions hand over the reference itself when they cannot resolve it (Microsoft: "Use Key Vault
+references as app settings", troubleshooting). As a key it could be guessed, since it holds only names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -232,6 +236,10 @@ class Reader:
     def _not_empty(self, key: str, value: str, message: str) -> Secret | None:
         if not value.strip():
             self.problem(key, message)
+            return None
+        if value.strip().startswith(_UNRESOLVED):
+            role = "give the app's identity the role Key Vault Secrets User, and restart the app"
+            self.problem(key, f"is a reference to a key vault that the platform could not resolve; {role}")
             return None
         if not (value.isascii() and value.isprintable()) or value != value.strip():
             self.problem(key, "the secret holds spaces around it, control or non-ASCII characters; copy it again")
