@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests import markdown
 from tests.configuring.imported import IMPORTS
 from tests.live.relays import in_process
 from tests.rows import rows
@@ -132,3 +133,15 @@ def test_powerproxy_is_read_from_a_file_or_from_its_variable() -> None:
     assert tomllib.loads(from_variable.stdout) == tomllib.loads(from_file.stdout)
     assert list(tomllib.loads(from_json.stdout)["models"]) == ["chat"]
     assert run("powerproxy").exit_code == 2
+
+
+def test_the_run_in_the_documentation_is_what_happens(tmp_path: Path) -> None:
+    [text, toml, report] = [
+        fence.text for fence in markdown.fences("yaml", "toml", "text") if fence.page == "docs/migrate.md"
+    ]
+    (tmp_path / "config.yaml").write_text(text, "utf-8")
+
+    found = run("litellm", str(tmp_path / "config.yaml"))
+
+    assert found.stdout == toml
+    assert found.stderr.strip() == report.strip()

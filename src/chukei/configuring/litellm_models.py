@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from chukei.configuring.import_draft import Draft, target
 from chukei.configuring.import_source import Node
-from chukei.configuring.litellm_endpoints import NotAzure
+from chukei.configuring.litellm_endpoints import NotAzure, address
 from chukei.configuring.litellm_parameters import Parameters
 from chukei.configuring.litellm_prices import Prices
 from chukei.configuring.litellm_reasons import ENTRY, INFO, PARAMS, UNSERVED_MODES
@@ -121,7 +121,9 @@ class Models:
         info = entry.table.get("model_info")
         given = info.table.get("id") if info else None
         group = entry.table["model_name"].text or ""
-        name = self._draft.slug("deployments", (given.text if given else None) or upstream.deployment.text or group)
+        base = (given.text if given else None) or upstream.deployment.text or group
+        label = address(upstream.address.text).label if upstream.address.text is not None else ""
+        name = self._draft.slug("deployments", base, f"{base} {label}")
         upstream.write(self._draft, name)
         line = f", line {entry.line}" if entry.line else ""
         self._draft.table("deployments", name).comments.append(f"from {entry.path}{line}")
