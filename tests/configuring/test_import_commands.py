@@ -91,6 +91,11 @@ def test_values_that_are_no_secrets_can_be_stated() -> None:
     assert "CHUKEI_" not in found.stderr
 
 
+def test_a_value_that_is_stated_for_a_secret_is_not_copied() -> None:
+    found = run("litellm", str(IMPORTS / "variables.yaml"), "--value", "AZURE_API_KEY=hunter2")
+    assert (found.exit_code, "hunter2" in found.output) == (0, False)
+
+
 @rows("value", ["NAME", "=x", "NAME="])
 def test_a_value_needs_a_name_and_a_value(value: str) -> None:
     assert run("litellm", REGIONS, "--value", value).exit_code == 2
