@@ -96,6 +96,11 @@ def test_a_value_that_is_stated_for_a_secret_is_not_copied() -> None:
     assert (found.exit_code, "hunter2" in found.output) == (0, False)
 
 
+def test_a_value_for_a_variable_that_the_file_does_not_name_is_noticed() -> None:
+    found = run("litellm", REGIONS, "--value", "AZURE_API_BSAE=https://contoso.openai.azure.com")
+    assert "a value for AZURE_API_BSAE was stated, and the file names no such variable" in found.stderr
+
+
 @rows("value", ["NAME", "=x", "NAME="])
 def test_a_value_needs_a_name_and_a_value(value: str) -> None:
     assert run("litellm", REGIONS, "--value", value).exit_code == 2

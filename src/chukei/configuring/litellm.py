@@ -37,6 +37,8 @@ def import_litellm(source: Source, name: str, values: Mapping[str, str] | None =
     _rest(root, draft, models)
     if models.groups and draft.get(("auth",), "api_key") is None:
         report.assume(_OPEN)
+    for unread in sorted(set(values or ()) - _variables(root)):
+        report.assume(f"a value for {unread} was stated, and the file names no such variable")
     report.finish(source)
     return Imported(_result(draft, models, name), report)
 
