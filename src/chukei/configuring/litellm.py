@@ -166,8 +166,8 @@ def _result(draft: Draft, models: Models, name: str) -> str | None:
 
 
 _OPEN = (
-    "without a master_key in the file: LiteLLM takes it from LITELLM_MASTER_KEY, or serves everybody; the relay serves "
-    "this machine only, until it has a key: docs/access.md"
+    "without a master_key in the file: LiteLLM takes it from LITELLM_MASTER_KEY, and older versions serve everybody; "
+    "the relay serves this machine only, until it has a key: docs/access.md"
 )
 _NO_WILDCARD = "a model of the relay is one name; add [models.NAME] for each deployment that clients use"
 _NO_WILDCARD_KEYS = "has no place beside a resource that serves any name"
