@@ -21,7 +21,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     python3 -m pip --python /opt/chukei/bin/python3 install --no-cache-dir --no-compile --only-binary=:all: \
     --require-hashes --no-deps -r requirements/image.txt \
     && python3 -m pip --python /opt/chukei/bin/python3 check \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/chukei/lib
+    && python3 -m compileall -q -f --invalidation-mode unchecked-hash /opt/chukei/lib
 
 FROM environment AS application
 COPY requirements/build.txt requirements/
@@ -32,7 +32,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python3 -m pip --python /opt/chukei/bin/python3 install --no-cache-dir --no-compile --no-index --no-deps \
     --no-build-isolation --prefix /opt/application . \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash -s /opt/application -p /opt/chukei /opt/application \
+    && python3 -m compileall -q -f --invalidation-mode unchecked-hash -s /opt/application -p /opt/chukei /opt/application \
     && mkdir /state
 
 # Neither this base nor python:slim has bytecode of the standard library. A read-only root could not keep any, and every

@@ -126,6 +126,9 @@ class TestWhatItSays:
         assert not inside & {"/etc/pip.conf", "/run/secrets/ca", "/run/secrets/pip"}
         assert "[global]" not in json.dumps([image.config, image.history])
 
+    def test_the_same_source_makes_the_same_layers(self, storage: Storage, image: Image) -> None:
+        assert storage.build().layers == image.layers
+
 
 class TestWhatIsInside:
     def test_its_size(self, image: Image, record_property: Callable[[str, object], None]) -> None:
@@ -144,12 +147,34 @@ class TestWhatIsInside:
         found = [(path, about) for path, about in tree(image.root) if not stat.S_ISLNK(about.st_mode)]
         open_to_all = {path for path, about in found if about.st_mode & stat.S_IWOTH}
         assert open_to_all <= {"/tmp", "/var/tmp", "/run/lock", "/var/lock"}  # noqa: S108 - of the base
-        assert [path for path, about in found if about.st_mode & (stat.S_ISUID | stat.S_ISGID) and stat.S_ISREG(about.st_mode)] == []
+        assert [
+            path
+            for path, about in found
+            if about.st_mode & (stat.S_ISUID | stat.S_ISGID) and stat.S_ISREG(about.st_mode)
+        ] == []
 
     def test_there_is_no_shell_no_installer_no_compiler_and_no_build_tool(self, image: Image) -> None:
-        programs = {Path(path).name for path, about in tree(image.root) if about.st_mode & 0o111 and not stat.S_ISDIR(about.st_mode)}
+        programs = {
+            Path(path).name
+            for path, about in tree(image.root)
+            if about.st_mode & 0o111 and not stat.S_ISDIR(about.st_mode)
+        }
         assert "python3.13" in programs
-        assert not programs & {"sh", "bash", "dash", "busybox", "apt", "apt-get", "dpkg", "pip", "pip3", "gcc", "cc", "perl", "su"}
+        assert not programs & {
+            "sh",
+            "bash",
+            "dash",
+            "busybox",
+            "apt",
+            "apt-get",
+            "dpkg",
+            "pip",
+            "pip3",
+            "gcc",
+            "cc",
+            "perl",
+            "su",
+        }
         modules = {path.name for path in image.root.glob("opt/chukei/lib/python3.13/site-packages/*")}
         assert "chukei" in modules
         assert not modules & {"pip", "setuptools", "hatchling", "wheel", "tests"}
@@ -169,9 +194,11 @@ class TestWhatIsInside:
         status, text = on_python(container, listing)
         assert status == 0, text
         inside = {"python_version": "3.13", "python_full_version": "3.13.5", "sys_platform": "linux"}
-        lines = re.findall(r"^\w.*(?===).*?(?= \\\\)", markdown.read("requirements/image.txt"), re.MULTILINE)
+        lines = re.findall(r"^\w.*(?===).*?(?= \\)", markdown.read("requirements/image.txt"), re.MULTILINE)
         locked = [Requirement(line) for line in lines]
-        wanted = {f"{each.name}{each.specifier}" for each in locked if each.marker is None or each.marker.evaluate(inside)}
+        wanted = {
+            f"{each.name}{each.specifier}" for each in locked if each.marker is None or each.marker.evaluate(inside)
+        }
         assert len(wanted) > 40
         assert {each.lower().replace("_", "-") for each in text.split()} == wanted | {f"chukei=={__version__}"}
 
@@ -191,7 +218,9 @@ def on_python(container: Callable[..., Container], program: str) -> tuple[int, s
 
 
 class TestRunning:
-    async def test_a_stream_passes_event_by_event(self, container: Callable[..., Container], record_property: Callable[[str, object], None]) -> None:
+    async def test_a_stream_passes_event_by_event(
+        self, container: Callable[..., Container], record_property: Callable[[str, object], None]
+    ) -> None:
         begin = time.monotonic()
         async with FaultUpstream(SCRIPT) as upstream:
             with container(azure(upstream)) as running:
@@ -223,7 +252,9 @@ class TestRunning:
         assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
         assert status["NoNewPrivs"] == "1"
 
-    async def test_the_stop_signal_ends_it_in_order_and_the_probe_tells(self, container: Callable[..., Container]) -> None:
+    async def test_the_stop_signal_ends_it_in_order_and_the_probe_tells(
+        self, container: Callable[..., Container]
+    ) -> None:
         """The first process of a container gets no default action of a signal: it must handle it."""
         streams = 5
         async with FaultUpstream(SCRIPT) as upstream:
@@ -264,14 +295,19 @@ class TestRunning:
                 await client.post(CHAT, QUESTION, BEARER)
                 assert DONE in await client.rest()
             async with asyncio.timeout(60):
-                while '"chat"' not in (usage := running.execute("chukei", "usage", "--by", "model", "--format", "json")).stdout:
+                while (
+                    '"chat"'
+                    not in (usage := running.execute("chukei", "usage", "--by", "model", "--format", "json")).stdout
+                ):
                     assert usage.returncode == 0, usage.stderr
                     await asyncio.sleep(0.2)
         assert (tmp_path / "ledger.db").is_file()
         with container() as running:
             assert any("there is no ledger" in line for line in running.log)
 
-    async def test_it_leaves_nothing_on_a_root_that_it_could_write_to(self, image: Image, container: Callable[..., Container]) -> None:
+    async def test_it_leaves_nothing_on_a_root_that_it_could_write_to(
+        self, image: Image, container: Callable[..., Container]
+    ) -> None:
         before = {path for path, _ in tree(image.root)}
         with container({"CHUKEI_STORES__LEDGER": "none"}, read_only=False) as running:
             async with RawClient(running.url) as client:
@@ -286,6 +322,7 @@ class TestCommands:
         assert container(arguments=["--version"]).run() == (0, f"chukei, version {__version__}")
 
     def test_check_reads_a_file_that_is_mounted(self, container: Callable[..., Container], tmp_path: Path) -> None:
+        tmp_path.chmod(0o755)
         (tmp_path / "chukei.toml").write_text("[sever]\n")
         mounted = {"/etc/chukei": tmp_path}
         status, text = container(arguments=["check", "--config", "/etc/chukei/chukei.toml"], volumes=mounted).run()
