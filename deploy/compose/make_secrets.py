@@ -1,8 +1,8 @@
 """Makes the secrets of compose.yaml at its first start, and none that is there already.
 
-Each folder below the one that is given is a volume of one service, so that none can read another's secrets. The services
-run as different users, so whoever has the volume can read its files. A folder named ``…-data`` holds no secret: it is
-opened for its service to write there.
+Each folder below the one that is given is a volume of one service, so that none can read another's secrets. The
+services run as different users, so whoever has the volume can read its files. A folder named ``…-data`` holds no
+secret: it is opened for its service to write there.
 """
 
 import secrets

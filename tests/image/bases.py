@@ -1,8 +1,8 @@
 """Stand-ins for the two base images of the Dockerfile, from Debian's packages, where their registries are out of reach.
 
 ``gcr.io/distroless/python3-debian13`` consists of the packages below, unpacked without their scripts, so the stand-in
-differs in who packed it. ``python:3.13-slim-trixie`` has its own build of Python instead of Debian's; nothing of it gets
-into the image.
+differs in who packed it. ``python:3.13-slim-trixie`` has its own build of Python instead of Debian's; nothing of that
+gets into the image.
 """
 
 import subprocess
@@ -12,13 +12,7 @@ import pytest
 
 SUITE = "trixie"
 
-RUN_PACKAGES = (
-    "base-files ca-certificates gcc-14-base libc6 libc-bin libgcc-s1 libgomp1 libssl3t64 libstdc++6 libzstd1 media-types "
-    "netbase openssl tzdata tzdata-legacy zlib1g "
-    "libbz2-1.0 libcom-err2 libcrypt1 libdb5.3t64 libexpat1 libffi8 libgssapi-krb5-2 libk5crypto3 libkeyutils1 libkrb5-3 "
-    "libkrb5support0 liblzma5 libncursesw6 libnsl2 libpython3.13-minimal libpython3.13-stdlib libreadline8t64 "
-    "libsqlite3-0 libtinfo6 libtirpc3t64 libuuid1 python3.13-minimal python3.13-venv"
-).split()
+RUN_PACKAGES = Path(__file__).with_name("run-packages.txt").read_text().split()
 """What distroless' ``private/repos/deb/trixie.yaml`` and ``python3/config.bzl`` name, in 2026-11."""
 
 BUILD_PACKAGES = ("coreutils", "dash", "python3-pip")

@@ -1,7 +1,7 @@
 """Containers run by crun, an OCI runtime that needs no daemon: as restricted as a cluster's strictest policy allows.
 
-The network is the host's, because tests are the clients. Everything else is the container's own: its processes, of which
-the image's is number 1, its mounts, and a root file system that is read-only unless a test says otherwise.
+The network is the host's, because tests are the clients. Everything else is the container's own: its processes, of
+which the image's is number 1, its mounts, and a root file system that is read-only unless a test says otherwise.
 """
 
 import json

@@ -1,7 +1,7 @@
 """compose.yaml: its shape, its variables and its parts, which are run for real except for Docker itself.
 
 The relays run with exactly its variables and its configuration file, in front of them the Caddy of Debian with its
-Caddyfile, beside them a Valkey, a PostgreSQL and the Prometheus of Debian with its files. Only names and ports of services
+Caddyfile, beside them a Valkey, a PostgreSQL and the Prometheus of Debian with its files. Only names, ports and paths
 are put in. Not shown here: Docker's engine and network, the images of others, volumes and their owners.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 from tests import markdown
@@ -60,14 +60,14 @@ def image_environment() -> dict[str, str]:
 
 
 def environment_of(service: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Return what a relay's container gets where compose is run with these variables: one without a value is passed on."""
+    """Return what a relay's container gets where compose is run with these variables."""
     own = SERVICES[service]["environment"]
     passed = {name: given.get(name) if value is None else value for name, value in own.items()}
     return image_environment() | {name: value for name, value in passed.items() if value is not None}
 
 
 def complaints(environment: Mapping[str, str]) -> list[str]:
-    """Return what the relay's own loader says about variables: those that are no settings, and those that mean nothing."""
+    """Return what the relay's own loader says about variables that are no settings, or mean nothing."""
     variables = {name: value for name, value in environment.items() if name != "CHUKEI_CONFIG"}
     try:
         return list(load(None, variables).notices)

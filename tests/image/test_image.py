@@ -1,7 +1,7 @@
 """The image, built by buildah and run by an OCI runtime: as a user without rights, on a read-only root.
 
-The base images are stand-ins from the same Debian packages (``bases.py``). Not shown here: the published bases, Docker's
-own builder and engine, an engine's network, its seccomp profile and limits of memory and processors.
+The base images are stand-ins from the same Debian packages (``bases.py``). Not shown here: the published bases,
+Docker's own builder and engine, an engine's network, its seccomp profile and limits of memory and processors.
 """
 
 import asyncio
@@ -146,7 +146,7 @@ class TestWhatIsInside:
     def test_nothing_else_can_be_written_and_nothing_gives_rights(self, image: Image) -> None:
         found = [(path, about) for path, about in tree(image.root) if not stat.S_ISLNK(about.st_mode)]
         open_to_all = {path for path, about in found if about.st_mode & stat.S_IWOTH}
-        assert open_to_all <= {"/tmp", "/var/tmp", "/run/lock", "/var/lock"}  # noqa: S108 - of the base
+        assert open_to_all <= {"/tmp", "/var/tmp", "/run/lock", "/var/lock"}
         assert [
             path
             for path, about in found
@@ -183,7 +183,7 @@ class TestWhatIsInside:
         """A layer keeps other times than a build had, and a read-only root cannot keep what would be compiled anew."""
         unchecked = (1).to_bytes(4, "little")
         for place in ("opt/chukei/lib", "usr/lib/python3.13/asyncio", "usr/lib/python3.13/logging"):
-            modules = [path for path in (image.root / place).rglob("*.py")]
+            modules = list((image.root / place).rglob("*.py"))
             assert len(modules) > 2
             for module in modules:
                 compiled = module.parent / "__pycache__" / f"{module.stem}.cpython-313.pyc"
