@@ -18,10 +18,11 @@ RUN_PACKAGES = Path(__file__).with_name("run-packages.txt").read_text().split()
 BUILD_PACKAGES = ("coreutils", "dash", "python3-pip")
 """What the Dockerfile's commands need besides, and their dependencies."""
 
+HOME = Path("/", "home", "nonroot")
 ACCOUNTS = (
     "root:x:0:0:root:/root:/sbin/nologin\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n"
-    "nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
+    f"nonroot:x:65532:65532:nonroot:{HOME}:/sbin/nologin\n"
 )
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -86,8 +87,9 @@ def make_run_base(root: Path, packages: list[Path]) -> None:
     for name in ("python", "python3"):
         (root / "usr/bin" / name).symlink_to("python3.13")
     finish(root)
-    (root / "home/nonroot").mkdir(mode=0o700)
-    run("chown", "65532:65532", root / "home/nonroot")
+    home = root / HOME.relative_to("/")
+    home.mkdir(mode=0o700)
+    run("chown", "65532:65532", home)
 
 
 def finish(root: Path) -> None:

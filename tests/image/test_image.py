@@ -12,6 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -139,9 +140,9 @@ class TestWhatIsInside:
 
     def test_only_empty_folders_belong_to_its_user(self, image: Image) -> None:
         owned = {path for path, about in tree(image.root) if USER in (about.st_uid, about.st_gid)}
-        assert owned <= {"/home", "/home/nonroot", "/var/lib/chukei"}
+        assert owned <= {str(bases.HOME.parent), str(bases.HOME), "/var/lib/chukei"}
         assert "/var/lib/chukei" in owned
-        assert [path for path, _ in tree(image.root) if path.startswith(("/home/nonroot/", "/var/lib/chukei/"))] == []
+        assert [path for path, _ in tree(image.root) if path.startswith((f"{bases.HOME}/", "/var/lib/chukei/"))] == []
 
     def test_nothing_else_can_be_written_and_nothing_gives_rights(self, image: Image) -> None:
         found = [(path, about) for path, about in tree(image.root) if not stat.S_ISLNK(about.st_mode)]
@@ -251,6 +252,14 @@ class TestRunning:
         assert set(status["Uid"].split()) == {str(USER)}
         assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
         assert status["NoNewPrivs"] == "1"
+
+    async def test_any_other_user_can_run_it(self, image: Image, container: Callable[..., Container]) -> None:
+        """Some clusters give each project a user of its own."""
+        made: Container = container()
+        made.image = replace(image, config=image.config | {"User": "10001:10001"})
+        with made as running:
+            assert "\nUid:\t10001\t" in Path(f"/proc/{running.pid}/status").read_text()
+            assert (await ask(running.url, "GET", "/health/ready")).status == 200
 
     async def test_the_stop_signal_ends_it_in_order_and_the_probe_tells(
         self, container: Callable[..., Container]
