@@ -360,7 +360,7 @@ async def test_the_parts_work_together(stack: Stack, tmp_path: Path, subtests: p
             visit = await stack.upstream.visit()
             await visit.holding()
             await client.until(FIRST)
-        assert await visit.peer_left(60)
+        assert await visit.peer_left(20), "before anything else would end it"
 
     with subtests.test("Prometheus reads both relays, with the key, and evaluates the rules"):
         async with ComposedPrometheus([relay.url for relay in stack.relays], stack.secrets, tmp_path) as prometheus:
