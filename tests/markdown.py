@@ -55,6 +55,11 @@ def fences(*languages: str) -> list[Fence]:
     ]
 
 
+def configurations() -> list[Fence]:
+    """Return the samples of the relay's configuration. A file of another program begins with its path."""
+    return [fence for fence in fences("toml") if not fence.text.startswith("# ~/")]
+
+
 def section(text: str, heading: str) -> str:
     """Return what stands under a heading, up to the next one of its level or above.
 

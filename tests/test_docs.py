@@ -104,7 +104,7 @@ def tables_below(section: str) -> set[str]:
 
 
 class TestConfiguration:
-    @rows("fence", markdown.fences("toml"))
+    @rows("fence", markdown.configurations())
     def test_every_sample_is_accepted(self, fence: Fence, tmp_path: Path) -> None:
         file = tmp_path / "sample.toml"
         file.write_text(fence.text, "utf-8")

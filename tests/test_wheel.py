@@ -159,7 +159,7 @@ def test_every_link_of_the_description_is_an_address_of_this_version(built: Buil
     text = built.metadata().description
     assert text is not None
     links = markdown.links(text)
-    assert len(links) > 20
+    assert len(links) > 10
     assert "YOUR-ACCOUNT" not in text
     for link in links:
         assert re.match("https?://", link), link

@@ -168,7 +168,7 @@ class TestUpdates:
     def test_scripts_lock_makes_every_lock(self) -> None:
         """The weekly workflow removes all of them before."""
         script = (ROOT / "scripts" / "lock").read_text("utf-8")
-        looped = re.findall(r"^for other in (.+); do$", script, re.MULTILINE)
+        looped = re.findall(r"^ *for (?:other|extra) in (.+); do$", script, re.MULTILINE)
         made = set(re.findall(r"requirements/([\w-]+)\.txt", script)) | set(" ".join(looped).split())
         assert {path.stem for path in (ROOT / "requirements").glob("*.txt")} <= made
 

@@ -6,6 +6,7 @@ cannot be reached or refuses, 130 interrupted, 143 ended at once by a second SIG
 
 import logging
 import os
+import signal
 import sys
 from functools import partial
 from importlib import import_module
@@ -72,6 +73,8 @@ main.add_command(usage)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes.")
 def serve(path: str | None, host: str | None, port: int | None, workers: int) -> None:
     """Serve the relay; with nothing configured, on the built-in simulator."""
+    # The first process of a container has no default action for a signal, so one that comes before the server is lost.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     overrides = {}
     if host is not None:
         overrides["CHUKEI_SERVER__HOST"] = host

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests import markdown
 from tests.configuring.imported import IMPORTS
 from tests.live.relays import in_process
 from tests.rows import rows
@@ -26,7 +27,7 @@ def test_the_configuration_goes_to_standard_output_and_the_report_to_standard_er
 
     assert found.exit_code == 0
     assert list(tomllib.loads(found.stdout)) == ["auth", "models", "deployments", "pool"]
-    assert found.stderr.startswith("29 values: 19 mapped, 6 approximated, 4 dropped\n")
+    assert found.stderr.startswith("29 values: 18 mapped, 7 approximated, 4 dropped\n")
 
 
 def test_check_accepts_the_result_once_its_variables_are_set(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_check_accepts_the_result_once_its_variables_are_set(tmp_path: Path) -> 
 def test_the_report_as_json_takes_standard_output(tmp_path: Path) -> None:
     found = run("litellm", REGIONS, "--output", str(tmp_path / "relay.toml"), "--report", "json")
 
-    assert json.loads(found.stdout)["counts"] == {"mapped": 19, "approximated": 6, "dropped": 4}
+    assert json.loads(found.stdout)["counts"] == {"mapped": 18, "approximated": 7, "dropped": 4}
     assert run("litellm", REGIONS, "--report", "json").exit_code == 2
 
 
@@ -52,7 +53,7 @@ def test_the_report_goes_to_a_file_in_the_form_of_its_name(name: str, tmp_path: 
 
     text = (tmp_path / name).read_text("utf-8")
     assert (text[0] == "{") == name.endswith(".json")
-    assert found.stderr == f"29 values: 19 mapped, 6 approximated, 4 dropped; the report is in {tmp_path / name}\n"
+    assert found.stderr == f"29 values: 18 mapped, 7 approximated, 4 dropped; the report is in {tmp_path / name}\n"
 
 
 def test_no_file_is_overwritten(tmp_path: Path) -> None:
@@ -88,6 +89,16 @@ def test_values_that_are_no_secrets_can_be_stated() -> None:
         ("https://contoso.openai.azure.com", "2024-10-21")
     }
     assert "CHUKEI_" not in found.stderr
+
+
+def test_a_value_that_is_stated_for_a_secret_is_not_copied() -> None:
+    found = run("litellm", str(IMPORTS / "variables.yaml"), "--value", "AZURE_API_KEY=hunter2")
+    assert (found.exit_code, "hunter2" in found.output) == (0, False)
+
+
+def test_a_value_for_a_variable_that_the_file_does_not_name_is_noticed() -> None:
+    found = run("litellm", REGIONS, "--value", "AZURE_API_BSAE=https://contoso.openai.azure.com")
+    assert "a value for AZURE_API_BSAE was stated, and the file names no such variable" in found.stderr
 
 
 @rows("value", ["NAME", "=x", "NAME="])
@@ -132,3 +143,15 @@ def test_powerproxy_is_read_from_a_file_or_from_its_variable() -> None:
     assert tomllib.loads(from_variable.stdout) == tomllib.loads(from_file.stdout)
     assert list(tomllib.loads(from_json.stdout)["models"]) == ["chat"]
     assert run("powerproxy").exit_code == 2
+
+
+def test_the_run_in_the_documentation_is_what_happens(tmp_path: Path) -> None:
+    [text, toml, report] = [
+        fence.text for fence in markdown.fences("yaml", "toml", "text") if fence.page == "docs/migrate.md"
+    ]
+    (tmp_path / "config.yaml").write_text(text, "utf-8")
+
+    found = run("litellm", str(tmp_path / "config.yaml"))
+
+    assert found.stdout == toml
+    assert found.stderr.strip() == report.strip()

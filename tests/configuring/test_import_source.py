@@ -165,7 +165,10 @@ def test_values_have_forms() -> None:
     node = Node("a", None, " x ")
     assert (node.text, node.flag, node.items, node.table) == ("x", None, [], {})
     assert Node("a", None, "False").flag is False
-    assert [Node("a", None, value).empty for value in (None, "", [], {}, 0, False)] == [True] * 4 + [False] * 2
+    assert [read(f"a: {text}".encode()).root.table["a"].empty for text in ("~", "''", "[]", "{}", "0", "no")] == [
+        *[True] * 4,
+        *[False] * 2,
+    ]
 
 
 def test_without_yaml_the_message_names_the_command_that_installs_it_and_json_works(tmp_path: Path) -> None:

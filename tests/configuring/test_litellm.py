@@ -64,7 +64,7 @@ def test_a_keyless_source_uses_entra_id_a_ledger_and_limits_for_all(tmp_path: Pa
 
     assert {name: each.scope for name, each in found.credentials.items()} == {
         "chat-prod": "https://cognitiveservices.azure.com/.default",
-        "chat-prod-2": "https://ai.azure.com/.default",
+        "chat-prod-fabrikam": "https://ai.azure.com/.default",
     }
     total = found.policies.groups["everybody"].total
     assert (total.concurrent, total.money_per_month) == (50, 100_000_000)

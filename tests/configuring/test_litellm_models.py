@@ -103,6 +103,16 @@ def test_second_names_are_models_of_the_same_deployments() -> None:
     ] == ["mapped", "dropped", "dropped", "dropped"]
 
 
+def test_second_names_fall_back_as_the_first_one_does() -> None:
+    entries = "".join(
+        f"- {{model_name: {name}, litellm_params: {{model: azure/{name}, api_base: a.azure.com, api_key: $K}}}}\n"
+        for name in ("one", "two")
+    )
+    rest = "router_settings: {model_group_alias: {uno: one}, fallbacks: [{one: [two]}]}\n"
+    found = tables(litellm(f"model_list:\n{entries}{rest}"), "models")
+    assert found["uno"]["deployments"] == found["one"]["deployments"] == ["one", "two-tier-2"]
+
+
 def test_fallbacks_are_later_tiers_and_copies_are_shared() -> None:
     imported = import_litellm(source("fallbacks"), "fallbacks.yaml")
 

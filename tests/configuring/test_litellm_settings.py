@@ -90,6 +90,14 @@ def test_the_database_of_litellm_is_not_taken_and_the_report_says_why() -> None:
     assert "hunter2" not in (imported.toml or "") + imported.report.json()
 
 
+def test_a_proxy_without_a_key_is_open_and_a_relay_is_not_and_the_report_says_so() -> None:
+    def said(text: str) -> bool:
+        return any("older versions serve everybody" in each for each in written(text)[1].report.assumed)
+
+    assert said("")
+    assert not said("general_settings: {master_key: os.environ/MASTER}")
+
+
 def test_entra_id_and_affinity_are_what_the_relay_does_anyway() -> None:
     imported = import_litellm(source("replicas"), "replicas.yaml")
     assert entry(imported, "router_settings.optional_pre_call_checks[0]").target == "pool.affinity"

@@ -46,6 +46,17 @@ def test_versions(version: str, written: str | None, outcome: Outcome) -> None:
     assert ("CHUKEI_DEPLOYMENTS__D__API_VERSION" in imported.report.variables) == version.startswith("os.environ")
 
 
+def test_a_version_in_an_address_counts_and_the_report_says_that_litellm_does_otherwise() -> None:
+    address = "https://a.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-06-01"
+    table, imported = one(f"api_base: '{address}', {KEY}")
+    assert table["api_version"] == "2024-06-01"
+    assert entry(imported, "model_list[0].litellm_params.api_base").outcome is Outcome.APPROXIMATED
+
+    table, imported = one(f"api_base: '{address}', {KEY}, api_version: '2024-10-21'")
+    assert table["api_version"] == "2024-10-21"
+    assert entry(imported, "model_list[0].litellm_params.api_base").outcome is Outcome.MAPPED
+
+
 def test_what_the_entry_leaves_out_comes_from_the_section_else_from_litellms_variables() -> None:
     section = "litellm_settings: {api_base: 'https://b.openai.azure.com', api_version: v1, api_key: os.environ/B}"
 
@@ -57,7 +68,7 @@ def test_what_the_entry_leaves_out_comes_from_the_section_else_from_litellms_var
     table, imported = one("temperature: 0")
     assert table == {"api_key": {"env": "AZURE_API_KEY"}}
     assert imported.report.variables["CHUKEI_DEPLOYMENTS__D__ENDPOINT"].value == '"$AZURE_API_BASE"'
-    assert len(imported.report.assumed) == 3
+    assert sum(each.startswith("an entry without") for each in imported.report.assumed) == 3
 
 
 @rows(

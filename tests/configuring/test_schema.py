@@ -168,7 +168,7 @@ def test_the_schema_has_every_table_that_the_loader_reads() -> None:
     assert set(SCHEMA["properties"]) == set(known)
 
 
-@rows("fence", markdown.fences("toml"))
+@rows("fence", markdown.configurations())
 def test_every_sample_of_the_documentation_is_valid(fence: Fence) -> None:
     assert [error.message for error in VALIDATOR.iter_errors(tomllib.loads(fence.text))] == []
 
@@ -194,7 +194,7 @@ def checked_by_taplo(folder: Path, *texts: str, directive: bool = False) -> list
 
 
 def test_taplo_accepts_every_sample_of_the_documentation(tmp_path: Path) -> None:
-    fences = markdown.fences("toml")
+    fences = markdown.configurations()
     said = checked_by_taplo(tmp_path, *(fence.text for fence in fences))
     assert {str(fence): text for fence, text in zip(fences, said, strict=True) if text} == {}
 

@@ -399,7 +399,8 @@ async def test_the_simple_form_and_other_apis_name_their_error_events() -> None:
     delta = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta"}\n\n'
     responses = FakeIncoming(b'{"input":"x","stream":true}', path="/v1/responses")
     reply, _ = await GatewayHarness(FakeAnswer([delta, LOST])).serve(responses)
-    assert reply.body.startswith(delta + b"event: error\ndata: {")
+    assert reply.body.startswith(delta + b'event: error\ndata: {"type":"error","sequence_number":1,')
+    assert b'\n\nevent: response.failed\ndata: {"type":"response.failed","sequence_number":2,' in reply.body
 
 
 async def test_the_upstreams_own_error_event_is_the_last_word() -> None:

@@ -184,7 +184,8 @@ async def test_when_all_fail_after_heartbeats_it_is_an_event_too(ask: Ask, bench
                 visit.release()
             body = without_heartbeats(await client.rest())
         assert client.status == 200
-        [event] = body.strip().split(b"\n\n")
+        event, *failed = body.strip().split(b"\n\n")
+        assert [each.startswith(b"event: response.failed\n") for each in failed] == [True] * (ask is RESPONSES)
         *name, data = event.split(b"\n")
         assert name == ([] if ask is CHAT else [b"event: error"])
         assert json.loads(data.removeprefix(b"data: "))["error"]["code"] == "no_deployment_available"

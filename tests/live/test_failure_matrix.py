@@ -44,6 +44,7 @@ from chukei.accounts.estimate import USUAL_OUTPUT
 from chukei.adapters.logs.requests import log_request
 from chukei.model import End
 from chukei.record import RequestRecord
+from chukei.stream import sse
 from chukei.stream.sse import DONE
 from chukei.usage import Usage
 
@@ -209,6 +210,8 @@ def _check_answer(form: Form, cell: Cell, client: RawClient, shown: bytes) -> No
         assert isinstance(cell.sees, Broken)
         assert body.startswith(shown)
         event = body.removeprefix(shown)
+        if form is matrix.RESPONSES:
+            event = _check_failed_response(event, cell.sees.code)
         if form.named_errors:
             assert event.startswith(b"event: error\n")
             event = event.removeprefix(b"event: error\n")
@@ -216,6 +219,17 @@ def _check_answer(form: Form, cell: Cell, client: RawClient, shown: bytes) -> No
         assert event.endswith(b"\n\n")
         assert event.count(b"\n") == 2
         _check_error(json.loads(event[6:]), cell.sees.code)
+
+
+def _check_failed_response(events: bytes, code: str) -> bytes:
+    """Check the API's two events of an error; return the first as that of other APIs."""
+    event, failed = (sse.data_of(each) for each in sse.split(events))
+    error, last = json.loads(event), json.loads(failed)
+    assert (error.pop("type"), last["type"]) == ("error", "response.failed")
+    assert last["sequence_number"] == error.pop("sequence_number") + 1
+    assert last["response"]["status"] == "failed"
+    assert last["response"]["error"] == {"code": code, "message": error["error"]["message"]}
+    return sse.write(json.dumps(error), "error")
 
 
 def _check_error(body: dict[str, dict[str, object]], code: str) -> None:

@@ -5,7 +5,6 @@ is in test_openai_python.py.
 """
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from typing import Any
 
 import pytest
 from tests.live.both_hosts import CLIENT_KEY, OPEN, UPSTREAM_KEY, Hosts
-from tests.live.functions_host import ROOT
+from tests.live.client_packages import NODE, npm_packages
 from tests.live.simulated import Upstream
 
-DIRECTORY = ROOT / "tests" / "node"
 TEXT = "Streams flow,\n 中継 \U0001f30a."
 
 
@@ -25,7 +23,7 @@ class NodeProcess:
 
     def __init__(self, package: str) -> None:
         self._process = subprocess.Popen(
-            ["node", "client.mjs", package], cwd=DIRECTORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ["node", "client.mjs", package], cwd=NODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def run(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -43,22 +41,7 @@ class NodeProcess:
 @pytest.fixture(scope="session")
 def packages() -> None:
     """Install the packages once, from the lock."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("there is no Node on this machine")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.lstrip("v").partition(".")[0]) < 20:
-        pytest.skip(f"Node {version.strip()} is too old for the package; 20 or later is needed")
-    installed = DIRECTORY / "node_modules" / ".package-lock.json"
-    lock = DIRECTORY / "package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    try:
-        result = subprocess.run([npm, "ci", "--silent"], cwd=DIRECTORY, capture_output=True, text=True, timeout=180)
-    except subprocess.TimeoutExpired:
-        pytest.skip("npm could not install the packages: the registry does not answer")
-    if result.returncode != 0:
-        pytest.skip(f"npm could not install the packages: {result.stderr.strip()[-300:]}")
+    npm_packages()
 
 
 @dataclass(frozen=True)
@@ -86,7 +69,7 @@ class Client:
 @pytest.fixture(
     scope="module",
     # Generations, classes and hosts do not know of one another, so each is met once.
-    params=[("openai-6", "AzureOpenAI", "functions"), ("openai-7", "OpenAI", "server")],
+    params=[("openai-6", "AzureOpenAI", "functions"), ("openai", "OpenAI", "server")],
     ids=lambda each: "-".join(each),
 )
 def made(request: pytest.FixtureRequest, packages: None, hosts: Hosts) -> Iterator[Client]:

@@ -1,6 +1,7 @@
 """A command that cannot start prints the reason in one line, and exits with the code of commands.md."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -80,3 +81,11 @@ def test_where_the_log_is_json_so_is_the_start(workers: str) -> None:
     lines = [json.loads(line) for line in relay.log]
     assert [line["url"] for line in lines if "url" in line] == [relay.url]
     assert any(line["level"] == "warning" and "auth.anonymous" in line["event"] for line in lines)
+
+
+def test_a_signal_before_it_serves_ends_it_in_order(tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nredact = None\n")
+    audit = {"CHUKEI_AUDIT__FOLDER": str(tmp_path / "audit"), "CHUKEI_AUDIT__REDACT": "ending:redact"}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    found = chukei("serve", "--port", "0", PYTHONPATH=path, **audit)
+    assert (found.returncode, found.stderr) == (0, "")

@@ -134,6 +134,14 @@ def test_of_a_body(subtests: pytest.Subtests) -> None:
     rows: list[Row] = [
         (read(b'{"messages":[1],"model":" "}'), bad("missing_model", "'model' must not be empty.", "model")),
         (read(b"{}"), bad(missing, "'messages' is missing: send a list of messages.", "messages")),
+        (
+            read(b'{"input":"a","stream":true}'),
+            bad(
+                missing,
+                "This body has the form of the Responses API: send it to /v1/responses, or 'messages' to a chat.",
+                "messages",
+            ),
+        ),
         (read(b'{"messages":"a"}'), bad("invalid_type", "'messages' must be a list of messages.", "messages")),
         (read(b'{"messages":[ ]}'), bad(missing, "'messages' is empty: send at least one message.", "messages")),
         (

@@ -1,5 +1,6 @@
 """The relay's configuration that an import writes: tables with comments, and references instead of secrets."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,17 +117,15 @@ class Draft:
         self.reserved.add(name)
         return name
 
-    def slug(self, section: str, text: str) -> str:
-        """Return a new name for a table of a section: lower case, digits and single dashes.
+    def slug(self, section: str, *texts: str) -> str:
+        """Return a new name for a table of a section, of the first text whose name is free, else with a number.
 
-        Such a name can be part of a variable's name without ambiguity.
+        It has lower case, digits and single dashes, so that it can be part of a variable's name without ambiguity.
         """
-        base = name = _NOT_IN_SLUG.sub("-", text.lower()).strip("-")[:60].strip("-") or section.removesuffix("s")
-        count = 1
-        while (section, name) in self.tables:
-            count += 1
-            name = f"{base}-{count}"
-        return name
+        slugs = [_NOT_IN_SLUG.sub("-", text.lower()).strip("-")[:60].strip("-") for text in texts]
+        bases = [slug or section.removesuffix("s") for slug in slugs]
+        numbered = (f"{bases[0]}-{count}" for count in itertools.count(2))
+        return next(name for name in itertools.chain(bases, numbered) if (section, name) not in self.tables)
 
     def render(self, name: str, command: str) -> str:
         """Return the file's text. Its head says that ``command`` made it of the file ``name``."""

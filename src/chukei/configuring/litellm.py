@@ -35,6 +35,10 @@ def import_litellm(source: Source, name: str, values: Mapping[str, str] | None =
             settings.read(root.table[section], handlers, reasons)
     settings.finish()
     _rest(root, draft, models)
+    if models.groups and draft.get(("auth",), "api_key") is None:
+        report.assume(_OPEN)
+    for unread in sorted(set(values or ()) - _variables(root)):
+        report.assume(f"a value for {unread} was stated, and the file names no such variable")
     report.finish(source)
     return Imported(_result(draft, models, name), report)
 
@@ -161,6 +165,10 @@ def _result(draft: Draft, models: Models, name: str) -> str | None:
     return draft.render(name, "litellm")
 
 
+_OPEN = (
+    "without a master_key in the file: LiteLLM takes it from LITELLM_MASTER_KEY, and older versions serve everybody; "
+    "the relay serves this machine only, until it has a key: docs/access.md"
+)
 _NO_WILDCARD = "a model of the relay is one name; add [models.NAME] for each deployment that clients use"
 _NO_WILDCARD_KEYS = "has no place beside a resource that serves any name"
 _ANY_NAME = (

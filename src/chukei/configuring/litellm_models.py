@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from chukei.configuring.import_draft import Draft, target
 from chukei.configuring.import_source import Node
-from chukei.configuring.litellm_endpoints import NotAzure
+from chukei.configuring.litellm_endpoints import NotAzure, address
 from chukei.configuring.litellm_parameters import Parameters
 from chukei.configuring.litellm_prices import Prices
 from chukei.configuring.litellm_reasons import ENTRY, INFO, PARAMS, UNSERVED_MODES
@@ -55,6 +55,7 @@ class Models:
         self._origin = origin
         self._names: dict[tuple[object, ...], str] = {}
         self._by_name: dict[str, Upstream] = {}
+        self._aliases: dict[str, str] = {}
 
     def read(self, entries: Iterable[Node]) -> None:
         """Read all entries; write models and deployments."""
@@ -121,7 +122,9 @@ class Models:
         info = entry.table.get("model_info")
         given = info.table.get("id") if info else None
         group = entry.table["model_name"].text or ""
-        name = self._draft.slug("deployments", (given.text if given else None) or upstream.deployment.text or group)
+        base = (given.text if given else None) or upstream.deployment.text or group
+        label = address(upstream.address.text).label if upstream.address.text is not None else ""
+        name = self._draft.slug("deployments", base, f"{base} {label}")
         upstream.write(self._draft, name)
         line = f", line {entry.line}" if entry.line else ""
         self._draft.table("deployments", name).comments.append(f"from {entry.path}{line}")
@@ -190,25 +193,23 @@ class Models:
                 if reason is not None and not self._report.has(child):
                     self._report.rest_dropped(child, reason)
 
-    def fall_back(self, name: str, others: list[str]) -> list[str]:
-        """Let a model's requests go on to other models' deployments; return the models that there are."""
+    def fall_back(self, name: str, others: list[str]) -> None:
+        """Let a model's requests go on to the deployments of other models, in later tiers."""
         group = self.groups[name]
         last = max(self._tier(member.name) for member in group.members)
         names = [member.name for member in group.members]
-        found = []
         for other in others:
             own = [member.upstream for member in group.members]
             all_members = self.groups[other].members if other in self.groups else []
             members = [member for member in all_members if member.upstream not in own]
             if not members or other == name:
                 continue
-            found.append(other)
             first = min(self._tier(member.name) for member in members)
             tiers = {member.name: last + 1 + self._tier(member.name) - first for member in members}
             names += [self._copy(table, min(tier, _HIGHEST_TIER)) for table, tier in tiers.items()]
             last = max(tiers.values())
-        self._draft.set(("models", name), "deployments", list(dict.fromkeys(names)))
-        return found
+        for each in (name, *(alias for alias, other in self._aliases.items() if other == name)):
+            self._draft.set(("models", each), "deployments", list(dict.fromkeys(names)))
 
     def _tier(self, table: str) -> int:
         found = self._draft.get(("deployments", table), "priority")
@@ -238,6 +239,7 @@ class Models:
                 copy = self._draft.table("models", name, *path[2:])
                 copy.values |= table.values
         self._draft.table("models", name).comments.append(f"an alias of {other}")
+        self._aliases[name] = other
         return True
 
 

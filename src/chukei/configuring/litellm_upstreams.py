@@ -20,6 +20,9 @@ _PRINCIPALS = re.compile(r"[0-9A-Fa-f-]{36}|[a-z0-9.-]+\.(com|us|cn)", re.ASCII)
 
 _IDS = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _PRINCIPAL = {"tenant_id": "AZURE_TENANT_ID", "client_id": "AZURE_CLIENT_ID", "client_secret": "AZURE_CLIENT_SECRET"}
+_VERSION_IN_ADDRESS = (
+    "only the resource's address stays, and the version in it counts; LiteLLM 1.108 asks for one of its own instead"
+)
 _IDENTITY = ("azure_ad_token", "azure_username", "azure_password")
 
 
@@ -169,6 +172,9 @@ class Reading:
         if where.endpoint is None:
             self._say(node, "endpoint", f"what stands here {where.problem}; set the endpoint by its variable")
             return Given()
+        if where.api_version is not None and is_dated(where.api_version) and self._find("api_version") is None:
+            self._say(node, "endpoint", _VERSION_IN_ADDRESS)
+            return Given(text=where.endpoint)
         rest = "only the resource's address stays; the relay adds path and version itself"
         self._say(node, "endpoint", rest if where.path.strip("/") else None, "mapped")
         return Given(text=where.endpoint)

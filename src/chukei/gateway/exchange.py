@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from chukei.model import End
+from chukei.model import Dialect, End
 from chukei.ports import Clock, Hook
 from chukei.record import RequestRecord, RunningRequest
+from chukei.stream.stream import Stream
 
 Progress = Callable[[], tuple[int, float, float | None]]
 """Returns how a running stream is doing: the tokens that it has generated so far (an estimate), when its upstream last
@@ -17,7 +18,7 @@ class Exchange:
 
     Stopping cancels that task at whatever it waits for: a name look-up, a handshake, the upstream's next byte, a slow
     client. The exchange keeps the reason, so that the gateway can tell its own stop from a cancellation by the host.
-    ``named_errors`` says that error events in this kind of stream carry an event name. ``own_limits`` says that the
+    ``dialect`` is that of its error events, and ``stream`` what has been streamed so far. ``own_limits`` says that the
     answer's rate limit headers describe the caller's limits, not Azure's. ``audited`` is called at the end, if the
     request is audited. ``progress`` is that of its stream.
     """
@@ -27,12 +28,13 @@ class Exchange:
         "_task",
         "audited",
         "closed",
-        "named_errors",
+        "dialect",
         "own_limits",
         "progress",
         "record",
         "started",
         "stopped",
+        "stream",
     )
 
     def __init__(self, record: RequestRecord, clock: Clock) -> None:
@@ -42,7 +44,8 @@ class Exchange:
         self.started = record.arrived = clock()
         self.stopped: End | None = None
         self.closed = False
-        self.named_errors = False
+        self.dialect = Dialect.CHAT
+        self.stream: Stream | None = None
         self.own_limits = False
         self.audited: Hook | None = None
         self.progress: Progress | None = None

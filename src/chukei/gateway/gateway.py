@@ -39,7 +39,7 @@ from chukei.request import codings, head, routes
 from chukei.request.bodies import Bodies, Hold
 from chukei.request.cors import Cors
 from chukei.request.routes import Page, Route
-from chukei.stream import sse
+from chukei.stream.failed import error_events
 from chukei.upstream.connect import Opened
 from chukei.upstream.failover import Failover
 from chukei.upstream.refusals import error_of_event
@@ -289,7 +289,7 @@ class Gateway:
         if len(raw) > LARGE_BODY:
             for _ in estimate.weigh(call):
                 await asyncio.sleep(0)
-        exchange.named_errors = call.simple or operation.dialect is not Dialect.CHAT
+        exchange.dialect = Dialect.OPEN if call.simple else operation.dialect
         record.stream = call.stream
         model = services.pool.model(policy.model_for(call.model), policy.allows)
         record.model = model.name
@@ -333,6 +333,7 @@ class Gateway:
         self, exchange: Exchange, call: calls.Call, opened: Opened, reply: Reply, headers: Headers
     ) -> None:
         record, stream = exchange.record, opened.stream
+        exchange.stream = stream
         if stream is None and reply.started:
             await deliver_as_event(exchange, opened, reply, self._settings.stream)
             return
@@ -379,7 +380,7 @@ class Gateway:
             await reply.start(error.status, headers)
             await reply.finish(body)
         elif record.stream:
-            await self._finish_with(_error_event(error, named=exchange.named_errors), reply)
+            await self._finish_with(error_events(error.error_json, exchange.dialect, exchange.stream), reply)
         else:
             reply.abort()
 
@@ -458,7 +459,3 @@ async def _plain(raw: bytes, coding: str, limit: int, hold: Hold) -> bytes:
         if len(part) == codings.SLICE:
             await asyncio.sleep(0)
     return bytes(made)
-
-
-def _error_event(error: RelayError, *, named: bool) -> bytes:
-    return sse.write(b'{"error":' + error.error_json + b"}", "error" if named else None)

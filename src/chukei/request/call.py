@@ -86,7 +86,10 @@ def check(fields: Fields, operation: Operation) -> None:
     if operation is not CHAT:
         return
     if "messages" not in fields or fields.begins_with("messages", _NULL):
-        raise CallerError(400, "missing_messages", "'messages' is missing: send a list of messages.", param="messages")
+        message = "'messages' is missing: send a list of messages."
+        if "input" in fields:  # Cursor's agent sends such bodies to the path of chats
+            message = "This body has the form of the Responses API: send it to /v1/responses, or 'messages' to a chat."
+        raise CallerError(400, "missing_messages", message, param="messages")
     if not fields.begins_with("messages", _LIST):
         raise CallerError(400, "invalid_type", "'messages' must be a list of messages.", param="messages")
     if fields.begins_with("messages", _EMPTY):

@@ -120,6 +120,7 @@ class Stream:
         "_counted",
         "_framer",
         "_held",
+        "_held_events",
         "_indices",
         "_lessons",
         "_markers",
@@ -159,6 +160,7 @@ class Stream:
         self._cap = cap
         self._framer = sse.Framer(cap)
         self._held = bytearray()
+        self._held_events = 0
         self._markers = {
             Dialect.CHAT: _CHAT_MARKERS,
             Dialect.RESPONSES: _RESPONSES_MARKERS,
@@ -199,6 +201,11 @@ class Stream:
     def usage(self) -> Usage | None:
         """The reported usage, once it is final. Some services report the usage so far in every chunk."""
         return self._usage if self._counted or self.complete else None
+
+    @property
+    def passed(self) -> int:
+        """The number of events so far, those of the preamble included: the next ``sequence_number`` of a response."""
+        return self._held_events + self.events
 
     @property
     def finished(self) -> bool:
@@ -336,6 +343,7 @@ class Stream:
                 return held + self._pass(block[start:])
             if not (self._skip_empty and _is_without_choices(event)):
                 self._held += event
+                self._held_events += bool(sse.data_of(event))
             start += len(event)
         return b""
 
