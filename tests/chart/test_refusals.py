@@ -58,6 +58,7 @@ CHECKS: list[tuple[dict[str, Any], str]] = [
     ({"env": {"CHUKEI_server__port": 80}}, "env.CHUKEI_server__port: the chart sets it"),
     ({"env": {"CHUKEI_Log__Level": "info"}}, "env.CHUKEI_Log__Level: write it in capital letters"),
     ({"env": {"CHUKEI_STORES__QUOTA": "redis://:p/w@h"}}, "env.CHUKEI_STORES__QUOTA: a secret does not belong"),
+    ({"env": {"CHUKEI_STORES__QUOTA": "redis://:k$(A)@h"}}, "env.CHUKEI_STORES__QUOTA: a secret does not belong"),
     ({"env": {"CHUKEI_STORES__LEDGER": "postgresql://h/d?PASSWORD=k"}}, "env.CHUKEI_STORES__LEDGER: a secret does"),
     ({"env": {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=k"}}, "env.OTEL_EXPORTER_OTLP_HEADERS: a secret does not belong"),
     ({"config": "[auth]\napi_key = 'k'\n"}, "config: auth.api_key: a secret does not belong in values"),

@@ -40,9 +40,10 @@ their type, because the tree is only looked at: what is mounted is the text.
 {{- end -}}
 {{- end -}}
 
-{{/* Not empty for an address with a password, as the relay sees it: in the query too. */}}
+{{/* Not empty for an address with a password, as the relay sees it: in the query too. $(NAME) is a variable of secretEnv. */}}
 {{- define "chukei.holdsPassword" -}}
-{{- if regexMatch "(?i)^[a-z+]+://[^\\s]*(@|password=)[^\\s]*$" (toString .) -}}yes{{- end -}}
+{{- $text := regexReplaceAll "(:|=)[$][(][A-Za-z0-9_]+[)](@|&|$)" (toString .) "" -}}
+{{- if regexMatch "(?i)^[a-z+]+://[^\\s]*(@|password=)[^\\s]*$" $text -}}yes{{- end -}}
 {{- end -}}
 
 {{/* Refuse variables that the chart sets, that come twice, or that hold a secret. The relay reads them in any case of letters. */}}
