@@ -8,6 +8,7 @@ import yaml
 from tests.chart.charts import CHART, KEYED, NULLABLE, WHOLE, helm, objects, one, refusal
 from tests.rows import rows
 
+CLIENT = "00000000-0000-0000-0000-000000000001"
 REFERENCE = {"name": "chukei", "key": "a-key"}
 SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"replicas": 3}, "'replicas' not allowed"),
@@ -33,6 +34,8 @@ SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"networkPolicy": {"callers": []}}, "at '/networkPolicy/callers'"),
     ({"networkPolicy": {"egress": [{"ports": [443]}]}}, "at '/networkPolicy/egress/0'"),
     ({"runAsUser": 0}, "at '/runAsUser'"),
+    ({"env": {"A": 10**21}}, "at '/env/A': maximum"),
+    ({"state": {"volume": {"name": "x"}}}, "at '/state/volume'"),
     ({"fullnameOverride": "Relay"}, "at '/fullnameOverride'"),
     ({"fullnameOverride": "2fast"}, "at '/fullnameOverride'"),
     ({"nameOverride": "my_app"}, "at '/nameOverride'"),
@@ -87,6 +90,23 @@ CHECKS: list[tuple[dict[str, Any], str]] = [
     (
         {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
         "autoscaling.cpuPercent: is per cent of resources.requests.cpu",
+    ),
+    (
+        {"state": {"volume": {"persistentVolumeClaim": {"claimName": "a"}}}},
+        "state.volume: pods must not share a claim",
+    ),
+    (
+        {"workloadIdentity": {"enabled": True, "clientId": CLIENT}, "serviceAccount": {"create": False}},
+        "serviceAccount.name: with workloadIdentity and without create, name an account",
+    ),
+    (
+        {"allowedHosts": ["a.example"], "ingress": {"enabled": True, "hosts": ["b.example"]}},
+        "allowedHosts: b.example of ingress.hosts is not among them",
+    ),
+    (
+        {"allowedHosts": ["a.example"]}
+        | {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["*.example", "b.example"]}},
+        "allowedHosts: b.example of httpRoute.hostnames is not among them",
     ),
     ({"autoscaling": {"enabled": True, "minReplicas": 11}}, "autoscaling.minReplicas: is above maxReplicas"),
     ({"apiKey": {}}, "apiKey.secret.name: without a cluster to keep it, the key would be a new one"),

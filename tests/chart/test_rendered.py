@@ -269,6 +269,13 @@ def test_no_replica_goes_before_another_is_ready() -> None:
     }
 
 
+def test_a_volume_that_one_pod_may_have_is_free_before_the_next_pod_starts() -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "ledger"}}
+    found = objects(KEYED | {"replicaCount": 1, "state": {"volume": claim}})
+    assert one("Deployment", found)["spec"]["strategy"] == {"type": "Recreate"}
+    kubernetes.validate(one("Deployment", found), kubernetes.latest_version(), strict=True)
+
+
 @rows("replicas", [1, 2, 5])
 def test_a_disruption_budget_never_stops_a_node_from_being_drained(replicas: int) -> None:
     budget = one("PodDisruptionBudget", objects(KEYED | {"replicaCount": replicas}))["spec"]

@@ -93,6 +93,9 @@ their type, because the tree is only looked at: what is mounted is the text.
 
 {{/* Refuse a volume whose name, or a mount whose folder, is one of the chart's: Kubernetes would, after the upgrade began. */}}
 {{- define "chukei.checkedVolumes" -}}
+{{- if and .Values.state.volume.persistentVolumeClaim (gt (include "chukei.replicas" . | int) 1) -}}
+{{- fail "state.volume: pods must not share a claim, since each has its own SQLite there; set replicaCount 1, or use ephemeral with a volumeClaimTemplate" -}}
+{{- end -}}
 {{- range .Values.extraVolumes -}}
 {{- if regexMatch "^(state|config|secret-[0-9]+)$" .name -}}
 {{- fail (printf "extraVolumes: %s: the chart has a volume of this name; choose another" .name) -}}
@@ -102,6 +105,18 @@ their type, because the tree is only looked at: what is mounted is the text.
 {{- $folder := .mountPath | trimSuffix "/" -}}
 {{- if or (has $folder (list "/var/lib/chukei" "/etc/chukei/config")) (has ($folder | trimPrefix "/etc/chukei/secrets/") (include "chukei.secretFiles" $ | fromJsonArray)) -}}
 {{- fail (printf "extraVolumeMounts: %s: the chart mounts a volume there; choose another folder" .mountPath) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuse a way in whose host names the relay would refuse. */}}
+{{- define "chukei.checkedHosts" -}}
+{{- $ways := dict "ingress.hosts" (.Values.ingress.enabled | ternary .Values.ingress.hosts list) "httpRoute.hostnames" (.Values.httpRoute.enabled | ternary .Values.httpRoute.hostnames list) -}}
+{{- range $place, $hosts := empty $.Values.allowedHosts | ternary dict $ways -}}
+{{- range $hosts -}}
+{{- if not (or (hasPrefix "*." .) (has . ($.Values.allowedHosts | join "," | lower | splitList ","))) -}}
+{{- fail (printf "allowedHosts: %s of %s is not among them; add it, since the relay would answer 421" . $place) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
