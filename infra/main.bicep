@@ -69,6 +69,10 @@ param maximumInstances int = 40
 @description('Instances of the function app that are always ready, and always paid for.')
 param alwaysReadyInstances int = 0
 
+@allowed(['RollingUpdate', 'Recreate'])
+@description('How instances of the function app are replaced: one after the other (a preview), or all at once.')
+param updateStrategy string = 'RollingUpdate'
+
 @minValue(0)
 @description('Replicas of the container app, at least. With 0 the first request after a pause waits for a start.')
 param minReplicas int = 1
@@ -267,6 +271,7 @@ module functionApp 'modules/function-app.bicep' = if (deployFunction) {
     instanceConcurrency: instanceConcurrency
     maximumInstances: maximumInstances
     alwaysReadyInstances: alwaysReadyInstances
+    updateStrategy: updateStrategy
     subnetId: isolateNetwork ? network.outputs.functionsSubnetId : ''
   }
   dependsOn: [storage, vault, redis, postgres, account, existingAccess, endpoints]

@@ -331,6 +331,13 @@ def test_an_isolated_deployment_has_a_private_endpoint_for_each_resource_that_is
     assert environment["infrastructureSubnetId"].endswith("/subnets/containers")
 
 
+@pytest.mark.parametrize("strategy", ["", "RollingUpdate", "Recreate"])
+def test_instances_are_replaced_one_after_the_other_unless_it_is_switched_off(strategy: str) -> None:
+    app = deployed(Case({"RELAY_UPDATE_STRATEGY": strategy})).one("Microsoft.Web/sites")
+    chosen = app["properties"]["functionAppConfig"]["siteUpdateStrategy"]
+    assert chosen == {"type": strategy or "RollingUpdate"}
+
+
 def test_only_what_is_asked_for_is_created() -> None:
     function = deployed(Case({"RELAY_DEPLOY_CONTAINER_APP": "false"}))
     assert not function.of_type("Microsoft.App/containerApps")
