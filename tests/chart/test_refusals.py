@@ -44,6 +44,7 @@ SCHEMA: list[tuple[dict[str, Any], str]] = [
 
 CHECKS: list[tuple[dict[str, Any], str]] = [
     ({"config": "[server\n"}, "config: is not valid TOML"),
+    ({"config": "\ufeff[log]\nlevel = 'info'\n"}, "config: begins with a byte order mark"),
     ({"config": "[server]\nport = 80\n"}, "config: server.port: the chart sets it"),
     ({"config": "server.drain_seconds = 9\n"}, "server.drain_seconds: the chart sets it; set stopping.drainSeconds"),
     ({"config": "[server]\ngrace_seconds = 9\n"}, "set stopping.graceSeconds"),

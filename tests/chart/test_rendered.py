@@ -569,6 +569,14 @@ def test_the_notes_name_the_first_request(name: str, values: dict[str, Any]) -> 
 WITH_DEPLOYMENTS = {"external-secrets.yaml", "key-vault-csi.yaml"}
 
 
+def test_the_notes_name_no_address_that_nobody_can_call_and_see_deployments_in_variables() -> None:
+    hosts = {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["*.example.com", "relay.example.com"]}
+    address = {"CHUKEI_DEPLOYMENTS__EAST__ENDPOINT": "https://x.openai.azure.com"}
+    notes = texts(KEYED | {"httpRoute": hosts, "env": address})["NOTES.txt"]
+    assert re.findall("https://.*/v1", notes) == ["https://relay.example.com/v1"]
+    assert "the simulator answers" not in notes
+
+
 def test_every_example_is_on_the_page() -> None:
     page = markdown.read("docs/deploy-kubernetes.md")
     assert len(EXAMPLES) >= 10

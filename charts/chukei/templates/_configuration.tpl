@@ -3,6 +3,9 @@ The relay's configuration as a tree. It is read to refuse what would not work, a
 their type, because the tree is only looked at: what is mounted is the text.
 */}}
 {{- define "chukei.tree" -}}
+{{- if hasPrefix "\ufeff" .Values.config -}}
+{{- fail "config: begins with a byte order mark, which TOML does not allow: save the file as UTF-8 without one" -}}
+{{- end -}}
 {{- $tree := fromToml .Values.config -}}
 {{- if and (hasKey $tree "Error") (eq (len $tree) 1) -}}
 {{- fail (printf "config: is not valid TOML: %s" $tree.Error) -}}
