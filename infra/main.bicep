@@ -69,6 +69,10 @@ param maximumInstances int = 40
 @description('Instances of the function app that are always ready, and always paid for.')
 param alwaysReadyInstances int = 0
 
+@allowed(['RollingUpdate', 'Recreate'])
+@description('How instances of the function app are replaced: one after the other (a preview), or all at once.')
+param updateStrategy string = 'RollingUpdate'
+
 @minValue(0)
 @description('Replicas of the container app, at least. With 0 the first request after a pause waits for a start.')
 param minReplicas int = 1
@@ -108,6 +112,8 @@ var tags = { 'azd-env-name': environmentName }
 var vaultName = 'kv-${token}'
 var newAccount = empty(existingDeployments)
 var withKey = callers != 'entra'
+// Both forms of an audience are made from it.
+var clientId = replace(entraAudience, 'api://', '')
 var withVault = withKey || useRedis || usePostgres
 // Two deployments of one account need one role assignment.
 var existingAccounts = union(map(existingDeployments, item => toLower(item.account)), [])
@@ -229,7 +235,7 @@ module relaySettings 'modules/settings.bicep' = {
     connectionString: monitoring.outputs.connectionString
     withKey: withKey
     entraTenant: callers == 'key' ? '' : tenant().tenantId
-    entraAudience: entraAudience
+    entraAudience: clientId
     useRedis: useRedis
     usePostgres: usePostgres
     more: settings
@@ -265,6 +271,7 @@ module functionApp 'modules/function-app.bicep' = if (deployFunction) {
     instanceConcurrency: instanceConcurrency
     maximumInstances: maximumInstances
     alwaysReadyInstances: alwaysReadyInstances
+    updateStrategy: updateStrategy
     subnetId: isolateNetwork ? network.outputs.functionsSubnetId : ''
   }
   dependsOn: [storage, vault, redis, postgres, account, existingAccess, endpoints]
@@ -315,4 +322,4 @@ output AZURE_CONTAINER_REGISTRY_ENDPOINT string = deployContainerApp ? container
 output RELAY_FUNCTION_URL string = deployFunction ? functionApp.outputs.url : ''
 output RELAY_CONTAINER_URL string = deployContainerApp ? containerApp.outputs.url : ''
 output RELAY_CALLERS string = callers
-output RELAY_ENTRA_AUDIENCE string = entraAudience
+output RELAY_ENTRA_AUDIENCE string = clientId

@@ -86,7 +86,7 @@ def write_settings(endpoint: str | None, deployment: str | None) -> dict[str, st
 def read_settings() -> dict[str, str]:
     """The values of the local.settings.json that is there."""
     try:
-        values = json.loads(SETTINGS.read_text("utf-8"))["Values"]
+        values = json.loads(SETTINGS.read_text("utf-8-sig"))["Values"]
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(f"functions/local.settings.json cannot be read ({error!r}): mend it, or remove it") from None
     print("functions/local.settings.json is there and is kept")

@@ -18,10 +18,10 @@ param subnetId string
 
 var acrPull = '7f951dda-4ed3-4680-a7ca-43fe172d538d'
 var port = 7221
-var drainSeconds = 10
-var graceSeconds = 300
-// Beside these two the relay needs five seconds: see "Stopping" in docs/deploy-server.md.
-var terminationSeconds = drainSeconds + graceSeconds + 15
+var drainSeconds = int(settings.?CHUKEI_SERVER__DRAIN_SECONDS ?? '10')
+var graceSeconds = int(settings.?CHUKEI_SERVER__GRACE_SECONDS ?? '300')
+// Beside these two the relay needs five seconds: see "Stopping" in docs/deploy-server.md. The platform waits 600 at most.
+var terminationSeconds = min(drainSeconds + graceSeconds + 15, 600)
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: identityName
@@ -80,9 +80,9 @@ var own = {
 }
 var values = map(items(union(own, settings)), entry => { name: entry.key, value: entry.value })
 var references = map(items(secrets), entry => { name: entry.key, secretRef: entry.value })
-// The placeholder knows none of these paths.
+// The placeholder knows none of these paths. The platform refuses a threshold above 30.
 var probes = empty(image) ? [] : [
-  { type: 'Startup', httpGet: { path: '/health/ready', port: port }, periodSeconds: 1, failureThreshold: 60 }
+  { type: 'Startup', httpGet: { path: '/health/ready', port: port }, periodSeconds: 2, failureThreshold: 30 }
   { type: 'Readiness', httpGet: { path: '/health/ready', port: port }, periodSeconds: 5, failureThreshold: 1 }
   { type: 'Liveness', httpGet: { path: '/health/live', port: port }, periodSeconds: 10, failureThreshold: 3 }
 ]

@@ -13,6 +13,7 @@ param instanceMemoryMB int
 param instanceConcurrency int
 param maximumInstances int
 param alwaysReadyInstances int
+param updateStrategy string
 param subnetId string
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
@@ -85,9 +86,9 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         // A stream mostly waits. The plan's default for Python is one request for each instance.
         triggers: { http: { perInstanceConcurrency: instanceConcurrency } }
       }
-      // Running streams end before their instance is replaced. Bicep's types do not have it yet.
+      // With RollingUpdate running streams may end before their instance is replaced. Bicep's types do not have it yet.
       #disable-next-line BCP037
-      siteUpdateStrategy: { type: 'RollingUpdate' }
+      siteUpdateStrategy: { type: updateStrategy }
     }
     siteConfig: {
       minTlsVersion: '1.2'

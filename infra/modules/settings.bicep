@@ -23,6 +23,9 @@ var newAccount = empty(accountName) ? {} : {
   AZURE_OPENAI_DEPLOYMENT: modelName
 }
 
+// A truth value as the relay writes it: the text of true would be True otherwise.
+var truths = ['[true]', '[false]']
+
 // `settings` of a deployment are keys of [deployments.NAME], and win over these.
 var deployments = map(existingDeployments, item => {
   name: toLower(item.name)
@@ -38,7 +41,7 @@ var deployments = map(existingDeployments, item => {
 })
 var deploymentLines = flatten(map(deployments, item => map(items(item.keys), entry => {
   name: 'CHUKEI_DEPLOYMENTS__${toUpper(item.name)}__${toUpper(entry.key)}'
-  value: string(entry.value)
+  value: contains(truths, string([entry.value])) ? toLower(string(entry.value)) : string(entry.value)
 })))
 var models = union(map(deployments, item => item.model), [])
 var modelLines = map(models, model => {
@@ -59,13 +62,23 @@ var entra = empty(entraTenant) ? {} : {
 // An instance's disk is lost with the instance.
 var ledger = usePostgres ? {} : { CHUKEI_STORES__LEDGER: 'none' }
 
-var others = toObject(more, item => item.name, item => string(item.value))
+var others = toObject(
+  more,
+  item => item.name,
+  item => contains(truths, string([item.value])) ? toLower(string(item.value)) : string(item.value)
+)
 
 output settings object = union(always, newAccount, existing, entra, ledger, others)
 
-// Variables whose values are secrets of the key vault, by their names there.
-output secrets object = union(
+var references = union(
   withKey ? { CHUKEI_API_KEY: 'callers-key' } : {},
   useRedis ? { CHUKEI_STORES__QUOTA: 'redis-url' } : {},
   usePostgres ? { CHUKEI_STORES__LEDGER: 'postgres-url' } : {}
+)
+
+// Variables whose values are secrets of the key vault, by their names there. A further setting of the same name wins.
+output secrets object = toObject(
+  filter(items(references), entry => !contains(map(more, item => item.name), entry.key)),
+  entry => entry.key,
+  entry => entry.value
 )

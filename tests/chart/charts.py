@@ -15,6 +15,16 @@ NAMESPACE = "ai"
 KEYED: dict[str, Any] = {"apiKey": {"secret": {"name": "chukei-caller"}}}
 """The values without which a rendering that has no cluster would make a key."""
 
+NULLABLE = {
+    "httpRoute.timeout",
+    "autoscaling.cpuPercent",
+    "topologySpreadConstraints",
+    "runAsUser",
+    "resources.requests",
+    "resources.limits",
+}
+"""The values that may be null."""
+
 WHOLE = {"resources.requests", "resources.limits"}
 """The values that are objects of Kubernetes' own, though they have a default."""
 
@@ -86,26 +96,35 @@ def cases() -> dict[str, dict[str, Any]]:
     return {"values.yaml": KEYED, "everything": EVERYTHING} | examples
 
 
-def texts(values: dict[str, Any], *, release: str = "chukei") -> dict[str, str]:
+class Strict(yaml.SafeLoader):
+    """Reads YAML as Kubernetes' decoder does: a key that is there twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(set(keys)) == len(keys), f"a key is there twice: {keys}"
+        return super().construct_mapping(node, deep)
+
+
+def texts(values: dict[str, Any], *, release: str = "chukei", namespace: str = NAMESPACE) -> dict[str, str]:
     """Return what Helm renders, by the template's name.
 
     Raises:
         helm.HelmError: the values are refused.
     """
     with helm.Chart.load(str(CHART)) as chart:
-        rendered = chart.render(values, name=release, namespace=NAMESPACE)
+        rendered = chart.render(values, name=release, namespace=namespace)
     return {name.removeprefix("chukei/templates/"): text for name, text in rendered.items()}
 
 
 def read(rendered: dict[str, str]) -> list[Object]:
     """Return the objects of a rendering."""
-    found = [yaml.safe_load_all(text) for name, text in rendered.items() if name.endswith(".yaml")]
+    found = [yaml.load_all(text, Strict) for name, text in rendered.items() if name.endswith(".yaml")]
     return [each for documents in found for each in documents if each is not None]
 
 
-def objects(values: dict[str, Any], *, release: str = "chukei") -> list[Object]:
+def objects(values: dict[str, Any], *, release: str = "chukei", namespace: str = NAMESPACE) -> list[Object]:
     """Render, and return the objects."""
-    return read(texts(values, release=release))
+    return read(texts(values, release=release, namespace=namespace))
 
 
 def one(kind: str, found: list[Object]) -> Object:
@@ -127,8 +146,8 @@ def container_of(found: list[Object]) -> Object:
     return container
 
 
-def refusal(values: dict[str, Any]) -> str:
+def refusal(values: dict[str, Any], *, release: str = "chukei") -> str:
     """Return why Helm refuses values."""
     with pytest.raises(helm.HelmError) as raised:
-        texts(values)
+        texts(values, release=release)
     return str(raised.value)

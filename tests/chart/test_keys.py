@@ -90,3 +90,11 @@ def test_no_key_is_made_where_the_values_let_callers_in(values: dict[str, Any]) 
 )
 def test_a_rule_for_callers_lets_nobody_in(server: ApiServer, values: dict[str, Any]) -> None:
     assert one("Secret", installed(server, values))["data"].keys() == {"api-key"}
+
+
+def test_the_secret_that_the_chart_made_can_be_named_where_no_cluster_is_asked() -> None:
+    found = objects({"apiKey": {"secret": {"name": "chukei-keys"}}})
+    assert [each for each in found if each["kind"] == "Secret"] == []
+    assert {"secretName": "chukei-keys", "defaultMode": 0o440} in [
+        each.get("secret") for each in pod_of(found)["volumes"]
+    ]

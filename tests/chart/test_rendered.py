@@ -101,6 +101,18 @@ def test_the_relay_accepts_the_configuration(name: str, found: list[Object], fol
     assert settings.simulated == (not re.search(r"deployments|AZURE_OPENAI_ENDPOINT", str(CASES[name])))
 
 
+@rows("address", ["rediss://:$(A_PASSWORD)@redis.example.com:10000/0", "rediss://me:$(A_PASSWORD)@redis.example.com"])
+def test_an_address_may_contain_a_password_that_is_in_a_secret(address: str, folders: Any) -> None:
+    """The kubelet knows only the variables before one; without that the address would hold the text $(A_PASSWORD)."""
+    values = {
+        "secretEnv": {"A_PASSWORD": {"name": "azure-openai", "key": "api-key"}},
+        "env": {"CHUKEI_STORES__QUOTA": address},
+    }
+    quota = settings_of(objects(KEYED | values), folders()).stores.quota
+    assert quota is not None
+    assert ":the-key-of-azure@" in quota.reveal()
+
+
 @rows(
     "values",
     [
@@ -257,6 +269,13 @@ def test_no_replica_goes_before_another_is_ready() -> None:
     }
 
 
+def test_a_volume_that_one_pod_may_have_is_free_before_the_next_pod_starts() -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "ledger"}}
+    found = objects(KEYED | {"replicaCount": 1, "state": {"volume": claim}})
+    assert one("Deployment", found)["spec"]["strategy"] == {"type": "Recreate"}
+    kubernetes.validate(one("Deployment", found), kubernetes.latest_version(), strict=True)
+
+
 @rows("replicas", [1, 2, 5])
 def test_a_disruption_budget_never_stops_a_node_from_being_drained(replicas: int) -> None:
     budget = one("PodDisruptionBudget", objects(KEYED | {"replicaCount": replicas}))["spec"]
@@ -332,6 +351,12 @@ def test_the_limit_of_memory_leaves_room_for_the_bodies_of_requests(folders: Any
     assert "cpu" not in limits
     mebibytes = int(limits["memory"].removesuffix("Mi"))
     assert mebibytes << 20 > 2 * settings_of(found, folders()).server.max_bodies_bytes
+
+
+def test_the_cluster_may_choose_the_user(folders: Any) -> None:
+    """OpenShift refuses every user that is not of the namespace's own range."""
+    security = pod_of(objects(KEYED | {"runAsUser": None}))["securityContext"]
+    assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 # Scaling.
@@ -419,6 +444,31 @@ def test_a_network_policy_lets_the_relay_reach_what_it_is_configured_to_reach(
     assert needed_ports(settings_of(found, folders())) | {53} <= allowed, "the example's own networkPolicy.egress"
 
 
+def test_a_network_policy_can_let_dns_out_on_another_port() -> None:
+    """OpenShift's DNS pods listen on 5353, and its network looks at the pod's port."""
+    egress = [{"port": 443}, {"port": 5353, "protocol": "UDP"}, {"port": 5353}]
+    (policy,) = [
+        each["spec"]
+        for each in objects(KEYED | {"networkPolicy": {"enabled": True, "egress": egress}})
+        if each["kind"] == "NetworkPolicy"
+    ]
+    ports = [(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]]
+    assert ports == [(53, "UDP"), (53, "TCP"), (443, "TCP"), (5353, "UDP"), (5353, "TCP")]
+
+
+def test_azures_balancer_probes_readiness_and_not_the_page() -> None:
+    """For a port with ``appProtocol: http`` its probe asks for "/" unless an annotation names another path."""
+    annotation = "service.beta.kubernetes.io/azure-load-balancer-health-probe-request-path"
+    plain = one("Service", objects(KEYED | {"service": {"type": "LoadBalancer"}}))["metadata"]["annotations"]
+    assert find("GET", plain[annotation], "").page is Page.READY
+    hosts = KEYED | {"service": {"type": "LoadBalancer", "port": 8080}, "allowedHosts": ["relay.example.com"]}
+    connects = {"service.beta.kubernetes.io/port_8080_health-probe_protocol": "Tcp"}
+    assert one("Service", objects(hosts))["metadata"]["annotations"] == connects, "its Host is a node's address"
+    own = {"type": "LoadBalancer", "annotations": {annotation: "/health/live"}}
+    assert one("Service", objects(KEYED | {"service": own}))["metadata"]["annotations"] == own["annotations"]
+    assert "annotations" not in one("Service", RENDERED["values.yaml"])["metadata"]
+
+
 def needed_ports(settings: Settings) -> set[int]:
     """Return the ports to which a relay connects."""
     defaults = {"https": 443, "http": 80, "redis": 6379, "rediss": 6379, "postgresql": 5432}
@@ -467,6 +517,37 @@ def test_prometheus_sends_the_key_that_the_relay_expects(folders: Any) -> None:
 # Names, notes.
 
 
+@rows(
+    ("release", "namespace", "full"),
+    [("123", "456", "relay"), ("true", "null", ""), ("team.relay", "1e3", "off")],
+)
+def test_kubernetes_accepts_what_yaml_would_take_for_a_number(release: str, namespace: str, full: str) -> None:
+    found = objects(CASES["everything"] | {"fullnameOverride": full}, release=release, namespace=namespace)
+    for each in found:
+        metadata = each["metadata"]
+        assert metadata["namespace"] == namespace
+        assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", metadata["name"]), "the rule for Services"
+        assert all(isinstance(value, str) for value in metadata["labels"].values())
+        if each["kind"] in KINDS:
+            jsonschema.validate(each, KINDS[each["kind"]])
+        else:
+            kubernetes.validate(each, kubernetes.latest_version(), strict=True)
+
+
+def test_two_long_names_that_begin_alike_stay_apart() -> None:
+    first, second = (
+        {(each["kind"], each["metadata"]["name"]) for each in objects(CASES["aks.yaml"], release="a" * 52 + end)}
+        for end in "bc"
+    )
+    assert not first & second
+
+
+def test_the_alerts_find_the_job_whatever_the_chart_is_called() -> None:
+    found = objects(CASES["aks.yaml"] | {"nameOverride": "gateway"}, release="blue")
+    job = one("Service", found)["metadata"]["labels"][one("ServiceMonitor", found)["spec"]["jobLabel"]]
+    assert f'job="{job}"' in str(one("PrometheusRule", found))
+
+
 def test_two_releases_in_a_namespace_do_not_meet() -> None:
     first, second = (
         {(each["kind"], each["metadata"]["name"]) for each in objects(CASES["aks.yaml"], release=release)}
@@ -486,6 +567,14 @@ def test_the_notes_name_the_first_request(name: str, values: dict[str, Any]) -> 
 
 
 WITH_DEPLOYMENTS = {"external-secrets.yaml", "key-vault-csi.yaml"}
+
+
+def test_the_notes_name_no_address_that_nobody_can_call_and_see_deployments_in_variables() -> None:
+    hosts = {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["*.example.com", "relay.example.com"]}
+    address = {"CHUKEI_DEPLOYMENTS__EAST__ENDPOINT": "https://x.openai.azure.com"}
+    notes = texts(KEYED | {"httpRoute": hosts, "env": address})["NOTES.txt"]
+    assert re.findall("https://.*/v1", notes) == ["https://relay.example.com/v1"]
+    assert "the simulator answers" not in notes
 
 
 def test_every_example_is_on_the_page() -> None:

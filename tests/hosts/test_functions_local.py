@@ -88,6 +88,16 @@ def test_settings_that_cannot_be_read_are_kept_and_named(tmp_path: Path) -> None
     assert (functions / "local.settings.json").read_text() == "{ half"
 
 
+def test_settings_that_an_editor_of_windows_wrote_are_read(tmp_path: Path) -> None:
+    """It puts a byte order mark before the text, which Core Tools read too."""
+    folder = clone(tmp_path / "clone")
+    text = '{"IsEncrypted": false, "Values": {"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}}'
+    (folder / "functions" / "local.settings.json").write_text(text, "utf-8-sig")
+    done = run(folder, "functions_local.py", "--settings-only")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "https://x.openai.azure.com answers." in done.stdout
+
+
 def test_several_runs_at_once_leave_one_key(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     command = [*INTERPRETER, str(folder / "scripts" / "functions_local.py"), "--settings-only"]

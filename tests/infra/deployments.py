@@ -270,15 +270,18 @@ def _union(*values: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "contains": lambda items, item: item in items,
     "concat": lambda *lists: [item for each in lists for item in each],
     "empty": lambda value: value is None or len(value) == 0,
     "environment": lambda: {"suffixes": SUFFIXES},
     "filter": lambda items, test: [item for item in items if test(item)],
     "flatten": lambda lists: [item for each in lists for item in each],
     "guid": lambda *texts: _hash(*texts)[:36],
+    "int": int,
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "join": lambda items, between: between.join(_text(item) for item in items),
     "json": json.loads,
+    "min": min,
     "map": lambda items, make: [make(item) for item in items],
     "replace": lambda text, old, new: text.replace(old, new),
     "resourceGroup": lambda *names: {"name": names[-1] if names else "rg"},

@@ -126,6 +126,13 @@ def test_both_platforms_package_alike_into_the_folder_that_azd_takes() -> None:
     assert "the folder to make (default: dist/functions)" in shown
 
 
+def test_azd_leaves_nothing_of_the_package_out() -> None:
+    """Without the file in the service's folder its own rules leave out bytecode; package-functions copies by name."""
+    lines = (ROOT / AZD["services"]["api"]["project"] / ".funcignore").read_text().splitlines()
+    assert lines
+    assert [line for line in lines if not line.startswith("#")] == []
+
+
 def test_the_packages_are_for_the_python_of_the_app() -> None:
     app = deploy(parameters_of({"AZURE_ENV_NAME": "try", "AZURE_LOCATION": "here"})).one("Microsoft.Web/sites")
     offered = re.search(r'^PYTHONS = \("([\d.]+)"', (SCRIPTS / "package_functions.py").read_text(), re.MULTILINE)

@@ -1,5 +1,6 @@
 """The settings that a deployment has are a configuration that the relay reads, and nothing besides."""
 
+import json
 import re
 import shutil
 import signal
@@ -234,6 +235,39 @@ def test_without_a_client_id_entra_callers_are_refused_with_the_reason() -> None
     assert problem.endswith("is missing: the client id of the relay's app registration, or its App ID URI")
 
 
+@pytest.mark.parametrize("audience", [AUDIENCE, f"api://{AUDIENCE}"])
+def test_an_audience_may_be_given_in_either_form(audience: str) -> None:
+    result = deployed(Case({"RELAY_CALLERS": "entra", "RELAY_ENTRA_AUDIENCE": audience}))
+    settings = load(None, function_settings(result))
+    assert settings.auth.entra is not None
+    assert settings.auth.entra.audiences == (AUDIENCE, f"api://{AUDIENCE}")
+    assert result.outputs["RELAY_ENTRA_AUDIENCE"] == AUDIENCE, "the hook makes the scope of it"
+
+
+def further(name: str, value: object, **environment: str) -> Deployed:
+    return deployed(Case({**environment, "RELAY_SETTINGS": json.dumps([{"name": name, "value": value}])}))
+
+
+@pytest.mark.parametrize("value", [True, False, 0.25, 7, "text", ["a", "b"]])
+def test_a_further_setting_has_the_value_that_was_written(value: object) -> None:
+    """Resource Manager's text of true is True, which is no truth value for the relay."""
+    for settings in (function_settings, container_settings):
+        text = settings(further("CHUKEI_A", value))["CHUKEI_A"]
+        assert (text if isinstance(value, str) else json.loads(text)) == value
+
+
+def test_a_truth_value_of_a_deployment_is_read() -> None:
+    account = f'[{{"name": "east", "account": "{EAST}", "model": "chat", "settings": {{"identity": true}}}}]'
+    assert problems_of(function_settings(deployed(Case({"RELAY_EXISTING_DEPLOYMENTS": account})))) == []
+
+
+@pytest.mark.parametrize("name", ["CHUKEI_API_KEY", "CHUKEI_STORES__QUOTA", "CHUKEI_STORES__LEDGER"])
+def test_a_further_setting_takes_the_place_of_a_secret_of_the_vault(name: str) -> None:
+    """A name that is there twice would be refused, or one of the two ignored."""
+    result = further(name, "another", RELAY_USE_REDIS="true", RELAY_USE_POSTGRES="true")
+    assert function_settings(result)[name] == container_settings(result)[name] == "another"
+
+
 def test_redis_and_postgresql_have_addresses_that_their_clients_read() -> None:
     settings = loaded("redis and postgresql")
     assert settings.stores.quota is not None
@@ -297,6 +331,13 @@ def test_an_isolated_deployment_has_a_private_endpoint_for_each_resource_that_is
     assert environment["infrastructureSubnetId"].endswith("/subnets/containers")
 
 
+@pytest.mark.parametrize("strategy", ["", "RollingUpdate", "Recreate"])
+def test_instances_are_replaced_one_after_the_other_unless_it_is_switched_off(strategy: str) -> None:
+    app = deployed(Case({"RELAY_UPDATE_STRATEGY": strategy})).one("Microsoft.Web/sites")
+    chosen = app["properties"]["functionAppConfig"]["siteUpdateStrategy"]
+    assert chosen == {"type": strategy or "RollingUpdate"}
+
+
 def test_only_what_is_asked_for_is_created() -> None:
     function = deployed(Case({"RELAY_DEPLOY_CONTAINER_APP": "false"}))
     assert not function.of_type("Microsoft.App/containerApps")
@@ -348,8 +389,18 @@ def test_the_placeholder_before_the_first_image_is_not_probed() -> None:
     assert container(deployed(Case({"SERVICE_RELAY_IMAGE_NAME": ""})))["probes"] == []
 
 
-def test_the_container_app_waits_longer_than_the_relay_takes_to_stop() -> None:
-    result = deployed(CASES["default"])
+def test_the_probes_are_within_the_limits_of_the_platform() -> None:
+    """Of which it names only the one that is exceeded: microsoft/azure-container-apps#1100."""
+    for probe in container(deployed(CASES["default"]))["probes"]:
+        assert 1 <= probe["failureThreshold"] <= 30
+        assert 1 <= probe["periodSeconds"] <= 240
+    starts = {probe["type"]: probe for probe in container(deployed(CASES["default"]))["probes"]}["Startup"]
+    assert starts["periodSeconds"] * starts["failureThreshold"] >= 60, "as the chart's"
+
+
+@pytest.mark.parametrize("grace", [None, 20, 550])
+def test_the_container_app_waits_longer_than_the_relay_takes_to_stop(grace: int | None) -> None:
+    result = deployed(CASES["default"]) if grace is None else further("CHUKEI_SERVER__GRACE_SECONDS", grace)
     server = load(None, container_settings(result)).server
     template = result.one("Microsoft.App/containerApps")["properties"]["template"]
     # Phase 2 takes two seconds, phase 4 one, closing two: docs/deploy-server.md, "Stopping".
