@@ -4,6 +4,7 @@ Exit codes: 0 well, 1 failure, 2 wrong usage, 3 wrong configuration, 4 an upstre
 cannot be reached or refuses, 130 interrupted, 143 ended at once by a second SIGTERM.
 """
 
+import errno
 import logging
 import os
 import signal
@@ -54,6 +55,19 @@ class _Commands(click.Group):
             assert isinstance(found, click.Command)
             return found
         return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            click.echo(f"chukei: cannot write: {os.strerror(error.errno or 0)}", err=True)
+            raise SystemExit(1) from None
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
+"""What a disk says that can take no more: the user has to make room, and a traceback does not tell how."""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

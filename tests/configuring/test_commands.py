@@ -335,3 +335,21 @@ def test_a_script_begins_as_its_shell_expects(shell: str) -> None:
     assert status == 0
     assert shown.startswith("#compdef chukei") or shell != "zsh"
     assert "_CHUKEI_COMPLETE" in shown
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
+@pytest.mark.parametrize("command", [("config", "schema"), ("init", "--output", "-"), ("completion", "bash")])
+def test_a_full_disk_behind_the_output_is_one_line_and_no_traceback(command: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "chukei", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=clean_environment(),
+        )
+
+    assert found.returncode == 1
+    assert found.stderr == "chukei: cannot write: No space left on device\n"

@@ -141,3 +141,13 @@ def test_descriptions_of_models_are_dropped_with_their_reasons() -> None:
     info = "model_list[0].model_info"
     assert entry(imported, f"{info}.supports_vision").message == "describes the model to LiteLLM only"
     assert entry(imported, f"{info}.hosted_in").message == "unknown to the importer"
+
+
+def test_shares_of_nothing_are_dropped_with_a_reason_that_names_no_metric() -> None:
+    imported = group("rpm: 0, tpm: -1", "weight: .inf")
+
+    for path in ("[0].litellm_params.rpm", "[0].litellm_params.tpm", "[1].litellm_params.weight"):
+        found = entry(imported, f"model_list{path}")
+        assert found.outcome is Outcome.DROPPED
+        assert "None" not in found.message
+        assert "no deployment of the model has a share" in found.message

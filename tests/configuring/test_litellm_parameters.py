@@ -109,3 +109,15 @@ def test_values_for_toml_have_no_null() -> None:
         "d": None,
         "f": None,
     }
+
+
+def test_a_number_that_json_does_not_have_is_dropped_by_its_own_name() -> None:
+    text = (
+        "model_list: [{model_name: m, litellm_params: {model: azure/d, api_base: a.azure.com, "
+        "api_key: os.environ/K, temperature: .inf, top_p: .nan, seed: 1}}]"
+    )
+    imported = litellm(text)
+
+    for key in ("temperature", "top_p"):
+        assert "nan and inf" in entry(imported, f"model_list[0].litellm_params.{key}").message
+    assert "parameters = { seed = 1 }" in (imported.toml or "")

@@ -119,3 +119,10 @@ def test_a_section_that_is_none_is_reported() -> None:
     assert [entry(imported, key).message for key in ("router_settings", "litellm_settings", "general_settings")] == [
         "unknown to the importer"
     ] * 3
+
+
+def test_the_report_names_the_variable_of_the_ledger_that_the_file_names() -> None:
+    found, imported = written("general_settings: {database_url: os.environ/LEDGER_URL}")
+
+    assert found["stores"]["ledger"] == {"env": "LEDGER_URL_2"}
+    assert "set LEDGER_URL_2 to it" in entry(imported, "general_settings.database_url").message

@@ -235,3 +235,11 @@ def test_a_planted_mistake_is_one_for_the_relay_too() -> None:
         document = Document("", tomllib.loads(text), {}, {})
         read(document, [])
         assert any(SHAPE.search(each.message) for each in document.problems), toml_text.value(text)
+
+
+@rows(("deployments", "accepted"), [(["d"], True), ([], False), (["d", "d"], False), (["d", "e"], True)])
+def test_a_model_has_deployments_and_each_once(deployments: list[str], accepted: bool) -> None:
+    table = {"endpoint": "https://a.openai.azure.com", "api_key": {"env": "KEY"}}
+    document = {"models": {"m": {"deployments": deployments}}, "deployments": {"d": table, "e": table}}
+
+    assert VALIDATOR.is_valid(document) is accepted

@@ -1,5 +1,6 @@
 """Models and deployments: ``[deployments]``, ``[models]`` and ``[defaults]``, or the environment."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -230,13 +231,24 @@ def read_parameters(table: Reader) -> dict[str, Any]:
     parameters = table.mapping("parameters")
     for key in {"model", "messages", "input", "prompt", "stream", "stream_options"} & set(parameters):
         table.problem("parameters", f"must not hold {key}, which is the client's or the relay's to set")
-    for key in parameters:
+    for key, value in parameters.items():
+        if not _has_json(value):
+            table.problem("parameters", f"holds a date, nan or inf in {key}, which a request cannot carry as JSON")
         if key not in PARAMETERS:
             close = closest(key, PARAMETERS)
             table.notice(
                 f"parameters.{key}", f"is no parameter of OpenAI's APIs{f'; did you mean {close}?' if close else ''}"
             )
     return parameters
+
+
+def _has_json(value: object) -> bool:
+    """Whether a value of TOML, which has dates and numbers that are none, can be written as JSON."""
+    if isinstance(value, dict):
+        return all(map(_has_json, value.values()))
+    if isinstance(value, list):
+        return all(map(_has_json, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def read_caps(table: Reader) -> dict[str, int | float]:

@@ -159,9 +159,10 @@ class Models:
             scale = self._scale(metric)
             for member in group.members:
                 self._share(member, metric, scale)
+        others = _NO_SHARE if metric is None else f"LiteLLM shares by {metric}, which comes first"
         for member in group.members:
             for node in member.metrics.values():
-                self._report.rest_dropped(node, _ALONE if alone else f"LiteLLM shares by {metric}, which comes first")
+                self._report.rest_dropped(node, _ALONE if alone else others)
 
     def _share(self, member: Member, metric: str, scale: Fraction) -> None:
         amount = _amount(member, metric)
@@ -243,6 +244,7 @@ class Models:
         return True
 
 
+_NO_SHARE = "no deployment of the model has a share above nothing, so that all have the same"
 _ALONE = (
     "is for sharing between deployments, and this one is alone; Azure enforces its own quota. For a limit of your own "
     "set groups.everybody.total"

@@ -53,7 +53,7 @@ class Parameters:
         values = [value_of(node) for node in nodes]
         why = _unusable(key, nodes)
         if why is None and any(value is None for value in values):
-            why = "null has no form in TOML; the relay fills in nothing"
+            why = "null, nan and inf have no form in both TOML and JSON; the relay fills in nothing"
         if why is None and (len(nodes) != len(self._entries) or any(value != values[0] for value in values)):
             why = "not all deployments of the model have this value, and the relay has parameters by model only"
         for node in nodes:

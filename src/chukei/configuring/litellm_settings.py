@@ -20,7 +20,7 @@ _MASTER = (
     "administration: set admin.api_key to another key, of 16 characters or more, for that"
 )
 _LEDGER = (
-    "the ledger and callers' keys need a PostgreSQL database of their own; make one, and set LEDGER_URL to it. "
+    "the ledger and callers' keys need a PostgreSQL database of their own; make one, and set {} to it. "
     "Keys, teams and spend of LiteLLM's database cannot be taken over: it has hashes of keys only"
 )
 _BUDGET = "models without prices are not limited; LiteLLM has prices of its own, the relay those of the file only"
@@ -157,7 +157,7 @@ class Settings:
         meaning = "the address of a PostgreSQL database for the ledger and callers' keys, not LiteLLM's own"
         self._report.need(Variable(name, meaning, secret=True))
         self._report.extras.add("postgres")
-        self._report.approximated(node, "stores.ledger", _LEDGER)
+        self._report.approximated(node, "stores.ledger", _LEDGER.format(name))
 
     def redis(self, node: Node) -> None:
         """Any of the keys that say where the router's Redis is."""

@@ -58,6 +58,7 @@ BEYOND_READING: dict[str, Schema] = {
     "groups.*.caps": _CAPS,
     "log.levels": {"propertyNames": {"minLength": 1}, "additionalProperties": {"enum": list(LEVELS)}},
     "models.*.caps": _CAPS,
+    "models.*.deployments": {"minItems": 1, "uniqueItems": True},
     "pool.affinity": {
         "anyOf": [
             {"type": "array", "items": {"enum": list(AFFINITIES)}},
@@ -185,6 +186,8 @@ def _complete(node: Schema, descriptions: dict[str, str], path: str) -> None:
         if not below:
             node.pop("properties", None)
     node.update(BEYOND_READING.get(path, {}))
+    if node.get("minItems") and not node.get("default"):
+        node.pop("default", None)  # stands for an absent key; an editor would fill it in, and the loader refuse it
 
 
 _HEADING = re.compile(r"^#{2,3} +(.+)$", re.MULTILINE)
