@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ settings.register_profile("deep", max_examples=5000, deadline=None, suppress_hea
 settings.register_profile("quick", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
+
+# Under nohup, or in the background of a shell, signals are ignored that the tests' processes are to get: a process
+# inherits that from the one that starts it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 UNMEASURED = ("live/", "browser/", "test_benchmarks", "test_parser_cost", "test_performance_guard", "test_locks")
 """Where coverage is not measured: it would double their time, for two lines in a hundred that nothing else runs."""
