@@ -155,3 +155,16 @@ def test_an_address_that_cannot_be_copied_still_tells_what_is_called(entry: str,
         if outcome
         else Outcome.MAPPED
     )
+
+
+def test_a_key_in_the_place_of_a_deployment_is_not_copied_and_a_long_name_is() -> None:
+    key, name = "0123456789abcdef" * 2, "gpt-4o-mini-2024-07-18-globalstandard"
+    params = "api_base: 'https://a.openai.azure.com', api_key: os.environ/KEY"
+    imported = litellm(
+        f"model_list: [{{model_name: m, litellm_params: {{model: azure/{key}, {params}}}}},"
+        f" {{model_name: n, litellm_params: {{model: azure/{name}, {params}}}}}]"
+    )
+
+    assert key not in (imported.toml or "")
+    assert key not in str(imported.report.entries)
+    assert name in (imported.toml or "")

@@ -6,6 +6,7 @@ from datetime import date
 from urllib.parse import parse_qsl
 
 from chukei.config.upstreams import clean_endpoint, split_address
+from chukei.configuring.address import looks_like_key
 from chukei.configuring.import_draft import Given
 
 V1_NAMES = frozenset({"v1", "preview", "latest"})
@@ -164,4 +165,6 @@ def _named(rest: str, where: Address) -> Given:
         raise NotAzure("it names no deployment")
     if not _DEPLOYMENT_NAME.fullmatch(name):
         raise NotAzure("what it names cannot be a deployment; put the deployment's name after azure/")
+    if looks_like_key(name):
+        raise NotAzure("what it names looks like a key, not like a deployment")
     return Given(text=name)
