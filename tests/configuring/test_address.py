@@ -10,6 +10,7 @@ from chukei.configuring.address import NotAnAddress, Pasted, looks_like_key, und
 
 CONTOSO = "https://contoso.openai.azure.com"
 HEX_KEY = "0123456789abcdef0123456789abcdef"
+UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 LONG_KEY = "9Yb3kD7Lq2" * 8 + "ABCD"
 
 
@@ -86,12 +87,24 @@ def test_what_is_no_address_is_refused_with_advice(text: str, advice: str) -> No
     assert LONG_KEY not in str(raised.value)
 
 
-@rows("text", [HEX_KEY, LONG_KEY, "sk-proj-0123456789abcdefghijklmnop", "QUJD" * 10 + "1=="])
+@rows("text", [HEX_KEY, LONG_KEY, "sk-proj-0123456789abcdefghijklmnop", "QUJD" * 10 + "1==", UUID])
 def test_a_key_is_recognised(text: str) -> None:
     assert looks_like_key(text)
 
 
-@rows("text", ["gpt-4o", "AZURE_OPENAI_API_KEY", CONTOSO, "text-embedding-3-large", "https://a.b/" + "c" * 60 + "1"])
+@rows(
+    "text",
+    [
+        "gpt-4o",
+        "AZURE_OPENAI_API_KEY",
+        CONTOSO,
+        "text-embedding-3-large",
+        "https://a.b/" + "c" * 60 + "1",
+        "gpt-4o-mini-2024-07-18-globalstandard",
+        "gpt-4o-mini-eastus2-production-01",
+        "CONTOSO_PRODUCTION_EASTUS2_AOAI_KEY",
+    ],
+)
 def test_what_is_no_key_is_not_taken_for_one(text: str) -> None:
     assert not looks_like_key(text)
 

@@ -1,10 +1,12 @@
 """What an entry of LiteLLM calls is told from its model, its provider and its address."""
 
 import pytest
+from tests.configuring.imported import litellm
 from tests.rows import rows
 
 from chukei.configuring.import_draft import Given
 from chukei.configuring.litellm_endpoints import Address, NotAzure, Target, address, is_dated, target
+from chukei.configuring.report import Outcome
 
 
 @rows(
@@ -25,6 +27,8 @@ from chukei.configuring.litellm_endpoints import Address, NotAzure, Target, addr
             "d",
             "2024-06-01",
         ),
+        ("https://a.services.ai.azure.com/api/projects/p", "https://a.services.ai.azure.com", None, None),
+        ("https://a.services.ai.azure.com/api/projects/p/openai/v1", "https://a.services.ai.azure.com", None, "v1"),
         ("https://a.services.ai.azure.com/models", "https://a.services.ai.azure.com", None, None),
         ("https://gateway.example/team/openai", "https://gateway.example/team", None, None),
         ("http://10.0.0.1:8080/x", "http://10.0.0.1:8080/x", None, None),
@@ -128,3 +132,39 @@ def test_the_provider_may_stand_apart_and_the_model_may_be_a_variable() -> None:
 def test_the_labels_of_hosts_name_variables() -> None:
     assert (address(AZURE).label, address(AZURE).azure) == ("a", True)
     assert (Address().label, address("https://example.com").azure) == ("", False)
+
+
+@rows(
+    ("entry", "outcome"),
+    [
+        ("{model: azure_ai/Llama, api_base: 'https://l.eastus2.models.ai.azure.com/v1?key=s'}", "serverless endpoint"),
+        ("{model: azure_ai/claude, api_base: 'https://a.services.ai.azure.com/anthropic?key=s'}", "Messages API"),
+        ("{model: openai/gpt-4o, api_base: 'https://a.openai.azure.com/openai/v1?code=s'}", "has a query"),
+        ("{model: openai/gpt-4o, api_base: 'https://u:s@a.openai.azure.com/openai/v1'}", "not the address"),
+        ("{model: azure_ai/DeepSeek-R1, api_base: 'https://a.cognitiveservices.azure.com/'}", ""),
+    ],
+)
+def test_an_address_that_cannot_be_copied_still_tells_what_is_called(entry: str, outcome: str) -> None:
+    imported = litellm(f"model_list: [{{model_name: m, litellm_params: {entry}}}]")
+
+    assert outcome in imported.report.entries["model_list[0].litellm_params.api_base"].message
+    assert imported.report.entries["model_list[0].litellm_params.api_base"].outcome is (
+        Outcome.DROPPED
+        if outcome in {"serverless endpoint", "Messages API"}
+        else Outcome.APPROXIMATED
+        if outcome
+        else Outcome.MAPPED
+    )
+
+
+def test_a_key_in_the_place_of_a_deployment_is_not_copied_and_a_long_name_is() -> None:
+    key, name = "0123456789abcdef" * 2, "gpt-4o-mini-2024-07-18-globalstandard"
+    params = "api_base: 'https://a.openai.azure.com', api_key: os.environ/KEY"
+    imported = litellm(
+        f"model_list: [{{model_name: m, litellm_params: {{model: azure/{key}, {params}}}}},"
+        f" {{model_name: n, litellm_params: {{model: azure/{name}, {params}}}}}]"
+    )
+
+    assert key not in (imported.toml or "")
+    assert key not in str(imported.report.entries)
+    assert name in (imported.toml or "")

@@ -151,3 +151,30 @@ def test_shares_of_nothing_are_dropped_with_a_reason_that_names_no_metric() -> N
         assert found.outcome is Outcome.DROPPED
         assert "None" not in found.message
         assert "no deployment of the model has a share" in found.message
+
+
+def test_a_fallback_that_is_named_twice_is_asked_once() -> None:
+    entries = "".join(
+        f"- {{model_name: {name}, litellm_params: {{model: azure/{name}, api_base: 'https://a.openai.azure.com', "
+        "api_key: os.environ/KEY}}\n"
+        for name in ("one", "two")
+    )
+    rest = "router_settings: {fallbacks: [{'*': [two]}], default_fallbacks: [two]}\n"
+
+    assert tables(litellm(f"model_list:\n{entries}{rest}"), "models")["one"]["deployments"] == ["one", "two-tier-2"]
+
+
+def test_a_fallback_with_parameters_of_its_own_is_asked_without_them() -> None:
+    entries = "".join(
+        f"- {{model_name: {name}, litellm_params: {{model: azure/{name}, api_base: 'https://a.openai.azure.com', "
+        "api_key: os.environ/KEY}}\n"
+        for name in ("one", "two")
+    )
+    rest = "router_settings: {fallbacks: [{one: [{model: two, api_key: not-to-be-seen}]}]}\n"
+    imported = litellm(f"model_list:\n{entries}{rest}")
+
+    assert tables(imported, "models")["one"]["deployments"] == ["one", "two-tier-2"]
+    place = "router_settings.fallbacks[0].one[0]"
+    assert entry(imported, f"{place}.model").outcome is Outcome.APPROXIMATED
+    assert entry(imported, f"{place}.api_key").outcome is Outcome.DROPPED
+    assert "not-to-be-seen" not in (imported.toml or "")

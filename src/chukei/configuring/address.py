@@ -16,6 +16,9 @@ _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)")
 _API = re.compile(r"/(openai|models|anthropic)(/.*)?|/api/projects(/.*)?")
 # Azure's keys are 32 hexadecimal digits or 84 letters and digits, and other services' are alike: long, without a dot.
 _KEY = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9+/=_-]{30,}")
+# A long name, such as gpt-4o-mini-2024-07-18-globalstandard, is made of words and short numbers; a key is not.
+_WORDS = re.compile(r"([A-Za-z]+|[A-Za-z0-9]{1,14})([_-]([A-Za-z]+|[A-Za-z0-9]{1,14}))+")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _KEY_IN_QUERY = re.compile(r"(?:^|[?&])(?:api-key|subscription-key|code|sig|key|token)=", re.IGNORECASE)
 
 _PORTALS = frozenset({"portal.azure.com", "ai.azure.com", "oai.azure.com", "portal.azure.us", "portal.azure.cn"})
@@ -40,7 +43,10 @@ class Pasted:
 
 def looks_like_key(text: str) -> bool:
     """Whether a text is probably a credential, so that it must not be repeated on the screen."""
-    return _KEY.fullmatch(text.strip(_QUOTED)) is not None
+    text = text.strip(_QUOTED)
+    if _UUID.fullmatch(text):
+        return True
+    return _KEY.fullmatch(text) is not None and _WORDS.fullmatch(text) is None
 
 
 def understand(text: str) -> Pasted:

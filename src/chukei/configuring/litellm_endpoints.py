@@ -6,6 +6,7 @@ from datetime import date
 from urllib.parse import parse_qsl
 
 from chukei.config.upstreams import clean_endpoint, split_address
+from chukei.configuring.address import looks_like_key
 from chukei.configuring.import_draft import Given
 
 V1_NAMES = frozenset({"v1", "preview", "latest"})
@@ -19,6 +20,10 @@ _AZURE_NAMES = ("AZURE", "AOAI", "FOUNDRY")
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)")
 _DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
+_API = re.compile(r"/openai|/api/projects/")
+"""Where the path of an API begins, or that of a project of a Foundry resource."""
+
+_FOUNDRY_HOSTS = (".services.ai.azure.com", ".openai.azure.com", ".cognitiveservices.azure.com")
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
 
@@ -31,18 +36,17 @@ class Address:
     api_version: str | None = None
     problem: str | None = None
     path: str = ""
+    host: str = ""
 
     @property
     def azure(self) -> bool:
         """Whether the host is one of Azure's."""
-        parts = split_address(self.endpoint or "")
-        return bool(parts and parts.hostname and parts.hostname.endswith(_AZURE_HOSTS))
+        return self.host.endswith(_AZURE_HOSTS)
 
     @property
     def label(self) -> str:
         """The first part of the host's name."""
-        parts = split_address(self.endpoint or "")
-        return (parts.hostname or "").partition(".")[0] if parts else ""
+        return self.host.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +68,24 @@ def address(text: str) -> Address:
     if "://" not in text:  # LiteLLM's own pages have addresses like this
         text = f"https://{text}" if "." in text.partition("/")[0] else ""
     parts = split_address(text)
-    if parts is None or not parts.hostname or not _HOST.fullmatch(parts.netloc):
+    if parts is None or not parts.hostname or not _HOST.fullmatch(parts.hostname):
         return Address(problem="is not the address of a resource")
+    if not _HOST.fullmatch(parts.netloc):
+        return Address(problem="is not the address of a resource", host=parts.hostname)
     query = dict(parse_qsl(parts.query))
     version = query.pop("api-version", None)
     if query or parts.fragment:
-        return Address(problem="has a query, which may be a credential, so it is not copied")
+        return Address(
+            problem="has a query, which may be a credential, so it is not copied", path=parts.path, host=parts.hostname
+        )
     found = _DEPLOYMENT.search(parts.path)
     if found is None and "/openai/v1" in parts.path:
         version = "v1"
-    path = parts.path.partition("/openai")[0].rstrip("/").removesuffix("/models")
+    path = _API.split(parts.path, maxsplit=1)[0].rstrip("/").removesuffix("/models")
     endpoint, fault = clean_endpoint(f"{parts.scheme}://{parts.netloc}{path}", plain_http=True)
     if fault is not None:
-        return Address(problem="is not the address of a resource", path=parts.path)
-    return Address(endpoint, found[1] if found else None, version, path=parts.path)
+        return Address(problem="is not the address of a resource", path=parts.path, host=parts.hostname)
+    return Address(endpoint, found[1] if found else None, version, path=parts.path, host=parts.hostname)
 
 
 def is_dated(version: str) -> bool:
@@ -134,7 +142,7 @@ def _azure(rest: str, where: Address, azure: bool) -> Target:
 
 
 def _foundry(rest: str, where: Address, azure: bool) -> Target:
-    if where.endpoint is not None and not where.endpoint.endswith((".services.ai.azure.com", ".openai.azure.com")):
+    if where.host and not where.host.endswith(_FOUNDRY_HOSTS):
         raise NotAzure("it calls a serverless endpoint for one model, which has no deployments")
     if where.path.rstrip("/").endswith("/anthropic"):
         raise NotAzure("Claude on Azure is called by Anthropic's Messages API, which the relay does not serve")
@@ -157,4 +165,6 @@ def _named(rest: str, where: Address) -> Given:
         raise NotAzure("it names no deployment")
     if not _DEPLOYMENT_NAME.fullmatch(name):
         raise NotAzure("what it names cannot be a deployment; put the deployment's name after azure/")
+    if looks_like_key(name):
+        raise NotAzure("what it names looks like a key, not like a deployment")
     return Given(text=name)

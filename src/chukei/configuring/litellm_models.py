@@ -199,7 +199,7 @@ class Models:
         group = self.groups[name]
         last = max(self._tier(member.name) for member in group.members)
         names = [member.name for member in group.members]
-        for other in others:
+        for other in dict.fromkeys(others):
             own = [member.upstream for member in group.members]
             all_members = self.groups[other].members if other in self.groups else []
             members = [member for member in all_members if member.upstream not in own]

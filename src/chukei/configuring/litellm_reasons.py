@@ -60,7 +60,8 @@ ENTRY = table_of((_ROUTING, "tpm rpm weight order tags"), (_DESCRIBES, "model_al
 PARAMS = table_of(
     (_DROPS, "drop_params additional_drop_params allowed_openai_params"),
     (_RETRIES, "max_retries num_retries"),
-    (_NO_HEADERS, "extra_headers headers forward_client_headers_to_llm_api extra_query"),
+    (_NO_HEADERS, "extra_headers headers forward_client_headers_to_llm_api"),
+    ("the relay adds nothing of yours to the address of a request", "extra_query"),
     (_TESTS, "mock_response mock_timeout mock_tool_calls mock_delay"),
     (
         _ROUTING,

@@ -123,7 +123,11 @@ class Settings:
     def _fallback(self, name: str, others: list[Node]) -> None:
         groups = self._models.groups
         known = self._general_fallbacks if name == "*" else self._fallbacks.setdefault(name, [])
-        for other in others:
+        for each in others:
+            other = each.table.get("model", each)
+            for key, value in each.table.items():
+                if key != "model":
+                    self._report.rest_dropped(value, "a fallback has the address, key and parameters of its own model")
             if name != "*" and name not in groups:
                 self._report.rest_dropped(other, "is a fallback of a model that was not imported")
             elif other.text not in groups or other.text == name:
