@@ -123,6 +123,8 @@ byId("unlock", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   void unlock();
 });
+// Hidden until now: a key that is entered before would be sent by the form itself, which the page's policy forbids.
+byId("unlock", HTMLFormElement).hidden = false;
 openButton.addEventListener("click", () => lock(null));
 byId("refresh-state", HTMLButtonElement).addEventListener("click", () => {
   void loadState().then((well) => well && announcer.say(words.say("state.done")));

@@ -132,6 +132,8 @@ byId("unlock", HTMLFormElement).addEventListener("submit", (event) => {
   const key = keyField.value.trim();
   if (key !== "") feed.start(key);
 });
+// Hidden until now: a key that is entered before would be sent by the form itself, which the page's policy forbids.
+byId("unlock", HTMLFormElement).hidden = false;
 lockButton.addEventListener("click", () => lock(null));
 pauseButton.addEventListener("click", () => {
   paused = !paused;
