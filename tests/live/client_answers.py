@@ -1,11 +1,13 @@
 """What every client must make of the relay, whatever its language and its API; a whole family runs at once."""
 
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tests.live.relays import RelayProcess, eventually
+from tests.live.relays import RelayProcess, clean_environment, eventually
 
 KEY = "relay-key-0123456789"
 TEXT = "one two three four five six seven eight"
@@ -53,9 +55,24 @@ CASES = [
 ]
 
 
-def tasks(clients: Sequence[str], url: str) -> str:
-    """Return all tasks of a family as JSON."""
-    return json.dumps([case.task(client, url) for client in clients for case in CASES])
+Answers = dict[tuple[str, str], dict[str, Any]]
+"""What each client gave back in each case, by the names of both."""
+
+
+def run(command: Sequence[str | Path], clients: Sequence[str], url: str, folder: Path | None = None) -> Answers:
+    """Run all cases of a family in one program, which reads them as JSON and writes what came back."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean_environment(),
+        input=json.dumps([case.task(client, url) for client in clients for case in CASES]),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    named = [(client, case.name) for client in clients for case in CASES]
+    return dict(zip(named, json.loads(done.stdout), strict=True))
 
 
 def check(case: Case, answer: dict[str, Any]) -> None:

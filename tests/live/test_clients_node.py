@@ -1,14 +1,11 @@
 """Vercel's AI SDK, LangChain and the Agents SDK for Node, with each API that they have."""
 
-import json
-import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from tests.live.client_answers import CASES, KEYED, Case, check, left, tasks
+from tests.live.client_answers import CASES, KEYED, Answers, Case, check, left, run
 from tests.live.client_packages import NODE, npm_packages
-from tests.live.relays import RelayProcess, clean_environment
+from tests.live.relays import RelayProcess
 
 CLIENTS = [
     "ai-sdk-responses",
@@ -32,27 +29,14 @@ def relay() -> Iterator[RelayProcess]:
 
 
 @pytest.fixture(scope="module")
-def answers(relay: RelayProcess) -> dict[tuple[str, str], dict[str, Any]]:
-    """What each client gave back in each case. All run at once, since they mostly wait."""
-    done = subprocess.run(
-        ["node", "clients.mjs"],
-        cwd=NODE,
-        env=clean_environment(),
-        input=tasks(CLIENTS, relay.url),
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    named = [(client, case.name) for client in CLIENTS for case in CASES]
-    return dict(zip(named, json.loads(done.stdout), strict=True))
+def answers(relay: RelayProcess) -> Answers:
+    """All run at once, since they mostly wait."""
+    return run(["node", "clients.mjs"], CLIENTS, relay.url, NODE)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name).replace(" ", "-"))
-def test_a_client_and_the_relay_understand_each_other(
-    client: str, case: Case, answers: dict[tuple[str, str], dict[str, Any]]
-) -> None:
+def test_a_client_and_the_relay_understand_each_other(client: str, case: Case, answers: Answers) -> None:
     check(case, answers[client, case.name])
 
 
