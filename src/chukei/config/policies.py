@@ -15,7 +15,8 @@ from chukei.model import Model
 
 _COUNT = Whole(0, 2**53)
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
-_NAME = re.compile(r"[\w.:/@+ -]{1,128}")
+CALLER_NAME = re.compile(r"[\w.:/@+ -]{1,128}")
+"""The form of a caller's or a group's name."""
 
 
 def read_policies(root: Reader, models: Collection[str], *, closed: bool) -> PolicySettings:
@@ -68,7 +69,7 @@ def _note_unpriced(
 
 
 def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) -> Rules:
-    if not _NAME.fullmatch(name):
+    if not CALLER_NAME.fullmatch(name):
         table.problem("", "the name has characters that could not stand in a log or a header")
     named, see = table.strings("models"), table.boolean("see_deployment", None)
     allowed = named if table.has("models") else None

@@ -23,9 +23,13 @@ Microsoft Entra ID authentication"). Newer documents name https://ai.azure.com/.
 SIMULATED_MODELS = ("chat", "chat--slow", "chat--burst", "chat--429", "chat--filter-completion", "chat--truncate")
 """The simulator's models. Each name after the first asks for a fault, in the simulator's syntax."""
 
+DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
+"""The form of a deployment's name on its resource."""
+
+MODEL_NAME = re.compile(r"[\w.:/@ -]{1,128}")
+"""The form of a model's name."""
+
 _VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
-_DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
-_NAME = re.compile(r"[\w.:/@ -]{1,128}")
 _DEPLOYMENT = ("AZURE_OPENAI_DEPLOYMENT", "AZURE_OPENAI_DEPLOYMENT_NAME")
 _CHAT_DEPLOYMENT = ("AZURE_OPENAI_CHAT_DEPLOYMENT", "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME")
 _API_VERSION = ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION")
@@ -141,7 +145,7 @@ def _is_version(text: str) -> bool:
 
 def _spillover(table: Reader) -> str | None:
     name = table.string("spillover")
-    if name is not None and not _DEPLOYMENT_NAME.fullmatch(name):
+    if name is not None and not DEPLOYMENT_NAME.fullmatch(name):
         table.problem("spillover", f"{name!r} is not the name of a deployment on the same resource")
     return name
 
@@ -206,10 +210,10 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
             table.problem("deployments", f"names {wanted!r}, but there is no [deployments.{wanted}]")
     if len(set(names)) != len(names):
         table.problem("deployments", "names one deployment twice; use weight to give it more")
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         table.problem("deployments", "the model's name has characters that clients could not send in a path")
     for image in (images := table.strings("image_deployments")):
-        if not _DEPLOYMENT_NAME.fullmatch(image):
+        if not DEPLOYMENT_NAME.fullmatch(image):
             table.problem("image_deployments", f"{image!r} is not the name of a deployment on the same resource")
     found = sorted((deployments[wanted] for wanted in names if wanted in deployments), key=lambda item: item.priority)
     model = read_section(

@@ -11,7 +11,7 @@ WHERE = "the portal shows it under Keys and Endpoint: https://NAME.openai.azure.
 _QUOTED = "\"'<>`\u2018\u2019\u201c\u201d \t"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?([/?#].*)?")
-_DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)")
+DEPLOYMENT_IN_PATH = re.compile(r"/openai/deployments/([^/]+)")
 # From here on the path is the API's, not the resource's.
 _API = re.compile(r"/(openai|models|anthropic)(/.*)?|/api/projects(/.*)?")
 # Azure's keys are 32 hexadecimal digits or 84 letters and digits, and other services' are alike: long, without a dot.
@@ -67,7 +67,7 @@ def understand(text: str) -> Pasted:
         raise NotAnAddress(f"this is not an address; {WHERE}")
     _refuse_others(parts)
     path = unquote(parts.path)
-    deployment = _DEPLOYMENT.search(path)
+    deployment = DEPLOYMENT_IN_PATH.search(path)
     api = _API.search(path)
     kept = path[: api.start()] if api is not None else path
     endpoint, fault = clean_endpoint(f"{parts.scheme}://{parts.netloc}{kept}", plain_http=False)

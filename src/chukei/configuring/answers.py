@@ -8,6 +8,7 @@ from typing import Literal
 
 from chukei.accounts.limits import Limit
 from chukei.config.settings import ServerSettings
+from chukei.config.upstreams import DEPLOYMENT_NAME
 from chukei.configuring.address import NotAnAddress, Pasted, looks_like_key, understand
 
 KEY_VARIABLE = "AZURE_OPENAI_API_KEY"
@@ -19,7 +20,6 @@ _SERVER = ServerSettings()
 _MAX_LIMIT = 2**53
 _MAX_MONEY = 10**9
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_DEPLOYMENT = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _MODEL = re.compile(r"[\w.:/@ -]{1,128}", re.ASCII)
 
 
@@ -99,7 +99,7 @@ def targets(text: str) -> tuple[Target, ...]:
         model, deployment = model.strip() if equals else deployment.strip(), deployment.strip()
         if looks_like_key(model) or looks_like_key(deployment):
             raise BadAnswer("this looks like a key; a deployment has a name such as gpt-4o")
-        if not _DEPLOYMENT.fullmatch(deployment):
+        if not DEPLOYMENT_NAME.fullmatch(deployment):
             raise BadAnswer(f"{deployment!r} is not the name of a deployment: letters, digits, - _ and . only")
         if not _MODEL.fullmatch(model) or not model.strip():
             raise BadAnswer(f"{model!r} is not a name that clients can send for a model")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import parse_qsl
 
-from chukei.config.upstreams import clean_endpoint, split_address
-from chukei.configuring.address import looks_like_key
+from chukei.config.upstreams import DEPLOYMENT_NAME, clean_endpoint, split_address
+from chukei.configuring.address import DEPLOYMENT_IN_PATH, looks_like_key
 from chukei.configuring.import_draft import Given
 
 V1_NAMES = frozenset({"v1", "preview", "latest"})
@@ -18,8 +18,6 @@ _ROUTES = ("responses/", "o_series/", "gpt5_series/")
 _AZURE_HOSTS = (".azure.com", ".azure.us", ".azure.cn")
 _AZURE_NAMES = ("AZURE", "AOAI", "FOUNDRY")
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
-_DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)")
-_DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _API = re.compile(r"/openai|/api/projects/")
 """Where the path of an API begins, or that of a project of a Foundry resource."""
 
@@ -78,7 +76,7 @@ def address(text: str) -> Address:
         return Address(
             problem="has a query, which may be a credential, so it is not copied", path=parts.path, host=parts.hostname
         )
-    found = _DEPLOYMENT.search(parts.path)
+    found = DEPLOYMENT_IN_PATH.search(parts.path)
     if found is None and "/openai/v1" in parts.path:
         version = "v1"
     path = _API.split(parts.path, maxsplit=1)[0].rstrip("/").removesuffix("/models")
@@ -163,7 +161,7 @@ def _named(rest: str, where: Address) -> Given:
         return Given(variable=variable[1])
     if not name:
         raise NotAzure("it names no deployment")
-    if not _DEPLOYMENT_NAME.fullmatch(name):
+    if not DEPLOYMENT_NAME.fullmatch(name):
         raise NotAzure("what it names cannot be a deployment; put the deployment's name after azure/")
     if looks_like_key(name):
         raise NotAzure("what it names looks like a key, not like a deployment")

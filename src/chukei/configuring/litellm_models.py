@@ -1,11 +1,11 @@
 """LiteLLM's ``model_list``: groups of entries with the same name, as the relay's models and deployments."""
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from chukei.config.upstreams import MODEL_NAME
 from chukei.configuring.import_draft import Draft, target
 from chukei.configuring.import_source import Node
 from chukei.configuring.litellm_endpoints import NotAzure, address
@@ -13,9 +13,6 @@ from chukei.configuring.litellm_parameters import Parameters
 from chukei.configuring.litellm_prices import Prices
 from chukei.configuring.litellm_reasons import ENTRY, INFO, PARAMS, UNSERVED_MODES
 from chukei.configuring.litellm_upstreams import Origin, Reading, Upstream, report_notes
-
-MODEL_NAME = re.compile(r"[\w.:/@ -]{1,128}")
-"""The names that the relay's models may have."""
 
 METRICS = ("weight", "rpm", "tpm")
 """By what LiteLLM shuffles: the first of them that a deployment of the group has."""

@@ -4,6 +4,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from chukei.config.policies import CALLER_NAME
+from chukei.config.upstreams import MODEL_NAME
 from chukei.configuring.import_draft import Draft, Given, Imported, joined, target
 from chukei.configuring.import_source import Node, Source
 from chukei.configuring.litellm_endpoints import Address, address
@@ -12,8 +14,6 @@ from chukei.configuring.report import Report, Variable, quoted
 DIGESTED = 24
 """Characters that a client's key must have for its digest to be kept: with fewer, trying all keys might find it."""
 
-_MODEL_NAME = re.compile(r"[\w.:/@ -]{1,128}")
-_CALLER_NAME = re.compile(r"[\w.:/@+ -]{1,128}")
 _TIER = (
     "PowerProxy asks endpoints, and stand-ins within them, in the order of the file; so do tiers, the next one only "
     "while none of the earlier is available"
@@ -69,7 +69,7 @@ class _Reading:
         clients = _list(self._root, "clients")
         endpoints = _list(aoai, "endpoints") if aoai else []
         for model in _mentioned(clients, endpoints):
-            if _MODEL_NAME.fullmatch(model):
+            if MODEL_NAME.fullmatch(model):
                 self.models.setdefault(model, [])
         for endpoint in endpoints:
             self._endpoint(endpoint)
@@ -168,7 +168,7 @@ class _Reading:
 
     def _client(self, client: Node) -> None:
         name, key = client.table.get("name"), client.table.get("key")
-        if name is None or name.text is None or not _CALLER_NAME.fullmatch(name.text):
+        if name is None or name.text is None or not CALLER_NAME.fullmatch(name.text):
             self._report.rest_dropped(client, "a caller needs a name of letters, digits, spaces and .:/@+-")
             return
         entra = client.table.get("uses_entra_id_auth")
