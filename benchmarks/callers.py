@@ -8,6 +8,7 @@ import asyncio
 import os
 from datetime import UTC, datetime
 
+from chukei.accounts.changes import Actor
 from chukei.adapters.identity.access import peppers
 from chukei.adapters.ledger.accounting import ledger_address
 from chukei.adapters.ledger.databases import database_for
@@ -24,7 +25,7 @@ async def make(settings: Settings, number: int) -> list[str]:
     await database.open()
     try:
         registry = KeyRegistry(database, peppers(settings), lambda: datetime.now(UTC))
-        made = [await registry.create(f"caller-{caller}") for caller in range(number)]
+        made = [await registry.create(f"caller-{caller}", actor=Actor("benchmark")) for caller in range(number)]
     finally:
         await database.close()
     return [one.new.text.reveal() for one in made]

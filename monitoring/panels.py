@@ -208,6 +208,8 @@ TOKENS = Row("Tokens and cost", (
 RELAY = Row("The relay", (
     Panel("Open requests", "Requests being served.", (_level(of.OPEN_REQUESTS, "operation"),), stacked=True),
     Panel("Open streams", "Streams that have begun.", (_level(of.OPEN_STREAMS, "deployment"),), stacked=True),
+    Panel("Background jobs", "Responses and batches whose usage is not settled yet.",
+          (_level(of.BACKGROUND_JOBS, "instance"),), stacked=True),
     Panel("Connections", "Of clients, and to each endpoint.",
           (_level(of.CLIENT_CONNECTIONS, legend="clients"), _level(of.UPSTREAM_CONNECTIONS, "endpoint", "state"))),
     Panel("Memory", "All processes of a relay, and what is reserved for the bodies of requests.",

@@ -45,6 +45,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def litter() -> Iterator[None]:
+    """Collect what a file left, so that a file that leaves something open fails, not the one that runs after it."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> Any:
     """Run asynchronous tests on asyncio's loop; ``loops.py`` is for those that need uvloop as well."""

@@ -1,17 +1,18 @@
 """Typed stand-ins for the world at the ports, for tests of the stages; and ways to cut bytes into reads."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from chukei.accounts.ledger import Entry, Key, Question, Sum
+from chukei.accounts.changes import Action, Actor, Change
+from chukei.accounts.ledger import Entry, Key, KeySearch, Question, Seen, Sum
 from chukei.accounts.limits import Amounts, Grant, Headroom, Refusal, Subject
-from chukei.accounts.overrides import RuleChange
-from chukei.accounts.stores import StoreAway
+from chukei.accounts.objects import ObjectRecord
+from chukei.accounts.stores import ObjectRow, StoreAway
 from chukei.errors import CallerError, UpstreamError
 from chukei.model import Headers
-from chukei.ports import ClientGone, Taker
+from chukei.ports import ClientGone, Socket, SocketLimits, Taker
 from chukei.record import RequestRecord
 
 EVENT_STREAM: Headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -85,15 +86,25 @@ class FakeUpstream:
     def __init__(self, *answers: FakeAnswer | Exception) -> None:
         self._answers = list(answers)
         self.requests: list[tuple[str, str, Headers, bytes]] = []
+        self.methods: list[tuple[str, int | None]] = []  # and the lengths of bodies in parts
         self.asked = asyncio.Event()
         self.cancelled = False
         self.closed = False
         self.connects = True
 
-    async def post(
-        self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
+    async def request(
+        self,
+        method: str,
+        endpoint: str,
+        target: str,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes],
+        sent: Callable[[], None],
+        length: int | None = None,
     ) -> FakeAnswer:
-        self.requests.append((endpoint, target, headers, body))
+        self.methods.append((method, length))
+        raw = body if isinstance(body, bytes) else b"".join([part async for part in body])
+        self.requests.append((endpoint, target, headers, raw))
         sent()
         self.asked.set()
         if not self._answers:
@@ -106,6 +117,11 @@ class FakeUpstream:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def open_socket(
+        self, endpoint: str, target: str, headers: Headers, subprotocols: Sequence[str], limits: SocketLimits
+    ) -> Socket:
+        raise NotImplementedError
 
     async def close(self) -> None:
         self.closed = True
@@ -166,6 +182,9 @@ class FakeReply:
         await self.send(data)
         self.finished = True
 
+    async def upgrade(self, subprotocol: str | None, headers: Headers, limits: SocketLimits) -> Socket:
+        raise NotImplementedError
+
     def abort(self) -> None:
         self.aborted = True
 
@@ -198,6 +217,7 @@ class FakeIncoming:
         self.headers: Headers = plain if headers is None else headers
         self.local = local
         self.source = source
+        self.upgrades = False
         self.limits: tuple[int, float] | None = None
         self._body = body
         self._gone: Callable[[], None] | None = None
@@ -210,6 +230,11 @@ class FakeIncoming:
             raise ClientGone
         arrived(len(self._body))
         return self._body
+
+    async def parts(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        whole = await self.body(limit, seconds)
+        for begin in range(0, len(whole), 1000):
+            yield whole[begin : begin + 1000]
 
     def watch(self, gone: Callable[[], None]) -> None:
         self._gone = gone
@@ -245,6 +270,7 @@ class FakeQuota:
         self._refusals = [*refusals]
         self.reserved: list[tuple[str, tuple[Subject, ...], Amounts]] = []
         self.settled: list[tuple[str, Amounts]] = []
+        self.released: list[str] = []
 
     async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
         self.reserved.append((id, tuple(subjects), estimate))
@@ -254,7 +280,10 @@ class FakeQuota:
             return self._refusals.pop(0)
         return self._answer if isinstance(self._answer, Refusal) else Grant(id, self._answer)
 
-    async def settle(self, id: str, actual: Amounts) -> None:
+    def release(self, id: str) -> None:
+        self.released.append(id)
+
+    async def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> None:
         await asyncio.sleep(0)
         self.settled.append((id, actual))
 
@@ -268,12 +297,51 @@ class FakeQuota:
         return None
 
 
-class FakeRules:
-    """The part of a database that keeps administrators' rules, in memory."""
+class FakeJobs:
+    """The part of a database that keeps responses in the making, in memory: when each is due, and the job."""
 
     def __init__(self) -> None:
+        self.jobs: dict[str, tuple[datetime, str]] = {}
+        self.entries: dict[str, Entry] = {}
+
+    async def _asked(self) -> None:
+        return None
+
+    async def keep_job(self, id: str, due: datetime, job: str) -> None:
+        await self._asked()
+        self.jobs.setdefault(id, (due, job))
+
+    async def find_job(self, id: str) -> str | None:
+        await self._asked()
+        return self.jobs[id][1] if id in self.jobs else None
+
+    async def take_jobs(self, now: datetime, until: datetime, limit: int) -> list[str]:
+        await self._asked()
+        taken = {id: job for id, (due, job) in self.jobs.items() if due <= now}
+        self.jobs |= {id: (until, job) for id, job in taken.items()}
+        return [*taken.values()][:limit]
+
+    async def defer_job(self, id: str, due: datetime) -> None:
+        await self._asked()
+        if id in self.jobs:
+            self.jobs[id] = due, self.jobs[id][1]
+
+    async def settle_job(self, id: str, entry: Entry) -> bool:
+        await self._asked()
+        self.jobs.pop(id, None)
+        new = entry.id not in self.entries
+        self.entries.setdefault(entry.id, entry)
+        return new
+
+
+class FakeRules(FakeJobs):
+    """The part of a database that keeps administrators' rules, and what is known about objects, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: dict[bytes, ObjectRow] = {}
         self.set: dict[str, str] = {}
-        self.recorded: list[RuleChange] = []
+        self.recorded: list[Change] = []
 
     async def _asked(self) -> None:
         return None
@@ -287,19 +355,44 @@ class FakeRules:
         return str(len(self.recorded))
 
     async def change_rules(
-        self, subject: str, merge: Callable[[str | None], str | None], *, actor: str, time: datetime
-    ) -> RuleChange:
+        self, subject: str, merge: Callable[[str | None], str | None], *, actor: Actor, time: datetime
+    ) -> Change:
         await self._asked()
-        before = self.set.pop(subject, None)
+        before = self.set.get(subject)
         after = merge(before)
+        self.set.pop(subject, None)
         if after is not None:
             self.set[subject] = after
-        self.recorded.append(RuleChange(len(self.recorded) + 1, time, actor, subject, before, after))
+        await self.record(Change(Action.RULES, subject, actor, time, before, after))
         return self.recorded[-1]
 
-    async def rule_changes(self, limit: int) -> list[RuleChange]:
+    async def record(self, change: Change | None) -> int:
         await self._asked()
-        return self.recorded[::-1][:limit]
+        if change is not None:
+            self.recorded.append(replace(change, number=len(self.recorded) + 1))
+        return len(self.recorded)
+
+    async def changes(self, limit: int, before: int | None = None) -> list[Change]:
+        await self._asked()
+        return [each for each in self.recorded[::-1] if before is None or each.number < before][:limit]
+
+    async def write_objects(self, rows: Sequence[ObjectRow], gone: Sequence[bytes]) -> None:
+        await self._asked()
+        for row in rows:
+            self.objects.setdefault(row.digest, row)
+        for digest in gone:
+            self.objects.pop(digest, None)
+
+    async def find_objects(self, digests: Sequence[bytes]) -> dict[bytes, ObjectRecord]:
+        await self._asked()
+        return {digest: self.objects[digest].record for digest in digests if digest in self.objects}
+
+    async def drop_objects(self, before: datetime) -> int:
+        await self._asked()
+        old = [digest for digest, row in self.objects.items() if row.expires < before]
+        for digest in old:
+            del self.objects[digest]
+        return len(old)
 
 
 class FakeDatabase(FakeRules):
@@ -308,7 +401,6 @@ class FakeDatabase(FakeRules):
     def __init__(self, *keys: Key) -> None:
         super().__init__()
         self.rows = {key.id: key for key in keys}
-        self.entries: dict[str, Entry] = {}
         self.away = False
         self.silent = False
         self.reads = 0
@@ -332,8 +424,17 @@ class FakeDatabase(FakeRules):
         await self._asked()
         return []
 
-    async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
+    async def seen(self, caller: str | None = None) -> list[Seen]:
         await self._asked()
+        latest: dict[str, Seen] = {}
+        for each in sorted(self.entries.values(), key=lambda each: each.time):
+            latest[each.caller] = Seen(each.caller, each.time, each.kind, each.group)
+        return [each for each in latest.values() if caller in (None, each.caller)]
+
+    async def forget(
+        self, *, before: datetime | None = None, caller: str | None = None, change: Change | None = None
+    ) -> int:
+        await self.record(change)
         return 0
 
     async def keys(self) -> list[Key]:
@@ -341,19 +442,39 @@ class FakeDatabase(FakeRules):
         await self._asked()
         return list(self.rows.values())
 
+    async def find_keys(self, search: KeySearch) -> tuple[list[Key], int]:
+        await self._asked()
+        found = [
+            key
+            for key in sorted(self.rows.values(), key=lambda key: key.created, reverse=True)
+            if search.id in (None, key.id)
+            and search.caller in (None, key.caller)
+            and search.state in (None, key.state(search.now))
+            and search.text.casefold() in f"{key.id}\n{key.caller}\n{key.group}\n{key.note}".casefold()
+        ]
+        return found[search.offset :][: search.limit], len(found)
+
     async def keys_mark(self) -> str:
         self.reads += 1
         await self._asked()
         return repr(self.rows)
 
-    async def add_key(self, key: Key) -> None:
-        await self._asked()
+    async def add_key(
+        self, key: Key, *, replaces: tuple[str, datetime] | None = None, change: Change | None = None
+    ) -> None:
+        await self.record(change)
         self.rows[key.id] = key
+        if replaces is not None:
+            id, expires = replaces
+            self.rows[id] = replace(self.rows[id], expires=expires)
 
-    async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
+    async def end_key(
+        self, id: str, *, expires: datetime | None, revoked: datetime | None, change: Change | None = None
+    ) -> bool:
         await self._asked()
         if id not in self.rows:
             return False
+        await self.record(change)
         self.rows[id] = replace(self.rows[id], expires=expires, revoked=revoked)
         return True
 

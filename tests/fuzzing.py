@@ -68,6 +68,7 @@ class _Heard:
 
     def __init__(self) -> None:
         self.told: list[object] = []
+        self.held = b""
 
     def begin(self, head: Head) -> None:
         with contextlib.suppress(CallerError):
@@ -83,6 +84,9 @@ class _Heard:
     def end(self) -> None:
         self.told.append("end")
 
+    def hold(self, data: bytes) -> None:
+        self.held += data
+
     def refuse(self, error: CallerError) -> None:
         assert error.status in (400, 431), error
         self.told.append(error.code)
@@ -93,6 +97,9 @@ def _requests(parts: Sequence[bytes]) -> list[object]:
     parser = RequestParser(heard, 65536)
     for part in parts:
         parser.feed(part)
+        while heard.held:  # as if each handshake of a WebSocket was refused
+            held, heard.held = heard.held, b""
+            parser.feed(held)
     parser.close()
     return heard.told
 

@@ -3,6 +3,7 @@
 from tests.rows import rows
 
 from chukei.azure import (
+    ANTHROPIC_VERSION,
     CHAT,
     OPERATIONS,
     RESPONSES,
@@ -10,6 +11,7 @@ from chukei.azure import (
     headers_down,
     headers_up,
     is_api_version,
+    may_pass,
     names_model_in_body,
     target,
     version_for,
@@ -139,6 +141,59 @@ def test_only_what_azure_needs_goes_up() -> None:
         (b"openai-beta", b"assistants=v2"),
     ]
     assert headers_up(sent) == [(b"content-type", b"application/json"), (b"openai-beta", b"assistants=v2")]
+
+
+def test_what_the_configuration_lets_pass_goes_up_besides() -> None:
+    sent: Headers = [(b"aoai-evals", b"preview"), (b"foundry-features", b"x\r\ny"), (b"openai-beta", b"b")]
+    also = frozenset({b"aoai-evals", b"foundry-features"})
+    assert headers_up(sent, also=also) == [(b"aoai-evals", b"preview"), (b"openai-beta", b"b")]
+    assert headers_up(sent, api="anthropic", also=also) == [sent[0], ANTHROPIC_VERSION]
+
+
+@rows("name", ["aoai-evals", "foundry-features", "x-ms-enable-preview", "x-ms-oai-assistant-testenv", "openai-beta"])
+def test_headers_of_features_may_pass(name: str) -> None:
+    assert may_pass(name)
+
+
+@rows(
+    "name",
+    [
+        "", "no name", "a:b", "A", "naïve", "authorization", "api-key", "x-api-key", "ocp-apim-subscription-key",
+        "cookie", "proxy-authorization", "x-ms-authorization-auxiliary", "x-ms-token-aad-access-token",
+        "x-ms-client-principal-id",
+        "host", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect",
+        "content-encoding", "accept-encoding", "forwarded", "x-forwarded-for", "x-real-ip", "via", "x-original-url",
+        "x-http-method-override", "x-ms-oai-image-generation-deployment", "x-ms-spillover-deployment",
+        "x-ms-spillover-anything", "azureml-model-deployment", "openai-organization", "openai-project",
+        "x-ms-client-request-id", "traceparent", "if-none-match", "x-chukei-deployment",
+    ],
+)  # fmt: skip
+def test_credentials_addresses_and_choices_never_pass(name: str) -> None:
+    assert not may_pass(name)
+
+
+@rows(
+    ("own", "asked", "previews", "version"),
+    [
+        (None, "preview", ["preview"], "preview"),
+        (None, "latest", ["preview"], "v1"),
+        (None, "preview", [], "v1"),
+        ("v1", "preview", ["preview"], "v1"),
+        ("preview", None, [], "preview"),
+        ("latest", "2024-10-21", [], "latest"),
+        (None, "2024-10-21", ["preview"], "2024-10-21"),
+    ],
+)
+def test_a_preview_of_v1(own: str | None, asked: str | None, previews: list[str], version: str) -> None:
+    deployment = Deployment("d", "https://r.openai.azure.com", "gpt", api_version=own)
+    assert version_for(deployment, asked, previews) == version
+
+
+def test_a_preview_is_asked_for_in_the_query() -> None:
+    deployment = Deployment("d", "https://r.openai.azure.com", "gpt")
+    assert target(deployment, "gpt", CHAT, "preview") == "/openai/v1/chat/completions?api-version=preview"
+    assert names_model_in_body(CHAT, "preview")
+    assert target(deployment, "gpt", RESPONSES, "latest") == "/openai/v1/responses?api-version=latest"
 
 
 def test_a_deployment_for_images_goes_up_if_it_is_allowed() -> None:

@@ -1,6 +1,8 @@
 """The command line as a process: what it prints where, how it exits, and what it does not import."""
 
+import json
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -171,3 +173,42 @@ def test_a_port_in_use_exits_with_1_and_says_so(command: str) -> None:
     assert found.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def first_lines(last: str, **environment: str) -> list[str]:
+    """Return what a relay on the simulator says at its start, up to the line that has ``last``."""
+    command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
+    with subprocess.Popen(command, env=clean_environment(environment), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines: list[str] = []
+        try:
+            while not lines or last not in lines[-1]:
+                lines.append(process.stderr.readline().removesuffix("\n"))
+                assert lines[-1], lines
+        finally:
+            process.terminate()
+        return lines
+
+
+def test_people_are_told_how_to_begin() -> None:
+    lines = first_lines("for a real model", CHUKEI_LOG__FORMAT="text")
+    assert all(line.startswith("chukei: ") for line in lines)
+    simulator, listening, page, example, connect = (line.removeprefix("chukei: ") for line in lines)
+    url = listening.removeprefix("listening on ")
+    assert "the built-in simulator answers" in simulator
+    assert page == f"chat page (simulator) {url}/ · OpenAI base URL {url}/v1"
+    assert "AZURE_OPENAI_ENDPOINT" in connect
+    assert connect.endswith("chukei init")
+    words = shlex.split(example.removeprefix("try: "))
+    assert words[:3] == ["curl", "-N", f"{url}/api/chat-stream"]
+    assert json.loads(words[-1])["messages"][0]["role"] == "user"
+
+
+def test_an_example_that_would_be_refused_is_not_shown() -> None:
+    lines = first_lines("for a real model", CHUKEI_LOG__FORMAT="text", CHUKEI_API_KEY="k" * 32)
+    assert not any("curl" in line for line in lines)
+
+
+def test_a_log_for_machines_has_no_advice() -> None:
+    lines = first_lines("OpenAI base URL", CHUKEI_LOG__FORMAT="json")
+    assert [json.loads(line)["event"].split(" ")[0] for line in lines] == ["no", "listening", "chat"]

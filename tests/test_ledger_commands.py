@@ -28,7 +28,13 @@ from chukei.adapters.ledger.sqlite import SqliteDatabase
 from chukei.cli import main
 
 PASSWORD = "pw-very-secret-0123"
-NOW = datetime.now(UTC)
+
+
+def ago(**span: float) -> datetime:
+    """The moment that is so long before now."""
+    return datetime.now(UTC) - timedelta(**span)
+
+
 KEY = re.compile(r"chk_([0-9A-Za-z]{12})_[0-9A-Za-z]{49}\n")
 
 
@@ -118,6 +124,7 @@ def test_a_group_where_the_configuration_has_none(chukei: Commands) -> None:
 
 
 def test_a_key_with_a_group_an_end_and_a_note(chukei: Commands) -> None:
+    began = ago()
     found = chukei("keys", "create", "team-b", "--group", "research", "--expires", "90d", "--note", "for the batch")
     unknown = chukei("keys", "create", "team-b", "--group", "reserch")
     assert (unknown.exit_code, unknown.stdout) == (2, "")
@@ -126,7 +133,7 @@ def test_a_key_with_a_group_an_end_and_a_note(chukei: Commands) -> None:
     [key] = chukei.kept().values()
     assert (key.group, key.note) == ("research", "for the batch")
     assert key.expires is not None
-    assert timedelta(days=90) <= key.expires - NOW < timedelta(days=90, hours=1)
+    assert timedelta(days=90) <= key.expires - began < timedelta(days=90, hours=1)
     known = chukei("keys", "create", "team-c", "--group", "research", CHUKEI_GROUPS__RESEARCH__SYSTEM="x")
     assert "note" not in known.stderr
 
@@ -198,7 +205,7 @@ def test_a_key_that_has_expired_says_so(chukei: Commands) -> None:
     async def end() -> None:
         database = SqliteDatabase(chukei.path)
         await database.open()
-        assert await database.end_key(id, expires=NOW - timedelta(days=1), revoked=None)
+        assert await database.end_key(id, expires=ago(days=1), revoked=None)
         await database.close()
 
     asyncio.run(end())
@@ -215,6 +222,7 @@ def test_no_key_yet(chukei: Commands) -> None:
 
 def test_a_key_is_replaced_and_works_on_for_a_while(chukei: Commands) -> None:
     old = chukei.make("team-b", "--group", "research", "--note", "n")
+    began = ago()
     found = chukei("keys", "rotate", old, "--overlap", "2h")
     shown = KEY.fullmatch(found.stdout)
     assert shown is not None
@@ -224,7 +232,7 @@ def test_a_key_is_replaced_and_works_on_for_a_while(chukei: Commands) -> None:
     assert (keys[shown[1]].caller, keys[shown[1]].group, keys[shown[1]].note) == ("team-b", "research", "n")
     ends = keys[old].expires
     assert ends is not None
-    assert timedelta(hours=2) <= ends - NOW < timedelta(hours=3)
+    assert timedelta(hours=2) <= ends - began < timedelta(hours=3)
 
 
 def test_a_key_is_revoked_and_twice_is_no_failure(chukei: Commands) -> None:
@@ -249,7 +257,7 @@ def test_an_unknown_key_exits_with_1(chukei: Commands, command: str) -> None:
 
 
 def recently(**fields: Any) -> Entry:
-    return entry(**{"time": NOW - timedelta(hours=1), **fields})
+    return entry(**{"time": ago(hours=1), **fields})
 
 
 @pytest.fixture
@@ -259,7 +267,7 @@ def used(chukei: Commands) -> Commands:
             recently(caller="team-a", group="research", model="fast", input=100, output=30, cost=1_500_000),
             recently(caller="team-a", group="research", model="chat", input=10, output=3, cost=None),
             recently(caller="team-b", group=None, model="chat", input=1000, output=300, end="truncated"),
-            recently(caller="=team-c", time=NOW - timedelta(days=40), input=7, output=0),
+            recently(caller="=team-c", time=ago(days=40), input=7, output=0),
         ]
     )
     return chukei
@@ -268,17 +276,35 @@ def used(chukei: Commands) -> Commands:
 def test_usage_by_caller_of_the_last_thirty_days(used: Commands) -> None:
     table = used.well("usage")
     head, *lines = table.splitlines()
-    assert head.split()[:4] == ["caller", "requests", "failed", "input"]
-    assert [line.split()[:4] for line in lines] == [
-        ["team-b", "1", "1", "1,000"],
-        ["team-a", "2", "0", "110"],
-        ["total", "3", "1", "1,110"],
+    assert head.split()[:4] == ["caller", "requests", "refused", "failed"]
+    assert [line.split()[:5] for line in lines] == [
+        ["team-b", "1", "0", "1", "1,000"],
+        ["team-a", "2", "0", "0", "110"],
+        ["total", "3", "0", "1", "1,110"],
     ]
     rows = used.rows("usage")
     assert [(row["caller"], row["requests"], row["cost"], row["unpriced"]) for row in rows] == [
         ("team-b", 1, 0.00055, 0),
         ("team-a", 2, 1.5, 1),
     ]
+
+
+def test_who_was_refused_and_why_by_hour(chukei: Commands) -> None:
+    chukei.write(
+        [
+            recently(caller="team-a", end="refused", status=429, code="rate_limit_exceeded", requests=40),
+            recently(caller="team-a", end="refused", status=503, code="quota_unavailable"),
+            recently(caller="team-b", end="timeout", status=504, code="upstream_timeout"),
+            recently(caller="team-b"),
+        ]
+    )
+    [row] = chukei.rows("usage", "--by", "caller,code", "--outcome", "refused")
+    assert (row["caller"], row["code"], row["requests"], row["refused"]) == ("team-a", "rate_limit_exceeded", 40, 40)
+    assert sum(row["failed"] for row in chukei.rows("usage", "--by", "hour", "--since", "24h")) == 2
+    assert [row["caller"] for row in chukei.rows("usage", "--end-reason", "timeout")] == ["team-b"]
+    assert [row["caller"] for row in chukei.rows("usage", "--code", "quota_unavailable")] == ["team-a"]
+    long = chukei("usage", "--by", "hour", "--since", "90d")
+    assert (long.exit_code, "31 days at most" in long.output) == (2, True)
 
 
 def test_usage_as_csv_that_a_spreadsheet_does_not_run(used: Commands) -> None:
@@ -317,7 +343,7 @@ def test_usage_by_day(used: Commands) -> None:
     rows = used.rows("usage", "--by", "day,caller", "--since", "8w")
     days = [row["day"] for row in rows]
     assert days == sorted(days)
-    assert days[0] == f"{NOW - timedelta(days=40):%Y-%m-%d}"
+    assert days[0] == f"{ago(days=40):%Y-%m-%d}"
 
 
 def test_nothing_used_is_said_aside(chukei: Commands) -> None:

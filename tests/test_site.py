@@ -27,7 +27,7 @@ if not (markdown.ROOT / "mkdocs.yml").is_file():
 
 from markdown_it import MarkdownIt
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.browser.conftest import FLAGS
+from tests.browser.conftest import CHROMIUMS, FLAGS, chromium_path
 
 PAGES = sorted(markdown.DOCS.rglob("*.md"))
 REPOSITORY = "https://code.example/somebody/chukei"
@@ -229,9 +229,9 @@ def address(site: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    found = chromium_path()
     if found is None:
-        pytest.skip("no Chromium on PATH (looked for chromium, google-chrome, chromium-browser)")
+        pytest.skip(f"no Chromium on PATH (looked for {', '.join(CHROMIUMS)})")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
@@ -266,7 +266,9 @@ class TestInABrowser:
         self, page: Page, address: str, asked: str, found: str
     ) -> None:
         page.goto(address)
+        expect(page.get_by_text("Type to start searching")).to_be_attached(timeout=60_000)
         page.fill(".md-search__input", asked)
+        page.keyboard.press("End")  # the search looks at the text when a key is released
         expect(page.locator(".md-search-result__item h1", has_text=found).first).to_be_attached(timeout=60_000)
 
     @rows("name", ["", "ja/", "readme/", "configuration/", "decisions/"])

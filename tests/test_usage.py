@@ -6,7 +6,7 @@ import pytest
 from tests.rows import rows
 
 from chukei.stream.whole_answer import AnswerReport
-from chukei.usage import Usage, estimate
+from chukei.usage import Usage, estimate, reported
 
 
 def usage_in(answer: bytes) -> Usage | None:
@@ -34,6 +34,35 @@ SHAPES = [
         id="responses",
     ),
     pytest.param({"prompt_tokens": 5, "total_tokens": 5}, Usage(5), id="embeddings"),
+    pytest.param(
+        {
+            "input_tokens": 24,
+            "cache_read_input_tokens": 4000,
+            "cache_creation_input_tokens": 100,
+            "output_tokens": 5,
+            "cache_creation": {"ephemeral_5m_input_tokens": 100},
+            "service_tier": "standard",
+        },
+        Usage(4124, 5, 4000, cache_written=100),
+        id="messages, whose cache is beside the input",
+    ),
+    pytest.param(
+        {
+            "prompt_tokens": 2459,
+            "completion_tokens": 23,
+            "total_tokens": 2482,
+            "cache_read_input_tokens": 2455,
+            "cache_creation_input_tokens": 0,
+            "prompt_tokens_details": {"cached_tokens": 0},
+        },
+        Usage(2459, 23, 2455),
+        id="the same names of a gateway whose input includes the cache (BerriAI/litellm#11789)",
+    ),
+    pytest.param(
+        {"input_tokens": 3, "cache_read_input_tokens": None, "cache_creation_input_tokens": -4, "output_tokens": 2},
+        Usage(3, 2),
+        id="odd caches",
+    ),
     pytest.param({"prompt_tokens": 3, "completion_tokens": 4, "reasoning_tokens": 2}, Usage(3, 4, 0, 2), id="Foundry"),
     pytest.param(
         {"prompt_tokens": None, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(0, 2), id="null"
@@ -177,3 +206,10 @@ def test_a_whole_number_may_be_written_as_json_allows(written: str, count: int) 
 )
 def test_a_count_that_is_none_is_never_taken_for_nothing(wire: str, usage: Usage) -> None:
     assert usage_in(f'{{"usage":{wire}}}'.encode()) == usage
+
+
+def test_cached_sound_is_told_apart() -> None:
+    details = {"audio_tokens": 1792, "cached_tokens": 1088, "cached_tokens_details": {"audio_tokens": 896}}
+    usage = reported(json.dumps({"input_tokens": 2213, "input_token_details": details}).encode())
+    assert usage is not None
+    assert (usage.cached, usage.audio_input, usage.cached_audio, usage.cached_image) == (1088, 1792, 896, 0)

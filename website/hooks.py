@@ -94,11 +94,12 @@ class _AsOnGitHub(Treeprocessor):
         for cell in [*root.iter("th"), *root.iter("td")]:
             for code in cell.iter("code"):  # a pipe there stands behind a backslash, in code too
                 code.text = AtomicString((code.text or "").replace("\\|", "|"))
-        for link in root.iter("a"):
-            self._direct(link)
+        for tag, name in (("a", "href"), ("img", "src")):
+            for link in root.iter(tag):
+                self._direct(link, name)
 
-    def _direct(self, link: Element) -> None:
-        target = urlsplit(link.get("href", ""))
+    def _direct(self, link: Element, name: str) -> None:
+        target = urlsplit(link.get(name, ""))
         if target.scheme or target.netloc or not target.path:
             return
         folder = "" if self.page == README else posixpath.join("docs", posixpath.dirname(self.page))
@@ -106,7 +107,9 @@ class _AsOnGitHub(Treeprocessor):
         anchor = f"#{target.fragment}" if target.fragment else ""
         if path == "README.md" or path.startswith("docs/"):
             inside = README if path == "README.md" else path.removeprefix("docs/")
-            link.set("href", posixpath.relpath(inside, posixpath.dirname(self.page) or ".") + anchor)
+            link.set(name, posixpath.relpath(inside, posixpath.dirname(self.page) or ".") + anchor)
+        elif name == "src":
+            return
         elif self.repository:
             kind = "tree" if (ROOT / path).is_dir() else "blob"
             link.set("href", f"{self.repository}/{kind}/{BRANCH}/{path}{anchor}")

@@ -8,12 +8,13 @@ The packages follow the path of a request:
     callers    authentication
     accounts   quotas, estimates, settlement, the ledger
     upstream   requests to deployments, with failover, until the answer begins; pool balances the load
+    objects    what resources keep under an id: whose it is, where it is, and what goes on in the background
     stream     processing of the answer's bytes
 
 Around them:
 
     azure, errors, model, ports, record, trace, usage    types that all of them share
-    adapters   HTTP client, Redis, databases, credentials, logs
+    adapters   HTTP client, WebSockets, Redis, databases, credentials, logs
     admin      the admin API
     config     settings: read once, validated as a whole
     wiring     a relay from settings, and from changed settings

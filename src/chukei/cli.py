@@ -98,7 +98,8 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
         overrides["CHUKEI_CONFIG"] = path
     os.environ.update(overrides)  # the workers read their configuration from the environment
     settings = _settings_of_server()
-    from chukei.adapters.logs.process_log import say
+    from chukei.adapters.logs.formats import is_text
+    from chukei.adapters.logs.process_log import is_terminal, say
     from chukei.hosts.server import listen
     from chukei.hosts.server import serve as run
 
@@ -116,6 +117,9 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int) ->
         what = "chat page (simulator)" if settings.simulated else "chat page"
         say(settings.log, logging.INFO, f"listening on {url}", url=url)
         say(settings.log, logging.INFO, f"{what} {shown}/ · OpenAI base URL {shown}/v1", base_url=f"{shown}/v1")
+        if settings.simulated and is_text(settings.log.format, terminal=is_terminal()):
+            for text in _first_steps(shown, open_=not settings.closed):
+                say(settings.log, logging.INFO, text)
 
     raise SystemExit(run(settings, listener, workers=workers, ready=ready))
 
@@ -271,6 +275,16 @@ def _load(path: str | None) -> "Settings":
     except ConfigError as error:
         click.echo(f"chukei: {error}", err=True)
         raise SystemExit(EXIT_CONFIGURATION) from None
+
+
+def _first_steps(url: str, *, open_: bool) -> list[str]:
+    """Return what a newcomer may do next. A relay that is not ``open_`` needs a key, which its operator knows."""
+    from chukei.installation import called
+
+    body = '{"messages":[{"role":"user","content":"Hello"}]}'
+    example = f"try: curl -N {url}/api/chat-stream -H 'content-type: application/json' -d '{body}'"
+    names = "AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY and AZURE_OPENAI_DEPLOYMENT"
+    return [*([example] if open_ else []), f"for a real model: set {names}, or run {called()} init"]
 
 
 _SHARE_LIMITS = 'stores.quota = "redis://…" has them counted together'

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from chukei.accounts.changes import Actor
     from chukei.accounts.ledger import By, Key
     from chukei.accounts.stores import Database
     from chukei.callers.registry import KeyRegistry
@@ -43,7 +44,9 @@ def create(caller: str, group: str | None, expires: str | None, note: str | None
     """
     ends = datetime.now(UTC) + _span(expires) if expires is not None else None
     settings = _load(path)
-    made = _with(settings, lambda registry: registry.create(caller, group=group, expires=ends, note=note))
+    made = _with(
+        settings, lambda registry: registry.create(caller, actor=_actor(), group=group, expires=ends, note=note)
+    )
     _show_new(made.new.text.reveal(), made.key)
 
 
@@ -84,7 +87,7 @@ def list_(form: str, path: str | None) -> None:
 def rotate(id: str, overlap: str, path: str | None) -> None:
     """Make a key that replaces the one with ID, and show it, once."""
     span = _span(overlap)
-    made = _with(_load(path), lambda registry: registry.rotate(id, overlap=span))
+    made = _with(_load(path), lambda registry: registry.rotate(id, actor=_actor(), overlap=span))
     _show_new(made.new.text.reveal(), made.key)
 
 
@@ -93,7 +96,7 @@ def rotate(id: str, overlap: str, path: str | None) -> None:
 @config_option
 def revoke(id: str, path: str | None) -> None:
     """End the key with ID now. Relays that are running refuse it within seconds."""
-    _with(_load(path), lambda registry: registry.revoke(id))
+    _with(_load(path), lambda registry: registry.revoke(id, actor=_actor()))
     click.echo(f"chukei: key {id} is revoked", err=True)
 
 
@@ -102,13 +105,17 @@ def revoke(id: str, path: str | None) -> None:
     "--by",
     default="caller",
     show_default=True,
-    help="caller, group, model, deployment, served-model, service-tier, day, end-reason; several with commas.",
+    help="caller, group, model, deployment, served-model, service-tier, day, hour, end-reason, code; "
+    "several with commas.",
 )
 @click.option("--since", default="30d", show_default=True, help="24h, 7d, 2026-11-01, 2026-11-01T12:00.")
 @click.option("--until", help="As --since.")
 @click.option("--caller", help="Only this caller's.")
 @click.option("--group", help="Only this group's.")
 @click.option("--model", help="Only of this model.")
+@click.option("--end-reason", help="Only those that ended so: refused, timeout.")
+@click.option("--code", help="Only those with this error code.")
+@click.option("--outcome", type=click.Choice(["answered", "refused", "failed", "left"]), help="Only these.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @config_option
 def usage(
@@ -118,6 +125,9 @@ def usage(
     caller: str | None,
     group: str | None,
     model: str | None,
+    end_reason: str | None,
+    code: str | None,
+    outcome: str | None,
     form: str,
     path: str | None,
 ) -> None:
@@ -127,6 +137,7 @@ def usage(
     """
     from chukei.accounts import reports
     from chukei.accounts.ledger import By, Question
+    from chukei.accounts.outcomes import Outcome
 
     now = datetime.now(UTC)
     try:
@@ -137,12 +148,17 @@ def usage(
             caller=caller,
             group=group,
             model=model,
+            end_reason=end_reason,
+            code=code,
+            outcome=Outcome(outcome) if outcome is not None else None,
         )
+        reports.check_hours(question, now)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    rows = _ask(_load(path), lambda database: database.sum(question))
+    settings = _load(path)
+    rows = _ask(settings, lambda database: database.sum(question))
     if form == "json":
-        click.echo(reports.as_json(rows, question).decode())
+        click.echo(reports.as_json(rows, question, currency=settings.admin.currency).decode())
     elif form == "csv":
         click.echo(reports.as_csv(rows, question.by), nl=False)
     elif rows:
@@ -198,6 +214,13 @@ def _with(settings: Settings, work: Callable[[KeyRegistry], Awaitable[Result]]) 
         _fail(f"there is no key with the id {error}; chukei keys list shows them", 1)
     except CallerError as error:
         _fail(error.message, 2)
+
+
+def _actor() -> Actor:
+    """Return who changes something here, for the record."""
+    from chukei.accounts.changes import Actor
+
+    return Actor("command line")
 
 
 def _ask(settings: Settings, work: Callable[[Database], Awaitable[Result]]) -> Result:

@@ -1,10 +1,12 @@
 """Types that all stages of a request share: operation, caller, deployment, model, prices, end."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from typing import Literal
 
 MEBIBYTE = 1024 * 1024
 
@@ -25,7 +27,12 @@ class Dialect(StrEnum):
 
     CHAT = "chat"  # chat and text completions: `data: [DONE]`
     RESPONSES = "responses"  # the terminal events response.completed, .failed, .incomplete
+    MESSAGES = "messages"  # Anthropic's Messages API: the event message_stop
     OPEN = "open"  # images and audio: the end of the HTTP body, whose framing is checked
+
+
+Api = Literal["openai", "anthropic"]
+"""The API of a deployment: OpenAI's, or Anthropic's Messages API, which Azure AI Foundry offers for Claude."""
 
 
 class BodyType(StrEnum):
@@ -41,8 +48,9 @@ class Operation:
 
     ``path`` follows ``/v1/`` or ``/openai/deployments/{name}/``. ``generates`` marks operations that generate text, so
     that parameters, caps and the system message apply. ``large_events`` marks operations with whole images or sounds in
-    one event, ``counted`` those whose whole answers always report tokens. ``media`` are the content types, or their
-    prefixes, of whole answers. ``max_body_bytes`` bounds a request's body.
+    one event, ``counted`` those whose whole answers always report tokens, ``free`` those that cost nothing. ``media``
+    are the content types, or their prefixes, of whole answers, ``statuses`` those of success. ``max_body_bytes`` bounds
+    a request's body. ``api`` is the API that has the operation.
     """
 
     name: str
@@ -53,7 +61,10 @@ class Operation:
     large_events: bool = False
     media: tuple[bytes, ...] = (b"application/json",)
     counted: bool = False
+    statuses: tuple[int, ...] = (200,)
     max_body_bytes: int = 16 * MEBIBYTE
+    free: bool = False
+    api: Api = "openai"
 
 
 class CallerKind(StrEnum):
@@ -87,6 +98,7 @@ class End(StrEnum):
     COMPLETED = "completed"
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
+    BACKGROUND = "background"  # the response goes on at the service; its settlement has the usage
     REFUSED = "refused"  # by the relay: bad request, key, route
     NO_DEPLOYMENT = "no_deployment"  # all deployments were cooling, full or failing
     UPSTREAM_STATUS = "upstream_status"  # the upstream answered an error status
@@ -109,9 +121,11 @@ class End(StrEnum):
 class Deployment:
     """One deployment on one Azure OpenAI resource.
 
-    ``endpoint`` is scheme and authority only (``https://contoso.openai.azure.com``). ``deployment`` is its name on
-    that resource. ``api_version`` is a dated version for the classic API, ``"v1"``, or None: then the request decides
-    (the classic API with the client's ``api-version``, v1 without one).
+    ``endpoint`` is the address before ``/openai`` or ``/anthropic``: scheme and authority
+    (``https://contoso.openai.azure.com``), and the path of a project or a gateway. ``deployment`` is its name on that
+    resource. ``api_version`` is a dated version for the classic API, ``"v1"``, ``"preview"`` or ``"latest"``, or None:
+    then the request decides (the classic API with the client's ``api-version``, v1 without one). ``api`` is the API
+    that the deployment has.
 
     ``priority`` is the tier, lower first; ``weight`` is the share inside it. ``max_concurrent`` bounds the requests in
     flight. Deployments with the same ``quota_group`` share one Azure quota, so they cool down together. ``spillover``
@@ -127,11 +141,21 @@ class Deployment:
     max_concurrent: int | None = None
     quota_group: str | None = None
     spillover: str | None = None
+    api: Api = "openai"
 
     @property
     def identity(self) -> str:
         """The deployment's address, which identifies it on every replica."""
         return f"{self.endpoint}/{self.deployment}"
+
+    @property
+    def resource(self) -> str:
+        """The identity of an object that the whole resource keeps."""
+        return f"{self.endpoint}/"
+
+    def keeps(self, identity: str) -> bool:
+        """Whether the deployment with this identity is on the same resource, so that both know the same objects."""
+        return identity.startswith(self.resource)
 
     @property
     def quota(self) -> str:
@@ -163,6 +187,9 @@ class Change:
     only: str | None = None
 
 
+_VERSION = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4})(?:-preview)?\Z", re.ASCII)
+"""The version at the end of a served model's name: gpt-5-nano-2025-08-07, claude-sonnet-4-5-20250929, gpt-4-0613."""
+
 NANO = 1_000_000_000
 """A token price is a whole number of 1/NANO currency units for a million tokens. So sums of tokens times prices are
 exact, and rounding happens once for each request."""
@@ -187,7 +214,7 @@ class Prices:
     ``minute`` of transcribed sound; ``characters`` for a million characters of speech.
 
     ``tiers`` has other prices, or factors, by the answer's ``service_tier``. ``long`` is for long input. ``by_model``
-    has prices by Azure's name of the model that answered.
+    has prices by Azure's name of the model that answered, with or without its version: see ``of_model``.
     """
 
     input: int = 0
@@ -197,6 +224,7 @@ class Prices:
     audio_input: int | None = None
     audio_output: int | None = None
     image_input: int | None = None
+    image_output: int | None = None
     image: Fraction | None = None
     images: Mapping[str, Fraction] = field(default_factory=dict)
     minute: Fraction | None = None
@@ -210,6 +238,12 @@ class Prices:
         """Whether tokens have a price."""
         return bool(self.input or self.output)
 
+    def of_model(self, served: str | None) -> "Prices":
+        """Return the prices of the model that answered: by its full name, else by its name without a version."""
+        if not self.by_model or served is None:
+            return self
+        return self.by_model.get(served) or self.by_model.get(_VERSION.sub("", served)) or self
+
 
 def per_million(price: str) -> int:
     """Convert a price for a million tokens from currency units to the units of ``Prices``."""
@@ -221,8 +255,13 @@ class Model:
     """A model name for clients, with the parameters that it fills in and its deployments, best first.
 
     ``first_token_seconds`` replaces the general time limit of a stream's first sign of life. ``image_deployments`` are
-    the deployments that callers may name for images in responses. ``skip_empty_choices`` removes chunks without
-    choices, for clients that read ``choices[0]`` of each chunk.
+    the deployments that callers may name for images in responses. ``batch_deployment`` is the deployment for batches,
+    on the resource that keeps files. ``skip_empty_choices`` removes chunks without choices, for clients that read
+    ``choices[0]`` of each chunk.
+
+    The other fields are what clients are told about the model, and change nothing else: a ``description`` and the same
+    in other languages by their tags, the ``apis`` by the names of operations, the kinds of ``input``, and limits. Empty
+    or None says that it is not known. ``failure`` marks a model of the simulator that shows a failure.
     """
 
     name: str
@@ -233,4 +272,13 @@ class Model:
     prices: Prices | None = None
     first_token_seconds: float | None = None
     image_deployments: tuple[str, ...] = ()
+    batch_deployment: str | None = None
     skip_empty_choices: bool = False
+    description: str | None = None
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    apis: tuple[str, ...] = ()
+    input: tuple[str, ...] = ()
+    context_tokens: int | None = None
+    output_tokens: int | None = None
+    max_images: int | None = None
+    failure: bool = False

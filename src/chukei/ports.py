@@ -3,8 +3,8 @@
 Adapters implement the upstream side, hosts the client's side, tests both.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from chukei.model import Change, Headers
 from chukei.record import RequestRecord
@@ -66,16 +66,113 @@ class Taker(Protocol):
         ...
 
 
+class Frame(NamedTuple):
+    """A data frame of a WebSocket (RFC 6455 §5.2).
+
+    ``opcode`` is 1 (text) or 2 (binary) in the first frame of a message and 0 in its further ones; ``final`` marks the
+    last one. ``data`` is the unmasked payload.
+    """
+
+    opcode: int
+    data: bytes
+    final: bool = True
+
+
+class SocketLimits(NamedTuple):
+    """The limits of one WebSocket. The adapter enforces them.
+
+    A frame or a message of the peer that is larger ends the socket with code 1009. A ping is sent every
+    ``ping_seconds``; without its pong within ``pong_seconds`` the socket is broken. So it is after ``write_seconds`` in
+    which the peer has read nothing of what waits for it. A peer has ``close_seconds`` to answer a close.
+    """
+
+    frame_bytes: int
+    message_bytes: int
+    ping_seconds: float
+    pong_seconds: float
+    write_seconds: float
+    close_seconds: float
+
+
+class Socket(Protocol):
+    """This side's end of an open WebSocket.
+
+    Frames pass as they came: a message in several frames is not joined. The adapter masks and unmasks, answers pings,
+    and checks what the peer sends: its framing (else code 1002), the UTF-8 of its text (1007), its sizes (1009).
+
+    ``code`` is None while the socket is open. Then it is the code of the peer's close, 1005 if that had none; or that
+    of this side's own close; or 1006 if the connection broke. ``reason`` comes with the code.
+    """
+
+    subprotocol: str | None
+    code: int | None
+    reason: str
+
+    async def receive(self) -> Frame | None:
+        """Wait for the next frame; None once the socket is closed and every frame before that was returned."""
+        ...
+
+    def divert(self, taker: Callable[[Frame], bool] | None) -> None:
+        """Pass further frames to ``taker``, without waking a task; None stops that.
+
+        A frame for which the taker returns False, and those after it, wait for ``receive``. The taker gets frames again
+        when ``receive`` waits for one.
+        """
+        ...
+
+    async def send(self, frame: Frame) -> None:
+        """Send a frame. Wait while the peer reads too slowly. On a socket that is closed it has no effect."""
+        ...
+
+    def send_now(self, frame: Frame) -> bool:
+        """Send a frame without waiting; return False if it was not sent, since ``send`` would have to wait."""
+        ...
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close with a code and a reason, and wait for the peer's answer. Later calls only wait.
+
+        1005, 1006 and 1015, which may not be sent (RFC 6455 §7.4.1), close without a code. A reason that is too long is
+        cut.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Break the connection at once."""
+        ...
+
+
 class Upstream(Protocol):
     """A client of Azure OpenAI."""
 
-    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]) -> Answer:
+    async def request(
+        self,
+        method: str,
+        endpoint: str,
+        target: str,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes],
+        sent: Callable[[], None],
+        length: int | None = None,
+    ) -> Answer:
         """Send a request and wait for the answer's headers. Cancellation closes the connection.
 
-        ``sent`` is called when the request is on its way: from then on it may be billed.
+        ``sent`` is called when the request is on its way: from then on it may be billed. A ``body`` may be given as its
+        parts. The next one is taken when the last one has been handed to the network, and no further one once the
+        answer has begun. ``length`` is their sum, or None if it is unknown.
 
         Raises:
             UpstreamError: no usable answer came.
+            RelayError, ClientGone: whatever the parts raise.
+        """
+        ...
+
+    async def open_socket(
+        self, endpoint: str, target: str, headers: Headers, subprotocols: Sequence[str], limits: SocketLimits
+    ) -> Socket:
+        """Open a WebSocket. Cancellation closes the connection.
+
+        Raises:
+            UpstreamError: the upstream could not be reached, or refused, with the same error as for a POST.
         """
         ...
 
@@ -108,7 +205,7 @@ class Incoming(Protocol):
     """A client's request as a host received it.
 
     ``local`` says that the client's address is this machine's own. ``source`` is the client's address as far as the
-    host knows it, or empty.
+    host knows it, or empty. ``upgrades`` says that this is a WebSocket's handshake which ``Reply.upgrade`` can accept.
     """
 
     method: str
@@ -118,6 +215,7 @@ class Incoming(Protocol):
     headers: Headers
     local: bool
     source: str
+    upgrades: bool
 
     async def body(self, limit: int, seconds: float, arrived: Callable[[int], None] = lambda size: None) -> bytes:
         """Return the whole body. ``arrived`` is called with the size so far; an exception from it ends the reading.
@@ -128,8 +226,16 @@ class Incoming(Protocol):
         """
         ...
 
+    def parts(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """Return the body as it arrives, instead of ``body``. While no part is asked for, the client must wait.
+
+        Raises:
+            CallerError, ClientGone: as for ``body``. Only the time that is spent waiting for the client counts.
+        """
+        ...
+
     def watch(self, gone: Callable[[], None]) -> None:
-        """Call ``gone`` once when the client disconnects. Allowed only after the body was read."""
+        """Call ``gone`` once when the client disconnects. Allowed only after the body was read, or its parts left."""
         ...
 
     def unwatch(self) -> None:
@@ -161,6 +267,18 @@ class Reply(Protocol):
         """Send the last part and end the answer; return when most of it has left this process."""
         ...
 
+    async def upgrade(self, subprotocol: str | None, headers: Headers, limits: SocketLimits) -> Socket:
+        """Answer a WebSocket's handshake with 101, instead of ``start``.
+
+        The caller ends the socket. When the request's task has ended, an open socket is broken. From here on ``watch``
+        tells nothing: the socket itself tells that the client has disconnected.
+
+        Raises:
+            CallerError: 400 if the handshake is malformed, 426 if its version is not 13. Nothing was sent.
+            ClientGone: the client has disconnected.
+        """
+        ...
+
     def abort(self) -> None:
         """Break the connection if the host can, so that the client notices the failure."""
         ...
@@ -181,6 +299,21 @@ class Audit(Protocol):
         """Return both sides of a request in a form that records them, and what to call when the request has ended."""
         ...
 
+    def take(self, wanted: int) -> int:
+        """Reserve memory for what may be recorded later; return how many of the bytes there are."""
+        ...
+
+    def release(self, size: int) -> None:
+        """Return memory that was reserved by ``take``."""
+        ...
+
+    def note(self, record: RequestRecord, asked: bytes, answered: bytes) -> Hook:
+        """Record what came by no request: a turn of a realtime session. Return what to call when it has ended.
+
+        ``asked`` and ``answered`` are JSON, or empty.
+        """
+        ...
+
 
 class ClientGone(Exception):
     """The client disconnected, so no answer can be sent."""
@@ -188,7 +321,7 @@ class ClientGone(Exception):
 
 class Board(Protocol):
     """Shares changes of deployments between replicas. Without a board, or while it is unavailable, each replica learns
-    by itself. On a request's path only ``home`` waits for the board, and only briefly."""
+    by itself. No request waits for it."""
 
     def publish(self, change: Change) -> None:
         """Publish a change to the other replicas in the background. Never raises, never waits."""
@@ -198,20 +331,32 @@ class Board(Protocol):
         """Receive the changes of other subjects from now on."""
         ...
 
-    def remember(self, made: str, home: str) -> None:
-        """Publish the home of a stateful id: its owner and its deployment. Never raises, never waits."""
-        ...
-
-    async def home(self, made: str) -> str | None:
-        """Return the home of a stateful id; None if it is unknown or the board does not answer in time."""
-        ...
-
     def start(self) -> None:
         """Start to receive changes."""
         ...
 
     async def close(self) -> None:
         """Send pending publications, for a second at most, and stop."""
+        ...
+
+
+class HoldStore(Protocol):
+    """Keeps short texts for other replicas, each for a time: what belongs to an ephemeral key or to a call."""
+
+    def hold(self, name: str, text: str, seconds: float) -> None:
+        """Store a text under a name for some seconds. Never raises, never waits."""
+        ...
+
+    def release(self, name: str) -> None:
+        """Forget a text. Never raises, never waits."""
+        ...
+
+    async def held(self, name: str) -> str | None:
+        """Return a text; None if there is none, or its time is over.
+
+        Raises:
+            StoreAway: (``accounts.stores``) the store cannot be asked, or is too slow.
+        """
         ...
 
 

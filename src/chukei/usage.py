@@ -2,6 +2,8 @@
 
 Chat and text completions report ``prompt_tokens``/``completion_tokens``; the Responses API, images and transcriptions
 report ``input_tokens``/``output_tokens``; see Microsoft's "Azure OpenAI in Azure AI Foundry Models REST API reference".
+So does the Messages API, whose ``input_tokens`` exclude those that were read from the cache or stored there (Anthropic:
+"Prompt caching", tracking cache performance).
 Transcriptions of some models report a duration instead (``{"type": "duration", "seconds": 2}``). Unknown fields are
 skipped. A field that is missing, null or implausible counts as zero.
 
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import replace
 
 DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
 """Exceptions of decoding untrusted JSON. Invalid UTF-8 is a ``UnicodeDecodeError``, which is a ValueError."""
@@ -33,8 +36,9 @@ MOST_COUNTED = 1_000_000_000
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one request, and milliseconds of transcribed sound.
 
-    ``cached``, ``cache_written``, ``audio_input`` and ``image_input`` are part of ``input``; ``reasoning`` and
-    ``audio_output`` are part of ``output``.
+    ``cached``, ``cache_written``, ``audio_input`` and ``image_input`` are part of ``input``; ``reasoning``,
+    ``audio_output`` and ``image_output`` are part of ``output``. ``cached_audio`` and ``cached_image`` are part of
+    ``cached``, and of ``audio_input`` and ``image_input`` as well.
     """
 
     input: int = 0
@@ -47,6 +51,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     audio_output: int = 0
     image_input: int = 0
     heard_ms: int = 0
+    image_output: int = 0
+    cached_audio: int = 0
+    cached_image: int = 0
 
 
 AUTO = "auto"
@@ -70,6 +77,16 @@ NO_UNITS = Units()
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None
 
 
+class _Cached(msgspec.Struct, gc=False):
+    """The parts of cached input, which realtime responses tell apart."""
+
+    audio_tokens: _Count = None
+    image_tokens: _Count = None
+
+
+_NO_CACHED = _Cached()
+
+
 class _Details(msgspec.Struct, gc=False):
     """The parts of input or output, under the names of all APIs."""
 
@@ -78,6 +95,7 @@ class _Details(msgspec.Struct, gc=False):
     audio_tokens: _Count = None
     image_tokens: _Count = None
     reasoning_tokens: _Count = None
+    cached_tokens_details: _Cached | None = None
 
 
 _NO_DETAILS = _Details()
@@ -99,12 +117,16 @@ class _WireUsage(msgspec.Struct, gc=False):
     output_tokens_details: _Details | None = None
     output_token_details: _Details | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None = None
+    cache_read_input_tokens: _Count = None  # of the Messages API
+    cache_creation_input_tokens: _Count = None
 
     def counted(self, *, odd: bool = False) -> Usage:
         """Return the counts as ``Usage``. A part is never larger than the whole.
 
-        A missing prompt count is computed from the total. So is the output if its value is ``odd``, that is, not a
-        plausible count; if the total does not tell it either, the result is marked as an estimate.
+        In the Messages API ``input_tokens`` are those beside the cache; other services that send its names of cached
+        tokens as well include them. A missing prompt count is computed from the total. So is the output if its value is
+        ``odd``, that is, not a plausible count; if the total does not tell it either, the result is marked as an
+        estimate.
         """
         into = self.prompt_tokens_details or self.input_tokens_details or self.input_token_details or _NO_DETAILS
         out = self.completion_tokens_details or self.output_tokens_details or self.output_token_details or _NO_DETAILS
@@ -112,6 +134,9 @@ class _WireUsage(msgspec.Struct, gc=False):
         made = self.completion_tokens or self.output_tokens or 0
         reasoning = out.reasoning_tokens or self.reasoning_tokens or 0
         total = self.total_tokens or 0
+        read, written = self.cache_read_input_tokens or 0, self.cache_creation_input_tokens or 0
+        if self.prompt_tokens is None and not total:
+            given += read + written
         if not given and total > made:
             given = total - made
         elif odd and total > given:
@@ -121,17 +146,21 @@ class _WireUsage(msgspec.Struct, gc=False):
             if 0 < beside <= reasoning:
                 made += beside
             reasoning = min(reasoning, made)
+        kinds = into.cached_tokens_details or _NO_CACHED
         return Usage(
             given,
             made,
-            min(into.cached_tokens or 0, given),
+            min(into.cached_tokens or read, given),
             reasoning,
             odd,
-            min(into.cache_write_tokens or 0, given),
+            min(into.cache_write_tokens or written, given),
             min(into.audio_tokens or 0, given),
             min(out.audio_tokens or 0, made),
             min(into.image_tokens or 0, given),
             math.ceil(self.seconds * 1000) if self.seconds else 0,
+            min(out.image_tokens or 0, made),
+            min(kinds.audio_tokens or 0, into.audio_tokens or 0, given),
+            min(kinds.image_tokens or 0, into.image_tokens or 0, given),
         )
 
 
@@ -156,6 +185,71 @@ def reported(raw: bytes | msgspec.Raw) -> Usage | None:
     except DECODE_ERRORS:
         usage = _plausible(raw)
     return usage if usage.input or usage.output or usage.heard_ms else None
+
+
+class _ToolUsage(msgspec.Struct, gc=False):
+    image_gen: msgspec.Raw = msgspec.Raw()
+
+
+def with_tools(usage: Usage | None, raw: bytes | msgspec.Raw) -> Usage | None:
+    """Add the tokens in the ``tool_usage`` of a response: those of the images that it made, which ``usage`` leaves out.
+
+    If they are not told apart, all output of the tool is images.
+    """
+    if usage is None or not raw or b"image_gen" not in bytes(raw):
+        return usage
+    try:
+        made = reported(msgspec.json.decode(raw, type=_ToolUsage).image_gen)
+    except DECODE_ERRORS:
+        return usage
+    if made is None:
+        return usage
+    return replace(
+        usage,
+        input=usage.input + made.input,
+        output=usage.output + made.output,
+        image_input=usage.image_input + made.image_input,
+        image_output=usage.image_output + (made.image_output or made.output),
+    )
+
+
+class _Tier(msgspec.Struct, gc=False):
+    service_tier: object = None
+
+
+def tier_in(raw: bytes | msgspec.Raw) -> str | None:
+    """Return the ``service_tier`` in a ``usage`` object, where the Messages API has it."""
+    try:
+        tier = msgspec.json.decode(raw, type=_Tier).service_tier
+    except DECODE_ERRORS:
+        return None
+    return tier if isinstance(tier, str) else None
+
+
+class MessageUsage:
+    """The usage of one stream of the Messages API.
+
+    Its first event reports the input, its last but one the output. Each may report all counts again; a later one holds.
+    ``so_far`` has the latest counts, marked as an estimate, and ``service_tier`` is that of the report.
+    """
+
+    __slots__ = ("_members", "service_tier", "so_far")
+
+    def __init__(self) -> None:
+        self._members: dict[str, msgspec.Raw] = {}
+        self.service_tier: str | None = None
+        self.so_far: Usage | None = None
+
+    def add(self, raw: msgspec.Raw) -> Usage | None:
+        """Take the ``usage`` of an event, if it has one; return all counts, None if there are none."""
+        if is_usage(raw):
+            with contextlib.suppress(*DECODE_ERRORS):
+                told = _decode_members(raw)
+                self._members |= {name: value for name, value in told.items() if bytes(value)[:1].isdigit()}
+            self.service_tier = tier_in(raw) or self.service_tier
+        usage = reported(msgspec.json.encode(self._members)) if self._members else None
+        self.so_far = replace(usage, estimated=True) if usage is not None else None
+        return usage
 
 
 def _plausible(raw: bytes | msgspec.Raw) -> Usage:

@@ -312,3 +312,44 @@ async def test_a_try_that_lost_costs_what_the_model_that_answered_costs() -> Non
     model = Model("chat", MODEL.deployments, prices=prices)
     made = record(sent("upstream_lost"), sent(), usage=Usage(input=10, output=5), served_model="gpt-x")
     assert (await settled(call(), made, model)).money == 200 + 10 * PROMPT + 2000
+
+
+BATCH = Usage(input=50, output=500, estimated=True)
+
+
+async def test_work_of_hours_is_reserved_under_quotas_of_a_day_or_longer_only() -> None:
+    store = FakeQuota()
+    admission = Admission(store)
+    kept = await admission.set_aside(policy("research"), Amounts(550, 1000), BATCH)
+    [(id, subjects, amounts)] = store.reserved
+    assert [(subject.name, subject.limits) for subject in subjects] == [
+        ("group:everybody", Limits(money_per_month=5_000_000))
+    ]
+    assert (kept.id, kept.subjects, kept.most, amounts) == (id, subjects, BATCH, Amounts(550, 1000))
+
+
+async def test_without_such_quotas_nothing_is_reserved() -> None:
+    store = FakeQuota()
+    only = Policies({}, {"research": GROUPS["research"]}).of(Caller("eve", CallerKind.KEY, ("research",)))
+    assert await Admission(store).set_aside(only, Amounts(550, 1000), BATCH) == (None, (), BATCH)
+    assert await Admission(None).set_aside(policy(), Amounts(550, 1000), BATCH) == (None, (), BATCH)
+    assert store.reserved == []
+
+
+@rows(
+    ("answer", "error"),
+    [
+        (Refusal("group:everybody", Limit.MONEY_PER_MONTH, 5, 5, 1, 60.0), (403, "insufficient_quota")),
+        (Refusal("group:everybody", Limit.MONEY_PER_MONTH, 5, 0, 9, math.inf), (400, "request_exceeds_limit")),
+        (StoreAway(), (503, "quota_unavailable")),
+    ],
+)
+async def test_work_of_hours_may_be_refused(answer: Refusal | StoreAway, error: tuple[int, str]) -> None:
+    with pytest.raises(RelayError) as caught:
+        await Admission(FakeQuota(answer)).set_aside(policy(), Amounts(550, 1000), BATCH)
+    assert (caught.value.status, caught.value.code) == error
+
+
+async def test_no_work_begins_while_the_ledger_is_full() -> None:
+    with pytest.raises(Unavailable):
+        await Admission(None, lambda: True).set_aside(policy(), Amounts(550, 1000), BATCH)

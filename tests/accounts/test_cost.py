@@ -1,13 +1,14 @@
 """What a request costs: each token once, at the price that holds for it, exactly, rounded up once."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.rows import rows
 
-from chukei.accounts.cost import cost_of
+from chukei.accounts.cost import cost_of, cost_of_batch
 from chukei.accounts.limits import MICRO
 from chukei.model import NANO, Long, Prices, per_million
 from chukei.usage import Units, Usage
@@ -24,6 +25,12 @@ class TestTokens:
     def test_cached_input_costs_what_input_costs_unless_said_otherwise(self) -> None:
         assert cost_of(Usage(input=1000, cached=400), Prices(input=per_million("2"))) == 2000
         assert cost_of(Usage(input=1000, cached=400), Prices(input=per_million("2"), cached=0)) == 1200
+
+    def test_cached_sound_costs_what_is_cached(self) -> None:
+        prices = Prices(per_million("4"), per_million("0.4"), per_million("16"), audio_input=per_million("32"))
+        usage = Usage(input=2213, cached=1088, audio_input=1792, cached_audio=896)
+        assert cost_of(usage, prices) == math.ceil(229 * 4 + 896 * 32 + 1088 * Fraction("0.4"))
+        assert cost_of(usage, Prices(per_million("4"), audio_input=per_million("32"))) == 421 * 4 + 1792 * 32
 
     def test_part_of_a_micro_unit_counts_whole(self) -> None:
         assert cost_of(Usage(input=1), Prices(input=per_million("0.15"))) == 1
@@ -83,7 +90,10 @@ class TestWhatWasServed:
         GPT.output,
         tiers={"priority": Fraction("1.75"), "flex": Prices(per_million("1"), None, per_million("2"))},
         long=Long(1000, Prices(per_million("5"), None, per_million("15"))),
-        by_model={"gpt-5-nano": Prices(per_million("0.05"), None, per_million("0.4"))},
+        by_model={
+            "gpt-5-nano": Prices(per_million("0.05"), None, per_million("0.4")),
+            "gpt-5-nano-2026-01-01": Prices(per_million("1"), None, per_million("1")),
+        },
     )
 
     @rows(
@@ -96,6 +106,13 @@ class TestWhatWasServed:
             (Usage(1001, 10), None, None, 5155),
             (Usage(1001, 10), None, "priority", 9022),  # 9021.25
             (Usage(1000, 10), "gpt-5-nano", None, 54),
+            (Usage(1000, 10), "gpt-5-nano-2025-08-07", None, 54),
+            (Usage(1000, 10), "gpt-5-nano-20250807", None, 54),
+            (Usage(1000, 10), "gpt-5-nano-0613-preview", None, 54),
+            (Usage(1000, 10), "gpt-5-nano-2026-01-01", None, 1010),
+            (Usage(1000, 10), "gpt-5-nano-large-2025-08-07", None, 2600),
+            (Usage(1000, 10), "gpt-5-nano-20", None, 2600),
+            (Usage(1000, 10), "gpt-5-2025-08-07", None, 2600),
         ],
     )
     def test_the_price_is_that_of_the_model_and_the_tier_that_answered(
@@ -129,3 +146,15 @@ class TestUnits:
 
     def test_what_has_no_price_by_the_piece_costs_nothing_by_the_piece(self) -> None:
         assert cost_of(Usage(input=4), Prices(NANO), Units(images=2, characters=5, heard_ms=7)) == 4
+
+
+def test_the_sum_of_a_batch_has_the_price_of_batches_and_of_no_long_input() -> None:
+    long = Long(10, Prices(input=per_million("9"), output=per_million("9")))
+    own = Prices(input=per_million("6"), output=per_million("6"), long=long)
+    prices = Prices(input=per_million("2"), output=per_million("4"), long=long, by_model={"gpt-x": own})
+    used = Usage(input=100, output=10)
+    assert cost_of_batch(used, None) is None
+    assert cost_of_batch(used, prices) == 240
+    assert cost_of_batch(used, prices, "gpt-x") == 660
+    for batch, cost in ((Fraction(1, 2), 120), (Prices(input=per_million("1"), output=per_million("1")), 110)):
+        assert cost_of_batch(used, replace(prices, tiers={"batch": batch})) == cost

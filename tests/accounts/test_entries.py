@@ -29,6 +29,12 @@ def kept(**fields: object) -> Entry:
     return entry
 
 
+def test_what_a_realtime_session_has_used() -> None:
+    assert kept(operation="realtime", usage=Usage(132, 121)).input == 132
+    assert kept(operation="realtime_transcription", usage=Usage(20, 10)).output == 10
+    assert entry_of(record(operation="realtime_socket"), id="e1", time=NOW) is None
+
+
 def test_a_finished_stream() -> None:
     assert kept(
         model="gpt-4o",
@@ -131,12 +137,15 @@ def test_when_none_answered_the_last_try_is_not_wasted_twice() -> None:
     assert (entry.input, entry.wasted, entry.retries) == (100, 200, 2)
 
 
-@rows("operation", sorted(operation.name for operation in OPERATIONS.values()))
+@rows("operation", sorted(operation.name for operation in OPERATIONS.values() if not operation.free))
 def test_every_operation_of_a_model_gets_an_entry(operation: str) -> None:
     assert kept(operation=operation).operation == operation
 
 
-@rows("operation", [None, "models", "live", "ready", "chat_page", "asset", "deployments"])
+@rows(
+    "operation",
+    [None, "models", "live", "ready", "chat_page", "asset", "deployments", "responses_input_tokens", "response_get"],
+)
 def test_pages_get_none(operation: str | None) -> None:
     assert entry_of(record(operation=operation), id="e1", time=NOW) is None
 

@@ -25,7 +25,11 @@ from chukei.request.routes import Route
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 EVE = Caller("eve", CallerKind.KEY, ("research",))
 LIMITS = Limits(requests_per_minute=60, tokens_per_day=1000, concurrent=2)
-POLICY = Policies({"eve": Rules(models=("chat",), limits=LIMITS)}, {}).of(EVE)
+GROUPS = {
+    "research": Rules(total=Limits(tokens_per_minute=1000)),
+    EVERYBODY: Rules(total=Limits(tokens_per_month=1000, money_per_month=1)),
+}
+POLICY = Policies({"eve": Rules(models=("chat",), limits=LIMITS)}, GROUPS).of(EVE)
 NONE_ALLOWED = Policies({}, {EVERYBODY: Rules(models=())}).of(EVE)
 JSON: Headers = [(b"content-type", b"application/json")]
 BODY = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()

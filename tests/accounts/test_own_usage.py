@@ -52,7 +52,10 @@ class FakeQuota:
     async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
         raise NotImplementedError
 
-    async def settle(self, id: str, actual: Amounts) -> None:
+    def release(self, id: str) -> None:
+        raise NotImplementedError
+
+    async def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> None:
         raise NotImplementedError
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
@@ -72,7 +75,7 @@ class FakeQuota:
 
 
 def row(day: str, model: str, *, input: int, requests: int = 1, cost: int = 500_000) -> Sum:
-    return Sum((day, model), requests, 0, input, 0, 10, 0, 0, 0, cost, 0, 200.0)
+    return Sum((day, model), requests, 0, 0, input, 0, 10, 0, 0, 0, cost, 0, 200.0)
 
 
 ROWS = (
@@ -129,6 +132,7 @@ async def test_limits_without_a_ledger() -> None:
             "most": 1000,
             "remaining": 400,
             "reset_seconds": 3600.0,
+            "source": "groups.everybody.limits.tokens_per_day",
         },
         {
             "limit": "money_per_month",
@@ -136,6 +140,7 @@ async def test_limits_without_a_ledger() -> None:
             "most": 5.0,
             "remaining": 1.25,
             "reset_seconds": 0.0,
+            "source": "groups.everybody.limits.money_per_month",
         },
     ]
     assert all(math.isfinite(limit["reset_seconds"]) for limit in told["limits"])

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 from tests.rows import rows
 
-from chukei.accounts.limits import NOTHING, Limits, Rules, Subject
-from chukei.accounts.policy import EVERYBODY, Policies
+from chukei.accounts.limits import NOTHING, Limit, Limits, Rules, Subject
+from chukei.accounts.objects import owner_of, owner_of_group
+from chukei.accounts.overrides import Override
+from chukei.accounts.policy import EVERYBODY, OF_ALL, Policies
 from chukei.errors import CallerError
 from chukei.model import Caller, CallerKind, Deployment, Model
 
@@ -66,6 +68,22 @@ def test_accounts_are_the_callers_own_and_those_of_groups_with_a_total() -> None
         Subject("group:everybody", Limits(money_per_month=10**9)),
     )
     assert Policies({}, {}).of(caller("free")).subjects == ()
+
+
+def test_places_of_limits_are_those_of_the_configuration_and_the_database() -> None:
+    policies = Policies({"eve": Rules(limits=Limits(concurrent=1))}, {"research": Rules(total=Limits(concurrent=5))})
+    eve = caller("eve", "research")
+    places = {
+        ("caller:eve", Limit.CONCURRENT): "callers.eve.limits.concurrent",
+        ("group:research", Limit.CONCURRENT): "groups.research.total.concurrent",
+        ("group:research", Limit.TOKENS_PER_DAY): "",
+    }
+    assert {each: policies.of(eve).place_of(*each) for each in places} == places
+    policies.override({"caller:eve": Override({"concurrent": 2}), "group:research": Override({}, {"concurrent": 9})})
+    assert policies.of(eve).place_of("caller:eve", Limit.CONCURRENT) == "database: callers.eve.limits.concurrent"
+    place = policies.of(eve).place_of("group:research", Limit.CONCURRENT)
+    assert place == "database: groups.research.total.concurrent"
+    assert policies.of_group("research").place_of("group:research", Limit.CONCURRENT) == place
 
 
 def test_an_empty_list_of_models_allows_none_and_no_list_all() -> None:
@@ -129,6 +147,16 @@ class TestApplied:
     def test_a_system_message_alone(self) -> None:
         applied = POLICIES.of(caller("bob")).applied_to(self.MODEL)
         assert (applied.system, applied.parameters) == ("Be brief.", self.MODEL.parameters)
+
+
+def test_what_a_caller_makes_is_its_own_or_that_of_its_first_group_that_shares() -> None:
+    shares = Rules(share_objects=True)
+    policies = Policies({}, {"a": Rules(), "b": shares, "c": shares, "others": shares})
+    ada = caller("ada", "a", "b", "c")
+    assert policies.of(ada).owners == (owner_of_group("b"), owner_of_group("c"), owner_of(ada), OF_ALL)
+    assert policies.of(caller("ada", "a")).owners == (owner_of(ada), OF_ALL)
+    user = replace(ada, kind=CallerKind.USER, groups=("a",))
+    assert policies.of(user).owners == (owner_of(user), OF_ALL) != (owner_of(ada), OF_ALL)
 
 
 def test_what_was_resolved_is_kept_and_bounded() -> None:

@@ -35,8 +35,11 @@ class Shared:
             raise StoreAway("away")
         return await self.kept.reserve(id, subjects, estimate)
 
-    async def settle(self, id: str, actual: Amounts) -> None:
-        await self.kept.settle(id, actual)
+    def release(self, id: str) -> None:
+        self.kept.release(id)
+
+    async def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> None:
+        await self.kept.settle(id, actual, subjects)
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
         if self.away:

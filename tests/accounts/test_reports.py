@@ -9,13 +9,13 @@ import pytest
 from tests.rows import rows
 
 from chukei.accounts.ledger import By, Question, Sum
-from chukei.accounts.reports import as_csv, as_json, as_table, moment, total
+from chukei.accounts.reports import MOST_HOURS, as_csv, as_json, as_table, check_hours, moment, total
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def row(*names: str, requests: int = 3, cost: int = 1_234_567, first: float | None = 250.04) -> Sum:
-    return Sum(names, requests, 1, 1000, 100, 50, 20, 7, 2, cost, 1, first)
+    return Sum(names, requests, 2, 1, 1000, 100, 50, 20, 7, 2, cost, 1, first)
 
 
 class TestMoment:
@@ -34,7 +34,13 @@ class TestMoment:
     def test_spans_days_and_times(self, text: str, then: datetime) -> None:
         assert moment(text, NOW) == then
 
-    @rows("text", ["", "soon", "7", "d7", "-7d", "2026-13-01", "2026-11-31", "999999w", "7d\n8d"])
+    def test_no_time_is_outside_the_years_of_utc(self) -> None:
+        for text in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+            with pytest.raises(ValueError, match="is no time"):
+                moment(text, NOW)
+        assert moment("2026-11-01T06:30+09:00", NOW).tzinfo is UTC
+
+    @rows("text", ["", "soon", "7", "d7", "-7d", "2026-13-01", "2026-11-31", "999999w", "7d\n8d", "\u0667d"])
     def test_nonsense_is_told_with_what_would_do(self, text: str) -> None:
         with pytest.raises(ValueError, match="write 24h, 7d"):
             moment(text, NOW)
@@ -43,11 +49,12 @@ class TestMoment:
 class TestCsv:
     def test_one_line_for_each_row_with_a_head(self) -> None:
         [head, line] = csv.reader(io.StringIO(as_csv([row("team, a", "chat")], [By.CALLER, By.MODEL])))
-        assert head[:4] == ["caller", "model", "requests", "failed"]
+        assert head[:4] == ["caller", "model", "requests", "refused"]
         assert dict(zip(head, line, strict=True)) == {
             "caller": "team, a",
             "model": "chat",
             "requests": "3",
+            "refused": "2",
             "failed": "1",
             "input": "1000",
             "cached": "100",
@@ -94,11 +101,23 @@ class TestTable:
         assert "\x1b" not in as_table([row("\x1b[31mred")], [By.CALLER])
 
 
+class TestHours:
+    @rows("since", [None, NOW - MOST_HOURS - timedelta(seconds=1), NOW - timedelta(days=400)])
+    def test_a_long_time_is_not_summed_by_hour(self, since: datetime | None) -> None:
+        with pytest.raises(ValueError, match="31 days at most"):
+            check_hours(Question((By.CALLER, By.HOUR), since=since), NOW)
+        check_hours(Question((By.CALLER, By.DAY), since=since), NOW)
+
+    def test_a_short_time_is_wherever_it_is(self) -> None:
+        check_hours(Question((By.HOUR,), since=NOW - MOST_HOURS), NOW)
+        check_hours(Question((By.HOUR,), since=NOW - timedelta(days=90), until=NOW - timedelta(days=60)), NOW)
+
+
 def test_the_total_adds_up_and_means_are_left_out() -> None:
     found = total([row("a"), row("b", requests=4, cost=1)], 2)
-    assert found == Sum(("total", ""), 7, 2, 2000, 200, 100, 40, 14, 4, 1_234_568, 2, None)
+    assert found == Sum(("total", ""), 7, 4, 2, 2000, 200, 100, 40, 14, 4, 1_234_568, 2, None)
 
 
 def test_a_question_without_bounds_says_so() -> None:
     found = json.loads(as_json([], Question((By.CALLER,), since=None, until=None)))
-    assert found == {"by": ["caller"], "since": None, "until": None, "rows": 0, "data": []}
+    assert found == {"by": ["caller"], "since": None, "until": None, "currency": None, "rows": 0, "data": []}

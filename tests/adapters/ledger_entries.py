@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from chukei.accounts.ledger import NOT_FAILED, By, Entry, Question, Sum
+from chukei.accounts.ledger import TIMES, By, Entry, Question, Sum
+from chukei.accounts.outcomes import Outcome, outcome_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _numbers = itertools.count()
@@ -70,8 +71,8 @@ def naive(question: Question, given: Iterable[Entry]) -> list[Sum]:
         if _is_asked_for(question, each):
             groups.setdefault(tuple(_name(each, by) for by in question.by), []).append(each)
     sums = [_sum(names, members) for names, members in groups.items()]
-    by_day = question.by[:1] == (By.DAY,)
-    return sorted(sums, key=lambda s: (s.names[0] if by_day else "", -(s.input + s.output), s.names))
+    in_order = not TIMES.isdisjoint(question.by[:1])
+    return sorted(sums, key=lambda s: (s.names[0] if in_order else "", -(s.input + s.output), s.names))
 
 
 def _is_asked_for(question: Question, each: Entry) -> bool:
@@ -81,6 +82,10 @@ def _is_asked_for(question: Question, each: Entry) -> bool:
         and question.caller in (None, each.caller)
         and question.group in (None, each.group)
         and question.model in (None, each.model)
+        and question.end_reason in (None, each.end)
+        and question.code in (None, each.code)
+        and question.outcome in (None, outcome_of(each.end, each.status))
+        and (question.callers is None or each.caller in question.callers)
     )
 
 
@@ -100,8 +105,12 @@ def _name(each: Entry, by: By) -> str:
             return each.service_tier or ""
         case By.DAY:
             return each.time.astimezone(UTC).date().isoformat()
+        case By.HOUR:
+            return f"{each.time.astimezone(UTC):%Y-%m-%dT%H:00:00Z}"
         case By.END_REASON:
             return each.end
+        case By.CODE:
+            return each.code or ""
 
 
 def _sum(names: tuple[str, ...], members: list[Entry]) -> Sum:
@@ -109,7 +118,8 @@ def _sum(names: tuple[str, ...], members: list[Entry]) -> Sum:
     return Sum(
         names=names,
         requests=sum(each.requests for each in members),
-        failed=sum(each.requests for each in members if each.end not in NOT_FAILED),
+        refused=sum(each.requests for each in members if outcome_of(each.end, each.status) is Outcome.REFUSED),
+        failed=sum(each.requests for each in members if outcome_of(each.end, each.status) is Outcome.FAILED),
         input=sum(each.input for each in members),
         cached=sum(each.cached for each in members),
         output=sum(each.output for each in members),

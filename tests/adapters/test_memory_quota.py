@@ -328,3 +328,18 @@ async def test_a_reservation_costs_no_more_with_many_accounts_and_leases() -> No
         await store.reserve(f"many{n}", [subject("caller:x", concurrent=10**9)], Amounts(1))
     many = min([await cost(store, f"many{n}-") for n in range(5)])
     assert many < 20 * few
+
+
+async def test_a_released_slot_is_free_and_the_amounts_stay_charged() -> None:
+    clock = FakeClock(0.0)
+    store = quota(clock)
+    limits = subject(concurrent=1, tokens_per_day=100)
+    assert await granted(store, "job", limits, tokens=60)
+    store.release("job")
+    store.release("unknown")
+    assert await left(store, limits) == [40, 1]
+    clock.advance(RENEW_SECONDS)
+    store.renew()
+    assert await granted(store, "other", limits, tokens=40)
+    await store.settle("job", Amounts(10))
+    assert await left(store, limits) == [50, 0]

@@ -14,32 +14,50 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
+from tests.adapters.ledger_entries import entry
 from tests.fakes import FakeClock, FakeDatabase, FakeIncoming, FakeReply
 from tests.rows import rows
 
+from chukei.accounts.admission import Admission
+from chukei.accounts.changes import Actor, Change
 from chukei.accounts.ledger import By, Question, Sum
+from chukei.accounts.limits import Headroom, Limits, Rules, Subject
+from chukei.accounts.outcomes import Outcome
+from chukei.accounts.policy import Policies
+from chukei.accounts.stores import StoreAway
 from chukei.adapters.assets import asset
+from chukei.adapters.memory_quota import MemoryQuota
 from chukei.admin import api as module
+from chukei.admin.access import AdminAccess
 from chukei.admin.api import MAX_BODY_BYTES, Admin, AdminAnswer
+from chukei.admin.callers import CallerDesk
+from chukei.admin.configuration import ConfigurationDesk
 from chukei.admin.feed import Feed
+from chukei.admin.groups import GroupDesk
 from chukei.admin.rules import RuleDesk
+from chukei.callers.administrators import Administrator
 from chukei.callers.keys import Peppers, parse
 from chukei.callers.registry import KeyRegistry
 from chukei.callers.throttle import Throttle
-from chukei.config import Changes, PoolSettings, Reloaded
+from chukei.callers.tokens import TokenFlaw, TokenRefused, lacks
+from chukei.config import AdminEntraSettings, Changes, PoolSettings, Reloaded, Secret, load
 from chukei.errors import CallerError, RelayError, Unavailable
 from chukei.hosts.workers.peers import Alone
 from chukei.model import Deployment, End, Headers, Model
 from chukei.pool import Pool
 from chukei.record import RequestRecord
-from chukei.request.routes import ADMIN_FEED, ADMIN_ROUTES
+from chukei.request.routes import ADMIN_FEED, ADMIN_ROUTES, ADMIN_SIGN_IN
 
 pytestmark = pytest.mark.anyio
 
 KEY = "the-administrators-key-0123456789"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+ANN = Actor("user:tenant/ann", "ann@contoso.com")
+BOB = Actor("user:tenant/bob", "bob@contoso.com")
+TENANT, CLIENT = "0f8fad5b-d9cb-469f-a165-70867728950e", "16fd2706-8baf-433b-82eb-8c7fada847da"
+ENTRA = AdminEntraSettings(TENANT, CLIENT, (CLIENT, f"api://{CLIENT}"))
 EAST = Deployment("east", "https://east.example", "gpt-4o")
-TEAM = Sum(("team-a",), 3, 1, 1000, 100, 50, 20, 7, 2, 1_234_567, 1, 250.04)
+TEAM = Sum(("team-a",), 3, 1, 1, 1000, 100, 50, 20, 7, 2, 1_234_567, 1, 250.04)
 
 
 class FakeLedger(FakeDatabase):
@@ -56,10 +74,41 @@ class FakeLedger(FakeDatabase):
         await super().sum(question)
         return self.sums
 
-    async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
+    async def forget(
+        self, *, before: datetime | None = None, caller: str | None = None, change: Change | None = None
+    ) -> int:
         self.forgotten.append(caller)
-        await super().forget(before=before, caller=caller)
+        await super().forget(before=before, caller=caller, change=change)
         return 5
+
+
+class FakeTokens:
+    """Knows some tokens."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Administrator | Exception] = {
+            b"a.looking.token": Administrator(BOB, may_change=False, expires=NOW.timestamp() + 60),
+            b"a.changing.token": Administrator(ANN, may_change=True, expires=NOW.timestamp() + 60),
+            b"an.expired.token": TokenRefused(TokenFlaw.EXPIRED, CallerError(401, "token_expired", "Expired.")),
+            b"a.useless.token": TokenRefused(TokenFlaw.ROLE, lacks("application role", "Chukei.Look")),
+        }
+
+    async def holder(self, token: bytes) -> Administrator:
+        found = self.known.get(token, TokenRefused(TokenFlaw.SIGNATURE))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Quota(MemoryQuota):
+    """A store of quotas that may be away."""
+
+    away = False
+
+    async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:
+        if self.away:
+            raise StoreAway("away")
+        return await super().headroom(subjects)
 
 
 class Office:
@@ -71,16 +120,21 @@ class Office:
         self.ledger = FakeLedger()
         self.peers = Alone()
         self.told: list[bytes] = []
+        self.tokens = FakeTokens()
+        self.who = Administrator(ANN, may_change=True)
         self.peers.answer("log_level", self._levels)
         pool = Pool({"chat": Model("chat", (EAST,))}, PoolSettings(), default="chat", open=None, draw=lambda: 0.5)
+        research = Rules(limits=Limits(concurrent=8), total=Limits(money_per_month=5_000_000))
+        self.policies = Policies({}, {"research": research})
+        self.quota = Quota(clock=self.clock, wall=NOW.timestamp)
+        admission = Admission(self.quota, lambda: False)
         self.admin = Admin(
-            hashlib.sha256(KEY.encode()).digest(),
+            AdminAccess(Throttle(failures_per_minute, self.clock), key=Secret(KEY), tokens=self.tokens, entra=ENTRA),
             self.ledger,
             KeyRegistry(self.ledger, Peppers(), lambda: self.now),
             pool,
             clock=self.clock,
             now=lambda: self.now,
-            throttle=Throttle(failures_per_minute, self.clock),
             ledger_state=lambda: {
                 "status": "ok",
                 "waiting": 0,
@@ -89,7 +143,11 @@ class Office:
                 "last_written": None,
                 "last_error": None,
             },
-            rules=RuleDesk(self.ledger, ("research",), lambda: self.now, actor="key 0123abcd", changed=self._changed),
+            callers=CallerDesk(self.ledger, self.policies, admission, {}, "EUR", lambda: self.now),
+            groups=GroupDesk(("research",), self.policies, admission, "EUR"),
+            currency="EUR",
+            rules=RuleDesk(self.ledger, ("research",), lambda: self.now, changed=self._changed),
+            configuration=ConfigurationDesk(load(None, {"CHUKEI_ADMIN__API_KEY": KEY, "CHUKEI_SERVER__PORT": "7000"})),
             reload=self._reload,
             peers=self.peers,
             feed=Feed(Alone(), lambda: self.now),
@@ -112,7 +170,7 @@ class Office:
 
     async def answer(self, method: str, path: str, query: str = "", body: object = None) -> AdminAnswer:
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        return await self.admin.answer(method, path, query, raw)
+        return await self.admin.answer(self.who, method, path, query, raw)
 
     async def json(self, method: str, path: str, query: str = "", body: object = None) -> Any:
         return json.loads((await self.answer(method, path, query, body)).body)
@@ -139,59 +197,10 @@ GOOD = (b"authorization", b"Bearer " + KEY.encode())
 
 
 @rows("value", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer  {KEY} "])
-def test_the_key_opens(office: Office, value: str) -> None:
-    office.admin.check(sent((b"authorization", value.encode())), "10.0.0.1")
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        [],
-        [(b"authorization", b"")],
-        [(b"authorization", b"Bearer ")],
-        [(b"authorization", b"Bearer wrong")],
-        [(b"authorization", b"Basic " + KEY.encode())],
-        [(b"authorization", KEY.encode())],
-        [(b"authorization", b"Bearer " + KEY[:-1].encode())],
-        [(b"authorization", b"Bearer " + KEY.encode() + b"0")],
-        [(b"authorization", b"Bearer " + KEY.upper().encode())],
-        [(b"authorization", b"Bearer " + hashlib.sha256(KEY.encode()).hexdigest().encode())],
-        [(b"authorization", b"Bearer \xff\xfe\x00")],
-        [(b"authorization", b"Bearer " + b"a" * 60_000)],
-        [(b"api-key", KEY.encode())],
-        [(b"x-api-key", KEY.encode())],
-        [(b"cookie", b"key=" + KEY.encode())],
-        [(b"x-ms-client-principal", b"e30=")],
-    ],
-)
-def test_nothing_else_opens(office: Office, fields: Headers) -> None:
-    with pytest.raises(CallerError) as caught:
-        office.admin.check(sent(*fields), "10.0.0.1")
-    assert (caught.value.status, caught.value.code) == (401, "invalid_admin_key")
-    assert caught.value.headers == [(b"www-authenticate", b'Bearer realm="chukei admin"')]
-    assert KEY[:8] not in caught.value.message
-
-
-@rows("name", [b"api-key", b"x-api-key"])
-def test_a_second_credential_is_refused(office: Office, name: bytes) -> None:
-    with pytest.raises(CallerError) as caught:
-        office.admin.check(sent(GOOD, (name, KEY.encode())), "10.0.0.1")
-    assert (caught.value.status, caught.value.code) == (400, "ambiguous_credentials")
-
-
-def test_guessing_is_slowed_down_and_the_right_key_still_opens(office: Office) -> None:
-    seen = []
-    for _ in range(5):
-        with pytest.raises(CallerError) as caught:
-            office.admin.check(sent((b"authorization", b"Bearer guess")), "10.0.0.1")
-        seen.append(caught.value.status)
-    assert seen == [401, 401, 401, 429, 429]
-    assert caught.value.code == "too_many_failures"
-    assert dict(caught.value.headers)[b"retry-after"] == b"21"
-    office.admin.check(sent(GOOD), "10.0.0.1")
-    with pytest.raises(CallerError) as elsewhere:
-        office.admin.check(sent(), "10.0.0.2")
-    assert elsewhere.value.status == 401
+async def test_the_key_opens(office: Office, value: str) -> None:
+    incoming = FakeIncoming(method="GET", headers=sent((b"authorization", value.encode())))
+    _, record = await serve(office, incoming, "/keys")
+    assert record.status == 200
 
 
 # A request from end to end.
@@ -231,6 +240,49 @@ async def test_a_large_body_is_refused_in_its_own_words(office: Office) -> None:
     assert incoming.limits == (MAX_BODY_BYTES, 10.0)
 
 
+def bearer(token: str) -> Headers:
+    return sent((b"authorization", f"Bearer {token}".encode()))
+
+
+READING = ("GET", "HEAD")
+CHANGES = [(method, path) for path, methods in ADMIN_ROUTES.items() for method in methods if method not in READING]
+
+
+@rows(("method", "path"), CHANGES)
+async def test_who_may_only_look_changes_nothing(office: Office, method: str, path: str) -> None:
+    incoming = FakeIncoming(b"{}", method=method, headers=bearer("a.looking.token"))
+    with pytest.raises(CallerError) as caught:
+        await serve(office, incoming, path.replace("{id}", "x"))
+    assert (caught.value.status, caught.value.code, caught.value.type) == (403, "not_allowed", "permission_error")
+    assert incoming.limits is None, "the body is not even read"
+    assert (office.ledger.recorded, office.told, office.applied) == ([], [], 0)
+
+
+@rows(
+    ("token", "session"),
+    [
+        ("a.looking.token", {"actor": BOB.id, "name": BOB.name, "may_change": False}),
+        ("a.changing.token", {"actor": ANN.id, "name": ANN.name, "may_change": True}),
+        (KEY, {"actor": f"key {hashlib.sha256(KEY.encode()).hexdigest()[:8]}", "name": None, "may_change": True}),
+    ],
+)
+async def test_everybody_learns_who_they_are(office: Office, token: str, session: object) -> None:
+    reply, _ = await serve(office, FakeIncoming(method="GET", headers=bearer(token)), "/session")
+    assert json.loads(reply.body) == session
+
+
+async def test_how_to_sign_in_needs_no_credential(office: Office) -> None:
+    reply, record = await serve(office, FakeIncoming(method="GET", headers=sent()), ADMIN_SIGN_IN)
+    place = f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0"
+    assert json.loads(reply.body)["entra"] == {
+        "authorize": f"{place}/authorize",
+        "token": f"{place}/token",
+        "client_id": CLIENT,
+        "scope": f"{CLIENT}/Console.Use",
+    }
+    assert (record.status, dict(reply.headers)[b"cache-control"]) == (200, b"no-store")
+
+
 async def test_a_slow_body_is_refused_as_everywhere(office: Office) -> None:
     slow = CallerError(408, "request_timeout", "Too slow.")
     with pytest.raises(CallerError) as caught:
@@ -244,11 +296,12 @@ async def test_a_slow_body_is_refused_as_everywhere(office: Office) -> None:
 async def test_usage_by_default_is_thirty_days_by_caller(office: Office) -> None:
     told = await office.json("GET", "/usage")
     assert office.ledger.questions == [Question((By.CALLER,), since=NOW - timedelta(days=30))]
-    assert (told["by"], told["rows"], told["until"]) == (["caller"], 1, None)
+    assert (told["by"], told["rows"], told["until"], told["currency"]) == (["caller"], 1, None, "EUR")
     assert told["data"] == [
         {
             "caller": "team-a",
             "requests": 3,
+            "refused": 1,
             "failed": 1,
             "input": 1000,
             "cached": 100,
@@ -266,7 +319,10 @@ async def test_usage_by_default_is_thirty_days_by_caller(office: Office) -> None
 async def test_usage_as_it_is_asked_for(office: Office) -> None:
     office.ledger.sums = [replace(TEAM, names=("2026-11-01", "team-a"))]
     await office.json(
-        "GET", "/usage", "by=day,caller&since=2026-11-01&until=24h&caller=team%20a&group=%E4%B8%AD&model=gpt-4o"
+        "GET",
+        "/usage",
+        "by=day,caller&since=2026-11-01&until=24h&caller=team%20a&group=%E4%B8%AD&model=gpt-4o"
+        "&end-reason=refused&code=rate_limit_exceeded&outcome=refused",
     )
     assert office.ledger.questions == [
         Question(
@@ -276,6 +332,9 @@ async def test_usage_as_it_is_asked_for(office: Office) -> None:
             caller="team a",
             group="中",
             model="gpt-4o",
+            end_reason="refused",
+            code="rate_limit_exceeded",
+            outcome=Outcome.REFUSED,
         )
     ]
 
@@ -293,8 +352,8 @@ async def test_usage_as_csv_is_a_file_without_formulas(office: Office) -> None:
     assert fields[b"content-type"] == b"text/csv; charset=utf-8"
     assert fields[b"content-disposition"] == b'attachment; filename="usage.csv"'
     head, line, _ = answer.body.decode().split("\r\n")
-    assert head.startswith("caller,requests,failed,")
-    assert line.startswith('"\'=HYPERLINK(""http://evil"")",3,1,1000')
+    assert head.startswith("caller,requests,refused,failed,")
+    assert line.startswith('"\'=HYPERLINK(""http://evil"")",3,1,1,1000')
 
 
 async def test_a_callers_entries_are_deleted(office: Office, caplog: pytest.LogCaptureFixture) -> None:
@@ -308,6 +367,35 @@ async def test_a_callers_entries_are_deleted(office: Office, caplog: pytest.LogC
 async def test_deleting_needs_one_caller_and_nothing_that_would_be_ignored(office: Office, query: str) -> None:
     assert (await office.refusal("DELETE", "/usage", query)).status == 400
     assert office.ledger.forgotten == []
+
+
+# Callers and groups.
+
+
+async def test_callers_are_found_and_shown(office: Office) -> None:
+    await office.ledger.add([entry(caller="user:a/b c", time=NOW), entry(caller="other", time=NOW)])
+    told = await office.json("GET", "/callers", "find=A/B&since=7d&limit=1")
+    assert ([each["caller"] for each in told["data"]], told["rows"], told["currency"]) == (["user:a/b c"], 1, "EUR")
+    assert office.ledger.questions[-1] == Question((By.CALLER,), since=NOW - timedelta(days=7), callers=("user:a/b c",))
+    for path in ("/callers/user%3Aa%2Fb%20c", "/callers/user:a/b%20c"):
+        assert (await office.json("GET", path))["caller"] == "user:a/b c"
+    assert (await office.refusal("GET", "/callers/unknown")).code == "caller_not_found"
+
+
+async def test_groups_are_shown(office: Office) -> None:
+    told = await office.json("GET", "/groups")
+    assert [each["group"] for each in told["data"]] == ["research", "everybody"]
+    assert told["data"][0]["total"][0]["most"] == 5.0
+
+
+@rows(("path", "query"), [("/callers", "limit=1001"), ("/callers", "limit=0"), ("/callers", "since=soon")])
+async def test_a_search_that_makes_no_sense_is_refused(office: Office, path: str, query: str) -> None:
+    assert (await office.refusal("GET", path, query)).code == "invalid_value"
+
+
+@rows("path", ["/callers", "/callers/team-a", "/groups"])
+async def test_a_misspelt_filter_is_refused_everywhere(office: Office, path: str) -> None:
+    assert (await office.refusal("GET", path, "fnd=a")).code == "unknown_parameter"
 
 
 # Keys.
@@ -492,8 +580,8 @@ def answered() -> set[tuple[str, str]]:
 
 
 async def test_every_route_is_answered_and_no_other(office: Office) -> None:
-    """The feed has a path of its own, see test_feed.py."""
-    routes = {path: methods for path, methods in ADMIN_ROUTES.items() if path != ADMIN_FEED}
+    """The feed and the way to sign in are answered before, see test_feed.py and above."""
+    routes = {path: methods for path, methods in ADMIN_ROUTES.items() if path not in (ADMIN_FEED, ADMIN_SIGN_IN)}
     fixed = {(method, path) for path, methods in routes.items() for method in methods if "{" not in path}
     assert answered() == fixed
     for method, path in product(("GET", "HEAD", "POST", "DELETE", "PUT"), [*routes, "/", "", "/keys/{id}", "/x"]):
@@ -502,7 +590,7 @@ async def test_every_route_is_answered_and_no_other(office: Office) -> None:
             code = ""
         except RelayError as error:
             code = error.code
-        assert (code == "unknown_route") == (method not in ADMIN_ROUTES.get(path, ())), (method, path)
+        assert (code == "unknown_route") == (method not in routes.get(path, ())), (method, path)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
@@ -527,8 +615,7 @@ async def test_a_level_of_the_log_is_set_in_every_worker(office: Office) -> None
     assert shown == await office.json("PUT", "/log-level", body={"level": "debug", "seconds": 600})
     assert [worker["process"] for worker in shown["workers"]] == [7]
     await office.json("PUT", "/log-level", body={"level": None, "logger": "chukei.request"})
-    assert [json.loads(told) if told else None for told in office.told] == [
-        None,
+    assert [json.loads(told) for told in office.told if told] == [
         {"level": "debug", "seconds": 600},
         {"level": None, "logger": "chukei.request"},
     ]
@@ -556,12 +643,17 @@ async def test_answers_are_what_the_document_says(office: Office) -> None:
     calls: Sequence[tuple[str, str, str, object]] = [
         ("GET", "/usage", "by=caller", None),
         ("DELETE", "/usage", "caller=a", None),
+        ("GET", "/callers", "find=a", None),
+        ("GET", "/callers/{caller}", "", None),
+        ("GET", "/groups", "", None),
         ("GET", "/keys", "", None),
         ("POST", "/keys", "", {"caller": "b", "expires": "2027-01-01T00:00:00Z"}),
         ("POST", "/keys/{id}/rotate", "", {}),
         ("POST", "/keys/{id}/revoke", "", None),
+        ("GET", "/session", "", None),
         ("GET", "/deployments", "", None),
         ("GET", "/ledger", "", None),
+        ("GET", "/configuration", "", None),
         ("POST", "/rules", "", {"subject": "caller:a", "limits": {"money_per_month": 2.5}, "groups": ["research"]}),
         ("GET", "/rules", "", None),
         ("GET", "/changes", "", None),
@@ -569,9 +661,13 @@ async def test_answers_are_what_the_document_says(office: Office) -> None:
         ("GET", "/log-level", "", None),
         ("PUT", "/log-level", "", {"level": "debug", "seconds": 600}),
     ]
-    assert {(method, path) for method, path, _, _ in calls} | {("GET", ADMIN_FEED)} == operations()
+    assert {(method, path) for method, path, _, _ in calls} | {
+        ("GET", ADMIN_FEED),
+        ("GET", ADMIN_SIGN_IN),
+    } == operations()
     for method, path, query, body in calls:
-        answer = await office.answer(method, path.replace("{id}", made["id"]), query, body)
+        path_asked = path.replace("{id}", made["id"]).replace("{caller}", "a")
+        answer = await office.answer(method, path_asked, query, body)
         told = json.loads(answer.body)
         assert conforms(told, response(method, path, answer.status)) == [], (method, path)
         assert conforms({}, response(method, path, answer.status)) != []
@@ -599,13 +695,19 @@ async def test_errors_are_those_of_the_documents_examples(office: Office) -> Non
         await office.refusal("POST", "/keys", body={}),
         await office.refusal("POST", f"/keys/{ended}/rotate"),
         await office.refusal("POST", "/keys/nobody/revoke"),
+        await office.refusal("GET", "/callers/nobody"),
     ]
+    office.quota.away = True
+    refusals.append(await office.refusal("GET", "/groups"))
     office.reloaded = Reloaded(problems=("relay.toml: sever: is not a known key; did you mean server?",))
     refusals.append(await office.refusal("POST", "/reload"))
-    for headers in (sent(GOOD, (b"api-key", b"x")), *[sent()] * 4):
+    for headers in (sent(GOOD, (b"api-key", b"x")), bearer("a.useless.token"), *[sent()] * 4):
         with pytest.raises(CallerError) as caught:
-            office.admin.check(headers, "192.0.2.1")
+            await serve(office, FakeIncoming(headers=headers), "/keys")
         refusals.append(caught.value)
+    with pytest.raises(CallerError) as caught:
+        await serve(office, FakeIncoming(headers=bearer("a.looking.token")), "/keys")
+    refusals.append(caught.value)
     told = {refusal.code: json.loads(refusal.body) for refusal in refusals}
     shown = {
         code: example["value"]
@@ -613,7 +715,13 @@ async def test_errors_are_those_of_the_documents_examples(office: Office) -> Non
         for code, example in found["content"]["application/json"]["examples"].items()
     }
     assert {code: shown.get(code) for code in told} == told
-    assert set(shown) - set(told) == {"request_too_large", "ledger_unavailable", "too_many_viewers"}
+    assert set(shown) - set(told) == {
+        "request_too_large",
+        "ledger_unavailable",
+        "too_many_viewers",
+        "token_expired",
+        "identity_unavailable",
+    }
 
 
 def test_the_examples_of_the_document_are_right() -> None:
@@ -625,7 +733,7 @@ def test_the_examples_of_the_document_are_right() -> None:
                 if kind != "text/csv":
                     assert conforms(content["example"], content["schema"]) == []
                     examples += 1
-    assert examples == 20
+    assert examples == 26
     for found in document()["components"]["responses"].values():
         [content] = found["content"].values()
         for name, example in content["examples"].items():
@@ -652,5 +760,5 @@ async def test_what_is_doubled_or_unknown_is_refused(
     office: Office, method: str, path: str, query: str, body: bytes, code: str
 ) -> None:
     with pytest.raises(CallerError) as caught:
-        await office.admin.answer(method, path, query, body)
+        await office.admin.answer(office.who, method, path, query, body)
     assert (caught.value.status, caught.value.code) == (400, code)

@@ -124,6 +124,16 @@ async def test_viewers_are_bounded() -> None:
     await relay.ended()
 
 
+async def test_a_stream_ends_with_its_viewers_token() -> None:
+    relay = Relay()
+    incoming, reply = FakeIncoming(method="GET"), FakeReply()
+    await relay.feed.serve(incoming, reply, [], seconds=0.05)
+    assert reply.status == 200
+    late, over = FakeIncoming(method="GET"), FakeReply()
+    await relay.feed.serve(late, over, [], seconds=-1.0)
+    assert over.status == 200
+
+
 async def test_head_has_no_events() -> None:
     relay = Relay()
     _, reply = relay.view("HEAD")

@@ -6,7 +6,8 @@ import pytest
 from tests.rows import rows
 
 from chukei.accounts.ledger import By, Question
-from chukei.admin.query import MAX_ROWS, once, only, read
+from chukei.accounts.outcomes import Outcome
+from chukei.admin.query import MAX_ROWS, once, only, read, read_search
 from chukei.errors import CallerError
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -14,6 +15,27 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 def test_nothing_said() -> None:
     assert read({}, NOW) == (Question((By.CALLER,), since=NOW - timedelta(days=30)), MAX_ROWS, False)
+
+
+def test_a_search() -> None:
+    assert read_search({}, NOW) == ("", NOW - timedelta(days=30), range(50))
+    asked = {"find": "a", "since": "24h", "limit": "1000", "offset": "2000"}
+    assert read_search(asked, NOW) == ("a", NOW - timedelta(days=1), range(2000, 3000))
+    with pytest.raises(CallerError, match="'limit' must be a number from 1 to 1000"):
+        read_search({"limit": "1001"}, NOW)
+
+
+def test_hours_are_for_short_times() -> None:
+    with pytest.raises(CallerError, match="31 days at most") as refused:
+        read({"by": "caller,hour", "since": "32d"}, NOW)
+    assert (refused.value.code, refused.value.param) == ("invalid_value", "by")
+
+
+@rows("query", [{"since": "1d", "until": "2d"}, {"until": "1999-01-01"}, {"since": "1d", "until": "1d"}])
+def test_a_time_that_ends_before_it_begins(query: dict[str, str]) -> None:
+    with pytest.raises(CallerError, match="must be before 'until'") as refused:
+        read(query, NOW)
+    assert (refused.value.status, refused.value.param) == (400, "since")
 
 
 def test_everything_said() -> None:
@@ -24,10 +46,21 @@ def test_everything_said() -> None:
         "caller": "a",
         "group": "",
         "model": "m",
+        "end-reason": "refused",
+        "code": "c",
+        "outcome": "left",
     }
     question, limit, as_csv = read({**query, "limit": "20", "format": "csv"}, NOW)
     assert question == Question(
-        tuple(By), NOW - timedelta(days=7), datetime(2026, 11, 22, tzinfo=UTC), caller="a", group="", model="m"
+        tuple(By),
+        NOW - timedelta(days=7),
+        datetime(2026, 11, 22, tzinfo=UTC),
+        caller="a",
+        group="",
+        model="m",
+        end_reason="refused",
+        code="c",
+        outcome=Outcome.LEFT,
     )
     assert (limit, as_csv) == (20, True)
 
@@ -57,6 +90,8 @@ def test_everything_said() -> None:
         ("limit", " 1"),
         ("limit", "٣"),
         ("limit", "9" * 5000),
+        ("outcome", "refuse"),
+        ("outcome", ""),
         ("format", "xml"),
         ("format", ""),
     ],
@@ -76,6 +111,11 @@ def test_what_would_be_ignored_is_refused(name: str) -> None:
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 500
     only({"caller": "a"}, frozenset({"caller"}))
+
+
+def test_a_route_without_parameters_says_so() -> None:
+    with pytest.raises(CallerError, match="'caller' is not known here; there are no parameters"):
+        only({"caller": "a"}, frozenset())
 
 
 @rows("query", ["caller=a&caller=b", "caller=a&caller=a", "caller=a&%63aller=", "x&x"])

@@ -7,7 +7,7 @@ STORES = """JSON.stringify([
 """Everywhere that a page could leave something."""
 
 STRANGE = """[...document.querySelectorAll(
-  "main :is(script, iframe, img, object, embed, link, style, base, meta, video, audio, a:not(.heading > a)," +
+  "main :is(script, iframe, img, object, embed, link, style, base, meta, video, audio, a:not([href^='#/'])," +
   "form form," +
   "[onerror], [onload], [onclick], [onfocus])",
 )].map((found) => found.outerHTML)"""
@@ -29,15 +29,6 @@ NAMELESS = """() => {
 }"""
 """What somebody who does not see the page could not tell apart, and ids that are there twice."""
 
-COMPARE_LANGUAGES = r"""
-  const { en, ja } = m.ADMIN_LANGUAGES ?? m.LIVE_LANGUAGES;
-  const keys = ({ strings }) => Object.keys(strings).sort().join();
-  const holes = (text) => (text.match(/{\w+}/g) ?? []).sort().join();
-  const differing = Object.keys(en.strings).filter((key) => holes(en.strings[key]) !== holes(ja.strings[key] ?? ""));
-  return [keys(en) === keys(ja), differing, Object.keys(en.strings).length];
-"""
-"""For the module of the words: whether both have the same, those whose values differ, and how many there are."""
-
 SPOKEN = """() => {
   const foreign = "bdi, code, .code-cell, .tick, title, svg, option";
   return [...document.querySelectorAll("main *, .bar *")]
@@ -48,7 +39,7 @@ SPOKEN = """() => {
 
 OVERFLOWING = """() => {
   const wide = document.documentElement.scrollWidth > window.innerWidth;
-  const scrolls = (found) => found.closest(".table-frame, .visually-hidden, .skip");
+  const scrolls = (found) => found.closest(".table-frame, .visually-hidden, .skip, .views");
   const out = [...document.querySelectorAll("body *")]
     .filter((found) => !scrolls(found) && found.getBoundingClientRect().right > window.innerWidth + 1);
   return [...(wide ? ["the page"] : []), ...out.map((found) => found.outerHTML.slice(0, 100))];

@@ -25,3 +25,10 @@ RATIO = """
 """
 """``ratio`` compares the least times that ``cost`` takes for two inputs, which take turns. A page has no CPU clock, and
 a pause of a busy machine can lengthen the time of one input only: above ``most`` it tries again, up to 30 times."""
+
+LABELS = """
+  const labels = {
+    copy: "Copy", code: "Code", formula: "Formula", image: "Image", table: "Table", task: "Task", wrap: "Wrap lines",
+  };
+"""
+"""The words that the markdown renderer adds."""

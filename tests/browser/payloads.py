@@ -180,9 +180,68 @@ BREAKOUTS = [
     f"[a](javascript:{RUN})[b](https://x.test/)",
 ]
 
+FORMULAS = [
+    *(
+        rf"${command}{{<img src=x onerror={RUN}>}}$"
+        for command in (r"\text", r"\mathrm", r"\operatorname", r"\tag", r"x^")
+    ),
+    *(
+        rf"$${command}{{javascript:{RUN}}}{{x}}$$"
+        for command in (r"\href", r"\url", r"\htmlClass", r"\class", r"\frac")
+    ),
+    *(f"\\[{tag}\\]" for tag in HANDLERS[:4]),
+    f'$x" onmouseover="{RUN}$',
+    f"\\(x' onmouseover='{RUN}\\)",
+    f"$\\text{{</annotation></semantics></math><img src=x onerror={RUN}>}}$",
+    f"$</math><img src=x onerror={RUN}>$",
+    f"$\\text{{a}}<script>{RUN}</script>$",
+    r"$\includegraphics{http://evil.invalid/x.png}$",
+    r"$\style{background:url(http://evil.invalid/x)}{y}$",
+    r"$\color{red;background:url(http://evil.invalid/x)}x$",
+    r"$\textcolor{expression(alert(1))}{x}$",
+    f"$\\begin{{array}}{{l<img src=x onerror={RUN}>}}a\\end{{array}}$",
+    f"$\\begin{{<svg onload={RUN}>}}a\\end{{<svg onload={RUN}>}}$",
+    f'$\\hspace{{1em" onload="{RUN}}}$',
+    f"$\\left<script>{RUN}\\right>$",
+    f"$\\left\\langle img src=x onerror={RUN} \\right\\rangle$",
+    f"$\\def\\x{{javascript:{RUN}}}\\x$",
+    r"$\unicode{x3c}script\unicode{x3e}$ $\char60 img$ ${\tt <}script$",
+    f"[$x$](javascript:{RUN})",
+    f"$[x](javascript:{RUN})$",
+    f"![$x$](javascript:{RUN})",
+    f"$$\n<img src=x onerror={RUN}>\n$$",
+    f"$$\n\\text{{<img src=x onerror={RUN}>}}\n$$ <svg onload={RUN}>",
+    f"$$\n<img src=x\n\nonerror={RUN}>",
+    f"\\[\n\\constructor{{{RUN}}} \\__proto__ \\toString\n\\]",
+    f"- $$\n  <svg onload={RUN}>\n  $$",
+    "$" + "{" * 100 + f"<img src=x onerror={RUN}>" + "}" * 100 + "$",
+    f"```math\n<img src=x onerror={RUN}>\n```",
+]
+
+TABLES = [
+    f"| $<img src=x onerror={RUN}>$ | `<svg onload={RUN}>` |\n|---|---|\n| $x$ | [a](javascript:{RUN}) |",
+    f"| a \\| <img src=x onerror={RUN}> |\n|:-:|\n| \\|<script>{RUN}</script> |",
+    f'| a |\n|:---" onmouseover="{RUN}|\n| b |',
+    f"| a |\n|---|\n<img src=x onerror={RUN}>\n<svg onload={RUN}> | </table><script>{RUN}</script>",
+    f"text\n| <img src=x onerror={RUN}> |\n|---|\n",
+    f"- | a |\n  |---|\n  | <img src=x onerror={RUN}> |",
+    f"> | a |\n> |---|\n> | ![x](javascript:{RUN}) |\n<svg onload={RUN}>",
+]
+
+NAMES = [
+    "constructor",
+    "__proto__",
+    f"<img src=x onerror={RUN}>",
+    f"</summary></details><script>{RUN}</script>",
+    f'get_weather" onclick="{RUN}',
+    f"[x](javascript:{RUN})",
+    f"$\\text{{<svg onload={RUN}>}}$",
+]
+"""What tools may be called, and their arguments."""
+
 
 def all_payloads() -> list[str]:
     """Every payload, each as a document of its own."""
     linked = [place.replace("{}", address) for address in ADDRESSES for place in PLACES]
     elsewhere = [place.replace("{}", ADDRESSES[0]) for place in MORE_PLACES]
-    return [*HANDLERS, *linked, *elsewhere, *BREAKOUTS]
+    return [*HANDLERS, *linked, *elsewhere, *BREAKOUTS, *FORMULAS, *TABLES, *NAMES]

@@ -7,12 +7,13 @@ sees when the browser goes away. One connection carries one request, so a cut is
 
 import asyncio
 import json
-import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from chukei.adapters.assets import asset
 
 WEB = Path(__file__).parents[2] / "src" / "chukei" / "web"
 
@@ -32,6 +33,7 @@ class Exchange:
     headers: dict[str, str]
     body: dict[str, Any]
     writer: asyncio.StreamWriter
+    path: str = ""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the browser has closed the connection."""
     extra: dict[str, str] = field(default_factory=dict)
@@ -86,6 +88,25 @@ def azure_stream(*texts: str, finish: str = "stop", model: str = "gpt-4o-2024-11
     ]
 
 
+def response_event(kind: str, **fields: Any) -> bytes:
+    """One event of a stream of the Responses API."""
+    data = json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {kind}\ndata: {data}\n\n".encode()
+
+
+def response_stream(*texts: str, model: str = "gpt-5-mini", thoughts: tuple[str, ...] = ()) -> list[bytes]:
+    """The events of a whole response: the summary of its reasoning, contents, and the end with its usage."""
+    details = {"reasoning_tokens": 64 if thoughts else 0}
+    usage = {"input_tokens": 23, "output_tokens": 106, "output_tokens_details": details}
+    response = {"id": "r1", "model": model}
+    return [
+        response_event("response.created", response=response | {"status": "in_progress"}),
+        *(response_event("response.reasoning_summary_text.delta", output_index=0, delta=text) for text in thoughts),
+        *(response_event("response.output_text.delta", output_index=1, delta=text) for text in texts),
+        response_event("response.completed", response=response | {"status": "completed", "usage": usage}),
+    ]
+
+
 def saying(*texts: str, finish: str = "stop") -> Script:
     """A script that gives one whole answer."""
 
@@ -117,6 +138,10 @@ class ScriptedServer:
         """One for each chat request to come; `small_talk` when there is none left."""
         self.exchanges: list[Exchange] = []
         self.models = ["chat", "reasoner"]
+        self.details: dict[str, dict[str, Any]] = {}
+        """What the list says of a model beside its name, in its member ``chukei``."""
+        self.relay: dict[str, Any] = {}
+        """What the list says of the relay, in its member ``chukei``."""
         self.required_key = ""
         self.prefix = ""
         """The path that the page is mounted under, such as ``/relay``."""
@@ -180,6 +205,7 @@ class ScriptedServer:
         elif path == "/v1/models":
             await self._send_models(exchange)
         else:
+            exchange.path = path
             self.exchanges.append(exchange)
             script = self.scripts.pop(0) if self.scripts else small_talk
             await script(exchange)
@@ -188,9 +214,14 @@ class ScriptedServer:
         return self.required_key in ("", exchange.headers.get("authorization", "").removeprefix("Bearer "))
 
     async def _send_models(self, exchange: Exchange) -> None:
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "chukei"} for name in self.models]
+        data = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "chukei"}
+            | ({"chukei": self.details[name]} if name in self.details else {})
+            for name in self.models
+        ]
+        listed = {"object": "list", "data": data} | ({"chukei": self.relay} if self.relay else {})
         await exchange.start(headers={"content-type": "application/json"})
-        await exchange.write(json.dumps({"object": "list", "data": data}).encode())
+        await exchange.write(json.dumps(listed).encode())
 
 
 async def _watch(reader: asyncio.StreamReader, gone: asyncio.Event) -> None:
@@ -200,14 +231,13 @@ async def _watch(reader: asyncio.StreamReader, gone: asyncio.Event) -> None:
 
 
 async def _send_file(exchange: Exchange, path: str) -> None:
-    file = WEB / ("index.html" if path == "/" else path.removeprefix("/web/"))
-    if not file.is_file():
+    file = asset(path[1:])
+    if file is None:
         await exchange.refuse(404, {"message": f"no such file: {path}"})
         return
-    kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0] or "text/plain"
-    headers = {"content-type": f"{kind}; charset=utf-8", "content-security-policy": POLICY}
+    headers = {"content-type": file.content_type, "content-security-policy": POLICY}
     await exchange.start(headers={**headers, "x-content-type-options": "nosniff", "cache-control": "no-store"})
-    await exchange.write(file.read_bytes())
+    await exchange.write(file.content)
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 from tests.browser.conftest import Watch, open_chat, watch_context
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, refusing, saying
-from tests.browser.steps import answers, ask, finished
+from tests.browser.steps import answers, ask, finished, offered
 from tests.browser.test_failures import BLOCKED, BUSY
 
 pytestmark = pytest.mark.anyio
@@ -131,7 +131,7 @@ class Views:
         watch_context(context, self.watch, self.server.url)
         page = await context.new_page()
         await open_chat(page, self.server.url)
-        await expect(page.locator("#model option")).to_have_count(2)
+        await expect(offered(page)).to_have_count(2)
         return page
 
     async def say(self, page: Page, question: str, *texts: str) -> None:
@@ -264,6 +264,14 @@ async def test_errors_and_notices(views: Views, scheme: Literal["light", "dark"]
         await ask(page, question)
         await finished(page, count)
     await shoot(page, f"errors-{scheme}")
+    gaps = await page.locator(".answer-text:not(:empty) ~ .extras > :is(.failure, .notice)").evaluate_all(
+        """(ends) => ends.map((end) => {
+          const text = end.closest(".answer").querySelector(".answer-text");
+          return end.getBoundingClientRect().top - text.getBoundingClientRect().bottom;
+        })"""
+    )
+    assert len(gaps) == 2
+    assert min(gaps) >= 12
     await page.screenshot(path=SCREENSHOTS / f"errors-{scheme}-whole.png", full_page=True, animations="disabled")
 
 
@@ -310,7 +318,7 @@ async def test_a_phone(views: Views, scheme: Literal["light", "dark"]) -> None:
     await shoot(page, f"phone-answer-top-{scheme}")
     await page.get_by_role("button", name="Settings").click()
     await shoot(page, f"phone-settings-{scheme}")
-    await page.get_by_role("button", name="Settings").click()
+    await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Open conversations").click()
     await expect(page.get_by_role("button", name="New chat")).to_be_focused()
     await expect(page.locator("#page")).to_have_attribute("inert", "")

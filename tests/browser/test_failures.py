@@ -4,6 +4,7 @@ import re
 
 import pytest
 from playwright.async_api import Page, expect
+from tests.browser.axe import violations
 from tests.browser.conftest import Watch
 from tests.browser.scripted_server import (
     EVENT_STREAM,
@@ -15,7 +16,7 @@ from tests.browser.scripted_server import (
     refusing,
     saying,
 )
-from tests.browser.steps import answers, ask, finished
+from tests.browser.steps import answers, ask, choose_model, finished, offered
 from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
@@ -50,10 +51,10 @@ async def test_an_error_before_the_stream(page: Page, server: ScriptedServer) ->
     server.scripts.append(refusing(429, BUSY, {"retry-after": "22"}))
     await ask(page, "Hello?")
     alert = page.get_by_role("alert").filter(has_text="Too many requests")
-    await expect(alert).to_contain_text("Please retry after 22 seconds.")
-    await expect(alert).to_contain_text("The service asks to wait 22 s.")
-    await expect(page.locator(".failure-detail")).to_have_text("HTTP 429 · Request req-test-1")
-    await expect(page.locator(".retry")).to_have_text(re.compile(r"Try again \((2[0-2]|1?\d) s\)"))  # it counts down
+    await expect(alert).to_contain_text("Wait a little, then try again.")
+    await expect(alert).to_contain_text("The service asks to wait 22 seconds.")
+    await expect(page.locator(".retry")).to_have_text(re.compile(r"Try again \((2[0-2]|1?\d) sec\)"))  # it counts down
+    await expect(alert.locator(".retry")).to_have_count(0)
     await page.locator(".retry").click()
     await finished(page)
     await expect(answers(page)).to_have_text("Hello from the server.")
@@ -65,8 +66,8 @@ async def test_retry_after_in_milliseconds_wins(page: Page, server: ScriptedServ
     headers = {"retry-after": "60", "retry-after-ms": "1200"}
     server.scripts.append(refusing(429, BUSY, headers))
     await ask(page, "Hello?")
-    await expect(page.get_by_text("The service asks to wait 2 s.")).to_be_visible()
-    await expect(page.locator(".retry")).to_have_text("Try again", timeout=10_000)
+    await expect(page.get_by_text("The service asks to wait 2 seconds.")).to_be_visible()
+    await expect(page.locator(".retry")).to_have_text("Try again")
 
 
 async def test_a_blocked_prompt_names_the_categories(page: Page, server: ScriptedServer) -> None:
@@ -74,7 +75,7 @@ async def test_a_blocked_prompt_names_the_categories(page: Page, server: Scripte
     await ask(page, "Hello?")
     alert = page.get_by_role("alert").filter(has_text="The content filter blocked this message.")
     await expect(alert).to_contain_text("Found: hate (medium), attempt to bypass the rules, new_category")
-    await expect(page.locator(".failure-detail")).to_contain_text("content_filter")
+    await expect(page.locator(".failure-details")).to_contain_text("content_filter")
 
 
 async def test_an_error_in_mid_stream(page: Page, server: ScriptedServer) -> None:
@@ -88,10 +89,12 @@ async def test_an_error_in_mid_stream(page: Page, server: ScriptedServer) -> Non
     await ask(page, "Hello?")
     await finished(page)
     await expect(answers(page)).to_have_text("Half of it")
-    alert = page.get_by_role("alert").filter(has_text="failed while answering")
-    await expect(alert).to_contain_text("The server had an error.")
-    await expect(page.locator(".failure-detail")).to_have_text("server_error · Request req-test-1")
-    await expect(page.locator("[data-figure=tokens]")).to_have_text("Tokens≈ 2 out")
+    alert = page.get_by_role("alert").filter(has_text="service has a fault at the moment")
+    await expect(alert).not_to_contain_text("The server had an error.")
+    await page.get_by_text("Details", exact=True).click()
+    await expect(page.locator(".failure-own")).to_have_text("The server had an error.")
+    await expect(page.locator(".failure-details dd")).to_have_text(["server_error", "req-test-1"])
+    await expect(page.locator("[data-figure=output] dd")).to_have_text("≈ 2")
 
 
 @rows("events", [0, 1, 4, 5, 6])
@@ -189,7 +192,8 @@ async def test_an_answer_without_text_says_so(page: Page, server: ScriptedServer
 
 async def test_the_models_cannot_be_loaded(page: Page, server: ScriptedServer) -> None:
     """The page still works: the relay fills in its default model."""
-    await page.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": {"message": "Starting."}}))
+    error = {"message": "Starting.", "code": "not_yet"}
+    await page.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": error}))
     await page.reload()
     await expect(page.get_by_role("alert").filter(has_text="Starting.")).to_be_visible()
     await ask(page, "Hello?")
@@ -197,5 +201,97 @@ async def test_the_models_cannot_be_loaded(page: Page, server: ScriptedServer) -
     assert "model" not in server.exchanges[0].body
     await page.unroute("**/v1/models")
     await page.get_by_role("button", name="Try again").click()
-    await expect(page.locator("#model option")).to_have_count(2)
+    await expect(offered(page)).to_have_count(2)
     await expect(page.locator("#page-failure > *")).to_have_count(0)
+
+
+async def test_what_is_known_is_said_in_the_readers_words(page: Page, server: ScriptedServer) -> None:
+    """The service's own words wait behind "Details", and can be copied with what an operator needs."""
+    error = {"message": "Das Modell gibt es nicht.", "code": "DeploymentNotFound"}
+    server.scripts.append(refusing(404, error))
+    await page.locator("#language").select_option("ja")
+    await ask(page, "Hello?")
+    failure = page.locator(".failure")
+    await expect(failure.get_by_role("alert")).to_have_text(
+        "このモデルはここでは使えません。別のモデルを選んでください。"
+    )
+    await expect(page.locator(".failure-own")).to_be_hidden()
+    await failure.get_by_text("詳細", exact=True).click()
+    await expect(page.locator(".failure-own")).to_have_text("Das Modell gibt es nicht.")
+    await failure.get_by_role("button", name="詳細をコピー").click()
+    await expect(failure.get_by_role("status")).to_have_text("コピーしました")
+    copied = await page.evaluate("navigator.clipboard.readText()")
+    assert copied.split("\n") == [
+        "Das Modell gibt es nicht.",
+        "HTTP ステータス: 404",
+        "コード: DeploymentNotFound",
+        "リクエスト ID: req-test-1",
+    ]
+
+
+@rows(
+    ("status", "error", "title"),
+    [
+        (418, {"message": "No tea today.", "code": "teapot_empty"}, "The relay answered with an error."),
+        (429, {"message": "No tea today.", "code": "tea_limit"}, "The relay answered with an error."),
+        (400, {"message": "No tea today."}, "The relay answered with an error."),
+        (400, {"message": "No tea today.", "code": "unsupported_value"}, "does not accept one of the settings"),
+        (400, {"message": "No tea today.", "type": "invalid_request_error"}, "does not accept this request"),
+    ],
+)
+async def test_what_is_not_known_is_said_in_the_services_words(
+    page: Page, server: ScriptedServer, status: int, error: dict[str, str], title: str
+) -> None:
+    server.scripts.append(refusing(status, error))
+    await page.get_by_role("button", name="New chat").click()
+    await ask(page, "Hello?")
+    alert = page.locator(".failure [role=alert]")
+    await expect(alert).to_contain_text(title)
+    await expect(alert).to_contain_text("The service says: “No tea today.”")
+    await expect(page.locator(".failure-own")).to_have_count(0)
+
+
+@rows(
+    ("seconds", "said"),
+    [("119", "119 seconds"), ("120", "2 minutes"), ("5000", "84 minutes"), ("43200", "12 hours"), ("1e6", "12 days")],
+)
+async def test_a_long_wait_is_said_in_larger_units(page: Page, server: ScriptedServer, seconds: str, said: str) -> None:
+    milliseconds = str(int(float(seconds)) * 1000)
+    server.scripts.append(
+        refusing(403, {"message": "Used up.", "code": "insufficient_quota"}, {"retry-after-ms": milliseconds})
+    )
+    await page.get_by_role("button", name="New chat").click()
+    await ask(page, "Hello?")
+    await expect(page.get_by_text(f"The service asks to wait {said}.")).to_be_visible()
+
+
+async def test_another_model_can_be_tried_after_a_failure(page: Page, server: ScriptedServer) -> None:
+    server.scripts.append(refusing(404, {"message": "Gone.", "code": "model_not_found"}))
+    await ask(page, "Hello?")
+    await expect(page.get_by_role("alert").filter(has_text="Choose another model.")).to_be_visible()
+    await choose_model(page, "reasoner")
+    await page.get_by_role("button", name="Try again").click()
+    await expect(answers(page).last).to_have_text("Hello from the server.")
+    assert [exchange.body["model"] for exchange in server.exchanges] == ["chat", "reasoner"]
+
+
+async def test_a_failure_speaks_the_language_that_is_chosen_later(page: Page, server: ScriptedServer) -> None:
+    error = {"message": "x", "code": "ledger_full"}
+    await page.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": error}))
+    await page.reload()
+    await expect(page.locator("#page-failure")).to_contain_text("A part of the relay is not available")
+    await page.locator("#language").select_option("ja")
+    await expect(page.locator("#page-failure")).to_contain_text("一部の機能が使えません")
+    await expect(page.locator("#page-failure [role=alert]")).to_have_count(0)
+
+
+async def test_a_failure_is_accessible(page: Page, server: ScriptedServer) -> None:
+    server.scripts += [refusing(400, BLOCKED), refusing(418, {"message": "No tea today.", "code": "teapot_empty"})]
+    for count in (1, 2):
+        await ask(page, "Hello?")
+        await finished(page, count)
+    for summary in await page.get_by_text("Details", exact=True).all():
+        await summary.click()
+    assert await violations(page) == []
+    await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    assert await violations(page) == []

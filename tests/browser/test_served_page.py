@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import Watch, open_chat, watch_context
-from tests.browser.steps import answers, ask, finished
+from tests.browser.steps import answers, ask, choose_model, finished
 from tests.live.relays import RelayProcess, clean_environment
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ class Served:
 
     async def line(self) -> str:
         assert self.process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             line = await self.process.stderr.readline()
         assert line, "the server ended"
         return line.decode()
@@ -81,38 +81,50 @@ async def test_an_answer_streams_from_the_simulator(chat: Page, served: Served) 
         }"""
     )
     await ask(chat, "Explain server-sent events as you would to a colleague")
-    await expect(chat.locator(".answer .message-foot")).to_be_visible(timeout=60_000)
+    await expect(chat.locator(".answer .message-foot")).to_be_visible()
     await finished(chat)
     assert await chat.evaluate("window.lengths.size") > 10, "the tokens did not arrive one by one"
-    for figure in ("first", "speed", "tokens", "finish", "model"):
+    for figure in ("first", "speed", "input", "output", "finish", "model"):
         await expect(chat.locator(f"[data-figure={figure}] dd")).not_to_be_empty()
-    await expect(chat.locator("[data-figure=finish] dd")).to_have_text("stop")
+    await expect(chat.locator("[data-figure=finish] dd")).to_have_text("complete")
     await expect(chat.locator("#simulator")).to_be_visible()
-    assert (await served.logged("chat"))["end"] == "completed"
+    assert (await served.logged("responses"))["end"] == "completed"
 
 
 async def test_stop_reaches_the_relay(chat: Page, served: Served) -> None:
-    await chat.locator("#model").select_option("chat--slow")
+    await choose_model(chat, "Slow answer")
     await ask(chat, "Explain server-sent events as you would to a colleague")
-    await expect(answers(chat)).not_to_be_empty(timeout=30_000)
+    await expect(answers(chat)).not_to_be_empty()
     await chat.keyboard.press("Escape")
     await finished(chat)
-    assert (await served.logged("chat"))["end"] == "client_aborted"
+    assert (await served.logged("responses"))["end"] == "client_aborted"
 
 
 @pytest.mark.parametrize(
     ("model", "text"),
     [
-        ("chat--429", "Too many requests at the moment."),
-        ("chat--truncate", "failed while answering"),
-        ("chat--filter-completion", "The content filter stopped this answer."),
+        ("Rate limited (429)", "Too many requests at the moment."),
+        ("Server error (500)", "service has a fault"),
+        ("Answer cut short", "cut short"),
+        ("Question blocked by the content filter", "The content filter blocked this message."),
+        ("Answer stopped by the content filter", "The content filter stopped this answer."),
     ],
 )
 async def test_faults_are_shown_in_place(chat: Page, model: str, text: str) -> None:
-    await chat.locator("#model").select_option(model)
+    await choose_model(chat, model)
     await ask(chat, "Hello?")
     await finished(chat)
-    await expect(chat.locator(".extras")).to_contain_text(text, timeout=30_000)
+    await expect(chat.locator(".extras")).to_contain_text(text)
+
+
+async def test_every_failure_is_named_in_words(chat: Page) -> None:
+    for language in ("en", "ja"):
+        await chat.locator("#language").select_option(language)
+        await expect(chat.locator("html")).to_have_attribute("lang", language)
+        await expect(chat.locator("#model-list .model-option-name").last).not_to_be_empty()
+        names = await chat.locator("#model-list .model-option-name").all_text_contents()
+        assert len(names) > 5
+        assert [name for name in names if "--" in name] == []
 
 
 async def test_a_relay_that_wants_a_key(browser: Browser) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.answers import check, later, refusal
 from tests.fakes import FakeClock, FakeDatabase
 
+from chukei.accounts.changes import Actor
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import StoreAway
 from chukei.callers import keys, tokens
@@ -146,7 +147,7 @@ def token(scope: str | None, role: str | None, **claims: object) -> Callable[[],
 
     def recognise() -> None:
         try:
-            tokens.recognise(whole, settings, "us", 1060.0 if "late" in claims else 500.0)
+            tokens.recognise(settings, whole, "us", 1060.0 if "late" in claims else 500.0)
         except tokens.TokenRefused as refused:
             raise refused.error or refused from None
 
@@ -183,7 +184,10 @@ def test_what_the_holder_of_a_genuine_token_is_told(subtests: pytest.Subtests) -
 
 
 def test_what_an_administrator_of_keys_is_told(subtests: pytest.Subtests) -> None:
-    wrong = "The {}'s name must have 1 to 128 letters, digits, spaces and . : / @ _ + -, without spaces around it."
+    wrong = (
+        "The {}'s name must have 1 to 128 letters, digits, spaces and . : / @ _ + -, without spaces around it, "
+        "and be neither . nor .."
+    )
     stands = "That name stands for callers who are recognised in another way; choose a different one."
     far = "The end of a key must be within the years 1 to 9999 of UTC; leave it out for a key without an end."
     unread = keys.make()
@@ -193,7 +197,7 @@ def test_what_an_administrator_of_keys_is_told(subtests: pytest.Subtests) -> Non
         return KeyRegistry(FakeDatabase(*rows), PEPPERS, lambda: NOW, groups=groups)
 
     def create(caller: str = "team-a", *groups: str, **fields: Any) -> Callable[[], Coroutine[Any, Any, object]]:
-        return lambda: made(*groups).create(caller, **fields)
+        return lambda: made(*groups).create(caller, actor=Actor("key 1"), **fields)
 
     def invalid(param: str, message: str) -> Any:
         return refusal(400, "invalid_value", message, param=param)
@@ -220,8 +224,8 @@ def test_what_an_administrator_of_keys_is_told(subtests: pytest.Subtests) -> Non
                 invalid("expires", "The end of a key needs a time zone, such as Z."),
             ),
             (create(expires=datetime.min.replace(tzinfo=eastward)), invalid("expires", far)),
-            (lambda: made().rotate(EXPIRED.id, overlap=HOUR), ended("has ended")),
-            (lambda: made().rotate(unread.id, overlap=HOUR), ended("cannot be read")),
+            (lambda: made().rotate(EXPIRED.id, actor=Actor("key 1"), overlap=HOUR), ended("has ended")),
+            (lambda: made().rotate(unread.id, actor=Actor("key 1"), overlap=HOUR), ended("cannot be read")),
         ],
     )
 
@@ -230,6 +234,6 @@ def test_what_an_administrator_of_keys_is_told(subtests: pytest.Subtests) -> Non
 async def test_a_key_that_is_not_there_is_named() -> None:
     registry = KeyRegistry(FakeDatabase(), PEPPERS, lambda: NOW)
     with pytest.raises(NoSuchKey, match=r"^k1$"):
-        await registry.rotate("k1", overlap=HOUR)
+        await registry.rotate("k1", actor=Actor("key 1"), overlap=HOUR)
     with pytest.raises(NoSuchKey, match=r"^k1$"):
-        await registry.revoke("k1")
+        await registry.revoke("k1", actor=Actor("key 1"))

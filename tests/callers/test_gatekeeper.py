@@ -254,7 +254,7 @@ class Tokens:
         self._refusal = refusal or TokenRefused(TokenFlaw.SIGNATURE)
         self.asked = 0
 
-    async def caller(self, token: bytes) -> Caller:
+    async def holder(self, token: bytes) -> Caller:
         self.asked += 1
         if token == TOKEN:
             return PERSON
@@ -433,6 +433,27 @@ def test_a_key_in_the_configuration() -> None:
     assert let_in(also, [HOST, (b"api-key", text_of(OWN))]) == team
 
 
+def test_who_was_let_in_before_is_asked_again_for_its_key_alone() -> None:
+    gate = gate_of(Directory(kept(OWN), kept(OLD, revoked=NOW)), fixed={"digest": Caller("team-b", CallerKind.KEY)})
+    cases = [
+        (Caller("team-a", CallerKind.KEY, (), OWN.id), "", True),
+        (Caller("team-a", CallerKind.KEY, (), OLD.id), "", False),
+        (Caller("team-a", CallerKind.KEY, (), ENDED.id), "", False),
+        (Caller("team-b", CallerKind.KEY), "digest", True),
+        (Caller("team-b", CallerKind.KEY), "of the key before", False),
+        (Caller("team-b", CallerKind.KEY), "", False),
+        (Caller("team-c", CallerKind.KEY), "", False),
+        (SHARED, "", False),
+        (LOCAL, "", False),
+        (ANONYMOUS, "", False),
+        (PERSON, "", True),
+    ]
+    assert [asyncio.run(gate.lets_in(who, by)) for who, by, _ in cases] == [good for _, _, good in cases]
+    assert asyncio.run(WITH_KEY.lets_in(SHARED, WITH_KEY.credential_of(SHARED)))
+    assert not asyncio.run(WITH_KEY.lets_in(SHARED, "of the key before"))
+    assert gate.credential_of(Caller("team-b", CallerKind.KEY)) == "digest"
+
+
 def test_a_token() -> None:
     gate = gate_of(tokens=Tokens())
     assert let_in(gate, [(b"authorization", b"Bearer " + TOKEN)], local=False) == PERSON
@@ -551,11 +572,20 @@ def test_a_principal_and_what_is_none_of_ours() -> None:
     assert let_in(gate, [SENT, (b"x-api-key", b"whatever")]) == SIGNED_IN
 
 
+def test_who_was_let_in_without_a_credential() -> None:
+    """A page of another site can send any text as a key, but not know one."""
+    junk, own = (b"api-key", b"whatever"), (b"api-key", text_of(OWN))
+    gate = gate_of(Directory(*DIRECTORY), tokens=Tokens(), **PLATFORM)
+    assert not gate.knows([SENT, junk])
+    assert gate.knows([own])
+    assert not gate_of(Directory(*DIRECTORY), anonymous=True).knows([own])
+
+
 def test_the_token_that_the_platform_looked_at_is_no_other() -> None:
     assert let_in(gate_of(**PLATFORM), [SENT, (b"authorization", b"Bearer " + TOKEN)]) == SIGNED_IN
 
     class Same(Tokens):
-        async def caller(self, token: bytes) -> Caller:
+        async def holder(self, token: bytes) -> Caller:
             return SIGNED_IN
 
     assert let_in(gate_of(tokens=Same(), **PLATFORM), [SENT, (b"authorization", b"Bearer a.b.c")]) == SIGNED_IN

@@ -81,7 +81,7 @@ def flaw_of_read(token: bytes) -> TokenFlaw:
 
 def refusal(claims: dict[str, Any], settings: EntraSettings = SETTINGS) -> TokenRefused:
     with pytest.raises(TokenRefused) as caught:
-        recognise(claims, settings, ISSUER, NOW)
+        recognise(settings, claims, ISSUER, NOW)
     return caught.value
 
 
@@ -202,14 +202,14 @@ class TestBeforeTheSignature:
 
 class TestAfterTheSignature:
     def test_a_user(self) -> None:
-        found = recognise(USER, SETTINGS, ISSUER, NOW)
-        assert found.caller == Caller(f"user:{TENANT}/{PERSON}", CallerKind.USER)
+        found = recognise(SETTINGS, USER, ISSUER, NOW)
+        assert found.holder == Caller(f"user:{TENANT}/{PERSON}", CallerKind.USER)
         assert (found.expires, found.overage) == (NOW + 3600, False)
 
     @rows("changes", [{}, {"idtyp": ...}, {"azp": ..., "appid": CLIENT}])
     def test_an_application(self, changes: dict[str, Any]) -> None:
-        found = recognise(changed(APP, changes), SETTINGS, ISSUER, NOW)
-        assert found.caller == Caller(f"app:{TENANT}/{CLIENT}", CallerKind.APPLICATION)
+        found = recognise(SETTINGS, changed(APP, changes), ISSUER, NOW)
+        assert found.holder == Caller(f"app:{TENANT}/{CLIENT}", CallerKind.APPLICATION)
 
     @rows(
         "issuer",
@@ -248,7 +248,7 @@ class TestAfterTheSignature:
     def test_times(self, changes: dict[str, Any], flaw: TokenFlaw | None) -> None:
         claims = changed(USER, changes)
         if flaw is None:
-            recognise(claims, SETTINGS, ISSUER, NOW)
+            recognise(SETTINGS, claims, ISSUER, NOW)
         else:
             assert refusal(claims).flaw is flaw
 
@@ -290,7 +290,7 @@ class TestAfterTheSignature:
 
     def test_a_scope_that_is_asked_for(self) -> None:
         wanting = replace(SETTINGS, scope="Relay.Call")
-        assert recognise(USER, wanting, ISSUER, NOW).caller.kind is CallerKind.USER
+        assert recognise(wanting, USER, ISSUER, NOW).holder.kind is CallerKind.USER
         for scopes in ("other", "Relay.Calls", "relay.call", "Relay.Call.All"):
             found = refusal(changed(USER, {"scp": scopes}), wanting)
             assert found.error is not None
@@ -300,16 +300,16 @@ class TestAfterTheSignature:
 
     def test_a_role_that_is_asked_for(self) -> None:
         wanting = replace(SETTINGS, role="Relay.Call")
-        assert recognise(APP, wanting, ISSUER, NOW).caller.kind is CallerKind.APPLICATION
+        assert recognise(wanting, APP, ISSUER, NOW).holder.kind is CallerKind.APPLICATION
         assert refusal(changed(APP, {"roles": ["Other"]}), wanting).flaw is TokenFlaw.ROLE
-        assert recognise(USER, wanting, ISSUER, NOW).caller.kind is CallerKind.USER, "users need the scope"
+        assert recognise(wanting, USER, ISSUER, NOW).holder.kind is CallerKind.USER, "users need the scope"
 
     def test_groups_in_the_order_of_the_configuration(self) -> None:
         names = {"Research": "research", GROUP: "staff", "Lead": "research", "Unheld": "other"}
         claims = {"groups": ["x", GROUP.upper()], "roles": ["Lead", "Research", "unheld"]}
         assert groups_of(claims, names) == ("research", "staff")
-        found = recognise(USER | claims, replace(SETTINGS, groups=names), ISSUER, NOW)
-        assert found.caller.groups == ("research", "staff")
+        found = recognise(replace(SETTINGS, groups=names), USER | claims, ISSUER, NOW)
+        assert found.holder.groups == ("research", "staff")
 
     @rows(
         ("claims", "overage"),
@@ -322,14 +322,14 @@ class TestAfterTheSignature:
         ],
     )
     def test_too_many_groups_to_be_in_a_token(self, claims: dict[str, Any], overage: bool) -> None:
-        found = recognise(USER | claims, replace(SETTINGS, groups={GROUP: "staff"}), ISSUER, NOW)
+        found = recognise(replace(SETTINGS, groups={GROUP: "staff"}), USER | claims, ISSUER, NOW)
         assert found.overage is overage
-        assert found.caller.groups == ()
+        assert found.holder.groups == ()
 
 
 def test_an_application_belongs_to_the_groups_of_its_roles() -> None:
     guid = "11111111-aaaa-4bbb-8ccc-222222222222"
     settings = EntraSettings(tenants=(guid,), audiences=("api",), groups={"Caller": "research"})
     claims = {"iss": "us", "aud": "api", "exp": 1000, "nbf": 0, "tid": guid, "oid": guid, "sub": guid, "azp": guid}
-    found = recognise(claims | {"roles": ["Caller"]}, settings, "us", -60.0)
+    found = recognise(settings, claims | {"roles": ["Caller"]}, "us", -60.0)
     assert found == Recognised(Caller(f"app:{guid}/{guid}", CallerKind.APPLICATION, ("research",)), 1000.0, False)

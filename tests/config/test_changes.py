@@ -1,13 +1,14 @@
 """What a reload changes, by names of keys and without any value."""
 
 import hashlib
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 from tests.rows import rows
 
 from chukei.config import NEEDS_RESTART, Changes, Secret, Settings, changes, load, without_restart
-from chukei.config.changes import version_of
+from chukei.config.changes import tables, version_of
 
 ENVIRONMENT = {"ONE": "first-secret", "TWO": "second-secret"}
 PLAIN = """
@@ -91,6 +92,15 @@ def test_every_key_that_needs_a_restart_exists() -> None:
     found = load(None, {})
     for section, names in NEEDS_RESTART.items():
         assert names <= set(getattr(found, section).__dataclass_fields__)
+
+
+def test_every_section_is_compared() -> None:
+    """A change of a section that is forgotten there would not be noticed by a reload."""
+    found = load(None, {})
+    values = {each.name: getattr(found, each.name) for each in fields(found)}
+    sections = {name for name, value in values.items() if is_dataclass(value)}
+    assert sections - {"policies"} <= {path[0] for path in tables(found)}
+    assert changes(found, load(None, {"CHUKEI_SOCKETS__MOST": "7"})).changed == ("sockets.most",)
 
 
 def test_another_content_of_a_named_file_is_a_change(file: Path, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ answer_seconds = 9
 keepalive_seconds = 10
 ca_file = "CA"
 plain_http = true
+pass_headers = ["AOAI-Evals"]
+pass_versions = ["preview"]
 
 [pool]
 attempts = 4
@@ -89,6 +91,7 @@ max_spool_bytes = 100_000
 
 [admin]
 api_key = { env = "ADMIN_KEY" }
+currency = "EUR"
 
 [auth]
 api_key = { env = "RELAY_KEY" }
@@ -189,7 +192,9 @@ def test_every_key(tmp_path: Path) -> None:
         0.0,
     )
     assert settings.stream == StreamSettings(4.0, 5.0, 5.5, 6.0, 7.0, 8192)
-    assert settings.upstream == UpstreamSettings(8.0, 9.0, 10.0, str(tmp_path / "ca.pem"), True, {})
+    assert settings.upstream == UpstreamSettings(
+        8.0, 9.0, 10.0, str(tmp_path / "ca.pem"), True, ("aoai-evals",), ("preview",), {}
+    )
     assert settings.pool == PoolSettings(
         4, 11.0, 0.5, 12.0, 0.0, 0, 13.0, 14.0, 0.0, ("user", "session"), "x-conversation", 2.0, 0.05, True
     )
@@ -201,6 +206,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert settings.ledger == LedgerSettings(90.0, "/var/spool/chukei", 100_000)
     assert settings.admin.api_key is not None
     assert settings.admin.api_key.reveal() == SECRET + "-admin"
+    assert settings.admin.currency == "EUR"
     assert settings.reload == ReloadSettings(0.5)
     assert settings.metrics.api_key is not None
     assert settings.metrics.api_key.reveal() == SECRET + "-metrics"
@@ -258,7 +264,7 @@ def test_the_test_above_sets_every_key_that_settings_have() -> None:
     for kind in kinds:
         assert is_dataclass(kind)
         for field in fields(kind):
-            if field.name not in ("proxies", "ledger_by_default"):  # read from other variables, and from ledger
+            if field.name not in ("proxies", "ledger_by_default", "entra"):  # see other files; from ledger
                 assert f"\n{field.name} = " in FULL
 
 
@@ -502,6 +508,10 @@ ENDPOINTS = [
     ("https://r.openai.azure.com/", "https://r.openai.azure.com"),
     (" https://r.openai.azure.com ", "https://r.openai.azure.com"),
     ("https://r.services.ai.azure.com/openai/v1/", "https://r.services.ai.azure.com"),
+    ("https://r.services.ai.azure.com/api/projects/p/openai/v1", "https://r.services.ai.azure.com/api/projects/p"),
+    ("https://r.services.ai.azure.us/api/projects/p-1/", "https://r.services.ai.azure.us/api/projects/p-1"),
+    ("https://r.cognitiveservices.azure.com/", "https://r.cognitiveservices.azure.com"),
+    ("https://gateway.example/api/projects/p", "https://gateway.example/api/projects/p"),
     ("https://R.OpenAI.Azure.com:443/", "https://r.openai.azure.com"),
     ("https://r.openai.azure.com:8443", "https://r.openai.azure.com:8443"),
     ("https://gateway.example/prefix", "https://gateway.example/prefix"),
@@ -533,7 +543,10 @@ def test_bad_endpoints(subtests: pytest.Subtests) -> None:
         "http://r.example",
         "https://u:p@r.example",
         "https://r.example/openai/deployments/d",
-        "https://r.services.ai.azure.com/api/projects/p",
+        "https://r.services.ai.azure.com/api/projects",
+        "https://r.services.ai.azure.com/api/projects/p/models",
+        "https://r.openai.azure.com/api/projects/p",
+        "https://r.services.ai.azure.com/anthropic/v1",
         "https://contoso..openai.azure.com",
         "https://a b.example",
         "https://" + "a" * 70 + ".example",
@@ -745,3 +758,27 @@ def test_metrics_are_open_or_have_a_key_that_is_long_enough(tmp_path: Path) -> N
         "metrics.max_rows: must be between 20 and 100_000, not 10",
         "metrics.open: means that everybody may read metrics without a key; remove it or metrics.api_key",
     ]
+
+
+def test_the_deployment_for_batches(tmp_path: Path) -> None:
+    text = """
+[deployments.a]
+endpoint = "https://a.openai.azure.com"
+api_key = { env = "KEY" }
+
+[models.chat]
+deployments = ["a"]
+batch_deployment = "%s"
+"""
+    assert (
+        load(written(tmp_path, text % "gpt-4o-batch"), {"KEY": SECRET}).models["chat"].batch_deployment
+        == "gpt-4o-batch"
+    )
+    [problem] = problems(written(tmp_path, text % "a b"), {"KEY": SECRET})
+    assert problem.startswith("models.chat.batch_deployment: 'a b' is not the name of a deployment")
+
+
+@pytest.mark.parametrize("currency", ["usd", "US", "EURO", "\u20ac"])
+def test_a_currency_is_a_code(tmp_path: Path, currency: str) -> None:
+    [problem] = problems(written(tmp_path, f'[admin]\ncurrency = "{currency}"\n'), {})
+    assert problem.startswith("admin.currency: must be the three capital letters of an ISO 4217 code")

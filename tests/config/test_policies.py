@@ -33,7 +33,9 @@ default_model = "fast"
 system = "Be brief."
 parameters = {{ temperature = 0.2 }}
 caps = {{ max_completion_tokens = 1000, n = 1 }}
+service_tiers = ["default", "flex"]
 see_deployment = false
+share_objects = true
 
 [groups.research.limits]
 requests_per_minute = 1
@@ -86,9 +88,11 @@ def test_every_key(tmp_path: Path) -> None:
             system="Be brief.",
             parameters={"temperature": 0.2},
             caps={"max_completion_tokens": 1000, "n": 1},
+            service_tiers=("default", "flex"),
             see_deployment=False,
             limits=Limits(1, 2, 3, 4, 5_250_000, 6),
             total=Limits(money_per_month=1_000_000_000),
+            share_objects=True,
         ),
         "everybody": Rules(limits=Limits(requests_per_minute=60)),
     }
@@ -218,6 +222,8 @@ def test_each_mistake_of_a_rule_is_named_once(tmp_path: Path, subtests: pytest.S
 
 PLACE_MISTAKES = [
     ("[callers.x]\ntotal = { concurrent = 1 }", "callers.x.total: is not a known key"),
+    ("[callers.x]\nshare_objects = true", "callers.x.share_objects: is not a known key"),
+    ("[groups.x]\nshare_objects = 'yes'", "groups.x.share_objects: must be true or false"),
     ("[callers.x]\ngroups = ['nobody']", "callers.x.groups: names 'nobody', but there is no [groups.nobody]"),
     ("[callers.x]\ngroups = 7", "callers.x.groups: must be a list of strings"),
     ("[callers.x]\nkey_sha256 = 'abc'", "callers.x.key_sha256: must be the 64 hexadecimal digits"),

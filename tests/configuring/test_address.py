@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.rows import rows
 
-from chukei.config.upstreams import clean_endpoint
+from chukei.config.endpoints import clean_endpoint
 from chukei.configuring.address import NotAnAddress, Pasted, looks_like_key, understand
 
 CONTOSO = "https://contoso.openai.azure.com"

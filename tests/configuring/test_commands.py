@@ -5,7 +5,6 @@ import pty
 import re
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tomllib
@@ -208,8 +207,7 @@ async def test_on_a_terminal_it_asks_and_the_last_answer_writes_the_file(tmp_pat
 async def test_ctrl_c_at_a_question_leaves_no_file(tmp_path: Path) -> None:
     async with TerminalProcess(clean_environment(), "init", "--output", str(tmp_path / "chukei.toml")) as terminal:
         await shown_by(terminal, "Address of the Azure OpenAI resource")
-        terminal.process.send_signal(signal.SIGINT)
-        assert await terminal.ends() == 130
+        assert await terminal.interrupted() == 130
         assert b"nothing is written" in terminal.drawn
     assert [*tmp_path.iterdir()] == []
 

@@ -199,3 +199,26 @@ async def test_a_parameter_that_is_unknown_is_left_out() -> None:
     chat = next(each for each in found if each.check == "chat")
     assert (chat.status, len(bodies) >= 2) == (Status.OK, True)
     assert re.fullmatch(r"answers, first output after \d+ ms", chat.seen)
+
+
+CLAUDE = {
+    "CHUKEI_DEPLOYMENTS__CLAUDE__API": "anthropic",
+    "CHUKEI_DEPLOYMENTS__CLAUDE__API_KEY": "key",
+}
+DELTA = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"ready"}}'
+
+
+@rows(
+    ("status", "body", "found"),
+    [
+        (200, b"event: content_block_delta\ndata: " + DELTA + b"\n\n", Status.OK),
+        (404, b'{"error":{"code":"DeploymentNotFound","message":"No."}}', Status.FAILED),
+    ],
+)
+async def test_claude_is_asked_for_a_message(status: int, body: bytes, found: Status) -> None:
+    async with LocalServer(resource({"/anthropic/v1/messages": (status, body)})) as server:
+        settings = load(
+            None, CLAUDE | NO_LEDGER | {"CHUKEI_DEPLOYMENTS__CLAUDE__ENDPOINT": f"http://127.0.0.1:{server.port}"}
+        )
+        findings = await about_deployments(settings)
+    assert [each.status for each in findings if each.kind is Kind.DEPLOYMENT] == [found]

@@ -1,6 +1,7 @@
 """What the relay answers itself."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.fakes import FakeClock, FakeReply
@@ -11,7 +12,8 @@ from chukei.accounts.policy import Policies, Policy
 from chukei.callers.gatekeeper import LOCAL
 from chukei.config import PoolSettings
 from chukei.errors import CallerError
-from chukei.gateway.pages import TEST_TEXT, Asset, OwnUsage, Pages, Visit
+from chukei.gateway.assets import Asset
+from chukei.gateway.pages import TEST_TEXT, OwnUsage, Pages, Visit
 from chukei.model import Caller, Deployment, End, Headers, Model
 from chukei.pool import DeploymentStatus, Fault, Pool, Verdict
 from chukei.ports import Clock
@@ -36,7 +38,10 @@ def pool_of(models: dict[str, Model], *, default: str | None = None, open: Deplo
 
 POOL = pool_of(MODELS, default="chat")
 OPEN = pool_of({}, open=EAST)
-ASSETS = {"": Asset("text/html; charset=utf-8", b"<!doctype html>"), "app.js": Asset("text/javascript", b"export {}")}
+ASSETS = {
+    "": Asset("text/html; charset=utf-8", b"<!doctype html>"),
+    "web/app.js": Asset("text/javascript", b"export {}"),
+}
 COMMON: Headers = [(b"x-request-id", b"r")]
 
 
@@ -60,13 +65,27 @@ async def get(
     method: str = "GET",
     query: str = "",
     since: int = 0,
+    language: str = "",
 ) -> tuple[FakeReply, RequestRecord]:
     reply, record = FakeReply(), RequestRecord("r", method, path, who=who)
     pages = Pages(pool, ASSETS.get, clock, simulated=simulated, pace=0.001, own_usage=own_usage, since=since)
-    await pages.answer(find(method, path, ""), reply, COMMON, Visit(record, policy, leaving=leaving, query=query))
+    visit = Visit(record, policy, leaving=leaving, query=query, language=language)
+    await pages.answer(find(method, path, ""), reply, COMMON, visit)
     assert reply.finished
     assert COMMON[0] in reply.headers
     return reply, record
+
+
+async def test_what_the_browser_has_is_confirmed_with_the_policy_of_now() -> None:
+    record = RequestRecord("r", "GET", "/")
+    reply, pages = FakeReply(), Pages(POOL, ASSETS.get, FakeClock(), simulated=False)
+    visit = Visit(record, FREE, headers=[(b"if-none-match", ASSETS[""].tag)])
+    await pages.answer(find("GET", "/", ""), reply, COMMON, visit)
+    fields = dict(reply.headers)
+    assert (reply.status, record.status, reply.body) == (304, 304, b"")
+    assert (fields[b"etag"], fields[b"cache-control"]) == (ASSETS[""].tag, b"no-cache")
+    assert fields[b"content-security-policy"].startswith(b"default-src 'none'")
+    assert b"content-length" not in fields
 
 
 async def test_the_chat_page_runs_only_its_own_scripts() -> None:
@@ -93,6 +112,7 @@ async def test_other_files_do_not_exist(path: str) -> None:
     with pytest.raises(CallerError) as caught:
         await get(path)
     assert caught.value.status == 404
+    assert (b"cache-control", b"no-store") in caught.value.headers  # another replica may have it
 
 
 async def test_models_are_listed_the_default_first() -> None:
@@ -100,7 +120,14 @@ async def test_models_are_listed_the_default_first() -> None:
     listed = json.loads(reply.body)
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == ["chat", "fast"]
-    assert listed["data"][0] == {"id": "chat", "object": "model", "created": 0, "owned_by": "chukei"}
+    first = listed["data"][0]
+    assert {name: first[name] for name in first if name != "chukei"} == {
+        "id": "chat",
+        "object": "model",
+        "created": 0,
+        "owned_by": "chukei",
+    }
+    assert dict(reply.headers)[b"vary"] == b"accept-language"
 
 
 async def test_models_began_when_the_relay_did() -> None:
@@ -121,9 +148,43 @@ async def test_one_model_and_none() -> None:
 
 async def test_an_open_resource_lists_nothing_and_knows_every_name() -> None:
     reply, _ = await get("/v1/models", OPEN)
-    assert json.loads(reply.body) == {"object": "list", "data": []}
+    listed = json.loads(reply.body)
+    assert (listed["object"], listed["data"]) == ("list", [])
     reply, _ = await get("/v1/models/gpt-5", OPEN)
     assert json.loads(reply.body)["id"] == "gpt-5"
+
+
+async def test_the_list_says_who_answers_and_how_much_may_be_sent() -> None:
+    reply, _ = await get("/v1/models")
+    assert json.loads(reply.body)["chukei"] == {"max_body_bytes": 32 * 1024 * 1024, "simulator": False}
+    reply, _ = await get("/v1/models", simulated=True)
+    assert json.loads(reply.body)["chukei"]["simulator"] is True
+    assert dict(reply.headers)[b"x-chukei-simulator"] == b"true"
+
+
+async def test_a_reload_changes_what_the_list_says() -> None:
+    pages = Pages(POOL, ASSETS.get, FakeClock(), simulated=True, max_body_bytes=5000)
+    found = []
+    for each in (pages, pages.renewed(OPEN, simulated=False, max_body_bytes=7000)):
+        reply, record = FakeReply(), RequestRecord("r", "GET", "/v1/models", who=LOCAL)
+        await each.answer(find("GET", "/v1/models", ""), reply, COMMON, Visit(record, FREE))
+        listed = json.loads(reply.body)
+        found.append((len(listed["data"]), listed["chukei"]))
+    assert found == [
+        (2, {"max_body_bytes": 5000, "simulator": True}),
+        (0, {"max_body_bytes": 7000, "simulator": False}),
+    ]
+
+
+async def test_a_model_is_described_in_the_list_and_alone() -> None:
+    model = replace(MODELS["fast"], description="Fast.", descriptions={"ja": "速い。"})
+    pool = pool_of({"fast": model})
+    for path in ("/v1/models", "/v1/models/fast"):
+        for language, expected in (("", "Fast."), ("ja-JP", "速い。"), ("de", "Fast.")):
+            reply, _ = await get(path, pool, language=language)
+            found = json.loads(reply.body)
+            (shown,) = found.get("data", [found])
+            assert shown["chukei"]["description"] == expected, path
 
 
 async def test_health() -> None:
@@ -310,3 +371,21 @@ async def test_the_administrators_page_sends_on_to_its_name() -> None:
 async def test_the_test_stream_without_a_body() -> None:
     reply, _ = await get("/api/test-stream", method="HEAD")
     assert reply.body == sse.DONE
+
+
+@rows("path", ["/admin", "/", "/web/app.js", "/admin/openapi.json"])
+async def test_only_the_console_may_connect_to_where_administrators_sign_in(path: str) -> None:
+    assets = {**ASSETS, "admin.html": ASSETS[""], "admin-openapi.json": ASSETS[""]}
+    origins = {}
+    for sign_in in ("https://login.example", None):
+        pages, reply = Pages(POOL, assets.get, FakeClock(), simulated=False, sign_in=sign_in), FakeReply()
+        visit = Visit(RequestRecord("r", "GET", path), FREE)
+        await pages.renewed(POOL, simulated=False, max_body_bytes=None, sign_in=sign_in).answer(
+            find("GET", path, ""), reply, COMMON, visit
+        )
+        policy = dict(reply.headers)[b"content-security-policy"].decode()
+        directives = dict(item.strip().split(" ", 1) for item in policy.split(";"))
+        origins[sign_in] = directives.pop("connect-src")
+        assert directives["form-action"] == directives["base-uri"] == "'none'"
+    assert origins[None] == "'self'"
+    assert origins["https://login.example"] == ("'self' https://login.example" if path == "/admin" else "'self'")

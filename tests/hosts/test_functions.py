@@ -46,7 +46,7 @@ async def test_a_stalled_reader_stops_the_application(host: FunctionsHost) -> No
     async with request(host, "GET", "/flood/stalled", receive_buffer=4096) as exchange:
         await exchange.response()
         previous, unchanged = -1, 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while unchanged < 100:  # round trips in which the application had its turn and wrote nothing
                 _, written = await call(host, "/written/stalled")
                 unchanged = unchanged + 1 if written == previous else 0
@@ -204,30 +204,11 @@ async def test_an_open_stream_does_not_keep_the_process(tmp_path: Path) -> None:
         assert await asyncio.to_thread(host.stop) == 0
 
 
-async def test_a_misconfigured_relay_says_so_to_every_request(tmp_path: Path) -> None:
-    with FunctionsHost(write_app(tmp_path, serving("chukei.hosts.functions:misconfigured"))) as host:
-        for target, method in (("/", "GET"), ("/v1/chat/completions", "POST")):
-            status, answer = await call(host, target, method)
-            assert (status, answer["error"]["code"]) == (500, "misconfigured")
-
-
-LATE_PROBLEM_APP = """
-from chukei.config import ConfigError, Problem
-from chukei.hosts.functions import function_app
-
-async def application(scope, receive, send):
-    raise ConfigError([Problem("a-file.toml", "a.key", "needs a library that is not installed")])
-
-app = function_app(application)
-"""
-
-
-async def test_a_misconfiguration_found_at_the_first_request_is_one_too(tmp_path: Path) -> None:
-    with FunctionsHost(write_app(tmp_path, LATE_PROBLEM_APP)) as host:
-        status, answer = await call(host, "/v1/models")
-        assert (status, answer["error"]["code"]) == (500, "misconfigured")
-        assert "a.key" not in json.dumps(answer)
-        await asyncio.to_thread(host.wait_for_log, "needs a library that is not installed")
+async def test_a_misconfiguration_found_at_the_first_request_is_told_to_the_log_alone(host: FunctionsHost) -> None:
+    status, answer = await call(host, "/misconfigured/late")
+    assert (status, answer["error"]["code"]) == (500, "misconfigured")
+    assert "a.key" not in json.dumps(answer)
+    await asyncio.to_thread(host.wait_for_log, "late needs a library that is not installed")
 
 
 KEYED_APP = """

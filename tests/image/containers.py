@@ -133,7 +133,7 @@ class Container:
     def ended(self) -> int:
         """Wait for the end and return the exit status."""
         status = self.process.wait(STOP_SECONDS)
-        self._reader.join(5)
+        self._reader.join(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status

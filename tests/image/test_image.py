@@ -24,8 +24,8 @@ from tests.image.containers import Container, why_not
 from tests.image.images import Image, Storage
 from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Step, chunk, head
 from tests.live.fault_upstream import FaultUpstream
-from tests.live.nginx import free_port
 from tests.live.plain_http import ask
+from tests.live.ports import free_port
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, delta
 from tests.live.relays import eventually

@@ -45,7 +45,7 @@ VOCABULARIES = {
     "code": ["(", "):", "\n    ", " self", ".", "x", " =", " return", "[i", "]", " def", " if", "_name", " for"],
 }
 
-Operation = Literal["chat", "completions", "responses", "background", "embeddings", "images"]
+Operation = Literal["chat", "completions", "responses", "embeddings", "images"]
 Fate = Literal["whole", "refused", "lost", "cut", "cut_last", "unreported", "slow"]
 Patience = Literal["stays", "leaves_first", "leaves", "leaves_last"]
 
@@ -53,7 +53,6 @@ PATHS = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",
     "responses": "/v1/responses",
-    "background": "/v1/responses",
     "embeddings": "/v1/embeddings",
     "images": "/v1/images/generations",
 }
@@ -96,8 +95,8 @@ def plan(seed: int, number: int) -> Plan:
     """Return what a request is to meet."""
     draw = Random(f"{seed} {number}")
     # Nearly one in five still is not counted, many times what meets a relay that works.
-    kinds: list[Operation] = ["chat", "completions", "responses", "background", "embeddings", "images"]
-    operation = draw.choices(kinds, [60, 10, 20, 3, 5, 2])[0]
+    kinds: list[Operation] = ["chat", "completions", "responses", "embeddings", "images"]
+    operation = draw.choices(kinds, [60, 10, 20, 7, 3])[0]
     fates: list[Fate] = ["whole", "refused", "lost", "cut", "cut_last", "unreported", "slow"]
     fate = draw.choices(fates, [88, 3, 1.5, 1.5, 1.5, 1.5, 3])[0]
     patiences: list[Patience] = ["stays", "leaves_first", "leaves", "leaves_last"]
@@ -109,8 +108,8 @@ def plan(seed: int, number: int) -> Plan:
         stream=stream,
         language=draw.choice(sorted(VOCABULARIES)),
         prompt=draw.choice([30, 200, 1500]),
-        output=output if operation in {*_STREAMED, "background"} else 0,
-        reasoning=draw.choice([0, 0, 0, 90]) if operation in {"chat", "responses", "background"} else 0,
+        output=output if operation in _STREAMED else 0,
+        reasoning=draw.choice([0, 0, 0, 90]) if operation in {"chat", "responses"} else 0,
         fate=fate if stream or fate not in ("cut_last",) else "cut",
         patience=patience if stream or patience == "stays" else "leaves_first",
         leave_after=draw.randrange(1, output),
@@ -134,7 +133,6 @@ def request_of(seed: int, number: int, wanted: Plan) -> bytes:
         "chat": {"messages": [{"role": "user", "content": texts[0]}], "max_completion_tokens": limit},
         "completions": {"prompt": texts, "n": wanted.choices, "max_tokens": limit},
         "responses": {"input": texts[0], "max_output_tokens": limit},
-        "background": {"input": texts[0], "max_output_tokens": limit, "background": True},
         "embeddings": {"input": texts[0]},
         "images": {"prompt": texts[0], "model": "image"},
     }
@@ -250,11 +248,6 @@ class _Visit:
 
     async def _whole(self) -> None:
         wanted, bill = self.wanted, self.bill
-        if wanted.operation == "background":
-            bill.output += wanted.made  # later, when nobody watches
-            bill.reported = False
-            await self._send_json({"id": "resp_1", "object": "response", "status": "queued", "usage": None})
-            return
         await self._wait(0.001)
         bill.output += wanted.made
         if wanted.patience == "leaves_first":

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tests.live.fault_scripts import LAST_CHUNK, Hold, Script, Send, chunk, head
 from tests.live.fault_upstream import FaultUpstream, Visit
 from tests.live.plain_http import Answer, post
+from tests.live.plain_http import ask as get
 from tests.live.recordings import CHAT, DONE, FINISH, ROLE, delta
 from tests.live.recordings import chunk as event
 
@@ -171,6 +172,23 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0)
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
+
+
+async def left(url: str, caller: str, **amounts: int) -> dict[str, int]:
+    """Wait until so much is left of some of a caller's limits, and return what is left of each.
+
+    What has ended is settled beside its answer. To ask does not count as a request.
+    """
+    found: dict[str, int] = {}
+
+    async def is_so() -> bool:
+        answer = await get(url, "GET", "/v1/usage", [bearer(caller)])
+        if answer.status == 200:
+            found.update({each["limit"]: each["remaining"] for each in answer.json()["limits"]})
+        return found.items() >= amounts.items()
+
+    await until(is_so)
+    return found
 
 
 async def clear_of_midnight(seconds: float = 30.0) -> None:

@@ -165,8 +165,10 @@ def deployments(relay: InProcessRelay) -> dict[str, DeploymentStatus]:
 
 
 async def answer_of(relay: InProcessRelay, ask: Ask, model: str = "chat") -> RawClient:
-    """Ask and read the whole answer."""
+    """Ask, read the whole answer, and wait until the relay has recorded it."""
+    count = len(relay.records)
     async with RawClient(relay.url) as client:
         await client.post(ask.path, ask.of(model))
         await client.rest()
+    await relay.record(count + 1)
     return client

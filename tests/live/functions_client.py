@@ -14,7 +14,7 @@ from tests.live.functions_front import Peer
 from tests.live.functions_host import ROOT, FunctionsHost
 
 # Far above what anything here takes, so that only a hang meets it.
-DEADLINE = 30
+DEADLINE = 60
 
 
 class Exchange:

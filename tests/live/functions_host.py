@@ -79,11 +79,11 @@ class FunctionsHost:
         """Ends the process as the platform would, with SIGTERM, and returns its exit status."""
         self._process.terminate()
         try:
-            status = self._process.wait(15)
+            status = self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        self._reader.join(5)
+        self._reader.join(60)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

@@ -13,6 +13,8 @@ from collections import defaultdict
 
 from starlette.types import Receive, Scope, Send
 
+from chukei.config import ConfigError, Problem
+
 CHUNK = bytes(16384)
 
 steps: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(0))
@@ -156,6 +158,11 @@ async def forget(name: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Returns without an answer."""
 
 
+async def misconfigured(name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Finds at its first request that something is missing."""
+    raise ConfigError([Problem("a-file.toml", "a.key", f"{name} needs a library that is not installed")])
+
+
 async def moved(name: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Redirects to `/echo`, and sets a cookie."""
     headers = [(b"location", b"/echo/moved"), (b"set-cookie", b"session=one; Path=/"), (b"content-length", b"0")]
@@ -182,6 +189,7 @@ HANDLERS = {
     "fail-early": fail_early,
     "fail-late": fail_late,
     "forget": forget,
+    "misconfigured": misconfigured,
     "early": early,
     "moved": moved,
 }

@@ -39,7 +39,7 @@ class Upstream(StreamUpstream):
 
     async def _answer(self, body: bytes) -> bytes:
         if b"be slow" in body:
-            await asyncio.sleep(3)
+            await asyncio.sleep(6)
         if b"be odd" in body:
             page = b"<html>nothing here</html>"
             return head("text/html", length=len(page)) + page

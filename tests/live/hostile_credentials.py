@@ -179,6 +179,8 @@ BAD_HEAD: dict[str, Any] = {"statuses": (400,), "code": None}
 LARGE: dict[str, Any] = {"statuses": (400, 431), "code": None}
 LACKING: dict[str, Any] = {"statuses": (403,), "code": "missing_permission"}
 NOW = int(time.time())
+DAY = 86_400
+"""In seconds: longer than any run of the suite, which may begin long after this module was imported."""
 
 SYNTAX = [
     Hostile("nothing", lambda world: []),
@@ -364,9 +366,9 @@ FORGED = [
 GENUINE = [
     _claims("expired", exp=NOW - 3600, expected={"code": "token_expired"}),
     _claims("expired-long-ago", exp=0, expected={"code": "token_expired"}),
-    _claims("not-yet", nbf=NOW + 3600),
+    _claims("not-yet", nbf=NOW + DAY),
     *(_without(name) for name in ("exp", "nbf", "iss", "aud", "tid", "oid", "ver", "scp")),
-    _claims("exp-text", exp=str(NOW + 3600)),
+    _claims("exp-text", exp=str(NOW + DAY)),
     _claims("exp-infinite", exp=float("inf")),
     _claims("exp-true", exp=True),
     _claims("exp-negative", exp=-1, expected={"code": "token_expired"}),

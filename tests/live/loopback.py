@@ -13,8 +13,8 @@ def queued(descriptor: int, request: int) -> int:
     """Return how many bytes a socket has unread (FIONREAD) or unacknowledged (TIOCOUTQ); 0 if it is closed."""
     try:
         answer = fcntl.ioctl(descriptor, request, bytes(4))
-    except OSError:
-        return 0  # closed meanwhile
+    except (OSError, ValueError):  # closed meanwhile; its descriptor is -1 then
+        return 0
     return int(struct.unpack("i", answer)[0])
 
 

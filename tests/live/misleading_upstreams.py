@@ -80,7 +80,7 @@ class MisleadingUpstreams:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._started.wait(10):
+        if not self._started.wait(60):
             raise RuntimeError("the misleading upstreams did not start")
         self._closed = socket.socket()
         self._closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can take the port
@@ -93,4 +93,4 @@ class MisleadingUpstreams:
     ) -> None:
         self._closed.close()
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)

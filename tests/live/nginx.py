@@ -13,13 +13,6 @@ import pytest
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/opt/homebrew/bin")
 
 
-def free_port() -> int:
-    """Return a port of the loopback interface that is free now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @contextmanager
 def nginx(folder: Path, http: str, port: int) -> Iterator[None]:
     """Run nginx with the contents of its ``http`` block, until something listens on ``port``."""
@@ -41,7 +34,7 @@ def nginx(folder: Path, http: str, port: int) -> Iterator[None]:
 
 def _wait_for(port: int) -> None:
     """Wait until something listens; nginx does not tell."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

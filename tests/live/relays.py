@@ -181,7 +181,7 @@ class RelayProcess:
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._listening.wait(30) or not self.url:
+        if not self._listening.wait(60) or not self.url:
             self.stop()
             raise RuntimeError("the relay did not start:\n" + "\n".join(self.log))
         return self
@@ -201,11 +201,11 @@ class RelayProcess:
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            status = self.process.wait(40)
+            status = self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
-        self._reader.join(5)
+        self._reader.join(60)
         if self.process.stderr is not None:
             self.process.stderr.close()
         return status
@@ -226,7 +226,7 @@ async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> No
 async def until_refused(url: str) -> None:
     """Wait until nothing listens any more."""
     address = urlsplit(url)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection(address.hostname, address.port)

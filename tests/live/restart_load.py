@@ -4,11 +4,12 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 from tests.live.fault_scripts import LAST_CHUNK, chunk, head
 from tests.live.recordings import CHAT, DONE, delta
+from tests.live.stream_upstream import StreamUpstream, read_body
 
 EVENT_SECONDS = 0.2
 EVENTS = 15
@@ -24,29 +25,15 @@ SHORT = b'{"messages":[{"role":"user","content":"x"}]}'
 LONG = b'{"messages":[{"role":"user","content":"x"}],"stream":true,"stream_options":{"include_usage":true}}'
 
 
-class PacedUpstream:
+class PacedUpstream(StreamUpstream):
     """Answers a stream at the pace of a model, and a short request at once."""
 
-    async def __aenter__(self) -> "PacedUpstream":
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
+    backlog = 2048
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
+        with suppress(OSError, asyncio.IncompleteReadError):  # the relay has left
             while True:
-                heading = await reader.readuntil(b"\r\n\r\n")
-                (length,) = [
-                    line.split(b":")[1] for line in heading.lower().split(b"\r\n") if b"content-length" in line
-                ]
-                if b'"stream":true' in await reader.readexactly(int(length)):
+                if b'"stream":true' in await read_body(reader):
                     writer.write(head())
                     for _ in range(EVENTS):
                         writer.write(chunk(delta("token")))
@@ -56,11 +43,6 @@ class PacedUpstream:
                 else:
                     fields = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(WHOLE)
                     writer.write(b"HTTP/1.1 200 OK\r\n" + fields + WHOLE)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the relay has left
-        finally:
-            self._writers.discard(writer)
-            writer.close()
 
 
 class Load:

@@ -27,7 +27,7 @@ class SimulatorThread:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._started.wait(10):
+        if not self._started.wait(60):
             raise RuntimeError("the simulator did not start")
         return self
 
@@ -35,13 +35,13 @@ class SimulatorThread:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
-    def ending(self, exchange: Exchange, seconds: float = 5.0) -> Ending:
+    def ending(self, exchange: Exchange, seconds: float = 60.0) -> Ending:
         """Wait for the end of an answer, blocking, and return why it ended."""
         return asyncio.run_coroutine_threadsafe(exchange.finished(seconds), self._loop).result()
 
-    def arrived(self, count: int, seconds: float = 5.0) -> Exchange:
+    def arrived(self, count: int, seconds: float = 60.0) -> Exchange:
         """Wait until so many requests have come in all, blocking, and return the last."""
         return asyncio.run_coroutine_threadsafe(self.simulator.arrived(count, seconds), self._loop).result()
 

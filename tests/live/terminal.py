@@ -1,10 +1,12 @@
 """A command in a terminal of its own: what it draws, the keys that it gets, and how it ends."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -78,9 +80,21 @@ class TerminalProcess:
                 await asyncio.sleep(0.05)
         return self.screen
 
-    async def ends(self) -> int:
-        """Wait for the end of the command and of its output; return its exit status."""
-        async with asyncio.timeout(60):
+    async def interrupted(self) -> int:
+        """Send SIGINT until the command ends; return its exit status.
+
+        CPython may begin to wait for input without a look at a signal that came just before. A person presses Ctrl-C
+        again.
+        """
+        while self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                return await self.ends(5)
+        return await self.ends()
+
+    async def ends(self, within: float = 60) -> int:
+        """Wait so many seconds for the end of the command and of its output; return its exit status."""
+        async with asyncio.timeout(within):
             while self.process.poll() is None:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0)

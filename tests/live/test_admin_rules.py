@@ -1,5 +1,6 @@
 """Limits and groups that an administrator sets on one relay, on two relays with one database."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -35,6 +36,12 @@ class Setup:
         async with RawClient(self.one.url) as client:
             raw = json.dumps(body).encode() if body is not None else b""
             await client.request(method, f"/admin{path}", raw, ("authorization", f"Bearer {ADMIN}"))
+            return json.loads(await client.rest())
+
+    async def own(self) -> Any:
+        """What the caller is told of itself."""
+        async with RawClient(self.one.url) as client:
+            await client.request("GET", "/v1/usage", b"", ("authorization", f"Bearer {KEY}"))
             return json.loads(await client.rest())
 
     async def status(self, relay: InProcessRelay) -> int | None:
@@ -128,3 +135,28 @@ async def test_the_workers_of_a_relay_are_told_of_a_change(setup: Setup) -> None
         await Setup(relay, relay).admin("POST", "/rules", {"subject": "caller:team", "limits": {"concurrent": 1}})
         assert told == ["rules"]
         assert await relay.application.peers.ask("rules") == [b""]
+
+
+async def test_administrators_are_told_what_the_caller_is_told(setup: Setup) -> None:
+    await setup.admin("POST", "/rules", {"subject": "caller:team", "limits": {"requests_per_minute": 2}})
+    assert [await setup.status(setup.one) for _ in range(5)] == [200, 200, 429, 429, 429]
+    own = await setup.own()
+    told = await setup.admin("GET", "/callers/team")
+    [membership] = told["memberships"]
+    [limit], [own_limit] = membership["limits"], own["limits"]
+    assert {**limit, "reset_seconds": None} == {**own_limit, "reset_seconds": None}
+    assert (limit["most"], limit["remaining"]) == (2, 0)
+    assert limit["source"] == "database: callers.team.limits.requests_per_minute"
+    assert 0 < limit["reset_seconds"] <= own_limit["reset_seconds"] <= 63
+    assert (membership["groups"], membership["sources"]) == ([], ["callers.team.groups"])
+    assert told["rule"]["limits"] == {"requests_per_minute": 2}
+    async with asyncio.timeout(60):
+        while (found := (await setup.admin("GET", "/callers?find=TEA&since=24h"))["data"])[0]["requests"] < 5:
+            await asyncio.sleep(0.05)  # the ledger is a second behind
+    assert (found[0]["caller"], found[0]["requests"], found[0]["refused"], found[0]["failed"]) == ("team", 5, 3, 0)
+    [why] = (await setup.admin("GET", "/usage?by=caller,code&outcome=refused&since=24h"))["data"]
+    assert (why["caller"], why["code"], why["requests"]) == ("team", "rate_limit_exceeded", 3)
+    hours = (await setup.admin("GET", "/usage?by=hour&since=24h"))["data"]
+    assert sum(hour["refused"] for hour in hours) == 3
+    groups = (await setup.admin("GET", "/groups"))["data"]
+    assert [each["group"] for each in groups] == ["closed", "everybody"]

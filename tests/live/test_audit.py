@@ -18,8 +18,10 @@ from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, FINISH, delta
 from tests.live.relays import InProcessRelay, RelayProcess, eventually, in_process, settings_for
 from tests.live.simulated import SimulatorThread
+from tests.live.test_sockets_responses import client_of
+from tests.live.test_sockets_simulator import FAST
 
-from chukei.config import ConfigError
+from chukei.config import ConfigError, load
 from chukei.hosts.asgi import checked_settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="looks at modes and limits")]
@@ -120,6 +122,40 @@ async def test_long_content_is_cut_and_the_client_gets_it_whole(tmp_path: Path) 
     [entry] = entries(tmp_path / "audit")
     assert entry["answer"] == got.decode()[:1000]
     assert (entry["answer_bytes"], entry["truncated"], entry["request"]) == (len(got), True, BODY)
+
+
+async def test_turns_sessions_and_what_changes_objects_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "audit"
+    settings = load(None, FAST | {"CHUKEI_AUDIT__FOLDER": str(folder)})
+    create = {"type": "response.create", "model": "gpt-4o", "input": "repeat: one"}
+    said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "repeat: two"}]}
+    sound: dict[str, Any] = {"type": "input_audio_buffer.append", "audio": "AAAA" * 100}
+    spoken: list[dict[str, Any]] = [{"type": "conversation.item.create", "item": said}, {"type": "response.create"}]
+    async with InProcessRelay(settings) as relay:
+        async with client_of(relay) as client:
+            made = (await client.turn(create))[-1]["response"]["id"]
+        async with client_of(relay, "/v1/realtime?model=gpt-realtime") as client:
+            for event in (sound, *spoken):
+                await client.say(event)
+            while (done := await client.next())["type"] != "response.done":
+                pass
+        await eventually(lambda: len(relay.records) == 4)
+        async with RawClient(relay.url) as raw:
+            for method, path in (("GET", "/v1/conversations/conv_1"), ("DELETE", f"/v1/responses/{made}")):
+                await raw.request(method, path)
+                await raw.rest()
+    found = {entry["operation"]: entry for entry in entries(folder)}
+    assert sorted(found) == ["realtime", "realtime_socket", "response_delete", "responses", "responses_socket"]
+    assert found["responses"]["request"] == create
+    assert made in found["responses"]["answer"]
+    assert (found["realtime"]["request"], found["realtime"]["answer"]) == (spoken, done)
+    assert (found["realtime_socket"]["status"], found["realtime_socket"]["request"]) == (101, "")
+    deleted = found["response_delete"]
+    assert (deleted["method"], deleted["path"], deleted["answer"]["deleted"]) == (
+        "DELETE",
+        f"/v1/responses/{made}",
+        True,
+    )
 
 
 # Processes.

@@ -50,7 +50,7 @@ async def test_a_client_that_never_reads_on_is_cut() -> None:
         ):
             await client.post(CHAT, HARD.request)
             visit = await upstream.visit()
-            await visit.peer_left(5)
+            await visit.peer_left()
             record = await relay.record()
             assert relay.upstream.open_connections == 0
             await eventually(lambda: not relay.server.server_state.connections)

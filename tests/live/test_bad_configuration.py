@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.both_hosts import Hosts, Setup
-from tests.live.plain_http import CHAT, post
+from tests.live.plain_http import CHAT, ask
 from tests.live.relays import clean_environment, in_process
 
 pytestmark = pytest.mark.anyio
@@ -147,9 +147,10 @@ class TestConfiguration:
         path = tmp_path / "mistakes.toml"
         path.write_text(MISTAKES)
         host = hosts.get("functions", Setup("misconfigured", {"CHUKEI_CONFIG": str(path)}))
-        answer = await post(host.url, "/v1/chat/completions", CHAT)
-        assert (answer.status, answer.error["code"]) == (500, "misconfigured")
-        assert answer.header("x-request-id")
-        assert "deployments.eastus.api_key" not in answer.body.decode()
+        for method, target in (("POST", "/v1/chat/completions"), ("GET", "/health/live"), ("GET", "/")):
+            answer = await ask(host.url, method, target, body=CHAT if method == "POST" else b"")
+            assert (answer.status, answer.error["code"]) == (500, "misconfigured")
+            assert answer.header("x-request-id")
+            assert "deployments.eastus.api_key" not in answer.body.decode()
         for key in FOUND:
             assert f"{path}: {key}: " in host.log()

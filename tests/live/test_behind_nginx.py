@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests import markdown
-from tests.live.nginx import free_port, nginx
+from tests.live.nginx import nginx
+from tests.live.ports import free_port
 from tests.live.relays import RelayProcess
 
 from chukei.doctor.finding import Status

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import markdown
@@ -12,7 +13,7 @@ from tests.live.client_packages import CODEX, npm_packages
 from tests.live.relays import RelayProcess, clean_environment, eventually
 
 NAME = "# ~/.codex/config.toml\n"
-POSTED, REFUSED = ("POST", "/v1/responses", 200), ("GET", "/v1/responses", 426)
+POSTED, REFUSED, OPENED = ("POST", "/v1/responses", 200), ("GET", "/v1/responses", 426), ("GET", "/v1/responses", 101)
 SOCKETS = ("-c", "model_providers.chukei.supports_websockets=true")
 
 
@@ -50,6 +51,13 @@ def relay() -> Iterator[RelayProcess]:
         yield relay
 
 
+@pytest.fixture(scope="module")
+def relay_without_sockets() -> Iterator[RelayProcess]:
+    npm_packages(CODEX)
+    with RelayProcess({**KEYED, "CHUKEI_SOCKETS__ENABLED": "false"}) as relay:
+        yield relay
+
+
 @pytest.fixture
 def codex(relay: RelayProcess, tmp_path: Path) -> Codex:
     relay.log.clear()
@@ -77,22 +85,70 @@ async def test_what_a_tool_says_goes_up_with_the_next_request(codex: Codex) -> N
     assert requests(codex.relay)[1]["request_bytes"] > requests(codex.relay)[0]["request_bytes"]
 
 
+async def sessions(codex: Codex, count: int = 1) -> list[dict[str, Any]]:
+    """Wait until so many WebSockets have ended; return the turns on them, of which the first may have no answer.
+
+    Codex opens a connection when it starts, and has the service read its instructions (``generate: false``) before
+    there is a prompt.
+    """
+    await eventually(lambda: len(requests(codex.relay)) - len(turns(codex.relay)) == count)
+    rest = [(line["method"], line["path"], line["status"]) for line in requests(codex.relay) if not is_turn(line)]
+    assert rest == [OPENED] * count
+    return turns(codex.relay)
+
+
+def is_turn(line: dict[str, Any]) -> bool:
+    """Whether a log line is that of a turn: its id is that of the session and a number."""
+    return line["method"] == "POST" and "-" in line["request_id"]
+
+
+def turns(relay: RelayProcess) -> list[dict[str, Any]]:
+    """Return the log lines of the turns on WebSockets that have ended."""
+    return [line for line in requests(relay) if is_turn(line)]
+
+
 @pytest.mark.anyio
-async def test_a_websocket_is_tried_once_and_http_does_it(codex: Codex) -> None:
-    status, said = codex.ask("repeat: one two three", *SOCKETS)
+async def test_turns_over_a_websocket_add_to_those_before(codex: Codex) -> None:
+    status, said = codex.ask("Please update the task plan.", *SOCKETS)
+    assert status == 0, said
+    first, *_, last = await sessions(codex)
+    assert (first["status"], last["status"]) == (200, 200)
+    assert last["request_bytes"] < first["request_bytes"]
+    assert last["input_tokens"] > first["input_tokens"]
+
+
+@pytest.mark.anyio
+async def test_a_429_over_a_websocket_is_waited_for(codex: Codex) -> None:
+    status, said = codex.ask("repeat: one two three", "-m", "socket--429-0.1-times-1", *SOCKETS)
     assert (status, "one two three" in said) == (0, True)
-    await sent(codex, REFUSED, POSTED)
+    assert [turn["status"] for turn in await sessions(codex, 2)] == [429, 200]
 
 
 @pytest.mark.anyio
 async def test_its_own_provider_with_another_address(codex: Codex) -> None:
     """That one always tries a WebSocket first."""
-    home = codex.home / ".codex"
-    home.mkdir()
-    (home / "config.toml").write_text(f'model = "chat"\nopenai_base_url = "{codex.relay.url}/v1"\n', "utf-8")
+    own_provider(codex)
+    status, said = codex.ask("repeat: one two three")
+    assert (status, "one two three" in said) == (0, True)
+    assert {turn["status"] for turn in await sessions(codex)} == {200}
+
+
+@pytest.mark.anyio
+async def test_where_websockets_are_off_http_does_it_at_once(
+    relay_without_sockets: RelayProcess, tmp_path: Path
+) -> None:
+    codex = Codex(npm_packages(CODEX) / ".bin" / "codex", tmp_path, relay_without_sockets)
+    own_provider(codex)
     status, said = codex.ask("repeat: one two three")
     assert (status, "one two three" in said) == (0, True)
     await sent(codex, REFUSED, POSTED)
+
+
+def own_provider(codex: Codex) -> None:
+    """Write the settings of Codex's own provider."""
+    home = codex.home / ".codex"
+    home.mkdir()
+    (home / "config.toml").write_text(f'model = "chat"\nopenai_base_url = "{codex.relay.url}/v1"\n', "utf-8")
 
 
 @pytest.mark.anyio

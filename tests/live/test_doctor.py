@@ -13,7 +13,8 @@ import pytest
 import trustme
 from tests.adapters.servers import LocalServer, Peer
 from tests.live.loopback import black_hole, refusing_port
-from tests.live.nginx import free_port, nginx
+from tests.live.nginx import nginx
+from tests.live.ports import free_port
 from tests.live.redis_server import RedisServer
 from tests.live.relays import RelayProcess, clean_environment, in_process
 from tests.live.simulated import SimulatorThread
@@ -142,11 +143,8 @@ async def https(folder: Path, name: str, until: datetime.datetime | None = None)
         await simulator.stop()
 
 
-NOW = datetime.datetime.now(datetime.UTC)
-
-
 async def test_an_expired_certificate(tmp_path: Path) -> None:
-    yesterday = NOW - datetime.timedelta(days=1)
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     async with https(tmp_path, "127.0.0.1", yesterday) as (url, authority):
         report = await examined(environment(url, CHUKEI_UPSTREAM__CA_FILE=str(authority)))
     found = only_failure(report)
@@ -158,7 +156,7 @@ async def test_an_expired_certificate(tmp_path: Path) -> None:
 
 async def test_other_troubles_with_certificates(tmp_path: Path) -> None:
     """One that ends soon, one of an unknown authority, and one for another name."""
-    soon = NOW + datetime.timedelta(days=3)
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3)
     async with https(tmp_path, "127.0.0.1", soon) as (url, authority):
         report = await examined(environment(url, CHUKEI_UPSTREAM__CA_FILE=str(authority)))
         warned = [each for each in report.findings if each.check == "tls"]

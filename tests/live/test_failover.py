@@ -135,7 +135,14 @@ SEEN = {
 
 
 async def _seen(stock: httpx.AsyncClient, relay: InProcessRelay, ask: Ask) -> list[str]:
-    """Ask with OpenAI's client, which tries once only, and return what it tells."""
+    """Ask with OpenAI's client, which tries once only, and return what it tells, once the relay has recorded it."""
+    count = len(relay.records)
+    told = await _told(stock, relay, ask)
+    await relay.record(count + 1)
+    return told
+
+
+async def _told(stock: httpx.AsyncClient, relay: InProcessRelay, ask: Ask) -> list[str]:
     http: Any = stock
     client: Any = AsyncOpenAI(base_url=f"{relay.url}/v1", api_key="x", max_retries=0, http_client=http, timeout=20)
     if ask is EMBEDDING:

@@ -126,7 +126,7 @@ async def _play(form: Form, cell: Cell, relay: InProcessRelay, bench: MatrixBenc
             assert await client.closed()
         record = await relay.record(before + 1)
         if visit is not None and cell.fault in LEAVES:
-            await visit.peer_left(60)
+            await visit.peer_left()
     # The end of an answer is awaited for a second; a whole error of the Responses API leaves a good connection.
     whole = isinstance(cell.sees, Unmarked) or (isinstance(cell.sees, Forwarded) and not form.has_finish)
     pooled = 1 if whole else 0

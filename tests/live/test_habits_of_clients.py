@@ -3,6 +3,7 @@ credentials, handshakes, and where a page comes from."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,9 @@ async def test_a_chat_is_served_wherever_clients_look_for_it(host: Host, upstrea
 
 
 NOT_HERE = [
-    ("GET", "/v1/responses/resp_1", "route_not_served", "call the resource itself"),
-    ("POST", "/v1/responses/resp_1/cancel", "route_not_served", "call the resource itself"),
-    ("GET", "/v1/files", "route_not_served", "call the resource itself"),
-    ("POST", f"/openai/files{DATED}", "route_not_served", "call the resource itself"),
+    ("GET", "/v1/threads/thread_1", "route_not_served", "call the resource itself"),
+    ("GET", "/v1/files", "route_not_served", "setting objects.model"),
+    ("POST", f"/openai/files{DATED}", "route_not_served", "setting objects.model"),
     ("POST", "/v1/moderations", "route_not_served", "call the resource itself"),
     ("POST", f"/openai/deployments/gpt-4o/images/variations{DATED}", "route_not_served", "call the resource itself"),
     ("GET", "/models/info", "route_not_served", "call the resource itself"),
@@ -78,8 +78,9 @@ HANDSHAKE = [
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/openai/v1/responses", "//v1/responses", "/v1/realtime"])
 async def test_a_handshake_of_websocket_is_refused_for_good(hosts: Hosts, path: str) -> None:
-    """Before any credential is looked at: clients that can do without WebSocket then ask over HTTP at once."""
-    answer = await ask(hosts.get("server", KEYED).url, "GET", f"{path}?model=gpt-4o", HANDSHAKE)
+    """Where they are switched off, before any credential is looked at: then clients that can do so use HTTP at once."""
+    off = replace(KEYED, name="without-sockets", environment={**KEYED.environment, "CHUKEI_SOCKETS__ENABLED": "false"})
+    answer = await ask(hosts.get("server", off).url, "GET", f"{path}?model=gpt-4o", HANDSHAKE)
     assert (answer.status, answer.error["code"]) == (426, "websocket_not_supported")
     assert answer.header("upgrade") == "HTTP/1.1"
 

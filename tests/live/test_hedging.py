@@ -133,7 +133,7 @@ async def test_a_second_is_asked_and_wins(pair: Pair, silence: Script) -> None:
 
     assert body == body_of("b")
     loser = await pair.a.visit(before + 1)
-    assert await loser.peer_left(1.0) in ("close", "reset")
+    assert await loser.peer_left() in ("close", "reset")
     assert (len(pair.a.visits), len(pair.b.visits)) == (before + 1, 1)
     lost, won = record.tries
     assert (lost.deployment, lost.code, lost.hedge) == ("a", "hedge_lost", False)
@@ -175,7 +175,7 @@ async def test_the_first_may_still_win(pair: Pair) -> None:
     body, record = await asking
 
     assert body == body_of("a")
-    assert await other.peer_left(1.0) in ("close", "reset")
+    assert await other.peer_left() in ("close", "reset")
     assert [(attempt.deployment, attempt.code, attempt.hedge) for attempt in record.tries] == [
         ("a", None, False),
         ("b", "hedge_lost", True),
@@ -256,8 +256,8 @@ async def test_the_client_leaves_while_both_run(pair: Pair) -> None:
     async with RawClient(pair.relay.url) as client:
         await client.post(CHAT, STREAM)
         second, first = await pair.b.visit(), await pair.a.visit(before + 1)
-    assert await first.peer_left(1.0) in ("close", "reset")
-    assert await second.peer_left(1.0) in ("close", "reset")
+    assert await first.peer_left() in ("close", "reset")
+    assert await second.peer_left() in ("close", "reset")
     record = await pair.relay.record(ENOUGH + 1)
 
     assert record.end is End.CLIENT_ABORTED

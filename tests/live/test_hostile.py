@@ -69,7 +69,7 @@ async def working(url: str, seconds: float) -> Seen:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's peak memory from /proc")
 async def test_the_others_go_on_working(upstream: Upstream, tmp_path: Path) -> None:
-    file = config(tmp_path / "chukei.toml", upstream.url, CALLERS, pool={}, stream={"first_token_seconds": 1.5})
+    file = config(tmp_path / "chukei.toml", upstream.url, CALLERS, pool={}, stream={"first_token_seconds": 3})
     environment = {**ENVIRONMENT, "CHUKEI_STORES__LEDGER": f"sqlite:///{tmp_path / 'ledger.db'}"}
     with RelayProcess(environment, "--config", str(file)) as relay:
         alone = await working(relay.url, SECONDS / 3)

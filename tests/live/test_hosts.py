@@ -137,8 +137,8 @@ NOWHERE = [
 """Paths that a framework in between could answer itself, or decode before the relay reads them."""
 
 WRONG_METHODS = [
-    ("GET", COMPLETIONS, "POST, OPTIONS"),
-    ("HEAD", COMPLETIONS, "POST, OPTIONS"),
+    ("GET", "/v1/responses", "POST, OPTIONS"),
+    ("HEAD", COMPLETIONS, "POST, GET, OPTIONS"),
     ("PUT", "/v1/embeddings", "POST, OPTIONS"),
     ("DELETE", "/openai/deployments/x/chat/completions", "POST, OPTIONS"),
     ("PATCH", "/api/chat-stream", "POST, OPTIONS"),
@@ -391,13 +391,15 @@ class TestAnswers:
 
     async def test_head(self, each_host: Host) -> None:
         """HEAD gets the headers of GET and no body, at once: it does not play the test stream."""
-        for path in ("/", "/health/live", "/v1/models", "/api/test-stream", "/web/main.js"):
+        old = f"/web/{'0' * 20}/main.js"
+        for path in ("/", "/health/live", "/v1/models", "/api/test-stream", "/web/main.js", old):
             head = await ask(each_host.url, "HEAD", path)
             assert (head.status, head.body) == (200, b"")
             if path != "/api/test-stream":
                 whole = await ask(each_host.url, "GET", path)
                 assert head.header("content-length") == str(len(whole.body))
-                assert head.header("content-type") == whole.header("content-type")
+                for name in ("content-type", "cache-control"):
+                    assert head.header(name) == whole.header(name)
 
     async def test_connections_are_kept(self, each_host: Host, upstream: Upstream) -> None:
         fields = [JSON, ("connection", "keep-alive")]
@@ -413,15 +415,18 @@ class TestAnswers:
             ".js": "text/javascript; charset=utf-8",
             ".css": "text/css; charset=utf-8",
             ".svg": "image/svg+xml",
-            ".html": "text/html; charset=utf-8",
         }
         files = [path for path in sorted(folder.rglob("*")) if path.suffix in types]
         assert len(files) > 20
+        page = await ask(each_host.url, "GET", "/")
+        assert page.header("cache-control") == "no-cache"
+        (start,) = set(re.findall(rb"\"(web/[0-9a-f]{20})/", page.body))
         answers: list[Answer] = await asyncio.gather(
-            *(ask(each_host.url, "GET", f"/web/{path.relative_to(folder).as_posix()}") for path in files)
+            *(ask(each_host.url, "GET", f"/{start.decode()}/{path.relative_to(folder).as_posix()}") for path in files)
         )
         for path, answer in zip(files, answers, strict=True):
             assert answer.status == 200, path
+            assert answer.header("cache-control") == "public, max-age=31536000, immutable"
             assert answer.header("content-type") == types[path.suffix]
             assert answer.header("x-content-type-options") == "nosniff"
             assert answer.header("content-security-policy")

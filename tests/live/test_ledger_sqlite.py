@@ -121,7 +121,7 @@ async def test_only_a_locked_database_and_a_full_spool_refuse(tmp_path: Path) ->
     async with relay(tmp_path, spool_bytes=65_536) as setup, long_stream(setup):
         served: Counter[int] = Counter()
         with locked(setup.file):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not served[503]:
                     served += await setup.ask(20)
                     await asyncio.sleep(0.1)
@@ -140,7 +140,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     async with relay(tmp_path) as setup, long_stream(setup):
         with full_disk(setup.relay):
             served: Counter[int] = Counter()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not served[503]:
                     served += await setup.ask(20)
                     await asyncio.sleep(0.1)

@@ -24,6 +24,7 @@ from tests.live.callers import (
     count,
     hammer,
     insist,
+    left,
     question,
 )
 from tests.live.redis_server import RedisServer
@@ -147,7 +148,7 @@ async def test_concurrent_requests(setup: Setup) -> None:
             visit.release()
         assert count(await hammering).granted == 8
         assert upstream.requests["concurrent"] == 8 * number
-        await asyncio.sleep(0.3)  # what has ended is settled beside the answer
+        await left(setup.urls[0], "concurrent", concurrent=8)
     upstream.holding.clear()
 
 
@@ -199,7 +200,7 @@ async def test_what_headers_say(setup: Setup) -> None:
             reset = answer.header(f"x-ratelimit-reset-{kind}") or ""
             assert reset.endswith("s")
             assert 50 < float(reset[:-1]) <= 63
-        await asyncio.sleep(0.3)  # what has ended is settled beside the answer
+        await left(setup.urls[0], "told", tokens_per_minute=1000 - (turn + 1) * (PROMPT + OUTPUT))
     answer = await insist(setup.urls[0], "told", max_tokens=100)
     assert answer.status == 429
     told = int(answer.header("retry-after-ms") or "0") / 1000

@@ -19,6 +19,9 @@ from chukei.accounts.quota import LEASE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
+ANSWER_SECONDS = 0.5
+"""Seconds in which Redis must answer: more than by default, since a busy machine may let it wait for its turn."""
+
 CALLERS: dict[str, Table] = {
     "rates": {"limits": {"requests_per_minute": 20, "tokens_per_minute": 1_000_000}},
     "slots": {"limits": {"concurrent": 6}},
@@ -59,7 +62,7 @@ async def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(CountingUpstream())
         redis = stack.enter_context(RedisServer())
-        stores = {"quota": redis.url, "quota_away": request.param, "replicas": 2}
+        stores = {"quota": redis.url, "quota_away": request.param, "quota_seconds": ANSWER_SECONDS, "replicas": 2}
         path = tmp_path_factory.mktemp("away") / "chukei.toml"
         file = str(config(path, upstream.url, CALLERS, stores=stores))
         relays = [stack.enter_context(RelayProcess(ENVIRONMENT, "--config", file)) for _ in range(2)]
@@ -125,8 +128,7 @@ async def test_a_stall_is_felt_once(setup: Setup) -> None:
         answer = await ask(setup.urls[turn % 2], "busy")
         seconds.append(time.monotonic() - began)
         assert answer.status == 200 if setup.away == "by_kind" else refused_for_now(answer)
-    # Each relay waits once, so most requests take far less time than the slowest.
-    assert statistics.median(seconds) < max(seconds) / 2, seconds
+    assert statistics.median(seconds) < ANSWER_SECONDS, "each relay waits once"
     setup.redis.resume()
     await setup.said("quotas: Redis is back")
     for url in setup.urls:
@@ -141,7 +143,7 @@ async def test_a_relay_that_has_just_started_asks_before_it_refuses(setup: Setup
     setup.redis.pause()
     relay.__enter__()
     asking = asyncio.create_task(ask(relay.url, "money", max_tokens=100))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1.2 * ANSWER_SECONDS)
     assert not asking.done()
     setup.redis.resume()
     assert (await asking).status == 200

@@ -182,6 +182,18 @@ class TestModels:
     def test_list_and_retrieve(self, client: OpenAI, upstream: Upstream) -> None:
         assert [model.id for model in client.models.list()] == ["gpt-4o"]
         assert client.models.retrieve("gpt-4o").object == "model"
+        page = client.models.list()
+        assert (page.object, page.has_next_page()) == ("list", False)
+        for model in (page.data[0], client.models.retrieve("gpt-4o")):
+            assert model.to_dict()["chukei"] == {
+                "description": None,
+                "apis": ["chat", "responses"],
+                "input": None,
+                "context_tokens": None,
+                "output_tokens": None,
+                "max_images": None,
+                "failure": False,
+            }, "the client passes on what it does not know"
         assert upstream.exchanges == [], "the relay answers from its own configuration"
 
     @pytest.mark.parametrize("flavour", ["openai", "azure"])

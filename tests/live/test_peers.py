@@ -86,7 +86,7 @@ async def workers(count: int, wait: Path = Path("nowhere")) -> AsyncIterator[Wor
                 yield Workers(process.pid, int(process.stdout.readline()), stack)
         finally:
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
 
 
 async def test_every_worker_answers_however_many_ask_and_however_much() -> None:

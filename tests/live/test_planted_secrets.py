@@ -48,7 +48,7 @@ WHAT_IS_EMITTED = (
     "/admin/log-level",
     "/admin/usage?by=caller,model",
     "/admin/keys",
-    "/admin/live",
+    "/admin/configuration",
     "/v1/models",
     "/v1/usage",
 )
@@ -105,7 +105,7 @@ class PlantedRelay:
         ]
         for reader in self._readers:
             reader.start()
-        assert self._listening.wait(30), self.emitted
+        assert self._listening.wait(60), self.emitted
         return self
 
     def _read(self, name: str, stream: IO[str]) -> None:
@@ -120,9 +120,9 @@ class PlantedRelay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
         for reader in self._readers:
-            reader.join(30)
+            reader.join(60)
 
 
 def echo(visit: Visit) -> str:

@@ -37,6 +37,11 @@ FIELDS = {
     "last_error",
     "first_token_p50",
     "first_token_p95",
+    "max_concurrent",
+    "quota_group",
+    "pressed_seconds",
+    "large_tokens",
+    "large_seconds",
 }
 
 

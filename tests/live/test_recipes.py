@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -19,8 +20,11 @@ from tests.markdown import Fence
 ADDRESS = "http://127.0.0.1:7221"
 QUICK = {"CHUKEI_SIMULATOR__FIRST_TOKEN_SECONDS": "0", "CHUKEI_SIMULATOR__INTER_TOKEN_SECONDS": "0"}
 
-# The page that the browser's recipe writes to.
-DOCUMENT = "globalThis.document = { body: { append: (text) => process.stdout.write(text) } };\n"
+# What the browser's recipes have that Node lacks: a page to write to, and before version 22 WebSockets.
+BROWSER = """
+globalThis.document = { body: { append: (text) => process.stdout.write(text) } };
+globalThis.WebSocket ??= (await import("ws")).WebSocket;
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def relay() -> Iterator[RelayProcess]:
 
 def local(fence: Fence, relay: RelayProcess) -> str:
     """Return a recipe with the relay's own address, without a look at the machine's proxies."""
-    return fence.text.replace(ADDRESS, relay.url)
+    return fence.text.replace(urlsplit(ADDRESS).netloc, urlsplit(relay.url).netloc)
 
 
 def run(command: list[str], folder: Path, more: dict[str, str] | None = None) -> str:
@@ -193,7 +197,7 @@ def test_the_printed_events_are_those_that_arrive(relay: RelayProcess) -> None:
 def test_javascript(fence: Fence, relay: RelayProcess, tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(npm_packages())
     file = tmp_path / "recipe.mjs"
-    file.write_text(DOCUMENT + local(fence, relay), "utf-8")
+    file.write_text(BROWSER + local(fence, relay), "utf-8")
     assert len(run(["node", str(file)], tmp_path).split()) > 2
 
 

@@ -60,10 +60,7 @@ class Rule:
     expected: Callable[[RecordedExchange], Expected]
 
 
-ANTHROPIC = "/v1/messages"
-_UNSERVED = re.compile(
-    r"(GET|POST) /v1/(messages|files|batches|assistants|threads/.*|vector_stores|fine_tuning/.*|responses/.+)"
-)
+_UNSERVED = re.compile(r"(GET|POST) /v1/(files|batches|assistants|threads/.*|vector_stores|fine_tuning/.*)")
 
 
 def _is_unserved(exchange: RecordedExchange) -> bool:
@@ -96,9 +93,15 @@ RULES = (
         lambda exchange: Expected(
             404,
             None,
-            _code("unknown_route" if exchange.path == ANTHROPIC else "route_not_served"),
+            _code("route_not_served"),
             asks_upstream=False,
         ),
+    ),
+    Rule(
+        "http.md",
+        "no other model takes messages: 400 `wrong_api`",
+        lambda exchange: exchange.path == "/v1/messages",
+        lambda _: Expected(400, None, _code("wrong_api"), asks_upstream=False),
     ),
     Rule(
         "http.md",
@@ -217,10 +220,13 @@ async def comes_through(exchange: RecordedExchange, host: Host, scripted: FaultU
 
 def went_up(exchange: RecordedExchange, scripted: FaultUpstream) -> None:
     """Compare what reached the upstream with what the client had sent."""
-    visit = scripted.visits[0]
+    visit = scripted.visits[0 if exchange.request else -1]  # an unknown id in the path is looked for first
     if exchange.path.lstrip("/").startswith(("openai/", "v1/")):
         path = "/" + exchange.path.lstrip("/")
         assert visit.target == (path if path.startswith("/openai/") else f"/openai{path}")
+    if not exchange.request:
+        assert visit.body == b""
+        return
     if exchange.asked is None:
         assert _parts(dict(exchange.asked_with)["content-type"], exchange.request) == _parts(
             visit.headers["content-type"], visit.body

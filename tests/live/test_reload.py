@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Step, chunk, head
 from tests.live.fault_upstream import FaultUpstream
+from tests.live.plain_http import ask
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, delta
 from tests.live.relays import InProcessRelay, eventually
@@ -291,6 +292,36 @@ async def test_what_is_shown_follows_a_reload(setup: Setup, tmp_path: Path) -> N
         assert (setup.quick.url, "idle") in shown["chukei_upstream_connections"]
 
 
+async def test_administrators_see_the_configuration_in_force(setup: Setup, tmp_path: Path) -> None:
+    """The values of the last reload, except what needs a restart, and none of a file that is refused."""
+
+    def text(more: str) -> str:
+        return setup.text(f'[admin]\napi_key = {{ env = "ADMIN" }}\n{more}').replace(
+            'ledger = "none"', f'ledger = "sqlite:///{tmp_path}/ledger.db"'
+        )
+
+    async def shown(relay: InProcessRelay) -> Any:
+        return (await ask(relay.url, "GET", "/admin/configuration", [("authorization", f"Bearer {key}")])).json()
+
+    key = setup.environment["ADMIN"] = "key-of-the-administrators"
+    setup.replace(text("[pool]\nattempts = 4"))
+    async with setup.relay() as relay:
+        before = await shown(relay)
+        assert before["settings"]["pool"]["attempts"] == 4
+        assert before["path"] == str(setup.file)
+        setup.replace(text("[pool]\nattempts = 5\n[ledger]\nretention_days = 7"))
+        outcome = await relay.application.reloads.reload("test")
+        after = await shown(relay)
+        assert after["settings"]["pool"]["attempts"] == 5
+        assert after["settings"]["ledger"]["retention_days"] == 400
+        assert "ledger.retention_days" in after["restart"]
+        assert after["version"] == outcome.version != before["version"]
+        setup.replace(text("[pool]\nattempts = 0"))
+        assert (await relay.application.reloads.reload("test")).problems
+        assert await shown(relay) == after
+    assert not [secret for secret in setup.environment.values() if secret in str(after)]
+
+
 async def test_the_simulator_comes_and_goes(setup: Setup) -> None:
     bare = "[reload]\nwatch_seconds = 0\n[stores]\nledger = 'none'\n"
     configured = setup.text()
@@ -464,11 +495,11 @@ async def test_tokens_and_credentials_stay_unless_their_settings_change(setup: S
         await relay.application.reloads.reload("test")
         same = relay.relay
         assert same is not before
-        assert (same.access.tokens, same.access.signing_keys) == (before.access.tokens, before.access.signing_keys)
+        assert same.access.readers is before.access.readers
         assert list(same.credentials.values()) == list(before.credentials.values())
         setup.write(entra.format("two"))
         await relay.application.reloads.reload("test")
-        assert relay.relay.access.tokens not in (None, before.access.tokens)
+        assert relay.relay.access.readers.callers not in (None, before.access.readers.callers)
         assert relay.relay.access.throttle is before.access.throttle
         assert await status(relay) == 200
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from tests import markdown
-from tests.live.nginx import free_port, nginx
+from tests.live.nginx import nginx
+from tests.live.ports import free_port
 from tests.live.relays import RelayProcess, eventually
 from tests.live.restart_load import Load, PacedUpstream
 from tests.live.test_workers import children, is_alive, said_by

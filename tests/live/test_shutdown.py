@@ -39,7 +39,7 @@ def relay_to(upstream: FaultUpstream, grace: float) -> Iterator[RelayProcess]:
 
 async def ended(relay: RelayProcess) -> int:
     """Wait for the process's end and return its status."""
-    return await asyncio.to_thread(relay.process.wait, 30)
+    return await asyncio.to_thread(relay.process.wait, 60)
 
 
 def records(relay: RelayProcess) -> list[dict[str, object]]:
@@ -125,7 +125,7 @@ async def test_what_runs_beyond_the_grace_period_is_told() -> None:
                 assert await whole.head() == 503
                 assert json.loads(await whole.rest())["error"]["code"] == "server_shutdown"
                 for visit in visits:
-                    await visit.peer_left(60)
+                    await visit.peer_left()
                 assert await ended(relay) == 0
                 assert time.monotonic() - started >= GRACE
             assert [record["end"] for record in records(relay)] == ["server_shutdown"] * 3
@@ -141,7 +141,7 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
                 visit = await upstream.visit()
                 await visit.full()
                 relay.process.send_signal(signal.SIGTERM)
-                await visit.peer_left(60)
+                await visit.peer_left()
                 assert await ended(relay) == 0
             (record,) = records(relay)
             assert record["end"] == "server_shutdown"
@@ -168,7 +168,7 @@ async def test_a_kill_cuts() -> None:
                 relay.process.send_signal(signal.SIGKILL)
                 with pytest.raises(Cut):
                     await client.rest()
-                await visit.peer_left(60)
+                await visit.peer_left()
                 assert await ended(relay) == -signal.SIGKILL
             assert client.body == FIRST
             await eventually(lambda: relay.process.poll() is not None)

@@ -37,6 +37,19 @@ def test_one_that_cools_says_until_when_and_why() -> None:
     assert summary(found, NOW + 8) == "east ready"
 
 
+def test_its_limits_and_what_is_left_of_them() -> None:
+    found = member(max_concurrent=3, quota_group="west")
+    status = status_of(found, NOW)
+    assert (status.max_concurrent, status.quota_group) == (3, "west")
+    assert (status.pressed_seconds, status.large_tokens, status.large_seconds) == (0.0, None, 0.0)
+    found.pressed_until = NOW + 4
+    found.quota.narrow(NOW, 9.0, "rate_limit_exceeded", 5000, SETTINGS)
+    status = status_of(found, NOW + 1)
+    assert (status.pressed_seconds, status.large_tokens, status.large_seconds) == (3.0, 5000, 8.0)
+    status = status_of(found, NOW + 20)
+    assert (status.pressed_seconds, status.large_tokens, status.large_seconds) == (0.0, None, 0.0)
+
+
 def test_its_metrics_are_its_status() -> None:
     found = member()
     found.outstanding, found.tokens = 2, 900

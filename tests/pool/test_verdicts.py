@@ -1,5 +1,6 @@
 """What an upstream's failure means, row by row."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.rows import rows
@@ -66,11 +67,20 @@ def test_the_time_that_was_asked_for_goes_along(status: int, fault: Fault) -> No
     assert (verdict.fault, verdict.seconds) == (fault, 12.5)
 
 
-def test_a_conversation_that_another_deployment_has_is_told_by_its_words() -> None:
-    body = (
-        b'{"error":{"message":"Conversation with id \'conv_1\' not found.","type":"invalid_request_error","code":null}}'
-    )
-    assert judge(failure(404, "upstream_error", body)).fault is Fault.MISPLACED
+@rows(
+    ("message", "why"),
+    [
+        ("Conversation with id 'conv_1' not found.", "conversation_not_found"),
+        ("Item with id 'rs_1' not found. Items are not persisted when `store` is set to false.", "item_not_found"),
+        ("Vector store with id 'vs_1' not found.", "vector_store_not_found"),
+        ("Container with id 'cntr_1' not found.", "container_not_found"),
+        ("No such File object: file-1", "file_not_found"),
+    ],
+)
+def test_what_another_deployment_has_is_told_by_its_words(message: str, why: str) -> None:
+    body = msgspec.json.encode({"error": {"message": message, "type": "invalid_request_error", "code": None}})
+    verdict = judge(failure(404, "upstream_error", body))
+    assert (verdict.fault, verdict.why) == (Fault.MISPLACED, why)
 
 
 @rows(
@@ -95,6 +105,14 @@ def test_a_conversation_that_another_deployment_has_is_told_by_its_words() -> No
 )
 def test_the_row_of_a_status(status: int, said: ErrorDetails, kind: str) -> None:
     assert row_of_status(status, said).kind == kind
+
+
+def test_a_deployment_of_claude_that_is_missing_is_told_by_its_words() -> None:
+    def said(message: str) -> ErrorDetails:
+        return ErrorDetails(type="not_found_error", message=message)
+
+    assert row_of_status(404, said("model: claude-x")).kind == "deployment_not_found"
+    assert row_of_status(404, said("Not found.")).kind == "request_refused"
 
 
 def test_only_what_no_request_can_provoke_is_of_the_transport() -> None:

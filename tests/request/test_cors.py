@@ -42,5 +42,5 @@ def test_a_preflight_allows_what_was_asked() -> None:
     fields = dict(CORS.preflight([(b"origin", APP), (b"access-control-request-headers", b"authorization,x-a")]) or [])
     assert fields[b"access-control-allow-origin"] == APP
     assert fields[b"access-control-allow-headers"] == b"authorization,x-a"
-    assert fields[b"access-control-allow-methods"] == b"GET, POST, OPTIONS"
+    assert fields[b"access-control-allow-methods"] == b"GET, POST, DELETE, OPTIONS"
     assert b"origin" in fields[b"vary"]

@@ -16,6 +16,7 @@ from chukei.request.fields import MAX_FIELDS, MAX_NAME, Fields
 from chukei.request.form import MAX_PARTS, MAX_TYPE, Form
 from chukei.request.head import MAX_FIELDS as MAX_HEADERS
 from chukei.request.head import check_head
+from chukei.request.object_routes import FAMILIES
 from chukei.request.routes import MAX_PARAMETERS, Route, find, refuse_websocket
 
 JSON: Headers = [(b"content-type", b"application/json")]
@@ -79,9 +80,10 @@ def test_of_a_route(subtests: pytest.Subtests) -> None:
         row(
             404,
             "route_not_served",
-            "This relay does not serve '/v1/files', a route of OpenAI's or Azure's APIs. It serves "
-            f"{NAMES} and models; for anything else call the resource itself.",
-            "/v1/files",
+            "'/v1/threads' of OpenAI's or Azure's APIs is not served by this relay. It serves "
+            f"{NAMES}, models, stored responses, conversations, chat/completions, and where objects.serve names them "
+            f"{', '.join(FAMILIES)}; for anything else call the resource itself.",
+            "/v1/threads",
         ),
         row(
             404,
@@ -118,7 +120,7 @@ def test_of_a_route(subtests: pytest.Subtests) -> None:
         ),
     ]
     check(subtests, rows)
-    assert find("GET", "/web/a/b.js", "").name == "a/b.js"
+    assert find("GET", "/web/a/b.js", "").name == "web/a/b.js"
     assert len(find("GET", f"/v1/models/{'x' * 1024}", "").name) == 1024
     assert find("POST", chat, "&" * (MAX_PARAMETERS - 1)).api_version is None
 

@@ -50,15 +50,48 @@ def test_calls(path: str, query: str, route: Route) -> None:
 @rows("prefix", ["/v1/", "/openai/v1/", "/openai/", "/models/", "/openai/deployments/m/"])
 @rows("path", OPERATIONS)
 def test_every_operation_is_reached_in_all_ways(prefix: str, path: str) -> None:
-    assert find("POST", prefix + path, "").operation is OPERATIONS[path]
+    if OPERATIONS[path].api == "openai":
+        assert find("POST", prefix + path, "").operation is OPERATIONS[path]
+
+
+@rows("prefix", ["/v1/", "/anthropic/v1/", "//anthropic//v1/"])
+@rows("path", ["messages", "messages/count_tokens"])
+def test_messages_are_reached_as_anthropics_clients_send_them(prefix: str, path: str) -> None:
+    assert find("POST", prefix + path, "beta=true").operation is OPERATIONS[path]
+
+
+@rows("path", ["/openai/v1/messages", "/models/messages", "/openai/deployments/m/messages", "/anthropic/v1/embeddings"])
+def test_no_api_is_reached_in_the_ways_of_the_other(path: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        find("POST", path, "")
+    assert caught.value.status == 404
+
+
+@rows("path", ["/v1/responses", "/openai/v1/chat/completions", "/openai/responses"])
+@rows(
+    ("query", "version"),
+    [
+        ("api-version=preview", "preview"),
+        ("x=1&api-version=latest", "latest"),
+        ("", None),
+        ("x=api-version=preview", None),
+    ],
+)
+def test_v1_may_be_asked_for_its_previews(path: str, query: str, version: str | None) -> None:
+    assert find("POST", path, query).api_version == version
+
+
+def test_no_other_version_means_anything_to_v1() -> None:
+    for query in ("api-version=2024-10-21", "api-version=v1", "api-version=%00", "api-version=preview%20"):
+        assert find("POST", "/v1/responses", query).api_version is None
 
 
 @rows(
     ("path", "route"),
     [
         ("/", Route(page=Page.CHAT_PAGE)),
-        ("/web/app.js", Route(page=Page.ASSET, name="app.js")),
-        ("/web/../../etc/passwd", Route(page=Page.ASSET, name="../../etc/passwd")),  # looked up, never opened
+        ("/web/app.js", Route(page=Page.ASSET, name="web/app.js")),
+        ("/web/../../etc/passwd", Route(page=Page.ASSET, name="web/../../etc/passwd")),  # looked up, never opened
         ("/health/live", Route(page=Page.LIVE)),
         ("/health/ready", Route(page=Page.READY)),
         ("//", Route(page=Page.CHAT_PAGE)),
@@ -131,23 +164,14 @@ def test_a_hint_fits_what_was_sent(path: str, hint: str) -> None:
 
 
 UNSERVED = [
-    "responses/resp_1",
-    "responses/resp_1/cancel",
-    "files",
-    "files/file-1/content",
     "moderations",
-    "batches",
     "realtime",
-    "realtime/sessions",
+    "realtime/translations",
     "assistants",
     "threads/t/runs",
-    "vector_stores",
-    "fine_tuning/jobs",
-    "uploads",
-    "containers",
-    "evals",
     "images/variations",
-    "chat/completions/c_1",
+    "files/file-1/content/more",
+    "responses/resp_1/nothing",
 ]
 
 
@@ -177,7 +201,7 @@ def test_an_upgrade_elsewhere_may_be_ignored(path: str) -> None:
 @rows(
     ("method", "path", "allow"),
     [
-        ("GET", "/v1/chat/completions", b"POST, OPTIONS"),
+        ("GET", "/v1/embeddings", b"POST, OPTIONS"),
         ("PUT", "/api/chat-stream", b"POST, OPTIONS"),
         ("POST", "/v1/models", b"GET, HEAD, OPTIONS"),
         ("DELETE", "/", b"GET, HEAD, OPTIONS"),
@@ -194,7 +218,7 @@ def test_wrong_methods_are_told_the_right_ones(method: str, path: str, allow: by
     [
         ("GET", "/admin", Page.ADMIN_PAGE, "admin.html"),
         ("HEAD", "/admin/", Page.ADMIN_PAGE, "../admin"),
-        ("GET", "/admin/live", Page.ADMIN_PAGE, "live.html"),
+        ("GET", "/admin/live", Page.ADMIN_PAGE, "../admin#/now"),
         ("GET", "/admin/live/", Page.ADMIN_PAGE, "../live"),
         ("GET", "/admin/live/events", Page.ADMIN, "/live/events"),
         ("GET", "/admin/openapi.json", Page.ADMIN_PAGE, "admin-openapi.json"),

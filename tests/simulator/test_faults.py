@@ -14,7 +14,7 @@ from tests.simulator.wire import CHAT, Answer, Connection, ask, post, question
 from chukei.simulator import Simulator, SimulatorSettings
 from chukei.simulator.exchanges import Event, stream
 from chukei.simulator.faults import FAULTS, Fault, FaultSpecError, parse, parse_deployment, table
-from chukei.simulator.injection import inject
+from chukei.simulator.injection import Endings, inject
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +100,7 @@ STATUS: dict[str, tuple[int, Any]] = {
     "429:1,provisioned": (429, "429"),
     "500": (500, None),
     "503": (503, "503"),
+    "529": (529, None),
     "filter-prompt": (400, "content_filter"),
 }
 
@@ -160,6 +161,15 @@ async def test_a_blocked_completion_stops_with_its_reason(sim: Simulator) -> Non
     assert last["finish_reason"] == "content_filter"
     assert last["content_filter_results"]["violence"]["filtered"]
     assert answer.events[-1] == b"data: [DONE]\n\n"
+
+
+async def test_an_answer_ends_at_a_limit(sim: Simulator) -> None:
+    answer = await ask(sim.url, "gpt-4o--length-2")
+    assert answer.text == "one two"
+    assert answer.chunk_objects[-1]["choices"][0]["finish_reason"] == "length"
+
+    lower = await ask(sim.url, "gpt-4o--length-2", max_tokens=1)
+    assert lower.text == "one", "the client's own limit is lower"
 
 
 async def test_breaks_come_after_exactly_so_many_events(sim: Simulator) -> None:
@@ -310,7 +320,7 @@ def test_slow_multiplies_every_wait() -> None:
     """Shown on the steps, not on a clock: the waits are five times those without it."""
     reply = stream([Event(b"a", 0.5), Event(b"b", 0.0), Event(b"c", 2.0)], prompt_tokens=0)
 
-    inject(reply, parse("slow:5")[0], lambda sent: b"")
+    inject(reply, parse("slow:5")[0], Endings(lambda sent: b""))
 
     assert [step.wait for step in reply.steps if isinstance(step, Event)] == [2.5, 0.0, 10.0]
 
@@ -363,14 +373,17 @@ COVERED = {
     "drop",
     "filter-completion",
     "filter-async",
+    "length",
 } | {
     *("reset", "truncate", "badchunk", "truncate-clean", "no-done", "mid-event", "error-event", "error-first", "gzip"),
     *("stall-before-headers", "stall-before-first", "stall", "burst", "bytewise", "split", "giant", "invalid-utf8"),
     *("comments", "crlf", "slow"),
+    *("socket-limit", "socket-close", "socket-silence", "socket-deaf"),  # in test_sockets
+    *("job-fails", "job-stays-queued", "file-gone"),  # in test_kept_responses and test_files
 }
 
 
-def test_every_fault_has_a_test_here() -> None:
+def test_every_fault_has_a_test() -> None:
     assert set(FAULTS) == COVERED
 
 

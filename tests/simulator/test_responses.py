@@ -12,7 +12,7 @@ from tests.simulator.test_chat_stream import RECORDINGS, TOOL, shape
 from tests.simulator.wire import Answer, post
 
 from chukei.simulator import Simulator
-from chukei.simulator.calls import RESPONSES_KEPT, Stored
+from chukei.simulator.stored import KEPT, Budget, Kept, Shelf
 
 pytestmark = pytest.mark.anyio
 
@@ -231,12 +231,31 @@ async def test_what_was_not_to_be_stored_cannot_be_continued(sim: Simulator) -> 
 
 
 def test_the_oldest_responses_are_forgotten() -> None:
-    stored = Stored()
-    for number in range(RESPONSES_KEPT + 1):
-        stored.keep(f"resp_{number}", "gpt-4o")
+    shelf = Shelf(Budget())
+    for number in range(KEPT + 1):
+        shelf.put(Kept({"id": f"resp_{number}"}))
 
-    assert not stored.has_response("resp_0", "gpt-4o")
-    assert stored.has_response("resp_1", "gpt-4o")
+    assert shelf.get("resp_0") is None
+    assert shelf.get("resp_1") is not None
+    assert len(shelf) == KEPT
+
+
+def test_what_is_kept_has_a_bound_in_bytes() -> None:
+    budget = Budget(most=10_000)
+    files, stores = Shelf(budget), Shelf(budget)
+    store = stores.put(Kept({"id": "vs_0"}))
+    for number in range(20):
+        store.parts("vector_store_file").put(Kept({"id": f"file-{number}"}, b"x" * 900))
+        files.put(Kept({"id": f"file-{number}"}, b"x" * 900))
+
+    assert budget.bytes <= 10_000
+    assert files.get("file-19") is not None
+    assert files.get("file-0") is None
+    assert stores.get("vs_0") is None
+    for number in range(20):
+        files.pop(f"file-{number}")
+    store.empty()
+    assert budget.bytes == 0
 
 
 async def test_a_conversation_must_exist(simulate: Simulate) -> None:

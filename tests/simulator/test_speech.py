@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chukei.simulator.calls import Prompt, conversation
+from chukei.simulator.prompts import Prompt, conversation
 from chukei.simulator.prose import answer, is_japanese, phrases, solve, subject_of
 from chukei.simulator.schemas import sample
 from chukei.simulator.tokens import WHOLE_WORD, count, split, until_stop
+from chukei.simulator.voice import Voice
 
 # The machine may be busy with other things.
 patient = settings(deadline=None)
 
 
 def said(text: str, seed: int = 0, **fields: Any) -> str:
-    return answer(Prompt(text=text, **fields), random.Random(seed))
+    return answer(Prompt(text=text, **fields), Voice(seed, text))
 
 
 @patient
@@ -74,7 +75,7 @@ TOPICS: list[tuple[str, str]] = [
     ("繰り返して: はい", r"^はい$"),
     ("who are you?", r"simulator[\s\S]*fault-429"),
     ("help", r"simulator"),
-    ("hello, show me a table", r"\| aspect \|"),
+    ("hello, show me a table", r"\| status \|"),
     ("あなたは誰ですか", r"シミュレーター"),
     ("count to 5", r"^1, 2, 3, 4, 5\.$"),
     ("count down from 3 to 1", r"^3, 2, 1\.$"),
@@ -84,17 +85,17 @@ TOPICS: list[tuple[str, str]] = [
     ("7÷0は?", r"undefined"),
     ("write some python code", r"```python\ndef [\s\S]*```"),
     ("SQL please", r"```sql\nSELECT"),
-    ("show me a table", r"\| aspect \|[\s\S]*\|---\|"),
-    ("表を見せて", r"\| 項目 \|"),
+    ("show me a table", r"\| status \|[\s\S]*\|---\|"),
+    ("表を見せて", r"\| ステータス \|"),
     ("give me 3 tips as a list", r"1\. [\s\S]*2\. [\s\S]*3\. "),
     ("show me Markdown", r"# A page[\s\S]*> The[\s\S]*```python"),
-    ("a haiku about rain", r"^[^\n]+\n[^\n]+\n[^\n]+$"),
-    ("俳句を詠んで", r"^[^\n]+\n[^\n]+\n[^\n]+$"),
+    ("a haiku about rain", r"^[^\n]+  \n[^\n]+  \n[^\n]+$"),
+    ("俳句を詠んで", r"^[^\n]+  \n[^\n]+  \n[^\n]+$"),
     ("tell me a story about a lost umbrella", r"a lost umbrella"),
     ("tell me a joke", r"."),
     ("Thank you!", r"."),
     ("What is the meaning of life?", r"the meaning of life"),
-    ("量子力学について教えて", r"「量子力学」"),
+    ("量子力学について教えて", r"「量子力学について教えて」"),
     ("   ", r"nothing at all"),
 ]
 

@@ -8,7 +8,7 @@ from tests.rows import rows
 
 from chukei.model import Dialect
 from chukei.stream import sse
-from chukei.stream.failed import error_events
+from chukei.stream.failed import error_events, message_error
 from chukei.stream.stream import Stream
 
 ERROR = b'{"message":"It broke off.","type":"upstream_error","param":null,"code":"stream_incomplete"}'
@@ -26,6 +26,31 @@ def typed(kind: str, number: int, **more: object) -> bytes:
 @pytest.mark.parametrize(("dialect", "line"), [(Dialect.CHAT, b""), (Dialect.OPEN, b"event: error\n")])
 def test_other_apis_get_one_event(dialect: Dialect, line: bytes) -> None:
     assert error_events(ERROR, dialect, None) == line + b'data: {"error":' + ERROR + b"}\n\n"
+
+
+def test_a_message_ends_with_the_error_of_its_api() -> None:
+    [(name, event)] = told(error_events(ERROR, Dialect.MESSAGES, None, 502))
+    error = {"type": "api_error", "message": "It broke off.", "code": "stream_incomplete"}
+    assert (name, event) == ("error", {"type": "error", "error": error})
+
+
+@rows(
+    ("error", "status", "kind"),
+    [
+        ({"type": "upstream_error"}, 504, "timeout_error"),
+        ({"type": "overloaded_error"}, 500, "overloaded_error"),
+        ({"type": None, "code": 429}, 429, "rate_limit_error"),
+        ({"type": "insufficient_quota"}, 403, "permission_error"),
+        ({"type": "invalid_request_error"}, 413, "request_too_large"),
+        ({"type": 7}, 421, "invalid_request_error"),
+        ({}, 503, "overloaded_error"),
+        ({}, 502, "api_error"),
+    ],
+)
+def test_the_type_of_a_messages_error_is_one_of_the_api(error: dict[str, Any], status: int, kind: str) -> None:
+    body = json.loads(message_error(json.dumps({"message": None, **error}).encode(), status, "req_1"))
+    assert (body["type"], body["request_id"]) == ("error", "req_1")
+    assert (body["error"]["type"], body["error"]["message"]) == (kind, "")
 
 
 def test_a_response_fails_with_both_events_of_its_api_and_the_next_numbers() -> None:

@@ -10,6 +10,7 @@ from tests.rows import rows
 
 from chukei.model import Dialect, End
 from chukei.stream import sse
+from chukei.stream.events import Item
 from chukei.stream.stream import State, Stream
 from chukei.usage import Usage
 
@@ -321,6 +322,20 @@ def test_a_response_is_not_complete_without_its_terminal_event() -> None:
     assert done.finished, "so that its usage is worth waiting for"
     _, more = through([DELTA, item, event("response.output_item.added", item={}), DELTA], Dialect.RESPONSES)
     assert not more.finished
+
+
+def test_the_items_of_a_response_are_known_when_they_are_done() -> None:
+    reasoning = {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA"}
+    events = [
+        CREATED,
+        event("response.output_item.added", item={"type": "reasoning", "id": "rs_1"}),
+        event("response.output_item.done", item=reasoning),
+        DELTA,
+        event("response.output_item.done", item={"id": 7}),
+        event("response.output_item.done", item={"type": "message", "id": "msg_1"}),
+    ]
+    _, stream = through(events, Dialect.RESPONSES)
+    assert [each for each in stream.items if each.id] == [Item("rs_1", "gAAA"), Item("msg_1")]
 
 
 @rows(
@@ -670,3 +685,112 @@ def test_an_error_is_one_in_responses_however_it_is_written(said: str) -> None:
 def test_what_is_made_is_weighed_under_every_name_that_servers_give_it(name: str) -> None:
     event = chunk(choices=[{"index": 0, "delta": {name: "twelve bytes"}, "finish_reason": None}])
     assert through([event, event])[1].generated_bytes == 24
+
+
+# Messages.
+
+
+def named(kind: str, **members: object) -> bytes:
+    return sse.write(json.dumps({"type": kind, **members}, separators=(",", ":"), ensure_ascii=False).encode(), kind)
+
+
+def block(text: str, kind: str = "text") -> bytes:
+    return named("content_block_delta", index=0, delta={"type": f"{kind}_delta", kind: text})
+
+
+BEGUN = named("message_start", message={"model": "claude", "usage": {"input_tokens": 7, "cache_read_input_tokens": 2}})
+REASON = named("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 12})
+MESSAGE = [
+    BEGUN,
+    named("ping"),
+    named("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    block("It is"),
+    block(" a message_stop 🌊"),
+    block('\\"', "partial_json"),
+    named("content_block_stop", index=0),
+    REASON,
+    named("message_stop"),
+]
+
+
+def test_a_message_is_unchanged_at_every_split() -> None:
+    whole = b"".join(MESSAGE)
+    for reads in ([whole], MESSAGE, bytewise(whole), *every_split(whole)):
+        out, done = through(reads, Dialect.MESSAGES)
+        assert out == whole
+        assert done.complete
+        assert (done.usage, done.finish_reasons, done.model) == (Usage(9, 12, cached=2), {0: "stop"}, "claude")
+        assert done.events == len(MESSAGE) - 2, "those of the preamble are held back"
+
+
+def test_nothing_of_a_message_leaves_before_its_first_block() -> None:
+    passing = stream(Dialect.MESSAGES)
+    assert [passing.feed(each) for each in MESSAGE[:3]] == [b"", b"", b"".join(MESSAGE[:3])]
+    assert passing.usage == Usage(9, 0, cached=2, estimated=True), "what is known so far"
+    ended = passing.finished
+    passing.feed(b"".join(MESSAGE[3:-1]))
+    assert (ended, passing.finished, passing.ended) == (False, True, False)
+
+
+@rows(
+    ("reads", "proper", "complete"),
+    [
+        (MESSAGE[:-1], True, True),  # it has its reason, and the body has ended as its framing says
+        (MESSAGE[:-1], False, False),
+        (MESSAGE[:-2], True, False),
+        (MESSAGE, False, True),
+        ([*MESSAGE, b"data: more\n\n"], True, True),
+    ],
+)
+def test_when_a_message_is_complete(reads: list[bytes], proper: bool, complete: bool) -> None:
+    out, done = through(reads, Dialect.MESSAGES, proper=proper)
+    assert done.complete is complete
+    assert b"more" not in out
+
+
+@rows(
+    ("reason", "shown", "end"),
+    [
+        ("end_turn", "stop", End.COMPLETED),
+        ("tool_use", "tool_calls", End.COMPLETED),
+        ("max_tokens", "length", End.LENGTH),
+        ("model_context_window_exceeded", "length", End.LENGTH),
+        ("refusal", "content_filter", End.CONTENT_FILTER),
+        ("pause_turn", "pause_turn", End.COMPLETED),
+    ],
+)
+def test_a_stop_reason_is_shown_as_that_of_a_chat(reason: str, shown: str, end: End) -> None:
+    last = named("message_delta", delta={"stop_reason": reason}, usage={"output_tokens": 1})
+    _, done = through([BEGUN, last, MESSAGE[-1]], Dialect.MESSAGES)
+    assert (done.finish_reasons, done.end()) == ({0: shown}, end)
+
+
+def test_a_later_report_of_a_message_holds_and_what_it_leaves_out_stays() -> None:
+    """With tools of the service the input grows while it answers; some services report zeros and nulls at the end."""
+    usage = {"input_tokens": 900, "cache_read_input_tokens": None, "output_tokens": 12}
+    last = named("message_delta", delta={"stop_reason": "end_turn"}, usage=usage)
+    _, done = through([BEGUN, last, MESSAGE[-1]], Dialect.MESSAGES)
+    assert done.usage == Usage(902, 12, cached=2)
+
+
+def test_odd_events_of_a_message_pass_unchanged() -> None:
+    odd = [
+        b'data: {"type":"message_delta","delta":7,"usage":"none"}\n\n',
+        b"event: message_stop\ndata: [1]\n\n",
+        b'data: {"type":"message_start","message":[]}\n\n',
+        named("message_delta", delta={"stop_reason": None}, usage={"input_tokens": -1, "output_tokens": "x"}),
+    ]
+    reads = [*MESSAGE[:3], *odd, *MESSAGE[3:]]
+    out, done = through(reads, Dialect.MESSAGES)
+    assert out == b"".join(reads)
+    assert done.complete
+    assert done.usage == Usage(9, 12, cached=2)
+
+
+def test_an_error_ends_a_message() -> None:
+    error = named("error", error={"type": "overloaded_error", "message": "Overloaded"})
+    for before, first in ((MESSAGE[:2], True), (MESSAGE[:4], False)):
+        out, done = through([*before, error], Dialect.MESSAGES)
+        assert out == b"".join(before) + error
+        assert (done.ended, done.complete, done.failed_first) == (True, False, first)
+        assert json.loads(done.failure or b"")["type"] == "overloaded_error"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.rows import rows
 
 from chukei.model import End
+from chukei.stream.events import Item
 from chukei.stream.whole_answer import BLOCK_BYTES, LONGEST_STRING, SMALL_BYTES, AnswerReport, Reader
 from chukei.usage import Usage
 
@@ -218,8 +219,54 @@ def test_a_member_of_another_type_hides_no_other(subtests: pytest.Subtests) -> N
     assert AnswerReport.of(json.dumps(whole | choices).encode()).finish_reasons == {1: "length"}
 
 
+def test_the_items_of_a_response_are_found_at_any_size() -> None:
+    output = [{"id": "rs_1", "encrypted_content": "gAAA", "summary": [{"id": "no"}]}, {"id": "msg_1", "content": [{}]}]
+    small = json.dumps({"id": "resp_1", "output": output}).encode()
+    assert read(small, len(small)).items == (Item("rs_1", "gAAA"), Item("msg_1"))
+    large = json.dumps({"instructions": LARGE, "output": output, "usage": WIRE}).encode()
+    assert read(large, BLOCK_BYTES).items == (Item("rs_1", "gAAA"), Item("msg_1"))
+    for other in (7, [7], [{"id": 7}], None):
+        assert AnswerReport.of(json.dumps({"output": other, "model": "m"}).encode()) == AnswerReport(model="m")
+
+
 @pytest.mark.parametrize(("letters", "kept"), [(LONGEST_STRING - 2, True), (LONGEST_STRING - 1, False)])
 def test_a_long_string_of_a_large_answer_is_no_name(letters: int, kept: bool) -> None:
     name = "m" * letters
     body = json.dumps({"model": name, "text": LARGE, "service_tier": name}).encode()
     assert read(body, len(body)) == AnswerReport(model=name if kept else "", service_tier=name if kept else "")
+
+
+@rows("filler", ["", LARGE])
+def test_a_message_says_how_it_ended_and_its_tier_beside_its_counts(filler: str) -> None:
+    usage = {"input_tokens": 3, "cache_read_input_tokens": 8, "output_tokens": 2, "service_tier": "priority"}
+    message = {
+        "content": [{"type": "text", "text": filler}],
+        "model": "claude",
+        "stop_reason": "refusal",
+        "usage": usage,
+    }
+    body = json.dumps({"type": "message", **message}).encode()
+    assert read(body, len(body)) == AnswerReport(Usage(11, 2, 8), "claude", "priority", {0: "content_filter"})
+
+
+@rows("filler", ["", LARGE])
+@rows(
+    ("tools", "usage"),
+    [
+        ({"image_gen": {"input_tokens": 5, "output_tokens": 70}}, Usage(16, 82, 4, image_output=70)),
+        ({"image_gen": {"input_tokens": 0, "output_tokens": 0}}, Usage(11, 12, 4)),
+        ({"image_gen": 7}, Usage(11, 12, 4)),
+        ({"image_gen": None, "web_search": {"num_requests": 1}}, Usage(11, 12, 4)),
+        ("image_gen", Usage(11, 12, 4)),
+        (None, Usage(11, 12, 4)),
+    ],
+)
+def test_the_images_of_a_response_are_counted(tools: object, usage: Usage, filler: str) -> None:
+    body = json.dumps({"text": filler, "usage": WIRE, "tool_usage": tools}).encode()
+    assert read(body, len(body)).usage == usage
+
+
+def test_a_tier_of_no_text_is_none() -> None:
+    for usage in (7, {"service_tier": 7}, None):
+        body = json.dumps({"stop_reason": "end_turn", "usage": usage}).encode()
+        assert AnswerReport.of(body).service_tier is None

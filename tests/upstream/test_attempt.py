@@ -35,7 +35,7 @@ LOST = UpstreamError("upstream_lost", "Gone.", end=End.UPSTREAM_LOST)
 class Unsent(FakeUpstream):
     """Never gets as far as sending."""
 
-    async def post(self, *_: object) -> FakeAnswer:
+    async def request(self, *_: object) -> FakeAnswer:
         raise CONNECT
 
 
@@ -166,10 +166,10 @@ async def test_a_deployment_that_knows_less_is_asked_once_more_as_it_wants_it() 
 
 async def test_what_was_refused_and_then_not_sent_cost_nothing() -> None:
     class OnceOnly(FakeUpstream):
-        async def post(self, *arguments: object) -> FakeAnswer:
+        async def request(self, *arguments: object) -> FakeAnswer:
             if self.requests:
                 raise CONNECT
-            return await super().post(*arguments)  # type: ignore[arg-type]
+            return await super().request(*arguments)  # type: ignore[arg-type]
 
     harness = DeploymentHarness(upstream=OnceOnly(refusal(400, UNKNOWN % b"max_completion_tokens")))
     with pytest.raises(UpstreamError):

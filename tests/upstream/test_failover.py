@@ -10,10 +10,12 @@ from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeUpstrea
 from tests.rows import rows
 
 from chukei.accounts.estimate import MOST_TOKENS, USUAL_OUTPUT
+from chukei.accounts.objects import ObjectRecord, owner_of
 from chukei.azure import CHAT, RESPONSES
 from chukei.config import PoolSettings, load
 from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
 from chukei.model import Deployment, End, Model, Operation
+from chukei.objects.registry import Objects
 from chukei.pool import Pool
 from chukei.record import RequestRecord
 from chukei.request import call as calls
@@ -21,6 +23,7 @@ from chukei.request.routes import Route
 from chukei.stream import sse
 from chukei.upstream.attempt import LeasedAnswer
 from chukei.upstream.failover import RETRY_RESERVE, Failover
+from chukei.upstream.kept import LATE_SECONDS
 from chukei.usage import Usage
 
 pytestmark = pytest.mark.anyio
@@ -53,15 +56,22 @@ class Slow(FakeUpstream):
         self._clock = clock
         self._seconds = seconds
 
-    async def post(self, *arguments: Any) -> FakeAnswer:
+    async def request(self, *arguments: Any) -> FakeAnswer:
         self._clock.advance(self._seconds)
-        return await super().post(*arguments)
+        return await super().request(*arguments)
 
 
 class FailoverHarness:
     """Deployments of falling priority among fakes; the answers come in the order of the requests."""
 
-    def __init__(self, *answers: FakeAnswer | Exception, count: int = 3, seconds: float = 0.0, **settings: Any) -> None:
+    def __init__(
+        self,
+        *answers: FakeAnswer | Exception,
+        count: int = 3,
+        seconds: float = 0.0,
+        model: str | None = None,
+        **settings: Any,
+    ) -> None:
         self.clock = FakeClock()
         self.upstream = Slow(self.clock, seconds, *answers)
         places = [
@@ -71,7 +81,9 @@ class FailoverHarness:
         pool = PoolSettings(**settings)
         self.pool = Pool({"chat": Model("chat", tuple(places))}, pool, default="chat", open=None, draw=lambda: 0.5)
         credentials = {place.name: FakeCredential() for place in places}
-        self.failover = Failover(replace(load(None, {}), pool=pool), self.pool, self.upstream, credentials, self.clock)
+        loaded = load(None, {})
+        known = replace(loaded, pool=pool, objects=replace(loaded.objects, model=model))
+        self.failover = Failover(known, self.pool, self.upstream, credentials, self.clock)
         self.record = RequestRecord("request-1", "POST", "/")
 
     async def open(self, body: bytes = STREAM, operation: Operation = CHAT) -> LeasedAnswer:
@@ -100,6 +112,24 @@ class FailoverHarness:
         """The tokens that each deployment is thought to work on."""
         [known] = self.pool.status(self.clock()).values()
         return {one.deployment: one.outstanding_tokens for one in known if one.outstanding}
+
+
+class SearchedBody(bytes):
+    """A body that counts how often names of references are looked for in it."""
+
+    searches = 0
+
+    def __contains__(self, wanted: object) -> bool:
+        self.searches += wanted == b'"file_id"'
+        return super().__contains__(wanted)  # type: ignore[operator]
+
+
+@rows(("model", "searches"), [(None, 0), ("chat", 1)])
+async def test_a_chat_is_searched_for_files_only_where_callers_may_make_them(model: str | None, searches: int) -> None:
+    harness = FailoverHarness(good(), model=model)
+    body = SearchedBody(STREAM)
+    (await harness.open(body)).drop()
+    assert body.searches == searches
 
 
 async def test_the_record_is_that_of_whoever_answered_and_names_all() -> None:
@@ -280,3 +310,70 @@ async def test_a_filtered_response_is_the_callers_affair() -> None:
     assert answer.opened.first.startswith(CREATED)
     assert harness.codes == [("a", None)]
     answer.drop()
+
+
+BACKGROUND = b'{"input":"a","background":true}'
+QUEUED = b'{"id":"resp_1","object":"response","status":"queued"}'
+NOT_CONNECTED = UpstreamError("connect_error", "No.", end=End.CONNECT_ERROR)
+
+
+@rows("refused", [NOT_CONNECTED, refusal(429), refusal(503), refusal(401), refusal(404, code="DeploymentNotFound")])
+async def test_a_background_response_moves_after_a_refusal(refused: FakeAnswer | UpstreamError) -> None:
+    harness = FailoverHarness(refused, FakeAnswer([QUEUED, b""], headers=JSON))
+    (await harness.open(BACKGROUND, RESPONSES)).drop()
+    assert harness.asked == "ab"
+
+
+@rows("failed", [LOST, refusal(500), refusal(502), refusal(504), refusal(408), FakeAnswer([b""], headers=JSON)])
+async def test_a_background_response_that_may_have_begun_is_not_begun_again(failed: FakeAnswer | UpstreamError) -> None:
+    harness = FailoverHarness(failed, good())
+    error = await harness.fails(BACKGROUND, RESPONSES)
+    assert harness.asked == "a"
+    assert [value for name, value in error.headers if name == b"x-should-retry"] == [b"false"]
+
+
+@rows("code", ["server_error", "rate_limit_exceeded"])
+async def test_an_error_inside_the_answer_to_a_background_response_is_final(code: str) -> None:
+    event = b'event: error\ndata: {"type":"error","error":{"message":"No.","code":"%s"}}\n\n' % code.encode()
+    harness = FailoverHarness(FakeAnswer([event, b""]), good())
+    error = await harness.fails(BACKGROUND[:-1] + b',"stream":true}', RESPONSES)
+    assert harness.asked == "a"
+    assert [value for name, value in error.headers if name == b"x-should-retry"] == [b"false"]
+
+
+REFERENCE = b'{"input":[{"type":"item_reference","id":"fc_1"}]}'
+NOT_FOUND = b'{"error":{"message":"Item with id \'fc_1\' not found.","type":"invalid_request_error","param":"input"}}'
+DONE = b'{"id":"resp_2","object":"response","status":"completed"}'
+
+
+def not_found(status: int = 400) -> FakeAnswer:
+    return FakeAnswer([NOT_FOUND, b""], status=status, headers=JSON)
+
+
+def after_an_item(*answers: FakeAnswer, age: float, count: int) -> FailoverHarness:
+    harness = FailoverHarness(*answers, count=count)
+    harness.failover.objects = Objects(clock=harness.clock)
+    home = f"https://{'ab'[count - 1]}.example/gpt-4o"
+    harness.failover.objects.made("fc_1", ObjectRecord("item", home, owner_of(None), None))
+    harness.clock.advance(age)
+    return harness
+
+
+@rows("count", [1, 2])
+async def test_an_item_that_was_only_just_made_is_asked_for_once_more(count: int) -> None:
+    harness = after_an_item(not_found(), FakeAnswer([DONE, b""], headers=JSON), age=1.0, count=count)
+    (await harness.open(REFERENCE, RESPONSES)).drop()
+    assert harness.asked == "ab"[count - 1] * 2
+    assert harness.outstanding == {}
+
+
+async def test_it_is_asked_for_no_more_than_once() -> None:
+    harness = after_an_item(not_found(), not_found(404), age=1.0, count=2)
+    assert (await harness.fails(REFERENCE, RESPONSES)).status == 404
+    assert harness.asked == "bb"
+
+
+async def test_an_item_that_was_made_long_ago_is_gone() -> None:
+    harness = after_an_item(not_found(), age=LATE_SECONDS, count=2)
+    assert (await harness.fails(REFERENCE, RESPONSES)).status == 400
+    assert harness.asked == "b"

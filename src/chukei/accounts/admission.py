@@ -7,14 +7,16 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from chukei.accounts.cost import cost_of
-from chukei.accounts.estimate import Estimator, choices_of, output_of, units_of
-from chukei.accounts.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Refusal
+from chukei.accounts.estimate import Estimator, choices_of, output_of, tier_of, units_of
+from chukei.accounts.limits import MICRO, RATES, SETTLED, Amounts, Grant, Headroom, Limit, Limits, Refusal, Subject
 from chukei.accounts.policy import Policy
 from chukei.accounts.stores import QuotaStore, StoreAway
+from chukei.azure import MESSAGES
 from chukei.errors import CallerError, RelayError, Unavailable, come_back
 from chukei.ids import new_id
 from chukei.model import End, Headers, Model
@@ -35,6 +37,7 @@ UNSEEN = QUICKEST // 2
 until Azure notices that the connection is closed."""
 
 NOTHING = Usage()
+NONE = Amounts(0, 0)
 SHORTLY: Headers = [(b"retry-after", b"2")]
 _NAMES = {
     limit: tuple(b"x-ratelimit-%b-%b" % (what, kind) for what in (b"limit", b"remaining", b"reset"))
@@ -50,17 +53,38 @@ _LIMIT_NAMES = {
 }
 
 
+class Kept(NamedTuple):
+    """What is reserved for work that goes on after its request: the reservation, if there is one, and its subjects.
+
+    ``most`` is the usage to charge if the service never reports any.
+    """
+
+    id: str | None
+    subjects: tuple[Subject, ...]
+    most: Usage
+
+
 class Reservation:
     """One request's reservation. ``headers`` report the caller's remaining limits."""
 
-    __slots__ = ("_admission", "_call", "_caller", "_id", "_model", "headers")
+    __slots__ = ("_admission", "_call", "_caller", "_id", "_model", "_subjects", "headers")
 
-    def __init__(self, admission: "Admission", call: Call, model: Model, grant: Grant | None, caller: str = "") -> None:
+    def __init__(
+        self,
+        admission: "Admission",
+        call: Call,
+        model: Model,
+        grant: Grant | None,
+        caller: str = "",
+        *,
+        subjects: tuple[Subject, ...] = (),
+    ) -> None:
         self._admission = admission
         self._call = call
         self._model = model
         self._caller = caller
         self._id = grant.id if grant is not None else None
+        self._subjects = subjects
         self.headers = _headers(grant.headroom) if grant is not None else []
 
     def settle(self, record: RequestRecord) -> None:
@@ -77,6 +101,16 @@ class Reservation:
         if id is not None:
             self._admission.settle(id, used)
 
+    def keep(self) -> Kept:
+        """Keep what is reserved beyond the request, but for its concurrency slot, and leave settling to the caller."""
+        id, self._id = self._id, None
+        if id is not None:
+            self._admission.release(id)
+        call, model = self._call, self._model
+        given = self._admission.estimator.uncounted(call, model, self._caller)
+        most = Usage(input=given, output=output_of(call, model), estimated=True)
+        return Kept(id, self._subjects if id is not None else (), most)
+
     def _bill(self, record: RequestRecord, *, learn: bool) -> Amounts:
         """Record the usage and cost of the request, and return the amounts to charge to its caller.
 
@@ -85,6 +119,9 @@ class Reservation:
         as one in the background. Attempts that lost are charged too, since Azure bills them.
         """
         call, model, shown, usage = self._call, self._model, record.answering, record.usage
+        if call.operation.free:
+            record.usage, record.cost = None, 0
+            return NONE
         if usage is None and shown is not None and call.operation.counted:
             usage = shown.usage
         if usage is not None and not usage.estimated:
@@ -125,13 +162,15 @@ class Reservation:
         call, model, estimator = self._call, self._model, self._admission.estimator
         given, made, most = estimator.uncounted(call, model, self._caller), usage.output, output_of(call, model)
         choices = choices_of(call, model)
+        if not (call.operation.name == MESSAGES.name and usage.input):  # a stream of messages begins with its input
+            usage = replace(usage, input=max(usage.input, given))
         if silent is not None and silent.code in ENDED and call.stream:
             made = min(max(made, most), math.ceil(silent.seconds * QUICKEST * choices) + UNSEEN * choices)
         elif silent is not None or not made or estimator.may_reason(call, model, served):
             made = max(made, most)
         elif finished < choices:
             made = max(made, min(made + UNSEEN * choices, most))
-        return replace(usage, input=max(usage.input, given), output=made, estimated=True)
+        return replace(usage, output=made, estimated=True)
 
 
 class Admission:
@@ -153,29 +192,75 @@ class Admission:
         or possible hidden input must not make a request impossible.
 
         Raises:
-            CallerError: 429 if a rate limit is exceeded, 403 if a quota is used up, 400 if the request asks for more
-                than its limits could ever grant.
+            CallerError: 429 if a rate limit is exceeded, 403 if a quota is used up or the service tier is not allowed,
+                400 if the request asks for more than its limits could ever grant.
             Unavailable: the quota store is unavailable, and the configuration says to refuse then; or the ledger is
                 full.
         """
-        if self._ledger_full():
-            message = "This relay cannot account for further requests at the moment; try again shortly."
-            raise Unavailable("ledger_full", message, end=End.REFUSED, headers=SHORTLY)
+        if policy.rules.service_tiers is not None:
+            policy.check_tier(tier_of(call))
+        self._check_ledger()
         if self._store is None or not policy.subjects:
             return Reservation(self, call, model, None, caller)
-        estimate = self.estimator.amounts(call, model, caller)
+        estimate = NONE if call.operation.free else self.estimator.amounts(call, model, caller)
         try:
             answer = await self._store.reserve(new_id(), policy.subjects, estimate)
             if isinstance(answer, Refusal) and math.isinf(answer.seconds):
-                least = self.estimator.least(call, model)
+                least = estimate if call.operation.free else self.estimator.least(call, model)
                 if least != estimate:
                     answer = await self._store.reserve(new_id(), policy.subjects, least)
         except StoreAway:
-            message = "What you may use cannot be looked up at the moment; try again shortly."
-            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
+            raise _quota_away() from None
         if isinstance(answer, Refusal):
             raise refused(answer, policy)
-        return Reservation(self, call, model, answer, caller)
+        return Reservation(self, call, model, answer, caller, subjects=policy.subjects)
+
+    def _check_ledger(self) -> None:
+        if self._ledger_full():
+            message = "This relay cannot account for further requests at the moment; try again shortly."
+            raise Unavailable("ledger_full", message, end=End.REFUSED, headers=SHORTLY)
+
+    async def count(self, policy: Policy) -> Headers:
+        """Count a request that uses no tokens: as one of ``requests_per_minute``, not as ``concurrent``.
+
+        Returns the header fields that report the caller's remaining requests.
+
+        Raises:
+            CallerError: 429, the rate limit is exceeded.
+            Unavailable: the quota store is unavailable, and the configuration says to refuse then.
+        """
+        if self._store is None or not policy.rates:
+            return []
+        try:
+            answer = await self._store.reserve(new_id(), policy.rates, NONE)
+        except StoreAway:
+            raise _quota_away() from None
+        if isinstance(answer, Refusal):
+            raise refused(answer, policy)
+        self.settle(answer.id, NONE)
+        return _headers(answer.headroom)
+
+    async def set_aside(self, policy: Policy, estimate: Amounts, most: Usage) -> Kept:
+        """Reserve an estimate under the caller's quotas of a day or longer, for work that takes hours.
+
+        Its rates per minute and its concurrency do not apply. ``most`` is the usage to charge if none is reported.
+
+        Raises:
+            CallerError: 403 if a quota is used up, 400 if the estimate exceeds what a quota could ever grant.
+            Unavailable: as for ``admit``.
+        """
+        self._check_ledger()
+        quotas = tuple(subject for each in policy.subjects if (subject := Subject(each.name, _quotas(each))).limits)
+        if self._store is None or not quotas:
+            return Kept(None, (), most)
+        id = new_id()
+        try:
+            answer = await self._store.reserve(id, quotas, estimate)
+        except StoreAway:
+            raise _quota_away() from None
+        if isinstance(answer, Refusal):
+            raise refused(answer, policy)
+        return Kept(id, quotas, most)
 
     async def headroom(self, policy: Policy) -> tuple[Headroom, ...]:
         """Return the remaining amounts of a caller's limits.
@@ -185,11 +270,16 @@ class Admission:
         """
         return await self._store.headroom(policy.subjects) if self._store is not None and policy.subjects else ()
 
-    def settle(self, id: str, actual: Amounts) -> None:
-        """Settle a reservation in the background."""
+    def release(self, id: str) -> None:
+        """Release the concurrency slot of a reservation, which stays charged."""
+        if self._store is not None:
+            self._store.release(id)
+
+    def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> None:
+        """Settle a reservation in the background. ``subjects`` are those of one that another process may have made."""
         if self._store is None:
             return
-        settling = self._store.settle(id, actual)
+        settling = self._store.settle(id, actual, subjects) if subjects else self._store.settle(id, actual)
         if settling is not SETTLED:
             task = asyncio.ensure_future(settling)
             self._settling.add(task)
@@ -201,11 +291,24 @@ class Admission:
             await asyncio.wait(self._settling, timeout=2.0)
 
 
+def _quotas(subject: Subject) -> Limits:
+    """Return the limits of a subject that hold for a day or longer."""
+    own = subject.limits
+    return Limits(
+        tokens_per_day=own.tokens_per_day, tokens_per_month=own.tokens_per_month, money_per_month=own.money_per_month
+    )
+
+
+def _quota_away() -> Unavailable:
+    message = "What you may use cannot be looked up at the moment; try again shortly."
+    return Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY)
+
+
 def refused(refusal: Refusal, policy: Policy) -> RelayError:
     """Return the error for a refusal. It names the limit, where it is configured, the amounts, and when to retry."""
     kind, _, name = refusal.subject.partition(":")
     own = kind == "caller"
-    place = policy.where.get(refusal.limit.value, "") if own else f"groups.{name}.total.{refusal.limit.value}"
+    place = policy.place_of(refusal.subject, refusal.limit)
     what = _LIMIT_NAMES[refusal.limit]
     whose = "your limit" if own else f"the limit of {'all callers' if name == 'everybody' else f'the group {name}'}"
     money = refusal.limit is Limit.MONEY_PER_MONTH

@@ -1,10 +1,14 @@
 """The cost of a request: tokens and units times prices, in exact arithmetic, rounded up once. Pure."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 from chukei.accounts.limits import MICRO
 from chukei.model import NANO, Prices
 from chukei.usage import AUTO, NO_UNITS, Units, Usage
+
+BATCH_TIER = "batch"
+"""The key of ``prices.tiers`` for batches."""
 
 
 def cost_of(
@@ -16,8 +20,8 @@ def cost_of(
     """
     if prices is None:
         return None
-    if prices.by_model and served is not None:
-        prices = prices.by_model.get(served, prices)
+    if prices.by_model:
+        prices = prices.of_model(served)
     found, factor = prices, None
     if prices.tiers and tier is not None:
         other = prices.tiers.get(tier)
@@ -32,15 +36,31 @@ def cost_of(
     return int(-(-total // NANO))
 
 
+def cost_of_batch(usage: Usage, prices: Prices | None, served: str | None = None) -> int | None:
+    """Return the cost of the requests of a batch, which have used this together; None for a model without prices.
+
+    Prices for long input hold for a single request, so they do not apply to a sum.
+    """
+    if prices is None:
+        return None
+    if served is not None:
+        prices = prices.by_model.get(served, prices)
+    return cost_of(usage, replace(prices, long=None), tier=BATCH_TIER)
+
+
 def _tokens(usage: Usage, prices: Prices) -> int:
     """Return the price of tokens in micro-units times NANO. Each token is counted once, at the first price it has."""
-    if not (usage.audio_input or usage.image_input or usage.cache_written or usage.audio_output):
+    special = usage.audio_input or usage.image_input or usage.cache_written or usage.audio_output or usage.image_output
+    if not special:
         cached = min(usage.cached, usage.input) if prices.cached is not None else 0
         return (usage.input - cached) * prices.input + cached * (prices.cached or 0) + usage.output * prices.output
     left, total = usage.input, 0
+    audio, image = usage.audio_input, usage.image_input
+    if prices.cached is not None:  # what is cached has that price, whatever it is
+        audio, image = audio - usage.cached_audio, image - usage.cached_image
     for tokens, price in (
-        (usage.audio_input, prices.audio_input),
-        (usage.image_input, prices.image_input),
+        (audio, prices.audio_input),
+        (image, prices.image_input),
         (usage.cache_written, prices.cache_write),
         (usage.cached, prices.cached),
     ):
@@ -48,11 +68,13 @@ def _tokens(usage: Usage, prices: Prices) -> int:
             part = min(tokens, left)
             left -= part
             total += part * price
-    spoken = 0
-    if usage.audio_output and prices.audio_output is not None:
-        spoken = min(usage.audio_output, usage.output)
-        total += spoken * prices.audio_output
-    return total + left * prices.input + (usage.output - spoken) * prices.output
+    made = usage.output
+    for tokens, price in ((usage.audio_output, prices.audio_output), (usage.image_output, prices.image_output)):
+        if tokens and price is not None:
+            part = min(tokens, made)
+            made -= part
+            total += part * price
+    return total + left * prices.input + made * prices.output
 
 
 def _units(units: Units, prices: Prices) -> Fraction:

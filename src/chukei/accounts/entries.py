@@ -3,20 +3,31 @@
 from datetime import datetime
 
 from chukei.accounts.ledger import Entry
-from chukei.azure import OPERATIONS
+from chukei.azure import OPERATIONS, REALTIME, TRANSCRIPTION_IN_SESSION
 from chukei.record import RequestRecord
 from chukei.usage import Usage
 
-_NAMES = frozenset(operation.name for operation in OPERATIONS.values())
+BATCH = "batch"
+"""The operation of a batch's bill. The requests for batches are operations of stored objects, which have no entry."""
+
+_NAMES = frozenset(
+    {
+        *(operation.name for operation in OPERATIONS.values() if not operation.free),
+        BATCH,
+        REALTIME.name,
+        TRANSCRIPTION_IN_SESSION,
+    }
+)
 _NOTHING = Usage()
 
 
 def entry_of(record: RequestRecord, *, id: str, time: datetime) -> Entry | None:
     """Return the entry of a request, or None if it gets no entry.
 
-    Every request of a known caller for an operation of a model gets an entry, whatever its outcome. Similar requests
-    that the relay itself refused share one. Requests for pages and unknown routes, and requests that failed
-    authentication, get none, so that a client without a credential cannot fill the database.
+    Every request of a known caller for an operation of a model that may cost something gets an entry, whatever its
+    outcome. Similar requests that the relay itself refused share one. Requests for pages, stored objects and unknown
+    routes, and requests that failed authentication, get none, so that a client without a credential cannot fill the
+    database.
 
     ``id`` must be unique among all relays. ``time`` is when the request ended, with a time zone. The group is the
     caller's first. ``retries`` counts the deployments asked in sequence after the first, ``hedges`` those asked in

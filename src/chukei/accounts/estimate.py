@@ -18,7 +18,7 @@ import msgspec
 
 from chukei.accounts.cost import cost_of
 from chukei.accounts.limits import Amounts
-from chukei.azure import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS
+from chukei.azure import ANY_OUTPUT_LIMIT, MESSAGES, OUTPUT_LIMITS, RESPONSES
 from chukei.errors import CallerError
 from chukei.model import Model
 from chukei.request.call import Call
@@ -53,6 +53,9 @@ IMAGE_TOKENS = 3_800
 """Input tokens of an image at most: 1,536 patches at a factor of 2.46, or nine tiles of most models (OpenAI, "Images
 and vision"). Only gpt-4o-mini counts more."""
 
+CLAUDE_IMAGE_TOKENS = 4_784
+"""Input tokens of an image for Claude at most (Anthropic: "Vision", models with high-resolution images)."""
+
 HIDDEN_TOKENS = 8_192
 """Input tokens that a continued response, a stored prompt, a file given by its id, or a search may add."""
 
@@ -65,6 +68,9 @@ SOUND_TOKENS = 20_000
 MADE_IMAGE_TOKENS = 6_240
 """Output tokens of one image of the largest size and quality (OpenAI, "Image generation")."""
 
+PARTIAL_IMAGE_TOKENS = 100
+"""Output tokens of each of up to three partial images (OpenAI, "Image generation", cost of partial images)."""
+
 SOUND_BYTES = 1_000
 """Bytes of a second of sound at least (8 kbit/s), so that a recording's length is never underestimated."""
 
@@ -76,6 +82,8 @@ ENOUGH = 20
 MOST_MODELS = 1_000
 """Models for which it is remembered whether they reason."""
 
+_IMAGE_TOOL = re.compile(rb'"image_generation"')
+_DISABLED = re.compile(rb'"disabled"')
 _LIMITS = ("n", "best_of")
 _SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
 _CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
@@ -151,6 +159,8 @@ class Estimator:
         """
         if not call.operation.generates:
             return False
+        if call.operation.name == MESSAGES.name:  # its reports do not tell reasoning apart
+            return isinstance(call.body, Fields) and _thinks(call.body)
         if isinstance(call.body, Fields) and call.body.has_any(_ASKS_TO_REASON):
             return True
         if served is not None and _NEVER_REASONS.match(served) is not None:
@@ -179,17 +189,34 @@ class Estimator:
 
 
 def _amounts(call: Call, model: Model, given: int) -> Amounts:
+    if call.operation.free:
+        return Amounts()
     made, prices = output_of(call, model), model.prices
     if prices is None:
         return Amounts(given + made)
     units, usage = units_of(call, model), Usage(input=given, output=made)
     if (prices.audio_input or prices.audio_output) and b"audio" in _raw(call):
         usage = Usage(input=given, output=made, audio_input=given, audio_output=made)
-    tier = _text(call, "service_tier") if prices.tiers or prices.by_model else None
+    elif prices.image_output and made >= MADE_IMAGE_TOKENS and b'"image_generation"' in _raw(call):
+        usage = Usage(input=given, output=made, image_output=MADE_IMAGE_TOKENS)
+    tier = tier_of(call, model) if prices.tiers or prices.by_model else None
     cost = cost_of(usage, prices, units, tier=tier) or 0
     for served in prices.by_model:
         cost = max(cost, cost_of(usage, prices, units, served=served, tier=tier) or 0)
     return Amounts(given + made, cost)
+
+
+def tier_of(call: Call, model: Model | None = None) -> str | None:
+    """Return the ``service_tier`` that a client asks for, or else the ``model``'s parameters; None if neither does."""
+    asked = _text(call, "service_tier")
+    if asked is None and model is not None and call.operation.generates:
+        filled = (model.parameters or {}).get("service_tier")
+        asked = filled if isinstance(filled, str) else None
+    return asked
+
+
+def _thinks(body: Fields) -> bool:
+    return "thinking" in body and not body.holds("thinking", _DISABLED)
 
 
 def _raw(call: Call) -> bytes:
@@ -227,6 +254,8 @@ def _prompt(call: Call) -> Generator[None, None, tuple[int, int]]:
         hidden += HIDDEN_TOKENS
     if body.holds("tools", _TOOLS):
         hidden += HIDDEN_TOKENS
+    if name == MESSAGES.name:
+        hidden += raw.count(b'"image"') * CLAUDE_IMAGE_TOKENS
     # Media have a "type" beside them. Most bodies have neither that nor an escape.
     if b'"type"' in raw:
         binary, tokens = yield from _media(raw)
@@ -309,7 +338,15 @@ def load_of(call: Call, model: Model) -> int:
 
 
 def output_of(call: Call, model: Model) -> int:
-    """Return how many tokens the answer may have: the output limit times the choices of all prompts.
+    """Return how many tokens the answer may have: those of its texts, and of an image that a tool may make."""
+    made, body = _texts_of(call, model), call.body
+    if call.operation.name == RESPONSES.name and isinstance(body, Fields) and body.holds("tools", _IMAGE_TOOL):
+        made += MADE_IMAGE_TOKENS
+    return made
+
+
+def _texts_of(call: Call, model: Model) -> int:
+    """Return how many tokens the texts may have: the output limit times the choices of all prompts.
 
     The limit is the client's own, or the model's if the client has none; caps apply to both. A chat may have two
     limits. The deployment decides which one is sent, so the larger one counts.
@@ -350,7 +387,8 @@ def choices_of(call: Call, model: Model) -> int:
 def _made_by_media(call: Call) -> int:
     name = call.operation.name
     if name in ("image_generation", "image_edit"):
-        return min(_images(call) * MADE_IMAGE_TOKENS, MOST_TOKENS)
+        partial = min(_number(call, "partial_images"), 3)
+        return min(_images(call) * (MADE_IMAGE_TOKENS + partial * PARTIAL_IMAGE_TOKENS), MOST_TOKENS)
     if name in ("transcription", "translation"):
         return _sound_tokens(call)
     return 0
@@ -418,8 +456,12 @@ def units_of(call: Call, model: Model, usage: Usage | None = None) -> Units:
 
 
 def _images(call: Call) -> int:
-    raw = call.body.raw("n") if isinstance(call.body, Fields) else (_text(call, "n") or "").encode()
-    return min(at_most(raw) or 1, MOST_CHOICES)
+    return min(_number(call, "n") or 1, MOST_CHOICES)
+
+
+def _number(call: Call, name: str) -> int:
+    """Return a number in a body or a form, rounded up; 0 if there is none."""
+    return at_most(call.body.raw(name) if isinstance(call.body, Fields) else (_text(call, name) or "").encode())
 
 
 def _text(call: Call, name: str) -> str | None:

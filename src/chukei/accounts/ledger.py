@@ -6,8 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-NOT_FAILED = frozenset({"completed", "length", "content_filter", "client_aborted"})
-"""The ends that do not count as failures: the answer was complete, or the client disconnected."""
+from chukei.accounts.outcomes import Outcome
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -70,12 +69,21 @@ class By(StrEnum):
     SERVED_MODEL = "served-model"
     SERVICE_TIER = "service-tier"
     DAY = "day"  # of UTC
+    HOUR = "hour"  # of UTC
     END_REASON = "end-reason"
+    CODE = "code"
+
+
+TIMES = frozenset({By.DAY, By.HOUR})
+"""Columns of time. If one is the first, the rows are in order of time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query: the entries to sum, from ``since`` up to but not including ``until``, and the columns to group by."""
+    """A query: the entries to sum, from ``since`` up to but not including ``until``, and the columns to group by.
+
+    The other fields select entries; ``callers`` selects those of any of these callers.
+    """
 
     by: tuple[By, ...] = (By.CALLER,)
     since: datetime | None = None
@@ -83,19 +91,25 @@ class Question:
     caller: str | None = None
     group: str | None = None
     model: str | None = None
+    end_reason: str | None = None
+    code: str | None = None
+    outcome: Outcome | None = None
+    callers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
     """The sums of one group of entries. ``names`` has the group's values in the order of the query's columns.
 
-    A missing value is ""; a day is written ``2026-11-22``. ``failed`` counts the ends that are not in ``NOT_FAILED``.
+    A missing value is ""; a day is written ``2026-11-22``, an hour ``2026-11-22T13:00:00Z``. ``refused`` and ``failed``
+    count the outcomes of these names.
     ``cost`` is in micro-units and excludes the ``unpriced`` requests. ``estimated`` counts requests whose tokens Azure
     did not report.
     """
 
     names: tuple[str, ...]
     requests: int
+    refused: int
     failed: int
     input: int
     cached: int
@@ -106,6 +120,16 @@ class Sum:
     cost: int
     unpriced: int
     first_token: float | None  # mean, in milliseconds, of those that streamed
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The latest entry of a caller: when, and with which kind and group."""
+
+    caller: str
+    time: datetime
+    kind: str
+    group: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +160,19 @@ class Key:
         if self.unreadable:
             return "unreadable"
         return "expired" if self.expires is not None and self.expires <= now else "active"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySearch:
+    """Which keys are wanted: the newest first, ``limit`` of them after the first ``offset``.
+
+    ``text`` is a part of the id, caller, group or note, in either case of letters; ``state`` is a state at ``now``.
+    """
+
+    now: datetime
+    text: str = ""
+    state: str | None = None
+    id: str | None = None
+    caller: str | None = None
+    limit: int = 2**31 - 1
+    offset: int = 0

@@ -50,16 +50,23 @@ NOTHING = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One table of rules. None and empty tables set nothing. ``limits`` apply to each caller by itself."""
+    """One table of rules. None and empty tables set nothing. ``limits`` apply to each caller by itself.
+
+    ``total`` and ``share_objects`` are rules of groups: ``share_objects`` says that what the members make at the
+    service, such as responses and files, belongs to all of them.
+    ``service_tiers`` are the values of ``service_tier`` that a request may have.
+    """
 
     models: tuple[str, ...] | None = None
     default_model: str | None = None
     system: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     caps: Mapping[str, int | float] = field(default_factory=dict)
+    service_tiers: tuple[str, ...] | None = None
     see_deployment: bool | None = None
     limits: Limits = NOTHING
-    total: Limits = NOTHING  # of all members together; for groups
+    total: Limits = NOTHING  # of all members together
+    share_objects: bool = False
 
 
 @dataclass(frozen=True, slots=True)

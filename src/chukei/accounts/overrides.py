@@ -1,11 +1,9 @@
 """Limits and groups that administrators set while relays run. They precede those of the configuration. Pure.
 
-They are kept by subject, ``caller:NAME`` or ``group:NAME``. Each change is recorded with its author.
+They are kept by subject, ``caller:NAME`` or ``group:NAME``. Each change is recorded, see ``changes``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 
@@ -31,18 +29,6 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 NOTHING = Override()
-
-
-@dataclass(frozen=True, slots=True)
-class RuleChange:
-    """One change: who made it and when, and what was set for the subject before and after, as JSON; None is nothing."""
-
-    number: int
-    time: datetime
-    actor: str
-    subject: str
-    before: str | None
-    after: str | None
 
 
 def read(text: str | None) -> Override:

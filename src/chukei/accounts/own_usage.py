@@ -43,11 +43,7 @@ class OwnUsage:
         Raises:
             Unavailable: 503 while the database or the quota store is unavailable.
         """
-        try:
-            limits = await self._admission.headroom(policy)
-        except StoreAway:
-            message = "What you may use cannot be looked up at the moment; try again shortly."
-            raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
+        limits = await limits_left(self._admission, policy)
         try:
             usage = await self._figures(caller.name)
         except StoreAway:
@@ -57,7 +53,7 @@ class OwnUsage:
             "object": "usage",
             "caller": caller.name,
             "groups": list(caller.groups),
-            "limits": [_shown(left) for left in limits],
+            "limits": limits,
             "usage": usage,
         }
 
@@ -110,7 +106,21 @@ def _figures(row: Sum, by: tuple[By, ...]) -> dict[str, object]:
     return {name: value for name, value in found.items() if name != "first_token_ms"}
 
 
-def _shown(left: Headroom) -> dict[str, object]:
+async def limits_left(admission: Admission, policy: Policy) -> list[dict[str, object]]:
+    """Return the state of a policy's limits for JSON, with the place where each is set. Money is in units of currency.
+
+    Raises:
+        Unavailable: 503 while the quota store is unavailable.
+    """
+    try:
+        found = await admission.headroom(policy)
+    except StoreAway:
+        message = "What you may use cannot be looked up at the moment; try again shortly."
+        raise Unavailable("quota_unavailable", message, end=End.REFUSED, headers=SHORTLY) from None
+    return [_shown(left, policy.place_of(left.subject, left.limit)) for left in found]
+
+
+def _shown(left: Headroom, place: str) -> dict[str, object]:
     unit = MICRO if left.limit is Limit.MONEY_PER_MONTH else 1
     return {
         "limit": left.limit.value,
@@ -118,4 +128,5 @@ def _shown(left: Headroom) -> dict[str, object]:
         "most": left.most / unit if unit > 1 else left.most,
         "remaining": left.remaining / unit if unit > 1 else left.remaining,
         "reset_seconds": round(max(left.reset, 0.0), 3),
+        "source": place,
     }

@@ -66,9 +66,14 @@ class QuotaFallback:
         self._end()
         return answer
 
-    def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
+    def release(self, id: str) -> None:
+        """See the QuotaStore port."""
+        self._local.release(id)
+        self._shared.release(id)
+
+    def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> Awaitable[None]:
         """See the QuotaStore port. Both stores are called; the one without this reservation does nothing."""
-        local, shared = self._local.settle(id, actual), self._shared.settle(id, actual)
+        local, shared = self._local.settle(id, actual), self._shared.settle(id, actual, subjects)
         return shared if local is SETTLED else local if shared is SETTLED else _both(local, shared)
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:

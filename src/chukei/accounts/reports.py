@@ -10,10 +10,14 @@ import msgspec
 from chukei.accounts.ledger import By, Question, Sum
 from chukei.accounts.limits import MICRO
 
-_SPAN = re.compile(r"(\d{1,6})([hdwm])")
+_SPAN = re.compile(r"([0-9]{1,6})([hdwm])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "m": timedelta(minutes=1)}
+MOST_HOURS = timedelta(days=31)
+"""The longest time of a query by hour."""
+
 _NUMBERS = (
     "requests",
+    "refused",
     "failed",
     "input",
     "cached",
@@ -30,7 +34,7 @@ _NUMBERS = (
 def moment(text: str, now: datetime) -> datetime:
     """Parse a time: a span before now (``90m``, ``24h``, ``7d``, ``4w``), a day, or an ISO 8601 time.
 
-    A day means its start in UTC. A time without a zone is in UTC.
+    A day means its start in UTC. A time without a zone is in UTC. The result is in UTC, so within its years 1 to 9999.
 
     Raises:
         ValueError: the text has another form; the message names the accepted forms.
@@ -42,9 +46,9 @@ def moment(text: str, now: datetime) -> datetime:
         if len(text.strip()) == 10:
             return datetime.combine(date.fromisoformat(text.strip()), datetime.min.time(), UTC)
         found = datetime.fromisoformat(text.strip())
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is no time: write 24h, 7d, 2026-11-01 or 2026-11-01T12:00") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def fields_of(row: Sum, by: Sequence[By]) -> dict[str, str | int | float | None]:
@@ -54,6 +58,7 @@ def fields_of(row: Sum, by: Sequence[By]) -> dict[str, str | int | float | None]
     }
     return found | {
         "requests": row.requests,
+        "refused": row.refused,
         "failed": row.failed,
         "input": row.input,
         "cached": row.cached,
@@ -67,12 +72,25 @@ def fields_of(row: Sum, by: Sequence[By]) -> dict[str, str | int | float | None]
     }
 
 
-def as_json(shown: Sequence[Sum], question: Question, *, rows: int | None = None) -> bytes:
-    """Return rows as JSON: the query, the total number of rows, and a list of objects."""
+def check_hours(question: Question, now: datetime) -> None:
+    """Refuse a query by hour for a long time, whose rows nobody could read.
+
+    Raises:
+        ValueError: the time is longer than ``MOST_HOURS``; the message says so.
+    """
+    if By.HOUR not in question.by:
+        return
+    if question.since is None or (question.until or now) - question.since > MOST_HOURS:
+        raise ValueError(f"usage by hour is for a time of {MOST_HOURS.days} days at most; ask by day, or set 'since'")
+
+
+def as_json(shown: Sequence[Sum], question: Question, *, rows: int | None = None, currency: str | None = None) -> bytes:
+    """Return rows as JSON: the query, the currency of costs, the total number of rows, and a list of objects."""
     asked = {
         "by": [by.value for by in question.by],
         "since": question.since.isoformat() if question.since else None,
         "until": question.until.isoformat() if question.until else None,
+        "currency": currency,
     }
     count = len(shown) if rows is None else rows
     return msgspec.json.encode({**asked, "rows": count, "data": [fields_of(row, question.by) for row in shown]})
@@ -120,6 +138,7 @@ def total(rows: Sequence[Sum], names: int) -> Sum:
     return Sum(
         names=("total", *[""] * (names - 1)),
         requests=sum(row.requests for row in rows),
+        refused=sum(row.refused for row in rows),
         failed=sum(row.failed for row in rows),
         input=sum(row.input for row in rows),
         cached=sum(row.cached for row in rows),

@@ -95,7 +95,18 @@ class MemoryQuota:
         self._held[id] = _Held(now, slots, asks, limits)
         return Grant(id, tuple(left))
 
-    def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
+    def release(self, id: str) -> None:
+        """See the QuotaStore port."""
+        held = self._held.get(id)
+        if held is None:
+            return
+        for name, kind, _ in held.limits:
+            account = self._accounts.get(name)
+            if kind == CONCURRENT and account is not None:
+                account.release(id)
+        self._held[id] = held._replace(limits=[limit for limit in held.limits if limit.kind != CONCURRENT])
+
+    def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> Awaitable[None]:
         """See the QuotaStore port."""
         held = self._held.pop(id, None)
         if held is None:

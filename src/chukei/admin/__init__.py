@@ -1,4 +1,6 @@
-"""The admin API: keys, usage and state over HTTP. ``api`` has the routes, ``query`` parses queries of the ledger.
+"""The admin API: keys, usage, callers and state over HTTP. ``api`` has the routes, ``query`` parses queries.
 
-``schemas`` has the types of requests and answers. ``openapi`` makes the API's description from it and ``operations``.
+``access`` decides who may use it, ``audit`` has the record of changes, ``keys`` the work on keys. ``callers`` and
+``groups`` answer what is asked about these, ``rules`` changes their limits. ``schemas`` has the types of requests and
+answers. ``openapi`` makes the API's description from it, ``operations`` and ``openapi_errors``.
 """

@@ -55,8 +55,10 @@ class Feed:
         self._number = 0
         self._closed = False
 
-    async def serve(self, incoming: Incoming, reply: Reply, headers: Headers) -> None:
+    async def serve(self, incoming: Incoming, reply: Reply, headers: Headers, *, seconds: float | None = None) -> None:
         """Send events until the viewer leaves or the relay shuts down. HEAD gets the header fields only.
+
+        ``seconds`` bounds the time, for a viewer whose access token ends.
 
         Raises:
             Unavailable: there are too many viewers, or the relay is shutting down.
@@ -68,6 +70,7 @@ class Feed:
             raise Unavailable("too_many_viewers", message, end=End.REFUSED, headers=come_back(5.0))
         viewer = _Viewer()
         self._viewers.add(viewer)
+        end = asyncio.get_running_loop().call_later(seconds, viewer.leave) if seconds is not None else None
         try:
             await reply.start(200, [EVENT_STREAM, *UNBUFFERED, *headers])
             if incoming.method != "HEAD":
@@ -78,6 +81,8 @@ class Feed:
         except TimeoutError:
             reply.abort()
         finally:
+            if end is not None:
+                end.cancel()
             self._viewers.discard(viewer)
             if not self._viewers:
                 self._stop()

@@ -29,6 +29,7 @@ _FINDING = Finding(
     values={"deployment": "east", "took": "4.2 s", "times": "6.0", "usual": "700 ms", "others": "normal"},
 )
 _FAILURE = FailedRequest(
+    outcome="failed",
     age=3.1,
     request_id="req_5f50dbbe4de246378a3fbc2e5f08aca1",
     caller="team-search",

@@ -1,20 +1,21 @@
 """The OpenAPI 3.1 description of the administrators' API.
 
-The schemas are the classes of ``schemas``, and the paths are in ``operations``. Parameters and errors are in this
-module. A relay makes the description when a client first asks for it.
+The schemas are the classes of ``schemas``, the paths are in ``operations``, and the errors in ``openapi_errors``.
+Parameters are in this module. A relay makes the description when a client first asks for it.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from chukei.accounts.ledger import By
+from chukei.accounts.outcomes import Outcome
 from chukei.admin import schemas
-from chukei.admin.api import MAX_BODY_BYTES
-from chukei.admin.feed import MOST_VIEWERS
+from chukei.admin.audit import MOST_CHANGES
+from chukei.admin.keys import MOST_KEYS, STATES
+from chukei.admin.openapi_errors import ERROR_RESPONSES, ErrorResponse
 from chukei.admin.operations import OPERATIONS, Operation
-from chukei.admin.query import FIELDS, MAX_ROWS
+from chukei.admin.query import MAX_ROWS, MOST_CALLERS, MOST_SKIPPED
 from chukei.pool.member import Status
 
 Json = dict[str, Any]
@@ -23,23 +24,27 @@ _INFO = {
     "title": "chukei, for administrators",
     "version": "1",
     "summary": "Callers' keys, who used what, and how the deployments are doing.",
-    "description": "Served below `/admin` by a relay whose configuration has an administrators' key; without one none "
-    "of these routes exists. Pages of other sites may never use them (no CORS). Every answer carries `x-request-id` "
+    "description": "Served below `/admin` by a relay whose configuration has an administrators' key or Entra ID for "
+    "them; without either none of these routes exists. Whoever may only look gets 403 for anything but `GET` and "
+    "`HEAD`. Pages of other sites may never use them (no CORS). Every answer carries `x-request-id` "
     "and `cache-control: no-store`. `HEAD` works where `GET` does. A query parameter that is not listed here is "
     "refused, so that a misspelt filter never counts, or deletes, more than was meant.",
     "license": {"name": "MIT", "identifier": "MIT"},
 }
 _TAGS = {
+    "access": "Who is signed in, and how.",
     "usage": "What the ledger holds.",
+    "callers": "Who asks, and what is left to whom.",
     "keys": "What callers authenticate with.",
     "rules": "Limits and groups that are set while relays run.",
+    "audit": "What administrators have changed.",
     "state": "How the relay that answers is doing; others may see it differently.",
 }
 _SCHEME = {
     "type": "http",
     "scheme": "bearer",
-    "description": "The administrators' key of the configuration. It opens nothing else, and callers' keys open "
-    "nothing here.",
+    "description": "The administrators' key of the configuration, or an Entra ID access token with one of the "
+    "administrators' roles. They open nothing else, and callers' keys and tokens open nothing here.",
 }
 
 _TEXT = {"type": "string"}
@@ -71,6 +76,36 @@ _PARAMETERS: dict[str, Json] = {
     "caller": {"description": "Only this caller's.", "schema": _TEXT, "example": "team-search"},
     "group": {"description": "Only this group's.", "schema": _TEXT, "example": "research"},
     "model": {"description": "Only of this model.", "schema": _TEXT, "example": "gpt-4o"},
+    "end-reason": {
+        "description": "Only those that ended so; the ends are those of the log.",
+        "schema": _TEXT,
+        "example": "timeout",
+    },
+    "code": {"description": "Only those with this error code.", "schema": _TEXT, "example": "rate_limit_exceeded"},
+    "outcome": {
+        "description": "Only those that were answered, refused or failed, or that the client left.",
+        "schema": _TEXT | {"enum": [*Outcome]},
+        "example": "refused",
+    },
+    "find": {
+        "description": "A part of the caller's name, in either case; without it all callers.",
+        "schema": _TEXT | {"default": ""},
+        "example": "search",
+    },
+    "callers": {
+        "name": "limit",
+        "description": "The most callers to send; `rows` in the answer says how many there are.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CALLERS, "default": 50},
+        "example": 20,
+    },
+    "name": {
+        "name": "caller",
+        "in": "path",
+        "required": True,
+        "description": "The caller's name, percent-encoded.",
+        "schema": _TEXT | {"minLength": 1, "maxLength": 128},
+        "example": "team-search",
+    },
     "limit": {
         "description": "The most rows to send; `rows` in the answer says how many there are.",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": MAX_ROWS},
@@ -89,6 +124,35 @@ _PARAMETERS: dict[str, Json] = {
         "schema": _TEXT | {"minLength": 1},
         "example": "team-search",
     },
+    "find_key": {
+        "name": "find",
+        "description": "Only keys whose id, caller, group or note contains this, in either case.",
+        "schema": _TEXT,
+        "example": "search",
+    },
+    "state": {"description": "Only keys in this state.", "schema": _TEXT | {"enum": [*STATES]}, "example": "active"},
+    "most_keys": {
+        "name": "limit",
+        "description": "The most keys to send; `rows` in the answer says how many there are.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_KEYS, "default": MOST_KEYS},
+        "example": 50,
+    },
+    "offset": {
+        "description": "How many come before the first that is sent: a page further on in the same order.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_SKIPPED, "default": 0},
+        "example": 50,
+    },
+    "most_changes": {
+        "name": "limit",
+        "description": "The most changes to send.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CHANGES, "default": 100},
+        "example": 100,
+    },
+    "before": {
+        "description": "Only changes with a smaller number than this.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1041,
+    },
     "id": {
         "in": "path",
         "required": True,
@@ -99,122 +163,16 @@ _PARAMETERS: dict[str, Json] = {
 }
 """Parameters by name; they are in the query by default."""
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorResponse:
-    """The errors of one status: their cause, their type, and for each code an example with message and ``param``."""
-
-    status: int
-    when: str
-    type: str
-    examples: dict[str, tuple[str, str | None]]
-    headers: Json = field(default_factory=dict)
-
-
-_ERROR_RESPONSES = {
-    "BadRequest": ErrorResponse(
-        400,
-        "The request makes no sense; nothing was changed.",
-        "invalid_request_error",
-        {
-            "invalid_value": (f"'by' must be one or more of {', '.join(By)}, each once and with commas between.", "by"),
-            "unknown_parameter": (f"'callr' is not known here; known are {', '.join(sorted(FIELDS))}.", None),
-            "duplicate_parameter": ("'caller' is given more than once; give it once.", "caller"),
-            "invalid_json": (
-                "The request's body is not what is expected: Object missing required field `caller`.",
-                None,
-            ),
-            "key_has_ended": ("This key has ended; make a new one instead.", "id"),
-            "ambiguous_credentials": (
-                "Send one credential here, 'Authorization: Bearer KEY', and no other.",
-                None,
-            ),
-        },
-    ),
-    "Unauthorized": ErrorResponse(
-        401,
-        "The key is missing or wrong.",
-        "authentication_error",
-        {
-            "invalid_admin_key": (
-                "The administrators' key is needed: send it as 'Authorization: Bearer KEY'.",
-                None,
-            )
-        },
-        {"WWW-Authenticate": {"description": "`Bearer`, with the realm of administrators.", "schema": _TEXT}},
-    ),
-    "NoSuchKey": ErrorResponse(
-        404,
-        "There is no such key.",
-        "invalid_request_error",
-        {"key_not_found": ("There is no key with that id.", "id")},
-    ),
-    "Refused": ErrorResponse(
-        409,
-        "The new configuration has mistakes, all of which are named; the one before stays in force.",
-        "invalid_request_error",
-        {
-            "configuration_refused": (
-                "The new configuration is refused, and the old one stays: relay.toml: sever: is not a known key; "
-                "did you mean server?",
-                None,
-            )
-        },
-    ),
-    "TooLarge": ErrorResponse(
-        413,
-        "The body is larger than anything that makes sense here.",
-        "invalid_request_error",
-        {
-            "request_too_large": (
-                f"The request's body is larger than {MAX_BODY_BYTES} bytes, the most that is taken here.",
-                None,
-            )
-        },
-    ),
-    "TooManyFailures": ErrorResponse(
-        429,
-        "Too many wrong keys came from this address. The right one still opens.",
-        "authentication_error",
-        {"too_many_failures": ("Too many attempts with wrong credentials; try again later.", None)},
-        {
-            "Retry-After": {
-                "description": "Seconds until the next attempt is looked at.",
-                "schema": {"type": "integer", "minimum": 1},
-            }
-        },
-    ),
-    "TooManyViewers": ErrorResponse(
-        503,
-        "Too many viewers look at this process already.",
-        "server_error",
-        {
-            "too_many_viewers": (
-                f"{MOST_VIEWERS} viewers look at this process already; close one, or try again.",
-                None,
-            )
-        },
-        {
-            "Retry-After": {
-                "description": "Seconds until the next attempt makes sense.",
-                "schema": {"type": "integer", "minimum": 1},
-            }
-        },
-    ),
-    "LedgerUnavailable": ErrorResponse(
-        503,
-        "The database cannot be asked at the moment.",
-        "server_error",
-        {"ledger_unavailable": ("The database cannot be asked: it is locked", None)},
-    ),
-}
+_IN_PATH = {"id": "{id}", "name": "{caller}"}
+"""Parameters in paths, and their places there."""
 
 
 def document() -> bytes:
     """Return the description as JSON."""
     paths: dict[str, Json] = {}
     for (method, path), operation in OPERATIONS.items():
-        item = paths.setdefault(path, {"parameters": [_ref("parameters", "id")]} if "{id}" in path else {})
+        named = [_ref("parameters", name) for name, form in _IN_PATH.items() if form in path]
+        item = paths.setdefault(path, {"parameters": named} if named else {})
         item[method.lower()] = _operation(operation)
     return msgspec.json.encode(
         {
@@ -229,7 +187,7 @@ def document() -> bytes:
                 "parameters": {
                     name: {"name": name, "in": "query"} | parameter for name, parameter in _PARAMETERS.items()
                 },
-                "responses": {name: _error_response(error) for name, error in _ERROR_RESPONSES.items()},
+                "responses": {name: _error_response(error) for name, error in ERROR_RESPONSES.items()},
                 "schemas": _schemas(),
             },
         }
@@ -250,8 +208,10 @@ def _operation(operation: Operation) -> Json:
     if operation.csv:
         content["text/csv"] = {"schema": _TEXT, "example": operation.csv}
     answer = {str(operation.status): {"description": operation.outcome, "content": content}}
-    errors = {str(_ERROR_RESPONSES[name].status): _ref("responses", name) for name in operation.errors}
+    errors = {str(ERROR_RESPONSES[name].status): _ref("responses", name) for name in operation.errors}
     found["responses"] = answer | errors
+    if operation.open:
+        found["security"] = []
     return found
 
 

@@ -1,14 +1,13 @@
 """The operations of the administrators' API, with texts and examples for its OpenAPI description."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from chukei.accounts.ledger import By
 from chukei.admin import schemas
+from chukei.admin.examples import CALLER, CHANGE, CSV, DEPLOYMENT, ID, KEY, LEFT, LEVELS, MADE, ROW, RULE, SIGN_IN
 from chukei.admin.live_example import LIVE
-from chukei.pool.member import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +16,8 @@ class Operation:
 
     ``outcome`` describes the answer with ``status``. ``answer`` is an example of the answer, and ``body`` one of the
     request; their classes are the schemas. ``csv`` is an example of an answer as CSV. If ``events``, the answer is a
-    stream of server-sent events, each of which has such data. ``errors`` and ``parameters``
-    are names of components of the description.
+    stream of server-sent events, each of which has such data. If ``open``, it needs no credential. ``errors`` and
+    ``parameters`` are names of components of the description.
     """
 
     name: str
@@ -34,75 +33,47 @@ class Operation:
     body_required: bool = True
     parameters: tuple[str, ...] = ()
     events: bool = False
+    open: bool = False
 
 
-_ACCESS = ("Unauthorized", "TooManyFailures")
-_ID = "3fQ9dLm2Xc7Z"
-_KEY = schemas.Key(
-    id=_ID,
-    caller="team-search",
-    group="research",
-    state="active",
-    created=datetime(2026, 11, 22, 9, 30, tzinfo=UTC),
-    expires=datetime(2027, 2, 20, 9, 30, tzinfo=UTC),
-    revoked=None,
-    note="nightly jobs",
-)
-_MADE = schemas.MadeKey(**structs.asdict(_KEY), key=f"chk_{_ID}_…")
-_ROW = schemas.UsageRow(
-    caller="team-search",
-    model="gpt-4o",
-    requests=128,
-    failed=2,
-    input=91240,
-    cached=40960,
-    output=30112,
-    reasoning=5120,
-    wasted=0,
-    estimated=1,
-    cost=0.529,
-    unpriced=0,
-    first_token_ms=412.5,
-)
-_CSV = """\
-caller,requests,failed,input,cached,output,reasoning,wasted,estimated,cost,unpriced,first_token_ms\r
-team-search,128,2,91240,40960,30112,5120,0,1,0.529,0,412.5\r
-"""
-_RULE = schemas.Rule("caller:team-search", limits={"tokens_per_minute": 50000}, total={}, groups=None)
-_DEPLOYMENT = schemas.Deployment(
-    deployment="east",
-    priority=1,
-    weight=1,
-    status=Status.READY,
-    seconds=0.0,
-    why=None,
-    outstanding=3,
-    outstanding_tokens=5200,
-    answered=1041,
-    failed=2,
-    last_error="timeout",
-    left_out_for=0,
-    first_token_p50=0.41,
-    first_token_p95=1.2,
-)
+_ACCESS = ("Unauthorized", "Forbidden", "TooManyFailures", "IdentityUnavailable")
 
-_LEVELS = schemas.LogLevels(
-    [schemas.WorkerLevels(8, [schemas.LoggerLevel("chukei", "debug", "info", changed=True, seconds=599.9)])]
-)
+
 OPERATIONS = {
+    ("GET", "/sign-in"): Operation(
+        name="getSignIn",
+        tag="access",
+        summary="Show how a page signs somebody in",
+        description="Needs no credential.",
+        outcome="What the authorization code flow needs, or null where Entra ID is not configured.",
+        answer=SIGN_IN,
+        errors=(),
+        open=True,
+    ),
+    ("GET", "/session"): Operation(
+        name="getSession",
+        tag="access",
+        summary="Show who is signed in",
+        description="",
+        outcome="The name in the record of changes, and whether changes are allowed.",
+        answer=schemas.Session("key 3f9a01c2", None, may_change=True),
+        errors=_ACCESS,
+    ),
     ("GET", "/usage"): Operation(
         name="getUsage",
         tag="usage",
         summary="Sum what was used",
         description="One row for each combination of what `by` names. The largest use of tokens comes first, but where "
-        "`by` begins with `day`, the earliest day.",
+        "`by` begins with `day` or `hour`, the earliest. Usage by `hour` is for at most 31 days.",
         outcome="The rows.",
         answer=schemas.Usage(
-            by=[By.CALLER, By.MODEL], since="2026-10-23T09:30:00+00:00", until=None, rows=1, data=[_ROW]
+            by=[By.CALLER, By.MODEL], since="2026-10-23T09:30:00+00:00", until=None, currency="USD", rows=1, data=[ROW]
         ),
-        csv=_CSV,
+        csv=CSV,
         errors=("BadRequest", *_ACCESS, "LedgerUnavailable"),
-        parameters=("by", "since", "until", "caller", "group", "model", "limit", "format"),
+        parameters=(
+            *("by", "since", "until", "caller", "group", "model", "end-reason", "code", "outcome", "limit", "format"),
+        ),
     ),
     ("DELETE", "/usage"): Operation(
         name="forgetCaller",
@@ -115,14 +86,62 @@ OPERATIONS = {
         errors=("BadRequest", *_ACCESS, "LedgerUnavailable"),
         parameters=("whose",),
     ),
+    ("GET", "/callers"): Operation(
+        name="findCallers",
+        tag="callers",
+        summary="Find callers",
+        description="All that the ledger, the keys, the configuration or the rules name. Those with most tokens since "
+        "then come first.",
+        outcome="The callers.",
+        answer=schemas.Callers(since="2026-10-23T09:30:00+00:00", currency="USD", rows=1, data=[CALLER]),
+        errors=("BadRequest", *_ACCESS, "LedgerUnavailable"),
+        parameters=("find", "since", "callers", "offset"),
+    ),
+    ("GET", "/callers/{caller}"): Operation(
+        name="getCaller",
+        tag="callers",
+        summary="Show a caller's groups, limits and keys",
+        description="What is left of the limits is as the process that answers counts it. With a shared store of "
+        "quotas all processes count together.",
+        outcome="The caller.",
+        answer=schemas.Caller(
+            caller="team-search",
+            last_seen=CALLER.last_seen,
+            currency="USD",
+            memberships=[schemas.Membership(["research"], [f"key {ID}"], [LEFT])],
+            rule=schemas.Rule("caller:team-search", {}, {}, None),
+            keys=[KEY],
+        ),
+        errors=(*_ACCESS, "NoSuchCaller", "QuotaUnavailable"),
+    ),
+    ("GET", "/groups"): Operation(
+        name="listGroups",
+        tag="callers",
+        summary="List the groups, their limits, and what is left of their totals",
+        description="",
+        outcome="The groups in the order of the configuration, then `everybody`.",
+        answer=schemas.Groups(
+            currency="USD",
+            data=[
+                schemas.Group(
+                    group="research",
+                    limits=[schemas.LimitSet("concurrent", 8, "groups.research.limits.concurrent")],
+                    total=[LEFT],
+                    rule=schemas.Rule("group:research", {}, {}, None),
+                )
+            ],
+        ),
+        errors=(*_ACCESS, "QuotaUnavailable"),
+    ),
     ("GET", "/keys"): Operation(
         name="listKeys",
         tag="keys",
-        summary="List all keys, the newest first",
+        summary="List keys, the newest first",
         description="Those that have ended included. What opens is kept nowhere and cannot be shown again.",
         outcome="The keys.",
-        answer=schemas.Keys(data=[_KEY]),
-        errors=(*_ACCESS, "LedgerUnavailable"),
+        answer=schemas.Keys(data=[KEY], rows=1),
+        errors=("BadRequest", *_ACCESS, "LedgerUnavailable"),
+        parameters=("find_key", "state", "most_keys", "offset"),
     ),
     ("POST", "/keys"): Operation(
         name="createKey",
@@ -130,9 +149,9 @@ OPERATIONS = {
         summary="Make a key",
         description="The answer is the only place where the key itself is ever shown.",
         outcome="The key.",
-        answer=_MADE,
+        answer=MADE,
         status=201,
-        body=schemas.NewKey(caller="team-search", group="research", expires=_KEY.expires, note="nightly jobs"),
+        body=schemas.NewKey(caller="team-search", group="research", expires=KEY.expires, note="nightly jobs"),
         errors=("BadRequest", *_ACCESS, "TooLarge", "LedgerUnavailable"),
     ),
     ("POST", "/keys/{id}/rotate"): Operation(
@@ -142,7 +161,7 @@ OPERATIONS = {
         description="The new one has the old one's caller, group, note and lifetime. The old one goes on working for a "
         "while, but never beyond its own end.",
         outcome="The new key.",
-        answer=_MADE,
+        answer=MADE,
         status=201,
         body=schemas.Rotation(),
         body_required=False,
@@ -154,7 +173,7 @@ OPERATIONS = {
         summary="End a key now",
         description="Every relay with the same database refuses it within seconds. A second time changes nothing.",
         outcome="It has ended.",
-        answer=schemas.Revoked(id=_ID, state="revoked"),
+        answer=schemas.Revoked(id=ID, state="revoked"),
         errors=(*_ACCESS, "NoSuchKey", "LedgerUnavailable"),
     ),
     ("GET", "/deployments"): Operation(
@@ -163,7 +182,7 @@ OPERATIONS = {
         summary="Show how each deployment is doing",
         description="",
         outcome="The deployments of each model, as this relay sees them.",
-        answer=schemas.Deployments(models={"gpt-4o": [_DEPLOYMENT]}),
+        answer=schemas.Deployments(models={"gpt-4o": [DEPLOYMENT]}),
         errors=_ACCESS,
     ),
     ("GET", "/ledger"): Operation(
@@ -183,7 +202,7 @@ OPERATIONS = {
         summary="List the limits and groups that administrators have set",
         description="They precede those of the configuration, which are not listed.",
         outcome="What is set.",
-        answer=schemas.Rules(data=[_RULE]),
+        answer=schemas.Rules(data=[RULE]),
         errors=(*_ACCESS, "LedgerUnavailable"),
     ),
     ("POST", "/rules"): Operation(
@@ -193,29 +212,45 @@ OPERATIONS = {
         description="Every relay with the same database applies it to new requests within six seconds, the one that "
         "answers at once. What is used already counts. The change is recorded.",
         outcome="What is set now.",
-        answer=_RULE,
+        answer=RULE,
         body=schemas.RuleChange("caller:team-search", limits={"tokens_per_minute": 50000, "concurrent": None}),
         errors=("BadRequest", *_ACCESS, "TooLarge", "LedgerUnavailable"),
     ),
     ("GET", "/changes"): Operation(
         name="listChanges",
-        tag="rules",
-        summary="List the latest changes of limits and groups, the newest first",
-        description="",
+        tag="audit",
+        summary="List what administrators have changed, the newest first",
+        description="Keys, limits and groups, deletions, levels of the log, and reloads.",
         outcome="Who changed what and when.",
-        answer=schemas.RuleChanges(
-            data=[
-                schemas.RecordedChange(
-                    number=7,
-                    time=datetime(2026, 11, 22, 9, 30, tzinfo=UTC),
-                    actor="key 3f9a01c2",
-                    subject="caller:team-search",
-                    before=schemas.Rule("caller:team-search", {}, {}, None),
-                    after=_RULE,
-                )
-            ]
+        answer=schemas.Changes([CHANGE], more=False),
+        errors=("BadRequest", *_ACCESS, "LedgerUnavailable"),
+        parameters=("most_changes", "before"),
+    ),
+    ("GET", "/configuration"): Operation(
+        name="getConfiguration",
+        tag="state",
+        summary="Show the settings in force",
+        description="After the last reload, in this process. No secret is in it: not in an address, a header or a "
+        "connection string either.",
+        outcome="The settings.",
+        answer=schemas.Configuration(
+            version="4be1c5a0f3d2",
+            path="relay.toml",
+            files=["relay.toml"],
+            simulated=False,
+            notices=[],
+            settings={
+                "server": {"host": "127.0.0.1", "port": 7221},
+                "admin": {"api_key": "set"},
+                "callers": {"team-search": {"limits": {"tokens_per_minute": 50000}}},
+            },
+            places=[
+                schemas.SettingPlace(["admin", "api_key"], "CHUKEI_ADMIN__API_KEY"),
+                schemas.SettingPlace(["callers", "team-search", "limits", "tokens_per_minute"], "relay.toml"),
+            ],
+            restart=["server.host", "server.port"],
         ),
-        errors=(*_ACCESS, "LedgerUnavailable"),
+        errors=_ACCESS,
     ),
     ("POST", "/reload"): Operation(
         name="reload",
@@ -242,7 +277,7 @@ OPERATIONS = {
         summary="Show the levels of the log",
         description="",
         outcome="The levels in each worker process.",
-        answer=_LEVELS,
+        answer=LEVELS,
         errors=_ACCESS,
     ),
     ("PUT", "/log-level"): Operation(
@@ -252,7 +287,7 @@ OPERATIONS = {
         description="It changes in every worker process of the relay that answers. A worker that starts later takes "
         "the changes over from the others. Each process logs the change, and its end, at every level.",
         outcome="The levels in each worker process.",
-        answer=_LEVELS,
+        answer=LEVELS,
         body=schemas.LogLevelChange("debug", "chukei", 600.0),
         errors=("BadRequest", *_ACCESS, "TooLarge"),
     ),

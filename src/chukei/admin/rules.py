@@ -1,4 +1,4 @@
-"""Limits and groups that administrators set, and the record of their changes."""
+"""Limits and groups that administrators set."""
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from msgspec import UNSET, UnsetType
 
+from chukei.accounts.changes import Actor
 from chukei.accounts.limits import MICRO, Limit
-from chukei.accounts.overrides import MOST, NOTHING, Override, RuleChange, merged, read, written
+from chukei.accounts.overrides import MOST, NOTHING, Override, merged, read, written
 from chukei.accounts.policy import EVERYBODY
 from chukei.accounts.stores import Database
 from chukei.admin import schemas
@@ -17,18 +18,16 @@ from chukei.errors import CallerError
 
 logger = logging.getLogger(__name__)
 
-MOST_CHANGES = 1000
-"""Changes in an answer, at most; the newest."""
-
 MOST_MONEY = 1e9
 """The highest limit of money; the configuration has the same bound."""
 
 
-class RuleDesk:
-    """Reads and changes rules. ``groups`` are those of the configuration; ``changed`` applies a change here at once.
+class _NothingChanged(Exception):
+    """Ends the transaction of a change that changes nothing."""
 
-    ``actor`` names the administrator in the record.
-    """
+
+class RuleDesk:
+    """Reads and changes rules. ``groups`` are those of the configuration; ``changed`` applies a change here at once."""
 
     def __init__(
         self,
@@ -36,13 +35,11 @@ class RuleDesk:
         groups: Collection[str],
         now: Callable[[], datetime],
         *,
-        actor: str,
         changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._database = database
         self._groups = groups
         self._now = now
-        self._actor = actor
         self._changed = changed
 
     async def all(self) -> schemas.Rules:
@@ -52,10 +49,10 @@ class RuleDesk:
             StoreAway: the database is unavailable.
         """
         found = await self._database.rules()
-        return schemas.Rules([_shown(subject, _lenient(found[subject])) for subject in sorted(found)])
+        return schemas.Rules([shown_rule(subject, lenient(found[subject])) for subject in sorted(found)])
 
-    async def change(self, asked: schemas.RuleChange) -> schemas.Rule:
-        """Change the rules of one subject, and record that.
+    async def change(self, asked: schemas.RuleChange, actor: Actor) -> schemas.Rule:
+        """Change the rules of one subject, and record that. What is so already changes nothing, and is not recorded.
 
         Raises:
             CallerError: 400 for an invalid name, limit or group.
@@ -68,21 +65,29 @@ class RuleDesk:
         self._check(kind, name, asked)
         limits, total = _limits(asked.limits, "limits"), _limits(asked.total, "total")
 
-        def merge(text: str | None) -> str | None:
-            before = _lenient(text)
-            groups = before.groups if isinstance(asked.groups, UnsetType) else asked.groups
-            return written(
-                Override(
-                    limits=merged(before.limits, limits),
-                    total=merged(before.total, total),
-                    groups=tuple(groups) if groups is not None else None,
-                )
-            )
+        after = NOTHING
 
-        made = await self._database.change_rules(asked.subject, merge, actor=self._actor, time=self._now())
+        def merge(text: str | None) -> str | None:
+            nonlocal after
+            before = lenient(text)
+            groups = before.groups if isinstance(asked.groups, UnsetType) else asked.groups
+            after = Override(
+                limits=merged(before.limits, limits),
+                total=merged(before.total, total),
+                groups=tuple(groups) if groups is not None else None,
+            )
+            made = written(after)
+            if made == text:
+                raise _NothingChanged
+            return made
+
+        try:
+            await self._database.change_rules(asked.subject, merge, actor=actor, time=self._now())
+        except _NothingChanged:
+            return shown_rule(asked.subject, after)
         await self._changed()
-        logger.info("an administrator (%s) changed the limits or groups of %s", self._actor, asked.subject)
-        return _shown(asked.subject, _lenient(made.after))
+        logger.info("an administrator (%s) changed the limits or groups of %s", actor.id, asked.subject)
+        return shown_rule(asked.subject, after)
 
     def _check(self, kind: str, name: str, asked: schemas.RuleChange) -> None:
         known = {*self._groups, EVERYBODY}
@@ -92,17 +97,15 @@ class RuleDesk:
             raise _invalid("'groups' are for callers.", "groups")
         if kind == "caller" and asked.total is not UNSET:
             raise _invalid("'total' is for groups.", "total")
-        for group in asked.groups or ():
+        for place, group in enumerate(asked.groups or ()):
+            if group == EVERYBODY:
+                raise _invalid(f"All callers are in {EVERYBODY}, after their other groups: leave it out.", "groups")
             if group not in known:
                 raise _invalid(f"There is no [groups.{group[:80]}] in the configuration.", "groups")
-
-    async def changes(self) -> schemas.RuleChanges:
-        """Return the latest changes, the newest first.
-
-        Raises:
-            StoreAway: the database is unavailable.
-        """
-        return schemas.RuleChanges([_recorded(each) for each in await self._database.rule_changes(MOST_CHANGES)])
+            if group in (asked.groups or ())[:place]:
+                raise _invalid(
+                    f"The group {group} is given twice; its place says which of several limits holds.", "groups"
+                )
 
 
 def _limits(asked: Mapping[str, float | None] | UnsetType, param: str) -> dict[str, int | None]:
@@ -122,6 +125,8 @@ def _limits(asked: Mapping[str, float | None] | UnsetType, param: str) -> dict[s
             found[name] = None
         elif money:
             found[name] = int(Decimal(repr(value)) * MICRO)
+            if value > 0 and found[name] == 0:  # would refuse every request
+                raise _invalid(f"{name} must be 0, or a millionth or more.", param)
         elif value != int(value):
             raise _invalid(f"{name} must be a whole number.", param)
         else:
@@ -129,29 +134,27 @@ def _limits(asked: Mapping[str, float | None] | UnsetType, param: str) -> dict[s
     return found
 
 
-def _lenient(text: str | None) -> Override:
+def lenient(text: str | None) -> Override:
+    """Return what a row of the database says; nothing where that makes no sense."""
     try:
         return read(text)
     except ValueError:  # another program wrote it; the relays ignore it too
         return NOTHING
 
 
-def _shown(subject: str, rules: Override) -> schemas.Rule:
+def shown_rule(subject: str, rules: Override) -> schemas.Rule:
+    """Return what is set for a subject as JSON shows it."""
     return schemas.Rule(
         subject=subject,
-        limits=_in_units(rules.limits),
-        total=_in_units(rules.total),
+        limits=in_units(rules.limits),
+        total=in_units(rules.total),
         groups=list(rules.groups) if rules.groups is not None else None,
     )
 
 
-def _in_units(limits: Mapping[str, int]) -> dict[str, float]:
+def in_units(limits: Mapping[str, int]) -> dict[str, float]:
+    """Return limits with money in units of currency."""
     return {name: value / MICRO if name == Limit.MONEY_PER_MONTH else value for name, value in limits.items()}
-
-
-def _recorded(change: RuleChange) -> schemas.RecordedChange:
-    before, after = (_shown(change.subject, _lenient(text)) for text in (change.before, change.after))
-    return schemas.RecordedChange(change.number, change.time, change.actor, change.subject, before, after)
 
 
 def _invalid(message: str, param: str) -> CallerError:

@@ -1,11 +1,14 @@
 """The administrators' requests and answers as JSON. ``openapi`` makes the description from these fields."""
 
 from datetime import date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from chukei.accounts.changes import Action
 from chukei.accounts.ledger import By
+from chukei.accounts.ledger import Key as StoredKey
+from chukei.accounts.limits import Limit
 from chukei.pool.member import Status
 from chukei.pool.status import DeploymentStatus
 
@@ -17,6 +20,7 @@ MAX_LEVEL_SECONDS = 86_400
 
 # These bounds only describe. Other code checks them, with more helpful messages.
 _NAME = Meta(extra_json_schema={"minLength": 1, "maxLength": 128})
+_NOTE = Meta(extra_json_schema={"maxLength": 200})
 _OVERLAP = Meta(extra_json_schema={"minimum": 0, "maximum": int(MAX_OVERLAP.total_seconds())})
 _STATE = Meta(extra_json_schema={"enum": ["active", "expired", "revoked", "unreadable"]})
 _MOMENT = Meta(extra_json_schema={"format": "date-time"})
@@ -28,6 +32,11 @@ MomentText = Annotated[str, _MOMENT]
 
 def _description(text: str) -> Meta:
     return Meta(description=text)
+
+
+Currency = Annotated[
+    str | None, _description("The ISO 4217 code of `admin.currency`, in which costs and limits of money are.")
+]
 
 
 class NewKey(Struct, forbid_unknown_fields=True):
@@ -45,7 +54,7 @@ class NewKey(Struct, forbid_unknown_fields=True):
     expires: Annotated[
         datetime | None, _MOMENT, _description("With a time zone. Without it the key works until it is revoked.")
     ] = None
-    note: Annotated[str | None, _description("What it is for; at most 200 printable characters are kept.")] = None
+    note: Annotated[str | None, _NOTE, _description("What it is for: one line of printable characters.")] = None
 
 
 class Rotation(Struct, forbid_unknown_fields=True):
@@ -70,6 +79,12 @@ class Key(Struct):
     revoked: Moment | None
     note: str | None
 
+    @classmethod
+    def of(cls, key: StoredKey, now: datetime) -> "Key":
+        """Return what is known of a stored key."""
+        times = (key.created, key.expires, key.revoked)
+        return cls(key.id, key.caller, key.group, key.state(now), *times, key.note)
+
 
 class MadeKey(Key):
     """A key that was made."""
@@ -78,9 +93,10 @@ class MadeKey(Key):
 
 
 class Keys(Struct, forbid_unknown_fields=True):
-    """All keys."""
+    """Keys that were found."""
 
     data: list[Key]
+    rows: Annotated[Count, _description("How many were found, also those beyond `limit`.")]
 
 
 class Revoked(Struct, forbid_unknown_fields=True):
@@ -96,26 +112,16 @@ class Deleted(Struct, forbid_unknown_fields=True):
     deleted: Annotated[Count, _description("Entries that were deleted.")]
 
 
-class UsageRow(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The names that were asked by, and the sums."""
+class Figures(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The sums of some requests."""
 
-    caller: str | UnsetType = UNSET
-    group: Annotated[str | UnsetType, _description("Empty for callers without one.")] = UNSET
-    model: Annotated[str | UnsetType, _description("Empty where a request got no further than being understood.")] = (
-        UNSET
-    )
-    deployment: Annotated[str | UnsetType, _description("Empty where none was asked.")] = UNSET
-    served_model: Annotated[
-        str | UnsetType,
-        _description("What Azure calls the model that answered; empty where it did not say."),
-    ] = field(name=By.SERVED_MODEL.value, default=UNSET)
-    service_tier: Annotated[str | UnsetType, _description("That of the answer; empty where Azure did not say.")] = (
-        field(name=By.SERVICE_TIER.value, default=UNSET)
-    )
-    day: Annotated[date | UnsetType, _description("Of UTC.")] = UNSET
-    end_reason: str | UnsetType = field(name=By.END_REASON.value, default=UNSET)
     requests: Annotated[Count, _description("Requests that reached the point where the caller was known.")]
-    failed: Annotated[Count, _description("Those of them that ended neither whole nor by the client's own choice.")]
+    refused: Annotated[
+        Count, _description("Those that the relay, or Azure, refused: the caller has to change or wait for something.")
+    ]
+    failed: Annotated[
+        Count, _description("Those that were neither answered nor refused, and that the client did not leave.")
+    ]
     input: Annotated[Count, _description("Input tokens, the cached ones included.")]
     cached: Annotated[Count, _description("Input tokens that Azure had in its cache.")]
     output: Annotated[Count, _description("Output tokens, those of reasoning included.")]
@@ -139,14 +145,80 @@ class UsageRow(Struct, forbid_unknown_fields=True, kw_only=True):
     ]
 
 
+class UsageRow(Figures, kw_only=True):
+    """The names that were asked by, and the sums."""
+
+    caller: str | UnsetType = UNSET
+    group: Annotated[str | UnsetType, _description("Empty for callers without one.")] = UNSET
+    model: Annotated[str | UnsetType, _description("Empty where a request got no further than being understood.")] = (
+        UNSET
+    )
+    deployment: Annotated[str | UnsetType, _description("Empty where none was asked.")] = UNSET
+    served_model: Annotated[
+        str | UnsetType,
+        _description("What Azure calls the model that answered; empty where it did not say."),
+    ] = field(name=By.SERVED_MODEL.value, default=UNSET)
+    service_tier: Annotated[str | UnsetType, _description("That of the answer; empty where Azure did not say.")] = (
+        field(name=By.SERVICE_TIER.value, default=UNSET)
+    )
+    day: Annotated[date | UnsetType, _description("Of UTC.")] = UNSET
+    hour: Annotated[MomentText | UnsetType, _description("Its beginning, in UTC.")] = UNSET
+    end_reason: str | UnsetType = field(name=By.END_REASON.value, default=UNSET)
+    code: Annotated[str | UnsetType, _description("That of the error; empty where there was none.")] = UNSET
+
+
 class Usage(Struct, forbid_unknown_fields=True):
     """What was used."""
 
     by: Annotated[list[By], Meta(min_length=1)]
     since: MomentText | None
     until: MomentText | None
+    currency: Currency
     rows: Annotated[Count, _description("How many rows there are, also those beyond `limit`.")]
     data: list[UsageRow]
+
+
+class CallerRow(Figures, kw_only=True):
+    """A caller, and the sums of its requests since the time that was asked for."""
+
+    caller: str
+    groups: Annotated[list[str], _description("Those with which it may come, by its keys or otherwise.")]
+    last_seen: Annotated[Moment | None, _description("The time of its latest entry in the ledger, at any time.")]
+
+
+class Callers(Struct, forbid_unknown_fields=True):
+    """Callers, those with most tokens first."""
+
+    since: MomentText | None
+    currency: Currency
+    rows: Annotated[Count, _description("How many callers there are, also those beyond `limit`.")]
+    data: list[CallerRow]
+
+
+LimitName = Annotated[str, Meta(extra_json_schema={"enum": [*Limit]})]
+_SOURCE = _description("The place in the configuration; `database: …` for one that administrators have set.")
+
+
+class LimitLeft(Struct, forbid_unknown_fields=True):
+    """A limit in force, and what is left of it."""
+
+    limit: LimitName
+    subject: Annotated[str, _description("The account: `caller:NAME`, or `group:NAME` for all members together.")]
+    most: float
+    remaining: float
+    reset_seconds: Annotated[float, _description("Without new requests it is unused after these.")]
+    source: Annotated[str, _SOURCE]
+
+
+class Membership(Struct, forbid_unknown_fields=True):
+    """Groups with which a caller may come, and the limits that hold then."""
+
+    groups: list[str]
+    sources: Annotated[
+        list[str],
+        _description("`database: callers.NAME.groups`, `callers.NAME.groups`, `key ID` or `last request`."),
+    ]
+    limits: list[LimitLeft]
 
 
 class Deployment(DeploymentStatus):
@@ -170,6 +242,14 @@ class Deployment(DeploymentStatus):
         _description("Callers for which alone it is left alone, since only their requests fail there."),
     ]
     first_token_p50: Annotated[float | None, _description("Seconds; of the latest streams.")]
+    max_concurrent: Annotated[int | None, _description("The most requests that it may be answering.")]
+    pressed_seconds: Annotated[
+        float, _description("For how long others are preferred, since it is close to a limit of Azure's.")
+    ]
+    large_tokens: Annotated[
+        int | None, _description("It gets no requests of as many tokens, since Azure has refused one of that size.")
+    ]
+    large_seconds: Annotated[float, _description("For how long.")]
 
 
 class Deployments(Struct, forbid_unknown_fields=True):
@@ -214,7 +294,11 @@ class RuleChange(Struct, forbid_unknown_fields=True):
     ] = UNSET
     groups: Annotated[
         list[str] | UnsetType | None,
-        _description("For callers: their groups, in place of all others; null returns to those of the key or token."),
+        Meta(extra_json_schema={"uniqueItems": True}),
+        _description(
+            "For callers: their groups, in place of all others, without `everybody`; "
+            "null returns to those of the key or token."
+        ),
     ] = UNSET
 
 
@@ -227,10 +311,48 @@ class Rule(Struct, forbid_unknown_fields=True):
     groups: list[str] | None
 
 
+class Caller(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is known of a caller."""
+
+    caller: str
+    last_seen: Moment | None
+    currency: Currency
+    memberships: Annotated[list[Membership], _description("One, unless its keys are of different groups.")]
+    rule: Rule
+    keys: Annotated[list[Key], _description("The newest first.")]
+
+
+class LimitSet(Struct, forbid_unknown_fields=True):
+    """A limit, and where it is set."""
+
+    limit: LimitName
+    most: float
+    source: Annotated[str, _SOURCE]
+
+
+class Group(Struct, forbid_unknown_fields=True):
+    """A group's limits."""
+
+    group: str
+    limits: Annotated[list[LimitSet], _description("Of each member by itself, unless its own rules say otherwise.")]
+    total: Annotated[list[LimitLeft], _description("Of all members together.")]
+    rule: Rule
+
+
+class Groups(Struct, forbid_unknown_fields=True):
+    """The groups of the configuration, and `everybody`, to which all callers belong."""
+
+    currency: Currency
+    data: list[Group]
+
+
 class Rules(Struct, forbid_unknown_fields=True):
     """All that is set."""
 
     data: list[Rule]
+
+
+State = dict[str, Any] | None
 
 
 class RecordedChange(Struct, forbid_unknown_fields=True):
@@ -238,16 +360,52 @@ class RecordedChange(Struct, forbid_unknown_fields=True):
 
     number: int
     time: Moment
-    actor: Annotated[str, _description("Who: the beginning of the SHA-256 digest of the administrators' key.")]
-    subject: str
-    before: Rule
-    after: Rule
+    actor: Annotated[
+        str,
+        _description(
+            "Who: `user:TENANT/OBJECT` or `app:TENANT/CLIENT` of Entra ID, `key` and the beginning of the SHA-256 "
+            "digest of the administrators' key, or `command line`."
+        ),
+    ]
+    name: Annotated[str | None, _description("What people call the actor, as Entra ID said at the time.")]
+    action: Annotated[str, Meta(extra_json_schema={"enum": [*Action]})]
+    subject: Annotated[
+        str,
+        _description("`caller:NAME`, `group:NAME`, `key:ID`, `logger:NAME` or `configuration`."),
+    ]
+    before: Annotated[State, _description("What was there before, without secrets; null where that makes no sense.")]
+    after: Annotated[State, _description("What was there afterwards, without secrets.")]
 
 
-class RuleChanges(Struct, forbid_unknown_fields=True):
+class Changes(Struct, forbid_unknown_fields=True):
     """The latest changes, the newest first."""
 
     data: list[RecordedChange]
+    more: Annotated[bool, _description("Whether there are older ones: ask with `before` the last number.")]
+
+
+class Session(Struct, forbid_unknown_fields=True):
+    """Who is signed in."""
+
+    actor: Annotated[str, _description("As in the record of changes.")]
+    name: Annotated[str | None, _description("What people call the actor, if that is known.")]
+    may_change: Annotated[bool, _description("Whether other methods than GET and HEAD are allowed.")]
+
+
+class EntraSignIn(Struct, forbid_unknown_fields=True):
+    """What a page needs to get an access token by the authorization code flow with PKCE."""
+
+    authorize: str
+    token: str
+    client_id: str
+    scope: str
+
+
+class SignIn(Struct, forbid_unknown_fields=True):
+    """How administrators can sign in."""
+
+    key: Annotated[bool, _description("Whether there is an administrators' key.")]
+    entra: EntraSignIn | None
 
 
 class Reload(Struct, forbid_unknown_fields=True):
@@ -265,6 +423,34 @@ class Reloaded(Struct, forbid_unknown_fields=True):
     added: Annotated[list[str], _description("Whole tables, such as a caller's.")]
     removed: list[str]
     files: Annotated[list[str], _description("Files that the configuration names, with another content.")]
+    restart: Annotated[list[str], _description("Keys whose new value takes effect only after a restart.")]
+
+
+class SettingPlace(Struct, forbid_unknown_fields=True):
+    """Where a setting is set."""
+
+    path: Annotated[list[str], _description("Its names, from the top.")]
+    place: Annotated[str, _description("A file, or a variable of the environment.")]
+
+
+class Configuration(Struct, forbid_unknown_fields=True):
+    """The settings that new requests have."""
+
+    version: Annotated[
+        str, _description("Identifies the content of all files that set it: relays with the same one agree.")
+    ]
+    path: Annotated[str | None, _description("The configuration's file; null where there is none.")]
+    files: Annotated[list[str], _description("That file, and those that it names.")]
+    simulated: Annotated[bool, _description("Whether the built-in simulator answers, since no deployment is set.")]
+    notices: Annotated[list[str], _description("What is allowed, but probably a mistake.")]
+    settings: Annotated[
+        dict[str, Any],
+        _description(
+            "By the names of the configuration. A secret is `set`, or null where it is not. Tables with names of their "
+            "own, such as a caller's, have only what is not at its default."
+        ),
+    ]
+    places: Annotated[list[SettingPlace], _description("Where those are set that are not at their default.")]
     restart: Annotated[list[str], _description("Keys whose new value takes effect only after a restart.")]
 
 

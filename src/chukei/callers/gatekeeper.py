@@ -30,6 +30,7 @@ ANONYMOUS = Caller("anonymous", CallerKind.ANONYMOUS)
 LOCAL = Caller("local", CallerKind.LOCAL)
 SHARED = Caller("shared-key", CallerKind.SHARED)
 
+_BY_CONFIGURED_KEY = frozenset({CallerKind.SHARED, CallerKind.KEY})
 _KEY_FIELDS = frozenset({b"api-key", b"x-api-key"})
 _CHALLENGE: Headers = [(b"www-authenticate", b'Bearer realm="chukei"')]
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -98,6 +99,18 @@ class CallerKeys:
         groups = (kept.group,) if kept.group is not None else ()
         return Caller(kept.caller, CallerKind.KEY, groups, kept.id), flaw
 
+    async def is_good(self, id: str) -> bool:
+        """Whether a key is known and not revoked.
+
+        Raises:
+            Unavailable: the keys cannot be looked up now.
+        """
+        try:
+            kept = await self._directory.find(id)
+        except StoreAway:
+            raise _keys_unavailable() from None
+        return kept is not None and kept.revoked is None
+
     async def exist(self) -> bool:
         """Whether any key was ever created, as far as this process knows."""
         return await self._directory.any()
@@ -116,7 +129,7 @@ class Gatekeeper:
         *,
         fixed: Mapping[str, Caller] | None = None,
         keys: CallerKeys | None = None,
-        tokens: TokenReader | None = None,
+        tokens: TokenReader[Caller] | None = None,
         throttle: Throttle | None = None,
     ) -> None:
         self._anonymous = auth.anonymous
@@ -162,8 +175,40 @@ class Gatekeeper:
                 "This relay serves callers without a key only on its own machine. Its operator can set CHUKEI_API_KEY, "
                 "or auth.anonymous = true to serve everybody."
             )
-        self._check_site(headers)
+        self.check_site(headers)
         return LOCAL
+
+    async def lets_in(self, caller: Caller, credential: str = "") -> bool:
+        """Whether a caller that was authenticated before, perhaps by another replica, still has its key.
+
+        ``credential`` is what ``credential_of`` returned then. A token that has expired does not count: it ends nothing
+        that it began.
+
+        Raises:
+            Unavailable: 503 while its key cannot be looked up.
+        """
+        if caller.key_id is not None:
+            return self._keys is not None and await self._keys.is_good(caller.key_id)
+        if caller.kind is CallerKind.ANONYMOUS:
+            return self._anonymous
+        if caller.kind is CallerKind.LOCAL:
+            return not self._closed
+        return caller.kind not in _BY_CONFIGURED_KEY or (bool(credential) and credential == self.credential_of(caller))
+
+    def credential_of(self, caller: Caller) -> str:
+        """Return the digest of a caller's key in the configuration; empty if it has none there."""
+        if caller.kind is CallerKind.SHARED:
+            return self._digest.hex() if self._digest is not None else ""
+        if caller.kind is not CallerKind.KEY or caller.key_id is not None:
+            return ""
+        return next((digest for digest, each in self._fixed.items() if each.name == caller.name), "")
+
+    def knows(self, headers: Headers) -> bool:
+        """Whether a request that was let in has a credential that was verified. A page of another site cannot have one.
+
+        ``auth.anonymous`` lets everybody in without looking at credentials.
+        """
+        return not self._anonymous and any(self._is_ours(each) for each in credentials(headers)[0])
 
     async def _checks_credentials(self, sent: list[bytes]) -> bool:
         """Whether a relay that is open to its own machine verifies the credentials that a client sends.
@@ -248,7 +293,7 @@ class Gatekeeper:
             return caller
         if self._tokens is not None and is_token(sent):
             try:
-                return await self._tokens.caller(sent)
+                return await self._tokens.holder(sent)
             except TokenRefused as refusal:
                 raise self._refused(source, f"token: {refusal.flaw}", refusal.error) from None
         raise self._refused(source, "no key or token")
@@ -261,8 +306,8 @@ class Gatekeeper:
         logger.info("a credential was refused: %s", why)
         return error or _unauthorized("The access key or token is not valid.")
 
-    def _check_site(self, headers: Headers) -> None:
-        """Refuse requests of other sites' pages that run in a browser on this machine.
+    def check_site(self, headers: Headers) -> None:
+        """Refuse requests of other sites' pages that run in a browser on this machine, or that a cookie lets in.
 
         A page's plain GET has no Origin (WHATWG Fetch §3.2), but browsers add Sec-Fetch-Site to every request to this
         machine (W3C Fetch Metadata §2.4). ``same-site`` means another port.

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn, Protocol
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from chukei.config import EntraSettings
 from chukei.errors import CallerError
@@ -34,6 +34,8 @@ _MAX_BRACKETS = 200  # bounds the nesting; the json module's own bound depends o
 _FORBIDDEN = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"})
 
 Claims = Mapping[str, Any]
+Holder = TypeVar("Holder")
+Held = TypeVar("Held", covariant=True)
 
 
 class TokenFlaw(StrEnum):
@@ -63,11 +65,11 @@ class TokenRefused(Exception):
         self.error = error
 
 
-class TokenReader(Protocol):
-    """Verifies Entra ID access tokens."""
+class TokenReader(Protocol[Held]):
+    """Verifies Entra ID access tokens: those of callers, or those of administrators."""
 
-    async def caller(self, token: bytes) -> Caller:
-        """Return the caller that a token identifies.
+    async def holder(self, token: bytes) -> Held:
+        """Return whom a token identifies.
 
         Raises:
             TokenRefused: the token is not valid here.
@@ -94,12 +96,12 @@ class Unverified:
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
-    """A verified token's caller, its end in Unix time, and whether Entra ID left out its groups as too many."""
+class Recognised(Generic[Holder]):
+    """Whom a verified token identifies, its end in Unix time, and whether Entra ID left out its groups as too many."""
 
-    caller: Caller
+    holder: Holder
     expires: float
-    overage: bool
+    overage: bool = False
 
 
 def is_token(text: bytes) -> bool:
@@ -162,26 +164,36 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-def recognise(claims: Claims, settings: EntraSettings, issuer: str, now: float) -> Recognised:
+def recognise(settings: EntraSettings, claims: Claims, issuer: str, now: float) -> Recognised[Caller]:
     """Return the caller for claims whose signature was verified with a key of ``issuer``.
 
     Raises:
         TokenRefused: the token is for another audience, is expired or not valid yet, or lacks a permission.
     """
+    expires = check(claims, settings.audiences, issuer, now)
+    caller = application(claims, settings) if is_application(claims) else _user(claims, settings)
+    names = claims.get("_claim_names")
+    overage = bool(claims.get("hasgroups")) or (isinstance(names, dict) and "groups" in names)
+    return Recognised(caller, expires, overage and bool(settings.groups))
+
+
+def check(claims: Claims, audiences: Collection[str], issuer: str, now: float) -> float:
+    """Check a token's issuer, audience and times; return its end in Unix time.
+
+    Raises:
+        TokenRefused: the token is for another audience, expired or not valid yet.
+    """
     if claims.get("iss") != issuer:
         raise TokenRefused(TokenFlaw.ISSUER)
     audience = claims.get("aud")
-    if not isinstance(audience, str) or audience not in settings.audiences:
+    if not isinstance(audience, str) or audience not in audiences:
         raise TokenRefused(TokenFlaw.AUDIENCE)
     expires, begins = _time(claims, "exp"), _time(claims, "nbf")
     if now >= expires + LEEWAY:
         raise TokenRefused(TokenFlaw.EXPIRED, _expired())
     if now < begins - LEEWAY:
         raise TokenRefused(TokenFlaw.NOT_YET)
-    caller = application(claims, settings) if _is_application(claims) else _user(claims, settings)
-    names = claims.get("_claim_names")
-    overage = bool(claims.get("hasgroups")) or (isinstance(names, dict) and "groups" in names)
-    return Recognised(caller, expires, overage)
+    return expires
 
 
 def _time(claims: Claims, name: str) -> float:
@@ -191,7 +203,7 @@ def _time(claims: Claims, name: str) -> float:
     return float(value)
 
 
-def _is_application(claims: Claims) -> bool:
+def is_application(claims: Claims) -> bool:
     """Whether an application calls on its own behalf. ``idtyp`` tells, if the API's registration asks for that claim.
 
     Without ``idtyp``, a token with scopes is a user's access token. A token with neither scopes nor an application's
@@ -210,13 +222,22 @@ def _is_application(claims: Claims) -> bool:
 
 
 def _user(claims: Claims, settings: EntraSettings) -> Caller:
+    return Caller(user_name(claims, settings.scope), CallerKind.USER, groups_of(claims, settings.groups))
+
+
+def user_name(claims: Claims, scope: str | None) -> str:
+    """Return the name of a user by tenant and object id.
+
+    Raises:
+        TokenRefused: it is not a user's access token, or lacks the scope.
+    """
     person, scopes = claims.get("oid"), claims.get("scp")
     if not is_guid(person) or not isinstance(scopes, str):
         raise TokenRefused(TokenFlaw.IDENTITY)
     held = scopes.split()
-    if not held or (settings.scope is not None and settings.scope not in held):
-        raise TokenRefused(TokenFlaw.SCOPE, _lacks("scope", settings.scope))
-    return Caller(f"user:{claims['tid']}/{person}", CallerKind.USER, groups_of(claims, settings.groups))
+    if not held or (scope is not None and scope not in held):
+        raise TokenRefused(TokenFlaw.SCOPE, lacks("scope", scope))
+    return f"user:{claims['tid']}/{person}"
 
 
 def application(claims: Claims, settings: EntraSettings) -> Caller:
@@ -227,13 +248,31 @@ def application(claims: Claims, settings: EntraSettings) -> Caller:
     Raises:
         TokenRefused: it has no role here.
     """
+    name, held = application_name(claims), roles_of(claims)
+    if not held or (settings.role is not None and settings.role not in held):
+        raise TokenRefused(TokenFlaw.ROLE, lacks("application role", settings.role))
+    return Caller(name, CallerKind.APPLICATION, groups_of(claims, settings.groups))
+
+
+def application_name(claims: Claims) -> str:
+    """Return the name of an application by tenant and client id.
+
+    Raises:
+        TokenRefused: the token names none.
+    """
     client = claims.get("azp", claims.get("appid"))
     if not is_guid(client) or not is_guid(claims.get("oid")):
         raise TokenRefused(TokenFlaw.IDENTITY)
-    held = _strings(claims, "roles")
-    if not held or (settings.role is not None and settings.role not in held):
-        raise TokenRefused(TokenFlaw.ROLE, _lacks("application role", settings.role))
-    return Caller(f"app:{claims['tid']}/{client}", CallerKind.APPLICATION, groups_of(claims, settings.groups))
+    return f"app:{claims['tid']}/{client}"
+
+
+def roles_of(claims: Claims) -> list[str]:
+    """Return the app roles in a token.
+
+    Raises:
+        TokenRefused: they are not a list of strings.
+    """
+    return _strings(claims, "roles")
 
 
 def groups_of(claims: Claims, names: Mapping[str, str]) -> tuple[str, ...]:
@@ -259,7 +298,8 @@ def _expired() -> CallerError:
     )
 
 
-def _lacks(what: str, name: str | None) -> CallerError:
+def lacks(what: str, name: str | None) -> CallerError:
+    """Return the error for a genuine token without a permission; None is any."""
     wanted = f"the {what} {name!r}" if name is not None else f"any {what} of this relay"
     message = f"The access token is genuine but does not hold {wanted}; who administers the tenant can grant it."
     headers = [(b"www-authenticate", b'Bearer realm="chukei", error="insufficient_scope"')]

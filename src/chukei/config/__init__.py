@@ -1,10 +1,11 @@
 """Configuration: read from a TOML file and the environment, checked as a whole, immutable. ``changes`` compares two."""
 
-from chukei.config.changes import Changes, Reload, Reloaded, changes, without_restart
+from chukei.config.changes import Changes, Reload, Reloaded, changes, version_of, without_restart
 from chukei.config.load import load, log_format
 from chukei.config.reader import ConfigError, Problem
 from chukei.config.settings import (
     NEEDS_RESTART,
+    AdminEntraSettings,
     AdminSettings,
     AuditSettings,
     AuthSettings,
@@ -14,6 +15,7 @@ from chukei.config.settings import (
     LedgerSettings,
     LogSettings,
     MetricsSettings,
+    ObjectSettings,
     PolicySettings,
     PoolSettings,
     ReloadSettings,
@@ -21,16 +23,18 @@ from chukei.config.settings import (
     ServerSettings,
     Settings,
     SimulatorSection,
+    SocketSettings,
     StoreSettings,
     StreamSettings,
     TelemetrySettings,
     UpstreamSettings,
 )
-from chukei.config.upstreams import SIMULATED_MODELS
+from chukei.config.upstreams import SIMULATED_MODEL
 
 __all__ = [
     "NEEDS_RESTART",
-    "SIMULATED_MODELS",
+    "SIMULATED_MODEL",
+    "AdminEntraSettings",
     "AdminSettings",
     "AuditSettings",
     "AuthSettings",
@@ -42,6 +46,7 @@ __all__ = [
     "LedgerSettings",
     "LogSettings",
     "MetricsSettings",
+    "ObjectSettings",
     "PolicySettings",
     "PoolSettings",
     "Problem",
@@ -52,6 +57,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SimulatorSection",
+    "SocketSettings",
     "StoreSettings",
     "StreamSettings",
     "TelemetrySettings",
@@ -59,5 +65,6 @@ __all__ = [
     "changes",
     "load",
     "log_format",
+    "version_of",
     "without_restart",
 ]

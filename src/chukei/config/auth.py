@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from ipaddress import ip_address
 
+from chukei.config.endpoints import split_address
 from chukei.config.reader import Reader
 from chukei.config.sections import read_fields, read_section
 from chukei.config.settings import AuthSettings, EntraSettings, Secret
-from chukei.config.upstreams import split_address
 
 MIN_PEPPER = 32
 """Characters; 24 random bytes in base64."""
@@ -82,9 +82,9 @@ def _entra(auth: Reader) -> EntraSettings | None:
         EntraSettings,
         tenants=_tenants,
         audiences=_audiences,
-        scope=_scope,
+        scope=read_scope,
         groups=_groups,
-        authority=_authority,
+        authority=read_authority,
     )
 
 
@@ -93,7 +93,7 @@ def _tenants(table: Reader) -> tuple[str, ...]:
     if not tenants:
         table.problem("tenant", "is missing: the id of the tenant whose users and applications may call")
     for tenant in tenants:
-        if not _is_guid(tenant):
+        if not is_guid(tenant):
             table.problem("tenant", f"{tenant!r} is not a tenant's id; `az account show --query tenantId` shows it")
     return tenants
 
@@ -105,7 +105,8 @@ def _audiences(table: Reader) -> tuple[str, ...]:
     return audiences
 
 
-def _scope(table: Reader) -> str | None:
+def read_scope(table: Reader) -> str | None:
+    """Read the bare name of a scope."""
     scope = table.string("scope")
     if scope is not None and (" " in scope or "/" in scope):
         table.problem("scope", f"{scope!r} is not the bare name of one scope, such as Relay.Call")
@@ -120,11 +121,12 @@ def _groups(table: Reader) -> Mapping[str, str]:
         elif not isinstance(known, dict) or group not in known:
             table.problem("groups", f"names {group!r}, but there is no [groups.{group}]")
         else:
-            found[claim.lower() if _is_guid(claim.lower()) else claim] = group
+            found[claim.lower() if is_guid(claim.lower()) else claim] = group
     return found
 
 
-def _authority(table: Reader) -> str:
+def read_authority(table: Reader) -> str:
+    """Read the origin of a login service."""
     text = table.string("authority") or EntraSettings((), ()).authority
     parts = split_address(text)
     if (
@@ -149,5 +151,6 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
-def _is_guid(text: str) -> bool:
+def is_guid(text: str) -> bool:
+    """Whether a text is a GUID in lower case."""
     return len(text) == _GUID_LENGTH and set(text) <= _GUID_DIGITS and text.count("-") == 4

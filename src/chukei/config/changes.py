@@ -11,6 +11,7 @@ from chukei.model import Deployment
 _SECTIONS = (
     "server",
     "stream",
+    "sockets",
     "upstream",
     "pool",
     "stores",
@@ -22,11 +23,12 @@ _SECTIONS = (
     "log",
     "audit",
     "reload",
+    "objects",
     "simulator",
 )
-_KEYS = {"tenants": "tenant", "audiences": "audience"}
+KEYS = {"tenants": "tenant", "audiences": "audience"}
 """Keys that are named otherwise than their fields."""
-_SAME_TABLE = frozenset({"rules", "place", "credential"})
+SAME_TABLE = frozenset({"rules", "place", "credential"})
 """Fields whose own fields are keys of the same table."""
 
 _EMPTY = hashlib.sha256().hexdigest()
@@ -88,7 +90,7 @@ def refuse_empty(settings: Settings) -> None:
 
 def changes(before: Settings, after: Settings) -> Changes:
     """Return what a reload from ``before`` to ``after`` changes, and what needs a restart."""
-    old, new = _tables(before), _tables(after)
+    old, new = tables(before), tables(after)
     differing = [key for path in old.keys() & new.keys() for key in _differences(path, old[path], new[path])]
     return Changes(
         changed=tuple(sorted(".".join(key) for key in differing if not _needs_restart(key))),
@@ -116,18 +118,18 @@ def _needs_restart(key: Path) -> bool:
     return key[1] in NEEDS_RESTART.get(key[0], ())
 
 
-def _tables(settings: Settings) -> dict[Path, object]:
+def tables(settings: Settings) -> dict[Path, object]:
     """Return the tables of a configuration by their names there."""
     used = {each.name: each for model in settings.models.values() for each in model.deployments}
     if settings.open is not None:
         used[settings.open.name] = settings.open
-    tables: dict[Path, object] = {(section,): getattr(settings, section) for section in _SECTIONS}
-    tables["defaults",] = {"model": settings.default_model}
-    tables |= {("groups", name): rules for name, rules in settings.policies.groups.items()}
-    tables |= {("callers", name): caller for name, caller in settings.policies.callers.items()}
-    tables |= {("models", name): model for name, model in settings.models.items()}
-    tables |= {("deployments", name): _Used(place, settings.credentials[name]) for name, place in used.items()}
-    return tables
+    found: dict[Path, object] = {(section,): getattr(settings, section) for section in _SECTIONS}
+    found["defaults",] = {"model": settings.default_model}
+    found |= {("groups", name): rules for name, rules in settings.policies.groups.items()}
+    found |= {("callers", name): caller for name, caller in settings.policies.callers.items()}
+    found |= {("models", name): model for name, model in settings.models.items()}
+    found |= {("deployments", name): _Used(place, settings.credentials[name]) for name, place in used.items()}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _differences(path: Path, old: object, new: object) -> Iterator[Path]:
         return
     if is_dataclass(old) and type(old) is type(new):
         for each in fields(old):
-            below = () if each.name in _SAME_TABLE else (_KEYS.get(each.name, each.name),)
+            below = () if each.name in SAME_TABLE else (KEYS.get(each.name, each.name),)
             yield from _differences((*path, *below), getattr(old, each.name), getattr(new, each.name))
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:

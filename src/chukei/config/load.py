@@ -12,28 +12,30 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from chukei.config.admin import read_admin, read_operator_key
 from chukei.config.auth import read_auth
+from chukei.config.connections import read_file_name, read_upstream
+from chukei.config.endpoints import split_address
+from chukei.config.objects import read_objects
 from chukei.config.policies import note_unpriced, read_policies
 from chukei.config.pool import read_pool, read_stores
 from chukei.config.prices import unbound
 from chukei.config.reader import ConfigError, Document, Problem, Reader, closest
 from chukei.config.sections import read_section
 from chukei.config.settings import (
-    AdminSettings,
     AuditSettings,
     LedgerSettings,
     LogSettings,
     MetricsSettings,
     ReloadSettings,
-    Secret,
     ServerSettings,
     Settings,
     SimulatorSection,
+    SocketSettings,
     StreamSettings,
-    UpstreamSettings,
 )
 from chukei.config.telemetry import read_telemetry
-from chukei.config.upstreams import read_upstreams, split_address
+from chukei.config.upstreams import read_upstreams
 
 PREFIX = "CHUKEI_"
 # Variables with the prefix that do not override a key.
@@ -47,9 +49,6 @@ _SERVICE_LINK = re.compile(
     r"|CHUKEI_(?:(?!\w*__)\w+_)?PORT=(?:tcp|udp|sctp)://.*"
 )
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?")
-
-SHORTEST_OPERATOR_KEY = 16
-"""Characters of a key that opens more than a caller's key does."""
 
 
 def load(path: str | Path | None, environment: Mapping[str, str]) -> Settings:
@@ -159,7 +158,8 @@ def read(document: Document, notes: list[str]) -> Settings:
     root = document.root()
     server = _server(root.table("server"))
     stream = read_section(root.table("stream"), StreamSettings)
-    upstream = _upstream(root.table("upstream"))
+    sockets = read_section(root.table("sockets"), SocketSettings)
+    upstream = read_upstream(root.table("upstream"))
     pool = read_pool(root.table("pool"))
     stores = read_stores(root.table("stores"))
     auth = read_auth(root.table("auth"))
@@ -173,13 +173,15 @@ def read(document: Document, notes: list[str]) -> Settings:
     policies = read_policies(root, served.models, closed=served.open is None and not served.simulated)
     note_unpriced(root, served.models, policies)
     audit = _audit(root.table("audit"), served.models, policies.groups, every_model=served.open is not None)
-    admin = _admin(root.table("admin"))
+    objects = read_objects(root.table("objects"), served)
+    admin = read_admin(root.table("admin"), auth.entra)
     root.done()
     rules = [*policies.groups.values(), *(caller.rules for caller in policies.callers.values())]
     limits = [each for rule in rules for each in (rule.limits, rule.total)]
     return Settings(
         server=server,
         stream=stream,
+        sockets=sockets,
         upstream=upstream,
         pool=pool,
         stores=stores,
@@ -193,6 +195,7 @@ def read(document: Document, notes: list[str]) -> Settings:
         metrics=metrics,
         audit=audit,
         simulator=simulator,
+        objects=objects,
         models=served.models,
         credentials=served.credentials,
         default_model=served.default_model,
@@ -201,6 +204,7 @@ def read(document: Document, notes: list[str]) -> Settings:
         notices=(*notes, *served.notices, *document.notices, *unbound(served.models.values(), limits)),
         path=document.source if document.source in document.files else None,
         files=document.files,
+        variables=document.origins,
     )
 
 
@@ -237,37 +241,6 @@ def _origin_fault(origin: str) -> str | None:
     return None
 
 
-def _upstream(table: Reader) -> UpstreamSettings:
-    ca_file = _file(table, "ca_file", "a PEM file of extra certificate authorities")
-    return read_section(table, UpstreamSettings, ca_file=ca_file, proxies=_proxies)
-
-
-def _file(table: Reader, key: str, what: str) -> str | None:
-    name = table.string(key)
-    if name and table.document.content(name) is None:
-        table.problem(key, f"{name} is not a readable file; give {what}")
-    return name
-
-
-def _proxies(table: Reader) -> dict[str, str]:
-    """Read HTTPS_PROXY, HTTP_PROXY and NO_PROXY in upper or lower case; under CGI ignore HTTP_PROXY in upper case."""
-    environment, found = table.document.environment, {}
-    for scheme in ("http", "https", "no"):
-        name = f"{scheme}_proxy"
-        value = environment.get(name) or environment.get(name.upper())
-        if not value or (name == "http_proxy" and "REQUEST_METHOD" in environment and name not in environment):
-            continue
-        if scheme != "no":
-            parts = split_address(value if "://" in value else f"http://{value}")
-            if parts is None or parts.scheme != "http" or not parts.hostname:
-                table.problem(
-                    name, f"the variable {name.upper()} must be an http:// address of a proxy that knows CONNECT"
-                )
-                continue
-        found[scheme] = value
-    return found
-
-
 def _audit(table: Reader, models: Collection[str], groups: Collection[str], *, every_model: bool) -> AuditSettings:
     audit = read_section(table, AuditSettings)
     for name in [name for name in audit.groups if name not in groups]:
@@ -293,27 +266,15 @@ def _levels(table: Reader) -> dict[str, str]:
     return levels
 
 
-def _admin(table: Reader) -> AdminSettings:
-    return read_section(table, AdminSettings, api_key=_operator_key)
-
-
 def _metrics(table: Reader) -> MetricsSettings:
-    settings = read_section(table, MetricsSettings, api_key=_operator_key)
+    settings = read_section(table, MetricsSettings, api_key=read_operator_key)
     if settings.open and settings.api_key is not None:
         table.problem("open", "means that everybody may read metrics without a key; remove it or metrics.api_key")
     return settings
 
 
-def _operator_key(table: Reader) -> Secret | None:
-    key = table.secret("api_key")
-    if key is not None and len(key.reveal()) < SHORTEST_OPERATOR_KEY:
-        advice = "make one with: openssl rand -hex 32"
-        table.problem("api_key", f"is shorter than {SHORTEST_OPERATOR_KEY} characters; {advice}")
-    return key
-
-
 def _simulator(table: Reader) -> SimulatorSection:
-    replay = _file(table, "replay", "a recorded stream (.sse)")
+    replay = read_file_name(table, "replay", "a recorded stream (.sse)")
     faults = table.mapping("faults")
     if not all(isinstance(spec, str) for spec in faults.values()):
         table.problem("faults", 'must map deployment names to fault specs, such as { slow-one = "slow:3" }')

@@ -73,7 +73,7 @@ def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) ->
         table.problem("", "the name has characters that could not stand in a log or a header")
     named, see = table.strings("models"), table.boolean("see_deployment", None)
     allowed = named if table.has("models") else None
-    default = table.string("default_model")
+    default, tiers = table.string("default_model"), table.strings("service_tiers")
     asked = [("models", wanted) for wanted in allowed or ()]
     if default is not None:
         asked.append(("default_model", default))
@@ -89,9 +89,11 @@ def _rules(name: str, table: Reader, models: Collection[str], *, group: bool) ->
         default_model=default,
         parameters=read_parameters,
         caps=read_caps,
+        service_tiers=tiers if table.has("service_tiers") else None,
         see_deployment=see,
         limits=lambda table: read_limits(table.table("limits")),
         total=(lambda table: read_limits(table.table("total"))) if group else Limits(),
+        share_objects=table.boolean("share_objects", False) if group else False,
     )
 
 

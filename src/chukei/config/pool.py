@@ -2,10 +2,10 @@
 
 import re
 
+from chukei.config.endpoints import split_address
 from chukei.config.reader import Reader
 from chukei.config.sections import read_fields, read_section
 from chukei.config.settings import PoolSettings, Secret, StoreSettings
-from chukei.config.upstreams import split_address
 
 AFFINITIES = ("prompt_cache_key", "session", "user", "prompt")
 """Affinity keys: requests with the same value prefer the same deployment."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from chukei.accounts.limits import NOTHING, Rules
+from chukei.azure import Passing
 from chukei.config.bounds import Duration, DurationOrZero, Number, Seconds, Whole
 from chukei.model import Deployment, Model
 
@@ -74,15 +75,44 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketSettings:
+    """``[sockets]``: WebSocket sessions. ``most`` bounds those of a process, ``per_caller`` those of one caller.
+
+    Azure's events have 15 MiB at most (Microsoft: "Audio events reference"), and its sessions end after 60 minutes.
+    ``calls`` allows WebRTC calls, whose sound does not pass through the relay.
+    """
+
+    enabled: bool = True
+    most: Annotated[int, Whole(1, 1_000_000)] = 2000
+    per_caller: Annotated[int, Whole(1, 1_000_000)] = 200
+    message_bytes: Annotated[int, Whole(4096, GIBIBYTE)] = 16 * MEBIBYTE
+    lifetime_seconds: Annotated[float, Seconds(1.0, 86_400.0)] = 3600.0
+    ping_seconds: Duration = 20.0
+    pong_seconds: Duration = 20.0
+    calls: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
-    """``[upstream]``: requests to Azure OpenAI. ``proxies`` maps ``http``, ``https`` and ``no`` to their settings."""
+    """``[upstream]``: requests to Azure OpenAI. ``proxies`` maps ``http``, ``https`` and ``no`` to their settings.
+
+    ``pass_headers`` are header fields of clients that may reach the upstream besides the usual ones, ``pass_versions``
+    the values of ``api-version`` that they may choose for v1.
+    """
 
     connect_seconds: Duration = 5.0
     answer_seconds: Duration = 600.0
     keepalive_seconds: Duration = 30.0
     ca_file: str | None = None
     plain_http: bool = False
+    pass_headers: tuple[str, ...] = ()
+    pass_versions: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # an address may contain a password
+
+    @property
+    def passing(self) -> Passing:
+        """What of clients' requests may pass."""
+        return Passing(frozenset(name.encode() for name in self.pass_headers), frozenset(self.pass_versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +217,53 @@ class LedgerSettings:
     max_spool_bytes: Annotated[int, Whole(65_536, 1024 * GIBIBYTE)] = 64 * MEBIBYTE
 
 
+CONSOLE_SCOPE = "Console.Use"
+"""The scope that the administrators' page asks for by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminEntraSettings:
+    """``[admin.entra]``: administrators who sign in with Entra ID.
+
+    ``client_id`` is the page's app registration. Tokens must be of ``tenant``, for one of ``audiences``, and a user's
+    must have ``scope``. ``look_role`` and ``change_role`` are app roles of the registration.
+    """
+
+    tenant: str
+    client_id: str
+    audiences: tuple[str, ...]
+    scope: str = CONSOLE_SCOPE
+    look_role: str = "Chukei.Look"
+    change_role: str = "Chukei.Change"
+    authority: str = "https://login.microsoftonline.com"
+
+    @property
+    def requested_scope(self) -> str:
+        """What the page asks for. Entra ID wants an application that asks for itself to be named by its client id."""
+        own = self.client_id in self.audiences
+        return f"{self.client_id if own else self.audiences[0]}/{self.scope}"
+
+
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """``[admin]``: the administrators' key. Without one there are no routes below /admin."""
+    """``[admin]``: how administrators sign in, and the prices' currency, an ISO 4217 code.
+
+    Without a key or Entra ID there are no routes below /admin.
+    """
 
     api_key: Secret | None = None
+    entra: AdminEntraSettings | None = None
+    currency: str | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a way to sign in."""
+        return self.api_key is not None or self.entra is not None
+
+    @property
+    def sign_in(self) -> str | None:
+        """The origin of the login service, if administrators sign in there."""
+        return self.entra.authority if self.entra is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +310,24 @@ class AuditSettings:
     max_file_bytes: Annotated[int, Whole(65_536, 1024 * GIBIBYTE)] = 64 * MEBIBYTE
     max_bytes: Annotated[int, Whole(MEBIBYTE, 1024 * GIBIBYTE)] = 10 * GIBIBYTE
     max_waiting_bytes: Annotated[int, Whole(65_536, 64 * GIBIBYTE)] = 256 * MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSettings:
+    """``[objects]``: files, batches and other objects that the resource of one model keeps.
+
+    ``model`` is that model; its first deployment tells the resource. ``serve`` are the families that are served.
+    ``unknown`` says whether an object that no store knows belongs to the caller that names it first.
+    ``max_upload_bytes`` bounds a body that is passed on as it arrives: Azure takes files of 512 MB (Microsoft: "Azure
+    OpenAI quotas and limits"), and the form around one is small. After ``settle_seconds`` the relay itself asks how a
+    background response is doing, if its end was not seen before.
+    """
+
+    model: str | None = None
+    serve: tuple[str, ...] = ()
+    unknown: Literal["adopt", "refuse"] = "adopt"
+    max_upload_bytes: Annotated[int, Whole(1024, 64 * GIBIBYTE)] = 513 * MEBIBYTE
+    settle_seconds: Annotated[float, Seconds(0.1, 43_200.0)] = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,11 +408,13 @@ class Settings:
 
     ``open`` is a resource that serves every model name as a deployment name; its ``deployment`` is a template and
     unused. If ``simulated``, no deployment is configured and the built-in simulator answers. ``files`` maps every file
-    that was read to the SHA-256 digest of its content; ``path`` is the configuration's own.
+    that was read to the SHA-256 digest of its content; ``path`` is the configuration's own. ``variables`` maps a key's
+    names, from the top, to the variable of the environment that sets it.
     """
 
     server: ServerSettings
     stream: StreamSettings
+    sockets: SocketSettings
     upstream: UpstreamSettings
     pool: PoolSettings
     stores: StoreSettings
@@ -336,6 +428,7 @@ class Settings:
     metrics: MetricsSettings
     audit: AuditSettings
     simulator: SimulatorSection
+    objects: ObjectSettings
     models: Mapping[str, Model]
     credentials: Mapping[str, CredentialSettings]
     default_model: str | None = None
@@ -344,6 +437,7 @@ class Settings:
     notices: tuple[str, ...] = ()
     path: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def counts_alone(self) -> bool:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from urllib.parse import unquote
 
+from chukei.config.endpoints import split_address
 from chukei.config.reader import Reader
 from chukei.config.sections import read_section
 from chukei.config.settings import Secret, TelemetrySettings
-from chukei.config.upstreams import split_address
 
 LOCAL = "http://localhost:4318"
 """Where OTLP over HTTP goes if it is asked for without an endpoint."""

@@ -5,23 +5,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, get_args
 
+from chukei.azure import ALL_V1, V1
 from chukei.config.bounds import Seconds, Whole
+from chukei.config.endpoints import clean_endpoint, is_project, scope_of
+from chukei.config.model_facts import OF_WHAT_IS_TOLD
 from chukei.config.parameters import PARAMETERS
 from chukei.config.prices import read_prices
 from chukei.config.reader import Document, Problem, Reader, closest
 from chukei.config.sections import read_section
 from chukei.config.settings import CredentialSettings
-from chukei.model import Deployment, Model
+from chukei.model import Api, Deployment, Model
 
-SCOPE = "https://cognitiveservices.azure.com/.default"
-"""The Entra ID scope that old and new Azure OpenAI resources accept (Microsoft: "How to configure Azure OpenAI with
-Microsoft Entra ID authentication"). Newer documents name https://ai.azure.com/.default, which ``scope`` can set."""
-
-SIMULATED_MODELS = ("chat", "chat--slow", "chat--burst", "chat--429", "chat--filter-completion", "chat--truncate")
-"""The simulator's models. Each name after the first asks for a fault, in the simulator's syntax."""
+SIMULATED_MODEL = "chat"
+"""The default model on the simulator."""
 
 DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
 """The form of a deployment's name on its resource."""
@@ -29,11 +27,10 @@ DEPLOYMENT_NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
 MODEL_NAME = re.compile(r"[\w.:/@ -]{1,128}")
 """The form of a model's name."""
 
-_VERSION = re.compile(r"v1|\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 _DEPLOYMENT = ("AZURE_OPENAI_DEPLOYMENT", "AZURE_OPENAI_DEPLOYMENT_NAME")
 _CHAT_DEPLOYMENT = ("AZURE_OPENAI_CHAT_DEPLOYMENT", "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME")
 _API_VERSION = ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(slots=True)
@@ -111,13 +108,20 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
     given = table.string("endpoint")
     if given is None and not table.has("endpoint"):
         table.problem("endpoint", "is missing; write the resource's address, https://NAME.openai.azure.com")
-    endpoint, fault = clean_endpoint(given or "https://missing.invalid", plain_http=plain_http)
+    api: Api = "anthropic" if table.string("api", choices=get_args(Api)) == "anthropic" else "openai"
+    endpoint, fault = clean_endpoint(given or "https://missing.invalid", plain_http=plain_http, api=api)
     if fault:
         table.problem("endpoint", fault)
     version = table.string("api_version")
     if version is not None and not _is_version(version):
         table.problem("api_version", f'{version!r} is not a version; write "v1", or a dated one such as "2024-10-21"')
-    credential = _credential(table)
+    elif version is not None and api == "anthropic":
+        table.problem("api_version", 'has no meaning with api = "anthropic"; remove it')
+    elif fault is None and is_project(endpoint):
+        if version is not None and version not in ALL_V1:
+            table.problem("api_version", 'must be "v1" for a project, which does not have the classic API')
+        version = version or V1
+    credential = _credential(table, scope_of(endpoint, api))
     deployment = read_section(
         table,
         Deployment,
@@ -125,6 +129,7 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
         endpoint=endpoint,
         deployment=table.string("deployment") or name,
         api_version=version,
+        api=api,
         priority=Whole(0, 1000),
         weight=Whole(0, 1_000_000),
         max_concurrent=Whole(1, 1_000_000),
@@ -134,11 +139,13 @@ def _deployment(name: str, table: Reader, *, plain_http: bool) -> tuple[Deployme
 
 
 def _is_version(text: str) -> bool:
-    """Whether a text is an api-version: ``v1`` or a date, perhaps with ``-preview``."""
+    """Whether a text is an api-version: ``v1``, one of its previews, or a date, perhaps with ``-preview``."""
+    if text in ALL_V1:
+        return True
     if not _VERSION.fullmatch(text):
         return False
     try:
-        return text == "v1" or bool(date.fromisoformat(text[:10]))
+        return bool(date.fromisoformat(text[:10]))
     except ValueError:
         return False
 
@@ -150,7 +157,7 @@ def _spillover(table: Reader) -> str | None:
     return name
 
 
-def _credential(table: Reader) -> CredentialSettings:
+def _credential(table: Reader, usual_scope: str) -> CredentialSettings:
     key = table.secret("api_key")
     identity = table.boolean("identity", False)
     scope = table.string("scope")
@@ -161,42 +168,7 @@ def _credential(table: Reader) -> CredentialSettings:
         table.problem("api_key", 'is missing; write api_key = { env = "NAME" }, or identity = true for Entra ID')
     if not identity and (scope or client_id):
         table.problem("scope" if scope else "client_id", "only means something together with identity = true")
-    return CredentialSettings(api_key=key, scope=(scope or SCOPE) if identity else None, client_id=client_id)
-
-
-def split_address(given: str) -> SplitResult | None:
-    """Return the parts of an address, or None if its host or port is invalid (RFC 1035 §2.3.4 for names)."""
-    try:
-        parts = urlsplit(given)
-        _ = parts.port
-        _ = (parts.hostname or "").removesuffix(".").encode("idna")
-    except ValueError:
-        return None
-    return None if any(character.isspace() for character in parts.netloc) else parts
-
-
-def clean_endpoint(given: str, *, plain_http: bool) -> tuple[str, str | None]:
-    """Return an endpoint without a trailing slash or API path, and what is wrong with it, or None."""
-    parts = split_address(given.strip())
-    if parts is None:
-        return given, "is not an address; write https://NAME.openai.azure.com"
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
-        return given, "is not an https:// address; write https://NAME.openai.azure.com"
-    if parts.username or parts.password:
-        return given, "must not hold a user name or password; use api_key"
-    if parts.query or parts.fragment:
-        return given, "must end before the ? or #; the relay adds api-version itself"
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not plain_http:
-        return given, "is plain http, which would show the key to the network; use https:// or set upstream.plain_http"
-    path = parts.path.rstrip("/")
-    if path in {"/openai", "/openai/v1"}:
-        path = ""
-    azure = parts.hostname.endswith((".azure.com", ".azure.us", ".azure.cn"))
-    if path and (azure or "/openai/" in path or path.startswith("/api/projects") or path.endswith("/models")):
-        return given, f"must be the resource's address alone: {parts.scheme}://{parts.netloc}"
-    # Normalised, so that all spellings of an address name the same resource (RFC 3986 §6.2.2, §6.2.3).
-    authority = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
-    return f"{parts.scheme}://{authority}{path}", None
+    return CredentialSettings(api_key=key, scope=(scope or usual_scope) if identity else None, client_id=client_id)
 
 
 def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> Model | None:
@@ -212,9 +184,12 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         table.problem("deployments", "names one deployment twice; use weight to give it more")
     if not MODEL_NAME.fullmatch(name):
         table.problem("deployments", "the model's name has characters that clients could not send in a path")
-    for image in (images := table.strings("image_deployments")):
-        if not DEPLOYMENT_NAME.fullmatch(image):
-            table.problem("image_deployments", f"{image!r} is not the name of a deployment on the same resource")
+    images, batches = table.strings("image_deployments"), table.string("batch_deployment")
+    for key, given in (*(("image_deployments", each) for each in images), ("batch_deployment", batches)):
+        if given is not None and not DEPLOYMENT_NAME.fullmatch(given):
+            table.problem(key, f"{given!r} is not the name of a deployment on the same resource")
+    if len({deployments[wanted].api for wanted in names if wanted in deployments}) > 1:
+        table.problem("deployments", "have different APIs, so no request could go to all of them")
     found = sorted((deployments[wanted] for wanted in names if wanted in deployments), key=lambda item: item.priority)
     model = read_section(
         table,
@@ -226,6 +201,8 @@ def _model(name: str, table: Reader, deployments: Mapping[str, Deployment]) -> M
         prices=lambda table: read_prices(table.table("prices")),
         first_token_seconds=Seconds(),
         image_deployments=images,
+        batch_deployment=batches,
+        **OF_WHAT_IS_TOLD,
     )
     return model if found else None
 
@@ -276,7 +253,7 @@ def _read_environment(served: ServedModels, document: Document, *, plain_http: b
             if environment.get(name):
                 document.problems.append(Problem(name, "", "is set without AZURE_OPENAI_ENDPOINT; set that as well"))
         served.simulated = True
-        served.default_model = SIMULATED_MODELS[0]
+        served.default_model = SIMULATED_MODEL
         return
     endpoint, fault = clean_endpoint(given, plain_http=plain_http)
     if fault:
@@ -285,14 +262,16 @@ def _read_environment(served: ServedModels, document: Document, *, plain_http: b
     if version is not None and not _is_version(version):
         document.problems.append(Problem(_API_VERSION[0], "", f"{version!r} is not a version such as 2024-10-21 or v1"))
     default = _first(environment, _CHAT_DEPLOYMENT) or _first(environment, _DEPLOYMENT)
+    if version not in ALL_V1 and is_project(endpoint):
+        version = V1
     served.open = Deployment("azure", endpoint, default or "", api_version=version)
     served.default_model = default
     if default is not None:
         served.models = {default: Model(default, (served.open,))}
-    served.credentials = {"azure": _environment_credential(document)}
+    served.credentials = {"azure": _environment_credential(document, endpoint)}
 
 
-def _environment_credential(document: Document) -> CredentialSettings:
+def _environment_credential(document: Document, endpoint: str) -> CredentialSettings:
     extra = {
         key: {"env": name}
         for key, name in (("api_key", "AZURE_OPENAI_API_KEY"), ("token", "AZURE_OPENAI_AD_TOKEN"))
@@ -302,7 +281,7 @@ def _environment_credential(document: Document) -> CredentialSettings:
     key, token = reader.secret("api_key"), reader.secret("token")
     if extra:
         return CredentialSettings(api_key=key, token=None if key else token)
-    return CredentialSettings(scope=SCOPE, client_id=document.environment.get("AZURE_CLIENT_ID"))
+    return CredentialSettings(scope=scope_of(endpoint), client_id=document.environment.get("AZURE_CLIENT_ID"))
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote
 
-from chukei.config.upstreams import clean_endpoint, split_address
+from chukei.config.endpoints import clean_endpoint, split_address
 
 WHERE = "the portal shows it under Keys and Endpoint: https://NAME.openai.azure.com"
 

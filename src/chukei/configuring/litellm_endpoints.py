@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import parse_qsl
 
-from chukei.config.upstreams import DEPLOYMENT_NAME, clean_endpoint, split_address
+from chukei.config.endpoints import clean_endpoint, split_address
+from chukei.config.upstreams import DEPLOYMENT_NAME
 from chukei.configuring.address import DEPLOYMENT_IN_PATH, looks_like_key
 from chukei.configuring.import_draft import Given
 
@@ -23,6 +24,10 @@ _API = re.compile(r"/openai|/api/projects/")
 
 _FOUNDRY_HOSTS = (".services.ai.azure.com", ".openai.azure.com", ".cognitiveservices.azure.com")
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
+_CLAUDE = (
+    "Claude on Azure speaks Anthropic's Messages API, into which the relay translates no chats; for Anthropic's "
+    'clients write a deployment with api = "anthropic"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def target(model: Given, provider: str | None, base: Given, where: Address, *, v
     if reader is None:
         raise NotAzure(f"it calls the provider {kind[:40]!r}, and the relay calls Azure OpenAI only")
     if rest.startswith("claude"):
-        raise NotAzure("Claude on Azure is called by Anthropic's Messages API, which the relay does not serve")
+        raise NotAzure(_CLAUDE)
     return reader(rest, where, azure)
 
 
@@ -143,7 +148,7 @@ def _foundry(rest: str, where: Address, azure: bool) -> Target:
     if where.host and not where.host.endswith(_FOUNDRY_HOSTS):
         raise NotAzure("it calls a serverless endpoint for one model, which has no deployments")
     if where.path.rstrip("/").endswith("/anthropic"):
-        raise NotAzure("Claude on Azure is called by Anthropic's Messages API, which the relay does not serve")
+        raise NotAzure(_CLAUDE)
     difference = "LiteLLM calls the Foundry resource's inference API; the relay calls its /openai/v1"
     return Target(_named(rest, where), difference, v1=True, wildcard=rest == "*")
 

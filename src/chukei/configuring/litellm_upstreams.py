@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from chukei.config.upstreams import clean_endpoint
+from chukei.config.endpoints import clean_endpoint
 from chukei.configuring.import_draft import Draft, Given, reference
 from chukei.configuring.import_draft import target as path_of
 from chukei.configuring.import_source import Node

@@ -12,11 +12,13 @@ After a change of the settings or of the page: ``python -m chukei.configuring.sc
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from chukei.azure import PREVIEWS
 from chukei.config.load import LEVELS, read
+from chukei.config.model_facts import APIS, INPUTS
 from chukei.config.pool import AFFINITIES
 from chukei.config.reader import Document, Reader
 
@@ -47,6 +49,16 @@ _PLAIN_ADDRESS: Schema = {
     "not": {"pattern": "@|[Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]="},
 }
 
+
+def _some_of(words: Sequence[str]) -> Schema:
+    return {
+        "anyOf": [
+            {"type": "array", "items": {"enum": list(words)}},
+            {"type": "string", "pattern": rf"^[\s,]*(({'|'.join(words)})[\s,]*)*$"},
+        ]
+    }
+
+
 _CAPS: Schema = {"additionalProperties": {"type": "number", "minimum": 0}}
 _NAMES: Schema = {"additionalProperties": {"type": "string"}}
 BEYOND_READING: dict[str, Schema] = {
@@ -54,18 +66,17 @@ BEYOND_READING: dict[str, Schema] = {
     "auth.peppers": {"propertyNames": {"pattern": "^0*[1-9][0-9]*$"}},
     "callers.*.caps": _CAPS,
     "callers.*.key_sha256": {"pattern": "^[0-9A-Fa-f]{64}$"},
-    "deployments.*.api_version": {"pattern": "^(v1|[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?)$"},
+    "deployments.*.api_version": {"pattern": "^(v1|preview|latest|[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?)$"},
     "groups.*.caps": _CAPS,
     "log.levels": {"propertyNames": {"minLength": 1}, "additionalProperties": {"enum": list(LEVELS)}},
+    "models.*.apis": _some_of(APIS),
     "models.*.caps": _CAPS,
     "models.*.deployments": {"minItems": 1, "uniqueItems": True},
-    "pool.affinity": {
-        "anyOf": [
-            {"type": "array", "items": {"enum": list(AFFINITIES)}},
-            {"type": "string", "pattern": rf"^[\s,]*(({'|'.join(AFFINITIES)})[\s,]*)*$"},
-        ]
-    },
+    "models.*.descriptions": _NAMES,
+    "models.*.input": _some_of(INPUTS),
+    "pool.affinity": _some_of(AFFINITIES),
     "simulator.faults": _NAMES,
+    "upstream.pass_versions": _some_of(PREVIEWS),
 }
 """What the readers check themselves after reading a value, by the path of its key."""
 

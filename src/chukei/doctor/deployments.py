@@ -3,21 +3,21 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.identity.credentials import TokenSource, credential_for
-from chukei.azure import CHAT, OPERATIONS, RESPONSES, V1, version_for
+from chukei.azure import ALL_V1, CHAT, MESSAGES, OPERATIONS, RESPONSES, V1, version_for
 from chukei.config import CredentialSettings, Settings
 from chukei.doctor.finding import Finding, Kind, Status, Subject, milliseconds
 from chukei.doctor.machine import date_of
 from chukei.doctor.refusals import BROKEN, MAX_SHOWN, is_unable, row_of, words_of
 from chukei.errors import RelayError
 from chukei.model import Deployment, Headers, Model, Operation, header
-from chukei.ports import Answer, Clock
+from chukei.ports import Answer, Clock, Socket, SocketLimits
 from chukei.request.call import read
 from chukei.request.routes import Route
 from chukei.stream.redaction import Redactor
@@ -35,6 +35,11 @@ QUESTIONS: dict[Operation, bytes] = {
     OPERATIONS["completions"]: b'{"prompt":"ready","max_tokens":1,"stream":true}',
 }
 """The question for each operation. An answer is dropped at its first output, which stops the model."""
+
+CLAUDE: dict[Operation, bytes] = {
+    MESSAGES: b'{"max_tokens":16,"messages":[{"role":"user","content":"Answer with the word ready."}],"stream":true}'
+}
+"""The question for a deployment of Claude."""
 
 RESPONSES_SINCE = "2025-03-01-preview"
 """The first dated version with the Responses API."""
@@ -75,10 +80,24 @@ class _Witness:
         self.status = 0
         self.body = b""
 
-    async def post(self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]) -> Answer:
-        answer = await self._client.post(endpoint, target, headers, body, sent)
+    async def request(
+        self,
+        method: str,
+        endpoint: str,
+        target: str,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes],
+        sent: Callable[[], None],
+        length: int | None = None,
+    ) -> Answer:
+        answer = await self._client.request(method, endpoint, target, headers, body, sent, length)
         self.status, self.body = answer.status, b""
         return answer if answer.status == 200 else _Kept(answer, self)
+
+    async def open_socket(
+        self, endpoint: str, target: str, headers: Headers, subprotocols: Sequence[str], limits: SocketLimits
+    ) -> Socket:
+        return await self._client.open_socket(endpoint, target, headers, subprotocols, limits)
 
     async def close(self) -> None:
         await self._client.close()
@@ -111,6 +130,9 @@ class Examiner:
     async def examine(self, model: Model, deployment: Deployment, credential: tuple[bytes, bytes]) -> list[Finding]:
         """Ask a deployment for a chat, then for the other operations that it may serve."""
         subject = Subject(Kind.DEPLOYMENT, name_of(model, deployment))
+        if deployment.api == "anthropic":
+            found = await self._ask(subject, model, deployment, credential, MESSAGES)
+            return [found or subject.skipped("deployment", "it does not serve messages")]
         first = await self._ask(subject, model, deployment, credential, CHAT)
         if first is not None and first.status is not Status.OK:
             return [first]
@@ -127,7 +149,7 @@ class Examiner:
         self, subject: Subject, model: Model, deployment: Deployment, credential: tuple[bytes, bytes]
     ) -> Finding:
         version = version_for(deployment, None)
-        if version != V1 and version < RESPONSES_SINCE:
+        if version not in ALL_V1 and version < RESPONSES_SINCE:
             seen = f"not in {version}; it takes {self._setting(deployment, 'api_version')} = {V1!r}"
             return subject.skipped("responses", seen)
         found = await self._ask(subject, model, deployment, credential, RESPONSES)
@@ -166,7 +188,8 @@ class Examiner:
         operation: Operation,
     ) -> Opened:
         settings = self._settings
-        call = read(Route(operation), operation, [(b"content-type", b"application/json")], QUESTIONS[operation])
+        question = CLAUDE.get(operation) or QUESTIONS[operation]
+        call = read(Route(operation), operation, [(b"content-type", b"application/json")], question)
         version = version_for(deployment, call.api_version)
         seconds = settings.stream.first_token_seconds if call.stream else settings.upstream.answer_seconds
         while True:

@@ -83,8 +83,9 @@ async def _endpoints(settings: Settings, clock: Clock, times: Times, identity: I
     endpoints = dict.fromkeys(deployment.endpoint for _, deployment in places)
     if settings.open is not None:
         endpoints.setdefault(settings.open.endpoint)
-    if settings.auth.entra is not None:
-        endpoints.setdefault(settings.auth.entra.authority)
+    for entra in (settings.auth.entra, settings.admin.entra):
+        if entra is not None:
+            endpoints.setdefault(entra.authority)
     limit = asyncio.Semaphore(AT_ONCE)
     way = _way(settings, clock, times.wall)
     try:

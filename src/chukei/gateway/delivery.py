@@ -7,7 +7,9 @@ reached, compares the times of the last read and the last send, and sleeps again
 import asyncio
 import contextlib
 from bisect import bisect_left
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
+from typing import Protocol
 
 import msgspec
 
@@ -18,7 +20,6 @@ from chukei.gateway.exchange import Exchange
 from chukei.metrics.definitions import SECONDS
 from chukei.model import End, Headers, header
 from chukei.ports import Answer, Reply
-from chukei.record import RequestRecord
 from chukei.stream import sse
 from chukei.stream.plaintext import PlainText
 from chukei.stream.stream import Stream
@@ -31,6 +32,11 @@ SLICE_BYTES = 64 * 1024
 
 READ_ON_SECONDS = 1.0
 """How long an upstream that has finished generating may take to report usage after the client has left."""
+
+
+def patient(settings: StreamSettings) -> StreamSettings:
+    """Return the limits for a stream of a background response, which may be silent for as long as a model may think."""
+    return replace(settings, idle_seconds=max(settings.idle_seconds, settings.thinking_seconds))
 
 
 class Delivery:
@@ -265,7 +271,7 @@ async def deliver_whole(
     """
     record, answer, reader = exchange.record, opened.answer, Reader()
     try:
-        await _pass_whole(exchange, opened, reply, headers, settings, reader)
+        await pass_whole(exchange, opened, reply, headers, settings, reader)
     except asyncio.CancelledError:
         if exchange.deserted and reader.reads:  # a JSON answer is sent only when it is completely generated
             exchange.resume()
@@ -276,13 +282,14 @@ async def deliver_whole(
         raise
     finally:
         report = reader.report()
-        _record_report(record, report)
+        _record_report(exchange, report)
     record.end = report.end
     answer.finish()
 
 
-def _record_report(record: RequestRecord, report: AnswerReport) -> None:
-    """Record the model, service tier, usage and finish reasons that a whole answer reports."""
+def _record_report(exchange: Exchange, report: AnswerReport) -> None:
+    """Record the model, service tier, usage, finish reasons and items that a whole answer reports."""
+    record, exchange.items = exchange.record, report.items
     record.served_model, record.service_tier = report.model, report.service_tier
     record.usage, record.finish_reasons = report.usage or record.usage, report.finish_reasons
 
@@ -306,17 +313,9 @@ async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, set
     if not (is_json or content_type.startswith(b"text/")):
         message = "The upstream answered as a whole after the stream had been opened; leave 'stream' out."
         raise UpstreamError("not_a_stream", message, end=End.UNEXPECTED_ANSWER)
-    parts, size, ended = [opened.first], len(opened.first), opened.whole
-    while not ended:
-        data = await _next_part(answer, settings.idle_seconds)
-        ended = data == b""
-        parts.append(data)
-        size += len(data)
-        if size > MAX_EVENT_BYTES:
-            raise event_too_large()
-    body = b"".join(parts)
+    body = await gather(opened, settings.idle_seconds, MAX_EVENT_BYTES)
     if is_json:
-        _record_report(record, AnswerReport.of(body))
+        _record_report(exchange, AnswerReport.of(body))
     else:
         body = msgspec.json.encode({"text": body.decode("utf-8", "replace")})
     event = sse.write(body.strip(b" \t\r\n"))
@@ -326,16 +325,58 @@ async def deliver_as_event(exchange: Exchange, opened: Opened, reply: Reply, set
     record.end = End.COMPLETED
 
 
-async def _pass_whole(
-    exchange: Exchange, opened: Opened, reply: Reply, headers: Headers, settings: StreamSettings, reader: Reader
+class Listener(Protocol):
+    """Is told each part of a whole answer as it passes."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next part; empty at the end."""
+        ...
+
+
+async def gather(opened: Opened, seconds: float, most: int) -> bytes:
+    """Return a whole answer, of which each part must arrive within ``seconds``.
+
+    Raises:
+        UpstreamError: the upstream broke or fell silent, or the answer has more than ``most`` bytes.
+    """
+    parts, size = [], 0
+    async for data in parts_of(opened, seconds):
+        parts.append(data)
+        size += len(data)
+        if size > most:
+            raise event_too_large()
+    return b"".join(parts)
+
+
+async def parts_of(opened: Opened, seconds: float) -> AsyncIterator[bytes]:
+    """Yield a whole answer as it arrives. Each part must arrive within ``seconds``.
+
+    Raises:
+        UpstreamError: the upstream broke or fell silent.
+    """
+    yield opened.first
+    ended = opened.whole
+    while not ended:
+        data = await _next_part(opened.answer, seconds)
+        ended = data == b""
+        yield data
+
+
+async def pass_whole(
+    exchange: Exchange, opened: Opened, reply: Reply, headers: Headers, settings: StreamSettings, reader: Listener
 ) -> None:
+    """Pass on a whole answer as it arrives.
+
+    Raises:
+        UpstreamError: the upstream broke or fell silent before the end.
+    """
     answer, ended, data = opened.answer, opened.whole, opened.first
     down = azure.headers_down(answer.headers, limits=not exchange.own_limits)
     length = b"%d" % len(data) if ended else header(answer.headers, b"content-length")
-    if length is not None:
+    if length is not None and answer.status != 204:
         down.append((b"content-length", length))
-    exchange.record.status = 200
-    await reply.start(200, [*down, *headers])
+    exchange.record.status = answer.status
+    await reply.start(answer.status, [*down, *headers])
     reader.feed(data)
     while not ended:
         await _send_whole(exchange, reply, data, settings.write_seconds)

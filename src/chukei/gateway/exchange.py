@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
-from chukei.model import Dialect, End
-from chukei.ports import Clock, Hook
+from chukei.model import Caller, Dialect, End
+from chukei.ports import Clock, Hook, Upstream
 from chukei.record import RequestRecord, RunningRequest
+from chukei.stream.events import Item
 from chukei.stream.stream import Stream
 
 Progress = Callable[[], tuple[int, float, float | None]]
@@ -13,31 +15,45 @@ Progress = Callable[[], tuple[int, float, float | None]]
 sent something, and since when its client has not read, or None. Times are those of the event loop."""
 
 
+class Turn(NamedTuple):
+    """One request of a WebSocket session, whose caller was authenticated by the handshake. ``upstream`` sends it."""
+
+    caller: Caller
+    upstream: Upstream
+
+
 class Exchange:
     """A request being served by the current task.
 
     Stopping cancels that task at whatever it waits for: a name look-up, a handshake, the upstream's next byte, a slow
     client. The exchange keeps the reason, so that the gateway can tell its own stop from a cancellation by the host.
-    ``dialect`` is that of its error events, and ``stream`` what has been streamed so far. ``own_limits`` says that the
-    answer's rate limit headers describe the caller's limits, not Azure's. ``audited`` is called at the end, if the
-    request is audited. ``progress`` is that of its stream.
+    ``dialect`` is that of its error events, and ``stream`` what has been streamed so far. ``items`` are those of a
+    whole response. ``own_limits`` says that the answer's rate limit headers describe the caller's limits, not Azure's.
+    ``audited`` is called at the end, if the request is audited. ``progress`` is that of its stream. ``final`` says that
+    a repetition could make a second response, and ``goes_on`` that the response is being made in the background.
+    ``turn`` is set for a turn of a WebSocket session, and ``beside`` for what no client has asked for: watching a call.
     """
 
     __slots__ = (
         "_clock",
         "_task",
         "audited",
+        "beside",
         "closed",
         "dialect",
+        "final",
+        "goes_on",
+        "items",
         "own_limits",
         "progress",
         "record",
         "started",
         "stopped",
         "stream",
+        "turn",
     )
 
-    def __init__(self, record: RequestRecord, clock: Clock) -> None:
+    def __init__(self, record: RequestRecord, clock: Clock, turn: Turn | None = None) -> None:
         self._clock = clock
         self._task = asyncio.current_task()
         self.record = record
@@ -46,9 +62,14 @@ class Exchange:
         self.closed = False
         self.dialect = Dialect.CHAT
         self.stream: Stream | None = None
+        self.items: tuple[Item, ...] = ()
         self.own_limits = False
         self.audited: Hook | None = None
         self.progress: Progress | None = None
+        self.final = False
+        self.goes_on = False
+        self.turn = turn
+        self.beside = False
 
     @property
     def elapsed(self) -> float:

@@ -9,7 +9,7 @@ who is it?      what?    which      until the   bytes      one log line
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterator, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,35 +17,35 @@ from msgspec.structs import replace
 
 from chukei import azure, usage
 from chukei.accounts import estimate
-from chukei.accounts.admission import Admission
-from chukei.accounts.policy import Policies, Policy
-from chukei.callers.gatekeeper import ANONYMOUS, Gatekeeper, key_revoked
+from chukei.accounts.policy import Policy
+from chukei.callers.gatekeeper import ANONYMOUS, key_revoked
 from chukei.config import Settings
-from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
-from chukei.gateway.delivery import Delivery, deliver_as_event, deliver_whole
-from chukei.gateway.exchange import Exchange
+from chukei.errors import RelayError, Unavailable, UpstreamError, origin_not_allowed, shutting_down
+from chukei.gateway.delivery import Delivery, deliver_as_event, deliver_whole, patient
+from chukei.gateway.exchange import Exchange, Turn
 from chukei.gateway.heartbeat import STREAM_HEADERS, Heartbeat
-from chukei.gateway.pages import Pages, Visit
-from chukei.gateway.scrape import Scrape
-from chukei.gateway.tracing import Tracing
+from chukei.gateway.model_list import language_of
+from chukei.gateway.pages import Visit
+from chukei.gateway.services import Services
 from chukei.metrics import definitions as metrics
 from chukei.metrics.snapshot import Reading
 from chukei.model import Caller, Dialect, End, Headers, Model, Operation, header
-from chukei.pool import Pool
-from chukei.ports import Audit, ClientGone, Clock, Hook, Incoming, Reply
+from chukei.ports import ClientGone, Hook, Incoming, Reply
 from chukei.record import RequestRecord, RunningRequest
 from chukei.request import call as calls
 from chukei.request import codings, head, routes
 from chukei.request.bodies import Bodies, Hold
 from chukei.request.cors import Cors
 from chukei.request.routes import Page, Route
-from chukei.stream.failed import error_events
+from chukei.stream.failed import error_events, message_error
+from chukei.upstream.attempt import LeasedAnswer
 from chukei.upstream.connect import Opened
-from chukei.upstream.failover import Failover
 from chukei.upstream.refusals import error_of_event
 
 if TYPE_CHECKING:  # it is imported where it is configured
-    from chukei.admin.api import Admin
+    from chukei.gateway.objects import ObjectService
+    from chukei.gateway.sockets.sessions import Sessions
+    from chukei.objects.looks import Looks
 
 logger = logging.getLogger(__name__)
 
@@ -55,26 +55,16 @@ GOODBYE_SECONDS = 1.0
 
 _FOR_MODELS = frozenset(operation.name for operation in azure.OPERATIONS.values())
 
+Opener = Callable[[Coroutine[None, None, LeasedAnswer]], Coroutine[None, None, LeasedAnswer]]
+"""Watches the wait for an answer."""
+
+
+def _as_it_is(opening: Coroutine[None, None, LeasedAnswer]) -> Coroutine[None, None, LeasedAnswer]:
+    return opening
+
+
 LARGE_BODY = 1024 * 1024
 """Bytes from which the task yields to other requests between the steps of reading a body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the gateway works with; the application wires it."""
-
-    gatekeeper: Gatekeeper
-    policies: Policies
-    admission: Admission
-    pool: Pool
-    failover: Failover
-    pages: Pages
-    hooks: Sequence[Hook]
-    clock: Clock
-    admin: "Admin | None" = None
-    tracing: Tracing = field(default_factory=Tracing)
-    scrape: Scrape | None = None
-    audit: Audit | None = None
 
 
 @dataclass(slots=True)
@@ -85,6 +75,9 @@ class _Running:
     bodies: Bodies = field(default_factory=lambda: Bodies(0))
     leaving: bool = False
     draining: bool = False
+    looks: "Looks | None" = None
+    newest: "Gateway | None" = None
+    sessions: "Sessions | None" = None
 
 
 class Gateway:
@@ -99,14 +92,26 @@ class Gateway:
         self._services = services
         self._cors = Cors(settings.server.cors_origins)
         self._running: _Running = _Running() if before is None else before._running
+        self._running.newest = self
         self._live = self._running.live
         self._bodies = self._running.bodies
+        self._objects: ObjectService | None = None
         self._bodies.most = settings.server.max_bodies_bytes
 
     @property
     def services(self) -> Services:
         """What it works with."""
         return self._services
+
+    @property
+    def settings(self) -> Settings:
+        """Its configuration."""
+        return self._settings
+
+    @property
+    def newest(self) -> "Gateway":
+        """The gateway with the newest configuration, which serves the further turns of a session."""
+        return self._running.newest or self
 
     @property
     def draining(self) -> bool:
@@ -122,6 +127,11 @@ class Gateway:
     def live(self) -> int:
         """How many requests are being served."""
         return len(self._live)
+
+    @property
+    def served(self) -> int:
+        """How many requests of hosts are being served: not the turns of sessions, nor calls that are watched."""
+        return sum(exchange.turn is None and not exchange.beside for exchange in self._live)
 
     def leave(self) -> None:
         """Say that the relay is not ready; everything is served still."""
@@ -147,6 +157,8 @@ class Gateway:
     def drain(self) -> None:
         """Refuse new requests for models; running requests continue."""
         self._running.leaving = self._running.draining = True
+        if self._running.sessions is not None:
+            self._running.sessions.drain()
         if self._services.admin is not None:
             self._services.admin.drain()
 
@@ -163,6 +175,8 @@ class Gateway:
 
     def end_of(self, refused: Callable[[Caller], bool]) -> None:
         """End running requests of callers who are no longer let in."""
+        if self._running.sessions is not None:
+            self._running.sessions.end_of(refused)
         for exchange in list(self._live):
             who = exchange.record.who
             if who is not None and refused(who):
@@ -172,10 +186,10 @@ class Gateway:
         """Wait until the usage of all requests is settled."""
         await self._services.admission.close()
 
-    async def handle(self, incoming: Incoming, reply: Reply) -> None:
-        """Serve one request. Every outcome answers the client and writes one record."""
+    async def handle(self, incoming: Incoming, reply: Reply, turn: Turn | None = None) -> None:
+        """Serve one request, or one turn of a session. Every outcome answers the client and writes one record."""
         record = RequestRecord(head.request_id(incoming.headers), incoming.method, incoming.raw_path)
-        exchange = Exchange(record, self._services.clock)
+        exchange = Exchange(record, self._services.clock, turn)
         self._live.add(exchange)
         if self._services.audit is not None:
             incoming, reply, exchange.audited = self._services.audit.open(record, incoming, reply)
@@ -216,10 +230,16 @@ class Gateway:
         if incoming.method == "OPTIONS" and not routes.is_admin(incoming.raw_path):
             await self._preflight(record, incoming, reply)
             return
-        if incoming.method == "GET" and (header(incoming.headers, b"upgrade") or b"").lower() == b"websocket":
-            routes.refuse_websocket(incoming.raw_path)
+        if (
+            incoming.method == "GET"
+            and (header(incoming.headers, b"upgrade") or b"").lower() == b"websocket"
+            and (await self._socket(exchange, incoming, reply))
+        ):
+            return
         admin = services.admin
         route = routes.find(incoming.method, incoming.raw_path, incoming.query, admin=admin is not None)
+        if route.operation is not None:
+            exchange.dialect = Dialect.OPEN if route.simple else route.operation.dialect
         if route.page is Page.ADMIN and admin is not None:
             await admin.serve(route.name, incoming, reply, record, self._headers(record, incoming), server.body_seconds)
             return
@@ -227,22 +247,104 @@ class Gateway:
             await services.scrape.serve(incoming, reply, record)
             return
         if route.page is None or services.pages.needs_caller(route.page):
-            caller = await services.gatekeeper.authenticate(
-                incoming.headers, local=incoming.local, source=incoming.source
+            turn = exchange.turn
+            caller = (
+                turn.caller
+                if turn is not None
+                else await services.gatekeeper.authenticate(
+                    incoming.headers, local=incoming.local, source=incoming.source
+                )
             )
             record.who = services.policies.placed(caller)
             record.trace = services.tracing.context(incoming.headers, record.who)
         policy = services.policies.of(record.who or ANONYMOUS)
+        if route.object is not None:
+            record.operation = route.object.name
+            await self._serve_object(exchange, route, policy, incoming, reply)
+            return
         if route.operation is None:
-            incoming.watch(exchange.client_left)
-            record.operation = route.page
-            visit = Visit(record, policy, leaving=self.leaving, query=incoming.query)
-            await services.pages.answer(route, reply, self._headers(record, incoming), visit)
+            await self._page(exchange, route, policy, incoming, reply)
             return
         record.operation = route.operation.name
         if self.draining:
             raise shutting_down()
         await self._relay(exchange, route, route.operation, policy, incoming, reply)
+
+    async def _serve_object(
+        self, exchange: Exchange, route: Route, policy: Policy, incoming: Incoming, reply: Reply
+    ) -> None:
+        """Count the request, and leave it to the service of stored objects."""
+        if self.draining:
+            raise shutting_down()
+        if self._objects is None:
+            from chukei.gateway.object_request import nobody, nobody_waits  # most relays need it seldom or never
+            from chukei.gateway.objects import ObjectService
+            from chukei.objects.looks import Looks
+
+            running, jobs = self._running, self._services.jobs
+            running.looks = running.looks or Looks(self._services.clock)
+            witness, deleting = (jobs.seen, jobs.deleting) if jobs is not None else (nobody, nobody_waits)
+            self._objects = ObjectService(
+                self._settings, self._services, running.looks, witness=witness, deleting=deleting
+            )
+        record = exchange.record
+        own = await self._services.admission.count(policy)
+        exchange.own_limits = bool(own)
+        hold = self._bodies.enter(record.caller or "", 0, None)
+        try:
+            headers = [*self._headers(record, incoming), *own]
+            await self._objects.serve(exchange, route, policy, incoming, reply, headers, hold.reach)
+        finally:
+            hold.leave()
+
+    def _sessions(self) -> "Sessions":
+        """Return the sessions of this process. Their modules are imported for the first one."""
+        if self._running.sessions is None:
+            from chukei.gateway.sockets.sessions import Sessions
+
+            self._running.sessions = Sessions(self._services.peers, self._services.holds)
+        return self._running.sessions
+
+    async def _socket(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> bool:
+        """Serve a WebSocket's handshake and its session. Return whether the path has one."""
+        enabled = self._settings.sockets.enabled and incoming.upgrades
+        route = routes.socket_of(incoming.raw_path, incoming.query) if enabled else None
+        if route is None:
+            routes.refuse_websocket(incoming.raw_path)
+            return False
+        if self.draining:
+            raise shutting_down()
+        await self._sessions().serve(self, exchange, route, incoming, reply)
+        return True
+
+    async def _page(self, exchange: Exchange, route: Route, policy: Policy, incoming: Incoming, reply: Reply) -> None:
+        """Serve what is no operation."""
+        if route.page is Page.REALTIME:
+            await self._sessions().prepare(self, exchange, route, incoming, reply)
+            return
+        record = exchange.record
+        incoming.watch(exchange.client_left)
+        record.operation = route.page
+        language = language_of(header(incoming.headers, b"accept-language"))
+        visit = Visit(record, policy, self.leaving, incoming.query, language, incoming.headers)
+        await self._services.pages.answer(route, reply, self._headers(record, incoming), visit)
+
+    def cors(self, incoming: Incoming) -> Headers:
+        """Return the fields by which pages of allowed sites may read an answer."""
+        return self._cors.answer(incoming.headers)
+
+    async def attend(self, record: RequestRecord, serve: Callable[[Exchange], Coroutine[None, None, None]]) -> None:
+        """Do what is no client's request, but costs something and ends like one: watch a call."""
+        exchange = Exchange(record, self._services.clock)
+        exchange.beside = True
+        self._live.add(exchange)
+        try:
+            await serve(exchange)
+        finally:
+            exchange.closed = True
+            self._live.discard(exchange)
+            record.duration = exchange.elapsed
+            self.account_turn(record)
 
     async def _relay(
         self,
@@ -281,35 +383,55 @@ class Gateway:
         raw = await incoming.body(limit, self._settings.server.body_seconds, hold.reach)
         incoming.watch(exchange.client_left)
         if coding is not None:
-            raw = await _plain(raw, coding, limit, hold)
+            from chukei.gateway.reading import decompressed  # few clients compress
+
+            raw = await decompressed(raw, coding, limit, hold.reach)
         if len(raw) > LARGE_BODY:
             await asyncio.sleep(0)  # joining it took long, and so will parsing it
         record.received, record.request_bytes = exchange.elapsed, len(raw)
         call = calls.read(route, operation, incoming.headers, raw)
+        if exchange.turn is not None:
+            call = calls.as_turn(call)
         if len(raw) > LARGE_BODY:
             for _ in estimate.weigh(call):
                 await asyncio.sleep(0)
-        exchange.dialect = Dialect.OPEN if call.simple else operation.dialect
         record.stream = call.stream
         model = services.pool.model(policy.model_for(call.model), policy.allows)
         record.model = model.name
         policy.check_model(model.name)
+        calls.check_api(operation, model)
         model = policy.applied_to(model)
         reservation = await services.admission.admit(call, model, policy, record.caller or "")
         headers = [*self._headers(record, incoming), *reservation.headers]
         exchange.own_limits = bool(reservation.headers)
+        opened, settle = _as_it_is, reservation.settle
+        if call.background and services.jobs is not None:
+            from chukei.gateway.background import Background  # such requests are rare
+
+            exchange.final = True
+            background = Background(exchange, call, reservation, services.jobs)
+            opened, settle = background.opened, background.settle
         try:
-            await self._answer(exchange, call, model, policy, reply, headers)
+            await self._answer(exchange, call, model, policy, reply, headers, opened)
         finally:
-            reservation.settle(record)
+            settle(record)
 
     async def _answer(
-        self, exchange: Exchange, call: calls.Call, model: Model, policy: Policy, reply: Reply, headers: Headers
+        self,
+        exchange: Exchange,
+        call: calls.Call,
+        model: Model,
+        policy: Policy,
+        reply: Reply,
+        headers: Headers,
+        opened: Opener,
     ) -> None:
-        """Wait until a deployment begins to answer, then deliver the answer."""
+        """Wait until a deployment begins to answer, then deliver the answer. ``opened`` may watch the wait."""
         record = exchange.record
-        opening = self._services.failover.open(call, record, model)
-        if call.stream:
+        turn = exchange.turn
+        through = turn.upstream if turn is not None else None
+        opening = opened(self._services.failover.open(call, record, model, policy.owners, through))
+        if call.stream and turn is None:
             with Heartbeat(reply, record, headers, self._settings.stream.heartbeat_seconds):
                 answer = await opening
         else:
@@ -327,6 +449,10 @@ class Gateway:
                 answer.broke(error)
             answer.drop()
             raise
+        finally:
+            if answer.made is not None:
+                stream = answer.opened.stream
+                answer.made(stream.items if stream is not None else exchange.items)
         answer.close()
 
     async def _deliver(
@@ -350,7 +476,10 @@ class Gateway:
             await reply.start(200, [*down, *STREAM_HEADERS, *headers])
         if self._services.scrape is not None:
             record.gaps = [0] * (len(metrics.SECONDS) + 1)
-        delivery = Delivery(exchange, opened, stream, reply, self._settings.stream, simple=call.simple)
+        settings = self._settings.stream
+        if call.background:  # it may wait in a queue
+            settings = patient(settings)
+        delivery = Delivery(exchange, opened, stream, reply, settings, simple=call.simple)
         try:
             await delivery.run(opened.first)
             record.end = stream.end()
@@ -371,8 +500,12 @@ class Gateway:
         if not reply.started:
             record.status = error.status
             body, given = error.body, error.headers
+            if exchange.dialect is Dialect.MESSAGES:
+                body = message_error(error.error_json, error.status, record.request_id)
             if exchange.own_limits:
                 given = azure.without_limits(given)
+            if exchange.final and any(attempt.usage is not None for attempt in record.tries):
+                given = [*(field for field in given if field[0] != b"x-should-retry"), (b"x-should-retry", b"false")]
             if header(given, b"content-type") is None:
                 given = [(b"content-type", b"application/json"), *given]
             length = (b"content-length", str(len(body)).encode())
@@ -380,7 +513,8 @@ class Gateway:
             await reply.start(error.status, headers)
             await reply.finish(body)
         elif record.stream:
-            await self._finish_with(error_events(error.error_json, exchange.dialect, exchange.stream), reply)
+            events = error_events(error.error_json, exchange.dialect, exchange.stream, error.status)
+            await self._finish_with(events, reply)
         else:
             reply.abort()
 
@@ -435,7 +569,14 @@ class Gateway:
         if record.trace is None:
             record.trace = self._services.tracing.context(incoming.headers, record.who)
         record.duration = exchange.elapsed
+        if exchange.goes_on:
+            record.end = End.BACKGROUND
         self.account(record, exchange.audited)
+
+    def account_turn(self, record: RequestRecord, asked: bytes = b"", answered: bytes = b"") -> None:
+        """Pass on the record of what was no request: a turn of a realtime session, or a call."""
+        audit = self._services.audit
+        self.account(record, audit.note(record, asked, answered) if audit is not None else None)
 
     def account(self, record: RequestRecord, audited: Hook | None = None) -> None:
         """Pass a record on to the hooks: of a request that has ended, or that the host refused because of its form."""
@@ -445,17 +586,3 @@ class Gateway:
                 hook(record)
             except Exception:
                 logger.exception("a hook failed for request %s", record.request_id)
-
-
-async def _plain(raw: bytes, coding: str, limit: int, hold: Hold) -> bytes:
-    """Decompress a body, and yield to other tasks after each slice."""
-    made = bytearray()
-    for part in codings.plain(raw, coding):
-        if len(made) + len(part) > limit:
-            message = f"The request's body is larger than {limit} bytes when it is no longer compressed."
-            raise CallerError(413, "request_too_large", message)
-        made += part
-        hold.reach(len(raw) + len(made))
-        if len(part) == codings.SLICE:
-            await asyncio.sleep(0)
-    return bytes(made)

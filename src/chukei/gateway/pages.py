@@ -3,19 +3,21 @@
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from chukei.accounts.policy import Policy
-from chukei.azure import EVENT_STREAM, UNBUFFERED
+from chukei.azure import CHAT, EVENT_STREAM, UNBUFFERED
 from chukei.errors import CallerError
+from chukei.gateway.assets import Asset
+from chukei.gateway.model_list import described
 from chukei.model import Caller, End, Headers
 from chukei.pool import Pool
 from chukei.ports import Clock, Reply
 from chukei.record import RequestRecord
-from chukei.request.routes import Page, Route
+from chukei.request.routes import ADMIN_PAGE, Page, Route
 from chukei.stream import sse
 
 CONTENT_SECURITY_POLICY = (
@@ -35,40 +37,42 @@ _PAGE_HEADERS: Headers = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-cache"),
 ]
 _JSON = (b"content-type", b"application/json")
 _FRESH: Headers = [(b"cache-control", b"no-store")]
-_OPEN_PAGES = frozenset({Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN, Page.METRICS})
+_VARIES: Headers = [(b"vary", b"accept-language")]
+_SIMULATOR: Headers = [(b"x-chukei-simulator", b"true")]
+_OPEN_PAGES = frozenset(
+    {Page.REALTIME, Page.CHAT_PAGE, Page.ASSET, Page.LIVE, Page.READY, Page.ADMIN_PAGE, Page.ADMIN, Page.METRICS}
+)
 
 OwnUsage = Callable[[Caller, Policy], Awaitable[object]]
 """Returns a caller's usage and limits as a value that JSON can encode."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asset:
-    """A file of the pages."""
-
-    content_type: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Visit:
-    """A page's request: its record, its caller's policy, whether the relay will shut down, and the query."""
+    """A page's request: its record, its caller's policy, whether the relay will shut down, its query and its fields.
+
+    ``language`` is the tag of the language in which the reader prefers to be told about models; "" if it is unknown.
+    """
 
     record: RequestRecord
     policy: Policy
     leaving: bool = False
     query: str = ""
+    language: str = ""
+    headers: Headers = field(default_factory=list)
 
 
 class Pages:
     """Answers requests for pages.
 
-    ``assets`` finds a file of the chat page by its name; ``""`` is the page itself. ``pace`` is the time between two
+    ``assets`` finds a file of the pages by its address; ``""`` is the chat page. ``pace`` is the time between two
     characters of the buffering test, in seconds. Without ``own_usage`` callers cannot ask for their usage. ``since`` is
-    the creation time of the models, in Unix time: clients sort by it, and some refuse 0.
+    the creation time of the models, in Unix time: clients sort by it, and some refuse 0. ``max_body_bytes`` is the
+    configured limit of a body; without it a chat's own limit is shown. ``sign_in`` is the origin from which the
+    administrators' page fetches access tokens.
     """
 
     def __init__(
@@ -81,6 +85,8 @@ class Pages:
         pace: float = TEST_SECONDS,
         own_usage: OwnUsage | None = None,
         since: int = 0,
+        max_body_bytes: int | None = None,
+        sign_in: str | None = None,
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -88,12 +94,17 @@ class Pages:
         self._assets = assets
         self._own_usage = own_usage
         self._since = since
-        self._mark = _mark(simulated=simulated)
+        self._max_body_bytes = max_body_bytes or CHAT.max_body_bytes
+        self._simulated = simulated
+        self._sign_in = sign_in
 
-    def renewed(self, pool: Pool, *, simulated: bool) -> "Pages":
+    def renewed(
+        self, pool: Pool, *, simulated: bool, max_body_bytes: int | None, sign_in: str | None = None
+    ) -> "Pages":
         """Return the pages after a reload."""
         made = copy.copy(self)
-        made._pool, made._mark = pool, _mark(simulated=simulated)
+        made._pool, made._simulated, made._max_body_bytes = pool, simulated, max_body_bytes or CHAT.max_body_bytes
+        made._sign_in = sign_in
         return made
 
     def needs_caller(self, page: Page) -> bool:
@@ -109,18 +120,20 @@ class Pages:
             Unavailable: the caller's usage cannot be looked up now.
         """
         record, policy = visit.record, visit.policy
-        headers = [*headers, *self._mark]
+        headers = [*headers, *(_SIMULATOR if self._simulated else [])]
         record.status, record.end = 200, End.COMPLETED
         match route.page:
             case Page.ADMIN_PAGE if route.name.startswith("../"):
                 record.status = 308
                 await _send(reply, 308, [(b"location", route.name.encode()), *headers], b"")
             case Page.CHAT_PAGE | Page.ASSET | Page.ADMIN_PAGE:
-                asset = self._asset(route.name)
-                content_type = (b"content-type", asset.content_type.encode())
-                await _send(reply, 200, [content_type, *_PAGE_HEADERS, *headers], asset.content)
+                record.status, fields, body = self._asset(route.name).answer_to(visit.headers)
+                await reply.start(record.status, [*fields, *self._page_headers(route), *headers])
+                await reply.finish(body)
             case Page.MODELS:
-                await _send(reply, 200, [_JSON, *headers], msgspec.json.encode(self._models(route.name, policy)))
+                await _send(
+                    reply, 200, [_JSON, *_VARIES, *headers], msgspec.json.encode(self._models(route.name, visit))
+                )
             case Page.LIVE:
                 await _send(reply, 200, [_JSON, *headers], b'{"status":"live"}')
             case Page.READY:
@@ -138,10 +151,18 @@ class Pages:
                 times = {"pace": self._pace, "silence": 0.0} | _test_times(visit.query)
                 await _test_stream(reply, headers, self._clock, **times, empty=record.method == "HEAD")
 
+    def _page_headers(self, route: Route) -> Headers:
+        """Return the header fields of a page. Only the administrators' page may connect to where they sign in."""
+        if self._sign_in is None or route.name != ADMIN_PAGE:
+            return _PAGE_HEADERS
+        policy = CONTENT_SECURITY_POLICY.replace(b"connect-src 'self'", b"connect-src 'self' " + self._sign_in.encode())
+        return [(b"content-security-policy", policy), *_PAGE_HEADERS[1:]]
+
     def _asset(self, name: str) -> Asset:
         asset = self._assets(name)
         if asset is None:
-            raise CallerError(404, "unknown_route", "There is no such file.")
+            # During an upgrade another replica may have it. A cache may keep a 404 that does not say otherwise.
+            raise CallerError(404, "unknown_route", "There is no such file.", headers=_FRESH)
         return asset
 
     async def _usage(self, visit: Visit) -> object:
@@ -149,25 +170,22 @@ class Pages:
             raise CallerError(404, "unknown_route", "This relay does not tell callers what they have used.")
         return await self._own_usage(visit.record.who, visit.policy)
 
-    def _models(self, name: str, policy: Policy) -> object:
+    def _models(self, name: str, visit: Visit) -> object:
+        allows = visit.policy.allows
         if not name:
-            shown = [known for known in self._pool.names if policy.allows(known)]
-            return {"object": "list", "data": [self._model(known) for known in shown]}
-        policy.check_model(self._pool.model(name, policy.allows).name)
-        return self._model(name)
-
-    def _model(self, name: str) -> dict[str, object]:
-        return {"id": name, "object": "model", "created": self._since, "owned_by": "chukei"}
+            shown = [self._pool.model(known) for known in self._pool.names if allows(known)]
+            models = [described(model, self._since, visit.language) for model in shown]
+            about = {"max_body_bytes": self._max_body_bytes, "simulator": self._simulated}
+            return {"object": "list", "data": models, "chukei": about}
+        model = self._pool.model(name, allows)
+        visit.policy.check_model(model.name)
+        return described(model, self._since, visit.language)
 
     def _deployments(self, policy: Policy) -> object:
         if policy.rules.see_deployment is False:
             message = f"You may not see the deployments: {policy.where['see_deployment']} is false."
             raise CallerError(403, "not_allowed", message, type="permission_error")
         return {"models": self._pool.status(self._clock())}
-
-
-def _mark(*, simulated: bool) -> Headers:
-    return [(b"x-chukei-simulator", b"true")] if simulated else []
 
 
 async def _send(reply: Reply, status: int, headers: Headers, body: bytes) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import ipaddress
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Protocol
@@ -17,15 +17,15 @@ from chukei.adapters.logs.levels import LEVELS
 from chukei.config import ConfigError, Settings, SimulatorSection, load
 from chukei.config.changes import refuse_empty
 from chukei.errors import CallerError
-from chukei.hosts.body import SLOWEST_UPLOAD, BodyParts, check_length, too_large, too_slow
+from chukei.hosts.body import SLOWEST_UPLOAD, UPLOADS, BodyParts, check_length, too_large, too_slow
 from chukei.hosts.reloading import Reloads, Source
 from chukei.hosts.workers.peers import Alone
 from chukei.metrics.definitions import CLIENT_CONNECTIONS
 from chukei.metrics.snapshot import Reading
 from chukei.model import Headers, header
-from chukei.ports import ClientGone, Hook, Incoming, Peers, Reply
+from chukei.ports import ClientGone, Hook, Incoming, Peers, Reply, Socket, SocketLimits
 from chukei.record import RequestRecord
-from chukei.wiring.build import Relay, build, with_simulator
+from chukei.wiring.build import Relay, build
 from chukei.wiring.verification import verify
 
 WORTH_WAITING = 16 * 1024
@@ -100,7 +100,7 @@ class Application:
         """Return the simulator for the settings, and the settings with its address. A running one is used again."""
         if not settings.simulated:
             return None, settings
-        from chukei.hosts.simulated import simulator_for
+        from chukei.hosts.simulated import simulator_for, with_simulator
 
         if self._simulator is not None and settings.simulator == self.settings.simulator:
             return self._simulator, with_simulator(settings, self._simulator.url)
@@ -291,7 +291,9 @@ def checked_settings(
 
 
 class AsgiRequest:
-    """Implements the Incoming port."""
+    """Implements the Incoming port. No server's WebSockets are used, since ASGI joins the frames of a message."""
+
+    upgrades = False
 
     def __init__(self, scope: Scope, receive: Receive, *, behind_platform: bool) -> None:
         self.method: str = scope["method"]
@@ -334,6 +336,30 @@ class AsgiRequest:
             parts.add(part)
             if not message.get("more_body", False):
                 return parts.take()
+
+    async def parts(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """See the Incoming port. The server pauses the client while ``receive`` is not called."""
+        check_length(self.headers, limit, UPLOADS)
+        loop = asyncio.get_running_loop()
+        patience, size, more = seconds, 0, True
+        while more:
+            begun = loop.time()
+            try:
+                async with asyncio.timeout(patience + size / SLOWEST_UPLOAD):
+                    message = await self._receive()
+            except TimeoutError:
+                raise too_slow(size, seconds) from None
+            patience -= loop.time() - begun
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(part)
+            if size > limit:
+                raise too_large(limit, UPLOADS)
+            if part:
+                yield part
 
     def watch(self, gone: Callable[[], None]) -> None:
         """See the Incoming port. With most servers only ``receive`` reports a disconnect, ``send`` does not."""
@@ -409,6 +435,10 @@ class AsgiReply:
             await self.send(data)
             data = b""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def upgrade(self, subprotocol: str | None, headers: Headers, limits: SocketLimits) -> Socket:
+        """See the Reply port. Not called, since no request has ``upgrades``."""
+        raise RuntimeError("this host has no sockets")
 
     def abort(self) -> None:
         """See the Reply port. The server closes the connection if its application leaves a body unfinished."""

@@ -9,15 +9,18 @@ SLOWEST_UPLOAD = 16 * 1024
 WORTH_COPYING = 8 * 1024
 """Bytes up to which copying is cheaper than passing several parts to the kernel."""
 
+UPLOADS = "objects.max_upload_bytes"
+"""The setting that limits a body which is passed on as it arrives."""
+
 _CLOSE: Headers = [(b"connection", b"close")]
 
 
-def too_large(limit: int) -> CallerError:
-    """Return the error for a body above the limit.
+def too_large(limit: int, setting: str = "server.max_body_bytes") -> CallerError:
+    """Return the error for a body above the limit of a setting.
 
     It has no ``connection: close``: the server would close with a reset, which can destroy this answer in transit.
     """
-    message = f"The request's body is larger than {limit} bytes, the limit here (server.max_body_bytes)."
+    message = f"The request's body is larger than {limit} bytes, the limit here ({setting})."
     return CallerError(413, "request_too_large", message)
 
 
@@ -27,15 +30,15 @@ def too_slow(size: int, seconds: float) -> CallerError:
     return CallerError(408, "request_timeout", message, headers=_CLOSE)
 
 
-def check_length(headers: Headers, limit: int) -> None:
-    """Check the content-length.
+def check_length(headers: Headers, limit: int, setting: str = "server.max_body_bytes") -> None:
+    """Check the content-length against the limit of a setting.
 
     Raises:
         CallerError: 413 above the limit.
     """
     for name, value in headers:
         if name == b"content-length" and int(value) > limit:
-            raise too_large(limit)
+            raise too_large(limit, setting)
 
 
 class BodyParts:

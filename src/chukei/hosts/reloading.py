@@ -205,7 +205,7 @@ class Reloads:
                 await simulator.stop()
         if settings.log != application.settings.log:
             apply_log(settings.log)
-        left = before.gateway.live - sum(each.left for each in self._replaced)
+        left = before.gateway.served - sum(each.left for each in self._replaced)
         replaced = _Replaced(before, application.simulator if application.simulator is not simulator else None, left)
         application.replace(settings, made, simulator)
         self._replaced.append(replaced)

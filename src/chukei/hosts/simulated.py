@@ -3,10 +3,35 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from chukei.config import Problem, SimulatorSection
-from chukei.simulator import Simulator, SimulatorSettings, serve
+from chukei.config import SIMULATED_MODEL, CredentialSettings, Problem, Secret, Settings, SimulatorSection
+from chukei.model import Deployment, Model
+from chukei.simulator import Simulator, SimulatorSettings, offered, serve
+
+_KEY = Secret("simulated")
+
+
+def with_simulator(settings: Settings, url: str) -> Settings:
+    """Return the settings with the simulator at ``url`` as the resource that serves every model name."""
+    place = Deployment("simulator", url, "")
+    models = {
+        each.id: Model(
+            each.id,
+            (replace(place, deployment=each.id),),
+            description=each.description,
+            descriptions=each.descriptions,
+            apis=each.apis,
+            input=each.input,
+            context_tokens=each.context_tokens,
+            output_tokens=each.output_tokens,
+            failure=each.failure,
+        )
+        for each in offered(settings.default_model or SIMULATED_MODEL)
+    }
+    credentials = {place.name: CredentialSettings(api_key=_KEY)}
+    return replace(settings, models=models, open=place, credentials=credentials)
 
 
 def simulator_for(section: SimulatorSection) -> Simulator:

@@ -12,6 +12,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Level = Literal["ok", "warning", "alarm"]
 PlaceName = Literal["caller", "relay", "network", "azure"]
+Problem = Literal["refused", "failed"]
 
 
 def _says(text: str) -> Meta:
@@ -130,6 +131,7 @@ class CallerNow(Struct, forbid_unknown_fields=True):
 class FailedRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """A request that was refused or failed."""
 
+    outcome: Problem
     age: Annotated[Seconds, _says("How long ago, in seconds.")]
     request_id: str
     caller: str | None
@@ -145,7 +147,7 @@ class FailedRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 class ReasonNow(Struct, forbid_unknown_fields=True):
     """Why requests were refused or failed in the last minute."""
 
-    outcome: Literal["refused", "failed"]
+    outcome: Problem
     code: str
     rule: Annotated[str | None, _says("The place in the configuration of the rule that refused them.")]
     count: Count

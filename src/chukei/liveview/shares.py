@@ -5,40 +5,6 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from chukei.liveview.histogram import Histogram
-from chukei.model import End
-from chukei.record import RequestRecord
-
-
-class Outcome(StrEnum):
-    """How a request ended, in one word."""
-
-    ANSWERED = "answered"
-    REFUSED = "refused"  # by the relay's rules or by Azure's: the caller has to change something
-    FAILED = "failed"
-    LEFT = "left"  # the client disconnected, or stopped reading
-
-
-_OUTCOMES = {
-    End.COMPLETED: Outcome.ANSWERED,
-    End.LENGTH: Outcome.ANSWERED,
-    End.CONTENT_FILTER: Outcome.ANSWERED,
-    End.REFUSED: Outcome.REFUSED,
-    End.CLIENT_ABORTED: Outcome.LEFT,
-    End.CLIENT_STALLED: Outcome.LEFT,
-}
-"""All other ends are failures."""
-
-
-def outcome_of(record: RequestRecord) -> Outcome:
-    """Return the outcome of a request. Azure's refusal of what a caller sent is a refusal, not a failure."""
-    end = record.end
-    if end is End.COMPLETED:  # nearly all, without the hash of an enumeration's member
-        return Outcome.ANSWERED
-    if end is End.UPSTREAM_STATUS and record.status is not None and record.status < 500 and record.status != 429:
-        return Outcome.REFUSED
-    if end is End.REFUSED and record.status is not None and record.status >= 500:
-        return Outcome.FAILED  # the store of limits or the ledger is away
-    return Outcome.FAILED if end is None else _OUTCOMES.get(end, Outcome.FAILED)
 
 
 class Measure(StrEnum):

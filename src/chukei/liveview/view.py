@@ -1,8 +1,9 @@
 """What is shown, computed from what the processes know. Pure."""
 
 from datetime import datetime
-from typing import Literal, get_args
+from typing import get_args
 
+from chukei.accounts.outcomes import Outcome
 from chukei.liveview.histogram import Histogram
 from chukei.liveview.part import Part, Step, Waiting
 from chukei.liveview.schema import (
@@ -16,13 +17,14 @@ from chukei.liveview.schema import (
     Open,
     PlaceName,
     Places,
+    Problem,
     Quantiles,
     Rates,
     ReasonNow,
     Series,
     Times,
 )
-from chukei.liveview.shares import CONNECTING, CallerShare, Failure, Measure, Outcome, Reason, Share
+from chukei.liveview.shares import CONNECTING, CallerShare, Failure, Measure, Reason, Share
 from chukei.liveview.verdict import headline, judge
 from chukei.liveview.window import ENOUGH
 
@@ -72,7 +74,7 @@ def view_of(part: Part, now: datetime) -> Live:
         callers_total=sum(1 for name in part.callers.named if name),
         others=_caller("", part.callers.others) if part.callers.others.requests else None,
         reasons=_reasons(part),
-        failures=[_failure(each) for each in sorted([*part.failures, *part.refusals], key=lambda each: each.at)],
+        failures=_failures(part),
         minute=_series(part.seconds, 1),
         quarter=_series(part.tens, 10),
     )
@@ -176,12 +178,19 @@ def _reasons(part: Part) -> list[ReasonNow]:
 
 def _reason(key: str, reason: Reason) -> ReasonNow:
     outcome, code, rule = key.split("\n")
-    shown: Literal["refused", "failed"] = "refused" if outcome == Outcome.REFUSED else "failed"
-    return ReasonNow(shown, code, rule or None, reason.count, _failure(reason.last))
+    shown: Problem = "refused" if outcome == Outcome.REFUSED else "failed"
+    return ReasonNow(shown, code, rule or None, reason.count, _failure(reason.last, shown))
 
 
-def _failure(failure: Failure) -> FailedRequest:
+def _failures(part: Part) -> list[FailedRequest]:
+    failed = [_failure(each, "failed") for each in part.failures]
+    refused = [_failure(each, "refused") for each in part.refusals]
+    return sorted([*failed, *refused], key=lambda each: each.age)
+
+
+def _failure(failure: Failure, outcome: Problem) -> FailedRequest:
     return FailedRequest(
+        outcome=outcome,
         age=_short(max(failure.at, 0.0)),
         request_id=failure.request_id,
         caller=failure.caller,

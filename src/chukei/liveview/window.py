@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from chukei.accounts.outcomes import Outcome, outcome_of
 from chukei.liveview.histogram import Histogram
 from chukei.liveview.part import (
     MOST_FAILURES,
@@ -20,7 +21,7 @@ from chukei.liveview.part import (
     Waiting,
 )
 from chukei.liveview.rings import Ring
-from chukei.liveview.shares import Callers, Failure, Measure, Outcome, Reason, Share, outcome_of
+from chukei.liveview.shares import Callers, Failure, Measure, Reason, Share
 from chukei.ports import Clock
 from chukei.record import Attempt, RequestRecord, RunningRequest
 from chukei.request.routes import Page
@@ -85,7 +86,7 @@ class Window:
 
     def __call__(self, record: RequestRecord) -> None:
         """See the Hook port."""
-        outcome = outcome_of(record)
+        outcome = outcome_of(record.end, record.status)
         operation = record.operation
         if operation in _PAGES or (operation is None and outcome is Outcome.ANSWERED):
             return

@@ -195,6 +195,11 @@ STORE_AVAILABLE = Family(
     ("store",),
     combine=Combine.MIN,
 )
+BACKGROUND_JOBS = Family(
+    "chukei_background_jobs",
+    _G,
+    "Responses and batches in the making whose usage is not settled yet, known to this relay.",
+)
 LEDGER_WAITING = Family("chukei_ledger_waiting_entries", _G, "Entries in memory that are not yet in the ledger.")
 LEDGER_SPOOLED = Family("chukei_ledger_spooled_entries", _G, "Entries in the spool that are not yet in the ledger.")
 LEDGER_SPOOL_BYTES = Family(

@@ -147,27 +147,42 @@ class Meter:
             self._failovers.row((model,)).value += retries
 
     def _count_usage(self, record: RequestRecord, use: Labels) -> None:
-        usage = record.usage
-        if usage is not None:
-            estimated = "true" if usage.estimated else "false"
-            self._tokens.row((*use, "input", estimated)).value += usage.input
-            self._tokens.row((*use, "output", estimated)).value += usage.output
-            if usage.cached:
-                self._cached.row(use).value += usage.cached
-            if usage.reasoning:
-                self._reasoning.row(use).value += usage.reasoning
+        if record.usage is not None:
+            self._add_usage(record.usage, use)
         for lost in record.lost:
             self._count_lost(lost, use)
-        if record.cost is None:
+        self._add_cost(record.cost, use)
+
+    def _add_usage(self, usage: Usage, use: Labels) -> None:
+        estimated = "true" if usage.estimated else "false"
+        self._tokens.row((*use, "input", estimated)).value += usage.input
+        self._tokens.row((*use, "output", estimated)).value += usage.output
+        if usage.cached:
+            self._cached.row(use).value += usage.cached
+        if usage.reasoning:
+            self._reasoning.row(use).value += usage.reasoning
+
+    def _add_cost(self, cost: int | None, use: Labels) -> None:
+        if cost is None:
             self._unpriced.row(use).value += 1
-        elif record.cost:
-            self._cost.row(use).value += record.cost
+        elif cost:
+            self._cost.row(use).value += cost
 
     def _count_lost(self, lost: Attempt, use: Labels) -> None:
         usage: Usage | None = lost.usage
         if usage is not None:
             model, _, group, caller = use
             self._wasted.row((model, lost.deployment, group, caller)).value += usage.input + usage.output
+
+    def count_bill(self, use: Labels, usage: Usage, cost: int | None) -> None:
+        """Count the usage of a response that was made in the background. Its request was counted without usage.
+
+        ``use`` is the model, the deployment, the caller's group and the caller.
+        """
+        model, deployment, group, caller = use
+        use = (model, deployment, group, caller if self._callers else "")
+        self._add_usage(usage, use)
+        self._add_cost(cost, use)
 
     def observe_lag(self, seconds: float) -> None:
         """Count how late the event loop was."""

@@ -164,12 +164,20 @@ class Pool:
                 return Lease(self._health, served, member, now, cost, source)
         raise busy(served.model.name, served.members, now, bars)
 
+    def keeps(self, asked: str | None, identity: str) -> bool:
+        """Whether a model has a deployment on the resource of the deployment with this identity.
+
+        Raises:
+            CallerError: see ``model``.
+        """
+        return any(each.deployment.keeps(identity) for each in self._models.find(asked).members)
+
     def choose_home(
         self, asked: str | None, identity: str, now: float, *, cost: int = 0, source: Source | None = None
     ) -> Lease | None:
-        """Choose the deployment with this identity, which stores the state to continue; None if it is unknown.
+        """Choose the deployment with this identity, which keeps an object; None if it is unknown.
 
-        Its weight does not matter.
+        If the model does not have it, another one on the same resource, which keeps it too. Its weight does not matter.
 
         Raises:
             CallerError: see ``model``.
@@ -178,12 +186,15 @@ class Pool:
         served = self._models.find(asked)
         self._health.wake(now)
         bars = self._bars(source, cost, now)
-        for member in served.members:
-            if member.deployment.identity == identity:
-                if member in bars or not member.available(now):
-                    raise home_is_away(member, now, bars)
-                return Lease(self._health, served, member, now, cost, source)
-        return None
+        homes = [each for each in served.members if each.deployment.identity == identity]
+        homes = homes or [each for each in served.members if each.deployment.keeps(identity)]
+        if not homes:
+            return None
+        ready = [each for each in homes if each not in bars and each.available(now)]
+        if not ready:
+            raise home_is_away(min(homes, key=lambda member: wait_of(member, now, bars)), now, bars)
+        member = min(ready, key=lambda member: (member.deployment.priority, member.outstanding))
+        return Lease(self._health, served, member, now, cost, source)
 
     def _bars(self, source: Source | None, cost: int, now: float) -> Mapping[Member, Bar]:
         return self._health.bars(source, cost, now) if self._health.has_bars else NO_BARS

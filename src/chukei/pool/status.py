@@ -16,6 +16,9 @@ class DeploymentStatus:
 
     ``left_out_for`` is the number of sources (callers, or contents if callers are not distinguished) for which alone it
     is unavailable. Times are in seconds. Times to first token are of the latest streams; None if there were too few.
+
+    ``max_concurrent`` bounds ``outstanding``. For ``pressed_seconds`` it counts as close to a limit of Azure's, so that
+    others are preferred. For ``large_seconds`` it gets no requests of ``large_tokens`` tokens or more.
     """
 
     deployment: str
@@ -32,11 +35,17 @@ class DeploymentStatus:
     left_out_for: int
     first_token_p50: float | None
     first_token_p95: float | None
+    max_concurrent: int | None
+    quota_group: str | None
+    pressed_seconds: float
+    large_tokens: int | None
+    large_seconds: float
 
 
 def status_of(member: Member, now: float, left_out_for: int = 0) -> DeploymentStatus:
     """Return the status of a deployment."""
-    status, deployment = member.status(now), member.deployment
+    status, deployment, quota = member.status(now), member.deployment, member.quota
+    large = now < quota.large_until
     return DeploymentStatus(
         deployment=deployment.name,
         priority=deployment.priority,
@@ -52,6 +61,11 @@ def status_of(member: Member, now: float, left_out_for: int = 0) -> DeploymentSt
         left_out_for=left_out_for,
         first_token_p50=member.percentile(0.50),
         first_token_p95=member.percentile(0.95),
+        max_concurrent=deployment.max_concurrent,
+        quota_group=deployment.quota_group,
+        pressed_seconds=round(max(member.pressed_until - now, 0.0), 3),
+        large_tokens=quota.large if large else None,
+        large_seconds=round(quota.large_until - now, 3) if large else 0.0,
     )
 
 

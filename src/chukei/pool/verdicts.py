@@ -86,7 +86,7 @@ TABLE = (
     Row("operation_denied", "answers 401 or 403 because the relay's role lacks this operation (`PermissionDenied`)", 502, _OURS, _E.UPSTREAM_STATUS, _F.UNABLE, _NOTHING),  # noqa: E501
     Row("content_refused", "answers 403 because of its content policy", OWN_STATUS, _THEIRS, _E.UPSTREAM_STATUS, _F.CALLER, _ESTIMATE),  # noqa: E501
     Row("prompt_refused", "answers 400 because of the content filter or the input's length", OWN_STATUS, _THEIRS, _E.UPSTREAM_STATUS, _F.CALLER, _ESTIMATE),  # noqa: E501
-    Row("state_elsewhere", "answers 400 or 404 and does not know the response, conversation or encrypted item that is continued", OWN_STATUS, _THEIRS, _E.UPSTREAM_STATUS, _F.MISPLACED, _NOTHING),  # noqa: E501
+    Row("state_elsewhere", "answers 400 or 404 and does not know the stored object that the request needs", OWN_STATUS, _THEIRS, _E.UPSTREAM_STATUS, _F.MISPLACED, _NOTHING),  # noqa: E501
     Row("deployment_not_found", "answers 404 `DeploymentNotFound`", OWN_STATUS, _THEIRS, _E.UPSTREAM_STATUS, _F.MISCONFIGURED, _NOTHING),  # noqa: E501
     Row("request_timed_out", "answers 408", OWN_STATUS, _THEIRS, _E.UPSTREAM_STATUS, _F.FAILED, _ESTIMATE),
     Row("too_early", "answers 425", OWN_STATUS, _THEIRS, _E.UPSTREAM_STATUS, _F.FAILED, _NOTHING),
@@ -152,10 +152,13 @@ class _Body(msgspec.Struct):
 
 # The relay chose the deployment's name in the request, so the client did not cause the error.
 _NO_SUCH_DEPLOYMENT = frozenset({"deploymentnotfound", "model_not_found"})
+_NO_SUCH_CLAUDE = re.compile(r"model\b", re.IGNORECASE)  # the message of a `not_found_error`: "model: NAME"
 # A deployment does not know state that another one has stored or encrypted.
 _ELSEWHERE = frozenset({"previous_response_not_found", "conversation_not_found", "invalid_encrypted_content"})
-# An unknown conversation is a 404 whose ``code`` is null, or only says that the request is invalid.
-_UNKNOWN_CONVERSATION = re.compile(r"Conversation with id '[^']*' not found")
+# The ``code`` of an unknown object is null, or only says that the request is invalid.
+_UNKNOWN_STATE = re.compile(
+    r"(?P<kind>Conversation|Item|Vector store|Container) with id '[^']*' not found|No such (?P<file>File) object: "
+)
 _CONTENT = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
 _TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length"})
 # Older api-versions send this message without a specific code.
@@ -191,9 +194,11 @@ def row_of_status(status: int, details: ErrorDetails) -> Row:
         kind = "operation_denied"
     elif status == 403 and refused:
         kind = "content_refused"
-    elif status in (400, 404) and (name in _ELSEWHERE or _UNKNOWN_CONVERSATION.match(message)):
+    elif status in (400, 404) and (name in _ELSEWHERE or _UNKNOWN_STATE.match(message)):
         kind = "state_elsewhere"
-    elif status == 404 and name in _NO_SUCH_DEPLOYMENT:
+    elif status == 404 and (
+        name in _NO_SUCH_DEPLOYMENT or (details.type == "not_found_error" and _NO_SUCH_CLAUDE.match(message))
+    ):
         kind = "deployment_not_found"
     elif status == 400 and (refused or name in _TOO_LONG or _TOO_LONG_TEXT.match(message)):
         kind = "prompt_refused"
@@ -210,7 +215,7 @@ def judge(error: UpstreamError) -> Verdict:
     row = row_of(error)
     why, name = error.code, error_details(error.body).name if row.words is _THEIRS else ""
     if row.fault is Fault.MISPLACED:
-        why = name if name in _ELSEWHERE else "conversation_not_found"
+        why = name if name in _ELSEWHERE else _unknown_state(error)
     elif row.kind == "deployment_not_found":
         why = row.kind
     seconds = error.retry_after if row.fault in (Fault.BUSY, Fault.FAILED) else None
@@ -218,6 +223,12 @@ def judge(error: UpstreamError) -> Verdict:
     cost = Cost.ESTIMATE if error.end is End.UPSTREAM_ERROR else row.cost
     left = room(error.headers) if row.fault is Fault.BUSY else None
     return Verdict(row.fault, why, seconds, row.transport, row.moves, cost, left)
+
+
+def _unknown_state(error: UpstreamError) -> str:
+    found = _UNKNOWN_STATE.match(str(error_details(error.body).message))
+    name = (found["kind"] or found["file"]) if found else "conversation"
+    return f"{name.lower().replace(' ', '_')}_not_found"
 
 
 _NEXT = {True: "the next deployment", False: "nobody else"}

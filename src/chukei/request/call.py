@@ -1,15 +1,16 @@
 """The call that a client makes, read from its body. Pure."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from chukei.azure import CHAT
+from chukei.azure import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES
 from chukei.errors import CallerError
-from chukei.model import BodyType, Headers, Operation, header
+from chukei.model import BodyType, Headers, Model, Operation, header
 from chukei.request.fields import Fields
 from chukei.request.form import Form
 from chukei.request.routes import Route
 
+_WITH_MESSAGES = frozenset({CHAT.name, MESSAGES.name, COUNT_TOKENS.name})
 _NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb"\[[ \t\n\r]*\]"))
 
 
@@ -17,7 +18,8 @@ _NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb
 class Call:
     """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` marks the simple form.
 
-    ``raw`` is the body as received, of ``size`` bytes. ``prompt`` caches the estimate of the prompt.
+    ``raw`` is the body as received, of ``size`` bytes. ``prompt`` caches the estimate of the prompt. ``background``
+    says that the response is to be made after the answer to this request.
     """
 
     operation: Operation
@@ -30,6 +32,7 @@ class Call:
     size: int
     raw: bytes
     prompt: list[tuple[int, int]] = field(default_factory=list, compare=False)
+    background: bool = False
 
 
 def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Call:
@@ -53,7 +56,26 @@ def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Ca
     model = route.model if route.model is not None else body.text("model")
     if model is not None and not model.strip():
         raise CallerError(400, "missing_model", "'model' must not be empty.", param="model")
-    return Call(operation, model, stream, route.simple, route.api_version, headers, body, len(raw), raw)
+    background = operation is RESPONSES and isinstance(body, Fields) and body.flag("background") is True
+    return Call(
+        operation, model, stream, route.simple, route.api_version, headers, body, len(raw), raw, background=background
+    )
+
+
+def as_turn(call: Call) -> Call:
+    """Return a call that came in a WebSocket's message, where every answer is a stream.
+
+    Raises:
+        CallerError: 400 for a response in the background, which is made by a POST.
+    """
+    body = call.body
+    assert isinstance(body, Fields)
+    if body.flag("background"):
+        message = "'background' does not apply over a WebSocket: send the request as an HTTP POST."
+        raise CallerError(400, "unsupported_parameter", message, param="background")
+    if not call.stream:
+        body.remove("stream")
+    return replace(call, stream=True)
 
 
 def _shape(operation: Operation, headers: Headers) -> BodyType:
@@ -77,17 +99,34 @@ def _make_simple(body: Fields) -> bool:
     return True
 
 
-def check(fields: Fields, operation: Operation) -> None:
-    """Refuse a chat request without messages, which no deployment could answer.
+_WHERE = {
+    "openai": "has OpenAI's APIs: send requests for it to /v1/chat/completions or /v1/responses",
+    "anthropic": "has Anthropic's Messages API: send requests for it to /v1/messages or /anthropic/v1/messages",
+}
+
+
+def check_api(operation: Operation, model: Model) -> None:
+    """Refuse an operation that the model's deployments do not have.
 
     Raises:
         CallerError: 400.
     """
-    if operation is not CHAT:
+    api = model.deployments[0].api
+    if operation.api != api:
+        raise CallerError(400, "wrong_api", f"The model {model.name[:80]!r} {_WHERE[api]}.", param="model")
+
+
+def check(fields: Fields, operation: Operation) -> None:
+    """Refuse a request for a chat without messages, which no deployment could answer.
+
+    Raises:
+        CallerError: 400.
+    """
+    if operation.name not in _WITH_MESSAGES:
         return
     if "messages" not in fields or fields.begins_with("messages", _NULL):
         message = "'messages' is missing: send a list of messages."
-        if "input" in fields:  # Cursor's agent sends such bodies to the path of chats
+        if "input" in fields and operation is CHAT:  # Cursor's agent sends such bodies to the path of chats
             message = "This body has the form of the Responses API: send it to /v1/responses, or 'messages' to a chat."
         raise CallerError(400, "missing_messages", message, param="messages")
     if not fields.begins_with("messages", _LIST):

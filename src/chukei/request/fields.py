@@ -36,6 +36,7 @@ EXACT = frozenset(
         "input",
         "prompt",
         "instructions",
+        "system",
         "stream",
         "stream_options",
         "include_usage",
@@ -128,6 +129,12 @@ class Fields:
         """Whether a field's JSON, as received, contains a pattern."""
         place = self._places.get(name)
         return place is not None and pattern.search(self._raw, place[1], place[2]) is not None
+
+    def nested(self) -> Iterator[tuple[int, int]]:
+        """Yield where the fields begin and end, in the object as received, whose values are objects or lists."""
+        for _, begin, end in self._places.values():
+            if self._raw[begin : begin + 1] in (b"{", b"["):
+                yield begin, end
 
     def beginning(self, name: str, length: int) -> bytes | None:
         """Return the first ``length`` bytes of a field's JSON, as received; None if it is shorter or missing."""

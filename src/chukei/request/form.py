@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from chukei.errors import CallerError
-from chukei.ids import new_id
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -31,7 +30,7 @@ MAX_TYPE = 1024
 """Bytes of a form's content type."""
 
 _MAX_VALUE = 4096
-_OURS = frozenset({"model", "stream", "n", "size", "quality"})
+_OURS = frozenset({"model", "stream", "n", "size", "quality", "session"})
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _PARAMETER = re.compile(rb'(?:[ \t]*+;)++[ \t]*+(%b)=("(?:[^"\\]|\\.)*+"|[^\s;"]++)' % _TOKEN, re.DOTALL)
 _END = re.compile(rb"[ \t;]*+\Z")
@@ -43,19 +42,19 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PADDING = re.compile(rb"[ \t]++(?=\r\n)")
 _BEHIND_END = re.compile(rb"[ \t]*+(?:\r?\n|\Z)")
 _PLAIN_CHARSETS = (b"utf-8", b"us-ascii")
-_SILENT = logging.getLogger("chukei.multipart.parser")
-_SILENT.disabled = True  # a caller's input must not write log lines
+SILENT = logging.getLogger("chukei.multipart.parser")
+SILENT.disabled = True  # a caller's input must not write log lines
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One part: its head's fields, and the offsets of its value."""
+class Part:
+    """One part: its head's fields, and the offsets of its value in a form that is in memory."""
 
     name: str
     filename: bytes | None
     type: bytes | None
-    start: int
-    end: int
+    start: int = 0
+    end: int = 0
 
 
 class Form:
@@ -68,7 +67,7 @@ class Form:
     __slots__ = ("_boundary", "_parts", "_raw", "content_type")
 
     def __init__(self, raw: bytes, content_type: bytes) -> None:
-        self._raw, self._parts = _read(raw, _boundary_of(content_type))
+        self._raw, self._parts = _read(raw, boundary_of(content_type))
         self._boundary = _new_boundary(raw)
         self.content_type = b"multipart/form-data; boundary=" + self._boundary
 
@@ -77,12 +76,12 @@ class Form:
         """The number of files."""
         return sum(part.filename is not None for part in self._parts)
 
-    def text(self, name: str) -> str | None:
-        """Return a field's text, or None if it is missing."""
+    def text(self, name: str, most: int = _MAX_VALUE) -> str | None:
+        """Return a field's text, which may have ``most`` bytes, or None if it is missing."""
         part = next((part for part in self._parts if part.name == name), None)
         if part is None:
             return None
-        if part.end - part.start > _MAX_VALUE:
+        if part.end - part.start > most:
             raise CallerError(400, "invalid_type", f"'{name}' is too long.", param=name)
         try:
             return self._raw[part.start : part.end].decode()
@@ -98,9 +97,9 @@ class Form:
         there = {part.name for part in self._parts}
         for name, text in replaced.items():
             if name not in there:
-                yield delimiter + _head(_Part(name, None, None, 0, 0)) + text.encode() + b"\r\n"
+                yield delimiter + head_of(Part(name, None, None)) + text.encode() + b"\r\n"
         for part in self._parts:
-            yield delimiter + _head(part)
+            yield delimiter + head_of(part)
             given = replaced.get(part.name)
             yield view[part.start : part.end] if given is None else given.encode()
             yield b"\r\n"
@@ -110,12 +109,20 @@ class Form:
 def _new_boundary(raw: bytes) -> bytes:
     """Return an unpredictable boundary that does not occur in the form."""
     while True:
-        boundary = b"chukei-" + new_id().encode()
+        boundary = unforeseen_boundary()
         if boundary not in raw:
             return boundary
 
 
-def _head(part: _Part) -> bytes:
+def unforeseen_boundary() -> bytes:
+    """Return a boundary that nobody could foresee, so that no value was made to contain it."""
+    import secrets  # only forms need it
+
+    return b"chukei-" + secrets.token_hex(16).encode()
+
+
+def head_of(part: Part) -> bytes:
+    """Return the bytes between a part's boundary and its value."""
     lines = b'\r\nContent-Disposition: form-data; name="' + part.name.encode() + b'"'
     if part.filename is not None:
         lines += b'; filename="' + part.filename + b'"'
@@ -124,14 +131,19 @@ def _head(part: _Part) -> bytes:
     return lines + b"\r\n\r\n"
 
 
-def _boundary_of(content_type: bytes) -> bytes:
+def boundary_of(content_type: bytes) -> bytes:
+    """Return the boundary that a form's content type names.
+
+    Raises:
+        CallerError: 400, it names none, or an invalid one.
+    """
     if len(content_type) > MAX_TYPE:
-        raise _invalid(f"the content type is longer than {MAX_TYPE} bytes")
+        raise invalid(f"the content type is longer than {MAX_TYPE} bytes")
     boundary = _parameters(content_type.partition(b";"), "the content type").get(b"boundary")
     if boundary is None:
-        raise _invalid("the content type names no boundary")
+        raise invalid("the content type names no boundary")
     if not _BOUNDARY.fullmatch(boundary):
-        raise _invalid("the content type's boundary has characters that no boundary may have")
+        raise invalid("the content type's boundary has characters that no boundary may have")
     return boundary
 
 
@@ -143,11 +155,11 @@ def _parameters(value: tuple[bytes, bytes, bytes], where: str) -> dict[bytes, by
     while match := _PARAMETER.match(text, position):
         name, given = match[1].lower(), match[2]
         if name in found or (b"*" in name and name != b"filename*"):
-            raise _invalid(f"{where} names a parameter twice, or in parts")
+            raise invalid(f"{where} names a parameter twice, or in parts")
         found[name] = _ESCAPED.sub(rb"\1", given[1:-1]) if given.startswith(b'"') else given
         position = match.end()
     if not _END.match(text, position):
-        raise _invalid(f"{where} has a parameter that cannot be read")
+        raise invalid(f"{where} has a parameter that cannot be read")
     return found
 
 
@@ -156,7 +168,7 @@ class _Reader:
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        self.parts: list[_Part] = []
+        self.parts: list[Part] = []
         self.complete = False
         self._fields: dict[bytes, bytes] = {}
         self._field = self._value = b""
@@ -185,11 +197,7 @@ class _Reader:
         self._value = data[start:end]
 
     def _end_field(self) -> None:
-        if self._field in self._fields:
-            raise _invalid("a part's head names a field twice")
-        if _CONTROL.search(self._value):
-            raise _invalid("a part's head has control characters")
-        self._fields[self._field] = self._value.strip(b" \t")
+        take_field(self._fields, self._field, self._value)
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         if self._start < 0:
@@ -197,18 +205,31 @@ class _Reader:
         self._end = end
 
     def _end_part(self) -> None:
-        self.parts.append(_part(self._fields, max(self._start, 0), max(self._end, 0)))
+        self.parts.append(part_of(self._fields, max(self._start, 0), max(self._end, 0)))
 
     def _finish(self) -> None:
         self.complete = True
-        raise _Complete
+        raise Complete
 
 
-class _Complete(Exception):
+def take_field(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    """Add a field to those of a part's head.
+
+    Raises:
+        CallerError: 400, the field is there already, or has control characters.
+    """
+    if name in fields:
+        raise invalid("a part's head names a field twice")
+    if _CONTROL.search(value):
+        raise invalid("a part's head has control characters")
+    fields[name] = value.strip(b" \t")
+
+
+class Complete(Exception):
     """Stops the parser after the last boundary."""
 
 
-def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[_Part]]:
+def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[Part]]:
     """Return a form's parts, and the bytes to which their offsets refer."""
     from python_multipart.exceptions import FormParserError  # only forms need it
     from python_multipart.multipart import MultipartParser
@@ -216,7 +237,7 @@ def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[_Part]]:
     line = b"--" + boundary
     first = raw.find(line)
     if first < 0 or (raw[max(first - 2, 0) : first] != b"\r\n" and raw[: min(first, 64)].strip(b"\r\n")):
-        raise _invalid("it does not begin with its boundary")
+        raise invalid("it does not begin with its boundary")
     padding = _PADDING.match(raw, first + len(line))  # the parser accepts padding after every boundary but the first
     if padding is not None:
         raw = line + raw[padding.end() :]
@@ -224,49 +245,54 @@ def _read(raw: bytes, boundary: bytes) -> tuple[bytes, list[_Part]]:
         raw = raw[first:]
     delimiters = raw.count(b"\r\n" + line)
     if delimiters > MAX_PARTS:
-        raise _invalid(f"it has more than {MAX_PARTS} parts")
+        raise invalid(f"it has more than {MAX_PARTS} parts")
     reader = _Reader(raw)
     parser: Any = MultipartParser(
         boundary, reader.callbacks(), max_header_count=MAX_HEAD_FIELDS, max_header_size=MAX_HEAD_FIELD
     )
-    parser.logger = _SILENT
+    parser.logger = SILENT
     try:
         parser.write(raw)
-    except _Complete:
+    except Complete:
         pass
     except FormParserError:
-        raise _invalid("a boundary or a part's head cannot be read") from None
+        raise invalid("a boundary or a part's head cannot be read") from None
     if not reader.complete:
-        raise _invalid("it ends inside a part")
+        raise invalid("it ends inside a part")
     if delimiters != len(reader.parts):
-        raise _invalid("a line begins with its boundary and goes on, or parts follow its end")
+        raise invalid("a line begins with its boundary and goes on, or parts follow its end")
     last = raw.rfind(line) + len(line) + 2
     if not _BEHIND_END.match(raw, last):
-        raise _invalid("its last boundary goes on")
+        raise invalid("its last boundary goes on")
     _check_names(reader.parts)
     return raw, reader.parts
 
 
-def _part(fields: dict[bytes, bytes], start: int, end: int) -> _Part:
+def part_of(fields: dict[bytes, bytes], start: int = 0, end: int = 0) -> Part:
+    """Return a part from the fields of its head.
+
+    Raises:
+        CallerError: 400, two readers could take it for different parts.
+    """
     disposition = fields.get(b"content-disposition", b"").partition(b";")
     if disposition[0].strip().lower() != b"form-data":
-        raise _invalid("a part has no plain 'Content-Disposition: form-data'")
+        raise invalid("a part has no plain 'Content-Disposition: form-data'")
     if fields.get(b"content-transfer-encoding", b"binary").lower() not in (b"binary", b"8bit", b"7bit"):
-        raise _invalid("a part has a 'Content-Transfer-Encoding'; send its bytes as they are")
+        raise invalid("a part has a 'Content-Transfer-Encoding'; send its bytes as they are")
     given = _parameters(disposition, "a part's head")
     name = given.get(b"name")
     if name is None or not _NAME.fullmatch(name):
-        raise _invalid("a part must have one name, of letters, digits and _ . - [ ]")
+        raise invalid("a part must have one name, of letters, digits and _ . - [ ]")
     kind = fields.get(b"content-type")
     if kind is not None:
         _check_type(kind)
-    return _Part(name.decode(), _filename(given), kind, start, end)
+    return Part(name.decode(), _filename(given), kind, start, end)
 
 
 def _check_type(kind: bytes) -> None:
     match = _TYPE.fullmatch(kind)
     if match is None or match[1].lower() in (b"multipart", b"message"):
-        raise _invalid("a part's content type cannot be read, or is another form")
+        raise invalid("a part's content type cannot be read, or is another form")
 
 
 def _filename(given: dict[bytes, bytes]) -> bytes | None:
@@ -276,22 +302,22 @@ def _filename(given: dict[bytes, bytes]) -> bytes | None:
     if extended is not None:  # RFC 6266 §4.3: it takes precedence over filename
         charset, _, value = extended.partition(b"'")
         if charset.lower() != b"utf-8" or b"'" not in value:
-            raise _invalid("an extended file name must be in UTF-8")
+            raise invalid("an extended file name must be in UTF-8")
         name = unquote_to_bytes(value.partition(b"'")[2])
     if name is None:
         return None
     if _CONTROL.search(name):
-        raise _invalid("a file's name has control characters")
+        raise invalid("a file's name has control characters")
     return name.replace(b"\\", b"%5C").replace(b'"', b"%22")
 
 
-def _check_names(parts: list[_Part]) -> None:
+def _check_names(parts: list[Part]) -> None:
     """Check that every parser finds the same values under the names that the relay reads, however it compares names."""
     seen = set()
     for part in parts:
         meant = part.name.lower().partition("[")[0].strip("_.-")
         if meant == "charset" and part.name.startswith("_"):
-            raise _invalid("it names a character set for other parts; send UTF-8")
+            raise invalid("it names a character set for other parts; send UTF-8")
         if meant not in _OURS:
             continue
         if part.name != meant:
@@ -305,5 +331,6 @@ def _check_names(parts: list[_Part]) -> None:
             raise CallerError(400, "invalid_type", f"'{meant}' must be a field of UTF-8 text.", param=meant)
 
 
-def _invalid(why: str) -> CallerError:
+def invalid(why: str) -> CallerError:
+    """Return the error for a form that cannot be read in one way only."""
     return CallerError(400, "invalid_form", f"The request body is not a valid multipart form: {why}.")

@@ -4,6 +4,7 @@
 /v1/…, /openai/v1/…                     as OpenAI's clients send it
 /openai/deployments/{model}/…, /openai/…, with ?api-version=   as Azure's clients send it
 /models/…                               as the client of Azure AI Foundry's model inference sends it
+/anthropic/v1/…                         as Anthropic's clients for Foundry send it; /v1/messages as its other clients do
 /admin/…                                for administrators
 """
 
@@ -11,11 +12,14 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
-from chukei.azure import CHAT, OPERATIONS, is_api_version
+from chukei.azure import CHAT, OPERATIONS, PREVIEWS, REALTIME, RESPONSES, is_api_version
 from chukei.errors import CallerError
 from chukei.model import Operation
+from chukei.request import object_routes
+from chukei.request.object_routes import MAX_SHOWN, Ids, ObjectRoute
 
 
 class Page(StrEnum):
@@ -32,13 +36,16 @@ class Page(StrEnum):
     METRICS = "metrics"
     ADMIN_PAGE = "admin_page"
     ADMIN = "admin"
+    REALTIME = "realtime"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """The target of a request. ``model`` is the model's name in the path of an operation.
 
-    ``name`` is the name of the asset or model in the path of a page; for administrators, the path after ``/admin``.
+    ``object`` is the route of stored objects, with the ``ids`` in its path. ``name`` is the address of the asset or
+    the name of the model in the path of a page; for administrators, the path after ``/admin``. ``realtime`` is the kind
+    of request that prepares a realtime session; then ``name`` is the call's id, if any.
     """
 
     operation: Operation | None = None
@@ -47,7 +54,38 @@ class Route:
     api_version: str | None = None
     simple: bool = False
     name: str = ""
+    object: ObjectRoute | None = None
+    ids: Ids = ()
+    realtime: str = ""
 
+
+class SocketRoute(NamedTuple):
+    """The target of a WebSocket's handshake: an operation whose requests are messages, and the query of it.
+
+    ``key`` is the credential in the query, which browsers need since they cannot send header fields.
+    """
+
+    operation: Operation
+    model: str | None = None
+    api_version: str | None = None
+    intent: str | None = None
+    call_id: str | None = None
+    key: str | None = None
+
+
+SOCKETS = {each.path: each for each in (RESPONSES, REALTIME)}
+"""The operations that are served over WebSockets, below each prefix."""
+
+REALTIME_ROUTES = {
+    "realtime/client_secrets": "client_secrets",
+    "realtime/sessions": "sessions",
+    "realtime/transcription_sessions": "sessions",
+    "realtime/calls": "calls",
+    "realtimeapi/sessions": "sessions",
+}
+"""The routes that prepare a realtime session by HTTP. ``realtime/calls/{id}/hangup`` ends one."""
+
+_HANGUP = re.compile(r"realtime/calls/([\w-]{1,128})/hangup", re.ASCII)
 
 _PAGES = {
     "/": Page.CHAT_PAGE,
@@ -64,28 +102,27 @@ _PAGES = {
 }
 _MODEL_PREFIXES = ("/v1/models/", "/openai/v1/models/", "/openai/models/")
 _DEPLOYMENTS = "/openai/deployments/"
-_PREFIXES = {"/v1/": False, "/openai/v1/": False, "/openai/": True, "/models/": False}
+_PREFIXES = {"/v1/": False, "/anthropic/v1/": False, "/openai/v1/": False, "/openai/": True, "/models/": False}
 """Prefixes of operations whose body names the model, and whether ``api-version`` is a version of Azure OpenAI's API.
 Below /models it is a version of another API. Longer prefixes come first."""
 
-_UNSERVED = frozenset(
-    """
-    assistants audio batch batches chat chatkit containers conversations embeddings evals extensions files fine_tuning
-    fine-tunes graders images info ingestion moderations organization projects realtime responses skills threads
-    uploads vector_stores video videos
-    """.split()  # noqa: SIM905 - a list of so many words is easier to read as text
-)
-"""First segments of routes in OpenAI's and Azure's APIs that the relay does not serve."""
+_OBJECTS = frozenset({"/v1/", "/openai/v1/", "/openai/"})
+"""Prefixes of the routes of stored objects."""
+
+_APIS = {"/v1/": ("openai", "anthropic"), "/anthropic/v1/": ("anthropic",)}  # any other prefix has OpenAI's
 
 _SLASHES = re.compile(r"(?<!/openai/deployments)/{2,}")
-_DOUBLED = "/v1/v1"
 
 ADMIN = "/admin"
 ADMIN_PAGE = "admin.html"
-LIVE_PAGE = "live.html"
 ADMIN_DOCUMENT = "admin-openapi.json"
 ADMIN_ROUTES = {
+    "/sign-in": ("GET", "HEAD"),
+    "/session": ("GET", "HEAD"),
     "/usage": ("GET", "HEAD", "DELETE"),
+    "/callers": ("GET", "HEAD"),
+    "/callers/{caller}": ("GET", "HEAD"),
+    "/groups": ("GET", "HEAD"),
     "/keys": ("GET", "HEAD", "POST"),
     "/keys/{id}/rotate": ("POST",),
     "/keys/{id}/revoke": ("POST",),
@@ -93,20 +130,30 @@ ADMIN_ROUTES = {
     "/ledger": ("GET", "HEAD"),
     "/rules": ("GET", "HEAD", "POST"),
     "/changes": ("GET", "HEAD"),
+    "/configuration": ("GET", "HEAD"),
     "/reload": ("POST",),
     "/log-level": ("GET", "HEAD", "PUT"),
     "/live/events": ("GET", "HEAD"),
 }
 """Paths below ``/admin`` and their methods. Other sites' pages may not use them, so there is no OPTIONS."""
 
+ADMIN_SIGN_IN = "/sign-in"
+"""The one of them that needs no credential."""
+
 ADMIN_FEED = "/live/events"
 """The one of them that is answered with a stream."""
 
-_ADMIN_PAGES = {"": ADMIN_PAGE, "/live": LIVE_PAGE, "/openapi.json": ADMIN_DOCUMENT}
+_ADMIN_PAGES = {"": ADMIN_PAGE, "/live": "../admin#/now", "/openapi.json": ADMIN_DOCUMENT}
+"""What is at each path: a file, or another address relative to it."""
 
-_ADMIN_FORMS = [
-    (re.compile(re.escape(route).replace(r"\{id\}", "[^/]{1,128}")), methods) for route, methods in ADMIN_ROUTES.items()
-]
+
+def _form(route: str) -> re.Pattern[str]:
+    """Return the form of an administrators' path. Callers' names may have slashes, also decoded by a proxy."""
+    form = re.escape(route).replace(r"\{id\}", "[^/]{1,128}")
+    return re.compile(form.replace(r"\{caller\}", ".{1,1152}"))  # 128 characters of up to nine each
+
+
+_ADMIN_FORMS = [(_form(route), methods) for route, methods in ADMIN_ROUTES.items()]
 
 _MEMORABLE = 512
 """Characters of a path and query up to which a route is cached, so that clients cannot fill the memory."""
@@ -117,11 +164,11 @@ MAX_PARAMETERS = 64
 MAX_ENCODED_NAME = 1024
 """Characters of an encoded model name in a path: 100 characters of up to nine each."""
 
+_LONGEST_PARAMETER = 16 * 1024
+"""Characters of one parameter of a handshake's query, which may be an access token."""
+
 _LONGEST_KEY = 3 * len("api-version")
 _LONGEST_VALUE = 3 * len("2024-10-21-preview")
-
-MAX_SHOWN = 100
-"""Characters of a path that an error message repeats."""
 
 
 def find(method: str, raw_path: str, query: str, *, admin: bool = True) -> Route:
@@ -149,11 +196,13 @@ def _find(method: str, raw_path: str, query: str, admin: bool) -> Route:
     if page is not None:
         _allow(method, ("GET", "HEAD"), path)
         return page
-    route = _operation(path, query)
-    if route is None:
-        raise _missing(path, raw_path)
-    _allow(method, ("POST",), path)
-    return route
+    known = _by_method(path, query)
+    if not known:
+        from chukei.request.unserved import missing  # only for paths that are wrong
+
+        raise missing(path, raw_path, _rest(path))
+    _allow(method, tuple(known), path)
+    return known[method]
 
 
 _remembered = lru_cache(1024)(_find)
@@ -182,10 +231,51 @@ def refuse_websocket(raw_path: str) -> None:
         CallerError: 426.
     """
     path = _collapsed(raw_path).removesuffix("/")
-    if _operation(path, "") is not None or _is_unserved(path):
+    from chukei.request.unserved import is_theirs
+
+    if _operation(path, "") is not None or is_theirs(_rest(path)):
         message = f"{path[:MAX_SHOWN]!r} is not served over WebSocket here; send the request as an HTTP POST."
         # RFC 9110 §15.5.22 requires the field that names the protocol to use.
         raise CallerError(426, "websocket_not_supported", message, headers=[(b"upgrade", b"HTTP/1.1")])
+
+
+def socket_of(raw_path: str, query: str) -> SocketRoute | None:
+    """Return the target of a WebSocket's handshake; None for a path that is not served over WebSockets.
+
+    Raises:
+        CallerError: 400 for a query that is malformed or names one thing twice.
+    """
+    prefix, rest = _split(_collapsed(raw_path).removesuffix("/"))
+    operation = SOCKETS.get(rest)
+    if operation is None or prefix == "/models/":
+        return None
+    found = parameters(query)
+    for one, other in (("model", "deployment"),):
+        if len({found[name] for name in (one, other) if name in found}) > 1:
+            raise CallerError(400, "invalid_query", f"'{one}' and '{other}' must not differ.", param=other)
+    return SocketRoute(
+        operation,
+        found.get("model", found.get("deployment")) or None,
+        _api_version(query) if _PREFIXES[prefix] else None,
+        found.get("intent") or None,
+        found.get("call_id") or None,
+        found.get("api-key") or None,
+    )
+
+
+def parameters(query: str) -> dict[str, str]:
+    """Return the parameters of a query.
+
+    Raises:
+        CallerError: 400, one comes twice, or there are too many.
+    """
+    found: dict[str, str] = {}
+    for parameter in query.split("&") if query else ():
+        key, _, value = parameter.partition("=")
+        if len(found) >= MAX_PARAMETERS or len(parameter) > _LONGEST_PARAMETER or (key := unquote_plus(key)) in found:
+            raise CallerError(400, "invalid_query", "The query has too many parameters, or the same one twice.")
+        found[key] = unquote_plus(value)
+    return found
 
 
 def _admin(method: str, raw_path: str) -> Route:
@@ -207,7 +297,7 @@ def _page(path: str) -> Route | None:
     if path in _PAGES:
         return Route(page=_PAGES[path])
     if path.startswith("/web/"):
-        return Route(page=Page.ASSET, name=path.removeprefix("/web/"))
+        return Route(page=Page.ASSET, name=path[1:])
     for prefix in _MODEL_PREFIXES:
         if path.startswith(prefix):
             return Route(page=Page.MODELS, name=_model(path.removeprefix(prefix)))
@@ -220,13 +310,41 @@ def _operation(path: str, query: str) -> Route | None:
     if path.startswith(_DEPLOYMENTS):
         name, _, rest = path.removeprefix(_DEPLOYMENTS).partition("/")
         found = OPERATIONS.get(rest)
-        if found is not None and name:
+        if found is not None and found.api == "openai" and name:
             return Route(found, model=_model(name), api_version=_api_version(query))
     prefix, rest = _split(path)
     known = OPERATIONS.get(rest)
-    if known is not None:
-        return Route(known, api_version=_api_version(query) if _PREFIXES[prefix] else None)
+    if known is not None and known.api in _APIS.get(prefix, ("openai",)):
+        return Route(known, api_version=_api_version(query) if _PREFIXES[prefix] else _preview(query))
     return None
+
+
+def _by_method(path: str, query: str) -> dict[str, Route]:
+    """Return the routes of a path by their method. An operation's name is no object's id."""
+    found = {}
+    operation = _operation(path, query)
+    prepares = operation or _realtime(path, query)
+    if prepares is not None:
+        found["POST"] = prepares
+    prefix, rest = _split(path)
+    if prefix in _OBJECTS and not path.startswith(_DEPLOYMENTS):
+        for route, ids in object_routes.match(rest):
+            if operation is None or not ids:
+                version = _api_version(query) if _PREFIXES[prefix] else _preview(query)
+                found[route.method] = Route(api_version=version, object=route, ids=ids)
+    return found
+
+
+def _realtime(path: str, query: str) -> Route | None:
+    prefix, rest = _split(path)
+    if not rest.startswith("realtime") or prefix == "/models/":
+        return None
+    hangup = _HANGUP.fullmatch(rest)
+    kind = "hangup" if hangup else REALTIME_ROUTES.get(rest)
+    if kind is None:
+        return None
+    version = _api_version(query) if _PREFIXES[prefix] else None
+    return Route(page=Page.REALTIME, api_version=version, realtime=kind, name=hangup[1] if hangup else "")
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -264,6 +382,12 @@ def _api_version(query: str) -> str | None:
     return version
 
 
+def _preview(query: str) -> str | None:
+    """Return the ``api-version`` of a query on a route of v1, where nothing but ``PREVIEWS`` has a meaning."""
+    version = next((each[12:] for each in query.split("&") if each.startswith("api-version=")), None)
+    return version if version in PREVIEWS else None
+
+
 def _allow(method: str, allowed: tuple[str, ...], path: str, *, others: tuple[str, ...] = ("OPTIONS",)) -> None:
     if method not in allowed:
         names = ", ".join((*allowed, *others))
@@ -275,37 +399,9 @@ def _allow(method: str, allowed: tuple[str, ...], path: str, *, others: tuple[st
         )
 
 
-def _is_unserved(path: str) -> bool:
-    """Whether OpenAI's or Azure's APIs have this route."""
+def _rest(path: str) -> str:
+    """Return the part of a path that names an operation or an object; empty if it has no prefix."""
     if path.startswith(_DEPLOYMENTS):
         name, _, rest = path.removeprefix(_DEPLOYMENTS).partition("/")
-        if not name:
-            return False
-    else:
-        rest = _split(path)[1]
-    return rest.partition("/")[0] in _UNSERVED
-
-
-def _missing(path: str, raw_path: str) -> CallerError:
-    shown = repr(raw_path[:MAX_SHOWN])
-    if _is_unserved(path):
-        message = (
-            f"This relay does not serve {shown}, a route of OpenAI's or Azure's APIs. It serves "
-            f"{', '.join(OPERATIONS)} and models; for anything else call the resource itself."
-        )
-        return CallerError(404, "route_not_served", message)
-    return CallerError(404, "unknown_route", f"There is no route {shown}. {_hint(path)}")
-
-
-def _hint(path: str) -> str:
-    if _DOUBLED in path:
-        return "The client adds /v1 itself: leave it out of its base URL."
-    if f"{_DEPLOYMENTS}/" in path:
-        return "The deployment's name is empty: set it in the client."
-    last = path.rpartition("/")[2]
-    for known in OPERATIONS:
-        if last and known.endswith(last):
-            return f"Did you mean /v1/{known}?"
-    if _split(path)[0]:
-        return f"Below /v1 there are {', '.join(OPERATIONS)}, models and usage."
-    return "Chat is at /v1/chat/completions and /api/chat-stream; set the client's base URL to end in /v1."
+        return rest if name else ""
+    return _split(path)[1]

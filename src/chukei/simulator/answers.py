@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from chukei.simulator import prose
-from chukei.simulator.calls import Call, Prompt, Tool, find_tool
+from chukei.simulator.calls import Call
+from chukei.simulator.prompts import Prompt, Tool, find_tool
 from chukei.simulator.schemas import places_in, sample
 from chukei.simulator.tokens import split, until_stop
+from chukei.simulator.voice import Voice
 
 MOST_CALLS = 4
 TOKENS_PER_CALL = 3  # beside the arguments
@@ -63,8 +64,10 @@ class Limits:
     stop: str | Sequence[str] | None = None
 
 
-def compose(call: Call, prompt: Prompt, limits: Limits, voice: random.Random) -> Answer:
+def compose(call: Call, prompt: Prompt, limits: Limits, voice: Voice) -> Answer:
     """Answer a prompt."""
+    if call.limit is not None:
+        limits = replace(limits, tokens=min(call.limit, limits.tokens or call.limit))
     thoughts = voice.randrange(1, 6) * 64 if call.reasoning else 0
     if limits.tokens is not None and thoughts >= limits.tokens:
         return Answer(finish_reason="length", reasoning_tokens=limits.tokens)
@@ -107,7 +110,7 @@ def _cut_calls(answer: Answer, limits: Limits) -> Answer:
     return Answer((), tuple(kept), "length", answer.reasoning_tokens)
 
 
-def _choose_calls(prompt: Prompt, rng: random.Random) -> list[tuple[Tool, Any]]:
+def _choose_calls(prompt: Prompt, rng: Voice) -> list[tuple[Tool, Any]]:
     """Return the functions to call and their arguments; none if the answer is text.
 
     With ``auto`` the model calls a tool for every prompt except greetings and requests to repeat. Once it has the

@@ -17,9 +17,11 @@ from uuid import UUID
 
 import msgspec
 
-from chukei.simulator.exchanges import Exchange, Reply, whole
+from chukei.simulator.exchanges import Event, Exchange, Reply, whole
 
 _RECORDED = tomllib.loads(Path(__file__).with_name("azure.toml").read_text("utf-8"))
+_OBJECTS = tomllib.loads(Path(__file__).with_name("objects.toml").read_text("utf-8"))
+_SHAPES: dict[str, str] = _RECORDED["shapes"] | _OBJECTS["shapes"]
 
 LISTED_MODELS: tuple[str, ...] = tuple(_RECORDED["models"]["listed"])
 TOKENS_PER_MINUTE = 120_000  # as in the headers
@@ -34,7 +36,7 @@ _OPERATIONS = {
 
 def shape(name: str, **fields: Any) -> dict[str, Any]:
     """Return a new copy of one of Azure's objects with the given fields. Their order is that of the recordings."""
-    blank: dict[str, Any] = msgspec.json.decode(_RECORDED["shapes"][name])
+    blank: dict[str, Any] = msgspec.json.decode(_SHAPES[name])
     return blank | fields
 
 
@@ -46,6 +48,11 @@ class ApiError(Exception):
         self.status = status
         self.body = body
         self.headers = headers or {}
+
+    @property
+    def message(self) -> str:
+        """The message in the body."""
+        return str(msgspec.json.decode(self.body)["error"]["message"])
 
     def reply(self) -> Reply:
         """Return the HTTP answer for this error."""
@@ -126,6 +133,44 @@ def throttled(seconds: float, kind: str, operation: str, api_version: str | None
         f" Please retry after {headers['retry-after']} seconds."
     )
     return gateway_error(429, message, code, headers)
+
+
+_ANTHROPIC = {  # how Anthropic's API calls an error with this status
+    400: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    529: "overloaded_error",
+}
+
+
+def as_anthropic(reply: Reply, dice: random.Random) -> Reply:
+    """Return the reply in the form of the Messages API if it is an error of the model; the gateway's stay as they are.
+
+    Its headers are kept.
+    """
+    kind = _ANTHROPIC.get(reply.status)
+    if kind is None:
+        return reply
+    body = b"".join(step.data for step in reply.steps if isinstance(step, Event))
+    message = msgspec.json.decode(body)["error"]["message"]
+    request_id = f"req_{dice.getrandbits(96):024x}"
+    error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+    said = whole(msgspec.json.encode(error), status=reply.status, headers={**reply.headers, "request-id": request_id})
+    said.ending = reply.ending
+    return said
+
+
+def unknown_object(kind: str, id_: str) -> ApiError:
+    """Return a 404 for an id that the resource does not know, in the words of its kind."""
+    words = _OBJECTS["kinds"][kind]
+    return model_error(404, words["missing"].format(id_), param=words.get("param"), code=words.get("code"))
+
+
+def deletion(kind: str, id_: str) -> dict[str, Any]:
+    """Return the answer to the deletion of an object."""
+    name, object_ = _OBJECTS["kinds"][kind]["deleted"]
+    return {name: id_, "object": object_, "deleted": True}
 
 
 def served_model(deployment: str) -> str | None:

@@ -1,28 +1,46 @@
-"""An authorised request, and its prompt, tools and options in one form for all endpoints."""
+"""An authorised request, in one form for all endpoints."""
 
 from __future__ import annotations
 
 import base64
 import random
 import string
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
+from uuid import UUID
 
 import msgspec
 
-from chukei.simulator.azure import ApiError, invalid_value, missing_parameter, served_model, shape, unreadable_json
-from chukei.simulator.tokens import Pace, count
+from chukei.simulator.azure import (
+    ApiError,
+    invalid_value,
+    missing_parameter,
+    out_of_range,
+    served_model,
+    shape,
+    unreadable_json,
+)
+from chukei.simulator.credentials import Ephemeral
+from chukei.simulator.prompts import Prompt
+from chukei.simulator.stored import Kept, Stored
+from chukei.simulator.tokens import Pace
+from chukei.simulator.voice import Voice
 
 Request = TypeVar("Request", bound=msgspec.Struct)
-ToolChoice = Literal["auto", "none", "required"]
 
-RESPONSES_KEPT = 4096  # the oldest are forgotten
-TOKENS_PER_MESSAGE = 4  # role and separators, as in the chat format of the GPT models
-IMAGE_TOKENS = 85  # an image in low detail
 DEFAULT_MODEL = "gpt-4.1-mini-2025-04-14"
+ROUTER = "model-router"
+ROUTED = ("gpt-5-nano-2025-08-07", "gpt-4.1-mini-2025-04-14", "gpt-5-mini-2025-08-07")
 REASONING = ("o1", "o3", "o4", "gpt-5")
+# The types of the fields of objects, by name.
+FIELDS: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("file_ids", "files", "items", "part_ids", "testing_criteria"), (list, "an array")),
+    **dict.fromkeys(("attributes", "data_source", "expires_after", "hyperparameters", "metadata"), (dict, "an object")),
+    **dict.fromkeys(("endpoint", "filename", "input_file_id", "name", "purpose", "suffix"), (str, "a string")),
+    **dict.fromkeys(("bytes", "max_num_results", "seed"), (int, "an integer")),
+}
 _ALPHANUMERIC = string.ascii_letters + string.digits
 # What a model asked for "some JSON" answers.
 JSON_OBJECT: dict[str, Any] = {
@@ -44,34 +62,15 @@ class Filter:
     after: int = 0
 
 
-class Stored:
-    """The state of a resource: the deployments of its stored responses, and its conversations."""
-
-    def __init__(self, conversations: Iterable[str] = ()) -> None:
-        self._conversations = frozenset(conversations)
-        self._responses: OrderedDict[str, str] = OrderedDict()
-
-    def keep(self, response: str, deployment: str) -> None:
-        """Store a response of a deployment."""
-        self._responses[response] = deployment
-        if len(self._responses) > RESPONSES_KEPT:
-            self._responses.popitem(last=False)
-
-    def has_response(self, response: str, deployment: str) -> bool:
-        """Whether this response of this deployment is stored."""
-        return self._responses.get(response) == deployment
-
-    def has_conversation(self, conversation: str) -> bool:
-        """Whether this conversation exists."""
-        return conversation in self._conversations
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request with everything that determines its answer.
 
-    ``dice`` is the random generator for ids, padding and pace; it differs for each request. ``voice`` is that for the
-    words. ``occurrence`` is the number of earlier requests with the same body.
+    ``dice`` is the random generator for padding and pace and ``names`` that for ids; they differ for each request.
+    ``voice`` is that for the words. ``occurrence`` is the number of earlier requests with the same body. ``ids`` are
+    those in the path. ``limit`` is the most tokens of the answer, besides the client's own limit. ``struck`` are the
+    faults that apply, ``faults_of`` returns those in another deployment's name, and ``ask`` answers a request of a
+    batch: its operation and body give the status and the body of the answer.
     """
 
     operation: str
@@ -81,42 +80,56 @@ class Call:
     content_type: str
     created: int
     dice: random.Random
+    names: random.Random
     seed: int
     pace: Pace
+    stage_seconds: float = 0.0  # how long each stage of a job takes
+    job_looks: int = 1
     filter: Filter | None = None
+    limit: int | None = None
     occurrence: int = 0
-    model_asked: str | None = None
+    ids: tuple[str, ...] = ()
+    query: Mapping[str, str] = field(default_factory=dict)
     deployments: tuple[str, ...] = ()
     stored: Stored = field(default_factory=Stored)
+    struck: frozenset[str] = frozenset()
+    faults_of: Callable[[str], frozenset[str]] = lambda _: frozenset()
+    ask: Callable[[str, bytes], tuple[int, bytes]] = lambda _operation, _body: (404, b"{}")
+    memory: dict[str, Kept] | None = None  # the responses that the socket of a turn remembers, by id
+    ephemeral: Ephemeral = field(default_factory=Ephemeral)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
-        """The full name of the model, which follows from the deployment's."""
+        """The full name of the model, which follows from the deployment's; a router chooses one for each prompt."""
+        if self.deployment.startswith(ROUTER):
+            return ROUTED[zlib.crc32(self.body) % len(ROUTED)]
         return served_model(self.deployment) or (self.deployment if self.reasoning else DEFAULT_MODEL)
 
     @property
     def reasoning(self) -> bool:
         """Whether it is a reasoning model."""
-        return self.deployment.startswith(REASONING)
+        name = self.model if self.deployment.startswith(ROUTER) else self.deployment
+        return name.startswith(REASONING)
 
     def older_than(self, date: str) -> bool:
         """Whether the api-version is dated and before this date. The v1 path has no date."""
         return self.api_version is not None and self.api_version[:10] < date
 
-    def voice(self, prompt: str, *, fixed: bool) -> random.Random:
+    def voice(self, prompt: Prompt, *, fixed: bool) -> Voice:
         """Return the random generator for words.
 
         A repeated prompt gives other words, unless ``fixed``: the client has set ``seed`` or a temperature of 0.
         """
-        return random.Random(f"{self.seed}:{prompt}" + ("" if fixed else f":{self.occurrence}"))  # noqa: S311
+        return Voice(self.seed, prompt.text, None if fixed else self.occurrence + prompt.asked_before)
 
     def id(self, prefix: str, length: int = 29) -> str:
         """Return a new id: the prefix and random letters and digits."""
-        return prefix + "".join(self.dice.choices(_ALPHANUMERIC, k=length))
+        return prefix + "".join(self.names.choices(_ALPHANUMERIC, k=length))
 
     def hex_id(self, prefix: str, digits: int = 50) -> str:
         """Return a new id in the form of the Responses API."""
-        return f"{prefix}{self.dice.getrandbits(4 * digits):0{digits}x}"
+        return f"{prefix}{self.names.getrandbits(4 * digits):0{digits}x}"
 
     def completion(self, prefix: str, object_: str) -> dict[str, Any]:
         """Return the first fields of a completion and of each of its chunks. The fingerprint depends on the model."""
@@ -132,20 +145,60 @@ class Call:
         """Return padding that fills text of this length up to a multiple of 16, as recorded."""
         return base64.b64encode(self.dice.randbytes(12), b"ab").decode()[: 16 - length % 16]
 
+    def guid(self, prefix: str) -> str:
+        """Return a new id in the form of the files that a batch makes."""
+        return prefix + str(UUID(int=self.names.getrandbits(128), version=4))
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """Return a whole number of the query; ApiError 400 if it is none or out of bounds."""
+        given = self.query.get(name, "")
+        try:
+            value = int(given) if given else default
+        except ValueError:
+            what = f"Invalid type for '{name}': expected an integer, but got a string instead."
+            raise invalid_value(what, name, "invalid_type") from None
+        if not low <= value <= high:
+            raise out_of_range(name, value, low, high)
+        return value
+
+    def object(self, *required: str) -> dict[str, Any]:
+        """Return the fields of the JSON body that are not null; none if it is empty.
+
+        ApiError 400 if one that is required is missing, or one has not the type of its name in ``FIELDS``.
+        """
+        try:
+            given = msgspec.json.decode(self.body or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise unreadable_json() from None
+        if not isinstance(given, dict):
+            raise unreadable_json()
+        given = {name: value for name, value in given.items() if value is not None}
+        for name in required:
+            if given.get(name) in (None, ""):
+                raise missing_parameter(name)
+        for name, value in given.items():
+            kind, words = FIELDS.get(name, (object, ""))
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise invalid_value(f"Invalid type for '{name}': expected {words}.", name, "invalid_type")
+        return given
+
     def read(self, type_: type[Request]) -> Request:
         """Decode the JSON body; ApiError 400 with Azure's message if it is invalid."""
         try:
             return msgspec.json.decode(self.body, type=type_)
         except msgspec.ValidationError as error:
-            raise _misfit(str(error)) from None
+            raise misfit(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise unreadable_json() from None
 
 
-def _misfit(message: str) -> ApiError:
-    """Convert msgspec's message, such as "Expected `int`, got `str` - at `$.n`", into an error of Azure's."""
+def misfit(message: str, inside: str = "") -> ApiError:
+    """Convert msgspec's message, such as "Expected `int`, got `str` - at `$.n`", into an error of Azure's.
+
+    ``inside`` is the name of the field that was read; "" for a whole body.
+    """
     what, _, where = message.partition(" - at ")
-    param = where.strip("`").removeprefix("$").removeprefix(".")
+    param = (inside + where.strip("`").removeprefix("$")).removeprefix(".")
     if what.startswith("Object missing required field"):
         name = what.split("`")[1]
         return missing_parameter(f"{param}.{name}" if param else name)
@@ -157,107 +210,6 @@ class StreamOptions(msgspec.Struct):
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that the model may call."""
-
-    name: str
-    description: str
-    parameters: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """The parts of a conversation on which the answer depends."""
-
-    text: str
-    system: str = ""
-    turns: int = 1
-    tool_results: tuple[str, ...] = ()
-    tools: tuple[Tool, ...] = ()
-    tool_choice: ToolChoice = "auto"
-    tool_named: str | None = None
-    parallel: bool = True
-    schema: dict[str, Any] | None = None
-    tokens: int = 0
-
-
-def fields_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a JSON object; none for any other value."""
-    return value if isinstance(value, dict) else {}
-
-
-def text_of(content: Any) -> str:
-    """Return the text of a message's content: a string, or a list of parts."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "".join(
-        str(part.get("text") or part.get("refusal") or "") if isinstance(part, dict) else str(part) for part in parts
-    )
-
-
-def _images_in(content: Any) -> int:
-    parts = content if isinstance(content, list) else []
-    return sum(1 for part in parts if isinstance(part, dict) and "image" in str(part.get("type")))
-
-
-def conversation(messages: Iterable[tuple[str, Any]]) -> Prompt:
-    """Return the prompt of (role, content) pairs; the roles are those of chat."""
-    text = ""
-    system: list[str] = []
-    results: list[str] = []
-    turns = tokens = 0
-    for role, content in messages:
-        words = text_of(content)
-        tokens += count(words) + TOKENS_PER_MESSAGE + IMAGE_TOKENS * _images_in(content)
-        if role in ("system", "developer"):
-            system.append(words)
-        elif role in ("tool", "function"):
-            results.append(words)
-        else:
-            results = []
-            if role == "user":
-                text, turns = words, turns + 1
-    tokens += TOKENS_PER_MESSAGE - 1
-    return Prompt(text, "\n".join(system), max(turns, 1), tuple(results), tokens=tokens)
-
-
-def find_tool(tools: Sequence[Tool], name: str) -> Tool | None:
-    """Return the tool with this name; None if there is none."""
-    return next((tool for tool in tools if tool.name == name), None)
-
-
-def read_tools(functions: list[dict[str, Any]], name: str) -> tuple[Tool, ...]:
-    """Read function definitions, which are the same in both APIs; ApiError 400, at ``name``, if one has no name."""
-    for at, function in enumerate(functions):
-        if not isinstance(function.get("name"), str):
-            raise missing_parameter(name.format(at))
-    return tuple(
-        Tool(
-            name=function["name"],
-            description=str(function.get("description") or ""),
-            parameters=given if isinstance(given := function.get("parameters"), dict) else {"type": "object"},
-        )
-        for function in functions
-    )
-
-
-def read_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[ToolChoice, str | None]:
-    """Read ``tool_choice``: the mode of choosing, and the function that the model must call."""
-    if choice is None or choice in ("auto", "none", "required"):
-        if choice is not None and not tools:
-            raise invalid_value("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-        return choice or "auto", None
-    if isinstance(choice, dict):
-        name = (fields_of(choice.get("function")) or choice).get("name")
-        if isinstance(name, str) and find_tool(tools, name) is not None:
-            return "required", name
-        raise invalid_value(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
-    what = f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'."
-    raise invalid_value(what, "tool_choice")
 
 
 def usage(prompt_tokens: int, completion_tokens: int, reasoning_tokens: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,19 +10,11 @@ import msgspec
 
 from chukei.simulator import azure
 from chukei.simulator.answers import TOKENS_PER_CALL, Answer, Limits, ToolCall, compose
-from chukei.simulator.calls import (
-    JSON_OBJECT,
-    Call,
-    Prompt,
-    StreamOptions,
-    conversation,
-    fields_of,
-    read_choice,
-    read_tools,
-    text_of,
-    usage,
-)
+from chukei.simulator.calls import JSON_OBJECT, Call, StreamOptions, usage
+from chukei.simulator.chat_audio import spoken_aloud
 from chukei.simulator.exchanges import DONE, Event, Kind, Reply, data_event, sorted_json, stream, whole
+from chukei.simulator.kept_chat import keep
+from chukei.simulator.prompts import Prompt, conversation, fields_of, read_choice, read_tools, text_of
 
 # Older versions refuse stream_options and max_completion_tokens (Azure OpenAI API version lifecycle).
 STREAM_OPTIONS_SINCE = "2024-09-01"
@@ -63,29 +55,52 @@ class ChatRequest(msgspec.Struct):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
 
 
 def chat(call: Call) -> Reply:
     """Answer a chat request."""
     request = call.read(ChatRequest)
     _check(call, request)
+    asked = call.object() if request.store else {}
     prompt = _prompt(request)
     limits = Limits(request.max_completion_tokens or request.max_tokens, request.stop)
-    voice = call.voice(prompt.text, fixed=request.seed is not None or request.temperature == 0)
+    voice = call.voice(prompt, fixed=request.seed is not None or request.temperature == 0)
     answers = [compose(call, prompt, limits, voice) for _ in range(request.n or 1)]
     spoken = sum(answer.tokens for answer in answers)
     used = usage(prompt.tokens, spoken, sum(answer.reasoning_tokens for answer in answers))
+    head = call.completion("chatcmpl-", "chat.completion")
+    if request.service_tier is not None:
+        head["service_tier"] = "default" if request.service_tier == "auto" else request.service_tier
+    if "audio" in (request.modalities or ()):
+        return spoken_aloud(call, head, request.audio, bool(request.stream), answers[0], prompt.tokens)
+    choices = [_choice(call, index, answer) for index, answer in enumerate(answers)]
+    body = {**head, "choices": choices, "prompt_filter_results": azure.PROMPT_FILTER, "usage": used}
     if request.stream:
         options = request.stream_options or StreamOptions()
-        return stream(_ChatStream(call, options, used, answers).events(), prompt_tokens=prompt.tokens)
-    choices = [_choice(call, index, answer) for index, answer in enumerate(answers)]
-    body = {"choices": choices, "prompt_filter_results": azure.PROMPT_FILTER, "usage": used}
+        events = _ChatStream(call, options, used, answers, head).events()
+        return stream(
+            _then(events, lambda: keep(call, asked, body)) if request.store else events, prompt_tokens=prompt.tokens
+        )
+    if request.store:
+        keep(call, asked, body)
     return whole(
-        sorted_json(call.completion("chatcmpl-", "chat.completion") | body),
+        sorted_json(body),
         wait=call.pace.total(max(answer.tokens for answer in answers)),
         tokens=spoken,
         prompt_tokens=prompt.tokens,
     )
+
+
+def _then(events: Iterator[Event], what: Callable[[], None]) -> Iterator[Event]:
+    """Yield the events, and do something before the last."""
+    for event in events:
+        if event.kind == "done":
+            what()
+        yield event
 
 
 def _check(call: Call, request: ChatRequest) -> None:
@@ -191,7 +206,9 @@ class _Delta:
 class _ChatStream:
     """The events of a stream in Azure's order: filter, role, content, finish, usage, ``[DONE]``."""
 
-    def __init__(self, call: Call, options: StreamOptions, used: dict[str, Any], answers: list[Answer]) -> None:
+    def __init__(
+        self, call: Call, options: StreamOptions, used: dict[str, Any], answers: list[Answer], head: dict[str, Any]
+    ) -> None:
         self._call = call
         self._answers = answers
         self._used = used
@@ -201,7 +218,7 @@ class _ChatStream:
         # Recorded streams have six categories, four, or one; one stream keeps to its own.
         one = {"protected_material_text": azure.UNDETECTED}
         self._results = call.dice.choice((azure.FULL_RESULTS, azure.FULL_RESULTS, azure.CATEGORIES, one))
-        self._head = call.completion("chatcmpl-", "chat.completion.chunk")
+        self._head = {**head, "object": "chat.completion.chunk"}
 
     def events(self) -> Iterator[Event]:
         """Yield the events of the stream."""

@@ -9,9 +9,10 @@ import msgspec
 
 from chukei.simulator import azure
 from chukei.simulator.answers import Answer, Limits, compose
-from chukei.simulator.calls import Call, Prompt, StreamOptions, usage
+from chukei.simulator.calls import Call, StreamOptions, usage
 from chukei.simulator.chat import STREAM_OPTIONS_SINCE
 from chukei.simulator.exchanges import DONE, Event, Reply, data_event, sorted_json, stream, whole
+from chukei.simulator.prompts import Prompt
 from chukei.simulator.tokens import count
 
 DEFAULT_MAX_TOKENS = 16  # the API's own
@@ -44,8 +45,8 @@ def completions(call: Call) -> Reply:
     limits = Limits(DEFAULT_MAX_TOKENS if request.max_tokens is None else max(request.max_tokens, 0), request.stop)
     fixed = request.seed is not None or request.temperature == 0
     answers = [
-        (prompt if request.echo else "", compose(call, Prompt(text=prompt), limits, call.voice(prompt, fixed=fixed)))
-        for prompt in prompts
+        (prompt.text if request.echo else "", compose(call, prompt, limits, call.voice(prompt, fixed=fixed)))
+        for prompt in map(Prompt, prompts)
         for _ in range(request.n or 1)
     ]
     tokens = sum(count(prompt) for prompt in prompts)

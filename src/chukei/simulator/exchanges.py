@@ -1,16 +1,17 @@
 """A request, its reply as a sequence of steps, and the record of both. Without I/O.
 
-Operations make the events of a reply, faults change the sequence, and ``server`` sends it. A test can read a stream
+Operations make the events of a reply, faults change the sequence, and ``sending`` sends it. A test can read a stream
 without a socket.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import msgspec
 
@@ -18,6 +19,7 @@ Kind = Literal["filter", "role", "token", "annotation", "finish", "usage", "done
 KINDS: tuple[str, ...] = get_args(Kind)
 Ending = Literal["completed", "client_left", "fault", "stopped"]
 
+KEPT_BODIES = 64 * 1024 * 1024  # bytes
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 DONE = b"data: [DONE]\n\n"
@@ -34,6 +36,11 @@ class Head:
     http_1_1: bool = True
     keep_alive: bool = True
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def wants_socket(self) -> bool:
+        """Whether it is the handshake of a WebSocket (RFC 6455, section 4.1)."""
+        return self.method == "GET" and self.headers.get("upgrade", "").lower() == "websocket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,27 @@ class Break:
     how: Literal["reset", "fin"]
 
 
-Step = Event | Stall | Raw | Break
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A close frame of a WebSocket (RFC 6455, section 5.5.1). Over HTTP it has no effect, like the next two."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """From here on the WebSocket stays open, but nothing is sent on it: no event, no pong, no close frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deafness:
+    """For some seconds, or until the client disconnects (None), nothing is read from the WebSocket."""
+
+    seconds: float | None = None
+
+
+Step = Event | Stall | Raw | Break | Close | Mute | Deafness
 
 
 @dataclass(slots=True)
@@ -88,6 +115,32 @@ class Reply:
     ending: Literal["completed", "fault"] = "completed"  # what to note once all of it was sent
     headless: bool = False  # nothing is sent but what the steps send
     hold: float | None = 0.0  # seconds before the status line goes out; None: until the client leaves
+    failure: Callable[[int], bytes] | None = None  # the error in its stream, if it depends on the reply; see Endings
+    talk: Opening | None = None  # what makes the talk on the WebSocket that the reply opens
+
+
+class Socket(Protocol):
+    """The simulator's side of a WebSocket, as its connection knows it."""
+
+    def accept(self, head: Head, reply: Reply) -> bool:
+        """Answer the handshake; return False if it is invalid, in which case the connection is closed."""
+
+    def feed(self, data: bytes) -> None:
+        """Take received bytes."""
+
+    def lost(self, ending: Ending) -> None:
+        """Note the end of the connection."""
+
+
+class Talk(Protocol):
+    """What is spoken on a WebSocket."""
+
+    @property
+    def socket(self) -> Socket:
+        """The socket on which it is spoken."""
+
+    async def hold(self) -> None:
+        """Speak until the socket closes."""
 
 
 def whole(
@@ -138,6 +191,11 @@ def sorted_json(value: Any) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
+def json_reply(value: Any, *, status: int = 200, wait: float = 0.0) -> Reply:
+    """Return a reply with a JSON object, its fields in their own order."""
+    return whole(msgspec.json.encode(value), status=status, wait=wait)
+
+
 def data_event(value: Any) -> bytes:
     """Return a chunk of a chat stream as a server-sent event."""
     return b"data: " + sorted_json(value) + b"\n\n"
@@ -150,6 +208,9 @@ class Exchange:
     ``headers`` have lower-case names; repeated ones are joined by ``", "``. ``events``, ``completion_tokens`` and
     ``sent`` grow while the answer runs. ``ended`` is None until the end and then its reason: the answer was complete,
     the client disconnected, a fault ended it, or the simulator stopped.
+
+    A WebSocket has an exchange, which ends with the connection, and each turn on it has another, whose ``socket`` is
+    that of the connection and whose ``body`` is the client's event.
     """
 
     method: str
@@ -167,6 +228,10 @@ class Exchange:
     events: int = 0
     sent: bytearray = field(default_factory=bytearray)  # the body before framing; only with record_sent
     ended: Ending | None = None
+    socket: Exchange | None = None
+    memory: dict[str, Any] | None = None  # the responses that the socket remembers, stored or not, by id
+    close_code: int | None = None  # of a WebSocket: the client's code; 1006 if there was no close frame
+    messages: list[bytes] = field(default_factory=list)  # from the client of a WebSocket; only with record_sent
     _finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     def settle(self, ending: Ending) -> None:
@@ -187,3 +252,27 @@ class Exchange:
             f"<Exchange {self.method} {self.path} {self.status or '-'} {self.ended or 'running'},"
             f" {self.events} events, {self.completion_tokens} tokens>"
         )
+
+
+Opening = Callable[[asyncio.Transport, asyncio.Event, Exchange], Talk]
+"""Makes a talk on a connection. The event is set while the connection can be written to."""
+
+
+class Exchanges(deque[Exchange]):
+    """The last exchanges. Beyond a bound in bytes the oldest lose their bodies."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(maxlen=most)
+        self._bytes = 0
+
+    def keep(self, exchange: Exchange) -> None:
+        """Add an exchange."""
+        if len(self) == self.maxlen:
+            self._bytes -= len(self[0].body)
+        self.append(exchange)
+        self._bytes += len(exchange.body)
+        for old in self if self._bytes > KEPT_BODIES else ():
+            if self._bytes <= KEPT_BODIES or old is exchange:
+                break
+            self._bytes -= len(old.body)
+            old.body = b""

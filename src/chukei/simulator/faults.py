@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from chukei.simulator.exchanges import KINDS
 
-Stage = Literal["instead", "answer", "stream"]
+Stage = Literal["instead", "answer", "stream", "socket"]
 Value = int | float | str | None
 
 
@@ -45,6 +45,11 @@ class Kind:
     arguments: tuple[Argument, ...]
     ends_early: bool
     keeps_length: bool
+    http_only: bool = False
+
+    def strikes(self, *, socket: bool) -> bool:
+        """Whether it changes how a turn of a WebSocket, or else an answer over HTTP, is sent."""
+        return (self.stage == "stream" and not (socket and self.http_only)) or (self.stage == "socket" and socket)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ _READERS: dict[str, Callable[[str], Value]] = {
     "location": str,
     **dict.fromkeys(("seconds", "factor"), _number),
     **dict.fromkeys(("status", "tokens", "bytes"), _count),
+    "code": _bounded(int, 1000, 5000),
 }
 
 
@@ -108,7 +114,7 @@ def _argument(name: str, default: Any) -> Argument:
 
 def _kind(row: dict[str, Any]) -> Kind:
     arguments = tuple(_argument(*argument) for argument in row.get("arguments", {}).items())
-    return Kind(row["stage"], row["meaning"], arguments, "ends-early" in row, "keeps-length" in row)
+    return Kind(row["stage"], row["meaning"], arguments, "ends-early" in row, "keeps-length" in row, "http-only" in row)
 
 
 _TABLE = tomllib.loads(Path(__file__).with_name("faults.toml").read_text("utf-8"))

@@ -6,14 +6,21 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import groupby
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chukei.simulator.azure import recorded_error, throttled
-from chukei.simulator.exchanges import Break, Event, Raw, Reply, Stall, Step, whole
+from chukei.simulator.exchanges import Break, Close, Deafness, Event, Mute, Raw, Reply, Stall, Step, whole
 from chukei.simulator.faults import Fault, Value
 
 Steps = Iterator[Step]
-ErrorEvent = Callable[[int], bytes]  # events sent so far -> the error event(s) of this kind of stream
+
+
+class Endings(NamedTuple):
+    """How a kind of stream ends with an error: its event(s), by the events sent so far; and a socket at its limit."""
+
+    error: Callable[[int], bytes]
+    limit: tuple[bytes, Close] = (b"{}", Close(1000))
+
 
 # Long enough that the bytes before and after are separate reads on the other side.
 SETTLE_SECONDS = 0.02
@@ -44,7 +51,7 @@ def instead(fault: Fault, operation: str, api_version: str | None) -> Reply:
     return reply
 
 
-def inject(reply: Reply, fault: Fault, error_event: ErrorEvent) -> None:
+def inject(reply: Reply, fault: Fault, endings: Endings) -> None:
     """Apply a fault to a reply."""
     if fault.name == "stall-before-headers":
         reply.hold = _seconds(fault.values[0])
@@ -56,7 +63,10 @@ def inject(reply: Reply, fault: Fault, error_event: ErrorEvent) -> None:
     if not fault.kind.keeps_length:
         reply.length = None
     if fault.name in ("error-event", "error-first"):
-        reply.steps = _errors(reply.steps, error_event, *fault.values)
+        reply.steps = _errors(reply.steps, reply.failure or endings.error, *fault.values)
+    elif fault.name == "socket-limit":
+        message, close = endings.limit
+        reply.steps = _strike(reply.steps, fault.values[0], Event(b"data: " + message + b"\n\n"), close)
     else:
         reply.steps = _REARRANGE[fault.name](reply.steps, *fault.values)
 
@@ -84,7 +94,7 @@ def _strike(steps: Steps, position: Value, *what: Step, resume: bool = False) ->
         yield from steps
 
 
-def _errors(steps: Steps, error_event: ErrorEvent, position: Value = 0) -> Steps:
+def _errors(steps: Steps, error_event: Callable[[int], bytes], position: Value = 0) -> Steps:
     sent = 0
     for step in _up_to(steps, position):
         sent += step.events if isinstance(step, Event) else 0
@@ -177,5 +187,8 @@ _REARRANGE: dict[str, Callable[..., Steps]] = {
     "giant": lambda steps, at, size: _strike(steps, at, _giant(size), resume=True),
     "invalid-utf8": lambda steps, at: _strike(steps, at, Event(_NO_UTF8), resume=True),
     "comments": lambda steps: _map(steps, lambda event: replace(event, data=b": keep-alive\n\n" + event.data)),
+    "socket-close": lambda steps, at, code: _strike(steps, at, Close(code)),
+    "socket-silence": lambda steps, at: _strike(steps, at, Mute(), Stall(None)),
+    "socket-deaf": lambda steps, seconds: _strike(steps, 0, Deafness(_seconds(seconds)), resume=True),
     "crlf": lambda steps: _map(steps, lambda event: replace(event, data=event.data.replace(b"\n", b"\r\n"))),
 }

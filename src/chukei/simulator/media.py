@@ -19,14 +19,18 @@ import msgspec
 
 from chukei.simulator.azure import CATEGORIES, invalid_value, missing_parameter, model_error, out_of_range, shape
 from chukei.simulator.calls import Call
-from chukei.simulator.exchanges import JSON, Event, Reply, sorted_json, stream, whole
+from chukei.simulator.exchanges import JSON, Event, Kind, Reply, sorted_json, stream, whole
 from chukei.simulator.prose import is_japanese, phrases
 from chukei.simulator.tokens import count, split
 
 PIXELS = 64  # the side of an image, whatever size is asked for
 CELLS = 8  # squares along a side
 IMAGE_TOKENS = 272  # gpt-image-1, low quality, 1024 × 1024
+PARTIAL_IMAGE_TOKENS = 100  # what each unfinished image costs beside
+MOST_PARTIAL_IMAGES = 3  # the API's own limit
+LOOK = {"background": "opaque", "output_format": "png", "quality": "low", "size": "1024x1024"}
 SAMPLE_RATE = 8000
+AUDIO_TOKENS_PER_SECOND = 10  # of a transcription's input, as in the recordings: 37 for 3.7 s
 MOST_IMAGES = 10  # the API's own limit
 MOST_SPEECH_SECONDS = 4.0
 SOUND_PIECE = 4096
@@ -50,17 +54,26 @@ def fields(body: bytes, content_type: str) -> dict[str, Part]:
     if boundary is None:
         raise model_error(400, "Could not parse multipart form: there is no boundary in the content type.")
     mark = b"--" + (boundary[1] or boundary[2]).encode()
-    sections = (b"\r\n" + body).split(b"\r\n" + mark)
-    if len(sections) < 2 or not sections[-1].startswith(b"--"):
-        raise model_error(400, "Could not parse multipart form: the closing boundary is missing.")
     found: dict[str, Part] = {}
-    for section in sections[1:-1]:
-        head, _, data = section.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        text = head.decode(errors="replace")
+    for start, end in _sections(body, mark):
+        head = body.find(b"\r\n\r\n", start, end)
+        text = body[start : max(head, start)].decode(errors="replace")
         if name := _NAME.search(text):
             filename = _FILENAME.search(text)
-            found[name[1]] = Part(data, filename[1] if filename else None)
+            found[name[1]] = Part(body[head + 4 : end], filename[1] if filename else None)
     return found
+
+
+def _sections(body: bytes, mark: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the sections of a form are; they are not copied, for they may be large."""
+    at = 0 if body.startswith(mark) else body.find(b"\r\n" + mark) + 2
+    while at >= 0 and body[at : at + len(mark)] == mark and body[at + len(mark) : at + len(mark) + 2] != b"--":
+        start, at = at + len(mark), body.find(b"\r\n" + mark, at + len(mark))
+        if at >= 0:
+            yield start, at
+            at += 2
+    if at < 0 or body[at : at + len(mark)] != mark:
+        raise model_error(400, "Could not parse multipart form: the closing boundary is missing.")
 
 
 def _form(call: Call, *files: str) -> dict[str, Part]:
@@ -84,11 +97,19 @@ class ImageRequest(msgspec.Struct):
     n: int | None = None
     size: str | None = None
     response_format: str | None = None
+    stream: bool | None = None
+    partial_images: int | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
 
 
 def images(call: Call) -> Reply:
     """Answer a request for images. With ``url`` the answer has data URLs, so the simulator stores nothing."""
     request = call.read(ImageRequest)
+    if request.stream:
+        look = {name: str(getattr(request, name) or default) for name, default in LOOK.items()}
+        return _image_stream(call, "image_generation", request.prompt, request.partial_images or 0, look)
     return _images(call, request.prompt, request.n or 1, request.response_format == "url")
 
 
@@ -97,8 +118,44 @@ def image_edits(call: Call) -> Reply:
     form = _form(call, "image", "image[]")
     if "prompt" not in form:
         raise missing_parameter("prompt")
-    n = _text(form, "n")
-    return _images(call, _text(form, "prompt"), int(n) if n.isdigit() else 1, False)
+    n, prompt = _text(form, "n"), _text(form, "prompt")
+    if _text(form, "stream") == "true":
+        partial, look = (
+            _text(form, "partial_images"),
+            {name: _text(form, name, default) for name, default in LOOK.items()},
+        )
+        return _image_stream(call, "image_edit", prompt, int(partial) if partial.isdigit() else 0, look)
+    return _images(call, prompt, int(n) if n.isdigit() else 1, False)
+
+
+def _image_stream(call: Call, what: str, prompt: str, partial: int, look: dict[str, str]) -> Reply:
+    if not 0 <= partial <= MOST_PARTIAL_IMAGES:
+        raise out_of_range("partial_images", partial, 0, MOST_PARTIAL_IMAGES)
+    return stream(_image_events(call, what, prompt, partial, look), prompt_tokens=count(prompt))
+
+
+def _image_events(call: Call, what: str, prompt: str, partial: int, look: dict[str, str]) -> Iterator[Event]:
+    """Yield as many unfinished images as are asked for, then the whole. There is no ``[DONE]``."""
+    for at in range(partial):
+        drawn = base64.b64encode(png(f"{call.seed}:{at}:{prompt}:partial")).decode()
+        fields = {"b64_json": drawn, "created_at": call.created, **look, "partial_image_index": at}
+        yield _named(f"{what}.partial_image", fields, call.pace.first())
+    drawn = base64.b64encode(png(f"{call.seed}:0:{prompt}")).decode()
+    spent = IMAGE_TOKENS + PARTIAL_IMAGE_TOKENS * partial
+    usage = _image_usage(count(prompt), spent)
+    fields = {"b64_json": drawn, "created_at": call.created, **look, "usage": usage}
+    yield _named(f"{what}.completed", fields, call.pace.first(), "done")
+
+
+def _named(type_: str, fields: dict[str, Any], wait: float, kind: Kind = "other") -> Event:
+    body = msgspec.json.encode({"type": type_, **fields})
+    return Event(b"event: %b\ndata: %b\n\n" % (type_.encode(), body), wait, kind)
+
+
+def _image_usage(read: int, spent: int) -> dict[str, Any]:
+    usage = shape("image-usage", input_tokens=read, output_tokens=spent, total_tokens=read + spent)
+    usage["input_tokens_details"]["text_tokens"] = read
+    return usage
 
 
 def _images(call: Call, prompt: str, n: int, as_url: bool) -> Reply:
@@ -111,10 +168,7 @@ def _images(call: Call, prompt: str, n: int, as_url: bool) -> Reply:
         filters = {"content_filter_results": CATEGORIES, "prompt_filter_results": CATEGORIES}
         data.append({**image, **filters, "revised_prompt": prompt})
     tokens = count(prompt)
-    spent = IMAGE_TOKENS * n
-    usage = shape("image-usage", input_tokens=tokens, output_tokens=spent, total_tokens=tokens + spent)
-    usage["input_tokens_details"]["text_tokens"] = tokens
-    body = sorted_json({"created": call.created, "data": data, "usage": usage})
+    body = sorted_json({"created": call.created, "data": data, "usage": _image_usage(tokens, IMAGE_TOKENS * n)})
     return whole(body, wait=call.pace.total(20), prompt_tokens=tokens)
 
 
@@ -156,6 +210,11 @@ def _heard(call: Call, form: dict[str, Part], said: str, task: str) -> Reply:
     text = said.format(name=file.filename or "audio", bytes=f"{len(file.data):,}")
     wanted = _text(form, "response_format", "json")
     seconds = round(len(file.data) / 32_000, 2)  # as if it were 16 kHz, 16 bits, one channel
+    tokens = count(text)
+    if _text(form, "stream") == "true" and not call.deployment.startswith("whisper"):  # whisper ignores it
+        if wanted not in ("json", "text"):
+            raise invalid_value(f"Invalid value: '{wanted}'. Streams are of 'json' or 'text'.", "response_format")
+        return stream(_transcript(call, text, math.ceil(seconds * AUDIO_TOKENS_PER_SECOND)), prompt_tokens=0)
     match wanted:
         case "json":
             body = sorted_json({"text": text})
@@ -170,8 +229,24 @@ def _heard(call: Call, form: dict[str, Part], said: str, task: str) -> Reply:
         case _:
             raise invalid_value(f"Invalid value: '{wanted}'.", "response_format")
     kind = JSON if wanted.endswith("json") else "text/plain; charset=utf-8"
-    tokens = count(text)
     return whole(body, content_type=kind, wait=call.pace.total(tokens), tokens=tokens)
+
+
+def _transcript(call: Call, text: str, heard: int) -> Iterator[Event]:
+    """Yield the events of a transcript; their lines end in CR LF, as recorded."""
+    pieces = split(text)
+    for at, piece in enumerate(pieces):
+        wait = call.pace.token() if at else call.pace.prompt()
+        yield _crlf({"type": "transcript.text.delta", "delta": piece}, wait, "token")
+    total = heard + len(pieces)
+    usage = {"type": "tokens", "total_tokens": total, "input_tokens": heard}
+    usage |= {"input_token_details": {"text_tokens": 0, "audio_tokens": heard}, "output_tokens": len(pieces)}
+    yield _crlf({"type": "transcript.text.done", "text": text, "usage": usage}, 0.0, "finish")
+    yield Event(b"data: [DONE]\r\n\r\n", 0.0, "done")
+
+
+def _crlf(body: dict[str, Any], wait: float, kind: Kind) -> Event:
+    return Event(b"data: %b\r\n\r\n" % msgspec.json.encode(body), wait, kind, int(kind == "token"))
 
 
 def _verbose(text: str, task: str, language: str, seconds: float) -> dict[str, Any]:
@@ -186,6 +261,7 @@ class SpeechRequest(msgspec.Struct):
     voice: str | dict[str, Any]
     model: str | None = None
     response_format: str | None = None
+    stream_format: str | None = None
 
 
 def speech(call: Call) -> Reply:
@@ -193,26 +269,46 @@ def speech(call: Call) -> Reply:
     request = call.read(SpeechRequest)
     if not request.input:
         raise invalid_value("Invalid 'input': it must not be empty.", "input")
+    if request.stream_format == "sse":
+        return stream(_speech_events(call, request.input), prompt_tokens=count(request.input))
     reply = stream(_sound(call, request.input), prompt_tokens=count(request.input), content_type="audio/wav")
     reply.streamed = False  # of bytes, not of events
     return reply
 
 
 def _sound(call: Call, text: str) -> Iterator[Event]:
-    data = _wav(text)
+    data = wav(tone(text))
     for at in range(0, len(data), SOUND_PIECE):
         wait = call.pace.token() if at else call.pace.prompt()
         yield Event(data[at : at + SOUND_PIECE], wait, "body")
 
 
-def _wav(text: str) -> bytes:
-    """Return a tone that lasts about as long as speaking the text, at most four seconds."""
+def _speech_events(call: Call, text: str) -> Iterator[Event]:
+    """Yield the sound as events; their lines end in CR LF, as recorded."""
+    data = wav(tone(text))
+    read, spoken = count(text), max(len(data) // SOUND_PIECE, 1)
+    for at in range(0, len(data), SOUND_PIECE):
+        audio = base64.b64encode(data[at : at + SOUND_PIECE]).decode()
+        wait = call.pace.token() if at else call.pace.prompt()
+        yield _crlf({"type": "speech.audio.delta", "audio": audio}, wait, "token")
+    usage = {"input_tokens": read, "output_tokens": spoken, "total_tokens": read + spoken}
+    yield _crlf({"type": "speech.audio.done", "usage": usage}, 0.0, "finish")
+    yield Event(b"data: [DONE]\r\n\r\n", 0.0, "done")
+
+
+def tone(text: str) -> array[int]:
+    """Return a tone, in 16 bits, that lasts about as long as speaking the text, at most four seconds."""
     length = int(min(0.2 + len(text) / 15, MOST_SPEECH_SECONDS) * SAMPLE_RATE)
     pitch = 220 * 2 ** (hashlib.sha256(text.encode()).digest()[0] % 24 / 12)
     samples = array("h")
     for at in range(length):
         fade = min(at, length - at, 400) / 400
         samples.append(int(8000 * fade * math.sin(2 * math.pi * pitch * at / SAMPLE_RATE)))
+    return samples
+
+
+def wav(samples: array[int]) -> bytes:
+    """Return samples as a WAV file."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)

@@ -1,48 +1,169 @@
-"""The paths and their operations. The operations for models and embeddings are in this module."""
+"""The table of paths and their operations."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
-import re
-from array import array
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
-from chukei.simulator import azure
+from chukei.simulator import azure, batches, files, kept_chat, kept_responses, objects, tuning, vectors
 from chukei.simulator.calls import Call
 from chukei.simulator.chat import chat
 from chukei.simulator.chat import error_event as chat_error_event
 from chukei.simulator.completions import completions
-from chukei.simulator.exchanges import Reply, sorted_json, whole
+from chukei.simulator.embeddings import embeddings, models
+from chukei.simulator.exchanges import Head, Reply
+from chukei.simulator.injection import Endings
 from chukei.simulator.media import fields, image_edits, images, speech, transcription, translation
-from chukei.simulator.responses import error_event as responses_error_event
+from chukei.simulator.messages import count_tokens, messages
+from chukei.simulator.messages import error_event as messages_error_event
+from chukei.simulator.realtime_http import calls, client_secrets, hangup, model_of_session, sessions
+from chukei.simulator.realtime_turns import LIMIT as REALTIME_LIMIT
 from chukei.simulator.responses import responses
-from chukei.simulator.tokens import count
+from chukei.simulator.turns import LIMIT as RESPONSES_LIMIT
+from chukei.simulator.turns import error_event as responses_error_event
 
-DIMENSIONS = 1536  # text-embedding-3-small and ada-002
-LARGE_DIMENSIONS = 3072  # text-embedding-3-large
-MOST_INPUTS = 2048  # the API's own limit
-MOST_WORDS = 256  # of one text that count; the rest is in the digest of the whole
-OWN_SHARE = 0.25  # how much of a vector is the text's alone, so that no two texts get the same
+Operation = Callable[[Call], Reply]
 
-_WORD = re.compile(r"[^\W_\u3040-\u30ff\u3400-\u9fff]+|[\u3040-\u30ff\u3400-\u9fff]")
+# What a deployment answers: the classic path names it, and ``model`` in the body does on v1.
+DEPLOYED: dict[str, Operation] = {
+    "chat/completions": chat,
+    "completions": completions,
+    "embeddings": embeddings,
+    "images/generations": images,
+    "images/edits": image_edits,
+    "audio/transcriptions": transcription,
+    "audio/translations": translation,
+    "audio/speech": speech,
+}
+# What ``model`` in the body names on both paths.
+MODELLED: dict[str, Operation] = {
+    "responses": responses,
+    "responses/compact": kept_responses.compact,
+}
+# What belongs to the whole resource. ``{}`` is an id; a path of two kinds has two.
+OBJECTS: dict[str, Operation] = {
+    "GET models": models,
+    "GET models/{}": models,
+    "responses/input_tokens": kept_responses.input_tokens,
+    "GET responses/{}": kept_responses.response,
+    "DELETE responses/{}": kept_responses.delete,
+    "responses/{}/cancel": kept_responses.cancel,
+    "GET responses/{}/input_items": kept_responses.input_items,
+    "conversations": kept_responses.create_conversation,
+    "GET conversations/{}": objects.getting("conversation"),
+    "conversations/{}": objects.changing("conversation"),
+    "DELETE conversations/{}": objects.deleting("conversation"),
+    "conversations/{}/items": kept_responses.add_items,
+    "GET conversations/{}/items": objects.listing("conversation", "item"),
+    "GET conversations/{}/items/{}": objects.getting("conversation", "item"),
+    "DELETE conversations/{}/items/{}": kept_responses.delete_item,
+    "GET chat/completions": kept_chat.listing,
+    "GET chat/completions/{}": objects.getting("completion"),
+    "chat/completions/{}": objects.changing("completion"),
+    "DELETE chat/completions/{}": objects.deleting("completion"),
+    "GET chat/completions/{}/messages": kept_chat.messages,
+    "files": files.create,
+    "GET files": files.listing,
+    "GET files/{}": objects.getting("file"),
+    "DELETE files/{}": objects.deleting("file"),
+    "GET files/{}/content": files.content,
+    "uploads": files.create_upload,
+    "uploads/{}/parts": files.add_part,
+    "uploads/{}/complete": files.complete_upload,
+    "uploads/{}/cancel": files.cancel_upload,
+    "containers": files.create_container,
+    "GET containers": objects.listing("container"),
+    "GET containers/{}": objects.getting("container"),
+    "DELETE containers/{}": objects.deleting("container"),
+    "containers/{}/files": files.create_container_file,
+    "GET containers/{}/files": objects.listing("container", "container_file"),
+    "GET containers/{}/files/{}": objects.getting("container", "container_file"),
+    "DELETE containers/{}/files/{}": objects.deleting("container", "container_file"),
+    "GET containers/{}/files/{}/content": files.container_content,
+    "vector_stores": vectors.create,
+    "GET vector_stores": objects.listing("vector_store"),
+    "GET vector_stores/{}": objects.getting("vector_store"),
+    "vector_stores/{}": objects.changing("vector_store"),
+    "DELETE vector_stores/{}": objects.deleting("vector_store"),
+    "vector_stores/{}/search": vectors.search,
+    "vector_stores/{}/files": vectors.add_file,
+    "GET vector_stores/{}/files": vectors.list_files,
+    "GET vector_stores/{}/files/{}": objects.getting("vector_store", "vector_store_file"),
+    "vector_stores/{}/files/{}": objects.changing("vector_store", "vector_store_file"),
+    "DELETE vector_stores/{}/files/{}": objects.deleting("vector_store", "vector_store_file"),
+    "GET vector_stores/{}/files/{}/content": vectors.file_content,
+    "vector_stores/{}/file_batches": vectors.add_batch,
+    "GET vector_stores/{}/file_batches/{}": objects.getting("vector_store", "file_batch"),
+    "vector_stores/{}/file_batches/{}/cancel": vectors.cancel_batch,
+    "GET vector_stores/{}/file_batches/{}/files": vectors.list_files,
+    "batches": batches.create,
+    "GET batches": objects.listing("batch"),
+    "GET batches/{}": objects.getting("batch"),
+    "batches/{}/cancel": batches.cancel,
+    "fine_tuning/jobs": tuning.create_job,
+    "GET fine_tuning/jobs": objects.listing("tuning"),
+    "GET fine_tuning/jobs/{}": objects.getting("tuning"),
+    "fine_tuning/jobs/{}/cancel": objects.cancelling("tuning"),
+    "GET fine_tuning/jobs/{}/events": objects.listing("tuning", "event"),
+    "GET fine_tuning/jobs/{}/checkpoints": objects.listing("tuning", "checkpoint"),
+    "evals": tuning.create_eval,
+    "realtime/calls/{}/hangup": hangup,
+    "GET evals": objects.listing("eval", order="asc"),
+    "GET evals/{}": objects.getting("eval"),
+    "evals/{}": objects.changing("eval"),
+    "DELETE evals/{}": objects.deleting("eval"),
+    "evals/{}/runs": tuning.create_run,
+    "GET evals/{}/runs": objects.listing("eval", "eval_run", order="asc"),
+    "GET evals/{}/runs/{}": objects.getting("eval", "eval_run"),
+    "evals/{}/runs/{}": objects.cancelling("eval", "eval_run", status="canceled"),
+    "DELETE evals/{}/runs/{}": objects.deleting("eval", "eval_run"),
+    "GET evals/{}/runs/{}/output_items": objects.listing("eval", "eval_run", "output_item", order="asc"),
+    "GET evals/{}/runs/{}/output_items/{}": objects.getting("eval", "eval_run", "output_item"),
+}
+"""Operations by method, unless it is POST, and path."""
+
+# What a session in the body names, if anything does.
+IN_SESSION: dict[str, Operation] = {
+    "realtime/client_secrets": client_secrets,
+    "realtime/sessions": sessions,
+    "realtimeapi/sessions": sessions,
+    "realtime/calls": calls,
+}
+ANTHROPIC: dict[str, Operation] = {"messages": messages, "messages/count_tokens": count_tokens}
+OPERATIONS: dict[str, Operation] = DEPLOYED | MODELLED | OBJECTS | IN_SESSION | ANTHROPIC
+V1_ONLY = ("conversations", "containers", "realtime")  # the classic path does not have them
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A parsed path. ``deployment`` is None if ``model`` in the body names it."""
+    """A parsed path. ``deployment`` is None if the path names none; ``modelled`` if ``model`` in the body does."""
 
     operation: str
     deployment: str | None = None
-    model: str | None = None  # of GET models/{id}
+    ids: tuple[str, ...] = ()
     versioned: bool = True  # whether api-version must be given
+    modelled: bool = False
+
+    def version(self, head: Head) -> str | None:
+        """Return the api-version of a request; None if the path does without."""
+        return head.query.get("api-version") if self.versioned else None
+
+
+def _patterns() -> dict[tuple[str, int], list[tuple[str, list[str]]]]:
+    found: dict[tuple[str, int], list[tuple[str, list[str]]]] = defaultdict(list)
+    for operation in OBJECTS:
+        method, _, path = operation.rpartition(" ")
+        parts = path.split("/")
+        found[method or "POST", len(parts)].append((operation, parts))
+    return dict(found)
+
+
+_PATTERNS = _patterns()
 
 
 def find(method: str, path: str) -> Route | None:
@@ -50,21 +171,30 @@ def find(method: str, path: str) -> Route | None:
 
     The path is split before it is decoded: a deployment named ``dep/a b`` is sent as ``dep%2Fa%20b``.
     """
+    spoken = path.removeprefix("/anthropic/v1/")
+    if method == "POST" and spoken != path and spoken in ANTHROPIC:
+        return Route(spoken, versioned=False, modelled=True)
     root, *rest = (unquote(part) for part in path.strip("/").split("/"))
     versioned = rest[:1] != ["v1"]
     rest = rest if versioned else rest[1:]
-    if root != "openai" or method not in ("GET", "POST"):
+    if root != "openai" or not rest:
         return None
-    if method == "GET":
-        return Route("models", None, "/".join(rest[1:]) or None, versioned) if rest[:1] == ["models"] else None
     deployment = None
-    if versioned and rest[:1] == ["deployments"] and len(rest) > 2:
+    if versioned and rest[0] == "deployments" and len(rest) > 2:
         deployment, rest = rest[1], rest[2:]
     operation = "/".join(rest)
-    found = operation in OPERATIONS and operation != "models"
-    # Only the classic path names a deployment, and only Responses do without it there.
-    if found and (not versioned or (deployment is None) == (operation == "responses")):
-        return Route(operation, deployment, versioned=versioned)
+    if method == "POST" and operation in (DEPLOYED if deployment is not None or not versioned else ()):
+        return Route(operation, deployment, (), versioned, deployment is None)
+    if deployment is not None or (versioned and rest[0] in V1_ONLY):
+        return None
+    if method == "POST" and operation in MODELLED:
+        return Route(operation, None, (), versioned, True)
+    if method == "POST" and operation in IN_SESSION:
+        return Route(operation, None, (), versioned)
+    for operation, parts in _PATTERNS.get((method, len(rest)), ()):
+        if all(part in ("{}", given) for part, given in zip(parts, rest, strict=True)):
+            ids = tuple(given for part, given in zip(parts, rest, strict=True) if part == "{}")
+            return Route(operation, None, ids, versioned)
     return None
 
 
@@ -88,104 +218,47 @@ def model_of(body: bytes, content_type: str) -> str:
     return model
 
 
-def error_event_of(operation: str) -> Callable[[int], bytes]:
-    """Return the function that makes an error event for streams of this operation."""
-    return responses_error_event if operation == "responses" else chat_error_event
+def deployment_of(route: Route, head: Head, body: bytes) -> str | None:
+    """Return the deployment that a request names; ApiError 400 if it must name one and does not."""
+    content_type = head.headers.get("content-type", "")
+    if route.modelled:
+        return model_of(body, content_type)
+    if route.operation in IN_SESSION:
+        return head.query.get("model") or model_of_session(body, content_type)
+    return route.deployment
 
 
-def models(call: Call) -> Reply:
-    """Answer with the list or with one model; ApiError 404 if it does not exist."""
-    if call.model_asked is None:
-        data = [_model(call, name) for name in call.deployments or azure.LISTED_MODELS]
-        return whole(sorted_json({"data": data, "object": "list"}))
-    if call.deployments and call.model_asked not in call.deployments:
-        raise azure.recorded_error("no-resource")
-    return whole(sorted_json(_model(call, call.model_asked)))
+def find_socket(head: Head) -> Route | None:
+    """Return the route of a WebSocket's handshake; None if there is none.
 
-
-def _model(call: Call, name: str) -> dict[str, Any]:
-    """Describe a model in Azure's classic form or in OpenAI's."""
-    if call.api_version is None:
-        return azure.shape("v1-model", id=name)
-    model = azure.shape("classic-model", id=name)
-    speaks = not name.startswith(("text-embedding", "gpt-image", "whisper", "tts"))
-    model["capabilities"] |= {
-        "chat_completion": speaks and "instruct" not in name,
-        "completion": "instruct" in name,
-        "embeddings": name.startswith("text-embedding"),
-    }
-    return model
-
-
-class EmbeddingRequest(msgspec.Struct):
-    """The body of an embeddings request."""
-
-    input: str | list[str | int | list[int]]
-    model: str | None = None
-    dimensions: int | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-
-
-def embeddings(call: Call) -> Reply:
-    """Answer an embeddings request."""
-    request = call.read(EmbeddingRequest)
-    most = LARGE_DIMENSIONS if "large" in call.deployment else DIMENSIONS
-    size = most if request.dimensions is None else request.dimensions
-    if not 1 <= size <= most:
-        raise azure.out_of_range("dimensions", size, 1, most)
-    texts, tokens = _texts(request.input)
-    data: list[dict[str, Any]] = []
-    for at, text in enumerate(texts):
-        # Four-byte floats in both encodings, so that both say the same.
-        floats = array("f", _vector(text, size, call.seed))
-        as_text = request.encoding_format == "base64"
-        embedding = base64.b64encode(floats.tobytes()).decode() if as_text else floats.tolist()
-        data.append({"embedding": embedding, "index": at, "object": "embedding"})
-    used = {"prompt_tokens": tokens, "total_tokens": tokens}
-    body = {"data": data, "model": call.deployment, "object": "list", "usage": used}
-    return whole(sorted_json(body), wait=call.pace.prompt(), prompt_tokens=tokens)
-
-
-def _texts(given: str | list[str | int | list[int]]) -> tuple[list[str], int]:
-    """Return the texts to embed and their tokens; ApiError 400 if there are none or too many, or one is empty."""
-    entries = [given] if isinstance(given, str) else given
-    if not entries or any(entry in ("", []) for entry in entries):
-        raise azure.invalid_value("'$.input' is invalid: it must not be empty.", "input", "invalid_value")
-    if isinstance(entries[0], int):
-        return [" ".join(map(str, entries))], len(entries)
-    if len(entries) > MOST_INPUTS:
-        message = f"Invalid 'input': array too long. Expected at most {MOST_INPUTS} items, but got {len(entries)}."
-        raise azure.invalid_value(message, "input", "array_above_max_length")
-    tokens = sum(len(entry) if isinstance(entry, list) else count(str(entry)) for entry in entries)
-    return [" ".join(map(str, entry)) if isinstance(entry, list) else str(entry) for entry in entries], tokens
-
-
-def _vector(text: str, size: int, seed: int) -> list[float]:
-    """Return the unit vector of a text: the weighted sum of its words' vectors and a small one of the whole text.
-
-    So similar texts have similar vectors.
+    In the WebSocket mode of Responses, each turn names its deployment, and the query may.
     """
-    words = Counter(_WORD.findall(text.lower())).most_common(MOST_WORDS)
-    norm = math.sqrt(sum(1 + math.log(times) for _, times in words)) or 1.0
-    weights = [(word, math.sqrt(1 + math.log(times)) / norm) for word, times in words]
-    total = [0.0] * size
-    for word, weight in (*weights, ("\0" + text, OWN_SHARE)):
-        direction = hashlib.shake_128(f"{seed}:{word}".encode()).digest(size)
-        for at, byte in enumerate(direction):
-            total[at] += (byte - 127.5) * weight
-    length = math.sqrt(sum(value * value for value in total))
-    return [value / length for value in total]
+    match head.path.rstrip("/"):
+        case "/openai/v1/responses":
+            return Route("responses/socket", head.query.get("model"), versioned=False)
+        case "/openai/v1/realtime":
+            return Route("realtime/socket", head.query.get("model"), versioned=False)
+        case "/openai/realtime":
+            return Route("realtime/socket", head.query.get("deployment"))
+        case _:
+            return None
 
 
-OPERATIONS: dict[str, Callable[[Call], Reply]] = {
-    "chat/completions": chat,
-    "completions": completions,
-    "responses": responses,
-    "embeddings": embeddings,
-    "images/generations": images,
-    "images/edits": image_edits,
-    "audio/transcriptions": transcription,
-    "audio/translations": translation,
-    "audio/speech": speech,
-    "models": models,
+def route_of(head: Head) -> Route:
+    """Return the route of a request or a handshake; ApiError 404 if there is none, or it lacks the api-version."""
+    route = find_socket(head) if head.wants_socket else find(head.method, head.path)
+    if route is None or (route.versioned and not route.version(head)):
+        raise azure.recorded_error("no-resource")
+    return route
+
+
+_RESPONSES = Endings(responses_error_event, RESPONSES_LIMIT)
+_ENDINGS = {
+    "messages": Endings(messages_error_event),
+    "realtime": Endings(chat_error_event, REALTIME_LIMIT),
 }
+
+
+def endings_of(operation: str) -> Endings:
+    """Return how streams of this operation end with an error."""
+    return _RESPONSES if "responses" in operation else _ENDINGS.get(operation) or Endings(chat_error_event)

@@ -1,15 +1,14 @@
-"""The texts of the simulated model. The words of the prompt determine the topic; the phrases are chosen at random.
+"""The texts of the simulated model. The words of the prompt determine the topic; its phrases take turns.
 
 Two prompts have an exact answer for tests: ``repeat: TEXT`` gives TEXT with all its spaces and line ends, and
 ``write N words`` gives N words. ``topics.toml`` assigns words to topics. The phrases are in ``english.toml`` and
-``japanese.toml``.
+``japanese.toml``, long answers in ``suggested_english.toml`` and ``suggested_japanese.toml``.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-import random
 import re
 import tomllib
 from collections.abc import Callable
@@ -17,11 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from chukei.simulator.calls import Prompt
+from chukei.simulator.attachments import Attachment
+from chukei.simulator.prompts import Prompt
+from chukei.simulator.voice import Voice
 
 MOST_WORDS = 20_000
 MOST_NUMBERS = 2_000
 SUBJECT_CHARACTERS = 60
+QUOTED_CHARACTERS = 120
+LOOKED_AT = 10_000  # characters of a prompt in which its first line is looked for
 RESULT_CHARACTERS = 400
 LONGEST_SUM = 80  # characters; enough for a sum that somebody types, and no work for the interpreter
 
@@ -56,7 +59,8 @@ def _data(*names: str) -> dict[str, Any]:
 
 def phrases(*, japanese: bool = False) -> dict[str, Any]:
     """Return the phrases of a language by name. Phrases that Japanese lacks are English."""
-    return _data("english", "japanese") if japanese else _data("english")
+    english = ("english", "suggested_english")
+    return _data(*english, "japanese", "suggested_japanese") if japanese else _data(*english)
 
 
 def _phrases_for(prompt: Prompt) -> dict[str, Any]:
@@ -82,27 +86,52 @@ def wants_plain_text(text: str) -> bool:
     return repeated(text) is not None or _topics()["greetings"].search(text) is not None
 
 
-def answer(prompt: Prompt, rng: random.Random) -> str:
+def answer(prompt: Prompt, voice: Voice) -> str:
     """Answer a prompt with text."""
     said = _phrases_for(prompt)
     if prompt.tool_results:
         results = "; ".join(f"`{result.strip()[:RESULT_CHARACTERS]}`" for result in prompt.tool_results)
-        return str(rng.choice(said["tool_answers"])).replace("{results}", results)
+        return str(voice.next_of(said["tool_answers"])).replace("{results}", results)
     exact = repeated(prompt.text)
     if exact is not None:
         return exact
+    if prompt.attachments:
+        return _acknowledged(prompt, voice)
     for topic, asked in _topics().items():
         if match := asked.search(prompt.text):
             method = _METHODS.get(topic)
-            words = method(prompt, rng, match) if method else _saying(prompt, rng, topic)
+            words = method(prompt, voice, match) if method else _saying(prompt, voice, topic)
             if words is not None:
                 return words
-    if not prompt.text.strip():
-        return str(said["nothing"])
-    bodies = rng.sample(said["bodies"], 2)
-    opening: str = rng.choice(said["openings"])
-    paragraphs = (opening + said["sentence_joint"] + bodies[0], bodies[1], rng.choice(said["closings"]))
-    return "\n\n".join(_fill(paragraph, prompt) for paragraph in paragraphs)
+    return _saying(prompt, voice, "answers") if prompt.text.strip() else str(said["nothing"])
+
+
+def thoughts(prompt: Prompt, voice: Voice) -> str:
+    """Return the summary of what a reasoning model thinks about a prompt."""
+    return _saying(prompt, voice, "thoughts")
+
+
+def _acknowledged(prompt: Prompt, voice: Voice) -> str:
+    """Say what came with the prompt, as far as it can be told without a model."""
+    said = _phrases_for(prompt)
+    lines = "\n".join(f"- {_described(each, said)}" for each in prompt.attachments)
+    asked = [_saying(prompt, voice, "attached_questions")] if prompt.text.strip() else []
+    return "\n\n".join([voice.next_of(said["attached"]), lines, *asked])
+
+
+def _described(attachment: Attachment, said: dict[str, Any]) -> str:
+    """Return a line such as: a picture, image/png, 640 × 480 pixels, 12.3 KB."""
+    name = " ".join(attachment.name.replace("`", "'").split())
+    facts = [f"{said[attachment.kind]} `{name}`" if name else said[attachment.kind], attachment.type]
+    if attachment.pixels is not None:
+        facts.append(said["pixels"].format(*attachment.pixels))
+    if attachment.size is not None:
+        facts.append(_size(attachment.size))
+    return str(said["number_joint"].join(fact for fact in facts if fact))
+
+
+def _size(size: int) -> str:
+    return f"{size} B" if size < 1000 else f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
 def subject_of(text: str) -> str:
@@ -119,27 +148,33 @@ def subject_of(text: str) -> str:
     return line if len(line) <= SUBJECT_CHARACTERS else line[: SUBJECT_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"
 
 
+def _quoted(text: str) -> str:
+    """Return the first line of a prompt, cut if it is long."""
+    line = next((" ".join(line.split()) for line in text[:LOOKED_AT].splitlines() if line.strip()), "")
+    return line if len(line) <= QUOTED_CHARACTERS else line[: QUOTED_CHARACTERS - 1] + "…"
+
+
 def _fill(template: str, prompt: Prompt) -> str:
     subject = subject_of(prompt.text) or _phrases_for(prompt)["subject"]
-    return template.replace("{subject}", subject).replace("{Subject}", subject[:1].upper() + subject[1:])
+    return template.replace("{subject}", subject).replace("{question}", _quoted(prompt.text))
 
 
-def _saying(prompt: Prompt, rng: random.Random, name: str) -> str:
+def _saying(prompt: Prompt, voice: Voice, name: str) -> str:
     """Return one of the phrases with this name."""
     said: str | list[str] = _phrases_for(prompt)[name]
-    return _fill(said if isinstance(said, str) else rng.choice(said), prompt)
+    return _fill(said if isinstance(said, str) else voice.next_of(said), prompt)
 
 
-def _greeting(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
-    return _saying(prompt, rng, "greetings" if prompt.turns == 1 else "greetings_again")
+def _greeting(prompt: Prompt, voice: Voice, _match: re.Match[str]) -> str:
+    return _saying(prompt, voice, "greetings" if prompt.turns == 1 else "greetings_again")
 
 
-def _words(_prompt: Prompt, rng: random.Random, match: re.Match[str]) -> str | None:
+def _words(_prompt: Prompt, voice: Voice, match: re.Match[str]) -> str | None:
     wanted = min(int(match[1] or match[2]), MOST_WORDS)
     paragraphs: list[str] = []
     while wanted > 0:
         sentences: list[str] = []
-        for sentence in rng.sample(phrases()["sentences"], 6):
+        for sentence in voice.sample(phrases()["sentences"], 6):
             words = sentence.split()[:wanted]
             if words:
                 sentences.append(" ".join(words).rstrip(".,") + ".")
@@ -148,7 +183,7 @@ def _words(_prompt: Prompt, rng: random.Random, match: re.Match[str]) -> str | N
     return "\n\n".join(paragraphs) or None
 
 
-def _counting(prompt: Prompt, _rng: random.Random, match: re.Match[str]) -> str:
+def _counting(prompt: Prompt, _voice: Voice, match: re.Match[str]) -> str:
     first, last = int(match[1] or 1), int(match[2] or match[3])
     step = 1 if last >= first else -1
     last = max(min(last, first + MOST_NUMBERS), first - MOST_NUMBERS)
@@ -156,54 +191,69 @@ def _counting(prompt: Prompt, _rng: random.Random, match: re.Match[str]) -> str:
     return str(said["number_joint"].join(map(str, range(first, last + step, step))) + said["number_end"])
 
 
-def _sum(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str | None:
+def _sum(prompt: Prompt, voice: Voice, _match: re.Match[str]) -> str | None:
     solved = solve(prompt.text)
     if solved is None:
         return None
-    said: str = rng.choice(_phrases_for(prompt)["sums"])
+    said: str = voice.next_of(_phrases_for(prompt)["sums"])
     return said.replace("{sum}", solved[0]).replace("{result}", solved[1])
 
 
-def _code(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
+def _code(prompt: Prompt, voice: Voice, _match: re.Match[str]) -> str:
     said = _phrases_for(prompt)
     asked = prompt.text.lower()
     names = {name: name for name in said["code"]} | said["languages"]
     language = next((names[name] for name in names if re.search(rf"\b{name}\b", asked, re.ASCII)), "python")
     shown = {"sql": "SQL", "javascript": "JavaScript"}.get(language, language.capitalize())
-    opening = rng.choice(said["code_openings"]).replace("{language}", shown)
-    return f"{opening}\n\n```{language}\n{said['code'][language]}```\n\n{rng.choice(said['code_closings'])}"
+    opening = _saying(prompt, voice, "code_openings").replace("{language}", shown)
+    return f"{opening}\n\n```{language}\n{said['code'][language]}```\n\n{_saying(prompt, voice, 'code_closings')}"
 
 
-def _table(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
+def _table(prompt: Prompt, voice: Voice, _match: re.Match[str]) -> str:
     said = _phrases_for(prompt)
     head, *rows = (f"| {' | '.join(row)} |" for row in (said["columns"], *said["rows"]))
-    return _framed("\n".join((head, "|---|---|---|", *rows)), prompt, rng)
+    return _framed("\n".join((head, "|---|---|---|", *rows)), prompt, voice)
 
 
-def _list(prompt: Prompt, rng: random.Random, _match: re.Match[str]) -> str:
+def _list(prompt: Prompt, voice: Voice, _match: re.Match[str]) -> str:
     said = _phrases_for(prompt)
     wanted = re.search(r"\b(\d{1,2})\b", prompt.text)
     size = int(wanted[1]) if wanted else 5
-    points = rng.sample(said["points"], max(min(size, len(said["points"])), 1))
-    return _framed("\n".join(f"{at}. {point}{said['point_end']}" for at, point in enumerate(points, 1)), prompt, rng)
+    points = voice.sample(said["points"], max(min(size, len(said["points"])), 1))
+    return _framed("\n".join(f"{at}. {point}{said['point_end']}" for at, point in enumerate(points, 1)), prompt, voice)
 
 
-def _framed(middle: str, prompt: Prompt, rng: random.Random) -> str:
+def _framed(middle: str, prompt: Prompt, voice: Voice) -> str:
     """Return the text with a phrase before and after it."""
-    return f"{_saying(prompt, rng, 'openings')}\n\n{middle}\n\n{_saying(prompt, rng, 'closings')}"
+    return f"{_saying(prompt, voice, 'sample_openings')}\n\n{middle}\n\n{_saying(prompt, voice, 'sample_closings')}"
 
 
-def _system(prompt: Prompt, _rng: random.Random, _match: re.Match[str]) -> str:
+def _formula(prompt: Prompt, voice: Voice, _match: re.Match[str]) -> str:
+    said = _phrases_for(prompt)
+    asked = [each["text"] for each in said["formulas"] if re.search(each["asked"], prompt.text, re.IGNORECASE)]
+    if asked:
+        return str(voice.next_of(asked))
+    return f"{_saying(prompt, voice, 'sample_openings')}\n\n{voice.next_of(said['formulas'])['text']}"
+
+
+def _system(prompt: Prompt, _voice: Voice, _match: re.Match[str]) -> str:
     said: str = phrases()["system_message" if prompt.system else "no_system_message"]
     return said.replace("{system}", prompt.system)
 
 
-_METHODS: dict[str, Callable[[Prompt, random.Random, re.Match[str]], str | None]] = {
+def _haiku(prompt: Prompt, voice: Voice, _match: re.Match[str]) -> str:
+    """Say a haiku in three lines, which Markdown would join without the two spaces."""
+    return _saying(prompt, voice, "haiku").replace("\n", "  \n")
+
+
+_METHODS: dict[str, Callable[[Prompt, Voice, re.Match[str]], str | None]] = {
     "words": _words,
     "counting": _counting,
     "system": _system,
     "code": _code,
+    "formula": _formula,
     "table": _table,
+    "haiku": _haiku,
     "list": _list,
     "sums": _sum,
     "greetings": _greeting,

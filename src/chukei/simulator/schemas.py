@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from chukei.simulator.calls import fields_of
+from chukei.simulator.prompts import fields_of
 from chukei.simulator.prose import phrases
 
 _Maker = Callable[[dict[str, Any], str, int], Any]  # schema, name of the field, depth

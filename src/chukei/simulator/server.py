@@ -1,8 +1,7 @@
 """A small HTTP/1.1 server that controls every byte it sends.
 
-Each client has a ``Connection``, based on asyncio's protocols and httptools' parser. Each reply has a ``Sender``, which
-does pace, framing, backpressure and faults. A general server would prevent those faults: cut bodies, resets, broken
-framing, one write for each byte.
+Each client has a ``Connection``, based on asyncio's protocols and httptools' parser. Each reply has a ``Sender``. A
+general server would prevent its faults: cut bodies, resets, broken framing, one write for each byte.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import struct
 from collections import deque
 from typing import Protocol, cast
 from urllib.parse import parse_qsl, unquote_plus
@@ -18,16 +16,14 @@ from urllib.parse import parse_qsl, unquote_plus
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
 from chukei.simulator.azure import ApiError, model_error
-from chukei.simulator.exchanges import Break, Event, Exchange, Head, Raw, Reply, Stall, head_bytes, reason_phrase
+from chukei.simulator.exchanges import Exchange, Head, Reply, Socket, Talk, reason_phrase
+from chukei.simulator.sending import Sender
 from chukei.simulator.settings import SimulatorSettings
 
 MAX_HEAD_BYTES = 64 * 1024  # as much as nginx's large_client_header_buffers take, twice over
 MAX_PIPELINED = 16
 HIGH_WATER_BYTES = 32 * 1024  # small, so that a slow client is felt early
-EVENTS_PER_TURN = 8  # when sending as fast as possible: how many before other connections get a turn
-DRAINED_EVERY_SECONDS = 0.002
 
-_LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN
 _log = logging.getLogger(__name__)
 
 
@@ -55,11 +51,14 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._refused = False
+        self._socket: Socket | None = None
+        self._early = b""  # what the client sent on its WebSocket before the handshake was answered
+        self._fed = 0
         self._begin()
 
     def _begin(self) -> None:
         self._in_body = False
-        self._head_bytes = 0
+        self._head_bytes = -self._fed  # what ends a body is no part of the next head
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body = bytearray()
@@ -82,12 +81,18 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes; if they are not HTTP, answer 400 and close."""
-        if self._refused:
+        if self._socket is not None:
+            self._socket.feed(data)
             return
+        if self._refused:
+            self._early += data[: max(MAX_HEAD_BYTES - len(self._early), 0)]
+            return
+        self._fed = len(data)
         try:
             self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            self._refused = True  # the request is answered; what follows in another protocol is not read
+        except HttpParserUpgrade as upgrade:
+            self._refused = True  # the request is answered; what follows is another protocol
+            self._early = data[upgrade.args[0] :]
         except HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, ApiError) else model_error(400, "This is no HTTP/1.1 request."))
@@ -104,6 +109,8 @@ class Connection(asyncio.Protocol):
         """Stop answering: the client has disconnected."""
         self._lost = True
         self._writable.set()
+        if self._socket is not None:
+            self._socket.lost("stopped" if self._stopped else "client_left")
         if self._task is not None:
             self._task.cancel()
         self._simulator.disconnected(self)
@@ -158,6 +165,7 @@ class Connection(asyncio.Protocol):
             keep_alive=self._parser.should_keep_alive(),
             headers=self._headers,
         )
+        head.keep_alive = head.keep_alive and not head.wants_socket  # the parser reads no request after an upgrade
         self._queue((head, bytes(self._body)))
         self._begin()
         if len(self._requests) > MAX_PIPELINED:
@@ -201,6 +209,10 @@ class Connection(asyncio.Protocol):
     async def _answer(self, head: Head, body: bytes) -> bool:
         """Send the answer to one request; return whether the connection can be reused."""
         exchange, reply = self._simulator.answer(head, body)
+        if reply.talk is not None:
+            self._simulator.finished()
+            await self._talk(head, reply.talk(self._transport, self._writable, exchange), reply)
+            return False
         sender = Sender(self._transport, self._writable, exchange, self._simulator.settings.record_sent)
         whole = False
         try:
@@ -219,90 +231,18 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         return whole and head.keep_alive
 
+    async def _talk(self, head: Head, talk: Talk, reply: Reply) -> None:
+        """Open a WebSocket and speak its protocol until it closes."""
+        self._socket = talk.socket
+        if not self._socket.accept(head, reply):
+            return
+        self._socket.feed(self._early)
+        try:
+            await talk.hold()
+        except Exception:  # noqa: BLE001 - as for an answer
+            _log.exception("the simulator failed on a WebSocket")
+            self._transport.abort()
+
 
 def _too_much_head() -> ApiError:
     return model_error(431, "The request's headers are too large.")
-
-
-class Sender:
-    """Sends the steps of one reply on a connection."""
-
-    def __init__(self, transport: asyncio.Transport, writable: asyncio.Event, exchange: Exchange, record: bool) -> None:
-        self._transport = transport
-        self._writable = writable
-        self._exchange = exchange
-        self._record = record
-        self._chunked = False
-        self._due = 0.0
-        self._hurried = 0
-
-    async def send(self, reply: Reply, head: Head) -> bool:
-        """Send the whole reply and return True; False if a step ended the connection.
-
-        It is cancelled when the client disconnects.
-        """
-        if reply.hold != 0:
-            await self._stall(reply.hold)
-        self._chunked = reply.length is None and head.http_1_1
-        if reply.length is None and not head.http_1_1:
-            head.keep_alive = False  # HTTP/1.0 knows no chunks: the body ends with the connection
-        self._due = asyncio.get_running_loop().time()
-        pending = b"" if reply.headless else head_bytes(reply, chunked=self._chunked, keep_alive=head.keep_alive)
-        for step in reply.steps:
-            if isinstance(step, Event):
-                await self._wait(step.wait)
-            if pending:
-                self._transport.write(pending)
-                pending = b""
-            match step:
-                case Event():
-                    await self._event(step)
-                case Stall(seconds):
-                    await self._stall(seconds)
-                case Raw(data):
-                    await self._write(data)
-                case Break(how):
-                    await self._break(how)
-                    return False
-        self._transport.write(pending + (b"0\r\n\r\n" if self._chunked else b""))
-        return True
-
-    async def _event(self, event: Event) -> None:
-        if not event.data:
-            return  # an empty chunk would end the body
-        framed = b"%x\r\n%b\r\n" % (len(event.data), event.data) if self._chunked else event.data
-        if self._record:
-            self._exchange.sent += event.data
-        self._exchange.events += event.events
-        self._exchange.completion_tokens += event.tokens
-        await self._write(framed)
-
-    async def _write(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            await self._stall(None)  # the client has gone, and this is about to be cancelled
-        self._transport.write(data)
-        await self._writable.wait()
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait until the step is due. Each due time follows from the previous one, so that sending adds no delay."""
-        self._due += seconds
-        left = self._due - asyncio.get_running_loop().time()
-        self._hurried += left <= 0
-        if left > 0 or self._hurried % EVENTS_PER_TURN == 0:
-            await asyncio.sleep(max(left, 0))
-
-    async def _stall(self, seconds: float | None) -> None:
-        await (asyncio.Event().wait() if seconds is None else asyncio.sleep(seconds))
-        self._due = asyncio.get_running_loop().time()
-
-    async def _break(self, how: str) -> None:
-        if how == "fin":
-            self._transport.close()
-            return
-        # abort() throws away what is still buffered here, so let that go first; nothing tells when it is empty.
-        while self._transport.get_write_buffer_size() and not self._transport.is_closing():  # noqa: ASYNC110
-            await asyncio.sleep(DRAINED_EVERY_SECONDS)
-        sock: socket.socket | None = self._transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-        self._transport.abort()

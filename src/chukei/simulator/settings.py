@@ -90,13 +90,15 @@ class SimulatorSettings:
     api_key: str | None = None  # the key to demand; None accepts any, though there must be one
     deployments: tuple[str, ...] = ()  # names that exist; none means that any does
     api_versions: tuple[str, ...] = ()  # dated versions that exist; none means that any does
-    conversations: tuple[str, ...] = ()  # that exist, for the Responses API to continue; no operation makes one
+    conversations: tuple[str, ...] = ()  # that exist from the start
+    job_looks: int = 1  # how often the status of a job is shown unfinished where a stage takes no time
     replay: Path | None = None  # a recorded stream to play instead of answers
     faults: Mapping[str, str] = field(default_factory=dict)  # fault specs by deployment name; see ``faults``
     epoch: int | None = None  # a fixed Unix time for ``created``; None takes the clock
     exchanges_kept: int = 1000
     record_sent: bool = False  # whether exchanges keep the bodies that were sent
     max_body_bytes: int = 64 * 1024 * 1024
+    socket_seconds: float = 3600.0  # how long a WebSocket may be open: an hour at the service
     send_buffer_bytes: int | None = None  # SO_SNDBUF, to feel a slow client early; None leaves it to the system
 
     def __post_init__(self) -> None:
@@ -105,8 +107,9 @@ class SimulatorSettings:
             raise ValueError("; ".join(problems))
 
     def _problems(self) -> list[str]:
-        least = {"first_token_seconds": 0, "inter_token_seconds": 0, "jitter": 0}
+        least = {"first_token_seconds": 0, "inter_token_seconds": 0, "jitter": 0, "job_looks": 0}
         least |= dict.fromkeys(("exchanges_kept", "max_body_bytes", "send_buffer_bytes"), 1)
+        least["socket_seconds"] = 0
         problems = [
             f"{name} must be {bound} or more, not {value!r}"
             for name, bound in least.items()

@@ -43,7 +43,52 @@ class Response(msgspec.Struct):
     service_tier: object = None
     error: msgspec.Raw = msgspec.Raw()
     usage: msgspec.Raw = msgspec.Raw()
+    tool_usage: msgspec.Raw = msgspec.Raw()
     incomplete_details: _IncompleteDetails | None = None
+
+
+class Item(msgspec.Struct, frozen=True):
+    """An item of a response: its id, what its resource has encrypted in it, and the container in which code ran.
+
+    ``environment`` is the place of a shell's call, which may be a container too.
+    """
+
+    id: str | None = None
+    encrypted_content: str | None = None
+    container_id: str | None = None
+    environment: msgspec.Raw = msgspec.Raw()
+
+
+class Message(msgspec.Struct):
+    """The message that an event of the Messages API begins."""
+
+    model: object = None
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+class _MessageDelta(msgspec.Struct):
+    stop_reason: str | None = None
+
+
+class MessageEvent(msgspec.Struct):
+    """One event of Anthropic's Messages API (Anthropic: "Streaming Messages")."""
+
+    type: str = ""
+    message: Message | None = None
+    delta: _MessageDelta | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+STOP_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "content_filter",
+}
+"""The finish reasons for the Messages API's stop reasons. Others, such as ``pause_turn``, have no counterpart."""
 
 
 class ResponseEvent(msgspec.Struct):
@@ -52,6 +97,7 @@ class ResponseEvent(msgspec.Struct):
     type: str = ""
     code: str | int | None = None
     response: Response | None = None
+    item: Item | None = None
     error: msgspec.Raw = msgspec.Raw()
     usage: msgspec.Raw = msgspec.Raw()
 
@@ -78,11 +124,14 @@ def _read_loosely(data: bytes, kind: type[T]) -> T:
                 continue
             if name == "choices":
                 found[name] = [read(bytes(each), _Choice) for each in msgspec.json.decode(raw, type=list[msgspec.Raw])]
-            elif name == "response":
-                found[name] = read(raw, Response)
+            elif name in _NESTED:
+                found[name] = read(raw, _NESTED[name])
             else:
                 found[name] = msgspec.json.decode(raw, type=kind.__annotations__[name])
     return kind(**found)
+
+
+_NESTED: dict[str, type[msgspec.Struct]] = {"response": Response, "item": Item}
 
 
 def cause_of(event: ResponseEvent) -> bytes:

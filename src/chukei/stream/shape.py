@@ -10,7 +10,7 @@ from typing import Self
 
 # The values that differ between events: strings, in the first event without an escape, and one number.
 _VALUES = re.compile(
-    rb'"(?P<name>content|text|refusal|reasoning_content|arguments|delta|obfuscation)":"'
+    rb'"(?P<name>content|text|refusal|reasoning_content|arguments|delta|obfuscation|thinking|partial_json)":"'
     rb'(?P<text>[^"\\\r\n]*)(?="[,}])'
     rb'|"sequence_number":(?P<number>[0-9]+)(?=[,}])'
 )

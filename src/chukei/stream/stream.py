@@ -15,10 +15,23 @@ import msgspec
 
 from chukei.model import Dialect, End
 from chukei.stream import sse
-from chukei.stream.events import Chunk, Response, ResponseEvent, cause_of, end_of, is_chat_preamble, is_empty, read
+from chukei.stream.events import (
+    STOP_REASONS,
+    Chunk,
+    Item,
+    Message,
+    MessageEvent,
+    Response,
+    ResponseEvent,
+    cause_of,
+    end_of,
+    is_chat_preamble,
+    is_empty,
+    read,
+)
 from chukei.stream.redaction import Redactor
 from chukei.stream.shape import EventShape
-from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported
+from chukei.usage import DECODE_ERRORS, MessageUsage, Usage, is_usage, reported, with_tools
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # have no false negatives. False positives ([DONE] and event names may occur in a text) cost only a needless decoding.
@@ -49,10 +62,22 @@ _RESPONSES_MARKERS = (
     *_UNUSUAL,
 )
 _OPEN_MARKERS = (b"[DONE]", b'"usage":{', b'"usage": {', *_ERRORS, *_UNUSUAL)
+_MESSAGES_MARKERS = (
+    b"message_start",
+    b"message_delta",
+    b"message_stop",
+    b'"type":"error"',
+    b'"type": "error"',
+    b"event: error",
+    b"event:error",
+    *_ERRORS,
+    *_UNUSUAL,
+)
 LESSONS = 8
 """How often the form of events is learnt anew. A stream that changes it more often is searched for markers instead."""
 
 _RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
+_MESSAGES_PREAMBLE = frozenset({"message_start", "ping"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 # Generated text in an event, and the index of its choice or tool call. APIs other than chat repeat the deltas' text in
 # later events, so only deltas count.
@@ -60,6 +85,7 @@ _STRING = rb'[ \t\r\n]*+:[ \t\r\n]*+"((?:[^"\\]++|\\.)*+)"'
 _CHAT_TEXTS = rb'"(?:content|text|refusal|reasoning(?:_content)?|arguments|name|transcript)"'
 _CHAT_MADE = re.compile(_CHAT_TEXTS + _STRING, re.DOTALL)
 _DELTA_MADE = re.compile(rb'"delta"' + _STRING, re.DOTALL)
+_MESSAGE_MADE = re.compile(rb'"(?:text|thinking|partial_json)"' + _STRING, re.DOTALL)
 _AUDIO_MADE = re.compile(rb'"data"' + _STRING, re.DOTALL)
 _INDEX = re.compile(rb'"index": ?([0-9]+)')
 AUDIO_BYTES = 256
@@ -104,13 +130,17 @@ class Stream:
     ``strip_usage`` removes the usage event; set it if the relay asked for the event and the client did not.
     ``skip_empty`` removes chunks with an empty list of choices, unless they report usage. ``cap`` bounds the bytes of
     one event, and of the preamble. ``lessons`` is how often the form of events may be learnt; with 0, every event is
-    searched for markers. ``redactor`` removes the relay's own credentials from upstream error events.
+    searched for markers. ``redactor`` removes the relay's own credentials from upstream error events. The stream of a
+    ``background`` response has begun with its first event that names the response's id: without the id a client could
+    not resume it.
 
     ``events`` and ``generated_bytes`` are for an estimate if no usage is reported: the number of events passed on, and
     their bytes of text, reasoning and arguments.
 
     After each ``feed`` check ``failure`` (the upstream's error event; ``failed_first`` if no output came before it) and
     ``complete``. ``response_id`` is the id of the response in the Responses API; ``cause`` is its error as an object.
+    ``starts_at`` is the ``sequence_number`` of its first event, which is 0 unless a stream is resumed.
+    ``items`` are the items of the response that are complete.
     ``model`` and ``service_tier`` are taken from the decoded events: the first ones and the last.
     """
 
@@ -124,12 +154,14 @@ class Stream:
         "_indices",
         "_lessons",
         "_markers",
+        "_message_usage",
         "_over",
         "_redactor",
         "_shape",
         "_skip_empty",
         "_strip_usage",
         "_usage",
+        "background",
         "cause",
         "dialect",
         "events",
@@ -137,9 +169,11 @@ class Stream:
         "failure",
         "finish_reasons",
         "generated_bytes",
+        "items",
         "model",
         "response_id",
         "service_tier",
+        "starts_at",
         "state",
     )
 
@@ -152,8 +186,11 @@ class Stream:
         skip_empty: bool = False,
         lessons: int = LESSONS,
         redactor: Redactor | None = None,
+        background: bool = False,
     ) -> None:
         self.dialect = dialect
+        self.background = background
+        self.starts_at = 0
         self._redactor = redactor
         self._strip_usage = strip_usage
         self._skip_empty = skip_empty and dialect is Dialect.CHAT
@@ -164,6 +201,7 @@ class Stream:
         self._markers = {
             Dialect.CHAT: _CHAT_MARKERS,
             Dialect.RESPONSES: _RESPONSES_MARKERS,
+            Dialect.MESSAGES: _MESSAGES_MARKERS,
             Dialect.OPEN: _OPEN_MARKERS,
         }[dialect]
         if self._skip_empty:
@@ -178,11 +216,13 @@ class Stream:
         self.generated_bytes = 0
         self.finish_reasons: dict[int, str] = {}
         self._usage: Usage | None = None
+        self._message_usage = MessageUsage() if dialect is Dialect.MESSAGES else None
         self._counted = False
         self.failure: bytes | None = None
         self.failed_first = False
         self.cause = b""
         self.response_id: str | None = None
+        self.items: tuple[Item, ...] = ()
         self.model: str | None = None
         self.service_tier: str | None = None
 
@@ -199,8 +239,13 @@ class Stream:
 
     @property
     def usage(self) -> Usage | None:
-        """The reported usage, once it is final. Some services report the usage so far in every chunk."""
-        return self._usage if self._counted or self.complete else None
+        """The reported usage, once it is final. Some services report the usage so far in every chunk.
+
+        The Messages API reports the input at the beginning; until the end the output is an estimate.
+        """
+        if self._counted or self.complete:
+            return self._usage
+        return self._message_usage.so_far if self._message_usage is not None else None
 
     @property
     def passed(self) -> int:
@@ -254,7 +299,7 @@ class Stream:
             out = bytes(self._held) + out
             self._held.clear()
             self._move(Sign.END)
-        elif self.dialect is Dialect.CHAT and self.finished:
+        elif self.dialect in (Dialect.CHAT, Dialect.MESSAGES) and self.finished:
             self._move(Sign.END)
         return out
 
@@ -313,16 +358,18 @@ class Stream:
     def _weigh(self, block: bytes) -> None:
         """Add the generated bytes of a block."""
         if self.dialect is not Dialect.CHAT:
-            self.generated_bytes += sum(map(len, _DELTA_MADE.findall(block)))
+            made = _MESSAGE_MADE if self.dialect is Dialect.MESSAGES else _DELTA_MADE
+            self.generated_bytes += sum(map(len, made.findall(block)))
             return
         self.generated_bytes += sum(map(len, _CHAT_MADE.findall(block)))
         if b'"audio":' in block:
             self.generated_bytes += sum(map(len, _AUDIO_MADE.findall(block))) // AUDIO_BYTES
 
-    def _note_source(self, source: Chunk | Response | None) -> None:
+    def _note_source(self, source: Chunk | Response | Message | None) -> None:
         """Record the model that served the answer, and the choices that have begun."""
         if source is not None:
             self.model = source.model if isinstance(source.model, str) else self.model
+        if isinstance(source, Chunk | Response):
             self.service_tier = source.service_tier if isinstance(source.service_tier, str) else self.service_tier
             if isinstance(source, Chunk):
                 for choice in source.choices or ():
@@ -336,7 +383,7 @@ class Stream:
         """Hold back events until one of them is output; then release all."""
         start = 0
         for event in sse.split(block):
-            if not self._is_preamble(event):
+            if not self._is_preamble(event) or (self.background and self.response_id is not None):
                 self._move(Sign.OUTPUT)
                 held = bytes(self._held)
                 self._held.clear()
@@ -374,6 +421,11 @@ class Stream:
                 if said.response is not None and said.response.id is not None:
                     self.response_id = said.response.id
                 return said.type in _RESPONSES_PREAMBLE
+            if self._message_usage is not None:
+                began = msgspec.json.decode(data, type=MessageEvent)
+                if began.type in _MESSAGES_PREAMBLE:
+                    self._note_message(began, self._message_usage)
+                return began.type in _MESSAGES_PREAMBLE
         except DECODE_ERRORS:
             return False  # not valid here: pass it on unchanged
         return False
@@ -389,6 +441,9 @@ class Stream:
         try:
             if self.dialect is Dialect.CHAT:
                 return self._note_chunk(read(data, Chunk))
+            if self._message_usage is not None:
+                self._note_message(read(data, MessageEvent), self._message_usage)
+                return True
             self._note_response(read(data, ResponseEvent))
         except DECODE_ERRORS:
             pass  # a comment, or bytes to pass on unchanged
@@ -421,10 +476,15 @@ class Stream:
         if event.type == "error" or event.type == "response.failed" or not is_empty(event.error):
             self._fail(b"null" if is_empty(event.error) else bytes(event.error))
             self.cause = self.cause or cause_of(event)
-        self._usage = reported(response.usage if response is not None else event.usage) or self._usage
+        if response is not None:
+            self._usage = with_tools(reported(response.usage), response.tool_usage) or self._usage
+        else:
+            self._usage = reported(event.usage) or self._usage
         self._counted = self._usage is not None
         if event.type == "response.output_item.done":
             self._move(Sign.FINISH)
+            if event.item is not None:
+                self.items += (event.item,)
         elif event.type == "response.output_item.added":
             self._move(Sign.OUTPUT)
         if event.type not in _RESPONSES_TERMINAL:
@@ -434,6 +494,22 @@ class Stream:
         if response is not None and response.incomplete_details is not None:
             reason = response.incomplete_details.reason or reason
         self.finish_reasons[0] = reason
+
+    def _note_message(self, event: MessageEvent, usage: MessageUsage) -> None:
+        message = event.message
+        if event.type == "error" or not is_empty(event.error):
+            self._fail(b"null" if is_empty(event.error) else bytes(event.error))
+            return
+        self._note_source(message)
+        self._usage = usage.add(message.usage if message is not None else event.usage) or self._usage
+        self.service_tier = usage.service_tier or self.service_tier
+        if event.delta is not None and event.delta.stop_reason is not None:
+            reason = event.delta.stop_reason
+            self.finish_reasons[0] = STOP_REASONS.get(reason, reason)
+            self._counted = self._usage is not None
+            self._move(Sign.FINISH)
+        if event.type == "message_stop":
+            self._move(Sign.TERMINAL)
 
 
 def _is_without_choices(preamble: bytes) -> bool:

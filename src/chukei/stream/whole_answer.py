@@ -13,8 +13,8 @@ from typing import Self, TypeVar
 import msgspec
 
 from chukei.model import End
-from chukei.stream.events import end_of
-from chukei.usage import DECODE_ERRORS, Usage, reported
+from chukei.stream.events import STOP_REASONS, Item, end_of
+from chukei.usage import DECODE_ERRORS, Usage, reported, tier_in, with_tools
 
 SMALL_BYTES = 256 * 1024
 """Bytes up to which an answer is kept and decoded; nearly all have a few kilobytes."""
@@ -28,13 +28,19 @@ MOST_KEPT_BYTES = 256 * 1024
 LONGEST_STRING = 1024
 """Bytes of the longest string that is kept; a longer one is a text, not a name."""
 
+PENDING = frozenset({"queued", "in_progress"})
+"""The states of a response that has not ended; in a report they have the place of its finish reason."""
+
 _DEPTHS = {
     b'"usage"': 9,
+    b'"tool_usage"': 9,
     b'"model"': 1,
     b'"service_tier"': 1,
     b'"status"': 1,
     b'"incomplete_details"': 2,
+    b'"stop_reason"': 1,
     b'"choices"': 3,
+    b'"output"': 3,
 }
 """The relevant top-level members, and their depth to keep: 1 is a string, 3 includes the objects of a list."""
 
@@ -63,30 +69,46 @@ class _Details(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw()
+    tool_usage: msgspec.Raw = msgspec.Raw()
     model: str | None = None
     service_tier: str | None = None
     status: str | None = None
     incomplete_details: _Details | None = None
+    stop_reason: str | None = None
     choices: list[_Choice] | None = None
+    output: list[Item] | None = None
 
 
 class _Members(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw()
+    tool_usage: msgspec.Raw = msgspec.Raw()
     model: msgspec.Raw = msgspec.Raw()
     service_tier: msgspec.Raw = msgspec.Raw()
     status: msgspec.Raw = msgspec.Raw()
     incomplete_details: msgspec.Raw = msgspec.Raw()
+    stop_reason: msgspec.Raw = msgspec.Raw()
     choices: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerReport:
-    """What a whole answer reports: ``usage``, ``model``, ``service_tier``, and the finish reason of each choice."""
+    """What a whole answer reports: ``usage``, ``model``, ``service_tier``, and the finish reason of each choice.
+
+    ``items`` are the items of a response. ``requests`` are those that a batch has answered.
+    """
 
     usage: Usage | None = None
     model: str | None = None
     service_tier: str | None = None
     finish_reasons: dict[int, str] = field(default_factory=dict)
+    items: tuple[Item, ...] = ()
+    requests: int = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is a response that is still being made in the background."""
+        return self.finish_reasons.get(0) in PENDING
 
     @property
     def end(self) -> End:
@@ -101,10 +123,12 @@ class AnswerReport:
         reasons = {each.index: each.finish_reason for each in answer.choices or () if each.finish_reason}
         if not answer.choices:
             details = answer.incomplete_details
-            reason = (details.reason if details is not None else None) or answer.status
+            reason = (details.reason if details is not None else None) or answer.status or answer.stop_reason
             if reason:
-                reasons[0] = reason
-        return cls(reported(answer.usage), answer.model, answer.service_tier, reasons)
+                reasons[0] = STOP_REASONS.get(reason, reason)
+        tier = answer.service_tier if answer.stop_reason is None else tier_in(answer.usage)
+        usage, items = with_tools(reported(answer.usage), answer.tool_usage), tuple(answer.output or ())
+        return cls(usage, answer.model, tier, reasons, items)
 
 
 def _one_by_one(body: bytes) -> _Answer:
@@ -112,17 +136,21 @@ def _one_by_one(body: bytes) -> _Answer:
     members = _read(_MEMBERS, body) or _Members()
     return _Answer(
         usage=members.usage,
+        tool_usage=members.tool_usage,
         model=_read(_TEXT, members.model),
         service_tier=_read(_TEXT, members.service_tier),
         status=_read(_TEXT, members.status),
         incomplete_details=_read(_DETAILS, members.incomplete_details),
+        stop_reason=_read(_TEXT, members.stop_reason),
         choices=_read(_CHOICES, members.choices),
+        output=_read(_ITEMS, members.output),
     )
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
 _MEMBERS = msgspec.json.Decoder(_Members)
 _CHOICES = msgspec.json.Decoder(list[_Choice])
+_ITEMS = msgspec.json.Decoder(list[Item])
 _DETAILS = msgspec.json.Decoder(_Details)
 _TEXT = msgspec.json.Decoder(str)
 

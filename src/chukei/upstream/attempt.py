@@ -1,19 +1,21 @@
 """One request to one deployment: written for its API, sent with its credential, up to the first output."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from chukei.accounts.estimate import output_of
-from chukei.azure import version_for
+from chukei.azure import NOTHING_MORE, Passing, version_for
 from chukei.config import StreamSettings
 from chukei.errors import CallerError, UpstreamError
-from chukei.model import Headers, header
+from chukei.model import Deployment, Headers, header
 from chukei.pool import Lease, judge
 from chukei.pool.verdicts import Cost
 from chukei.ports import Answer, Clock, Credential, Upstream
 from chukei.record import Attempt
 from chukei.request.call import Call
 from chukei.request.fields import Fields
+from chukei.stream.events import Item
 from chukei.trace import TraceContext
 from chukei.trace import write as write_context
 from chukei.upstream.capabilities import LearntCapabilities
@@ -27,12 +29,16 @@ CANCELLED = "cancelled"
 
 @dataclass(slots=True)
 class LeasedAnswer:
-    """An answer that has begun, and its lease of the deployment, which ``close`` or ``drop`` releases."""
+    """An answer that has begun, and its lease of the deployment, which ``close`` or ``drop`` releases.
+
+    ``made`` is called at its end with the items of a response, if they are to be recorded.
+    """
 
     opened: Opened
     lease: Lease
     attempt: Attempt
     clock: Clock
+    made: Callable[[Sequence[Item]], None] | None = None
 
     def broke(self, error: UpstreamError) -> None:
         """Report that the answer failed after it had begun. Only the first report counts."""
@@ -51,7 +57,10 @@ class LeasedAnswer:
 
 
 class DeploymentClient:
-    """Sends requests to deployments. What it learns of their capabilities is added to ``known``."""
+    """Sends requests to deployments. What it learns of their capabilities is added to ``known``.
+
+    ``passing`` says what of a client's request is sent with it.
+    """
 
     def __init__(
         self,
@@ -60,12 +69,22 @@ class DeploymentClient:
         settings: StreamSettings,
         clock: Clock,
         known: LearntCapabilities | None = None,
+        passing: Passing = NOTHING_MORE,
     ) -> None:
-        self._upstream = upstream
-        self._credentials = credentials
+        self.upstream = upstream
+        self.credentials = credentials
         self._cap = settings.max_event_bytes
         self._clock = clock
         self.known = known or LearntCapabilities()
+        self._passing = passing
+
+    async def credential(self, deployment: Deployment) -> tuple[bytes, bytes]:
+        """Return the header field with the relay's credential for a deployment.
+
+        Raises:
+            UpstreamError: no token is available.
+        """
+        return await self.credentials[deployment.name].header()
 
     async def ask(
         self,
@@ -75,11 +94,12 @@ class DeploymentClient:
         attempt: Attempt,
         waits: Waits,
         trace: TraceContext | None = None,
+        through: Upstream | None = None,
     ) -> LeasedAnswer:
         """Return the answer once it has begun.
 
         On failure the lease is released and the pool is notified. ``attempt`` is filled in either way. The request to
-        the deployment is sent within ``trace``.
+        the deployment is sent within ``trace``, and by ``through`` if that is given.
 
         Raises:
             UpstreamError: the deployment failed.
@@ -88,7 +108,8 @@ class DeploymentClient:
         clock = self._clock
         started = clock()
         try:
-            opened = await self._send(lease, call, request_id, attempt, waits, _passed_on(trace, attempt))
+            passed = passed_on(trace, attempt)
+            opened = await self._send(through or self.upstream, lease, call, request_id, attempt, waits, passed)
         except UpstreamError as error:
             attempt.code = error.code
             verdict = judge(error)
@@ -108,35 +129,37 @@ class DeploymentClient:
         return LeasedAnswer(opened, lease, attempt, clock)
 
     async def _send(
-        self, lease: Lease, call: Call, request_id: str, attempt: Attempt, waits: Waits, passed: Headers
+        self,
+        upstream: Upstream,
+        lease: Lease,
+        call: Call,
+        request_id: str,
+        attempt: Attempt,
+        waits: Waits,
+        passed: Headers,
     ) -> Opened:
         """Send the call; rewrite and resend it if a refusal shows which parameters the deployment supports."""
         deployment, started = lease.deployment, self._clock()
 
         def sent() -> None:
+            if call.operation.free:
+                return
             attempt.usage = Usage(output=output_of(call, lease.model), estimated=True)  # may be generated unseen
 
-        def answered(answer: Answer) -> None:
-            headers = answer.headers
-            attempt.status = answer.status
-            attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
-            attempt.region = _text(header(headers, b"x-ms-region"))
-            attempt.spilled = _has_spilled(headers)
-
-        version = version_for(deployment, call.api_version)
+        version = version_for(deployment, call.api_version, self._passing.previews)
         while True:
             known = self.known.of(deployment, call.operation, version)
-            credential = await self._credentials[deployment.name].header()
+            credential = await self.credential(deployment)
             try:
                 return await connect(
-                    self._upstream,
-                    write(call, lease.model, deployment, known, credential, request_id, passed),
+                    upstream,
+                    write(call, lease.model, deployment, known, credential, request_id, passed, self._passing),
                     call.operation,
                     wants_stream=call.stream,
                     waits=waits.after(self._clock() - started),
                     cap=self._cap,
                     sent=sent,
-                    answered=answered,
+                    answered=partial(note_answer, attempt),
                 )
             except UpstreamError as error:
                 names = call.body.names if isinstance(call.body, Fields) else ()
@@ -147,7 +170,16 @@ class DeploymentClient:
                 attempt.usage = None  # the refusal cost nothing, and the next request may not be sent
 
 
-def _passed_on(trace: TraceContext | None, attempt: Attempt) -> Headers:
+def note_answer(attempt: Attempt, answer: Answer) -> None:
+    """Record what the head of an answer tells about an attempt."""
+    headers = answer.headers
+    attempt.status = answer.status
+    attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
+    attempt.region = _text(header(headers, b"x-ms-region"))
+    attempt.spilled = _has_spilled(headers)
+
+
+def passed_on(trace: TraceContext | None, attempt: Attempt) -> Headers:
     """Return the fields that place an attempt's requests in a trace."""
     return [] if trace is None else write_context(trace, attempt.span_id)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from chukei.azure import OUTPUT_LIMITS, V1
+from chukei.azure import ALL_V1, OUTPUT_LIMITS
 from chukei.model import Deployment, Operation
 from chukei.request.fields import Fields
 from chukei.usage import DECODE_ERRORS
@@ -42,7 +42,7 @@ _BEFORE = {
 def documented(operation: Operation, version: str) -> Capabilities:
     """Return the capabilities that Microsoft documents for an operation in an api-version, dated or ``v1``."""
     first, before = _BEFORE.get(operation.name, ("", _ALL))
-    return _ALL if version == V1 or version >= first else before
+    return _ALL if version in ALL_V1 or version >= first else before
 
 
 def fit(fields: Fields, operation: Operation, capabilities: Capabilities) -> None:

@@ -28,6 +28,7 @@ from chukei.upstream.refusals import (
     media_type,
     read_whole,
     refusal,
+    unexpected_type,
     unpadded,
     without_retry,
 )
@@ -44,6 +45,9 @@ HOLD_SECONDS = 1.0
 
 LARGE_EVENT_BYTES = 16 * 1024 * 1024
 """The least cap on events that contain whole images or sounds."""
+
+ANYTHING = (b"",)
+"""As the content types of an operation: whatever a user has stored, which is passed on without being looked at."""
 
 _EVENTS = b"text/event-stream"
 _ERROR = b'"error"'  # an answer without it is not an error
@@ -101,8 +105,8 @@ async def connect(
 ) -> Opened:
     """Send the request and wait until the answer has begun.
 
-    A stream has begun with its first event that contains output; ``cap`` bounds an event in bytes. Cancellation closes
-    the connection. ``sent`` is called when the request is on its way, ``answered`` when the headers have arrived.
+    A stream has begun with its first output, or a background response's id; ``cap`` bounds an event. Cancellation
+    closes the connection. ``sent`` is called when the request is on its way, ``answered`` when the headers are there.
 
     Raises:
         UpstreamError: the upstream failed; the connection is closed or back in its pool.
@@ -111,7 +115,7 @@ async def connect(
     alive = False
     try:
         async with asyncio.timeout_at(begun + waits.life) as limit:
-            answer = await upstream.post(request.endpoint, request.target, request.headers, request.body, sent)
+            answer = await _ask(upstream, request, sent)
             answered(answer)
             alive = True
             if waits.output > waits.life:
@@ -126,6 +130,13 @@ async def connect(
             message = f"The upstream began to answer, but sent no output within {waits.output:g} s."
             raise failure("thinking_timeout", message, code="upstream_timeout") from None
         raise failure("upstream_timeout", f"The upstream sent no output within {waits.stated:g} s.") from None
+
+
+async def _ask(upstream: Upstream, request: UpstreamRequest, sent: Callable[[], None]) -> Answer:
+    body = request.body if request.parts is None else request.parts
+    return await upstream.request(
+        request.method, request.endpoint, request.target, request.headers, body, sent, request.length
+    )
 
 
 class _Opening:
@@ -152,13 +163,18 @@ class _Opening:
         """
         answer = self._answer
         content_type = media_type(answer.headers)
-        if answer.status != 200:
+        operation = self._operation
+        if answer.status != 200 and answer.status not in operation.statuses:
             raise await self._refusal()
         if is_encoded(answer.headers):
             message = "The upstream compressed its answer although it was asked not to."
             raise failure("unexpected_encoding", f"{message} {OPERATORS}")
+        if operation.media == ANYTHING:
+            return Opened(answer, None, b"")
         body = await self._look()
         seen = unpadded(body)
+        if not seen and len(operation.statuses) > 1:  # such as 204
+            return Opened(answer, None, b"", whole=True)
         if content_type == _EVENTS and seen[:1] != b"{":
             return await self._opened_stream(body)
         if _EVENT.match(seen) and (self._wants_stream or not content_type):
@@ -193,6 +209,7 @@ class _Opening:
             skip_empty=request.skip_empty_choices,
             cap=self._cap,
             redactor=self._redactor,
+            background=request.background,
         )
         return Opened(self._answer, stream, await self._first_output(stream, first))
 
@@ -216,14 +233,14 @@ class _Opening:
 
     async def _opened_whole(self, body: bytes, seen: bytes, content_type: bytes) -> Opened:
         if b"html" in content_type or _MARKUP.match(seen):
-            raise self._unexpected(content_type)
+            raise unexpected_type(content_type)
         media = self._operation.media
         known = content_type.startswith(media)
         if is_json(content_type) or (seen[:1] == b"{" and not known and b"application/json" in media):
             return await self._opened_json(body, content_type)
         # Without a content type it may be text or sound, which cannot be recognised by their form, unlike JSON.
         if (self._wants_stream and self._operation.generates) or not (known or (not content_type and len(media) > 1)):
-            raise self._unexpected(content_type)
+            raise unexpected_type(content_type)
         return Opened(self._answer, None, body, whole=self._ended)
 
     async def _opened_json(self, body: bytes, content_type: bytes) -> Opened:
@@ -244,7 +261,7 @@ class _Opening:
             message = "The upstream answered as a whole; this model or operation does not stream. Leave 'stream' out."
             raise failure("not_a_stream", message, usage=said.reported_usage)
         if b"application/json" not in self._operation.media:
-            raise self._unexpected(content_type)
+            raise unexpected_type(content_type)
         if not is_json(content_type):
             self._rename((b"content-type", b"application/json"))  # OpenAI's clients decode only this type
         return Opened(self._answer, None, body, whole=self._ended)
@@ -268,24 +285,24 @@ class _Opening:
                     parts.append(await self._read())
                     size += len(parts[-1])
 
-    def _unexpected(self, content_type: bytes) -> UpstreamError:
-        message = f"The upstream answered {_shown(content_type)}, not what was asked for."
-        return failure("unexpected_content_type", f"{message} {OPERATORS}")
-
     # Error statuses.
 
     async def _refusal(self) -> UpstreamError:
-        if 200 <= self._answer.status < 400:
-            return refusal(self._answer.status, self._answer.headers, b"", self._redactor)
-        body = await self._error_body()
-        self._answer.finish()
-        return refusal(self._answer.status, self._answer.headers, body, self._redactor)
+        error = await read_refusal(self._answer, self._redactor)
+        if self._answer.status >= 400:
+            self._answer.finish()
+        return error
 
-    async def _error_body(self) -> bytes:
-        parts: list[bytes] = []
-        with contextlib.suppress(UpstreamError):  # the status has arrived and is more important than the break
-            await self._gather(parts, MAX_ERROR_BYTES, ERROR_SECONDS)
-        return b"".join(parts)[:MAX_ERROR_BYTES]
+
+async def read_refusal(answer: Answer, redactor: Redactor) -> UpstreamError:
+    """Return the error for an answer with a status that is none of success, after reading its body if that tells."""
+    body = b""
+    if answer.status >= 400:
+        with contextlib.suppress(UpstreamError, TimeoutError):  # the status has arrived and is more important
+            async with asyncio.timeout(ERROR_SECONDS):
+                while len(body) < MAX_ERROR_BYTES and (data := await answer.read()) != b"":
+                    body += data or b""
+    return refusal(answer.status, answer.headers, body[:MAX_ERROR_BYTES], redactor)
 
 
 def _is_decided(seen: bytes) -> bool:
@@ -296,8 +313,3 @@ def _is_decided(seen: bytes) -> bool:
 def _is_telling(stream: Stream) -> bool:
     """Whether an error event can become an error status without losing information for the client."""
     return stream.dialect is Dialect.CHAT or (stream.failure or b"").startswith(b"{")
-
-
-def _shown(content_type: bytes) -> str:
-    known = content_type in (b"text/html", b"application/json", b"text/plain", b"application/octet-stream")
-    return content_type.decode() if known else "another content type"

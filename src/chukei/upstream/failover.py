@@ -5,25 +5,32 @@ elsewhere without the client noticing, within three bounds: a number of attempts
 by all requests. The record lists every deployment that was asked, with the usage that it may have charged.
 """
 
-from collections.abc import Coroutine, Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from chukei.accounts.estimate import load_of
-from chukei.azure import RESPONSES
+from chukei.accounts.objects import owner_of
 from chukei.config import Settings
 from chukei.errors import RelayError, Unavailable, UpstreamError
 from chukei.ids import new_span_id
-from chukei.model import CallerKind, Model
+from chukei.model import Model
+from chukei.objects.references import ENCRYPTED
+from chukei.objects.registry import Objects
 from chukei.pool import Fault, Lease, Member, Pool, Source, judge
-from chukei.ports import Board, Clock, Credential, Upstream
+from chukei.ports import Clock, Credential, Upstream
 from chukei.record import Attempt, RequestRecord
 from chukei.request.call import Call
 from chukei.upstream import affinity
-from chukei.upstream.affinity import Continuation, StatefulIds
 from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
 from chukei.upstream.budget import Budget
 from chukei.upstream.connect import Waits
 from chukei.upstream.hedge import first_to_answer
-from chukei.upstream.refusals import error_of_event
+from chukei.upstream.kept import NAMED, Kept
+from chukei.upstream.refusals import error_of_event, is_refusal, without_repeat
+
+if TYPE_CHECKING:  # it is imported with the first request that refers to an object
+    from chukei.objects.homes import Home
 
 RETRY_RESERVE = 100
 """Retries that the budget accumulates at most: when a deployment dies, all its requests move at once."""
@@ -31,12 +38,16 @@ RETRY_RESERVE = 100
 HEDGE_RESERVE = 10
 """Hedged requests that the budget accumulates at most."""
 
-_NAMED = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
-"""Kinds of callers with a name of their own. Callers of other kinds share a name."""
+
+LATE_PAUSE = 0.5
+"""Seconds after which a deployment is asked again for what it has only just made, and does not find yet."""
 
 
 class Failover:
-    """Opens answers. It keeps the budgets and the state that requests share; after a reload those of ``before``."""
+    """Opens answers. It keeps the budgets and the state that requests share; after a reload those of ``before``.
+
+    ``objects`` are the known objects, such as responses that later requests continue.
+    """
 
     def __init__(
         self,
@@ -45,25 +56,39 @@ class Failover:
         upstream: Upstream,
         credentials: Mapping[str, Credential],
         clock: Clock,
-        board: Board | None = None,
+        objects: Objects | None = None,
         before: "Failover | None" = None,
     ) -> None:
         self.settings, self.pool, self.clock = settings, pool, clock
         self.session_header = settings.pool.session_header.encode()
-        self.stateful_ids: StatefulIds = before.stateful_ids if before else StatefulIds(board)
+        # Whether callers may have made files, which chats then may not name of each other.
+        self.owns_files = settings.objects.model is not None
+        self.objects: Objects = before.objects if before else objects or Objects()
         fresh = Budget(1.0, reserve=RETRY_RESERVE, per_second=1.0, saved=RETRY_RESERVE)
         self.retries: Budget = before.retries if before else fresh
         self.hedges: Budget = before.hedges if before else Budget(1.0, reserve=HEDGE_RESERVE)
         self.retries.adjust(settings.pool.retry_share)
         self.hedges.adjust(settings.pool.hedge_share)
         known = before.client.known if before else None
-        self.client: DeploymentClient = DeploymentClient(upstream, credentials, settings.stream, clock, known)
+        passing = settings.upstream.passing
+        self.client: DeploymentClient = DeploymentClient(upstream, credentials, settings.stream, clock, known, passing)
 
-    async def open(self, call: Call, record: RequestRecord, model: Model | None = None) -> LeasedAnswer:
+    async def open(
+        self,
+        call: Call,
+        record: RequestRecord,
+        model: Model | None = None,
+        owners: Sequence[str] = (),
+        through: Upstream | None = None,
+    ) -> LeasedAnswer:
         """Return an answer that has begun. ``model`` is the requested model with the caller's policy applied.
 
+        ``owners`` are the owners of the objects that the caller may use, that of new ones first; without them it may
+        use its own. ``through`` sends this request, instead of the upstream that all share: a session's own WebSockets.
+
         Raises:
-            CallerError: no deployment could ever answer this request, or the model does not exist.
+            CallerError: no deployment could ever answer this request, the model does not exist, or the request refers
+                to an object of another caller.
             Unavailable: no deployment can take the request now.
             UpstreamError: the deployments that were asked have failed.
         """
@@ -71,7 +96,7 @@ class Failover:
         record.model = model.name
         self.retries.earn()
         self.hedges.earn()
-        search = _Search(self, call, record, model)
+        search = _Search(self, call, record, model, owners or (owner_of(record.who),), through)
         try:
             return await search.run()
         finally:
@@ -81,18 +106,29 @@ class Failover:
 class _Search:
     """One request's search for a deployment that answers."""
 
-    def __init__(self, failover: Failover, call: Call, record: RequestRecord, model: Model) -> None:
+    def __init__(
+        self,
+        failover: Failover,
+        call: Call,
+        record: RequestRecord,
+        model: Model,
+        owners: Sequence[str],
+        through: Upstream | None = None,
+    ) -> None:
         self._failover = failover
+        self._through = through
         self._call = call
         self._record = record
         self._model = model
         self._several = len(model.deployments) > 1
         self._cost = load_of(call, model)
         who = record.who
-        self._source = Source(who.name if who is not None and who.kind in _NAMED else None, call.raw)
+        self._source = Source(who.name if who is not None and who.kind in NAMED else None, call.raw)
         self._key: int | None = None
-        self._continuations: list[Continuation] = []
+        refuses = failover.settings.objects.unknown == "refuse"
+        self._kept = Kept(failover.objects, call, owners, files=failover.owns_files, refuses=refuses)
         self._at_home = False
+        self._waited = False
         self._leases: list[Lease] = []
         self._asked: list[tuple[Lease, Attempt]] = []
         self._counted = 0
@@ -113,16 +149,26 @@ class _Search:
         while True:
             try:
                 self._won = await self._ask(lease)
-                self._learn_home(self._won)
+                await self._learn(self._won)
                 return self._won
             except UpstreamError as error:
+                if self._call.background and not is_refusal(error):
+                    raise without_repeat(error) from None
                 try:
-                    lease = self._next(error)
+                    lease = await self._once_more(error) or self._next(error)
                 except RelayError:
                     if self._held is None:
                         raise
                     self._won = self._held
                     return self._won
+
+    async def _learn(self, won: LeasedAnswer) -> None:
+        """Record what the answer leaves at its deployment. If the request is stopped meanwhile, nobody gets it."""
+        try:
+            await self._kept.learn(won, self._model, self._record.who)
+        except BaseException:
+            won.drop()
+            raise
 
     def settle(self) -> None:
         """Release all leases except the winner's, and record the deployment that answers."""
@@ -142,21 +188,40 @@ class _Search:
     # Choosing.
 
     async def _first(self) -> Lease:
-        failover, call = self._failover, self._call
-        pool, settings = failover.pool, failover.settings.pool
-        self._continuations = affinity.continuations_of(call)
-        if self._continuations:
-            identity = await failover.stateful_ids.find(self._continuations, affinity.owner_of(self._record.who))
-            if identity is not None and self._several:
-                lease = pool.choose_home(
-                    self._model.name, identity, failover.clock(), cost=self._cost, source=self._source
-                )
-                if lease is not None:
-                    self._at_home = True
-                    return self._hold(lease)
+        failover, kept = self._failover, self._kept
+        home = await kept.home()
+        lease = self._at(home) if home is not None else None
+        if lease is not None:
+            return self._hold(lease)
         if self._several:
-            self._key = affinity.key_of(call, settings.affinity, failover.session_header)
+            self._key = affinity.key_of(self._call, failover.settings.pool.affinity, failover.session_header)
         return self._choose()
+
+    def _at(self, home: "Home") -> Lease | None:
+        """Choose the deployment that keeps what the request refers to; None if another one serves it too.
+
+        Raises:
+            CallerError: the model has no deployment there.
+            Unavailable: the deployment cannot take the request now.
+        """
+        pool, name, reference = self._failover.pool, self._model.name, home.reference
+        if not pool.keeps(name, home.identity):
+            if reference.needed and reference.param != ENCRYPTED:  # of which only the service can tell
+                from chukei.objects.errors import without_deployment
+
+                raise without_deployment(reference.id, reference.param, name)
+            return None
+        if not self._several:
+            return None
+        now = self._failover.clock()
+        try:
+            lease = pool.choose_home(name, home.identity, now, cost=self._cost, source=self._source)
+        except Unavailable:
+            if reference.needed:
+                raise
+            return None
+        self._at_home = reference.needed
+        return lease
 
     def _choose(self) -> Lease:
         failover = self._failover
@@ -199,6 +264,22 @@ class _Search:
                 retries.give_back()
             raise self._final(error, fault) from None
 
+    async def _once_more(self, error: UpstreamError) -> Lease | None:
+        """Choose the same deployment again, after a moment and once, if what it does not find was only just made."""
+        failover, last = self._failover, self._leases[-1].deployment
+        late = judge(error).fault is Fault.MISPLACED and not self._waited and self._kept.may_be_late()
+        if not late or not failover.retries.spend(failover.clock()):
+            return None
+        self._waited = True
+        await asyncio.sleep(LATE_PAUSE)
+        try:
+            lease = failover.pool.choose_home(
+                self._model.name, last.identity, failover.clock(), cost=self._cost, source=self._source
+            )
+        except Unavailable:
+            return None
+        return self._hold(lease) if lease is not None else None
+
     def _next_holder(self, error: UpstreamError, now: float) -> Lease:
         """Choose another deployment that may store the continued state: one that has not denied it."""
         tried = [lease.member for lease in self._leases]
@@ -220,8 +301,7 @@ class _Search:
             return refusal
         if len(self._record.tries) > 1 and fault not in (Fault.MISPLACED, Fault.BUSY):
             # OpenAI's clients would retry at once and repeat the whole search. After a 429 they wait.
-            error.headers[:] = [field for field in error.headers if field[0] != b"x-should-retry"]
-            error.headers.append((b"x-should-retry", b"false"))
+            return without_repeat(error)
         return error
 
     # Asking.
@@ -243,8 +323,10 @@ class _Search:
         settings, call = self._failover.settings.pool, self._call
         if not (settings.hedge_share and self._several and call.stream and call.operation.generates):
             return None
+        if self._through is not None:
+            return None  # its answers could come by the same socket
         # A continued conversation would be extended twice if both deployments store it; most likely only one does.
-        return None if self._continuations else lease.member.percentile(0.95)
+        return None if self._kept.needed or call.background else lease.member.percentile(0.95)
 
     def _second(self) -> Coroutine[None, None, LeasedAnswer] | None:
         """Ask a second deployment in parallel, if the hedging budget and the pool allow it."""
@@ -269,7 +351,7 @@ class _Search:
         output = failover.settings.stream.thinking_seconds if call.stream else 0.0
         waits = Waits.within(self._deadline - failover.clock(), self._limit, self._whole, output)
         try:
-            answer = await failover.client.ask(lease, call, record.request_id, attempt, waits, trace)
+            answer = await failover.client.ask(lease, call, record.request_id, attempt, waits, trace, self._through)
             self._refuse_failure(answer)
         except UpstreamError as error:
             self._count_failure(lease, error)
@@ -299,6 +381,8 @@ class _Search:
         stream = answer.opened.stream
         if not self._several or stream is None or stream.failure is None or not stream.failed_first:
             return
+        if self._call.background:  # a second deployment would make a second response
+            return
         error = error_of_event(stream.cause or stream.failure)
         if judge(error).fault is Fault.CALLER:
             return
@@ -307,13 +391,3 @@ class _Search:
             self._held.drop()
         self._held = answer
         raise error
-
-    def _learn_home(self, answer: LeasedAnswer) -> None:
-        """Remember which deployment stores the response that a later request may continue, and for which owner."""
-        opened, call = answer.opened, self._call
-        if call.operation is not RESPONSES:
-            return
-        made = opened.stream.response_id if opened.stream is not None else affinity.response_id_of(opened.first)
-        owner = affinity.owner_of(self._record.who)
-        for known in (*(each.id for each in self._continuations), *([made] if made else [])):
-            self._failover.stateful_ids.remember(known, answer.lease.deployment.identity, owner)

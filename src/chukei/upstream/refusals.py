@@ -59,10 +59,54 @@ def failure(
     return without_retry(error, row)
 
 
+def unexpected_type(content_type: bytes) -> UpstreamError:
+    """Return the error for an answer of another content type than the operation's."""
+    known = content_type in (b"text/html", b"application/json", b"text/plain", b"application/octet-stream")
+    shown = content_type.decode() if known else "another content type"
+    return failure("unexpected_content_type", f"The upstream answered {shown}, not what was asked for. {OPERATORS}")
+
+
 def without_retry(error: UpstreamError, row: Row) -> UpstreamError:
     """Tell OpenAI's clients not to retry if the row does not fail over, unless the upstream asks for a retry."""
     if not row.moves and header(error.headers, b"x-should-retry") is None:
         error.headers.append(_NO_RETRY)
+    return error
+
+
+_REFUSALS = frozenset(
+    {
+        "connect_error",
+        "connect_timeout",
+        "tls_error",
+        "tls_unverified",
+        "upstream_identity_unavailable",
+        "upstream_unauthorized",
+        "upstream_forbidden",
+        "operation_denied",
+        "content_refused",
+        "prompt_refused",
+        "state_elsewhere",
+        "deployment_not_found",
+        "too_early",
+        "rate_limited",
+        "request_refused",
+    }
+)
+"""The failures after which a deployment has certainly not begun to make a response: nothing was sent, or it refused.
+Besides these there is 503. A 408 is none of them: the service gave up, whatever it had begun."""
+
+
+def is_refusal(error: UpstreamError) -> bool:
+    """Whether a background response was certainly not begun, so that another deployment may be asked."""
+    if error.end is End.UPSTREAM_ERROR:  # inside a 200, so something has begun
+        return False
+    return error.kind in _REFUSALS or (error.kind == "server_failed" and error.status == 503)
+
+
+def without_repeat(error: UpstreamError) -> UpstreamError:
+    """Tell OpenAI's clients not to send the request again."""
+    error.headers[:] = [field for field in error.headers if field[0] != b"x-should-retry"]
+    error.headers.append((b"x-should-retry", b"false"))
     return error
 
 

@@ -4,18 +4,21 @@ system message, caps, and the request for a usage report.
 Additions are spliced into the client's own bytes. The client's values stay unchanged, unless a cap lowers them.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from chukei import azure
-from chukei.azure import ANY_OUTPUT_LIMIT, CHAT, OUTPUT_LIMITS, RESPONSES
+from chukei.azure import ANY_OUTPUT_LIMIT, CHAT, MESSAGES, NOTHING_MORE, OUTPUT_LIMITS, RESPONSES, Passing
 from chukei.errors import CallerError
 from chukei.model import Deployment, Headers, Model, Operation
 from chukei.request.call import Call
 from chukei.request.fields import Fields
 from chukei.upstream.capabilities import Capabilities, fit
+
+_SYSTEM_FIELDS = {RESPONSES.name: "instructions", MESSAGES.name: "system"}
+"""Fields for a system message that is not one of the messages, by operation."""
 
 MAX_MESSAGES = 4096
 """Azure and OpenAI accept 2,048. The bound keeps millions of empty messages from becoming as many objects."""
@@ -42,8 +45,10 @@ _seen = [0]
 class UpstreamRequest:
     """A request to a deployment, in a ``version`` of its API.
 
-    ``strip_usage`` says that the relay, not the client, asked for the usage event. ``skip_empty_choices`` says that
-    chunks without choices must not reach the client.
+    A request other than a call of a model may have another ``method``, and a body in ``parts``, of this ``length`` if
+    it is known. ``strip_usage`` says that the relay, not the client, asked for the usage event.
+    ``skip_empty_choices`` says that chunks without choices must not reach the client. ``background`` says that the
+    stream, if there is one, is that of a background response.
     """
 
     endpoint: str
@@ -53,6 +58,10 @@ class UpstreamRequest:
     body: bytes
     strip_usage: bool
     skip_empty_choices: bool = False
+    method: str = "POST"
+    parts: AsyncIterator[bytes] | None = None
+    length: int | None = None
+    background: bool = False
 
 
 def write(
@@ -63,16 +72,17 @@ def write(
     credential: tuple[bytes, bytes],
     request_id: str,
     passed: Headers | None = None,
+    passing: Passing = NOTHING_MORE,
 ) -> UpstreamRequest:
     """Write the request for a deployment: the client's bytes, with missing parameters filled in.
 
     The call is not changed, so that it can be written for several deployments. ``passed`` are further
-    fields to send.
+    fields to send, ``passing`` says which of the client's fields are sent, besides the usual ones.
     """
     name = deployment.deployment
-    version = azure.version_for(deployment, call.api_version)
+    version = azure.version_for(deployment, call.api_version, passing.previews)
     strip_usage = False
-    headers = azure.headers_up(call.headers, model.image_deployments)
+    headers = azure.headers_up(call.headers, model.image_deployments, api=call.operation.api, also=passing.headers)
     if isinstance(call.body, Fields):
         body = call.body.copy()
         fill(body, call.operation, model)
@@ -92,13 +102,20 @@ def write(
         headers.append((b"x-ms-spillover-deployment", deployment.spillover.encode()))
     target = azure.target(deployment, name, call.operation, version)
     return UpstreamRequest(
-        deployment.endpoint, target, version, headers, raw, strip_usage, skip_empty_choices=model.skip_empty_choices
+        deployment.endpoint,
+        target,
+        version,
+        headers,
+        raw,
+        strip_usage,
+        skip_empty_choices=model.skip_empty_choices,
+        background=call.background,
     )
 
 
 def fill(fields: Fields, operation: Operation, model: Model) -> None:
-    """Add the model's parameters and system message, and enforce its caps."""
-    if not operation.generates:
+    """Add the model's parameters and system message, and enforce its caps, where the output can be limited."""
+    if operation.name not in OUTPUT_LIMITS:
         return
     filled: dict[str, object] = {}
     for name, value in (model.parameters or {}).items():
@@ -167,9 +184,10 @@ def _hold_caps(
 
 
 def _add_system(fields: Fields, operation: Operation, system: str) -> None:
-    if operation is RESPONSES:
-        if fields.raw("instructions") is None:
-            fields.set("instructions", msgspec.json.encode(system))
+    beside = _SYSTEM_FIELDS.get(operation.name)
+    if beside is not None:
+        if fields.raw(beside) is None:
+            fields.set(beside, msgspec.json.encode(system))
         return
     messages = fields.raw("messages")
     if operation is not CHAT or messages is None:

@@ -1,9 +1,7 @@
 /**
- * One answer as it grows: a plain record, and the pure functions that fold stream chunks into it.
+ * One answer as it grows: a plain record, and the pure functions that fold the changes of a stream into it.
  * Times are milliseconds of a monotonic clock and are passed in.
  */
-
-import { filterHits } from "./errors.js";
 
 /** @typedef {import("./errors.js").Failure} Failure */
 /** @typedef {import("./errors.js").FilterHit} FilterHit */
@@ -14,10 +12,35 @@ import { filterHits } from "./errors.js";
  * @property {string} arguments JSON text, possibly incomplete while it streams
  */
 
+/** @typedef {{index: number, name?: string, arguments?: string}} ToolCallPiece name and arguments are continued */
+
+/**
+ * Tokens, as the service counted them.
+ * @typedef {object} Usage
+ * @property {number} input
+ * @property {number} output with the reasoning
+ * @property {number} [reasoning] absent where there was none
+ */
+
+/**
+ * What one event of a stream adds to an answer. Empty texts add nothing.
+ * @typedef {object} Change
+ * @property {string} [text]
+ * @property {string} [reasoning]
+ * @property {string} [refusal]
+ * @property {ToolCallPiece} [toolCall]
+ * @property {string} [model]
+ * @property {Usage} [usage]
+ * @property {string} [finishReason]
+ * @property {FilterHit[]} [filtered]
+ */
+
 /**
  * @typedef {object} Answer
+ * @property {string} id
+ * @property {string | null} parent the id of the question
  * @property {"assistant"} role
- * @property {"waiting" | "streaming" | "finished" | "stopped" | "failed"} state
+ * @property {"waiting" | "streaming" | "finished" | "stopped" | "closed" | "failed"} state closed: the page was, meanwhile
  * @property {string} model asked for at first, then what the stream names
  * @property {string} content
  * @property {string} reasoning
@@ -25,20 +48,21 @@ import { filterHits } from "./errors.js";
  * @property {ToolCall[]} toolCalls
  * @property {string | null} finishReason
  * @property {FilterHit[]} [filtered]
- * @property {{input: number, output: number} | null} usage
+ * @property {Usage | null} usage
  * @property {number} pieces deltas received: stands in for the output tokens until the usage arrives
  * @property {boolean} simulator
  * @property {string} [requestId]
  * @property {Failure} [failure]
  * @property {number} startedAt
  * @property {number | null} firstAt
+ * @property {number | null} textAt when the first of the content arrived: reasoning comes before it
  * @property {number | null} lastAt
  */
 
 /**
  * @param {string} model
  * @param {number} now
- * @returns {Answer}
+ * @returns {Omit<Answer, "id" | "parent">} its place is the conversation's to give
  */
 export function newAnswer(model, now) {
   return {
@@ -55,69 +79,43 @@ export function newAnswer(model, now) {
     simulator: false,
     startedAt: now,
     firstAt: null,
+    textAt: null,
     lastAt: null,
   };
 }
 
+/** The most tool calls of one answer: a stream must not make the page allocate what it likes. */
+const MOST_TOOL_CALLS = 128;
+
 /**
- * Folds one chunk in. Chunks without choices or without a delta (prompt filter results, usage,
- * annotations of the asynchronous content filter) are ordinary and add no text.
+ * Folds one change in.
  * @param {Answer} answer
- * @param {any} chunk
+ * @param {Change} change
  * @param {number} now
  */
-export function addChunk(answer, chunk, now) {
-  if (typeof chunk?.model === "string" && chunk.model !== "") answer.model = chunk.model;
-  addUsage(answer, chunk?.usage);
-  for (const choice of Array.isArray(chunk?.choices) ? chunk.choices : []) {
-    if ((choice?.index ?? 0) !== 0) continue;
-    answer.filtered = filterHits(choice.content_filter_results) ?? answer.filtered;
-    if (typeof choice.finish_reason === "string") answer.finishReason = choice.finish_reason;
-    if (addDelta(answer, choice.delta)) markProgress(answer, now);
-  }
-}
-
-/**
- * @param {Answer} answer
- * @param {any} delta
- * @returns {boolean} whether anything was added
- */
-function addDelta(answer, delta) {
-  if (delta === null || typeof delta !== "object") return false;
-  const content = textOf(delta.content);
-  const reasoning = textOf(delta.reasoning_content);
-  const refusal = textOf(delta.refusal);
-  answer.content += content;
+export function addChange(answer, change, now) {
+  const { text = "", reasoning = "", refusal = "", toolCall } = change;
+  answer.content += text;
   answer.reasoning += reasoning;
   answer.refusal += refusal;
-  const calls = addToolCalls(answer, delta.tool_calls);
-  return calls || content !== "" || reasoning !== "" || refusal !== "";
-}
-
-/**
- * The first delta of a call has its name, later ones only pieces of its arguments.
- * @param {Answer} answer
- * @param {any} calls
- */
-function addToolCalls(answer, calls) {
-  if (!Array.isArray(calls)) return false;
-  for (const call of calls) {
-    const index = Number.isInteger(call?.index) && call.index >= 0 && call.index < 128 ? call.index : 0;
-    while (answer.toolCalls.length <= index) answer.toolCalls.push({ name: "", arguments: "" });
-    answer.toolCalls[index].name += textOf(call?.function?.name);
-    answer.toolCalls[index].arguments += textOf(call?.function?.arguments);
-  }
-  return calls.length > 0;
+  if (toolCall !== undefined) addToolCall(answer, toolCall);
+  answer.model = change.model || answer.model;
+  answer.usage = change.usage ?? answer.usage;
+  answer.finishReason = change.finishReason || answer.finishReason;
+  answer.filtered = change.filtered ?? answer.filtered;
+  if (text !== "" || reasoning !== "" || refusal !== "" || toolCall !== undefined) markProgress(answer, now);
+  if (text !== "") answer.textAt ??= now;
 }
 
 /**
  * @param {Answer} answer
- * @param {any} usage
+ * @param {ToolCallPiece} piece
  */
-function addUsage(answer, usage) {
-  if (Number.isFinite(usage?.prompt_tokens) && Number.isFinite(usage?.completion_tokens)) {
-    answer.usage = { input: usage.prompt_tokens, output: usage.completion_tokens };
-  }
+function addToolCall({ toolCalls }, piece) {
+  const index = Math.min(piece.index, MOST_TOOL_CALLS - 1);
+  while (toolCalls.length <= index) toolCalls.push({ name: "", arguments: "" });
+  toolCalls[index].name += piece.name ?? "";
+  toolCalls[index].arguments += piece.arguments ?? "";
 }
 
 /**
@@ -141,23 +139,22 @@ const SHORTEST_SECONDS = 0.05;
 
 /**
  * The figures under an answer. Tokens per second count from the first token to the last, so that the
- * wait before the first one is reported once, not twice.
+ * wait before the first one is reported once, not twice. Reasoning that was not shown was made in that wait: where
+ * none was shown, its tokens do not count for the speed.
  * @param {Answer} answer
  */
 export function figures(answer) {
   const { firstAt, lastAt, startedAt, usage, pieces } = answer;
   const output = usage?.output ?? pieces;
+  const hidden = answer.reasoning === "" ? (usage?.reasoning ?? 0) : 0;
+  const shown = output - hidden;
   const seconds = firstAt === null || lastAt === null ? 0 : (lastAt - firstAt) / 1000;
   return {
     firstTokenSeconds: firstAt === null ? null : (firstAt - startedAt) / 1000,
-    tokensPerSecond: seconds >= SHORTEST_SECONDS && output > 1 ? (output - 1) / seconds : null,
+    tokensPerSecond: seconds >= SHORTEST_SECONDS && shown > 1 ? (shown - 1) / seconds : null,
     inputTokens: usage?.input ?? null,
     outputTokens: output > 0 ? output : null,
+    reasoningTokens: usage?.reasoning ?? null,
     exact: usage !== null,
   };
-}
-
-/** @param {unknown} value */
-function textOf(value) {
-  return typeof value === "string" ? value : "";
 }

@@ -8,7 +8,7 @@
  * - `access`: an access key is needed, or was not accepted (HTTP 401)
  * - `http`: an answer with an error status, before any token
  * - `upstream`: an error event inside a stream that had begun
- * - `cut`: the stream ended without `[DONE]`
+ * - `cut`: the stream ended without `[DONE]`, or without the last event of a response
  * - `format`: an answer that is not what was asked for
  * @typedef {"network" | "access" | "http" | "upstream" | "cut" | "format"} ErrorKind
  */
@@ -71,7 +71,7 @@ export function describeError(body) {
   return {
     message: typeof error.message === "string" ? error.message : "",
     code: code === undefined ? undefined : String(code),
-    filtered: filterHits(error.innererror?.content_filter_result),
+    filtered: filterHits(error.innererror?.content_filter_result) ?? listedFilterHits(error.content_filters),
   };
 }
 
@@ -91,6 +91,17 @@ export function filterHits(results) {
   return hits.length > 0 ? hits : undefined;
 }
 
+/**
+ * The same from the Responses API, which lists a filter for the prompt and one for the completion.
+ * @param {any} filters
+ * @returns {FilterHit[] | undefined}
+ */
+export function listedFilterHits(filters) {
+  if (!Array.isArray(filters)) return undefined;
+  const hits = filters.flatMap((filter) => filterHits(filter?.content_filter_results) ?? []);
+  return hits.length > 0 ? hits : undefined;
+}
+
 /** @param {Response} response */
 export function requestId(response) {
   return response.headers.get("x-request-id") ?? undefined;
@@ -101,7 +112,7 @@ export function requestId(response) {
  * @param {Headers} headers
  * @param {number} [now] milliseconds since the epoch
  */
-export function retryAfterSeconds(headers, now = Date.now()) {
+function retryAfterSeconds(headers, now = Date.now()) {
   const milliseconds = Number.parseFloat(headers.get("retry-after-ms") ?? "");
   if (milliseconds >= 0) return Math.ceil(milliseconds / 1000);
   const value = headers.get("retry-after");
@@ -121,11 +132,11 @@ function parseJson(text) {
 }
 
 /**
- * The body itself when it is short prose, else the status text: a proxy's HTML page helps nobody.
+ * The body itself when it is short prose: a proxy's HTML page helps nobody.
  * @param {string} body
  * @param {Response} response
  */
 function plainExcerpt(body, response) {
   const isProse = response.headers.get("content-type")?.startsWith("text/plain") && body.length <= 300;
-  return isProse ? body.trim() : response.statusText;
+  return isProse ? body.trim() : "";
 }

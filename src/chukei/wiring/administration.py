@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from chukei.accounts.admission import Admission
+from chukei.accounts.policy import Policies
 from chukei.adapters.identity.access import peppers
 from chukei.adapters.ledger.accounting import Accounting
 from chukei.adapters.ledger.rule_book import RuleBook
@@ -19,6 +21,8 @@ from chukei.ports import Clock, Peers
 if TYPE_CHECKING:
     from chukei.admin.api import Admin
     from chukei.admin.feed import Feed
+    from chukei.callers.administrators import Administrator
+    from chukei.callers.tokens import TokenReader
 
 RULES = "rules"
 """The subject on which workers tell each other that administrators' rules have changed."""
@@ -63,32 +67,45 @@ class Administration:
         checked = OperatorKey(_digest(key), self._throttles[1], wrong_key) if key is not None else None
         return Scrape(self.peers, write, key=checked, open=settings.metrics.open)
 
-    def api(self, settings: Settings, pool: Pool) -> "Admin | None":
-        """Return the admin API, if it is configured and there is a database."""
-        key, database = settings.admin.api_key, self._accounting.database
-        if key is None or database is None or self._rules is None:
+    def api(
+        self,
+        settings: Settings,
+        pool: Pool,
+        policies: Policies,
+        admission: Admission,
+        tokens: "TokenReader[Administrator] | None" = None,
+    ) -> "Admin | None":
+        """Return the admin API, if it is configured, with a database. ``tokens`` reads those of administrators."""
+        wanted, database = settings.admin, self._accounting.database
+        if not wanted.open or database is None or self._rules is None:
             return None
+        from chukei.admin.access import AdminAccess
         from chukei.admin.api import Admin
+        from chukei.admin.callers import CallerDesk
+        from chukei.admin.configuration import ConfigurationDesk
         from chukei.admin.feed import Feed
+        from chukei.admin.groups import GroupDesk
         from chukei.admin.rules import RuleDesk
         from chukei.callers.registry import KeyRegistry
 
         if self._feed is None:
             self._feed = Feed(self.peers, utc_now)
-        digest, groups = _digest(key), settings.policies.groups
-        actor = f"key {digest.hex()[:8]}"
+        groups, currency = settings.policies.groups, wanted.currency
         return Admin(
-            digest,
+            AdminAccess(self._throttles[0], key=wanted.api_key, tokens=tokens, entra=wanted.entra),
             database,
             KeyRegistry(database, peppers(settings), utc_now, groups=groups),
             pool,
             clock=self._clock,
             now=utc_now,
-            throttle=self._throttles[0],
             ledger_state=self._accounting.state,
             peers=self.peers,
             feed=self._feed,
-            rules=RuleDesk(database, groups, utc_now, actor=actor, changed=partial(_spread, self._rules, self.peers)),
+            rules=RuleDesk(database, groups, utc_now, changed=partial(_spread, self._rules, self.peers)),
+            callers=CallerDesk(database, policies, admission, settings.policies.callers, currency, utc_now),
+            groups=GroupDesk(groups, policies, admission, currency),
+            currency=currency,
+            configuration=ConfigurationDesk(settings),
             reload=self._reload,
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chukei.accounts.admission import Admission
+from chukei.accounts.ledger import Entry
 from chukei.accounts.own_usage import OwnUsage
 from chukei.accounts.policy import Policies
 from chukei.accounts.stores import Database
@@ -24,27 +25,30 @@ from chukei.adapters.logs.changes import log_change
 from chukei.adapters.logs.levels import LEVELS
 from chukei.adapters.logs.levels import SUBJECT as LEVELS_SUBJECT
 from chukei.adapters.logs.process_log import write_through
-from chukei.adapters.logs.requests import log_request
+from chukei.adapters.logs.requests import log_bill, log_request
 from chukei.adapters.process import LoopLag
 from chukei.config import (
-    SIMULATED_MODELS,
     AuditSettings,
     CredentialSettings,
     Reload,
     Secret,
     Settings,
 )
-from chukei.gateway.gateway import Gateway, Services
+from chukei.gateway.gateway import Gateway
 from chukei.gateway.pages import Pages
 from chukei.gateway.scrape import COUNTS, GAUGES
+from chukei.gateway.services import Services
 from chukei.gateway.tracing import Tracing
 from chukei.installation import command_for
 from chukei.metrics.meter import Meter
 from chukei.metrics.snapshot import Reading
 from chukei.model import Change, Deployment, Model
+from chukei.objects.jobs import Jobs
+from chukei.objects.registry import Objects
 from chukei.pool import Pool
 from chukei.ports import Clock, Credential, Hook, Peers
 from chukei.upstream.failover import Failover
+from chukei.usage import Usage
 from chukei.wiring.administration import Administration, utc_now
 from chukei.wiring.shown import Shown, watched
 from chukei.wiring.verification import missing_telemetry
@@ -53,10 +57,10 @@ if TYPE_CHECKING:
     from chukei.adapters.audit.sink import AuditSink
     from chukei.adapters.redis.board import RedisBoard
     from chukei.adapters.telemetry.telemetry import Telemetry
+    from chukei.objects.job import Job
+    from chukei.stream.whole_answer import AnswerReport
 
 logger = logging.getLogger(__name__)
-
-SIMULATED_KEY = "simulated"
 
 wall: Clock = time.time  # noqa: TID251 - keys and tokens expire in Unix time
 
@@ -81,6 +85,7 @@ class Relay:
     lag: LoopLag | None = None
     audit: "AuditSink | None" = None
     telemetry: "Telemetry | None" = None
+    jobs: Jobs | None = None
 
     def start(self) -> None:
         """Start the background work: fetching tokens, receiving other replicas' changes."""
@@ -98,11 +103,15 @@ class Relay:
             self.lag.start()
         if self.audit is not None:
             self.audit.start()
+        if self.jobs is not None:
+            self.jobs.start()
 
     async def close(self) -> None:
         """Close connections, stop the background work, and flush the ledger and the log."""
         if self.lag is not None:
             self.lag.close()
+        if self.jobs is not None:
+            await self.jobs.close()
         await self.upstream.close()
         await self.access.close()
         if self.rules is not None:
@@ -151,21 +160,37 @@ def build(
     administration = Administration(accounting, clock, rules, reload, peers, settings.auth.failures_per_minute)
     admission = Admission(accounting.quotas, lambda: accounting.full)
     audit = _audit(settings.audit)
+    jobs = _jobs(accounting, admission, meter, board)
+    registry = Objects([store for store in (board, accounting.objects) if store is not None], clock)
     own_usage = OwnUsage(admission, accounting.database, clock=clock, now=utc_now)
+    policies = policies_for(settings, rules)
     services = Services(
         gatekeeper=authentication.gatekeeper,
-        policies=policies_for(settings, rules),
+        policies=policies,
         admission=admission,
         pool=pool,
-        pages=Pages(pool, asset, clock, simulated=settings.simulated, own_usage=own_usage, since=int(wall())),
-        admin=administration.api(settings, pool),
+        pages=Pages(
+            pool,
+            asset,
+            clock,
+            simulated=settings.simulated,
+            own_usage=own_usage,
+            since=int(wall()),
+            max_body_bytes=settings.server.max_body_bytes,
+            sign_in=settings.admin.sign_in,
+        ),
+        admin=administration.api(settings, pool, policies, admission, authentication.readers.administrators),
         audit=audit,
-        failover=Failover(settings, pool, upstream, credentials, clock, board),
+        failover=Failover(settings, pool, upstream, credentials, clock, registry),
         hooks=[*hooks, *([meter] if meter is not None else []), *watching, tally],  # the tally may change a record
         clock=clock,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=administration.scrape(settings) if meter is not None else None,
+        jobs=jobs,
+        peers=peers,
+        holds=board,
     )
+    look_at_jobs(jobs, settings, upstream, credentials)
     peers.answer(LEVELS_SUBJECT, LEVELS.answer)
     gateway = Gateway(settings, services)
     if authentication.ring is not None:
@@ -188,6 +213,7 @@ def build(
         lag,
         audit,
         telemetry,
+        jobs,
     )
     shown.relay = relay
     if meter is not None:
@@ -214,6 +240,32 @@ def _telemetry(settings: Settings, meter: Meter | None) -> "Telemetry | None":
     return Telemetry(wanted, places(endpoints, other), meter)
 
 
+def _jobs(accounting: Accounting, admission: Admission, meter: Meter | None, board: "RedisBoard | None") -> Jobs:
+    """Return the responses in the making."""
+
+    def billed(entry: Entry) -> None:
+        log_bill(entry)
+        if meter is not None:
+            use = (entry.model or "", entry.deployment or "", entry.group or "", entry.caller)
+            usage = Usage(entry.input, entry.output, entry.cached, entry.reasoning, entry.estimated)
+            meter.count_bill(use, usage, entry.cost)
+
+    return Jobs(admission.settle, billed, now=utc_now, store=accounting.database, board=board)
+
+
+def look_at_jobs(jobs: Jobs, settings: Settings, upstream: HttpClient, credentials: Mapping[str, Credential]) -> None:
+    """Let the relay look at responses in the making, and price them, by these settings."""
+
+    async def look(job: "Job") -> "AnswerReport | None":
+        from chukei.upstream.looking import StatusClient  # it is seldom needed
+
+        models = [*settings.models.values(), *([Model("", (settings.open,))] if settings.open is not None else [])]
+        return await StatusClient(models, upstream, credentials)(job)
+
+    jobs.first_seconds = settings.objects.settle_seconds
+    jobs.look, jobs.models = look, settings.models.get
+
+
 def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
     """Let the meter read all that has a state."""
     ring, board, shown = relay.access.ring, relay.board, relay.shown
@@ -229,6 +281,7 @@ def _watch(meter: Meter, relay: Relay, clock: Clock, *, started: float) -> None:
         relay.gateway.readings,
         serving,
         *relay.accounting.readers,
+        *([relay.jobs.readings] if relay.jobs is not None else []),
         *([ring.readings] if ring is not None else []),
         *([board.readings] if board is not None else []),
         *([relay.audit.readings] if relay.audit is not None else []),
@@ -283,15 +336,3 @@ def _board(address: Secret, pool: Pool, clock: Clock) -> "RedisBoard":
 
     pool.listen(tell)
     return board
-
-
-def with_simulator(settings: Settings, url: str) -> Settings:
-    """Return the settings with the simulator at ``url`` as the resource that serves every model name."""
-    place = Deployment("simulator", url, "")
-    names = dict.fromkeys((settings.default_model or SIMULATED_MODELS[0], *SIMULATED_MODELS))
-    return replace(
-        settings,
-        models={name: Model(name, (replace(place, deployment=name),)) for name in names},
-        open=place,
-        credentials={place.name: CredentialSettings(api_key=Secret(SIMULATED_KEY))},
-    )

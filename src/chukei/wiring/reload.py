@@ -15,7 +15,7 @@ from chukei.config import Settings
 from chukei.gateway.gateway import Gateway
 from chukei.model import Caller, CallerKind
 from chukei.upstream.failover import Failover
-from chukei.wiring.build import Relay, policies_for, pool_for, wall
+from chukei.wiring.build import Relay, look_at_jobs, policies_for, pool_for, wall
 from chukei.wiring.shown import watched
 
 
@@ -38,23 +38,34 @@ def rebuild(relay: Relay, settings: Settings) -> Relay:
         wall,
         relay.accounting.database,
         before=relay.access,
-        keep_tokens=same_upstream and before.auth.entra == settings.auth.entra,
+        keep_tokens=same_upstream
+        and (before.auth.entra, before.admin.entra) == (settings.auth.entra, settings.admin.entra),
     )
     # Nothing below fails, so that state is never changed halfway.
     pool = pool_for(settings, relay.pool)
     named = {name: credentials[wanted] for name, wanted in settings.credentials.items()}
+    policies = policies_for(settings, relay.rules)
     changed = replace(
         services,
         gatekeeper=authentication.gatekeeper,
-        policies=policies_for(settings, relay.rules),
+        policies=policies,
         pool=pool,
-        pages=services.pages.renewed(pool, simulated=settings.simulated),
-        admin=relay.administration.api(settings, pool),
+        pages=services.pages.renewed(
+            pool,
+            simulated=settings.simulated,
+            max_body_bytes=settings.server.max_body_bytes,
+            sign_in=settings.admin.sign_in,
+        ),
+        admin=relay.administration.api(
+            settings, pool, policies, services.admission, authentication.readers.administrators
+        ),
         scrape=relay.administration.scrape(settings) if services.scrape is not None else None,
-        failover=Failover(settings, pool, upstream, named, clock, relay.board, before=services.failover),
+        failover=Failover(settings, pool, upstream, named, clock, before=services.failover),
         hooks=[*watched(settings, relay.shown, relay.administration.peers, clock), *services.hooks],
     )
     _adjust(relay, settings)
+    if relay.jobs is not None:
+        look_at_jobs(relay.jobs, settings, upstream, named)
     if relay.board is not None:
         relay.board.follow(pool.subjects)
     made = replace(
@@ -90,9 +101,8 @@ def _start(made: Relay, before: Relay) -> None:
     for wanted, credential in made.credentials.items():
         if wanted not in before.credentials:
             credential.warm()
-    keys = made.access.signing_keys
-    if keys is not None and keys is not before.access.signing_keys:
-        keys.start()
+    if made.access.readers is not before.access.readers:
+        made.access.readers.start()
 
 
 def _end_removed(made: Relay, before: Settings) -> None:
@@ -120,5 +130,5 @@ async def retire(relay: Relay, others: Collection[Relay]) -> None:
     for credential in relay.credentials.values():
         if credential not in kept:
             await credential.close()
-    if all(relay.access.signing_keys is not other.access.signing_keys for other in others):
-        await relay.access.close_tokens()
+    if all(relay.access.readers is not other.access.readers for other in others):
+        await relay.access.readers.close()

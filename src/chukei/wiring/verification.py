@@ -20,9 +20,7 @@ def verify(settings: Settings, *, behind_platform: bool = False) -> list[Problem
         if wanted.scope is not None and not identity_installed():
             message = f"Entra ID needs more packages: {command_for('identity')}"
             problems.append(Problem("configuration", f"deployments.{name}.identity", message))
-    if settings.auth.entra is not None and not _entra_installed():
-        message = f"access tokens need one more package: {command_for('entra')}"
-        problems.append(Problem("configuration", "auth.entra", message))
+    problems += _problems_of_tokens(settings)
     if settings.stores.quota is not None and find_spec("hiredis") is None:
         message = f"Redis needs one more package: {command_for('redis')}"
         problems.append(Problem("configuration", "stores.quota", message))
@@ -33,9 +31,10 @@ def verify(settings: Settings, *, behind_platform: bool = False) -> list[Problem
             database_for(ledger.reveal())
     except ValueError as error:
         problems.append(Problem("configuration", "stores.ledger", str(error)))
-    if settings.admin.api_key is not None and ledger is None and not settings.stores.ledger_by_default:
+    if settings.admin.open and ledger is None and not settings.stores.ledger_by_default:
         message = 'means nothing without a database: set stores.ledger to something other than "none"'
-        problems.append(Problem("configuration", "admin.api_key", message))
+        key = "admin.api_key" if settings.admin.api_key is not None else "admin.entra"
+        problems.append(Problem("configuration", key, message))
     try:
         if settings.upstream.ca_file is not None:
             tls_context(settings.upstream.ca_file)
@@ -63,6 +62,14 @@ def _problems_of_audit(settings: AuditSettings, *, behind_platform: bool) -> lis
     except ValueError as error:
         problems.append(Problem("configuration", "audit.redact", str(error)))
     return problems
+
+
+def _problems_of_tokens(settings: Settings) -> list[Problem]:
+    wanted = [key for key, on in (("auth.entra", settings.auth.entra), ("admin.entra", settings.admin.entra)) if on]
+    if not wanted or _entra_installed():
+        return []
+    message = f"access tokens need one more package: {command_for('entra')}"
+    return [Problem("configuration", key, message) for key in wanted]
 
 
 def _entra_installed() -> bool:

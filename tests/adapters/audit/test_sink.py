@@ -74,6 +74,8 @@ async def test_an_entry_has_who_what_and_how_it_ended() -> None:
             "caller": "team-a",
             "groups": ["research"],
             "operation": "chat",
+            "method": "POST",
+            "path": "/v1/chat/completions",
             "model": "chat",
             "deployment": None,
             "upstream_request_id": None,
@@ -205,3 +207,16 @@ async def test_json_that_can_be_read_but_not_written_again_is_kept_as_text() -> 
     assert b'"request_id":"req_2"' in disk.lines[-1], "later entries are written as well"
     assert {each.partition(b'"request":')[2][:2] for each in disk.lines[:-1]} == {b"[[", b'"['}
     assert (sink.counts.written, sink.waiting_bytes) == (len(depths) + 1, 0)
+
+
+async def test_a_turn_without_a_request_is_an_entry_too() -> None:
+    disk = Disk()
+    sink = sink_to(disk)
+    record = RequestRecord("req_1-1", "GET", "/v1/realtime", operation="realtime", model="voice", who=TEAM)
+    sink.note(record, b'[{"type":"response.create"}]', b'{"type":"response.done"}')(record)
+    other = RequestRecord("req_2", "GET", "/v1/realtime", operation="realtime_client_secrets", who=TEAM)
+    sink.note(other, b"", b'{"value":"ek_secret"}')(other)
+    await sink.close()
+    [line] = disk.lines
+    assert (line["request"], line["answer"]) == ([{"type": "response.create"}], {"type": "response.done"})
+    assert (line["operation"], line["path"], line["truncated"]) == ("realtime", "/v1/realtime", False)

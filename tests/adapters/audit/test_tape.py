@@ -59,6 +59,27 @@ async def test_only_requests_for_models_are_recorded_and_only_of_those_who_are_w
     assert (tape.on, tape.held, tape.answer_size) == (False, 0, 0)
 
 
+@pytest.mark.parametrize("operation", ["response_delete", "response_get", "conversation_items_create", "batch_cancel"])
+async def test_what_changes_an_object_is_recorded_and_what_a_background_response_has_made(operation: str) -> None:
+    tape = tape_of(operation)
+    await served(tape)
+    assert (tape.on, tape.answer_size) == (True, 44)
+
+
+@pytest.mark.parametrize("operation", ["file_list", "file_content", "realtime_client_secrets"])
+async def test_lists_files_and_ephemeral_keys_are_not(operation: str) -> None:
+    tape = tape_of(operation)
+    await served(tape)
+    assert not tape.on
+
+
+async def test_of_a_file_that_flows_the_size_is_kept() -> None:
+    tape = tape_of("file_create")
+    incoming = TapedIncoming(FakeIncoming(b"x" * 500), tape)
+    assert b"".join([part async for part in incoming.parts(1000, 1)]) == b"x" * 500
+    assert (tape.on, tape.flowed, tape.request.kept) == (True, 500, b"")
+
+
 async def test_no_more_is_kept_than_wanted_and_the_size_is_the_whole_one() -> None:
     tape = tape_of(most=16)
     await served(tape, b"x" * 20)

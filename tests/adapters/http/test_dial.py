@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 async def post(http: HttpClient, url: str) -> HttpAnswer:
     async with asyncio.timeout(60):
-        return await http.post(url, "/p", [(b"api-key", b"k")], b"{}", lambda: None)
+        return await http.request("POST", url, "/p", [(b"api-key", b"k")], b"{}", lambda: None)
 
 
 async def refused(http: HttpClient, url: str) -> UpstreamError:

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.fakes import FakeClock, FakeDatabase
-from tests.live.identity_provider import IdentityProvider
+from tests.live.identity_provider import PERSON, TENANT, IdentityProvider
+from tests.live.sign_in_provider import SignInProvider
 
 from chukei.accounts.ledger import Key
 from chukei.accounts.stores import Database
-from chukei.adapters.identity.access import Access, access, peppers
+from chukei.adapters.identity.access import Access, Readers, access, peppers
 from chukei.callers import keys
+from chukei.callers.tokens import TokenRefused
 from chukei.config import load
 from chukei.model import Caller, CallerKind, Headers
 
@@ -32,7 +34,7 @@ async def let_in(door: Access, headers: Headers) -> Caller:
 
 def test_nothing_configured_is_nothing_built() -> None:
     door = built({})
-    assert (door.ring, door.signing_keys, door.client) == (None, None, None)
+    assert (door.ring, door.readers) == (None, Readers())
     assert repr(door.gatekeeper) == "<Gatekeeper open to this machine>"
 
 
@@ -68,9 +70,33 @@ async def test_tokens_and_their_end() -> None:
         token = provider.token().encode()
         assert (await let_in(door, [(b"authorization", b"Bearer " + token)])).kind is CallerKind.USER
         await door.close()
-        assert door.client is not None
-        assert door.client.open_connections == 0
+        assert door.readers.client is not None
+        assert door.readers.client.open_connections == 0
     assert len(asyncio.all_tasks()) <= tasks
+
+
+async def test_administrators_share_the_keys_of_their_tenant_but_not_the_audience() -> None:
+    async with SignInProvider() as provider:
+        door = built(provider.settings | provider.admin_settings)
+        door.start()
+        callers, admins = door.readers.callers, door.readers.administrators
+        assert callers is not None
+        assert admins is not None
+        assert len(door.readers.signing_keys) == 1
+        found = await admins.holder(provider.admin_token().encode())
+        assert (found.actor.id, found.may_change) == (f"user:{TENANT}/{PERSON}", True)
+        assert (await callers.holder(provider.token().encode())).kind is CallerKind.USER
+        for reader, token in ((admins, provider.token()), (callers, provider.admin_token())):
+            with pytest.raises(TokenRefused, match="wrong audience"):
+                await reader.holder(token.encode())
+        await door.close()
+
+
+async def test_administrators_alone_may_have_tokens() -> None:
+    async with SignInProvider() as provider:
+        door = built(provider.admin_settings)
+        assert (door.readers.callers, repr(door.gatekeeper)) == (None, "<Gatekeeper open to this machine>")
+        await door.close()
 
 
 @pytest.mark.parametrize(("variable", "warnings"), [({}, 1), ({"WEBSITE_AUTH_ENABLED": "True"}, 0)])

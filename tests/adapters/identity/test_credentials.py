@@ -258,7 +258,7 @@ async def ask(environment: dict[str, str], client_id: str = "") -> list[object]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     found: list[object] = json.loads(out)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.fakes import FakeClock
@@ -27,7 +28,7 @@ from tests.rows import rows
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.identity.entra import CACHE_SECONDS, MAX_DOCUMENT_BYTES, EntraTokens, entra_installed, fetcher
 from chukei.adapters.identity.signing_keys import UNKNOWN_SECONDS, SigningKeys
-from chukei.callers.tokens import TokenFlaw, TokenRefused
+from chukei.callers.tokens import TokenFlaw, TokenRefused, recognise
 from chukei.config import EntraSettings, UpstreamSettings
 from chukei.errors import Unavailable, UpstreamError
 
@@ -46,14 +47,16 @@ class EntraHarness:
         self.wall = FakeClock(provider.claims()["iat"])
         self.settings = EntraSettings((TENANT,), (AUDIENCE,), authority=provider.authority)
         self.keys = SigningKeys(provider.authority, (TENANT,), fetcher(client), self.clock)
-        self.tokens = EntraTokens(self.settings, self.keys, self.clock, self.wall, max_cached=max_cached)
+        self.tokens = EntraTokens(
+            (TENANT,), partial(recognise, self.settings), self.keys, self.clock, self.wall, max_cached=max_cached
+        )
 
     async def name(self, token: str) -> str:
-        return (await self.tokens.caller(token.encode())).name
+        return (await self.tokens.holder(token.encode())).name
 
     async def flaw(self, token: str) -> TokenFlaw:
         with pytest.raises(TokenRefused) as caught:
-            await self.tokens.caller(token.encode())
+            await self.tokens.holder(token.encode())
         return caught.value.flaw
 
 
@@ -170,10 +173,11 @@ async def test_a_provider_that_is_away_at_the_start() -> None:
 async def test_groups_that_do_not_fit_are_announced_once(
     harness: EntraHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tokens = EntraTokens(replace(harness.settings, groups={"Lead": "lead"}), harness.keys, harness.clock, harness.wall)
+    settings = replace(harness.settings, groups={"Lead": "lead"})
+    tokens = EntraTokens((TENANT,), partial(recognise, settings), harness.keys, harness.clock, harness.wall)
     for number in range(3):
         claims = harness.provider.claims(_claim_names={"groups": "src1"}, jti=str(number), roles=["Lead"])
-        assert (await tokens.caller(harness.provider.token(claims).encode())).groups == ("lead",)
+        assert (await tokens.holder(harness.provider.token(claims).encode())).groups == ("lead",)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "roles" in caplog.text
 

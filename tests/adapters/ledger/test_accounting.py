@@ -223,7 +223,10 @@ class NotedQuotas:
     async def reserve(self, id: str, subjects: Sequence[Subject], estimate: Amounts) -> Grant | Refusal:
         return Grant(id)
 
-    async def settle(self, id: str, actual: Amounts) -> None:
+    def release(self, id: str) -> None:
+        return None
+
+    async def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> None:
         return None
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from tests.adapters.ledger_entries import START, entries, entry, naive
 from tests.rows import rows
 
-from chukei.accounts.ledger import By, Entry, Key, Question, Sum
-from chukei.accounts.overrides import RuleChange
+from chukei.accounts.changes import Action, Actor, Change
+from chukei.accounts.ledger import By, Entry, Key, KeySearch, Question, Seen, Sum
+from chukei.accounts.outcomes import Outcome
 from chukei.accounts.stores import Database, StoreAway
 from chukei.adapters.ledger.databases import database_for, spool_for
 from chukei.adapters.ledger.postgres import PostgresDatabase
@@ -28,10 +29,13 @@ from chukei.adapters.ledger.schema import Migration, migrations
 from chukei.adapters.ledger.sqlite import CHUNK, SqliteDatabase
 from chukei.callers.keys import Peppers
 from chukei.callers.registry import KeyRegistry
+from chukei.model import End
 
 pytestmark = pytest.mark.anyio
 
 ALL = Question(by=())
+KEY_HOLDER = Actor("key 1")
+ANN = Actor("user:tenant/ann", "ann@contoso.com")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -142,6 +146,7 @@ names = st.sampled_from(["a", "B", "é", "Z", "aa"])
 maybe = st.none() | names
 moments = st.datetimes(datetime(2025, 11, 1), datetime(2026, 3, 31)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001
 tokens = st.integers(0, 10**9)
+ends = st.sampled_from([*End, "unheard-of"]).map(str)
 some_entries = st.lists(
     st.builds(
         lambda **fields: entry(**fields),
@@ -151,7 +156,9 @@ some_entries = st.lists(
         model=maybe,
         deployment=maybe,
         stream=st.booleans(),
-        end=st.sampled_from(["completed", "length", "client_aborted", "truncated", "refused"]),
+        status=st.sampled_from([None, 200, 400, 429, 499, 500, 503]),
+        end=ends,
+        code=maybe,
         input=tokens,
         cached=tokens,
         output=tokens,
@@ -172,6 +179,10 @@ questions = st.builds(
     caller=maybe,
     group=maybe,
     model=maybe,
+    end_reason=st.none() | ends,
+    code=maybe,
+    outcome=st.none() | st.sampled_from(Outcome),
+    callers=st.none() | st.lists(names, max_size=3).map(tuple),
 )
 
 
@@ -202,7 +213,18 @@ def test_sums_are_those_of_plain_python(
     assert [(each.names, each.requests) for each in found] == [(each.names, each.requests) for each in expected]
     for one, other in zip(found, expected, strict=True):
         assert one.first_token == pytest.approx(other.first_token)
-        whole = ("failed", "input", "cached", "output", "reasoning", "wasted", "estimated", "cost", "unpriced")
+        whole = (
+            "refused",
+            "failed",
+            "input",
+            "cached",
+            "output",
+            "reasoning",
+            "wasted",
+            "estimated",
+            "cost",
+            "unpriced",
+        )
         assert {name: getattr(one, name) for name in whole} == {name: getattr(other, name) for name in whole}
 
 
@@ -211,6 +233,29 @@ async def test_days_are_those_of_utc(database: Database) -> None:
     await database.add([entry(time=datetime(2026, 3, 2, 8, 59, 59, 999_999, tzinfo=tokyo))])
     await database.add([entry(time=datetime(2026, 3, 2, 9, 0, tzinfo=tokyo))])
     assert [each.names for each in await database.sum(Question(by=(By.DAY,)))] == [("2026-03-01",), ("2026-03-02",)]
+
+
+async def test_hours_are_those_of_utc(database: Database) -> None:
+    kolkata = timezone(timedelta(hours=5, minutes=30))
+    await database.add([entry(time=datetime(2026, 3, 2, 6, 29, 59, 999_999, tzinfo=kolkata))])
+    await database.add([entry(time=datetime(2026, 3, 2, 6, 30, tzinfo=kolkata))])
+    hours = [each.names for each in await database.sum(Question(by=(By.HOUR,)))]
+    assert hours == [("2026-03-02T00:00:00Z",), ("2026-03-02T01:00:00Z",)]
+
+
+async def test_the_latest_entry_of_each_caller_is_known(database: Database) -> None:
+    assert await database.seen() == []
+    latest = START + timedelta(days=1)
+    for name in ("b", "Z", "ä", "b/c", "\0"):
+        older, newer = entry(caller=name, time=START, group="old"), entry(caller=name, time=latest, group=None)
+        await database.add([older, newer, entry(caller=name, time=latest, group=None)])
+    found = await database.seen()
+    assert sorted(found, key=lambda each: each.caller) == [
+        Seen(name, latest, "key", None) for name in ("Z", "b", "b/c", "ä", "\ufffd")
+    ]
+    assert await database.seen("b") == [Seen("b", latest, "key", None)]
+    assert await database.seen("\0") == [Seen("\ufffd", latest, "key", None)]
+    assert await database.seen("B") == []
 
 
 # Deleting.
@@ -251,6 +296,54 @@ async def test_keys_come_back_as_they_were(database: Database) -> None:
     assert await database.keys() == [KEY, bare]
 
 
+AFTERWARDS = START + timedelta(days=100)
+FOUND = [
+    Key("Ab1", "Team-Search", None, b"", 1, START, None, None, "nightly"),
+    Key("Cd2", "team-b", "research", b"", 1, START + timedelta(days=1), None, AFTERWARDS, None),
+    Key("Ef3", "other", None, b"", 1, START + timedelta(days=2), AFTERWARDS, None, "for SEARCH, 100% *[a-b]\\d"),
+    Key("Gh4", "Änderung ŠČ", "研究", b"", 1, START + timedelta(days=3), AFTERWARDS + timedelta(days=1), None, None),
+]
+
+
+@rows(
+    ("wanted", "ids"),
+    [
+        ({}, ["Gh4", "Ef3", "Cd2", "Ab1"]),
+        ({"text": "search"}, ["Ef3", "Cd2", "Ab1"]),
+        ({"text": "FOR search"}, ["Ef3"]),
+        ({"text": "TEAM"}, ["Cd2", "Ab1"]),
+        ({"text": "cD2"}, ["Cd2"]),
+        ({"text": "äNDERUNG šČ"}, ["Gh4"]),
+        ({"text": "研究"}, ["Gh4"]),
+        ({"text": "% *[A-b]\\d"}, ["Ef3"]),
+        ({"text": "t.am"}, []),
+        ({"text": "team%"}, []),
+        ({"text": "te*m"}, []),
+        ({"text": "' OR 1=1 --"}, []),
+        ({"text": "a\0b"}, []),
+        ({"text": "x" * 4000}, []),
+        ({"text": "search", "state": "active"}, ["Ab1"]),
+        ({"state": "active"}, ["Gh4", "Ab1"]),
+        ({"state": "expired"}, ["Ef3"]),
+        ({"state": "revoked"}, ["Cd2"]),
+        ({"state": "unreadable"}, []),
+        ({"id": "Cd2"}, ["Cd2"]),
+        ({"id": "cd2"}, []),
+        ({"caller": "team-b"}, ["Cd2"]),
+        ({"caller": "team"}, []),
+    ],
+)
+async def test_both_find_the_same_keys(database: Database, wanted: dict[str, str], ids: list[str]) -> None:
+    if not await database.keys():
+        for key in FOUND:
+            await database.add_key(key)
+    found, count = await database.find_keys(KeySearch(AFTERWARDS, **wanted))  # type: ignore[arg-type]
+    assert ([key.id for key in found], count) == (ids, len(ids))
+    assert found == [key for key in reversed(FOUND) if key.id in ids]
+    rest, count = await database.find_keys(KeySearch(AFTERWARDS, **wanted, limit=1, offset=1))
+    assert ([key.id for key in rest], count) == (ids[1:2], len(ids))
+
+
 async def test_an_id_of_a_key_is_taken_once(database: Database) -> None:
     await database.add_key(KEY)
     with pytest.raises(ValueError, match="already"):
@@ -280,12 +373,14 @@ async def test_a_key_that_cannot_be_read_hides_no_other_and_can_be_revoked(
     found = {key.id: key for key in await database.keys()}
     assert found["k2"] == other
     assert (found["k1"].unreadable, found["k1"].state(START)) == (True, "unreadable")
+    by_state = {state: await database.find_keys(KeySearch(START, state=state)) for state in ("active", "unreadable")}
+    assert by_state == {"active": ([other], 1), "unreadable": ([found["k1"]], 1)}
     mark = await database.keys_mark()
     assert await database.end_key("k2", expires=START + timedelta(days=2), revoked=None)
     assert await database.keys_mark() not in (mark, "")
     registry = KeyRegistry(database, Peppers(), lambda: START)
-    await registry.revoke("k1")
-    await registry.revoke("k2")
+    await registry.revoke("k1", actor=KEY_HOLDER)
+    await registry.revoke("k2", actor=KEY_HOLDER)
     assert [key.state(START) for key in await registry.all()] == ["revoked", "revoked"]
 
 
@@ -304,6 +399,8 @@ async def test_names_in_no_utf_8_hide_nothing(tmp_path: Path) -> None:
         await meddle(url, "UPDATE chukei_keys SET caller = CAST(x'66ff' AS TEXT) WHERE id = 'k1'")
         await meddle(url, "UPDATE chukei_entries SET caller = CAST(x'66ff' AS TEXT) WHERE caller = 'team-a'")
         assert [(key.id, key.unreadable) for key in await database.keys()] == [("k1", True), ("k2", False)]
+        for state, id in (("unreadable", "k1"), ("active", "k2")):
+            assert [key.id for key in (await database.find_keys(KeySearch(START, state=state)))[0]] == [id]
         assert {each.names[0] for each in await database.sum(Question())} == {"f\ufffd", "team-b"}
 
 
@@ -470,16 +567,6 @@ def test_no_password_is_shown() -> None:
     assert repr(database_for("postgresql://relay:hunter2@db:6432/ledger")) == "<PostgresDatabase db:6432/ledger>"
 
 
-def test_only_the_driver_that_is_needed_is_imported() -> None:
-    code = (
-        "import sys; from chukei.adapters.ledger.databases import database_for; assert 'sqlite3' not in sys.modules;"
-        "database_for('sqlite:///x.db'); assert 'asyncpg' not in sys.modules"
-    )
-    # Measuring coverage imports sqlite3 itself.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "COV_CORE"))}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-
-
 def test_each_database_has_a_spool_of_its_own(tmp_path: Path) -> None:
     assert spool_for(f"sqlite:///{tmp_path}/ledger.db") == tmp_path / "ledger.db-spool"
     one, other = (spool_for(f"postgresql://relay:hunter2@db/{name}") for name in ("one", "other"))
@@ -511,14 +598,14 @@ def test_where_postgresqls_spool_is(tmp_path: Path, variables: dict[str, str], f
 
 
 async def test_what_is_set_and_its_record_change_together(database: Database) -> None:
-    assert (await database.rules(), await database.rule_changes(9)) == ({}, [])
+    assert (await database.rules(), await database.changes(9)) == ({}, [])
     marks = [await database.rules_mark()]
 
-    async def change(subject: str, text: str | None) -> RuleChange:
+    async def change(subject: str, text: str | None) -> Change:
         def merge(before: str | None) -> str | None:
             return text if before is None or text is None else before + text
 
-        made = await database.change_rules(subject, merge, actor="key 1", time=START)
+        made = await database.change_rules(subject, merge, actor=KEY_HOLDER, time=START)
         marks.append(await database.rules_mark())
         return made
 
@@ -527,8 +614,8 @@ async def test_what_is_set_and_its_record_change_together(database: Database) ->
     assert [(each.before, each.after) for each in made] == [(None, "x"), (None, "y"), ("x", "xz")]
     made.append(await change("caller:a", None))
     assert await database.rules() == {"caller:b": "y"}
-    assert await database.rule_changes(9) == made[::-1]
-    assert await database.rule_changes(1) == made[-1:]
+    assert await database.changes(9) == made[::-1]
+    assert await database.changes(1) == made[-1:]
     assert len(set(marks)) == 5
 
 
@@ -537,17 +624,120 @@ async def test_a_change_that_fails_changes_nothing(database: Database) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        await database.change_rules("caller:a", merge, actor="key 1", time=START)
-    assert (await database.rules(), await database.rule_changes(9)) == ({}, [])
+        await database.change_rules("caller:a", merge, actor=KEY_HOLDER, time=START)
+    assert (await database.rules(), await database.changes(9)) == ({}, [])
 
 
 async def test_changes_at_the_same_time_wait_for_each_other(url: str, database: Database) -> None:
     async with opened(database_for(url)) as other:
         await asyncio.gather(
             *(
-                each.change_rules("caller:a", lambda before: (before or "") + "x", actor="key 1", time=START)
+                each.change_rules("caller:a", lambda before: (before or "") + "x", actor=KEY_HOLDER, time=START)
                 for each in (database, other) * 5
             )
         )
         assert await other.rules() == {"caller:a": 10 * "x"}
-        assert [len(each.after or "") for each in await database.rule_changes(20)] == [*range(10, 0, -1)]
+        assert [len(each.after or "") for each in await database.changes(20)] == [*range(10, 0, -1)]
+
+
+def made_change(action: Action = Action.KEY_MADE, after: str | None = '{"caller":"a"}') -> Change:
+    return Change(action, "key:k1", ANN, START, None, after)
+
+
+async def test_keys_and_their_record_change_together(database: Database) -> None:
+    await database.add_key(KEY, change=made_change())
+    with pytest.raises(ValueError, match="already"):
+        await database.add_key(KEY, change=made_change())
+    later = START + timedelta(days=1)
+    new = replace(KEY, id="k2")
+    await database.add_key(new, replaces=("k1", later), change=made_change(Action.KEY_REPLACED))
+    assert {key.id: key.expires for key in await database.keys()} == {"k1": later, "k2": KEY.expires}
+    assert await database.end_key("k2", expires=None, revoked=later, change=made_change(Action.KEY_REVOKED))
+    assert not await database.end_key("k3", expires=None, revoked=later, change=made_change(Action.KEY_REVOKED))
+    found = await database.changes(9)
+    assert [each.action for each in found] == ["key_revoked", "key_replaced", "key_made"]
+    assert found[-1] == replace(made_change(), number=found[-1].number)
+
+
+async def test_a_deletion_is_recorded_with_its_count(database: Database) -> None:
+    await database.add([entry(caller="gone") for _ in range(CHUNK + 3)])
+    change = Change(Action.ENTRIES_DELETED, "caller:gone", KEY_HOLDER, START)
+    assert await database.forget(caller="gone", change=change) == CHUNK + 3
+    assert await database.forget(caller="gone", change=change) == 0
+    assert [each.after for each in await database.changes(9)] == ['{"deleted":0}', f'{{"deleted":{CHUNK + 3}}}']
+
+
+async def test_other_changes_are_recorded_and_paged(database: Database) -> None:
+    mark = await database.rules_mark()
+    numbers = [await database.record(made_change(Action.RELOAD, f'{{"version":"{each}"}}')) for each in range(5)]
+    assert numbers == sorted(set(numbers))
+    first = await database.changes(2)
+    assert [each.number for each in first] == numbers[:2:-1]
+    assert [each.number for each in await database.changes(9, numbers[3])] == numbers[2::-1]
+    assert await database.changes(9, numbers[0]) == []
+    assert await database.rules_mark() == mark, "only changes of rules need the rules to be read again"
+
+
+async def test_names_of_administrators_are_only_text(database: Database) -> None:
+    hostile = Actor("user:x\0y", "\ud800" + "a" * 1000 + "'; DROP TABLE chukei_changes; --")
+    await database.record(Change(Action.RELOAD, "configuration", hostile, START))
+    [found] = await database.changes(9)
+    assert (found.actor.id, len(found.actor.name or "")) == ("user:x\ufffdy", 128)
+
+
+async def test_records_of_before_are_of_rules(url: str) -> None:
+    older = tuple(step for step in steps_of(url) if step.number < 8)
+    async with opened(with_steps(url, older)) as database:
+        if isinstance(database, SqliteDatabase):
+            sql = "INSERT INTO chukei_changes (time, actor, subject, before, after) VALUES (?, ?, ?, ?, ?)"
+            with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+                connection.execute(sql, (0, "key 1", "caller:a", None, "{}"))
+        else:
+            connection = await asyncpg.connect(url)
+            sql = "INSERT INTO chukei_changes (time, actor, subject, after) VALUES (now(), 'key 1', 'caller:a', '{}')"
+            await connection.execute(sql)
+            await connection.close()
+    async with opened(database_for(url)) as database:
+        [found] = await database.changes(9)
+        assert (found.action, found.subject, found.actor, found.after) == ("rules", "caller:a", KEY_HOLDER, "{}")
+
+
+async def test_a_response_in_the_making_is_kept_until_it_is_billed(database: Database) -> None:
+    bill = entry()
+    await database.keep_job("resp_1", START, "first")
+    await database.keep_job("resp_1", START, "second")
+    assert await database.find_job("resp_1") == "first"
+    assert await database.find_job("resp_2") is None
+    assert await database.settle_job("resp_1", bill)
+    assert await database.find_job("resp_1") is None
+    assert not await database.settle_job("resp_1", bill), "the bill is there"
+    assert (await database.sum(ALL))[0].requests == bill.requests
+
+
+async def test_a_bill_is_written_although_the_job_is_not(database: Database) -> None:
+    assert await database.settle_job("resp_1", entry())
+    assert len(await database.sum(ALL)) == 1
+
+
+async def test_due_jobs_are_taken_once_the_oldest_first(database: Database) -> None:
+    minute = timedelta(minutes=1)
+    for number in (3, 1, 2):
+        await database.keep_job(f"resp_{number}", START + number * minute, f"job {number}")
+    await database.defer_job("resp_1", START)
+    now, until = START + 2 * minute, START + 10 * minute
+    assert await database.take_jobs(START - minute, until, 10) == []
+    assert await database.take_jobs(now, until, 1) == ["job 1"]
+    assert await database.take_jobs(now, until, 10) == ["job 2"]
+    assert await database.take_jobs(now, until, 10) == []
+    assert sorted(await database.take_jobs(until, until + minute, 10)) == ["job 1", "job 2", "job 3"]
+
+
+async def test_relays_that_take_jobs_at_once_take_each_once(url: str) -> None:
+    async with opened(database_for(url)) as one, opened(database_for(url)) as other:
+        for number in range(40):
+            await one.keep_job(f"resp_{number}", START, str(number))
+        until = START + timedelta(hours=1)
+        taken = await asyncio.gather(*(each.take_jobs(START, until, 10) for _ in range(6) for each in (one, other)))
+        found = [job for jobs in taken for job in jobs]
+        assert len(found) == len(set(found))
+        assert len(found) == 40

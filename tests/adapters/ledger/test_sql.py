@@ -8,7 +8,7 @@ from msgspec.structs import fields
 from tests.adapters.ledger_entries import entry
 from tests.rows import rows
 
-from chukei.accounts.ledger import By, Entry, Question
+from chukei.accounts.ledger import TIMES, By, Entry, Question
 from chukei.adapters.ledger.sql import COLUMNS, MAX_TEXT, MOST, question_sql, row_of
 
 texts = st.text() | st.text(st.characters(categories=["Cs", "Cc", "Lo"]))
@@ -59,11 +59,13 @@ def test_a_plain_entry_is_written_as_it_is() -> None:
     assert row_of(made, lambda moment: moment) == tuple(getattr(made, field.name) for field in fields(made))
 
 
-@rows("name", ["caller", "group", "model"])
+@rows("name", ["caller", "group", "model", "end_reason", "code"])
 def test_names_are_bound(name: str) -> None:
     hostile = "x' OR 1=1; --"
     question = Question(by=tuple(By), **{name: hostile})  # type: ignore[arg-type]
-    sql, values = question_sql(question, day="day", mark=lambda number: f"?{number}", moment=lambda moment: moment)
+    sql, values = question_sql(
+        question, times=dict.fromkeys(TIMES, "time"), mark=lambda number: f"?{number}", moment=lambda moment: moment
+    )
     assert hostile not in sql
     assert values[-1] == hostile
     assert sql.count("?") == len(values)

@@ -82,7 +82,7 @@ QUESTIONS = {
 @pytest.mark.parametrize("name", QUESTIONS)
 async def test_questions_use_an_index(database: SqliteDatabase, tmp_path: Path, name: str) -> None:
     question, index = QUESTIONS[name]
-    sql, values = question_sql(question, day="time", mark=lambda _: "?", moment=lambda moment: 0)
+    sql, values = question_sql(question, times={}, mark=lambda _: "?", moment=lambda moment: 0)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
         plan = [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert index in plan[0]

@@ -17,7 +17,8 @@ from tests.fakes import FakeRules
 from tests.live.postgres_server import PostgresServer
 from tests.live.relays import eventually as within
 
-from chukei.accounts.ledger import Entry, Key, Question, Sum
+from chukei.accounts.changes import Change
+from chukei.accounts.ledger import Entry, Key, KeySearch, Question, Seen, Sum
 from chukei.accounts.stores import Database, StoreAway
 from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.sqlite import SqliteDatabase
@@ -30,7 +31,7 @@ ALL = Question(by=())
 AWAY, BACK = "the ledger's database is away", "the ledger's database takes entries again"
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for longer than the pauses between two attempts to reach a database."""
     await within(condition, seconds)
 
@@ -62,7 +63,9 @@ class FakeDatabase(FakeRules):
         await self._answer()
         self.batches.append(list(entries))
 
-    async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
+    async def forget(
+        self, *, before: datetime | None = None, caller: str | None = None, change: Change | None = None
+    ) -> int:
         self.forgotten.append(before)
         await self._answer()
         return 1
@@ -70,16 +73,26 @@ class FakeDatabase(FakeRules):
     async def sum(self, question: Question) -> list[Sum]:
         raise NotImplementedError
 
+    async def seen(self, caller: str | None = None) -> list[Seen]:
+        raise NotImplementedError
+
     async def keys(self) -> list[Key]:
+        raise NotImplementedError
+
+    async def find_keys(self, search: KeySearch) -> tuple[list[Key], int]:
         raise NotImplementedError
 
     async def keys_mark(self) -> str:
         raise NotImplementedError
 
-    async def add_key(self, key: Key) -> None:
+    async def add_key(
+        self, key: Key, *, replaces: tuple[str, datetime] | None = None, change: Change | None = None
+    ) -> None:
         raise NotImplementedError
 
-    async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
+    async def end_key(
+        self, id: str, *, expires: datetime | None, revoked: datetime | None, change: Change | None = None
+    ) -> bool:
         raise NotImplementedError
 
     async def close(self) -> None:

@@ -17,6 +17,8 @@ from tests.live.redis_server import RedisServer
 from tests.live.relays import eventually
 from tests.loops import on_both_loops
 
+from chukei.accounts.objects import ObjectRecord, owner_of
+from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.board import RedisBoard
 from chukei.adapters.redis.messages import KEPT, BoardKeys
 from chukei.metrics.definitions import STORE_AVAILABLE
@@ -49,6 +51,10 @@ class Ear:
     @property
     def marks(self) -> int:
         return len(self.about(MARK))
+
+
+def record(identity: str) -> ObjectRecord:
+    return ObjectRecord("response", identity, owner_of(None))
 
 
 def connected(board: RedisBoard) -> bool:
@@ -87,9 +93,12 @@ async def reaches(board: RedisBoard, ear: Ear) -> None:
 async def sought(board: RedisBoard, made: str) -> str:
     """Ask until it is known where an id was made: on a busy machine one answer may come too late."""
     async with asyncio.timeout(60):
-        while (found := await board.home(made)) is None:
+        while True:
+            with contextlib.suppress(StoreAway):
+                (found,) = await board.find([made])
+                if found is not None:
+                    return found.identity
             await asyncio.sleep(0.01)
-        return found
 
 
 def similar(change: Change, sent: Change) -> bool:
@@ -172,7 +181,7 @@ async def test_keys_expire_by_themselves_and_name_nothing(server: RedisServer) -
     async with two(server) as (one, _, _, ear_of_other):
         one.publish(COOLING)
         one.publish(OPEN)
-        one.remember("resp_1", ONE)
+        one.keep("resp_1", record(ONE))
         await reaches(one, ear_of_other)
         await eventually(lambda: server.command("DBSIZE") == b":4\r\n")
         keys = [line for line in server.command("KEYS", "*").split(b"\r\n") if line.startswith(b"chukei:")]
@@ -252,40 +261,62 @@ async def test_a_listener_that_raises_is_told_the_next_change(
     assert count(caplog, "what another replica learnt could not be taken up") == 2
 
 
-# Where stateful ids were made.
+# Where objects are.
 
 
 async def test_an_id_is_found_by_the_other_replicas(server: RedisServer) -> None:
     async with two(server) as (one, _, other, _):
-        one.remember("resp_1", ONE)
-        one.remember("resp_\ud800", "https://two/deployment")
+        one.keep("resp_1", record(ONE))
+        one.keep("resp_\ud800", record("https://two/deployment"))
         await eventually(lambda: server.command("DBSIZE") == b":2\r\n")
         assert await sought(other, "resp_1") == ONE
         assert await sought(one, "resp_1") == ONE
         assert await sought(other, "resp_\ud800") == "https://two/deployment"
-        assert await other.home("resp_2") is None
-        assert await other.home("x" * 1_000_000) is None
+        assert await other.find(["resp_2", "resp_1", "x" * 1_000_000]) == [None, record(ONE), None]
+        one.drop("resp_1")
+        await eventually(lambda: server.command("DBSIZE") == b":1\r\n")
+        assert await other.find(["resp_1"]) == [None]
+
+
+@pytest.mark.parametrize(
+    "spoils",
+    [("CONFIG", "SET", "maxmemory", "1"), ("REPLICAOF", "127.0.0.1", "1")],
+    ids=["full", "read-only"],
+)
+async def test_a_redis_that_takes_nothing_does_not_say_that_an_id_is_unknown(
+    mortal: RedisServer, spoils: tuple[str, ...]
+) -> None:
+    mortal.start()
+    async with two(mortal) as (one, _, other, _):
+        one.keep("resp_1", record(ONE))
+        assert await sought(other, "resp_1") == ONE
+        mortal.command(*spoils)
+        one.keep("resp_2", record(ONE))
+        assert await other.find(["resp_1"]) == [record(ONE)]
+        with pytest.raises(StoreAway):
+            await other.find(["resp_1", "resp_2"])
 
 
 async def test_many_may_ask_at_once(server: RedisServer) -> None:
     async with two(server) as (one, _, other, _):
         for number in range(40):
-            one.remember(f"resp_{number}", f"deployment-{number}")
+            one.keep(f"resp_{number}", record(f"deployment-{number}"))
         await eventually(lambda: server.command("DBSIZE") == b":40\r\n")
-        found = await asyncio.gather(*(other.home(f"resp_{number}") for number in range(40)))
-        known = [each == f"deployment-{number}" for number, each in enumerate(found)]
+        asking = (other.find([f"resp_{number}"]) for number in range(40))
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        known = [each == [record(f"deployment-{number}")] for number, each in enumerate(found)]
         # On a slow machine some may take too long, in which case nothing is known; never is it another's.
-        assert all(right or each is None for right, each in zip(known, found, strict=True))
+        assert all(right or isinstance(each, StoreAway) for right, each in zip(known, found, strict=True))
         assert any(known)
 
 
 async def test_a_request_that_ends_while_it_asks_disturbs_nobody(mortal: RedisServer) -> None:
     mortal.start()
     async with two(mortal) as (one, _, other, ear_of_other):
-        one.remember("resp_1", ONE)
+        one.keep("resp_1", record(ONE))
         await reaches(one, ear_of_other)
         mortal.pause()
-        asking = asyncio.create_task(other.home("resp_1"))
+        asking = asyncio.create_task(other.find(["resp_1"]))
         await asyncio.sleep(0.01)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -298,7 +329,7 @@ def suspends(asking: Callable[[], object]) -> bool:
     """Whether a coroutine waits for anything at all."""
     coroutine = asking()
     assert asyncio.iscoroutine(coroutine)
-    with contextlib.suppress(StopIteration):
+    with contextlib.suppress(StopIteration, StoreAway):
         coroutine.send(None)
         coroutine.close()
         return True
@@ -311,16 +342,17 @@ async def test_a_stalled_redis_costs_a_tenth_of_a_second_once(
 ) -> None:
     mortal.start()
     async with two(mortal) as (one, _, other, ear_of_other):
-        one.remember("resp_1", ONE)
+        one.keep("resp_1", record(ONE))
         await reaches(one, ear_of_other)
         mortal.pause()
         began = time.monotonic()
-        assert await other.home("resp_1") is None
+        with pytest.raises(StoreAway):
+            await other.find(["resp_1"])
         assert time.monotonic() - began > 0.09
-        assert not suspends(lambda: other.home("resp_1"))
+        assert not suspends(lambda: other.find(["resp_1"]))
         one.publish(COOLING)
         await eventually(lambda: not connected(one) and not connected(other))
-        assert not suspends(lambda: other.home("resp_1"))
+        assert not suspends(lambda: other.find(["resp_1"]))
         mortal.resume()
         await eventually(lambda: connected(one) and connected(other))
         assert await sought(other, "resp_1") == ONE
@@ -333,12 +365,13 @@ async def test_a_slow_answer_is_doubted_until_something_is_heard(
 ) -> None:
     mortal.start()
     async with two(mortal) as (one, _, other, ear_of_other):
-        one.remember("resp_1", ONE)
+        one.keep("resp_1", record(ONE))
         await reaches(one, ear_of_other)
         mortal.pause()
-        assert await other.home("resp_1") is None
+        with pytest.raises(StoreAway):
+            await other.find(["resp_1"])
         mortal.resume()
-        assert not suspends(lambda: other.home("resp_1"))
+        assert not suspends(lambda: other.find(["resp_1"]))
         assert await sought(other, "resp_1") == ONE
     assert count(caplog, AWAY) == 0
 
@@ -368,8 +401,8 @@ async def test_away_at_the_start(mortal: RedisServer, caplog: pytest.LogCaptureF
         one.publish(OPEN)
         one.publish(COOLING)
         one.publish(CLOSED)
-        one.remember("resp_1", ONE)
-        assert not suspends(lambda: one.home("resp_1"))
+        one.keep("resp_1", record(ONE))
+        assert not suspends(lambda: one.find(["resp_1"]))
         await eventually(lambda: count(caplog, AWAY) == 2)
         mortal.start()
         await eventually(lambda: connected(one) and connected(other))
@@ -391,7 +424,7 @@ async def test_stopped_and_started_again(mortal: RedisServer, caplog: pytest.Log
         await reaches(one, ear_of_other)
         mortal.stop()
         await eventually(lambda: not connected(one) and not connected(other))
-        assert not suspends(lambda: one.home("resp_1"))
+        assert not suspends(lambda: one.find(["resp_1"]))
         one.publish(COOLING)
         one.publish(OPEN)
         one.publish(CLOSED)
@@ -426,7 +459,7 @@ async def test_a_wrong_password_is_never_repeated(mortal: RedisServer, caplog: p
     url = mortal.url.replace("//", f"//:{PASSWORD}@")
     async with boards(url) as [(board, _)]:
         await eventually(lambda: count(caplog, AWAY) == 1)
-        assert not suspends(lambda: board.home("resp_1"))
+        assert not suspends(lambda: board.find(["resp_1"]))
         board.publish(COOLING)
         mortal.command("CONFIG", "SET", "requirepass", "open sesame", password="another")
         await eventually(lambda: connected(board))
@@ -441,7 +474,7 @@ async def test_a_wrong_password_is_never_repeated(mortal: RedisServer, caplog: p
 async def test_a_read_only_replica_is_still_heard(mortal: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     mortal.start()
     async with two(mortal) as (one, _, other, ear_of_other):
-        one.remember("resp_1", ONE)
+        one.keep("resp_1", record(ONE))
         await reaches(one, ear_of_other)
         assert one.readings() == [(STORE_AVAILABLE, ("board",), True)]
         mortal.command("REPLICAOF", "127.0.0.1", "1")
@@ -483,7 +516,7 @@ async def test_an_account_without_rights_changes_nothing_for_requests(
     async with boards(server.url.replace("//", "//nobody:nothing@")) as [(board, _)]:
         await eventually(lambda: count(caplog, AWAY) == 1)
         board.publish(COOLING)
-        assert not suspends(lambda: board.home("resp_1"))
+        assert not suspends(lambda: board.find(["resp_1"]))
     assert "RefusedError: NOPERM" in caplog.text
     server.command("ACL", "DELUSER", "nobody")
 
@@ -522,12 +555,13 @@ async def test_what_strangers_keep_is_ignored(server: RedisServer, caplog: pytes
     server.command("RPUSH", keys.key(Condition.OPEN, ONE), "a list")
     server.command("SET", keys.key(Condition.COOLING, QUOTA), "x" * 100_000, "PX", "60000")
     server.command("SET", keys.key(Condition.OPEN, MARK), data.decode())  # would hold for ever
-    server.command("RPUSH", keys.made_key("resp_1"), "a list")
-    server.command("SET", keys.made_key("resp_2"), "x" * 100_000)
+    server.command("RPUSH", keys.object_key("resp_1"), "a list")
+    server.command("SET", keys.object_key("resp_2"), "x" * 100_000)
     async with two(server) as (_, ear_of_one, other, _):
         assert ear_of_one.heard == []
         await reaches(other, ear_of_one)
-        assert await other.home("resp_1") is None
+        with pytest.raises(StoreAway):
+            await other.find(["resp_1"])
         assert len(await sought(other, "resp_2")) < 5_000
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -551,16 +585,16 @@ async def test_a_burst_does_not_grow_without_bound(mortal: RedisServer) -> None:
     async with boards(mortal.url, mortal.url) as [(one, _), (other, ear)]:
         for number in range(10_000):
             one.publish(Change(Condition.OPEN, f"https://{number}", 60.0, "burst"))
-            one.remember(f"resp_{number}", ONE)
+            one.keep(f"resp_{number}", record(ONE))
         for number in range(10_000):
             one.publish(Change(Condition.COOLING, QUOTA, 60.0 + number / 10_000, str(number)))
-        assert repr(one) == f"<RedisBoard away, 3 subjects, {2 * KEPT} unsent>"
+        assert repr(one) == f"<RedisBoard away, 3 subjects, {KEPT + 10_000} unsent>"
         mortal.start()
         await eventually(lambda: connected(one) and connected(other))
         await eventually(lambda: repr(one).endswith(" 0 unsent>"))
         await eventually(lambda: len(ear.heard) > 0)
         assert {change.why for change in ear.heard} == {"9999"}
-        assert mortal.command("DBSIZE") == b":%d\r\n" % (2 * KEPT)
+        assert mortal.command("DBSIZE") == b":%d\r\n" % (KEPT + 10_000)
         assert await sought(other, "resp_9999") == ONE
 
 
@@ -594,8 +628,8 @@ async def test_closing_lets_out_what_was_published(server: RedisServer) -> None:
 async def test_closing_what_never_started_and_closing_twice(server: RedisServer) -> None:
     board = RedisBoard(server.url, SUBJECTS, Ear())
     board.publish(COOLING)
-    board.remember("resp_1", ONE)
-    assert not suspends(lambda: board.home("resp_1"))
+    board.keep("resp_1", record(ONE))
+    assert not suspends(lambda: board.find(["resp_1"]))
     await board.close()
     board.start()
     board.start()
@@ -603,7 +637,7 @@ async def test_closing_what_never_started_and_closing_twice(server: RedisServer)
     await asyncio.gather(board.close(), board.close())
     await board.close()
     board.publish(OPEN)
-    assert not suspends(lambda: board.home("resp_1"))
+    assert not suspends(lambda: board.find(["resp_1"]))
 
 
 @pytest.mark.parametrize("how", ["stopped", "stalled", "stalled unnoticed"])
@@ -648,7 +682,7 @@ async def test_a_connection_that_is_closed_while_nothing_is_said_is_replaced_wit
         return len(lines(server) - before) == 2
 
     async with two(server) as (one, _, other, ear_of_other):
-        one.remember("resp_1", ONE)
+        one.keep("resp_1", record(ONE))
         await reaches(one, ear_of_other)
         for _ in range(3):
             before = lines(server)

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -39,8 +39,16 @@ on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def line(
     address: Address, patience: float = 1.0, failed: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Line]:
-    async with aclosing(await connect(address, partial(Line, patience, failed))) as made:
+    async with aclosing(await connected(address, partial(Line, patience, failed))) as made:
         yield made
+
+
+async def connected(address: Address, make: Callable[[], Line] = Line) -> Line:
+    """Connect, again where it took too long: uvloop's clock runs on while a busy machine lets a process wait."""
+    for _ in range(10):
+        with suppress(TimeoutError):
+            return await connect(address, make)
+    return await connect(address, make)
 
 
 def plain(port: int) -> Address:
@@ -296,4 +304,4 @@ async def test_tls_is_used_and_its_certificate_checked(authority: trustme.CA, ca
         async with line(address_of(f"{url}?ssl_ca_certs={ca_file}")) as to:
             assert await to.call(ping()) == b"OK"
         with pytest.raises(ssl.SSLCertVerificationError):
-            await connect(address_of(url))
+            await connected(address_of(url))

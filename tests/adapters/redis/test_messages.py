@@ -4,8 +4,19 @@ import json
 
 import pytest
 from tests.fakes import FakeClock
+from tests.rows import rows
 
-from chukei.adapters.redis.messages import BATCH, KEPT, MAX_BYTES, BoardKeys, Outbox, Waiting
+from chukei.accounts.objects import ObjectRecord, owner_of
+from chukei.adapters.redis.messages import (
+    BATCH,
+    KEPT,
+    MAX_BYTES,
+    BoardKeys,
+    Outbox,
+    Waiting,
+    record_of,
+    text_of,
+)
 from chukei.model import Change, Condition
 
 NOT_A_NUMBER = float("nan")
@@ -44,14 +55,15 @@ def test_keys_differ_by_condition_subject_and_namespace_and_name_nothing() -> No
         keys().key(Condition.OPEN, "secret"),
         keys().key(Condition.OPEN, "other"),
         BoardKeys("test", "a").key(Condition.OPEN, "secret"),
-        keys().made_key("secret"),
+        keys().object_key("secret"),
+        keys().hold_key("secret"),
     }
-    assert len(made) == 5
+    assert len(made) == 6
     assert not any("secret" in key for key in made)
 
 
 def test_lone_surrogates_neither_raise_nor_collide() -> None:
-    assert keys().made_key("\ud800") != keys().made_key("\ud801")
+    assert keys().object_key("\ud800") != keys().object_key("\ud801")
     _, publish = keys().commands(Change(Condition.OPEN, "s", 9.0, "\ud800"), 9.0)
     assert keys("b").heard(publish[2]) == Change(Condition.OPEN, "s", 9.0, "?")
 
@@ -118,6 +130,31 @@ def test_what_was_forgotten_while_it_was_sent_is_not_missed() -> None:
     assert len(waiting) == KEPT
 
 
+RECORD = ObjectRecord("response", "https://a/one", owner_of(None), "gpt 4o")
+
+
+@rows(
+    ("text", "found"),
+    [
+        (text_of(RECORD), RECORD),
+        (text_of(RECORD._replace(model=None)), RECORD._replace(model=None)),
+        (text_of(RECORD._replace(identity="https://a/b c")), RECORD._replace(identity="https://a/b c")),
+        (f"{RECORD.owner} https://a/gpt 4o", ObjectRecord("response", "https://a/gpt 4o", RECORD.owner)),
+        ("https://a/b c", ObjectRecord("response", "https://a/b c", "")),
+        (f"{RECORD.owner} ", ObjectRecord("response", f"{RECORD.owner} ", "")),
+        ("", None),
+    ],
+)
+def test_texts_of_this_and_of_earlier_versions_are_understood(text: str, found: ObjectRecord | None) -> None:
+    assert record_of("resp_1", text) == found
+
+
+def test_an_earlier_version_finds_the_owner_and_a_deployment_that_it_does_not_know() -> None:
+    owner, _, identity = text_of(RECORD).partition(" ")
+    assert (owner, len(owner)) == (RECORD.owner, 32)
+    assert identity != RECORD.identity
+
+
 def test_an_outbox_holds_the_last_of_each_subject_while_it_holds() -> None:
     clock = FakeClock()
     outbox = Outbox(keys(), clock)
@@ -128,7 +165,7 @@ def test_an_outbox_holds_the_last_of_each_subject_while_it_holds() -> None:
     outbox.add(Change(Condition.CLOSED, "t", 0.0, "recovered"))
     for nothing in (0.0, -1.0, NOT_A_NUMBER):
         outbox.add(Change(Condition.OPEN, "u", nothing, "never"))
-    outbox.add_made("resp_1", "d")
+    outbox.keep("resp_1", RECORD)
     clock.advance(10)
     commands, taken = outbox.batch()
     assert len(outbox) == 4
@@ -158,9 +195,22 @@ def test_what_was_not_sent_shrinks_while_it_waits() -> None:
     clock = FakeClock()
     outbox = Outbox(keys(), clock)
     outbox.add(Change(Condition.OPEN, "s", 1e9, "misconfigured"))
-    outbox.add_made("resp_1", "d")
+    outbox.keep("resp_1", RECORD)
     outbox.batch()
     clock.advance(400)
     (kept, _, made), _ = outbox.batch()
     assert kept[-1] == 86_000_000
-    assert made[2] == "d"
+    assert made[2] == text_of(RECORD)
+
+
+def test_what_is_held_expires_in_redis_when_it_should_although_it_is_told_later() -> None:
+    clock = FakeClock()
+    outbox = Outbox(keys(), clock)
+    outbox.hold("one", "sealed", 30.0)
+    outbox.hold("two", "sealed", 5.0)
+    clock.advance(10.0)
+    commands, taken = outbox.batch()
+    one, two = keys().hold_key("one"), keys().hold_key("two")
+    assert commands == [("SET", one, "sealed", "PX", 20_000), ("DEL", two)]
+    taken()
+    assert not len(outbox)

@@ -253,17 +253,12 @@ async def test_a_stall_costs_a_tenth_of_a_second_once(mortal: RedisServer, caplo
     async with stores(mortal, patience=ANSWER_SECONDS) as [store]:
         assert await granted(store, "a", ALL, tokens=100)
         mortal.pause()
-        began = time.monotonic()
         with pytest.raises(StoreAway):
             await store.reserve("b", [ALL], Amounts(500))
-        first = time.monotonic() - began
-        began = time.monotonic()
         for n in range(100):
             with pytest.raises(StoreAway):
-                await store.reserve(f"c{n}", [ALL], Amounts(1))
+                store.reserve(f"c{n}", [ALL], Amounts(1)).send(None)  # it does not even give the loop a turn
         await store.settle("a", Amounts(70))
-        others = time.monotonic() - began
-        assert others < first  # a hundred and one, none of which waits
         await eventually(lambda: said(caplog, AWAY) == 1)
         mortal.resume()
         await back(store)
@@ -379,7 +374,7 @@ async def test_scripts_that_redis_forgot_are_sent_again(server: RedisServer) -> 
 
 
 async def test_what_cannot_be_settled_is_settled_when_redis_is_back(mortal: RedisServer) -> None:
-    async with stores(mortal, 2, patience=ANSWER_SECONDS) as [store, other]:
+    async with stores(mortal, 2) as [store, other]:
         for n in range(300):
             assert await granted(store, str(n), ALL, tokens=2)
         mortal.pause()
@@ -474,7 +469,7 @@ async def test_what_was_settled_counts_for_the_next_request_of_this_process(serv
 
 
 async def test_what_is_settled_while_a_session_begins_is_not_forgotten(mortal: RedisServer) -> None:
-    async with stores(mortal, patience=ANSWER_SECONDS) as [store]:
+    async with stores(mortal) as [store]:
         for n in range(300):
             assert await granted(store, str(n), ALL, tokens=1)
         mortal.stop()
@@ -542,12 +537,13 @@ async def test_leases_are_renewed_all_the_time(server: RedisServer) -> None:
 async def test_a_process_that_was_busy_does_not_blame_redis(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with stores(server, patience=ANSWER_SECONDS) as [store]:
-        for n in range(5):
+    patience = 0.25
+    async with stores(server, patience=patience) as [store]:
+        for n in range(2):
             asking = [asyncio.create_task(granted(store, f"{n}-{each}", subject(concurrent=99))) for each in range(10)]
             for _ in range(3):  # it is sent
                 await asyncio.sleep(0)
-            time.sleep(3 * ANSWER_SECONDS)
+            time.sleep(3 * patience)
             assert all(await asyncio.gather(*asking))
     assert said(caplog, AWAY) == 0
 
@@ -589,3 +585,28 @@ async def test_no_name_and_no_key_is_logged(mortal: RedisServer, caplog: pytest.
     assert caplog.records
     assert "ariadne" not in caplog.text
     assert "theseus" not in caplog.text
+
+
+async def test_a_released_slot_is_free_and_the_amounts_stay_charged(server: RedisServer) -> None:
+    limits = subject(concurrent=1, tokens_per_day=100)
+    async with stores(server, 2) as (one, other):
+        assert isinstance(await one.reserve("job", [limits], Amounts(60)), Grant)
+        one.release("job")
+        one.release("unknown")
+        assert [each.remaining for each in await one.headroom([limits])] == [40, 1]
+        await one.settle("job", Amounts(10), [limits])
+        await settled(one)
+        assert [each.remaining for each in await one.headroom([limits])] == [90, 1]
+        assert [each.remaining for each in await other.headroom([limits])] == [90, 1]
+
+
+async def test_another_replica_settles_what_one_has_reserved_once(server: RedisServer) -> None:
+    limits = subject(concurrent=1, tokens_per_day=100)
+    async with stores(server, 2) as (one, other):
+        assert isinstance(await one.reserve("job", [limits], Amounts(60)), Grant)
+        one.release("job")
+        assert [each.remaining for each in await one.headroom([limits])] == [40, 1]
+        for store in (other, other, one):
+            await store.settle("job", Amounts(10), [limits])
+            await settled(store)
+            assert [each.remaining for each in await store.headroom([limits])] == [90, 1]

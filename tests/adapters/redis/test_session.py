@@ -2,19 +2,11 @@
 
 import asyncio
 import logging
-import subprocess
-import sys
 
 import pytest
-from tests.live.relays import clean_environment
 
 from chukei.adapters.redis.line import RefusedError
 from chukei.adapters.redis.session import Availability, Sessions, growing, reason, until_one_ends
-
-
-def test_redis_is_imported_only_where_it_is_configured() -> None:
-    code = "import sys, chukei.wiring.build, chukei.cli, chukei.hosts.asgi; sys.exit('hiredis' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], env=clean_environment(), check=True)
 
 
 @pytest.mark.parametrize(

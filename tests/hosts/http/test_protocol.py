@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
+from tests.adapters.websocket.sides import HANDSHAKE, LIMITS
 from tests.hosts.scripted import LIMIT, Handler, Scripted, configured, echo, fields, get, post
 from tests.live.relays import eventually
 from tests.rows import rows
@@ -104,6 +105,12 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        return None
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return None
+
     def can_write_eof(self) -> bool:
         return True
 
@@ -164,15 +171,18 @@ async def early(incoming: Incoming, reply: Reply) -> None:
 
 
 class Gate:
-    """Answers the first request when it is opened, and the others at once."""
+    """Answers the first request, or accepts it as a socket, when it is opened, and the others at once."""
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
 
     async def __call__(self, incoming: Incoming, reply: Reply) -> None:
-        if incoming.raw_path == "/gate":
+        if incoming.raw_path == "/gate" or incoming.upgrades:
             await self.opened.wait()
-        await echo(incoming, reply)
+        if incoming.upgrades:
+            await (await reply.upgrade(None, [], LIMITS)).receive()
+        else:
+            await echo(incoming, reply)
 
 
 # The table.
@@ -181,6 +191,7 @@ WAYS = {
     State.NEW: b"",
     State.ANSWERING: get("/gate"),
     State.IDLE: get("/a"),
+    State.UPGRADED: HANDSHAKE,
     State.LINGERING: b"\x00 garbage\r\n\r\n",
 }
 
@@ -192,13 +203,15 @@ async def test_every_row_of_the_table_is_a_way_that_is_gone(state: State, event:
     played = Played(handler)
     if handler is early:  # answered before the end of the request's body, the last answer here
         played.protocol.data_received(post("/a", b"", b"Connection: close", length=5))
-    elif WAYS[state]:
-        await played.take(WAYS[state])
+    elif way := HANDSHAKE if event is Event.UPGRADED else WAYS[state]:
+        if state is State.UPGRADED:
+            gate.opened.set()
+        await played.take(way)
     assert repr(played.protocol) == f"<StrictProtocol {state}, 0 in line, 0 bytes held>"
     match event:
         case Event.REQUEST:
             await played.take(get("/gate"))
-        case Event.ANSWERED:
+        case Event.ANSWERED | Event.UPGRADED:
             gate.opened.set()
         case Event.REFUSED if handler is gate:
             await played.take(WAYS[State.LINGERING])

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
@@ -114,8 +115,30 @@ class AuditSink:
 
     def open(self, record: RequestRecord, incoming: Incoming, reply: Reply) -> tuple[Incoming, Reply, Hook]:
         """See the Audit port."""
-        tape = Tape(record, most=self._settings.max_content_bytes, take=self._take, wanted=self._is_callers)
-        return TapedIncoming(incoming, tape), TapedReply(reply, tape), lambda record: self._end(tape, record)
+        tape = self._tape(record)
+        return TapedIncoming(incoming, tape), TapedReply(reply, tape), partial(self._end, tape)
+
+    def take(self, wanted: int) -> int:
+        """See the Audit port."""
+        given = max(min(wanted, self._settings.max_waiting_bytes - self.waiting_bytes), 0)
+        self._reserved += given
+        return given
+
+    def release(self, size: int) -> None:
+        """See the Audit port."""
+        self._reserved -= size
+
+    def note(self, record: RequestRecord, asked: bytes, answered: bytes) -> Hook:
+        """See the Audit port."""
+        tape = self._tape(record)
+        tape.begin(asked, [(b"content-type", b"application/json")])
+        tape.answer_type = "application/json"
+        if tape.on:
+            tape.hear(answered)
+        return partial(self._end, tape)
+
+    def _tape(self, record: RequestRecord) -> Tape:
+        return Tape(record, most=self._settings.max_content_bytes, take=self.take, wanted=self._is_callers)
 
     def readings(self) -> list[Reading]:
         """Return the metrics of the audit."""
@@ -130,11 +153,6 @@ class AuditSink:
     def waiting_bytes(self) -> int:
         """Memory of all that is being recorded or waits for the thread."""
         return self._reserved - self._released
-
-    def _take(self, wanted: int) -> int:
-        given = max(min(wanted, self._settings.max_waiting_bytes - self.waiting_bytes), 0)
-        self._reserved += given
-        return given
 
     def _is_callers(self, record: RequestRecord) -> bool:
         callers, groups, who = self._settings.callers, self._settings.groups, record.who
@@ -162,7 +180,8 @@ class AuditSink:
         self._reserved += ENTRY_BYTES
         size = tape.answer_size
         answer = Content(tape.answer, size, tape.answer_type, cut=len(tape.answer) < size)
-        self._entries.put(_Entry(self.about(record), tape.request, answer, tape.held + ENTRY_BYTES))
+        request = replace(tape.request, size=tape.flowed) if tape.flowed else tape.request
+        self._entries.put(_Entry(self.about(record), request, answer, tape.held + ENTRY_BYTES))
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="chukei-audit", daemon=True)
             self._thread.start()
@@ -177,6 +196,8 @@ class AuditSink:
             "caller": who.name if who is not None else None,
             "groups": list(who.groups) if who is not None else [],
             "operation": record.operation,
+            "method": record.method,
+            "path": record.path,
             "model": record.model,
             "deployment": record.deployment,
             "upstream_request_id": record.upstream_request_id,

@@ -1,14 +1,26 @@
 """Records a request beside its path: wraps the client's request and the answer to it, and keeps their first bytes."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from chukei.adapters.audit.entry import Content
-from chukei.azure import OPERATIONS
+from chukei.azure import OPERATIONS, REALTIME, RESPONSES, TRANSCRIPTION_IN_SESSION
 from chukei.model import Headers, header
-from chukei.ports import Incoming, Reply
+from chukei.ports import Incoming, Reply, Socket, SocketLimits
 from chukei.record import RequestRecord
+from chukei.request.object_routes import ROUTES
 
-_RECORDED = frozenset(operation.name for operation in OPERATIONS.values())
+_RECORDED = frozenset(
+    {
+        *(operation.name for operation in OPERATIONS.values()),
+        *(route.name for route in ROUTES if not route.reads),
+        "response_get",  # the answer of a response in the background
+        REALTIME.name,
+        TRANSCRIPTION_IN_SESSION,
+        f"{RESPONSES.name}_socket",
+        f"{REALTIME.name}_socket",
+        "realtime_call",
+    }
+)
 
 LINE_END = 2
 """Bytes of the line end that closes a chunk of a chunked body."""
@@ -21,7 +33,18 @@ class Tape:
     whether the request of a known caller is to be recorded.
     """
 
-    __slots__ = ("_most", "_take", "_wanted", "answer", "answer_size", "answer_type", "on", "record", "request")
+    __slots__ = (
+        "_most",
+        "_take",
+        "_wanted",
+        "answer",
+        "answer_size",
+        "answer_type",
+        "flowed",
+        "on",
+        "record",
+        "request",
+    )
 
     def __init__(
         self,
@@ -34,6 +57,7 @@ class Tape:
         self.record = record
         self.on = False
         self.request = Content(b"", 0, "")
+        self.flowed = 0  # bytes of a body in parts, which are not kept
         self.answer = bytearray()
         self.answer_size = 0
         self.answer_type = ""
@@ -42,7 +66,7 @@ class Tape:
         self._wanted = wanted
 
     def begin(self, body: bytes, headers: Headers) -> None:
-        """Record a request whose body has been read, if it is one for a model."""
+        """Record a request whose body has been read, if it is one for a model, or one that changes an object."""
         if self.record.operation not in _RECORDED or not self._wanted(self.record):
             return
         self.on = True
@@ -82,6 +106,7 @@ class TapedIncoming:
         self.headers = incoming.headers
         self.local = incoming.local
         self.source = incoming.source
+        self.upgrades = incoming.upgrades
         self.watch = incoming.watch
         self.unwatch = incoming.unwatch
         self._incoming = incoming
@@ -93,12 +118,22 @@ class TapedIncoming:
         self._tape.begin(body, self.headers)
         return body
 
+    def parts(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """See the Incoming port. Of a body in parts the size is recorded: it is a form with a file."""
+        self._tape.begin(b"", self.headers)
+        return self._counted(self._incoming.parts(limit, seconds))
+
+    async def _counted(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for part in parts:
+            self._tape.flowed += len(part)
+            yield part
+
 
 class TapedReply:
     """Implements the Reply port for another one, and records the answer.
 
     A part is recorded when it is handed to the connection. So what is recorded may go beyond what a client that left
-    has received, but not the other way round.
+    has received, but not the other way round. Of a socket its opening is recorded; its turns are records of their own.
     """
 
     def __init__(self, reply: Reply, tape: Tape) -> None:
@@ -114,6 +149,12 @@ class TapedReply:
     @started.setter
     def started(self, value: bool) -> None:
         self._reply.started = value
+
+    async def upgrade(self, subprotocol: str | None, headers: Headers, limits: SocketLimits) -> Socket:
+        """See the Reply port."""
+        socket = await self._reply.upgrade(subprotocol, headers, limits)
+        self._tape.begin(b"", [])
+        return socket
 
     async def start(self, status: int, headers: Headers) -> None:
         """See the Reply port."""

@@ -17,6 +17,9 @@ HIGH_WATER = 64 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 """Limit of a response's header bytes. Azure OpenAI sends about 2 KB."""
 
+SWITCHING_PROTOCOLS = 101
+"""The status that ends HTTP on a connection (RFC 9110 §15.2.2)."""
+
 LINGER = 1.0
 """Seconds for which a finished answer waits for the end of the body; then its connection is closed, not reused."""
 
@@ -38,7 +41,10 @@ class Carrier(Protocol):
 
 
 class HttpAnswer:
-    """Implements the Answer port."""
+    """Implements the Answer port. ``upgrades`` says that the request asked for another protocol.
+
+    ``rest`` has the bytes of that protocol that came with the answer's head.
+    """
 
     __slots__ = (
         "_chunks",
@@ -52,9 +58,11 @@ class HttpAnswer:
         "complete",
         "headers",
         "received",
+        "rest",
         "status",
         "taker",
         "until_close",
+        "upgrades",
     )
 
     def __init__(self, connection: Carrier) -> None:
@@ -72,6 +80,8 @@ class HttpAnswer:
         self.complete = False
         self.received = False
         self.until_close = False
+        self.upgrades = False
+        self.rest = b""
 
     async def head(self) -> None:
         """Wait for status and headers."""
@@ -172,7 +182,7 @@ class HttpAnswer:
 
     def begin(self, status: int) -> None:
         """Record the status once the headers are complete; those of an interim response are dropped."""
-        if status < 200 or self._error is not None:
+        if (status < 200 and not (self.upgrades and status == SWITCHING_PROTOCOLS)) or self._error is not None:
             self.headers.clear()
             return
         names = {name for name, _ in self.headers}

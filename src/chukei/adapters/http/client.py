@@ -2,10 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import cache, partial
 
-from chukei.adapters.http.answer import HttpAnswer
+from chukei.adapters.http.answer import SWITCHING_PROTOCOLS, HttpAnswer
 from chukei.adapters.http.connection import Connection, State
 from chukei.adapters.http.dial import Dialer, tls_context
 from chukei.config import UpstreamSettings
@@ -13,6 +13,11 @@ from chukei.errors import UpstreamError
 from chukei.metrics.definitions import UPSTREAM_CONNECTIONS
 from chukei.metrics.snapshot import Reading
 from chukei.model import Headers
+from chukei.ports import Socket, SocketLimits
+
+HANDSHAKE_SECONDS = 10.0
+"""Seconds for the answer to a WebSocket's handshake. The ``websockets`` library has the same default, which includes
+connecting."""
 
 
 class _Endpoint:
@@ -61,22 +66,68 @@ class HttpClient:
                 yield UPSTREAM_CONNECTIONS, (endpoint, "busy"), place.open - len(place.idle)
                 yield UPSTREAM_CONNECTIONS, (endpoint, "idle"), len(place.idle)
 
-    async def post(
-        self, endpoint: str, target: str, headers: Headers, body: bytes, sent: Callable[[], None]
+    async def request(
+        self,
+        method: str,
+        endpoint: str,
+        target: str,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes],
+        sent: Callable[[], None],
+        length: int | None = None,
     ) -> HttpAnswer:
         """See the Upstream port.
 
         If a reused connection breaks before the whole request was sent and before the first byte of an answer, the
         request is sent once more on a new connection. If it breaks later, the upstream may have processed the request,
-        so it is never sent again (RFC 9110 §9.2.2).
+        so it is never sent again (RFC 9110 §9.2.2). A body in parts gets a new connection, since it could not be sent a
+        second time.
         """
         place = self._endpoints.get(endpoint) or self._add(endpoint)
-        return await self._exchange(place, _head("POST", place.dialer, target, headers, len(body)), body, sent)
+        if isinstance(body, bytes):
+            size = len(body) if body or method != "GET" else None
+            return await self._exchange(place, _head(method, place.dialer, target, headers, size), body, sent)
+        if length is None:
+            headers = [*headers, (b"transfer-encoding", b"chunked")]
+        head = _head(method, place.dialer, target, headers, length)
+        connection = await self._dial(place)
+        answer = connection.send(head, b"")
+        sent()
+        try:
+            from chukei.adapters.http.uploading import upload  # of a form that is passed on as it arrives
 
-    async def get(self, endpoint: str, target: str, headers: Headers) -> HttpAnswer:
-        """Send a GET request of the relay's own, such as for an identity provider's keys; otherwise as ``post``."""
+            await upload(connection, answer, body, length)
+        except BaseException:
+            answer.abort()
+            raise
+        return answer
+
+    async def open_socket(
+        self, endpoint: str, target: str, headers: Headers, subprotocols: Sequence[str], limits: SocketLimits
+    ) -> Socket:
+        """See the Upstream port. The connection is a new one, which goes through any proxy in a tunnel."""
+        from chukei.adapters.websocket.connection import SocketConnection
+        from chukei.adapters.websocket.handshake import check, overdue, propose, refused
+
         place = self._endpoints.get(endpoint) or self._add(endpoint)
-        return await self._exchange(place, _head("GET", place.dialer, target, headers, None), b"", lambda: None)
+        protocol, fields = propose(subprotocols, limits)
+        connection = await self._dial(place, tunnel=True)
+        answer = connection.send(
+            _head("GET", place.dialer, target, [*headers, *fields], None, tunnel=True), b"", upgrades=True
+        )
+        try:
+            try:
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                    await answer.head()
+            except TimeoutError:
+                raise overdue(HANDSHAKE_SECONDS) from None
+            if answer.status != SWITCHING_PROTOCOLS:
+                raise await refused(answer, headers)
+            check(protocol, answer.headers)
+            return connection.hand_over(partial(SocketConnection, protocol, limits))
+        except BaseException:
+            answer.abort()
+            raise
 
     async def _exchange(self, place: _Endpoint, head: bytes, body: bytes, sent: Callable[[], None]) -> HttpAnswer:
         broken = False
@@ -116,11 +167,11 @@ class HttpClient:
             connection.abort()
         return None
 
-    async def _dial(self, place: _Endpoint) -> Connection:
+    async def _dial(self, place: _Endpoint, *, tunnel: bool = False) -> Connection:
         factory = partial(Connection, partial(self._on_idle, place), partial(self._on_lost, place))
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        connection = await place.dialer.dial(factory)
+        connection = await place.dialer.dial(factory, tunnel=tunnel)
         if self._dialled is not None:
             self._dialled(place.dialer.host, loop.time() - begun)
         self._open.add(connection)
@@ -159,9 +210,12 @@ class HttpClient:
         return f"<HttpClient {len(self._open)} open, {idle} idle>"
 
 
-def _head(method: str, dialer: Dialer, target: str, headers: Headers, length: int | None) -> bytes:
-    first = f"{method} {dialer.absolute}{dialer.prefix}{target} HTTP/1.1\r\nhost: ".encode()
-    fields = [name + b": " + value for name, value in (*headers, *dialer.headers)]
+def _head(
+    method: str, dialer: Dialer, target: str, headers: Headers, length: int | None, *, tunnel: bool = False
+) -> bytes:
+    absolute, for_proxy = ("", []) if tunnel else (dialer.absolute, dialer.headers)
+    first = f"{method} {absolute}{dialer.prefix}{target} HTTP/1.1\r\nhost: ".encode()
+    fields = [name + b": " + value for name, value in (*headers, *for_proxy)]
     fields.append(b"accept-encoding: identity")
     if length is not None:
         fields.append(b"content-length: %d" % length)

@@ -10,13 +10,15 @@ import asyncio
 import select
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import httptools
 
-from chukei.adapters.http.answer import MAX_HEADER_BYTES, HttpAnswer
+from chukei.adapters.http.answer import MAX_HEADER_BYTES, SWITCHING_PROTOCOLS, HttpAnswer
+from chukei.errors import UpstreamError
 from chukei.model import End, Headers
 
+_Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
 _LARGEST = 4095
 
 
@@ -68,7 +70,7 @@ opened, a request is written to a CLOSED connection and lost."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection to one endpoint. It carries one request at a time.
+    """A connection to one endpoint. It carries one request at a time, and another protocol after an upgrade.
 
     ``on_idle`` is called when an answer is complete and the connection can be reused, ``on_lost`` when it has closed.
     """
@@ -86,17 +88,19 @@ class Connection(asyncio.Protocol):
         self._answer: HttpAnswer | None = None
         self._unsent = False  # a part of the request was not sent, so the upstream cannot have processed it
         self._arrivals: select.poll | None = None
+        self._drained: asyncio.Future[None] | None = None
         self._spoiled = False
         self._keep_alive = False
         self._head_bytes = 0
         self.expiry: asyncio.TimerHandle | None = None
 
-    def send(self, head: bytes, body: bytes) -> HttpAnswer:
-        """Write a request; return its answer, which arrives later."""
+    def send(self, head: bytes, body: bytes, *, upgrades: bool = False) -> HttpAnswer:
+        """Write a request; return its answer, which arrives later. ``upgrades``: it asks for another protocol."""
         assert self._transport is not None
         assert self._answer is None
         self.state = TRANSITIONS[self.state, Event.REQUEST]
         self._answer = HttpAnswer(self)
+        self._answer.upgrades = upgrades
         self._head_bytes = 0
         self._unsent = False
         # In one piece: `_unsent` needs flow control, which asyncio's writelines once lacked (CVE-2024-12254).
@@ -104,6 +108,38 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             self._unsent = True
         return self._answer
+
+    async def send_part(self, data: bytes) -> None:
+        """Write a part of a request's body once the socket has taken what was written before, or is closed."""
+        if self._unsent and self.state is not State.CLOSED:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+        if self._transport is not None and self.state is not State.CLOSED:
+            self._transport.write(data)
+
+    def spoil(self) -> None:
+        """Close after the answer, since a part of the request will not be sent."""
+        self._spoiled = True
+
+    def hand_over(self, make: Callable[[Callable[[Exception | None], None]], _Protocol]) -> _Protocol:
+        """Let another protocol have the connection after an answer 101. ``make`` gets what to call when it is lost.
+
+        Raises:
+            UpstreamError: the connection was lost.
+        """
+        transport, answer = self._transport, self._answer
+        if transport is None or answer is None or transport.is_closing():
+            raise UpstreamError(
+                End.UPSTREAM_LOST.value, "The upstream closed the connection after its answer.", end=End.UPSTREAM_LOST
+            )
+        self._answer = self._parser = self._arrivals = None
+        made = make(self.connection_lost)
+        transport.set_protocol(made)
+        made.connection_made(transport)
+        transport.resume_reading()
+        if answer.rest:
+            made.data_received(answer.rest)
+        return made
 
     def is_quiet(self) -> bool:
         """Whether an idle connection has no pending input: bytes, an end or a reset that the loop has not read yet.
@@ -148,8 +184,13 @@ class Connection(asyncio.Protocol):
         self._unsent = True
 
     def resume_writing(self) -> None:
-        """Record that the whole request has been written to the socket."""
+        """Record that the whole request, as far as it was given, has been written to the socket."""
         self._unsent = False
+        self._wake_sender()
+
+    def _wake_sender(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Process one read."""
@@ -170,9 +211,14 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            answer.fail("The upstream's answer broke the rules of HTTP.", self.ending(End.UNEXPECTED_ANSWER))
-            self.abort()
+        except httptools.HttpParserUpgrade as upgrade:
+            if answer.status == SWITCHING_PROTOCOLS:
+                answer.rest = data[upgrade.args[0] :]
+                self.pause(True)  # until the other protocol reads
+            else:
+                self._break(answer)
+        except httptools.HttpParserError:
+            self._break(answer)
         if not answer.status:
             self._check_head(answer, self._head_bytes)
         body = self._body
@@ -189,6 +235,10 @@ class Connection(asyncio.Protocol):
             self._between_chunks = False
         answer.notify()
 
+    def _break(self, answer: HttpAnswer) -> None:
+        answer.fail("The upstream's answer broke the rules of HTTP.", self.ending(End.UNEXPECTED_ANSWER))
+        self.abort()
+
     def ending(self, before_output: End) -> End:
         """Return the record's end for a break now: ``before_output`` until the headers are complete."""
         return End.UPSTREAM_LOST if self._answer is not None and self._answer.status else before_output
@@ -203,6 +253,7 @@ class Connection(asyncio.Protocol):
         """Fail an incomplete answer, and notify the pool."""
         self.state = TRANSITIONS[self.state, Event.CLOSE]
         self._parser = None  # it refers to this object, which would be a reference cycle
+        self._wake_sender()
         answer, self._answer = self._answer, None
         if answer is not None and not answer.complete:
             message = "The upstream closed the connection before its answer was complete."

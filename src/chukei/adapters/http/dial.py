@@ -64,15 +64,17 @@ class Dialer:
             self.absolute = f"http://{self._endpoint.netloc}"
             self.headers = _proxy_authorization(self._proxy)
 
-    async def dial(self, factory: Callable[[], Connection]) -> Connection:
-        """Open a connection.
+    async def dial(self, factory: Callable[[], Connection], *, tunnel: bool = False) -> Connection:
+        """Open a connection. With ``tunnel`` a proxy gets CONNECT for plain HTTP too.
 
         Raises:
             UpstreamError: 504 after the configured time, 502 for anything else.
         """
         try:
             async with asyncio.timeout(self._seconds):
-                return await (self._direct(factory) if self._proxy is None else self._through(self._proxy, factory))
+                if self._proxy is None:
+                    return await self._direct(factory)
+                return await self._through(self._proxy, factory, tunnel=tunnel)
         except TimeoutError:
             self._log("no answer")
             message = f"The upstream could not be reached within {self._seconds:g} seconds."
@@ -117,21 +119,23 @@ class Dialer:
         known = isinstance(loop, asyncio.base_events.BaseEventLoop)
         return {"happy_eyeballs_delay": HAPPY_EYEBALLS_DELAY} if known and not _is_address(self.host) else {}
 
-    async def _through(self, proxy: SplitResult, factory: Callable[[], Connection]) -> Connection:
+    async def _through(self, proxy: SplitResult, factory: Callable[[], Connection], *, tunnel: bool) -> Connection:
         loop = asyncio.get_running_loop()
         host, port = proxy.hostname or "", proxy.port or 80
-        if self._tls is None:
+        if self._tls is None and not tunnel:
             forward, plain = await loop.create_connection(factory, host, port)
             _bound_receive_buffer(forward)
             return plain
-        transport, tunnel = await loop.create_connection(_Tunnel, host, port)
+        transport, opening = await loop.create_connection(_Tunnel, host, port)
         _bound_receive_buffer(transport)
         try:
             host = f"[{self.host}]" if ":" in self.host else self.host
             transport.write(_connect_request(f"{host}:{self.port}", proxy))
-            await tunnel.opened
+            await opening.opened
             if transport.is_closing():
                 raise ConnectionResetError("the proxy closed the tunnel")
+            if self._tls is None:
+                return _tunnelled(transport, factory())
             tls = TlsTransport(self._tls(), self.host, self._buffer)
         except BaseException:
             transport.abort()
@@ -139,6 +143,12 @@ class Dialer:
         transport.set_protocol(tls)
         tls.connection_made(transport)
         return await _secure(transport, tls, factory())
+
+
+def _tunnelled(transport: asyncio.Transport, connection: Connection) -> Connection:
+    transport.set_protocol(connection)
+    connection.connection_made(transport)
+    return connection
 
 
 async def _secure(transport: asyncio.BaseTransport, tls: TlsTransport, connection: Connection) -> Connection:

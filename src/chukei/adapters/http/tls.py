@@ -170,6 +170,19 @@ class TlsTransport(asyncio.BufferedProtocol):
         """Resume reading."""
         self._below.resume_reading()
 
+    def get_write_buffer_size(self) -> int:
+        """Return the number of unsent bytes, encrypted."""
+        size: int = self._below.get_write_buffer_size()
+        return size
+
+    def can_write_eof(self) -> bool:
+        """Whether one direction can be closed alone: not with TLS before 1.3, so never."""
+        return False
+
+    def set_protocol(self, above: asyncio.Protocol) -> None:
+        """Connect another protocol to this transport."""
+        self._above = above
+
     def is_closing(self) -> bool:
         """Whether the connection is closing."""
         closing: bool = self._below.is_closing()

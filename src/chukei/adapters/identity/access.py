@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chukei.accounts.stores import Database
@@ -10,45 +11,61 @@ from chukei.adapters.identity.key_ring import KeyRing
 from chukei.callers.gatekeeper import CallerKeys, Gatekeeper
 from chukei.callers.keys import Peppers
 from chukei.callers.throttle import Throttle
-from chukei.config import EntraSettings, Settings
+from chukei.callers.tokens import Holder, recognise
+from chukei.config import Settings
 from chukei.model import Caller, CallerKind
 from chukei.ports import Clock
 
 if TYPE_CHECKING:
-    from chukei.adapters.identity.entra import EntraTokens
+    from chukei.adapters.identity.entra import EntraTokens, Recognise
     from chukei.adapters.identity.signing_keys import SigningKeys
+    from chukei.callers.administrators import Administrator
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """A gatekeeper and its background tasks."""
+class Readers:
+    """What reads access tokens: those of callers and those of administrators, and what they share."""
 
-    gatekeeper: Gatekeeper
-    throttle: Throttle
-    ring: KeyRing | None = None
-    tokens: "EntraTokens | None" = None
-    signing_keys: "SigningKeys | None" = None
+    callers: "EntraTokens[Caller] | None" = None
+    administrators: "EntraTokens[Administrator] | None" = None
+    signing_keys: "tuple[SigningKeys, ...]" = ()
     client: HttpClient | None = None
 
     def start(self) -> None:
+        """Start to fetch the signing keys in the background."""
+        for keys in self.signing_keys:
+            keys.start()
+
+    async def close(self) -> None:
+        """Stop."""
+        for keys in self.signing_keys:
+            await keys.close()
+        if self.client is not None:
+            await self.client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A gatekeeper, what reads tokens, and their background tasks."""
+
+    gatekeeper: Gatekeeper
+    throttle: Throttle
+    readers: Readers
+    ring: KeyRing | None = None
+
+    def start(self) -> None:
         """Start to read keys in the background."""
-        for follower in (self.ring, self.signing_keys):
-            if follower is not None:
-                follower.start()
+        if self.ring is not None:
+            self.ring.start()
+        self.readers.start()
 
     async def close(self) -> None:
         """Stop the background tasks. Call it before the database is closed."""
         if self.ring is not None:
             await self.ring.close()
-        await self.close_tokens()
-
-    async def close_tokens(self) -> None:
-        """Stop what verifies tokens."""
-        for part in (self.signing_keys, self.client):
-            if part is not None:
-                await part.close()
+        await self.readers.close()
 
 
 def access(
@@ -77,29 +94,42 @@ def access(
         ring = KeyRing(database, clock, keep_seconds=auth.key_cache_seconds) if database is not None else None
         throttle = Throttle(auth.failures_per_minute, clock)
     keys = CallerKeys(ring, peppers(settings), wall) if ring is not None else None
-    client = tokens = signing_keys = None
-    if before is not None and keep_tokens:
-        client, tokens, signing_keys = before.client, before.tokens, before.signing_keys
-    elif auth.entra is not None:
-        client = HttpClient(settings.upstream)
-        tokens, signing_keys = _entra(auth.entra, client, clock, wall)
+    readers = before.readers if before is not None and keep_tokens else _readers(settings, clock, wall)
     gatekeeper = Gatekeeper(
         auth,
         settings.server,
         fixed=fixed(settings),
         keys=keys,
-        tokens=tokens,
+        tokens=readers.callers,
         throttle=throttle,
     )
-    return Access(gatekeeper, throttle, ring, tokens, signing_keys, client)
+    return Access(gatekeeper, throttle, readers, ring)
 
 
-def _entra(settings: EntraSettings, client: HttpClient, clock: Clock, wall: Clock) -> "tuple[EntraTokens, SigningKeys]":
+def _readers(settings: Settings, clock: Clock, wall: Clock) -> Readers:
+    """Return what reads tokens. Callers and administrators of the same tenants share the signing keys."""
+    callers, admins = settings.auth.entra, settings.admin.entra
+    if callers is None and admins is None:
+        return Readers()
     from chukei.adapters.identity.entra import EntraTokens, fetcher
     from chukei.adapters.identity.signing_keys import SigningKeys
+    from chukei.callers.administrators import recognise_administrator
 
-    keys = SigningKeys(settings.authority, settings.tenants, fetcher(client), clock)
-    return EntraTokens(settings, keys, clock, wall), keys
+    client = HttpClient(settings.upstream)
+    made: dict[tuple[str, tuple[str, ...]], SigningKeys] = {}
+
+    def reader(authority: str, tenants: tuple[str, ...], recognise: "Recognise[Holder]") -> "EntraTokens[Holder]":
+        place = authority, tenants
+        if place not in made:
+            made[place] = SigningKeys(authority, tenants, fetcher(client), clock)
+        return EntraTokens(tenants, recognise, made[place], clock, wall)
+
+    of_callers = of_admins = None
+    if callers is not None:
+        of_callers = reader(callers.authority, callers.tenants, partial(recognise, callers))
+    if admins is not None:
+        of_admins = reader(admins.authority, (admins.tenant,), partial(recognise_administrator, admins))
+    return Readers(of_callers, of_admins, tuple(made.values()), client)
 
 
 def peppers(settings: Settings) -> Peppers:

@@ -7,17 +7,17 @@ only if Entra ID is configured.
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 from urllib.parse import urlsplit
 
 from chukei.adapters.http.client import HttpClient
 from chukei.adapters.identity.signing_keys import Fetch, NoKeys, SigningKeys
 from chukei.callers import tokens
-from chukei.callers.tokens import ALGORITHM, TokenFlaw, TokenRefused
-from chukei.config import EntraSettings
+from chukei.callers.tokens import ALGORITHM, Claims, Holder, Recognised, TokenFlaw, TokenRefused
 from chukei.errors import Unavailable, UpstreamError
-from chukei.model import Caller, End, header
+from chukei.model import End, header
 from chukei.ports import Answer, Clock
 
 if TYPE_CHECKING:
@@ -36,34 +36,40 @@ MAX_DOCUMENT_BYTES = 256 * 1024
 FETCH_SECONDS = 10.0
 
 
-class EntraTokens:
-    """Implements ``tokens.TokenReader``. ``wall`` is Unix time, by which tokens expire."""
+Recognise = Callable[[Claims, str, float], Recognised[Holder]]
+"""Returns the holder of verified claims, from their issuer and the time; raises TokenRefused."""
+
+
+class EntraTokens(Generic[Holder]):
+    """Implements ``tokens.TokenReader`` for tokens of ``tenants``. ``wall`` is Unix time, by which tokens expire."""
 
     def __init__(
         self,
-        settings: EntraSettings,
+        tenants: Collection[str],
+        recognise: Recognise[Holder],
         signing_keys: SigningKeys,
         clock: Clock,
         wall: Clock,
         *,
         max_cached: int = MAX_CACHED,
     ) -> None:
-        self._settings = settings
+        self._tenants = tenants
+        self._recognise = recognise
         self._signing_keys = signing_keys
         self._clock = clock
         self._wall = wall
         self._max_cached = max_cached
-        self._verified: dict[bytes, tuple[Caller, float]] = {}  # by the whole digest: the caller, and until when
+        self._verified: dict[bytes, tuple[Holder, float]] = {}  # by the whole digest: the holder, and until when
         self._overage_logged = False
         self.verifications = 0
 
-    async def caller(self, token: bytes) -> Caller:
+    async def holder(self, token: bytes) -> Holder:
         """See ``TokenReader``."""
         digest = hashlib.sha256(token).digest()
         known = self._verified.get(digest)
         if known is not None and self._clock() < known[1]:
             return known[0]
-        unverified = tokens.read(token, self._settings.tenants)
+        unverified = tokens.read(token, self._tenants)
         try:
             issuer, key = await self._signing_keys.find(unverified.tenant, unverified.version, unverified.key_id)
         except NoKeys:
@@ -73,18 +79,18 @@ class EntraTokens:
         self.verifications += 1
         verify(token, key)
         now = self._wall()
-        found = tokens.recognise(unverified.claims, self._settings, issuer, now)
-        if found.overage and self._settings.groups:
+        found = self._recognise(unverified.claims, issuer, now)
+        if found.overage:
             self._log_overage()
-        self._remember(digest, found.caller, found.expires - now)
-        return found.caller
+        self._remember(digest, found.holder, found.expires - now)
+        return found.holder
 
-    def _remember(self, digest: bytes, caller: Caller, seconds: float) -> None:
+    def _remember(self, digest: bytes, holder: Holder, seconds: float) -> None:
         self._verified.pop(digest, None)
         if len(self._verified) >= self._max_cached:
             del self._verified[next(iter(self._verified))]
         if seconds > 0:
-            self._verified[digest] = (caller, self._clock() + min(seconds, CACHE_SECONDS))
+            self._verified[digest] = (holder, self._clock() + min(seconds, CACHE_SECONDS))
 
     def _log_overage(self) -> None:
         if not self._overage_logged:
@@ -119,9 +125,8 @@ def fetcher(client: HttpClient, *, seconds: float = FETCH_SECONDS) -> Fetch:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
             async with asyncio.timeout(seconds):
-                answer = await client.get(
-                    f"{parts.scheme}://{parts.netloc}", target, [(b"accept", b"application/json")]
-                )
+                origin, wanted = f"{parts.scheme}://{parts.netloc}", [(b"accept", b"application/json")]
+                answer = await client.request("GET", origin, target, wanted, b"", lambda: None)
                 try:
                     return await _whole(answer)
                 finally:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chukei.accounts.entries import entry_of
 from chukei.accounts.stores import Database, QuotaStore
@@ -18,6 +19,9 @@ from chukei.metrics.snapshot import Reading
 from chukei.ports import Clock
 from chukei.record import RequestRecord
 
+if TYPE_CHECKING:
+    from chukei.adapters.ledger.object_writer import ObjectWriter
+
 logger = logging.getLogger(__name__)
 
 Reader = Callable[[], Iterable[Reading]]
@@ -26,11 +30,15 @@ Reader = Callable[[], Iterable[Reading]]
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The quota store, and the ledger if there is one. ``readers`` tell their metrics."""
+    """The quota store, and the ledger if there is one. ``objects`` writes there what is known about stored objects.
+
+    ``readers`` tell their metrics.
+    """
 
     quotas: QuotaStore
     database: Database | None = None
     writer: LedgerWriter | None = None
+    objects: "ObjectWriter | None" = None
     readers: Sequence[Reader] = ()
 
     def __call__(self, record: RequestRecord) -> None:
@@ -55,12 +63,16 @@ class Accounting:
         self.quotas.start()
         if self.writer is not None:
             self.writer.start()
+        if self.objects is not None:
+            self.objects.start()
 
     async def close(self) -> None:
         """Settle pending reservations, write pending entries, and close the database."""
         await self.quotas.close()
         if self.writer is not None:
             await self.writer.close()
+        if self.objects is not None:
+            await self.objects.close()
         if self.database is not None:
             await self.database.close()
 
@@ -71,6 +83,8 @@ def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Data
     address = ledger_address(settings, os.environ)
     if database is None and address is None:
         return Accounting(quotas, readers=readers)
+    from chukei.adapters.ledger.object_writer import ObjectWriter  # imported only if there is a database
+
     database = database or database_for(address or "")
     ledger = settings.ledger
     spool = Path(ledger.spool) if ledger.spool is not None else spool_for(address) if address is not None else None
@@ -81,7 +95,7 @@ def accounting_for(settings: Settings, clock: Clock, wall: Clock, database: Data
         retention_days=ledger.retention_days,
         clock=clock,
     )
-    return Accounting(quotas, database, writer, [*readers, writer.readings])
+    return Accounting(quotas, database, writer, ObjectWriter(database), [*readers, writer.readings])
 
 
 def _quotas(settings: Settings, clock: Clock, wall: Clock) -> tuple[QuotaStore, list[Reader]]:

@@ -1,13 +1,15 @@
 """SQL that both databases share: the columns and values of an entry, and the query of sums."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 from msgspec.structs import astuple
 
-from chukei.accounts.ledger import NOT_FAILED, By, Entry, Key, Question, Sum
+from chukei.accounts.ledger import TIMES, By, Entry, Key, Question, Seen, Sum
+from chukei.accounts.outcomes import ANSWERED, BUSY, LEFT, Outcome
+from chukei.model import End
 
 COLUMNS = (
     "id",
@@ -170,13 +172,28 @@ _NAMES = {
     By.SERVED_MODEL: "coalesce(served_model, '')",
     By.SERVICE_TIER: "coalesce(service_tier, '')",
     By.END_REASON: "end_reason",
+    By.CODE: "coalesce(code, '')",
 }
 
 
+def _listed(ends: Iterable[End]) -> str:
+    return ", ".join(f"'{end}'" for end in sorted(ends))
+
+
+OUTCOME = (
+    f"CASE WHEN end_reason IN ({_listed(ANSWERED)}) THEN '{Outcome.ANSWERED}'"
+    f" WHEN end_reason IN ({_listed(LEFT)}) THEN '{Outcome.LEFT}'"
+    f" WHEN end_reason = '{End.REFUSED}' AND coalesce(status, 0) < 500 THEN '{Outcome.REFUSED}'"
+    f" WHEN end_reason = '{End.UPSTREAM_STATUS}' AND status < 500 AND status <> {BUSY} THEN '{Outcome.REFUSED}'"
+    f" ELSE '{Outcome.FAILED}' END"
+)
+"""The rule of ``accounts.outcomes.outcome_of``."""
+
+
 def question_sql(
-    question: Question, *, day: str, mark: Callable[[int], str], moment: Callable[[datetime], object]
+    question: Question, *, times: Mapping[By, str], mark: Callable[[int], str], moment: Callable[[datetime], object]
 ) -> tuple[str, list[object]]:
-    """Return a query as SQL, and its parameters. ``day`` is the expression for the day of an entry in UTC.
+    """Return a query as SQL, and its parameters. ``times`` has expressions for the day and hour of an entry in UTC.
 
     ``mark`` returns the placeholder of the parameter with a number, from 1.
     """
@@ -186,11 +203,11 @@ def question_sql(
         values.append(value)
         return mark(len(values))
 
-    names = [day if by is By.DAY else _NAMES[by] for by in question.by]
-    well = ", ".join(bound(end) for end in sorted(NOT_FAILED))
+    names = [times[by] if by in TIMES else _NAMES[by] for by in question.by]
     sums = (
         "sum(requests)",
-        f"sum(CASE WHEN end_reason IN ({well}) THEN 0 ELSE requests END)",
+        f"sum(CASE WHEN {OUTCOME} = '{Outcome.REFUSED}' THEN requests ELSE 0 END)",
+        f"sum(CASE WHEN {OUTCOME} = '{Outcome.FAILED}' THEN requests ELSE 0 END)",
         "sum(input_tokens)",
         "sum(cached_tokens)",
         "sum(output_tokens)",
@@ -207,9 +224,18 @@ def question_sql(
         where.append(f"time >= {bound(moment(question.since))}")
     if question.until is not None:
         where.append(f"time < {bound(moment(question.until))}")
-    for column, wanted in (("caller", question.caller), ("caller_group", question.group), ("model", question.model)):
+    for column, wanted in (
+        ("caller", question.caller),
+        ("caller_group", question.group),
+        ("model", question.model),
+        ("end_reason", question.end_reason),
+        ("code", question.code),
+        (OUTCOME, question.outcome),
+    ):
         if wanted is not None:
             where.append(f"{column} = {bound(text_of(wanted))}")
+    if question.callers is not None:
+        where.append(f"caller IN ({', '.join(bound(text_of(name)) for name in question.callers) or 'NULL'})")
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     places = ", ".join(str(place + 1) for place in range(len(names)))
     grouping = f" GROUP BY {places}" if names else " HAVING count(*) > 0"
@@ -217,10 +243,11 @@ def question_sql(
     return sql, values
 
 
-def sums_of(question: Question, rows: Iterable[Sequence[object]], day: Callable[[object], date]) -> list[Sum]:
+def sums_of(question: Question, rows: Iterable[Sequence[object]], start: Callable[[By, object], datetime]) -> list[Sum]:
     """Return the sorted sums, merged from the rows of one or several parts of the query's period.
 
-    They are sorted here, because databases order text by their own collations.
+    ``start`` returns the beginning of a day or an hour in UTC from its value. Sums are sorted here, because databases
+    order text by their own collations.
     """
     width = len(question.by)
     totals: dict[tuple[object, ...], list[float]] = {}
@@ -228,18 +255,59 @@ def sums_of(question: Question, rows: Iterable[Sequence[object]], day: Callable[
         names, parts = tuple(row[:width]), cast(Sequence[float], row[width:])
         known = totals.get(names)
         totals[names] = list(parts) if known is None else [one + other for one, other in zip(known, parts, strict=True)]
-    return sorted((_sum_of(question, names, total, day) for names, total in totals.items()), key=_order(question))
+    return sorted((_sum_of(question, names, total, start) for names, total in totals.items()), key=_order(question))
 
 
-def _sum_of(question: Question, values: Sequence[object], total: Sequence[float], day: Callable[[object], date]) -> Sum:
+def _sum_of(
+    question: Question, values: Sequence[object], total: Sequence[float], start: Callable[[By, object], datetime]
+) -> Sum:
     pairs = zip(question.by, values, strict=True)
-    names = tuple(day(value).isoformat() if by is By.DAY else str(value) for by, value in pairs)
+    names = tuple(_written(by, start(by, value)) if by in TIMES else str(value) for by, value in pairs)
     *counts, streamed, first_tokens = total
     whole = (int(count) for count in counts)  # PostgreSQL's sums are decimals
     return Sum(names, *whole, first_token=float(first_tokens) / streamed if streamed else None)  # type: ignore[misc]
 
 
+def _written(by: By, start: datetime) -> str:
+    text = start.isoformat()
+    return text[:10] if by is By.DAY else f"{text[:19]}Z"
+
+
 def _order(question: Question) -> Callable[[Sum], tuple[object, ...]]:
-    if question.by[:1] == (By.DAY,):
+    if not TIMES.isdisjoint(question.by[:1]):
         return lambda each: (each.names[0], -(each.input + each.output), each.names)
     return lambda each: (-(each.input + each.output), each.names)
+
+
+# Responses in the making. The braces are for the placeholders of parameters.
+
+KEEP_JOB = "INSERT INTO chukei_jobs (id, due, job) VALUES ({}, {}, {}) ON CONFLICT (id) DO NOTHING"
+FIND_JOB = "SELECT job FROM chukei_jobs WHERE id = {}"
+DUE_JOBS = "SELECT id, job FROM chukei_jobs WHERE due <= {} ORDER BY due LIMIT {}"
+DEFER_JOB = "UPDATE chukei_jobs SET due = {} WHERE id = {}"
+END_JOB = "DELETE FROM chukei_jobs WHERE id = {}"
+
+
+# The latest entry of one caller, or of each. To find all callers, each name is looked up in the index after the one
+# before, since a scan would read every entry.
+
+_SEEN = "SELECT entry.caller, entry.time, entry.kind, entry.caller_group"
+SEEN_ONE = f"{_SEEN} FROM chukei_entries AS entry WHERE entry.caller = {{}} ORDER BY entry.time DESC LIMIT 1"
+_NAMES_OF_CALLERS = (
+    "SELECT min(caller) FROM chukei_entries"
+    " UNION ALL SELECT (SELECT min(entry.caller) FROM chukei_entries AS entry WHERE entry.caller > names.caller)"
+    " FROM names WHERE names.caller IS NOT NULL"
+)
+_LATEST = "SELECT max(latest.time) FROM chukei_entries AS latest WHERE latest.caller = names.caller"
+SEEN_ALL = (
+    f"WITH RECURSIVE names (caller) AS ({_NAMES_OF_CALLERS}) {_SEEN} FROM names"
+    f" JOIN chukei_entries AS entry ON entry.caller = names.caller AND entry.time = ({_LATEST})"
+)
+
+
+def seen_of(rows: Iterable[Sequence[object]], moment: Callable[[object], datetime]) -> list[Seen]:
+    """Return what rows of these queries say; of entries at the same moment one."""
+    found: dict[object, Seen] = {}
+    for caller, time, kind, group in rows:
+        found[caller] = Seen(str(caller), moment(time), str(kind), None if group is None else str(group))
+    return list(found.values())

@@ -1,8 +1,8 @@
 """The ledger in one SQLite file, for the processes of one machine.
 
-Plain ``sqlite3`` runs in two threads, so that the event loop never waits for the disk. One thread writes, the other
-queries, so that a long query does not delay writing. The write-ahead log allows both at the same time. It needs shared
-memory, so the file must be on a local disk. Times are whole microseconds since 1970 in UTC.
+Plain ``sqlite3`` runs in threads, so that the event loop never waits for the disk. One thread writes, one queries, and
+one finds objects, for which requests wait, so that a long query delays neither. The write-ahead log allows all at the
+same time. It needs shared memory, so the file must be on a local disk. Times are whole microseconds since 1970 in UTC.
 
 ``synchronous=FULL`` ensures that each batch is on the disk when ``add`` returns, even after a power failure. NORMAL
 would save a wait for the disk twice a second, outside the path of requests, but could lose batches that were already
@@ -13,16 +13,46 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
-from chukei.accounts.ledger import Entry, Key, Question, Sum
-from chukei.accounts.overrides import RuleChange
-from chukei.adapters.ledger.rules_sql import CHANGES, RULES, RULES_MARK
+from chukei.accounts.changes import Action, Actor, Change
+from chukei.accounts.ledger import By, Entry, Key, KeySearch, Question, Seen, Sum
+from chukei.accounts.objects import ObjectRecord, owners_of_name
+from chukei.accounts.stores import ObjectRow
+from chukei.adapters.ledger.keys_sql import KeyDialect, glob_of, key_search_sql
+from chukei.adapters.ledger.objects_sql import DROP_OBJECTS, row_of_object
+from chukei.adapters.ledger.rules_sql import (
+    ADD_CHANGE,
+    CHANGES,
+    COUNT_DELETED,
+    RULES,
+    RULES_MARK,
+    change_of,
+    deleted,
+    values_of,
+)
 from chukei.adapters.ledger.schema import Migration, migrations, pending
-from chukei.adapters.ledger.sql import COLUMNS, KEY_COLUMNS, key_of, question_sql, row_of, sums_of, text_of
+from chukei.adapters.ledger.sql import (
+    COLUMNS,
+    DEFER_JOB,
+    DUE_JOBS,
+    END_JOB,
+    FIND_JOB,
+    KEEP_JOB,
+    KEY_COLUMNS,
+    SEEN_ALL,
+    SEEN_ONE,
+    key_of,
+    question_sql,
+    row_of,
+    seen_of,
+    sums_of,
+    text_of,
+)
+from chukei.adapters.ledger.sqlite_objects import find_objects, write_objects
 from chukei.adapters.ledger.sqlite_worker import (
     APPLICATION,
     BUSY_SECONDS,
@@ -47,7 +77,8 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST_MICROS, _LAST_MICROS = 0, (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _PART = timedelta(days=31)
-_DAY = "time / 86400000000"
+_SPANS = {By.DAY: timedelta(days=1), By.HOUR: timedelta(hours=1)}
+_STARTS = {by: f"time / {span // _MICROSECOND}" for by, span in _SPANS.items()}
 _Result = TypeVar("_Result")
 
 
@@ -67,6 +98,7 @@ class SqliteDatabase:
         self._question_seconds = question_seconds
         self._writer = SqliteWorker(path, "writes", busy_seconds, self._upgrade)
         self._reader = SqliteWorker(path, "reads", busy_seconds, self._only_read)
+        self._finder = SqliteWorker(path, "finds", busy_seconds, self._only_read)
 
     def __repr__(self) -> str:
         return f"<SqliteDatabase {self._path}>"
@@ -100,13 +132,20 @@ class SqliteDatabase:
             end = time.monotonic() + self._question_seconds
             connection.set_progress_handler(lambda: int(time.monotonic() > end), 100_000)
             try:
-                return sums_of(question, _rows(connection, question), _date)
+                return sums_of(question, _rows(connection, question), _start)
             finally:
                 connection.set_progress_handler(None, 0)
 
         return await self._ask(ask)
 
-    async def forget(self, *, before: datetime | None = None, caller: str | None = None) -> int:
+    async def seen(self, caller: str | None = None) -> list[Seen]:
+        """See the Database port."""
+        sql, values = (SEEN_ALL, ()) if caller is None else (SEEN_ONE.format("?"), (text_of(caller),))
+        return await self._ask(lambda connection: seen_of(connection.execute(sql, values), _known_moment))
+
+    async def forget(
+        self, *, before: datetime | None = None, caller: str | None = None, change: Change | None = None
+    ) -> int:
         """See the Database port. It deletes in small transactions, so that writing can continue meanwhile."""
         wanted: list[tuple[str, object]] = []
         if before is not None:
@@ -117,25 +156,47 @@ class SqliteDatabase:
             raise ValueError("either a time or a caller must be given")
         chosen = f"SELECT rowid FROM chukei_entries WHERE {' AND '.join(sql for sql, _ in wanted)} LIMIT {CHUNK}"  # noqa: S608
         values = [value for _, value in wanted]
+        number = await self.record(replace(change, after=deleted(0))) if change is not None else None
+        gone = 0
 
         def delete(connection: sqlite3.Connection) -> int:
             with transaction(connection):
-                return connection.execute(f"DELETE FROM chukei_entries WHERE rowid IN ({chosen})", values).rowcount  # noqa: S608
+                count = connection.execute(f"DELETE FROM chukei_entries WHERE rowid IN ({chosen})", values).rowcount  # noqa: S608
+                if number is not None and count:
+                    connection.execute(COUNT_DELETED.format("?", "?"), (deleted(gone + count), number))
+                return count
 
-        deleted = 0
         while count := await self._writer.run(delete):
-            deleted += count
-        return deleted
+            gone += count
+        if before is None and caller is not None:
+            owners = owners_of_name(caller)
+            await self._drop_objects(f"owner IN ({', '.join('?' * len(owners))})", owners)
+        return gone
 
     async def keys(self) -> list[Key]:
         """See the Database port."""
-        return await self._ask(lambda connection: [key_of(row, _moment) for row in connection.execute(_KEYS)])
+        keys = f"{_KEYS} ORDER BY created, id"
+        return await self._ask(lambda connection: [key_of(row, _moment) for row in connection.execute(keys)])
+
+    async def find_keys(self, search: KeySearch) -> tuple[list[Key], int]:
+        """See the Database port."""
+        where, values = key_search_sql(search, _DIALECT)
+
+        def find(connection: sqlite3.Connection) -> tuple[list[Key], int]:
+            (count,) = connection.execute(f"SELECT count(*) FROM chukei_keys WHERE {where}", values).fetchone()  # noqa: S608
+            page = f"{_KEYS} WHERE {where} ORDER BY created DESC, id LIMIT ? OFFSET ?"
+            rows = connection.execute(page, (*values, search.limit, search.offset))
+            return [key_of(row, _moment) for row in rows], count
+
+        return await self._ask(find)
 
     async def keys_mark(self) -> str:
         """See the Database port."""
         return str(await self._ask(lambda connection: connection.execute(_KEYS_MARK).fetchone()))
 
-    async def add_key(self, key: Key) -> None:
+    async def add_key(
+        self, key: Key, *, replaces: tuple[str, datetime] | None = None, change: Change | None = None
+    ) -> None:
         """See the Database port.
 
         Raises:
@@ -143,13 +204,33 @@ class SqliteDatabase:
         """
         times = [None if moment is None else _micros(moment) for moment in (key.created, key.expires, key.revoked)]
         values = (key.id, key.caller, key.group, key.digest, key.pepper, *times, key.note)
-        if not await self._change(_ADD_KEY, values):
+
+        def add(connection: sqlite3.Connection) -> bool:
+            with transaction(connection):
+                if not connection.execute(_ADD_KEY, values).rowcount:
+                    return False
+                if replaces is not None:
+                    connection.execute(_END_KEY, (_micros(replaces[1]), None, replaces[0]))
+                _record(connection, change)
+                return True
+
+        if not await self._writer.run(add):
             raise ValueError(f"there is a key {key.id!r} already")
 
-    async def end_key(self, id: str, *, expires: datetime | None, revoked: datetime | None) -> bool:
+    async def end_key(
+        self, id: str, *, expires: datetime | None, revoked: datetime | None, change: Change | None = None
+    ) -> bool:
         """See the Database port."""
         times = [None if moment is None else _micros(moment) for moment in (expires, revoked)]
-        return await self._change(_END_KEY, (*times, id)) > 0
+
+        def end(connection: sqlite3.Connection) -> bool:
+            with transaction(connection):
+                if not connection.execute(_END_KEY, (*times, id)).rowcount:
+                    return False
+                _record(connection, change)
+                return True
+
+        return await self._writer.run(end)
 
     async def rules(self) -> dict[str, str]:
         """See the Database port."""
@@ -160,11 +241,11 @@ class SqliteDatabase:
         return str(await self._ask(lambda connection: connection.execute(RULES_MARK).fetchone()))
 
     async def change_rules(
-        self, subject: str, merge: Callable[[str | None], str | None], *, actor: str, time: datetime
-    ) -> RuleChange:
+        self, subject: str, merge: Callable[[str | None], str | None], *, actor: Actor, time: datetime
+    ) -> Change:
         """See the Database port."""
 
-        def change(connection: sqlite3.Connection) -> RuleChange:
+        def change(connection: sqlite3.Connection) -> Change:
             with transaction(connection):
                 found = connection.execute("SELECT rules FROM chukei_rules WHERE subject = ?", (subject,)).fetchone()
                 before = found[0] if found is not None else None
@@ -172,19 +253,86 @@ class SqliteDatabase:
                 connection.execute("DELETE FROM chukei_rules WHERE subject = ?", (subject,))
                 if after is not None:
                     connection.execute("INSERT INTO chukei_rules (subject, rules) VALUES (?, ?)", (subject, after))
-                values = (_micros(time), actor, subject, before, after)
-                number = connection.execute(_ADD_CHANGE, values).lastrowid
-                return RuleChange(number or 0, time, actor, subject, before, after)
+                made = Change(Action.RULES, subject, actor, time, before, after)
+                return replace(made, number=_record(connection, made))
 
         return await self._writer.run(change)
 
-    async def rule_changes(self, limit: int) -> list[RuleChange]:
+    async def record(self, change: Change) -> int:
         """See the Database port."""
-        rows = await self._ask(lambda connection: connection.execute(f"{CHANGES} LIMIT ?", (limit,)).fetchall())
-        return [RuleChange(number, _moment(time), *others) for number, time, *others in rows]
+
+        def record(connection: sqlite3.Connection) -> int:
+            with transaction(connection):
+                return _record(connection, change)
+
+        return await self._writer.run(record)
+
+    async def changes(self, limit: int, before: int | None = None) -> list[Change]:
+        """See the Database port."""
+        sql = f"{CHANGES} WHERE number < ? ORDER BY number DESC LIMIT ?"
+        values = (before if before is not None else _LAST_NUMBER, limit)
+        rows = await self._ask(lambda connection: connection.execute(sql, values).fetchall())
+        return [change_of(row, _moment) for row in rows]
+
+    async def keep_job(self, id: str, due: datetime, job: str) -> None:
+        """See the JobStore port."""
+        await self._change(KEEP_JOB.format(*"???"), (id, _micros(due), job))
+
+    async def find_job(self, id: str) -> str | None:
+        """See the JobStore port."""
+        found = await self._ask(lambda connection: connection.execute(FIND_JOB.format("?"), (id,)).fetchone())
+        return None if found is None else str(found[0])
+
+    async def take_jobs(self, now: datetime, until: datetime, limit: int) -> list[str]:
+        """See the JobStore port."""
+        due = DUE_JOBS.format("?", "?")
+        if not await self._ask(lambda connection: connection.execute(due, (_micros(now), 1)).fetchone()):
+            return []  # the file is not locked for nothing
+
+        def take(connection: sqlite3.Connection) -> list[str]:
+            with transaction(connection):
+                found = connection.execute(due, (_micros(now), limit)).fetchall()
+                connection.executemany(DEFER_JOB.format("?", "?"), [(_micros(until), id) for id, _ in found])
+            return [job for _, job in found]
+
+        return await self._writer.run(take)
+
+    async def defer_job(self, id: str, due: datetime) -> None:
+        """See the JobStore port."""
+        await self._change(DEFER_JOB.format("?", "?"), (_micros(due), id))
+
+    async def settle_job(self, id: str, entry: Entry) -> bool:
+        """See the JobStore port."""
+
+        def settle(connection: sqlite3.Connection) -> bool:
+            with transaction(connection):
+                connection.execute(END_JOB.format("?"), (id,))
+                return connection.execute(_ADD[1], _values_of([entry])).rowcount > 0
+
+        return await self._writer.run(settle)
+
+    async def write_objects(self, rows: Sequence[ObjectRow], gone: Sequence[bytes]) -> None:
+        """See the Database port."""
+        values = [(row.digest, *row_of_object(row.record), _micros(row.expires)) for row in rows]
+        await self._writer.run(lambda connection: write_objects(connection, values, gone))
+
+    async def find_objects(self, digests: Sequence[bytes]) -> dict[bytes, ObjectRecord]:
+        """See the Database port."""
+        return await self._ask(lambda connection: find_objects(connection, digests), self._finder)
+
+    async def drop_objects(self, before: datetime) -> int:
+        """See the Database port."""
+        return await self._drop_objects("expires < ?", [_micros(before)])
+
+    async def _drop_objects(self, where: str, values: Sequence[object]) -> int:
+        gone = 0
+        while count := await self._change(f"{DROP_OBJECTS} WHERE {where} LIMIT {CHUNK})", values):
+            gone += count
+        return gone
 
     async def close(self) -> None:
         """See the Database port."""
+        await self._finder.close()
         await self._reader.close()
         await self._writer.close()
 
@@ -195,18 +343,20 @@ class SqliteDatabase:
 
         return await self._writer.run(change)
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    async def _ask(self, work: Callable[[sqlite3.Connection], _Result], worker: SqliteWorker | None = None) -> _Result:
+        worker = worker or self._reader
         try:
-            return await self._reader.run(work)
+            return await worker.run(work)
         except Gone:  # not created yet, or moved away: the writer creates it
             await self.open()
-            return await self._reader.run(work)
+            return await worker.run(work)
 
     def _only_read(self, connection: sqlite3.Connection) -> None:
         """Prepare a connection for queries."""
         if pending(self._steps, version_of(connection)):
             raise Gone("the schema is not up to date")
         connection.execute("PRAGMA query_only = ON")
+        connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # another program may write anything
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
@@ -246,7 +396,7 @@ def _values_of(entries: Sequence[Entry]) -> list[object]:
 
 _TEXTS = frozenset({"id", "caller", "caller_group", "note"})
 _KEY_VALUES = [f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in KEY_COLUMNS]  # texts may not be UTF-8
-_KEYS = f"SELECT {', '.join(_KEY_VALUES)} FROM chukei_keys ORDER BY created, id"  # noqa: S608
+_KEYS = f"SELECT {', '.join(_KEY_VALUES)} FROM chukei_keys"  # noqa: S608
 _KEYS_MARK = (
     "SELECT count(*), max(created), count(expires), total(expires), count(revoked), total(revoked) FROM chukei_keys"
 )
@@ -256,31 +406,66 @@ _ADD_KEY = (
 _END_KEY = "UPDATE chukei_keys SET expires = coalesce(?, expires), revoked = coalesce(revoked, ?) WHERE id = ?"
 
 
-_ADD_CHANGE = "INSERT INTO chukei_changes (time, actor, subject, before, after) VALUES (?, ?, ?, ?, ?)"
+_ADD_CHANGE = ADD_CHANGE.format(*"???????")
+_LAST_NUMBER = 2**63 - 1
+
+
+def _record(connection: sqlite3.Connection, change: Change | None) -> int:
+    """Record a change in the connection's transaction, if there is one; return its number."""
+    if change is None:
+        return 0
+    return connection.execute(_ADD_CHANGE, values_of(change, _micros)).lastrowid or 0
+
+
+# Each by itself is one look-up in an index; for both at once SQLite reads all of it: seconds for ten million entries.
+_BOUNDS = "SELECT (SELECT min(time) FROM chukei_entries), (SELECT max(time) FROM chukei_entries)"
 
 
 def _rows(connection: sqlite3.Connection, question: Question) -> Iterator[tuple[object, ...]]:
     """Query month by month: SQLite sorts rows to group them, and a year of rows would be sorted on the disk."""
     parts = [question]
-    first, last = connection.execute("SELECT min(time), max(time) FROM chukei_entries").fetchone()
-    if question.caller is None and first is not None:
+    first, last = connection.execute(_BOUNDS).fetchone()
+    if question.caller is None and question.callers is None and first is not None:
         first, last = (min(max(each, _FIRST_MICROS), _LAST_MICROS) for each in (first, last))  # ignores foreign values
         start = max(question.since or _EPOCH, _EPOCH + first * _MICROSECOND)
         end = min(question.until or _LAST, _EPOCH + (last + 1) * _MICROSECOND)
         starts = [start + number * _PART for number in range((end - start) // _PART + 1)] if start < end else []
         parts = [replace(question, since=since, until=min(since + _PART, end)) for since in starts]
     for part in parts:
-        sql, values = question_sql(part, day=_DAY, mark=lambda _: "?", moment=_micros)
+        sql, values = question_sql(part, times=_STARTS, mark=lambda _: "?", moment=_micros)
         yield from connection.execute(sql, values)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def _known_moment(micros: object) -> datetime:
+    return _moment(min(max(cast(int, micros), _FIRST_MICROS), _LAST_MICROS))  # ignores foreign values
+
+
 def _moment(micros: object) -> datetime:
     return _EPOCH + cast(int, micros) * _MICROSECOND
 
 
-def _date(days: object) -> date:
-    return date(1970, 1, 1) + timedelta(days=cast(int, days))
+def _start(by: By, number: object) -> datetime:
+    return _EPOCH + cast(int, number) * _SPANS[by]
+
+
+_YEARS = tuple(_micros(each) for each in (datetime.min.replace(tzinfo=UTC), _LAST))
+_DIALECT = KeyDialect(
+    mark=lambda _: "?",
+    moment=_micros,
+    readable="created BETWEEN {0} AND {1} AND coalesce(expires, 0) BETWEEN {0} AND {1}".format(*_YEARS)
+    + " AND is_utf8(CAST(id || caller || coalesce(caller_group, '') || coalesce(note, '') AS BLOB))",
+    matches="GLOB",
+    pattern=glob_of,
+)

@@ -4,6 +4,7 @@ import logging
 import time
 from typing import Any
 
+from chukei.accounts.ledger import Entry
 from chukei.model import End
 from chukei.record import Attempt, RequestRecord
 from chukei.usage import Usage
@@ -99,6 +100,18 @@ def fields_of(record: RequestRecord) -> dict[str, object]:
     if len(record.tries) > 1:
         fields["tries"] = [_fields_of_try(attempt) for attempt in record.tries]
     return fields
+
+
+def log_bill(entry: Entry) -> None:
+    """Log the bill of a background response or a batch. The request that began it has had its own line."""
+    fields = {name: value for name in _BILLED if (value := getattr(entry, name)) is not None}
+    fields["duration_ms"] = round(entry.duration, 1)
+    usage = Usage(entry.input, entry.output, entry.cached, entry.reasoning, entry.estimated)
+    _add_usage(fields, usage)
+    logger.info("settled", extra={"fields": fields})
+
+
+_BILLED = ("request_id", "caller", "operation", "model", "deployment", "end", "finish_reason")
 
 
 def _add_usage(fields: dict[str, object], usage: Usage | None) -> None:

@@ -1,8 +1,8 @@
-"""Changes of deployments that replicas share on Redis: published, and stored for replicas that start later.
+"""What replicas share on Redis: changes of deployments, what is known about stored objects, ephemeral keys and calls.
 
 A change is published. While it is valid it is also a key that Redis itself expires, so replicas' clocks need not agree.
 A session has two lines, because a connection that has subscribed cannot send other commands. A failure, or a silence of
-two seconds, ends the session, and a new one is tried after a growing delay. A request waits only for ``home``, and only
+two seconds, ends the session, and a new one is tried after a growing delay. A request waits only for ``find``, and only
 for a tenth of a second.
 
 This module needs the ``redis`` extra. Import it only if Redis is configured.
@@ -12,14 +12,16 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 
+from chukei.accounts.objects import ObjectRecord
+from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.address import address_of
 from chukei.adapters.redis.commands import Argument, PendingCommand, command
 from chukei.adapters.redis.line import Line, RefusedError, connect
-from chukei.adapters.redis.messages import BATCH, MAX_BYTES, BoardKeys, Outbox
+from chukei.adapters.redis.messages import BATCH, MAX_BYTES, BoardKeys, Command, Outbox, record_of
 from chukei.adapters.redis.session import Availability, Sessions, before_long, growing, reason, until_one_ends
 from chukei.metrics.definitions import STORE_AVAILABLE
 from chukei.metrics.snapshot import Reading
@@ -31,15 +33,20 @@ logger = logging.getLogger(__name__)
 PING_SECONDS = 1.0
 """Seconds between two pings on each connection. After as long without an answer Redis is unavailable."""
 
-HOME_SECONDS = 0.1
-"""Most seconds for which a request waits for the home of its stateful id."""
+FIND_SECONDS = 0.1
+"""Most seconds for which a request waits for what is known about the objects that it names."""
 
 DELAYS = 0.1, 5.0
 """Seconds between two attempts, the first and the last."""
 
 
+_SETTLED = "settled"
+
+
 class RedisBoard:
-    """See the Board port. ``heard`` is called with other replicas' changes of any of the ``subjects``.
+    """See the Board, the ObjectStore, the JobBoard and the HoldStore ports.
+
+    ``heard`` is called with other replicas' changes of any of the ``subjects``.
 
     ``url`` is ``redis://`` or, with TLS, ``rediss://[user:password@]host[:port][/number]``, with options for TLS only
     (``?ssl_ca_certs=…``); it is neither logged nor shown. Boards of one ``namespace`` hear each other.
@@ -83,31 +90,76 @@ class RedisBoard:
         self._outbox.add(change)
         self._news.set()
 
-    def remember(self, made: str, home: str) -> None:
-        """See the Board port. Only a digest of the id leaves the process."""
-        self._outbox.add_made(made, home)
+    def keep(self, id: str, record: ObjectRecord) -> None:
+        """See the ObjectStore port."""
+        self._outbox.keep(id, record)
+        self._news.set()
+
+    def drop(self, id: str) -> None:
+        """See the ObjectStore port."""
+        self._outbox.drop(id)
         self._news.set()
 
     def follow(self, subjects: Iterable[str]) -> None:
         """See the Board port."""
         self._subjects = frozenset(subjects)
 
-    async def home(self, made: str) -> str | None:
-        """See the Board port. It returns at once while Redis is unavailable or has just been too slow."""
+    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+        """See the ObjectStore port. It raises at once while Redis is unavailable or has just been too slow.
+
+        It also raises if an id is unknown and Redis takes nothing: then it may not know what others have made.
+        """
+        texts = await self._ask(*[("GETRANGE", self._keys.object_key(id), 0, MAX_BYTES) for id in ids])
+        found = [record_of(id, text) for id, text in zip(ids, texts, strict=True)]
+        if None in found:
+            await self._ask(("SET", self._keys.probe, "", "XX"))  # writes nothing, and is refused like other writes
+        return found
+
+    async def _ask(self, *commands: Command) -> list[str]:
+        """Return the answer to each command.
+
+        Raises:
+            StoreAway: Redis is unavailable, refuses, or has just been too slow.
+        """
         if self._line is None or self._doubtful:
-            return None
-        asking = self._line.call(_refusable("GETRANGE", self._keys.made_key(made), 0, MAX_BYTES))
+            raise StoreAway("Redis is away, or too slow")
+        asking = [self._line.call(_refusable(*each)) for each in commands]
         try:
-            done, _ = await asyncio.wait({asking}, timeout=HOME_SECONDS)
+            _, late = await asyncio.wait(asking, timeout=FIND_SECONDS)
         finally:
-            asking.cancel()
-        if not done:
+            for each in asking:
+                each.cancel()
+        if late:
             self._doubtful = True
+            raise StoreAway("Redis is too slow")
+        return [_told(each) for each in asking]
+
+    def keep_job(self, id: str, text: str) -> None:
+        """See the JobBoard port."""
+        self._outbox.keep_job(id, text or _SETTLED)
+        self._news.set()
+
+    async def find_job(self, id: str) -> str | None:
+        """See the JobBoard port."""
+        try:
+            [text] = await self._ask(("GETRANGE", self._keys.job_key(id), 0, MAX_BYTES))
+        except StoreAway:
             return None
-        answer = asking.exception() or asking.result()
-        if isinstance(answer, Exception):
-            logger.debug("it cannot be told where an id was made: %s", reason(answer))
-        return answer.decode("utf-8", "replace") or None if isinstance(answer, bytes) else None
+        return "" if text == _SETTLED else text or None
+
+    def hold(self, name: str, text: str, seconds: float) -> None:
+        """See the HoldStore port."""
+        self._outbox.hold(name, text, seconds)
+        self._news.set()
+
+    def release(self, name: str) -> None:
+        """See the HoldStore port."""
+        self.hold(name, "", 0)
+
+    async def held(self, name: str) -> str | None:
+        """See the HoldStore port. It raises as ``find`` does."""
+        [text] = await self._ask(("GETRANGE", self._keys.hold_key(name), 0, MAX_BYTES))
+        return text or None
 
     def start(self) -> None:
         """See the Board port."""
@@ -228,6 +280,18 @@ class RedisBoard:
                 self._telling.found()
         self._sent.set()
         return True
+
+
+def _told(asked: "asyncio.Future[object]") -> str:
+    """Return the text that Redis has sent; empty if it has sent none.
+
+    Raises:
+        StoreAway: it refuses, or the line has broken.
+    """
+    answer = asked.exception() or asked.result()
+    if isinstance(answer, Exception):
+        raise StoreAway(f"Redis does not tell: {reason(answer)}")
+    return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else ""
 
 
 def _refusable(*arguments: Argument) -> PendingCommand:

@@ -43,6 +43,9 @@ DELAYS = 0.05, 1.0
 OWED = 10_000
 """How many reservations are kept to be settled later; beyond that the oldest stay charged as reserved."""
 
+KEPT = 20_000
+"""How many reservations without slots are known at most, about a kilobyte each."""
+
 RENEWED = 100
 """How many reservations' leases one call renews."""
 
@@ -81,6 +84,7 @@ class RedisQuota:
         self._renew_seconds = renew_seconds
         self._prepared: dict[int, tuple[Sequence[Subject], QuotaCommands]] = {}
         self._held: OrderedDict[str, tuple[QuotaCommands, float]] = OrderedDict()  # not settled, since when
+        self._kept: OrderedDict[str, tuple[QuotaCommands, float]] = OrderedDict()  # the same, without slots
         self._owed: OrderedDict[str, tuple[PendingCommand, float]] = OrderedDict()  # until when it matters
         self._none_owed: asyncio.Event | None = None  # once somebody waits for it
         self._line: Line | None = None  # while a session lasts
@@ -113,11 +117,25 @@ class RedisQuota:
             self._held[id] = commands, self._clock()
         return result
 
-    def settle(self, id: str, actual: Amounts) -> Awaitable[None]:
-        """See the QuotaStore port. It does not wait: the command is sent with the next ones, or queued."""
+    def release(self, id: str) -> None:
+        """See the QuotaStore port. If Redis is unavailable, the leases expire, since they are not renewed."""
         held = self._held.pop(id, None)
+        if held is None:
+            return
+        self._kept[id] = held
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        if self._line is not None and not self._line.ended.done():
+            for lease in held[0].leases(id)[1:]:
+                self._line.submit(PendingCommand(command("ZREM", lease, id), refusable=True))
+
+    def settle(self, id: str, actual: Amounts, subjects: Sequence[Subject] = ()) -> Awaitable[None]:
+        """See the QuotaStore port. It does not wait: the command is sent with the next ones, or queued."""
+        held = self._held.pop(id, None) or self._kept.pop(id, None)
         if held is not None:
             self._settle(id, held[0], actual)
+        elif subjects:
+            self._settle(id, self._commands(subjects), actual)
         return SETTLED
 
     async def headroom(self, subjects: Sequence[Subject]) -> tuple[Headroom, ...]:

@@ -15,7 +15,7 @@ INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105 - a name
 
-OPERATIONS = {"completions": "text_completion", "responses": "chat"}
+OPERATIONS = {"completions": "text_completion", "responses": "chat", "messages": "chat"}
 """The conventions' names of the relay's operations that have another name there. Both chats are a ``chat``."""
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)

@@ -13,6 +13,7 @@ from chukei.adapters.telemetry.genai import Names
 from chukei.azure import OPERATIONS
 from chukei.model import End
 from chukei.record import Attempt, RequestRecord
+from chukei.request.object_routes import ROUTES
 from chukei.request.routes import Page
 from chukei.trace import TraceContext
 from chukei.upstream.attempt import CANCELLED
@@ -41,10 +42,12 @@ OTHER = "_OTHER"
 _PAGES = frozenset(str(page) for page in Page)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _DEPLOYMENTS = "/openai/deployments/"
-_PREFIXES = ("/openai/v1/", "/openai/", "/models/", "/v1/")
-_PATHS = {operation.name: operation.path for operation in OPERATIONS.values()}
+_PREFIXES = ("/openai/v1/", "/openai/", "/anthropic/v1/", "/models/", "/v1/")
+_PATHS = {each.name: each.path for each in OPERATIONS.values()} | {each.name: each.path for each in ROUTES}
 _NO_FAILURES = frozenset({CANCELLED, "hedge_lost"})
-_HARMLESS = frozenset({None, End.COMPLETED, End.LENGTH, End.CONTENT_FILTER, End.REFUSED, End.CLIENT_ABORTED})
+_HARMLESS = frozenset(
+    {None, End.COMPLETED, End.LENGTH, End.CONTENT_FILTER, End.BACKGROUND, End.REFUSED, End.CLIENT_ABORTED}
+)
 _NANO = 1_000_000_000
 
 
@@ -233,7 +236,7 @@ def _add(attributes: Attributes, name: str | None, value: Value) -> None:
 
 
 def _route(record: RequestRecord) -> str | None:
-    """Return the form of the path of an operation, with the deployment's name left out; None for any other path."""
+    """Return the form of the path, without names of deployments and ids; None for one that the relay does not serve."""
     path = _PATHS.get(record.operation or "")
     if path is None:
         return None

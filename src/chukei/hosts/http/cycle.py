@@ -1,15 +1,19 @@
 """One request on a client's connection and the answer to it: the Incoming and Reply ports on the relay's own server."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chukei.errors import CallerError
-from chukei.hosts.body import SLOWEST_UPLOAD, WORTH_COPYING, BodyParts, check_length, too_large, too_slow
+from chukei.hosts.body import SLOWEST_UPLOAD, UPLOADS, WORTH_COPYING, BodyParts, check_length, too_large, too_slow
 from chukei.hosts.http.parsing import Head
 from chukei.model import Headers
-from chukei.ports import ClientGone
+from chukei.ports import ClientGone, Socket, SocketLimits
+
+Successor = TypeVar("Successor", bound=asyncio.Protocol)
+"""The protocol that follows HTTP on a connection."""
 
 UNREAD_BYTES = 64 * 1024
 """Bytes of a body that are buffered before the application reads it."""
@@ -65,6 +69,14 @@ class Client(Protocol):
         """Called when an answer is complete."""
         ...
 
+    def hand_over(self, make: Callable[[Callable[[Exception | None], None]], Successor]) -> Successor:
+        """Let another protocol have the connection. ``make`` gets what to call when it is lost."""
+        ...
+
+    def close(self) -> None:
+        """Close after what was written."""
+        ...
+
     def abort(self) -> None:
         """Close at once."""
         ...
@@ -82,6 +94,7 @@ class Cycle:
         "_left",
         "_parts",
         "_size",
+        "_socket",
         "_unsent",
         "_waiter",
         "complete",
@@ -96,6 +109,7 @@ class Cycle:
         "received",
         "source",
         "started",
+        "upgrades",
     )
 
     def __init__(self, client: Client, head: Head, *, keep_alive: bool) -> None:
@@ -107,6 +121,7 @@ class Cycle:
         # By default nginx uses HTTP/1.0 towards its upstream; a client on this machine does not.
         self.local = client.local and head.version != "1.0"
         self.source = client.source
+        self.upgrades = head.upgrades
         self.keep_alive = keep_alive
         self.received = False
         self.gone = False
@@ -121,6 +136,7 @@ class Cycle:
         self._head = b""
         self._bodiless = False
         self._chunked = False
+        self._socket: Socket | None = None
         self._unsent: int | None = None  # remaining bytes of a body with a content-length
 
     # What the connection calls.
@@ -172,17 +188,47 @@ class Cycle:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while not (self.received or self.gone or self._size > limit):
-            self._waiter = loop.create_future()
-            self._client.let_read(True)
             try:
                 async with asyncio.timeout_at(deadline + self._size / SLOWEST_UPLOAD):
-                    await self._waiter
+                    await self._arrival()
             except TimeoutError:
                 self._parts.take()
                 raise too_slow(self._size, seconds) from None
-            finally:
-                self._waiter = None
             arrived(self._size)
+
+    async def parts(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """See the Incoming port. Between two parts reading is paused once ``UNREAD_BYTES`` are buffered."""
+        check_length(self.headers, limit, UPLOADS)
+        if self._continue and not (self.gone or self.received):
+            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        clock, patience, size = asyncio.get_running_loop().time, seconds, 0
+        while True:
+            if part := self._parts.take():
+                self._size, size = self._size - len(part), size + len(part)
+                if size > limit:
+                    raise too_large(limit, UPLOADS)
+                yield part
+                continue
+            if self.gone or self.received:
+                break
+            begun = clock()
+            try:
+                async with asyncio.timeout(patience + size / SLOWEST_UPLOAD):
+                    await self._arrival()
+            except TimeoutError:
+                raise too_slow(size, seconds) from None
+            patience -= clock() - begun
+        if self.gone:
+            raise ClientGone
+
+    async def _arrival(self) -> None:
+        """Wait for more of the body, or its end."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._client.let_read(True)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     def watch(self, gone: Callable[[], None]) -> None:
         """See the Incoming port."""
@@ -199,8 +245,7 @@ class Cycle:
     async def start(self, status: int, headers: Headers) -> None:
         """See the Reply port. The head waits for the first part of the body, so that both are one packet."""
         length: int | None = None
-        date = self._client.date
-        fields = [_STATUS_LINES[status], date]
+        fields = [_STATUS_LINES[status], self._client.date]
         closing = False
         for name, value in headers:
             if name == b"content-length":
@@ -220,13 +265,8 @@ class Cycle:
                 fields.append(b"transfer-encoding: chunked\r\n")
         if not (self.keep_alive or closing):
             fields.append(b"connection: close\r\n")
-        fields.append(b"\r\n")
-        head = b"".join(fields)
-        lines = len(fields) - 1 + date.count(b"\n")
-        if head.count(b"\n") != lines or head.count(b"\r") != lines:
-            raise RuntimeError("a header field of the answer holds a line end")
+        self._head = _joined(fields)
         self.started = True
-        self._head = head
 
     async def send(self, data: bytes) -> None:
         """See the Reply port."""
@@ -284,7 +324,41 @@ class Cycle:
                 raise RuntimeError("the answer is longer than it said")
         return head + data if head else data
 
+    async def upgrade(self, subprotocol: str | None, headers: Headers, limits: SocketLimits) -> Socket:
+        """See the Reply port. The bytes that came after the handshake are the socket's first ones."""
+        from chukei.adapters.websocket.connection import SocketConnection
+        from chukei.adapters.websocket.handshake import accept
+
+        protocol, handshake = accept(self.raw_path, self.headers, subprotocol, limits)
+        if not self._client.writable:
+            await self._client.drained()
+        if self.gone:
+            raise ClientGone
+        fields = [b"%b: %b\r\n" % field for field in (*handshake, *headers)]
+        self._client.write(_joined([_STATUS_LINES[101], self._client.date, *fields]))
+        self.started = True
+        self._left = None  # the socket tells its end itself
+        self._socket = self._client.hand_over(partial(SocketConnection, protocol, limits))
+        return self._socket
+
+    def end(self) -> None:
+        """End what the task of the request has left open."""
+        if self._socket is None:
+            if not (self.complete or self.gone):
+                self._client.close()
+        elif self._socket.code is None:
+            self._socket.abort()
+
     def abort(self) -> None:
         """See the Reply port. After a complete answer it has no effect: the connection belongs to the next request."""
         if not self.complete:
             self._client.abort()
+
+
+def _joined(fields: list[bytes]) -> bytes:
+    """Return the head of an answer: the status line, the lines of the server's fields, and one line for each other."""
+    head = b"".join((*fields, b"\r\n"))
+    lines = len(fields) + fields[1].count(b"\n")
+    if head.count(b"\n") != lines or head.count(b"\r") != lines:
+        raise RuntimeError("a header field of the answer holds a line end")
+    return head

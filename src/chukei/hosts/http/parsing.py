@@ -15,8 +15,12 @@ SMALLEST_PART = 64
 """Average bytes that further parts must have: parsing a part takes as long as a thousand bytes."""
 
 
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
 class Head(NamedTuple):
-    """A request's head. ``expects`` says that the client waits for ``100 Continue``."""
+    """A request's head. ``expects`` says that the client waits for ``100 Continue``, ``upgrades`` that it asks for a
+    WebSocket."""
 
     method: str
     path: str
@@ -25,6 +29,7 @@ class Head(NamedTuple):
     headers: Headers
     keep_alive: bool
     expects: bool
+    upgrades: bool
 
 
 class Receiver(Protocol):
@@ -40,6 +45,10 @@ class Receiver(Protocol):
 
     def end(self) -> None:
         """End the request: it is complete."""
+        ...
+
+    def hold(self, data: bytes) -> None:
+        """Keep the data after a WebSocket's handshake, whose answer decides on the protocol."""
         ...
 
     def refuse(self, error: CallerError) -> None:
@@ -58,6 +67,7 @@ class RequestParser:
         self._headers: Headers = []
         self._refused = False
         self._resuming = False
+        self._handshake = False
         self._part_count = self._part_bytes = 0  # of this body
         self.in_head = True
         self.head_bytes = 0  # since the head, or the last part of a body, began: chunk framing counts as well
@@ -100,6 +110,9 @@ class RequestParser:
                 rest = memoryview(rest)[upgrade.args[0] :]
                 if not self._refused:
                     self._ignore_upgrade()
+                    if self._handshake:
+                        self._receiver.hold(bytes(rest))
+                        rest = b""
             except HttpParserError:
                 if not self._refused:
                     self._refuse(CallerError(400, "invalid_http", "The request is not valid HTTP/1.1."))
@@ -107,12 +120,11 @@ class RequestParser:
     def _ignore_upgrade(self) -> None:
         """Ignore an Upgrade field and continue with HTTP/1.1, as a server may (RFC 9110 §7.8).
 
-        Java's HttpClient sends the field with every first request, and the parser stops before the body. A new parser
-        is brought to the same state.
+        A WebSocket's handshake is a whole request as well, and may be refused. Java's HttpClient sends the field with
+        every first request, and the parser stops before the body. A new parser is brought to the same state.
         """
         self._parser = _parser_for(self)
-        framing = (b"content-length", b"transfer-encoding")
-        fields = [name + b": " + value + b"\r\n" for name, value in self._headers if name in framing]
+        fields = [name + b": " + value + b"\r\n" for name, value in self._headers if name in _FRAMING]
         self._resuming = True
         self._parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(fields) + b"\r\n")
         self._resuming = False
@@ -167,7 +179,11 @@ class RequestParser:
         expects = version != "1.0" and any(
             name == b"expect" and b"100-continue" in value.lower() for name, value in self._headers
         )
-        self._receiver.begin(Head(method, path, query, version, self._headers, keep_alive, expects))
+        self._handshake = (
+            method == "GET" and version == "1.1" and self._parser.should_upgrade() and self._asks_for_socket()
+        )
+        head = Head(method, path, query, version, self._headers, keep_alive, expects, self._handshake)
+        self._receiver.begin(head)
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body. Data after a refused head is dropped."""
@@ -190,6 +206,12 @@ class RequestParser:
         self.head_bytes = 0
         if not self._refused:
             self._receiver.end()
+
+    def _asks_for_socket(self) -> bool:
+        """Whether the fields ask for a WebSocket and announce no body."""
+        body = any(name in _FRAMING and value != b"0" for name, value in self._headers)
+        upgrades = [value.lower() for name, value in self._headers if name == b"upgrade"]
+        return upgrades == [b"websocket"] and not body
 
     # The request line.
 

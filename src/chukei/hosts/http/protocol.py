@@ -8,6 +8,7 @@ for a request as the whole relay.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.config import Config
@@ -15,7 +16,7 @@ from uvicorn.server import ServerState
 
 from chukei.errors import CallerError
 from chukei.hosts.asgi import Application, is_loopback
-from chukei.hosts.http.cycle import Cycle, refusal
+from chukei.hosts.http.cycle import Cycle, Successor, refusal
 from chukei.hosts.http.deadline import Deadline
 from chukei.hosts.http.parsing import Head, RequestParser, end_of_heads
 from chukei.hosts.http.sending import send_at_once, write_all
@@ -59,6 +60,7 @@ class StrictProtocol(asyncio.Protocol):
         self._cycle: Cycle | None = None  # whose answer is due, or was the last one
         self._arriving: Cycle | None = None  # whose body is arriving
         self._pipeline: deque[Cycle] = deque()
+        self._handshake: Cycle | None = None  # a request for a WebSocket that has no answer yet
         self._held = b""  # bytes after the parsed requests
         self._unread = 0  # bytes that waited for the client when its time began
         self._deadline = Deadline(self._loop, self._overdue)
@@ -95,9 +97,8 @@ class StrictProtocol(asyncio.Protocol):
             self._held += data
             return
         while data and self.state is not State.LINGERING:
-            if len(self._pipeline) >= PIPELINED:
-                self._held = data
-                self.let_read(False)
+            if len(self._pipeline) >= PIPELINED or self._handshake is not None:
+                self.hold(data)
                 return
             end = end_of_heads(data, PIPELINED)
             self._parser.feed(data[:end] if end < len(data) else data)
@@ -137,6 +138,8 @@ class StrictProtocol(asyncio.Protocol):
     def begin(self, head: Head) -> None:
         """See Receiver. The next request in line waits for the end of this one."""
         cycle = self._arriving = Cycle(self, head, keep_alive=head.keep_alive and not self._application.leaving)
+        if head.upgrades:
+            self._handshake = cycle
         if self.state is State.ANSWERING or self._pipeline:
             self._pipeline.append(cycle)
             self.let_read(False)
@@ -156,6 +159,11 @@ class StrictProtocol(asyncio.Protocol):
         arriving.end_body()
         if arriving.complete:
             self._deadline.set(self._settings.keepalive_seconds)
+
+    def hold(self, data: bytes) -> None:
+        """See Receiver. Reading is paused, since more than that is not expected before the answer."""
+        self._held += data
+        self.let_read(True)
 
     def refuse(self, error: CallerError) -> None:
         """See Receiver. Where an earlier request's answer is still due, this one would be taken for it: cut.
@@ -203,8 +211,7 @@ class StrictProtocol(asyncio.Protocol):
         except Exception:
             logger.exception("an answer failed on its way to the client")
         finally:
-            if not (cycle.complete or cycle.gone):
-                self.transport.close()
+            cycle.end()
 
     @property
     def date(self) -> bytes:
@@ -237,6 +244,8 @@ class StrictProtocol(asyncio.Protocol):
         of the request's body, there is a moment for the rest of that.
         """
         self._server.total_requests += 1
+        if cycle is self._handshake:
+            self._handshake = None
         if not cycle.keep_alive:
             if cycle.received:
                 self.transport.close()
@@ -252,7 +261,7 @@ class StrictProtocol(asyncio.Protocol):
         """Begin the next request, or await it."""
         if self._pipeline:
             self._start(self._pipeline.popleft())
-        if self._held and not self._pipeline:
+        if self._held and not self._pipeline and self._handshake is None:
             held, self._held = self._held, b""
             self._feed(held)
         if self.state is State.LINGERING:
@@ -271,6 +280,24 @@ class StrictProtocol(asyncio.Protocol):
         self._unread = self.transport.get_write_buffer_size()
         seconds = self._application.settings.stream.write_seconds if self._unread else self._settings.keepalive_seconds
         self._deadline.set(seconds)
+
+    def hand_over(self, make: Callable[[Callable[[Exception | None], None]], Successor]) -> Successor:
+        """See Client. This object still stands for the connection: it counts, and is told when it is lost."""
+        self._server.total_requests += 1
+        self.state = TRANSITIONS[self.state, Event.UPGRADED]
+        self._deadline.lift()
+        made = make(self.connection_lost)
+        self.transport.set_protocol(made)
+        made.connection_made(self.transport)
+        held, self._held, self._handshake = self._held, b"", None
+        self.let_read(True)
+        if held:
+            made.data_received(held)
+        return made
+
+    def close(self) -> None:
+        """See Client."""
+        self.transport.close()
 
     def abort(self) -> None:
         """See Client."""

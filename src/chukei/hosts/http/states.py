@@ -9,6 +9,7 @@ class State(StrEnum):
     NEW = "new"
     ANSWERING = "answering"
     IDLE = "idle"
+    UPGRADED = "upgraded"
     LINGERING = "lingering"
     CLOSED = "closed"
 
@@ -18,6 +19,7 @@ class Event(StrEnum):
 
     REQUEST = "the head of the next request in line is complete"
     ANSWERED = "the answer is complete, and the client has taken most of it"
+    UPGRADED = "the answer 101 is written: from here on the connection is a WebSocket"
     REFUSED = "a refusal is written, or the last answer before the end of its request's body"
     LOST = "either side closes it, or it breaks"
 
@@ -27,11 +29,13 @@ TRANSITIONS = {
     (State.NEW, Event.REFUSED): State.LINGERING,
     (State.NEW, Event.LOST): State.CLOSED,
     (State.ANSWERING, Event.ANSWERED): State.IDLE,
+    (State.ANSWERING, Event.UPGRADED): State.UPGRADED,
     (State.ANSWERING, Event.REFUSED): State.LINGERING,
     (State.ANSWERING, Event.LOST): State.CLOSED,
     (State.IDLE, Event.REQUEST): State.ANSWERING,
     (State.IDLE, Event.REFUSED): State.LINGERING,
     (State.IDLE, Event.LOST): State.CLOSED,
+    (State.UPGRADED, Event.LOST): State.CLOSED,
     (State.LINGERING, Event.LOST): State.CLOSED,
 }
 """Every transition. A pair that is missing is a defect: KeyError."""

@@ -1,5 +1,5 @@
 /**
- * The plot of days: upright bars, drawn element by element at the size that there is, so that its text stays readable.
+ * The plot of hours or days: upright bars, drawn element by element at the size that there is, so that its text stays readable.
  */
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -7,14 +7,16 @@ const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 240;
 const MARGIN = { top: 12, right: 4, bottom: 28, left: 52 };
 
-/** Pixels that a date below the axis needs. */
+/** Pixels that a date or an hour below the axis needs. */
 const DATE_WIDTH = 64;
+
+/** @typedef {import("./figures.js").Part} Part */
 
 /**
  * @typedef {object} Bar
  * @property {string} name below the axis
  * @property {string} title what is told of it
- * @property {number[]} parts from below
+ * @property {Part[]} parts from below
  */
 
 /**
@@ -60,28 +62,28 @@ function drawBar({ title, parts }, middle, thick, height, top) {
   // What the pointer meets is the whole column: a bar of a quiet day is too small to hit.
   group.append(svg("rect", { class: "column", x: middle - thick / 2, y: MARGIN.top, width: thick, height }));
   let below = 0;
-  parts.forEach((value, index) => {
+  for (const [name, value] of parts) {
     const size = (value / top) * height;
     const y = MARGIN.top + height - below - size;
-    group.append(svg("rect", { class: `part part-${index}`, x: middle - thick / 2, y, width: thick, height: Math.max(size, 0), "data-value": value }));
+    group.append(svg("rect", { class: `part part-${name}`, x: middle - thick / 2, y, width: thick, height: Math.max(size, 0), "data-value": value }));
     below += size;
-  });
+  }
   return group;
 }
 
 /**
  * A bar that lies beside its name and its figure in a table, which says the same in words.
- * @param {number[]} parts
+ * @param {Part[]} parts
  * @param {number} top value of a bar over the whole width
  */
 export function drawLying(parts, top) {
   const plot = svg("svg", { class: "lying", "aria-hidden": "true", width: "100%", height: 14 });
   let left = 0;
-  parts.forEach((value, index) => {
+  for (const [name, value] of parts) {
     const share = top > 0 ? (value / top) * 100 : 0;
-    plot.append(svg("rect", { class: `part part-${index}`, x: `${left}%`, y: 0, width: `${share}%`, height: 14, "data-value": value }));
+    plot.append(svg("rect", { class: `part part-${name}`, x: `${left}%`, y: 0, width: `${share}%`, height: 14, "data-value": value }));
     left += share;
-  });
+  }
   return plot;
 }
 
@@ -96,9 +98,9 @@ export function niceCeiling(value) {
   return factor * power;
 }
 
-/** @param {number[]} values */
-function sum(values) {
-  return values.reduce((total, value) => total + value, 0);
+/** @param {Part[]} parts */
+function sum(parts) {
+  return parts.reduce((total, [, value]) => total + value, 0);
 }
 
 /**

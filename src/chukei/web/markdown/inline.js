@@ -1,7 +1,7 @@
 /**
  * Inline markdown: text in, a small tree out. Follows CommonMark 0.31 where answers of models need it,
- * in linear time; raw HTML is text. Two departures, both for readers:
- * emphasis next to Chinese, Japanese or Korean characters works without spaces (CommonMark's flanking
+ * in linear time; raw HTML is text, and `$…$`, `$$…$$`, `\(…\)` and `\[…\]` are formulas.
+ * Two departures, both for readers: emphasis next to Chinese, Japanese or Korean characters works without spaces (CommonMark's flanking
  * rules break `**「重要」**です`), and `<br>` is a line break.
  */
 
@@ -14,7 +14,8 @@ import { readTarget, trimAddress } from "./targets.js";
  *   | {type: "break"}
  *   | {type: "strong" | "emphasis" | "deleted", children: Inline[]}
  *   | {type: "link", target: string, title: string, children: Inline[]}
- *   | {type: "image", target: string, title: string, children: Inline[]}} Inline
+ *   | {type: "image", target: string, title: string, text: string}
+ *   | {type: "math", tex: string, display: boolean}} Inline
  */
 
 /** @typedef {{type: "delimiter", mark: string, count: number, opens: boolean, closes: boolean}} Delimiter */
@@ -28,7 +29,9 @@ const LINE_BREAK_TAG = /<br {0,3}\/?>/iy;
 // Only the characters of RFC 3986, so that a sentence in Japanese may follow without a space.
 const BARE_ADDRESS = /https?:\/\/[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]{1,2000}/iy;
 const ENTITY = /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(amp|lt|gt|quot|apos|nbsp|copy|mdash|ndash|hellip));/iy;
-const PLAIN = /[^\\`*_~[\]!<&\nhH]+/y;
+const PLAIN = /[^\\`*_~[\]!<&\n$hH]+/y;
+/** A sum of money and the words after it, up to the next one. */
+const MONEY = /^\d(?:[\d.,]*\s+\p{L}{2}|[^\\]*\p{L}{3})/u;
 
 /** @type {Record<string, string>} */
 const NAMED = {
@@ -51,6 +54,8 @@ class InlineParser {
   #brackets = /** @type {number[]} */ ([]);
   /** Positions of backtick runs by length, from the last to the first. @type {Map<number, number[]> | null} */
   #backticks = null;
+  /** The ends of formulas that are not to be found any more. @type {Set<string>} */
+  #missing = new Set();
 
   /** @param {string} text */
   constructor(text) {
@@ -78,6 +83,7 @@ class InlineParser {
       case "]": return this.#closeBracket();
       case "<": return this.#angle();
       case "&": return this.#entity();
+      case "$": return this.#dollar();
       case "\n": return this.#newline();
       case "h": case "H": return this.#bareAddress();
       default: return this.#plain();
@@ -110,6 +116,8 @@ class InlineParser {
   #escape() {
     const next = this.text[this.#at + 1] ?? "";
     if (next === "\n") return this.#break(2);
+    if (next === "(" && this.#math(2, "\\)", false)) return true;
+    if (next === "[" && this.#math(2, "\\]", true)) return true;
     return ESCAPABLE.test(next) && this.#push(next, 2);
   }
 
@@ -156,6 +164,52 @@ class InlineParser {
     return positions.at(-1) ?? -1;
   }
 
+  #dollar() {
+    if (this.text[this.#at + 1] === "$") return this.#math(2, "$$", true) || this.#push("$$", 2);
+    const end = this.#mathEnd("$", this.#at + 1);
+    return end >= 0 && this.#isMath(end) && this.#math(1, "$", false);
+  }
+
+  /**
+   * Whether dollars enclose a formula, as Pandoc decides it, and not two sums of money: the first one has no space
+   * after it, the last one no space before and no digit after.
+   * @param {number} end
+   */
+  #isMath(end) {
+    const inside = this.text.slice(this.#at + 1, end);
+    const spaced = /^\s|\s$/.test(inside);
+    const beside = /[A-Za-z0-9]/.test(this.text[this.#at - 1] ?? "") || /\d/.test(this.text[end + 1] ?? "");
+    return inside !== "" && !spaced && !beside && !MONEY.test(inside);
+  }
+
+  /**
+   * @param {number} length of the opening mark
+   * @param {string} close
+   * @param {boolean} display
+   */
+  #math(length, close, display) {
+    const end = this.#mathEnd(close, this.#at + length);
+    const tex = end < 0 ? "" : this.text.slice(this.#at + length, end).trim();
+    if (tex === "") return false;
+    this.#parts.push({ type: "math", tex, display });
+    this.#at = end + close.length;
+    return true;
+  }
+
+  /**
+   * @param {string} close
+   * @param {number} from
+   */
+  #mathEnd(close, from) {
+    if (this.#missing.has(close)) return -1;
+    for (let at = from; at < this.text.length; at += 1) {
+      if (this.text.startsWith(close, at)) return at;
+      if (this.text[at] === "\\") at += 1;
+    }
+    this.#missing.add(close);
+    return -1;
+  }
+
   /** @param {string} mark */
   #delimiters(mark) {
     const count = runLength(this.text, this.#at, mark);
@@ -182,8 +236,9 @@ class InlineParser {
     if (open === undefined || target === null) return this.#push("]", 1);
     const bracket = /** @type {Bracket} */ (this.#parts[open]);
     const children = resolveEmphasis(this.#parts.splice(open).slice(1));
-    const type = bracket.image ? "image" : "link";
-    this.#parts.push({ type, target: target.address, title: target.title, children });
+    const { address, title } = target;
+    if (bracket.image) this.#parts.push({ type: "image", target: address, title, text: plainText(children) });
+    else this.#parts.push({ type: "link", target: address, title, children });
     if (!bracket.image) this.#brackets = []; // no links inside links
     this.#at = target.end;
     return true;
@@ -219,6 +274,19 @@ class InlineParser {
     this.#at += length;
     return true;
   }
+}
+
+/**
+ * What describes an image is text, as in CommonMark: so images within images make no deep tree.
+ * @param {Inline[]} nodes
+ * @returns {string}
+ */
+function plainText(nodes) {
+  return nodes.map((node) => {
+    if ("children" in node) return plainText(node.children);
+    if (node.type === "break") return " ";
+    return node.type === "math" ? node.tex : node.text;
+  }).join("");
 }
 
 /**

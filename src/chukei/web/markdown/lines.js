@@ -1,6 +1,6 @@
 /**
  * What a line of markdown may be by itself: blank, a fence, a heading, a rule, a quote, the marker of a
- * list item, the beginning of a table. Pure tests, from which blocks.js builds.
+ * list item, the beginning of a table or a formula. Pure tests, from which blocks.js builds.
  */
 
 /** @typedef {"left" | "center" | "right" | ""} Align */
@@ -49,15 +49,14 @@ export function readMarker(line) {
 }
 
 /**
- * @param {string[]} lines
- * @param {number} at
- * @returns {Align[] | null} the alignment of each column when a table begins here
+ * @param {string} head
+ * @param {string} below
+ * @returns {Align[] | null} the alignment of each column when the two lines begin a table
  */
-export function tableAt(lines, at) {
-  const below = lines[at + 1];
-  if (below === undefined || !lines[at].includes("|") || !/^[\s|:-]+$/.test(below)) return null;
+export function tableAligns(head, below) {
+  if (!head.includes("|") || !/^[\s|:-]+$/.test(below)) return null;
   const cells = splitRow(below);
-  const valid = cells.length === splitRow(lines[at]).length && cells.every((cell) => /^:?-+:?$/.test(cell));
+  const valid = cells.length === splitRow(head).length && cells.every((cell) => /^:?-+:?$/.test(cell));
   return valid ? cells.map(alignOf) : null;
 }
 
@@ -74,26 +73,28 @@ function alignOf(cell) {
 /** @param {string} line */
 export function splitRow(line) {
   const row = line.trim().replace(/^\|/, "");
-  const cells = [""];
-  for (let at = 0; at < row.length; at += 1) {
-    if (row[at] === "\\" && row[at + 1] === "|") cells[cells.length - 1] += row[++at];
-    else if (row[at] === "|") cells.push("");
-    else cells[cells.length - 1] += row[at];
+  /** @type {string[]} */
+  const cells = [];
+  let from = 0;
+  for (let at = 0; at <= row.length; at += 1) {
+    if (row[at] === "\\" && row[at + 1] === "|") at += 1;
+    else if (at === row.length || row[at] === "|") {
+      cells.push(row.slice(from, at).replaceAll("\\|", "|").trim());
+      from = at + 1;
+    }
   }
-  if (row.endsWith("|") && cells.at(-1) === "") cells.pop();
-  return cells.map((cell) => cell.trim());
+  if (cells.length > 1 && row.endsWith("|")) cells.pop();
+  return cells;
 }
 
 /**
  * Whether a line ends the paragraph above it. A number interrupts only when it is 1, so that a line
  * that happens to begin with a year stays text (CommonMark, 5.3).
- * @param {string[]} lines
- * @param {number} at
- * @param {number} [depth]
+ * @param {string} line
+ * @param {number} depth
  */
-export function startsBlock(lines, at, depth = 0) {
-  const line = lines[at];
-  if (FENCE.test(line) || HEADING.test(line) || isRule(line) || tableAt(lines, at) !== null) return true;
+export function startsBlock(line, depth) {
+  if (FENCE.test(line) || HEADING.test(line) || isRule(line) || opensMath(line)) return true;
   if (depth >= MOST_NESTED) return false;
   const marker = readMarker(line);
   const interrupts = marker !== null && marker.indent <= 3 && marker.rest.trim() !== "" && marker.start === 1;
@@ -101,13 +102,22 @@ export function startsBlock(lines, at, depth = 0) {
 }
 
 /**
- * @param {string[]} lines
- * @param {number} at
+ * Whether a line begins a formula that goes on in the lines below. One that ends in the same line is inline.
+ * @param {string} line
  */
-export function skipBlank(lines, at) {
-  let next = at;
-  while (next < lines.length && isBlank(lines[next])) next += 1;
-  return next;
+export function opensMath(line) {
+  const text = line.trimStart();
+  const mark = mathMark(text);
+  return mark !== null && text.indexOf(mark, 2) < 0;
+}
+
+/**
+ * @param {string} text
+ * @returns {string | null} what ends the formula that a text begins with
+ */
+export function mathMark(text) {
+  if (text.startsWith("$$")) return "$$";
+  return text.startsWith("\\[") ? "\\]" : null;
 }
 
 /** @param {string} line */
@@ -132,7 +142,7 @@ export function dedent(line, columns) {
  * @param {string} text
  * @param {string} char
  */
-export function isRunOf(text, char) {
+function isRunOf(text, char) {
   for (const other of text) if (other !== char) return false;
   return true;
 }

@@ -1,5 +1,5 @@
 /**
- * Draws parsed markdown as DOM nodes. Model output reaches the page only through here, as text nodes
+ * Draws parts of markdown as DOM nodes. Model output reaches the page only through here, as text nodes
  * and through one gate for link targets (`safeTarget`). Images are never loaded: an address chosen by a
  * model must not be fetched by showing an answer. They become links.
  */
@@ -7,9 +7,10 @@
 import { element, icon } from "../dom.js";
 import { tokenize } from "./highlight.js";
 import { parseInline } from "./inline.js";
+import { renderFormula } from "./math/render.js";
 
-/** @typedef {import("./blocks.js").Block} Block */
-/** @typedef {import("./blocks.js").ListItem} ListItem */
+/** @typedef {import("./blocks.js").Code} Code */
+/** @typedef {import("./blocks.js").Table} Table */
 /** @typedef {import("./inline.js").Inline} Inline */
 
 /**
@@ -17,8 +18,11 @@ import { parseInline } from "./inline.js";
  * @typedef {object} Labels
  * @property {string} copy
  * @property {string} code
+ * @property {string} formula
  * @property {string} image
  * @property {string} table
+ * @property {string} task
+ * @property {string} wrap
  */
 
 const LINK_PROTOCOLS = new Set(["http:", "https:", "mailto:"]);
@@ -38,122 +42,85 @@ export function safeTarget(target) {
   }
 }
 
-/**
- * @param {Block} block
- * @param {Labels} labels
- * @returns {HTMLElement}
- */
-export function renderBlock(block, labels) {
-  switch (block.type) {
-    case "heading":
-      // The page has its own h1 and h2: an answer's headings begin below them.
-      return element(headingTag(block.level), {}, ...renderInline(block.text, labels));
-    case "paragraph":
-      return element("p", {}, ...renderInline(block.text, labels));
-    case "code":
-      return renderCode(block, labels).root;
-    case "quote":
-      return element("blockquote", {}, ...renderBlocks(block.blocks, labels));
-    case "list":
-      return renderList(block, labels);
-    case "table":
-      return renderTable(block, labels);
-    default:
-      return element("hr");
-  }
-}
-
-/** @param {number} level */
-function headingTag(level) {
-  return /** @type {const} */ (["h3", "h4", "h5", "h6"])[Math.min(level, 4) - 1];
-}
+/** The attribute of the page that says whether new code blocks wrap their lines: as the reader chose last. */
+const WRAPS = "data-wrap-code";
 
 /**
- * @param {Block[]} blocks
- * @param {Labels} labels
- */
-function renderBlocks(blocks, labels) {
-  return blocks.map((block) => renderBlock(block, labels));
-}
-
-/**
- * The copy button carries no listener: the message that holds it listens for all of them.
- * @param {Block & {type: "code"}} block
+ * A code block without its text. Its buttons carry no listeners: the message that holds them listens for all.
+ * @param {Code} block
  * @param {Labels} labels
  */
 export function renderCode(block, labels) {
-  const code = element("code", {}, ...renderTokens(block.text, block.language));
-  const copy = element("button", { type: "button", class: "copy-code", "aria-label": labels.copy }, icon("copy"), labels.copy);
+  const code = element("code", { class: "source" });
   const name = block.language === "" ? labels.code : block.language;
+  const wraps = document.documentElement.hasAttribute(WRAPS);
   const root = element(
     "div",
-    { class: "code" },
-    element("div", { class: "code-bar" }, element("span", { class: "code-language" }, name), copy),
-    element("pre", { tabindex: 0, role: "group", "aria-label": name, translate: "no" }, code),
+    { class: "code copyable" },
+    element(
+      "div",
+      { class: "code-bar" },
+      element("span", { class: "code-language" }, name),
+      element("button", { type: "button", class: "wrap-code", "aria-pressed": String(wraps) }, labels.wrap),
+      element("button", { type: "button", class: "copy-source" }, icon("copy"), element("span", {}, labels.copy)),
+    ),
+    element("pre", { tabindex: 0, role: "group", "aria-label": name, translate: "no", dir: "ltr" }, code),
   );
   return { root, code };
+}
+
+/**
+ * Wraps the lines of a code block, or no longer, and those of code blocks to come.
+ * @param {Element} button
+ */
+export function switchWrap(button) {
+  const wraps = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(wraps));
+  document.documentElement.toggleAttribute(WRAPS, wraps);
 }
 
 /**
  * @param {string} text
  * @param {string} language
  */
-function renderTokens(text, language) {
+export function renderTokens(text, language) {
   const tokens = tokenize(text, language);
   if (tokens === null) return [text];
   return tokens.map(({ kind, text: part }) => (kind === "" ? part : element("span", { class: `token-${kind}` }, part)));
 }
 
 /**
- * @param {Block & {type: "list"}} list
+ * A table without its rows.
+ * @param {Table} table
  * @param {Labels} labels
  */
-function renderList(list, labels) {
-  const items = list.items.map((item) => renderItem(item, list.tight, labels));
-  if (!list.ordered) return element("ul", {}, ...items);
-  return element("ol", { start: list.start === 1 ? null : list.start }, ...items);
+export function renderTable(table, labels) {
+  const body = element("tbody");
+  const head = element("thead", {}, renderRow("th", table.head, table, labels));
+  const name = { class: "table", tabindex: 0, role: "group", "aria-label": labels.table };
+  return { root: element("div", name, element("table", {}, head, body)), body };
 }
 
 /**
- * @param {ListItem} item
- * @param {boolean} tight
+ * @param {"th" | "td"} tag
+ * @param {string[]} cells
+ * @param {Table} table
  * @param {Labels} labels
  */
-function renderItem(item, tight, labels) {
-  const children = item.blocks.flatMap((block) =>
-    tight && block.type === "paragraph" ? renderInline(block.text, labels) : [renderBlock(block, labels)],
-  );
-  if (item.checked === null) return element("li", {}, ...children);
-  const box = element("input", { type: "checkbox", disabled: true, checked: item.checked });
-  return element("li", { class: "task" }, box, ...children);
-}
-
-/**
- * @param {Block & {type: "table"}} table
- * @param {Labels} labels
- */
-function renderTable(table, labels) {
-  /** @param {"th" | "td"} tag */
-  const row = (tag, /** @type {string[]} */ cells) =>
-    element(
-      "tr",
-      {},
-      ...cells.map((cell, column) => {
-        const align = table.aligns[column];
-        const scope = tag === "th" ? "col" : null;
-        return element(tag, { scope, class: align && `align-${align}` }, ...renderInline(cell, labels));
-      }),
-    );
-  const head = element("thead", {}, row("th", table.head));
-  const body = element("tbody", {}, ...table.rows.map((cells) => row("td", cells)));
-  return element("div", { class: "table", tabindex: 0, role: "group", "aria-label": labels.table }, element("table", {}, head, body));
+export function renderRow(tag, cells, table, labels) {
+  const scope = tag === "th" ? "col" : null;
+  const drawn = cells.map((cell, column) => {
+    const align = table.aligns[column];
+    return element(tag, { scope, class: align && `align-${align}` }, ...renderInline(cell, labels));
+  });
+  return element("tr", {}, ...drawn);
 }
 
 /**
  * @param {string} text
  * @param {Labels} labels
  */
-function renderInline(text, labels) {
+export function renderInline(text, labels) {
   return renderNodes(parseInline(text), labels);
 }
 
@@ -185,20 +152,54 @@ function renderNode(node, labels) {
       return element("em", {}, ...renderNodes(node.children, labels));
     case "deleted":
       return element("del", {}, ...renderNodes(node.children, labels));
+    case "math":
+      return renderMath(node, labels);
+    case "image":
+      return renderLink(node, [`${labels.image}: `, node.text]);
     default:
-      return renderLink(node, labels);
+      return renderLink(node, renderNodes(withoutLinks(node.children, labels), labels));
   }
 }
 
 /**
  * @param {Inline & {type: "link" | "image"}} node
- * @param {Labels} labels
+ * @param {(Node | string)[]} text
  */
-function renderLink(node, labels) {
-  const text = renderNodes(node.children, labels);
-  if (node.type === "image") text.unshift(`${labels.image}: `);
+function renderLink(node, text) {
   const href = safeTarget(node.target);
   if (href === null) return text;
   const title = node.title === "" ? null : node.title;
   return element("a", { href, title, target: "_blank", rel: "noopener noreferrer" }, ...text);
+}
+
+/**
+ * A link within a link cannot be followed: an image and an address that stand in one are text.
+ * @param {Inline[]} nodes
+ * @param {Labels} labels
+ * @returns {Inline[]}
+ */
+function withoutLinks(nodes, labels) {
+  return nodes.flatMap((node) => {
+    if (node.type === "image") return [{ type: "text", text: `${labels.image}: ${node.text}` }];
+    if (node.type === "link") return withoutLinks(node.children, labels);
+    return "children" in node ? [{ ...node, children: withoutLinks(node.children, labels) }] : [node];
+  });
+}
+
+/** Formulas of more characters scroll by themselves where they do not fit; shorter ones stand in the line. */
+const SHORT_FORMULA = 48;
+
+/**
+ * @param {Inline & {type: "math"}} node
+ * @param {Labels} labels
+ */
+function renderMath({ tex, display }, labels) {
+  const formula = renderFormula(tex, display);
+  if (formula === null) return element("code", { class: "math-source", translate: "no" }, tex);
+  if (!display && tex.length <= SHORT_FORMULA) return formula;
+  const kind = display ? "math display copyable" : "math";
+  const scroll = element("span", { class: "math-scroll", tabindex: 0, role: "group", "aria-label": labels.formula });
+  scroll.append(formula);
+  const copy = element("button", { type: "button", class: "copy-source", "aria-label": labels.copy }, icon("copy"));
+  return element("span", { class: kind }, scroll, display && copy);
 }

@@ -1,103 +1,78 @@
 /**
- * Draws markdown while it arrives. Blocks that can no longer change are drawn once and left alone; only
- * the last one is drawn again. A code block at the end, which may be long, grows by its new text only.
+ * Draws markdown while it arrives, with work that grows as the text does. Blocks that can no longer change are drawn
+ * once. The paragraph at the end is drawn again with each piece while it is short; a long one, or a long line, when
+ * enough has been added to pay for it, and shows its new text as it came until then.
  */
 
-import { parseBlocks } from "./blocks.js";
-import { renderBlock, renderCode } from "./render.js";
+import { BlockParser } from "./blocks.js";
+import { makeDocument } from "./views.js";
 
-/** @typedef {import("./blocks.js").Block} Block */
+/** @typedef {import("./blocks.js").Leaf} Leaf */
 /** @typedef {import("./render.js").Labels} Labels */
 
+/** Characters that may be drawn again with any piece. */
+const FREE = 1024;
+/** Characters that may be drawn again for each that arrived, beyond those. */
+const REPEATS = 16;
+
 export class MarkdownStream {
-  #root;
-  #labels;
-  /** The source from the last open block on. */
-  #tail = "";
-  /** @type {HTMLElement[]} */
-  #open = [];
-  /** @type {{block: Block & {type: "code"}, text: Text} | null} */
-  #growing = null;
+  #parser = new BlockParser();
+  #view;
+  /** The line that has not ended. */
+  #line = "";
+  /** Whether a CR came last, which may be half of a line's end. */
+  #hasReturn = false;
+  /** Characters of the paragraph at the end, without that line. */
+  #leafSize = 0;
+  #credit = 0;
 
   /**
    * @param {HTMLElement} root
    * @param {Labels} labels
    */
   constructor(root, labels) {
-    this.#root = root;
-    this.#labels = labels;
+    this.#view = makeDocument(root, this.#parser.blocks, labels);
   }
 
   /** @param {string} text */
   append(text) {
-    this.#tail += text;
-    this.#settle();
-    this.#draw(parseBlocks(this.#tail));
-  }
-
-  /** Draws the last block for good, with its colours. */
-  finish() {
-    this.#growing = null;
-    this.#replaceOpen(parseBlocks(this.#tail).map((block) => renderBlock(block, this.#labels)));
-  }
-
-  /**
-   * Takes every block but the last out of the part that is drawn again. Only whole lines decide: half a
-   * line may look like the beginning of another block ("-" may become "-5").
-   */
-  #settle() {
-    const blocks = parseBlocks(this.#tail.slice(0, this.#tail.lastIndexOf("\n") + 1));
-    const last = blocks.pop();
-    if (last === undefined || blocks.length === 0) return;
-    this.#growing = null;
-    this.#replaceOpen(blocks.map((block) => renderBlock(block, this.#labels)));
-    this.#open = [];
-    this.#tail = fromLine(this.#tail, last.line);
-  }
-
-  /** @param {Block[]} blocks */
-  #draw(blocks) {
-    const only = blocks.length === 1 ? blocks[0] : null;
-    if (only?.type !== "code") {
-      this.#growing = null;
-      this.#replaceOpen(blocks.map((block) => renderBlock(block, this.#labels)));
-    } else if (!this.#grow(only)) {
-      this.#startGrowing(only);
+    this.#credit += text.length * REPEATS;
+    this.#addLines(text);
+    const cost = this.#line.length + this.#leafSize;
+    if (cost > FREE && cost > this.#credit) {
+      this.#view.addRaw(text);
+      return;
     }
+    if (cost > FREE) this.#credit -= cost;
+    if (this.#line !== "") this.#parser.try(this.#line);
+    this.#view.update({ leaf: this.#parser.leaf, settled: false });
   }
 
-  /** @param {Block & {type: "code"}} block */
-  #grow(block) {
-    const before = this.#growing;
-    if (before?.block.language !== block.language || !block.text.startsWith(before.block.text)) return false;
-    before.text.appendData(block.text.slice(before.block.text.length));
-    before.block = block;
-    return true;
+  /** Draws the last block for good. */
+  finish() {
+    this.#addLines("\n");
+    this.#parser.close();
+    this.#view.update({ leaf: null, settled: true });
   }
 
-  /** @param {Block & {type: "code"}} block */
-  #startGrowing(block) {
-    const { root, code } = renderCode({ ...block, text: "" }, this.#labels);
-    const text = document.createTextNode(block.text);
-    code.replaceChildren(text);
-    this.#replaceOpen([root]);
-    this.#growing = { block, text };
+  /** @param {string} text */
+  #addLines(text) {
+    const whole = (this.#hasReturn ? "\r" : "") + text;
+    this.#hasReturn = whole.endsWith("\r");
+    const lines = (this.#hasReturn ? whole.slice(0, -1) : whole).split(/\r\n|\r|\n/);
+    lines[0] = this.#line + lines[0];
+    this.#line = lines[lines.length - 1];
+    for (let at = 0; at < lines.length - 1; at += 1) this.#addLine(lines[at]);
+    if (lines.length > 1) this.#view.update({ leaf: this.#parser.leaf, settled: true });
   }
 
-  /** @param {HTMLElement[]} elements */
-  #replaceOpen(elements) {
-    for (const old of this.#open) old.remove();
-    this.#root.append(...elements);
-    this.#open = elements;
+  /** @param {string} line */
+  #addLine(line) {
+    this.#parser.takeBack();
+    const before = this.#parser.leaf;
+    this.#parser.add(line);
+    const { leaf } = this.#parser;
+    if (leaf === null || leaf.type === "code" || leaf.type === "table") this.#leafSize = 0;
+    else this.#leafSize = (leaf === before ? this.#leafSize : 0) + line.length + 1;
   }
-}
-
-/**
- * @param {string} text
- * @param {number} line
- */
-function fromLine(text, line) {
-  const ends = /\r\n|\r|\n/g;
-  for (let count = 0; count < line; count += 1) ends.exec(text);
-  return text.slice(ends.lastIndex);
 }

@@ -2,10 +2,13 @@
  * Where link targets begin and end in inline markdown. Whether one may be linked to is decided in render.js.
  */
 
-/** Longer targets are text: bounds the look-ahead at every `](`. */
-const LONGEST_TARGET = 2000;
 /** CommonMark asks for three. Each `](` opens one more, so that no character is looked at more often than this. */
 const MOST_PARENTHESES = 8;
+
+// Each ends at what a further link would need, so that no character is looked at by many: a `<`, a quotation mark.
+const SPACE = /\s*/y;
+const BRACKETED = /<((?:[^<>\n\\]|\\[^\n])*)>/y;
+const TITLE_AND_CLOSE = /\s*(?:(?<=\s)(?:"([^"]*)"|'([^']*)')\s*)?\)/y;
 
 /**
  * Reads `(address "title")`.
@@ -15,34 +18,46 @@ const MOST_PARENTHESES = 8;
  */
 export function readTarget(text, at) {
   if (text[at] !== "(") return null;
-  const inside = text.slice(at + 1, at + 1 + LONGEST_TARGET);
-  const lead = inside.length - inside.trimStart().length;
-  const length = inside[lead] === "<" ? inside.indexOf(">", lead) + 1 - lead : addressLength(inside, lead);
-  if (length <= 0) return null;
-  const raw = inside.slice(lead, lead + length);
-  const rest = /^\s*(?:\s(?:"([^"]*)"|'([^']*)')\s*)?\)/.exec(inside.slice(lead + length));
-  if (rest === null) return null;
+  const from = match(SPACE, text, at + 1).end;
+  const bracketed = match(BRACKETED, text, from);
+  const end = bracketed.found === null ? addressEnd(text, from) : bracketed.end;
+  const close = match(TITLE_AND_CLOSE, text, end);
+  if (end < from || close.found === null) return null;
+  const raw = bracketed.found?.[1] ?? text.slice(from, end);
   return {
-    address: raw.startsWith("<") ? raw.slice(1, -1) : raw.replace(/\\([!-/:-@[-`{-~])/g, "$1"),
-    title: rest[1] ?? rest[2] ?? "",
-    end: at + 1 + lead + length + rest[0].length,
+    address: raw.replace(/\\([!-/:-@[-`{-~])/g, "$1"),
+    title: close.found[1] ?? close.found[2] ?? "",
+    end: close.end,
   };
+}
+
+/**
+ * @param {RegExp} pattern sticky
+ * @param {string} text
+ * @param {number} at
+ */
+function match(pattern, text, at) {
+  pattern.lastIndex = at;
+  const found = pattern.exec(text);
+  return { found, end: at + (found?.[0].length ?? 0) };
 }
 
 /**
  * Up to white space or the parenthesis that closes more than the address opened.
  * @param {string} text
  * @param {number} from
+ * @returns {number} -1 when there is no address
  */
-function addressLength(text, from) {
+function addressEnd(text, from) {
   let depth = 0;
-  let at = from;
-  for (; at < text.length && !/\s/.test(text[at]); at += 1) {
-    if (text[at] === "\\") at += 1;
-    else if (text[at] === "(" && ++depth > MOST_PARENTHESES) return 0;
-    else if (text[at] === ")" && --depth < 0) break;
+  for (let at = from; at < text.length; at += 1) {
+    const char = text[at];
+    if (char === "\\") at += 1;
+    else if (/\s/.test(char) || (char === ")" && --depth < 0)) return at;
+    else if (char === "<" && at === from) return -1;
+    else if (char === "(" && ++depth > MOST_PARENTHESES) return -1;
   }
-  return Math.min(at, text.length) - from;
+  return -1;
 }
 
 /**

@@ -2,8 +2,9 @@
  * Asks for the access key where the reader is, when the relay has asked for one.
  */
 
-import { byId } from "../dom.js";
+import { byId, iconButton } from "../dom.js";
 
+/** @typedef {import("../errors.js").Failure} Failure */
 /** @typedef {import("../i18n.js").Words} Words */
 
 export class AccessForm {
@@ -15,9 +16,16 @@ export class AccessForm {
   /**
    * @param {Words} words
    * @param {(key: string) => void} onKey
+   * @param {() => void} onClose the reader goes on without another key
    */
-  constructor(words, onKey) {
+  constructor(words, onKey, onClose) {
     this.#words = words;
+    const close = iconButton("close", words.say("access.close"), () => {
+      this.hide();
+      onClose();
+    });
+    close.dataset.sayLabel = "access.close";
+    this.#form.prepend(close);
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       const key = this.#field.value.trim();
@@ -25,10 +33,14 @@ export class AccessForm {
     });
   }
 
-  /** @param {boolean} refused whether a key was tried and not accepted */
+  /**
+   * Shows the form; what was typed stays, so that a mistake can be corrected.
+   * @param {string} refused the code of the refusal where a key was tried, else an empty string
+   */
   ask(refused) {
+    const isEnded = ["key_expired", "key_revoked", "token_expired"].includes(refused);
     this.#form.hidden = false;
-    this.#refused.textContent = refused ? this.#words.say("access.refused") : "";
+    this.#say(refused === "" ? "" : isEnded ? "access.ended" : "access.refused");
     this.#field.focus();
     this.#field.select();
   }
@@ -36,6 +48,13 @@ export class AccessForm {
   hide() {
     this.#form.hidden = true;
     this.#field.value = "";
-    this.#refused.textContent = "";
+    this.#say("");
+  }
+
+  /** @param {string} key of the words, which may change their language later, or an empty string */
+  #say(key) {
+    this.#refused.textContent = key === "" ? "" : this.#words.say(key);
+    if (key === "") delete this.#refused.dataset.say;
+    else this.#refused.dataset.say = key;
   }
 }

@@ -3,15 +3,20 @@
  */
 
 import { isRunning } from "../answer.js";
-import { copyText, element, icon, iconButton, relayMark } from "../dom.js";
+import { element, icon, iconButton, relayMark } from "../dom.js";
+import { switchWrap } from "../markdown/render.js";
 import { MarkdownStream } from "../markdown/stream.js";
+import { renderAlternatives } from "./alternatives.js";
+import { copyFrom } from "./copying.js";
 import { renderFailure, sayFilters } from "./failure.js";
 import { Pacer } from "./pacing.js";
 import { renderReadout } from "./readout.js";
+import { ReasoningView } from "./reasoning.js";
+import { ToolCallsView } from "./tool_calls.js";
 
 /** @typedef {import("../answer.js").Answer} Answer */
 /** @typedef {import("../i18n.js").Words} Words */
-/** @typedef {{words: Words, onRegenerate: () => void, onCopied: () => void}} AnswerContext */
+/** @typedef {{words: Words, onRegenerate: () => void, onCopied: () => void} & import("./alternatives.js").AlternativesContext} AnswerContext */
 
 /** Reasons to end that need no explaining. */
 const ORDINARY_ENDS = new Set(["stop", null]);
@@ -25,6 +30,7 @@ export class AnswerView {
   #body;
   #markdown;
   #reasoning;
+  #tools;
   #extras = element("div", { class: "extras" });
   #pacer = new Pacer(() => this.#draw());
 
@@ -37,18 +43,15 @@ export class AnswerView {
     this.#answer = answer;
     this.#context = context;
     this.#status = element("p", { class: "waiting", hidden: true }, words.say("waiting"));
-    this.#reasoning = renderReasoning(words);
+    const labels = labelsIn(words);
+    this.#reasoning = new ReasoningView(words, labels);
+    this.#tools = new ToolCallsView(words);
     this.#body = element("div", { class: "prose answer-text" });
-    this.#markdown = new MarkdownStream(this.#body, {
-      copy: words.say("copy"),
-      code: words.say("code"),
-      image: words.say("image"),
-      table: words.say("table"),
-    });
+    this.#markdown = new MarkdownStream(this.#body, labels);
     const byline = element("h2", { class: "byline" }, relayMark(), words.say("assistant"));
     this.root = element("article", { class: "message answer", "aria-label": words.say("assistant") });
-    this.root.append(byline, this.#status, this.#reasoning.root, this.#body, this.#extras);
-    this.root.addEventListener("click", (event) => void this.#copyCode(event));
+    this.root.append(byline, this.#status, this.#reasoning.root, this.#body, this.#tools.root, this.#extras);
+    this.root.addEventListener("click", (event) => this.#onClick(event));
     if (isRunning(answer)) this.#begin();
     else this.end(false);
   }
@@ -66,6 +69,7 @@ export class AnswerView {
   end(isNew) {
     this.#pacer.flush();
     this.#markdown.finish();
+    this.#reasoning.end(this.#answer);
     this.root.removeAttribute("aria-busy");
     this.#extras.replaceChildren(...this.#endParts(isNew));
   }
@@ -73,7 +77,8 @@ export class AnswerView {
   /** What a screen reader is told: the answer as it reads, without the words of its buttons. */
   spokenText() {
     const copy = /** @type {HTMLElement} */ (this.#body.cloneNode(true));
-    for (const bar of copy.querySelectorAll(".code-bar")) bar.remove();
+    for (const other of copy.querySelectorAll(".code-bar, .copy-source")) other.remove();
+    for (const formula of copy.querySelectorAll("math")) formula.replaceWith(formula.getAttribute("alttext") ?? "");
     const blocks = [...copy.children].map((block) => block.textContent?.trim() ?? "");
     const { refusal } = this.#answer;
     return [...blocks, refusal].filter((text) => text !== "").join("\n");
@@ -86,6 +91,7 @@ export class AnswerView {
     if (fresh !== "") this.#markdown.append(fresh);
     this.#status.hidden = answer.state !== "waiting";
     this.#reasoning.update(answer);
+    this.#tools.update(answer);
   }
 
   /** @param {boolean} isNew */
@@ -95,7 +101,6 @@ export class AnswerView {
     const retry = answer.failure?.kind === "access" ? null : onRegenerate;
     return [
       ...(answer.refusal === "" ? [] : [renderRefusal(answer.refusal, words)]),
-      ...answer.toolCalls.map((call) => renderToolCall(call, words)),
       ...notices(answer, words).map((text) => element("p", { class: "notice" }, text)),
       ...(answer.failure === undefined ? [] : [renderFailure(answer.failure, words, isNew, retry)]),
       this.#foot(),
@@ -108,55 +113,61 @@ export class AnswerView {
     return element(
       "div",
       { class: "message-foot" },
-      content !== "" && iconButton("copy", words.say("copy"), (event) => void this.#copy(event.currentTarget, content)),
-      failure === undefined && regenerateButton(words, onRegenerate),
+      content !== "" && iconButton("copy", words.say("copy"), (event) => this.#copy(event.currentTarget, content)),
+      failure === undefined && regenerateButton(this.#answer, words, onRegenerate),
+      renderAlternatives(this.#answer, this.#context),
       (failure === undefined || pieces > 0) && renderReadout(this.#answer, words),
     );
   }
 
-  /** @param {Event} event */
-  async #copyCode(event) {
-    const button = event.target instanceof Element ? event.target.closest(".copy-code") : null;
-    const code = button?.closest(".code")?.querySelector("code");
-    if (code) await this.#copy(button, code.textContent ?? "");
+  /** The buttons within the text. @param {Event} event */
+  #onClick(event) {
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    if (button?.classList.contains("wrap-code")) switchWrap(button);
+    if (button?.classList.contains("copy-source")) {
+      this.#copy(button, button.closest(".copyable")?.querySelector(".source")?.textContent ?? "");
+    }
   }
 
   /**
    * @param {EventTarget | null} button
    * @param {string} text
    */
-  async #copy(button, text) {
-    if (!(button instanceof HTMLElement) || !(await copyText(text))) return;
-    this.#context.onCopied();
-    button.querySelector(".icon")?.replaceWith(icon("done"));
-    setTimeout(() => button.querySelector(".icon")?.replaceWith(icon("copy")), 1600);
+  #copy(button, text) {
+    if (button instanceof HTMLElement) void copyFrom(button, text, this.#context);
   }
 }
 
 /**
  * @param {Words} words
- * @param {() => void} onRegenerate
+ * @returns {import("../markdown/render.js").Labels}
  */
-function regenerateButton(words, onRegenerate) {
-  const button = iconButton("again", words.say("regenerate"), onRegenerate);
-  button.classList.add("when-idle", "regenerate");
-  return button;
+function labelsIn(words) {
+  return {
+    copy: words.say("copy"),
+    code: words.say("code"),
+    formula: words.say("formula"),
+    image: words.say("image"),
+    table: words.say("table"),
+    task: words.say("task"),
+    wrap: words.say("code.wrap"),
+  };
 }
 
-/** @param {Words} words */
-function renderReasoning(words) {
-  const text = element("div", { class: "reasoning-text" });
-  const root = element("details", { class: "reasoning", hidden: true }, element("summary", {}, words.say("thinking")), text);
-  return {
-    root,
-    /** @param {Answer} answer */
-    update({ reasoning }) {
-      const drawn = text.textContent?.length ?? 0;
-      if (reasoning.length === drawn) return;
-      root.hidden = false;
-      text.append(reasoning.slice(drawn));
-    },
-  };
+/**
+ * An answer that was cut asks for it in words.
+ * @param {Answer} answer
+ * @param {Words} words
+ * @param {() => void} onRegenerate
+ */
+function regenerateButton({ state }, words, onRegenerate) {
+  const label = words.say("regenerate");
+  const button =
+    state === "closed"
+      ? element("button", { type: "button", class: "text-button", onclick: onRegenerate }, icon("again"), label)
+      : iconButton("again", label, onRegenerate);
+  button.classList.add("when-idle", "regenerate");
+  return button;
 }
 
 /**
@@ -168,35 +179,12 @@ function renderRefusal(refusal, words) {
 }
 
 /**
- * @param {import("../answer.js").ToolCall} call
- * @param {Words} words
- */
-function renderToolCall(call, words) {
-  return element(
-    "div",
-    { class: "tool-call" },
-    element("p", { class: "tool-title" }, `${words.say("tool")} `, element("code", {}, call.name)),
-    element("pre", { tabindex: 0, role: "group", "aria-label": words.say("tool") }, prettyJson(call.arguments)),
-    element("p", { class: "hint" }, words.say("tool.note")),
-  );
-}
-
-/** @param {string} text */
-function prettyJson(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
-}
-
-/**
  * @param {Answer} answer
  * @param {Words} words
  */
 function notices(answer, words) {
   const { state, finishReason: reason, filtered } = answer;
-  if (state === "stopped") return [words.say("notice.stopped")];
+  if (state === "stopped" || state === "closed") return [words.say(`notice.${state}`)];
   if (state !== "finished") return [];
   const isEmpty = answer.content === "" && answer.refusal === "" && answer.toolCalls.length === 0;
   if (ORDINARY_ENDS.has(reason)) return isEmpty ? [words.say("notice.empty")] : [];

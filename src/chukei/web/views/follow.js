@@ -8,6 +8,7 @@ const NEAR = 48;
 export class Follower {
   #following = true;
   #last = 0;
+  #content;
   #button;
 
   /**
@@ -15,8 +16,10 @@ export class Follower {
    * @param {HTMLButtonElement} button brings the reader back
    */
   constructor(content, button) {
+    this.#content = content;
     this.#button = button;
     button.addEventListener("click", () => this.follow());
+    content.addEventListener("click", (event) => this.#onOpen(event));
     window.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     new ResizeObserver(() => this.#onGrow()).observe(content);
   }
@@ -25,6 +28,11 @@ export class Follower {
   follow() {
     this.#following = true;
     this.#onGrow();
+  }
+
+  /** What opens grows below the reader, who wants to see its beginning. @param {Event} event */
+  #onOpen(event) {
+    if (event.target instanceof Element && event.target.closest("summary") !== null) this.#following = false;
   }
 
   #onScroll() {
@@ -36,12 +44,18 @@ export class Follower {
   }
 
   #onGrow() {
-    if (this.#following) window.scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+    // Without messages the page is a welcome, which is read from its beginning.
+    const top = this.#isEmpty() ? 0 : document.documentElement.scrollHeight;
+    if (this.#following) window.scrollTo({ top, behavior: "instant" });
     this.#showButton();
   }
 
   #showButton() {
-    this.#button.hidden = this.#following || distanceToEnd() <= NEAR;
+    this.#button.hidden = this.#following || this.#isEmpty() || distanceToEnd() <= NEAR;
+  }
+
+  #isEmpty() {
+    return this.#content.childElementCount === 0;
   }
 }
 

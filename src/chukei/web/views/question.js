@@ -2,12 +2,15 @@
  * One message of the reader, and its editing in place.
  */
 
-import { copyText, element, iconButton } from "../dom.js";
+import { element, iconButton } from "../dom.js";
+import { renderAlternatives } from "./alternatives.js";
+import { renderAttachments } from "./attachments.js";
+import { copyFrom } from "./copying.js";
 import { isSendKey } from "./keys.js";
 
-/** @typedef {import("../storage.js").UserMessage} UserMessage */
+/** @typedef {import("../conversations/shape.js").UserMessage} UserMessage */
 /** @typedef {import("../i18n.js").Words} Words */
-/** @typedef {{words: Words, onEdit: (message: UserMessage, text: string) => void, onCopied: () => void}} QuestionContext */
+/** @typedef {{words: Words, onEdit: (message: UserMessage, text: string) => void, onCopied: () => void} & import("./alternatives.js").AlternativesContext} QuestionContext */
 
 export class QuestionView {
   #message;
@@ -28,20 +31,25 @@ export class QuestionView {
     const { words } = this.#context;
     const edit = iconButton("edit", words.say("edit"), () => this.#write());
     edit.classList.add("when-idle");
-    const copy = iconButton("copy", words.say("copy"), () => void this.#copy());
+    const copy = iconButton("copy", words.say("copy"), () => void copyFrom(copy, this.#message.content, this.#context));
     this.root.classList.remove("editing");
     this.root.replaceChildren(
       element("h2", { class: "visually-hidden" }, words.say("you")),
-      // What the reader typed is shown as typed, not as markdown.
-      element("div", { class: "question-text" }, this.#message.content),
-      element("div", { class: "message-foot" }, edit, copy),
+      element(
+        "div",
+        { class: "question-body" },
+        renderAttachments(this.#message.attachments ?? [], words),
+        // What the reader typed is shown as typed, not as markdown.
+        this.#message.content !== "" && element("div", { class: "question-text", dir: "auto" }, this.#message.content),
+      ),
+      element("div", { class: "message-foot" }, edit, copy, renderAlternatives(this.#message, this.#context)),
     );
     return edit;
   }
 
   #write() {
     const { words } = this.#context;
-    const field = element("textarea", { "aria-label": words.say("edit.label"), rows: 2 });
+    const field = element("textarea", { "aria-label": words.say("edit.label"), rows: 2, dir: "auto" });
     field.value = this.#message.content;
     const cancel = element("button", { type: "button", class: "outline-button", onclick: () => this.#cancel() }, words.say("cancel"));
     const send = element("button", { type: "submit", class: "primary-button" }, words.say("edit.send"));
@@ -75,12 +83,8 @@ export class QuestionView {
     this.#read().focus();
   }
 
-  /** @param {string} text */
+  /** What has attachments needs no text, as in the composer. @param {string} text */
   #send(text) {
-    if (text.trim() !== "") this.#context.onEdit(this.#message, text);
-  }
-
-  async #copy() {
-    if (await copyText(this.#message.content)) this.#context.onCopied();
+    if (text.trim() !== "" || this.#message.attachments !== undefined) this.#context.onEdit(this.#message, text);
   }
 }

@@ -2,27 +2,53 @@
  * The list of conversations. Beside the page on a wide screen; over it, and modal, on a phone.
  */
 
+import { groupByDay, nameOfMonth } from "../conversations/groups.js";
+import { find } from "../conversations/search.js";
 import { byId, element, icon, iconButton } from "../dom.js";
-import { titleOf } from "../storage.js";
+import { HistoryEntry } from "./history_entry.js";
+import { isComposing } from "./keys.js";
+import { Menu } from "./menu.js";
 
-/** @typedef {import("../storage.js").Conversation} Conversation */
+/** @typedef {import("../conversations/shape.js").Conversation} Conversation */
+/** @typedef {import("../conversations/search.js").Finding} Finding */
+/** @typedef {import("../conversations/search.js").Text} Text */
 /** @typedef {import("../i18n.js").Words} Words */
-/** @typedef {{onNew: () => void, onOpen: (id: string) => void, onDelete: (id: string) => void, onClear: () => void}} SidebarActions */
 
-/** How long a first press on "clear" waits for the second, in milliseconds. */
-const CONFIRM_MS = 5000;
+/**
+ * @typedef {object} SidebarActions
+ * @property {() => void} onNew
+ * @property {() => void} onOpen a conversation is being opened by its address
+ * @property {(conversation: Conversation, title: string) => void} onRename
+ * @property {(conversation: Conversation, format: "markdown" | "json") => void} onExport
+ * @property {(conversation: Conversation) => void} onDelete
+ * @property {() => void} onClear
+ * @property {(file: File) => void} onImport
+ * @property {(count: number) => void} onFound how many conversations a search has found
+ * @property {(conversation: Conversation) => Text[]} textsOf what is searched
+ * @property {() => Promise<void>} readTexts reads all that is searched
+ */
+
+/** @typedef {{conversation: Conversation, finding: Finding | null}} Item */
 
 export class Sidebar {
   #root = byId("sidebar", HTMLElement);
   #page = byId("page", HTMLElement);
   #scrim = byId("scrim", HTMLElement);
-  #list = byId("history-list", HTMLUListElement);
-  #empty = byId("history-empty", HTMLElement);
-  #clear = byId("clear-history", HTMLButtonElement);
+  #start = byId("new-chat", HTMLButtonElement);
+  #search = byId("history-search", HTMLInputElement);
+  #list = byId("history-list", HTMLElement);
+  #menu = new Menu(byId("sidebar", HTMLElement));
   #opener;
   #words;
   #actions;
-  #confirming = 0;
+  /** @type {Map<string, HistoryEntry>} */
+  #entries = new Map();
+  /** What is listed, to see whether it has to be arranged anew. */
+  #outline = "";
+  #conversations = /** @type {Conversation[]} */ ([]);
+  #currentId = "";
+  /** Whether a search finds everything already. */
+  #isComplete = false;
 
   /**
    * @param {Words} words
@@ -38,10 +64,12 @@ export class Sidebar {
     byId("open-sidebar-slot", HTMLElement).append(this.#opener);
     byId("close-sidebar-slot", HTMLElement).append(closer);
     this.#scrim.addEventListener("click", () => this.close());
-    this.#clear.addEventListener("click", () => this.#onClear());
-    const start = byId("new-chat", HTMLButtonElement);
-    start.querySelector(".icon-slot")?.append(icon("plus"));
-    start.addEventListener("click", () => this.#leave(actions.onNew));
+    this.#start.querySelector(".icon-slot")?.append(icon("plus"));
+    this.#start.addEventListener("click", () => this.#leave(actions.onNew));
+    this.#search.addEventListener("input", () => void this.#onSearch());
+    this.#search.addEventListener("keydown", (event) => this.#onSearchKey(event));
+    byId("clear-history", HTMLButtonElement).addEventListener("click", () => actions.onClear());
+    this.#bindImport();
   }
 
   get isOpen() {
@@ -52,7 +80,7 @@ export class Sidebar {
     this.#root.classList.add("open");
     this.#scrim.hidden = false;
     this.#page.inert = true;
-    byId("new-chat", HTMLButtonElement).focus();
+    this.#start.focus();
   }
 
   close() {
@@ -64,55 +92,123 @@ export class Sidebar {
   }
 
   /**
-   * @param {Conversation[]} conversations
+   * @param {Conversation[]} conversations newest first
    * @param {string} currentId
+   * @param {boolean} isKept whether they outlive the page
    */
-  show(conversations, currentId) {
-    this.#empty.hidden = conversations.length > 0;
-    this.#clear.hidden = conversations.length === 0;
-    this.#list.replaceChildren(...conversations.map((one) => this.#entry(one, one.id === currentId)));
+  show(conversations, currentId, isKept) {
+    const isEmpty = conversations.length === 0;
+    this.#conversations = conversations;
+    this.#currentId = currentId;
+    byId("history-unkept", HTMLElement).hidden = isKept;
+    byId("history-empty", HTMLElement).hidden = !isEmpty;
+    byId("clear-history", HTMLElement).hidden = isEmpty;
+    this.#search.hidden = isEmpty;
+    if (isEmpty) this.#search.value = "";
+    this.#draw();
   }
 
-  /**
-   * @param {Conversation} conversation
-   * @param {boolean} isCurrent
-   */
-  #entry(conversation, isCurrent) {
-    const { id } = conversation;
-    const title = titleOf(conversation);
-    const current = isCurrent ? "true" : null;
-    const open = () => this.#leave(() => this.#actions.onOpen(id));
-    return element(
-      "li",
-      {},
-      element("button", { type: "button", class: "history-entry", "aria-current": current, title, onclick: open }, title),
-      iconButton("delete", this.#words.say("history.delete", { title }), () => this.#delete(id)),
-    );
+  /** Shows everything anew, in another language. */
+  redraw() {
+    this.#outline = "";
+    this.#entries.clear();
+    this.#draw();
   }
 
-  /** The entry takes its button with it; the focus stays in the list's neighbourhood. @param {string} id */
-  #delete(id) {
-    this.#actions.onDelete(id);
-    byId("new-chat", HTMLButtonElement).focus();
+  /** Where the focus goes when what had it is gone. @param {string} [id] of a conversation */
+  focus(id = "") {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) entry.focus();
+    else this.#start.focus();
+  }
+
+  #draw() {
+    const groups = this.#groups();
+    const outline = JSON.stringify(groups.map(([group, items]) => [group, ...items.map(({ conversation }) => conversation.id)]));
+    if (outline !== this.#outline) this.#arrange(groups);
+    this.#outline = outline;
+    for (const { conversation, finding } of groups.flatMap(([, items]) => items)) {
+      this.#entries.get(conversation.id)?.update(conversation, conversation.id === this.#currentId, finding);
+    }
+  }
+
+  /** @returns {[heading: string, items: Item[]][]} */
+  #groups() {
+    const query = this.#search.value.trim();
+    if (query !== "") {
+      const findings = find(this.#conversations, this.#actions.textsOf, query);
+      const items = findings.map((finding) => ({ conversation: finding.conversation, finding }));
+      return [[this.#sayFound(items.length), items]];
+    }
+    const now = new Date();
+    return groupByDay(this.#conversations, now).map(([group, members]) => [
+      this.#words.has(`history.${group}`) ? this.#words.say(`history.${group}`) : nameOfMonth(group, now, this.#words.language),
+      members.map((conversation) => ({ conversation, finding: null })),
+    ]);
+  }
+
+  /** @param {number} count */
+  #sayFound(count) {
+    if (!this.#isComplete) return this.#words.say("history.searching");
+    return this.#words.say(count === 0 ? "history.found.none" : "history.found", { count: this.#words.number(count) });
+  }
+
+  /** Moving the entry that has the focus would lose it. @param {[string, Item[]][]} groups */
+  #arrange(groups) {
+    const focused = document.activeElement;
+    const hadFocus = this.#list.contains(focused);
+    const listed = new Map();
+    const sections = groups.map(([heading, items]) => {
+      const list = element("ul", { "aria-label": heading });
+      for (const { conversation } of items) {
+        const entry = this.#entries.get(conversation.id) ?? new HistoryEntry(conversation, this.#words, this.#menu, {
+          ...this.#actions,
+          onOpen: () => this.#leave(this.#actions.onOpen),
+        });
+        listed.set(conversation.id, entry);
+        list.append(entry.root);
+      }
+      return element("section", {}, element("h3", { class: "eyebrow" }, heading), list);
+    });
+    this.#entries = listed;
+    this.#list.replaceChildren(...sections);
+    if (!hadFocus || !(focused instanceof HTMLElement)) return;
+    if (focused.isConnected) focused.focus();
+    else this.#start.focus();
+  }
+
+  async #onSearch() {
+    const query = this.#search.value;
+    this.#draw();
+    if (query.trim() === "") return;
+    await this.#actions.readTexts();
+    this.#isComplete = true;
+    this.#draw();
+    if (query === this.#search.value) this.#actions.onFound(this.#entries.size);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onSearchKey(event) {
+    if (event.key !== "Escape" || isComposing(event) || this.#search.value === "") return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#search.value = "";
+    this.#draw();
+  }
+
+  #bindImport() {
+    const chooser = byId("import-file", HTMLInputElement);
+    byId("import", HTMLButtonElement).addEventListener("click", () => chooser.click());
+    chooser.addEventListener("change", () => {
+      const file = chooser.files?.[0];
+      if (file !== undefined) this.#actions.onImport(file);
+      chooser.value = ""; // so that the same file can be chosen again
+    });
   }
 
   /** @param {() => void} go */
   #leave(go) {
     this.close();
     go();
-  }
-
-  /** The first press asks, the second clears: there is no way back. */
-  #onClear() {
-    clearTimeout(this.#confirming);
-    const confirmed = this.#clear.classList.toggle("confirming") === false;
-    this.#clear.textContent = this.#words.say(confirmed ? "history.clear" : "history.clear.confirm");
-    if (confirmed) this.#leave(this.#actions.onClear);
-    else this.#confirming = setTimeout(() => this.#forgetClear(), CONFIRM_MS);
-  }
-
-  #forgetClear() {
-    this.#clear.classList.remove("confirming");
-    this.#clear.textContent = this.#words.say("history.clear");
   }
 }

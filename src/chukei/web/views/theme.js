@@ -4,7 +4,7 @@
 
 import { byId, icon } from "../dom.js";
 
-/** @typedef {import("../storage.js").Preferences["theme"]} Theme */
+/** @typedef {import("../storage/preferences.js").Preferences["theme"]} Theme */
 
 const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
@@ -14,7 +14,7 @@ export class ThemeButton {
   #words;
 
   /**
-   * @param {import("../storage.js").PreferenceStore} preferences
+   * @param {import("../storage/preferences.js").PreferenceStore} preferences
    * @param {import("../i18n.js").Words} words
    */
   constructor(preferences, words) {

@@ -1,18 +1,18 @@
 /**
- * The conversation on the page: one view for each message, kept as long as the message is there.
+ * The conversation on the page: one view for each message that is shown, kept as long as it is.
  */
 
 import { AnswerView } from "./answer.js";
 import { QuestionView } from "./question.js";
 
 /** @typedef {import("../answer.js").Answer} Answer */
-/** @typedef {import("../storage.js").UserMessage} UserMessage */
+/** @typedef {import("../conversations/shape.js").Message} Message */
 /** @typedef {import("./answer.js").AnswerContext & import("./question.js").QuestionContext} TranscriptContext */
 
 export class Transcript {
   #root;
   #context;
-  /** @type {Map<UserMessage | Answer, QuestionView | AnswerView>} */
+  /** @type {Map<Message, QuestionView | AnswerView>} */
   #views = new Map();
 
   /**
@@ -24,22 +24,20 @@ export class Transcript {
     this.#context = context;
   }
 
-  /** @param {(UserMessage | Answer)[]} messages */
+  /** @param {Message[]} messages */
   show(messages) {
-    const wanted = new Set(messages);
-    for (const [message, view] of this.#views) {
-      if (wanted.has(message)) continue;
-      view.root.remove();
+    const shown = [...this.#views.keys()];
+    const firstOther = shown.findIndex((message, index) => message !== messages[index]);
+    for (const message of firstOther < 0 ? [] : shown.slice(firstOther)) {
+      this.#views.get(message)?.root.remove();
       this.#views.delete(message);
     }
-    for (const message of messages) {
-      if (!this.#views.has(message)) this.#add(message);
-    }
+    for (const message of messages.slice(this.#views.size)) this.#add(message);
   }
 
   /**
    * Shows everything anew, in another language.
-   * @param {(UserMessage | Answer)[]} messages
+   * @param {Message[]} messages
    */
   redraw(messages) {
     this.show([]);
@@ -66,13 +64,23 @@ export class Transcript {
     return view?.spokenText() ?? "";
   }
 
+  /**
+   * Gives the focus to the way on from an alternative.
+   * @param {Message} message
+   * @param {number} step
+   */
+  focusAlternatives(message, step) {
+    const button = this.#views.get(message)?.root.querySelector(`.alternatives [data-step="${step}"]`);
+    if (button instanceof HTMLElement) button.focus();
+  }
+
   /** @param {Answer} answer */
   #answerView(answer) {
     const view = this.#views.get(answer);
     return view instanceof AnswerView ? view : null;
   }
 
-  /** @param {UserMessage | Answer} message */
+  /** @param {Message} message */
   #add(message) {
     const view =
       message.role === "user" ? new QuestionView(message, this.#context) : new AnswerView(message, this.#context);

@@ -1,0 +1,1 @@
+-- Only PostgreSQL needs help with sums by time; SQLite has the step too, so that a number means the same in both.

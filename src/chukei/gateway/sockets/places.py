@@ -1,0 +1,26 @@
+"""Where a model is at a resource. Pure."""
+
+from chukei.errors import CallerError
+from chukei.model import Deployment, Model
+from chukei.pool import Pool
+
+
+def name_at(model: Model, at: Deployment) -> str:
+    """Return what a model is called at the resource of a deployment.
+
+    Raises:
+        CallerError: 400, the resource has no deployment of it.
+    """
+    for each in model.deployments:
+        if each.endpoint == at.endpoint:
+            return each.deployment
+    message = f"The resource of this session has no deployment of {model.name[:80]!r}."
+    raise CallerError(400, "model_elsewhere", message, param="model")
+
+
+def model_at(pool: Pool, name: str, at: Deployment) -> Model | None:
+    """Return the model that has a deployment of this name at the resource of ``at``; None if there is none."""
+    for model in map(pool.model, pool.names):
+        if any((each.endpoint, each.deployment) == (at.endpoint, name) for each in model.deployments):
+            return model
+    return None

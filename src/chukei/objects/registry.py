@@ -1,0 +1,124 @@
+"""The registry of stored objects: for each known id the home and the owner.
+
+An id is looked for in this process's memory, then in the stores that replicas share: Redis, then the database. What is
+learnt is written to all of them in the background.
+"""
+
+import asyncio
+import hashlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chukei.accounts.objects import ObjectRecord
+from chukei.accounts.stores import ObjectStore, StoreAway
+from chukei.ports import Clock
+
+__all__ = ["MOST_KNOWN", "ObjectRecord", "Objects"]
+
+MOST_KNOWN = 50_000
+"""Ids in memory at most, the most recently used; at about 300 bytes each that is 15 MB."""
+
+AT_ONCE = 250
+"""Ids that are looked for at once. Between them other requests go on, and the wait for a store is for so many."""
+
+RENEW_SECONDS = 86_400.0
+"""Seconds after which the use of an id is written to the stores again, so that they keep it after its last use."""
+
+
+class _Known(NamedTuple):
+    record: ObjectRecord
+    written: float  # when the stores were told, by the clock
+
+
+class Objects:
+    """The known objects, by id. Reloads share one. ``stores`` are asked in their order."""
+
+    def __init__(self, stores: Sequence[ObjectStore] = (), clock: Clock = time.monotonic) -> None:
+        self._stores = tuple(stores)
+        self._clock = clock
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+
+    def made(self, id: str, record: ObjectRecord) -> None:
+        """Record an object that was made, or has moved. It never waits. An object keeps its first owner."""
+        name = _short(id)
+        known = self._known.get(name)
+        if known is not None and known.record.owner not in ("", record.owner):
+            return
+        if known is None or known.record[1:3] != record[1:3]:
+            self._write(name, id, record)
+        else:
+            self._use(name, id, known)
+
+    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+        """Return what is known about each id; None if no store knows it.
+
+        Raises:
+            StoreAway: an id is unknown, and a store that may know it cannot be asked.
+        """
+        found: list[ObjectRecord | None] = []
+        for begin in range(0, len(ids), AT_ONCE):
+            if begin:
+                await asyncio.sleep(0)
+            found += await self._find(ids[begin : begin + AT_ONCE])
+        return found
+
+    async def _find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+        found = [self._recall(id) for id in ids]
+        away: StoreAway | None = None
+        for store in self._stores:
+            missing = [place for place, record in enumerate(found) if record is None]
+            if not missing:
+                break
+            try:
+                told = await store.find([ids[place] for place in missing])
+            except StoreAway as error:
+                away = error
+                continue
+            for place, record in zip(missing, told, strict=True):
+                if record is not None:
+                    found[place] = record
+                    self._write(_short(ids[place]), ids[place], record)
+        if away is not None and None in found:
+            raise away
+        return found
+
+    def age(self, id: str) -> float:
+        """Return the seconds since an object was learnt by this process, infinite for one that it does not know."""
+        known = self._known.get(_short(id))
+        return self._clock() - known.written if known is not None else math.inf
+
+    def gone(self, id: str) -> None:
+        """Forget an object that was deleted. It never waits."""
+        self._known.pop(_short(id), None)
+        for store in self._stores:
+            store.drop(id)
+
+    def _recall(self, id: str) -> ObjectRecord | None:
+        name = _short(id)
+        known = self._known.get(name)
+        if known is None:
+            return None
+        self._use(name, id, known)
+        return known.record
+
+    def _use(self, name: bytes, id: str, known: _Known) -> None:
+        if self._stores and self._clock() - known.written > RENEW_SECONDS:
+            self._write(name, id, known.record)
+        else:
+            self._known.move_to_end(name)
+
+    def _write(self, name: bytes, id: str, record: ObjectRecord) -> None:
+        self._known[name] = _Known(record, self._clock())
+        self._known.move_to_end(name)
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        for store in self._stores:
+            store.keep(id, record)
+
+
+def _short(id: str) -> bytes:
+    """Return a fixed-size key for an id, which may come from a client and have any length."""
+    return hashlib.blake2b(id.encode("utf-8", "replace"), digest_size=16).digest()

@@ -1,0 +1,145 @@
+"""What a request refers to at the service, and what its answer leaves there."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from chukei.azure import CHAT, COMPACT, RESPONSES
+from chukei.model import Caller, CallerKind, Dialect, Model
+from chukei.objects.kinds import OF_DEPLOYMENTS, home_of
+from chukei.objects.references import ENCRYPTED, Reference, Search, kept_in, search_chat, search_response
+from chukei.objects.registry import AT_ONCE, ObjectRecord, Objects
+from chukei.request.call import Call
+from chukei.request.fields import Fields
+from chukei.stream.events import Item
+from chukei.upstream.affinity import chat_id_of, response_id_of
+from chukei.upstream.attempt import LeasedAnswer
+
+if TYPE_CHECKING:  # it is imported with the first request that refers to an object
+    from chukei.objects.homes import Home
+
+NAMED = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
+"""Kinds of callers with a name of their own. Callers of other kinds share a name."""
+
+
+_NAMING_FILES = frozenset({CHAT.path, "images/generations", "images/edits"})
+"""Operations outside the Responses API whose JSON may name files (OpenAI's API reference, ``images`` of an edit)."""
+
+LATE_SECONDS = 10.0
+"""Age up to which a resource may not find what it has made. Azure needs some hundred milliseconds now and then
+(maximhq/bifrost#6382: 400 "Item with id … not found" for the item of the response before)."""
+
+
+class Kept:
+    """The stored objects of one request. ``owners`` are those of the objects that its caller may use.
+
+    ``needed`` says that the request continues something that only one resource has. It is known after ``home``.
+    """
+
+    __slots__ = ("_call", "_objects", "_owners", "_references", "_refuses", "_search", "_unowned", "needed")
+
+    def __init__(
+        self, objects: Objects, call: Call, owners: Sequence[str], *, files: bool, refuses: bool = False
+    ) -> None:
+        self._objects = objects
+        self._call = call
+        self._owners = owners
+        self._refuses = refuses
+        self._unowned: list[Reference] = []
+        self._search = _search(call, files=files)
+        self._references: Sequence[Reference] = ()
+        self.needed = False
+
+    async def home(self) -> "Home | None":
+        """Return where the request has to go; None if that is unknown, or it refers to nothing.
+
+        Raises:
+            CallerError: an object is another caller's, or unknown where unknown ones are refused; or the request refers
+                to too many.
+            Unavailable: it cannot be told whose an object is.
+        """
+        if self._search is not None:
+            self._references = await _found(self._search)
+        if not self._references:
+            return None
+        self.needed = any(each.needed for each in self._references)
+        from chukei.objects.homes import homes_of
+
+        home, self._unowned = await homes_of(self._objects, self._references, self._owners)
+        if self._refuses and (unknown := next(self._adopted(), None)) is not None:
+            from chukei.objects.errors import not_found
+
+            raise not_found(unknown.kind, unknown.id, unknown.param)
+        return home
+
+    def _adopted(self) -> Iterator[Reference]:
+        """Yield what belongs to the caller from now on. A file or a vector store may be the operator's, for all."""
+        for each in self._unowned:
+            if each.needed and each.kind in OF_DEPLOYMENTS and each.param != ENCRYPTED:
+                yield each
+
+    def may_be_late(self) -> bool:
+        """Whether the request needs an item so new that its resource may not find it yet.
+
+        That was seen of items only. A response that was not stored is never found.
+        """
+        new = (
+            each.needed and self._objects.age(each.id) < LATE_SECONDS
+            for each in self._references
+            if each.kind == "item"
+        )
+        return any(new)
+
+    async def learn(self, answer: LeasedAnswer, model: Model, who: Caller | None) -> None:
+        """Record what the deployment keeps: the response, and what the request referred to and nobody owned.
+
+        Where several deployments, or callers with names, could ask for them, the response's items follow at its end.
+        """
+        for number, each in enumerate(self._adopted(), 1):
+            self._keep(answer, each.kind, each.id)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        opened, operation = answer.opened, self._call.operation
+        if operation is CHAT and isinstance(self._call.body, Fields) and self._call.body.flag("store"):
+            made = chat_id_of(opened.first)
+            if made:
+                self._keep(answer, "chat_completion", made, model.name)
+        if operation not in (RESPONSES, COMPACT):
+            return
+        made = opened.stream.response_id if opened.stream is not None else response_id_of(opened.first)
+        if made:
+            self._keep(answer, "response", made, model.name)
+        if len(model.deployments) > 1 or (who is not None and who.kind in NAMED):
+            answer.made = partial(self._keep_items, answer)
+
+    def _keep_items(self, answer: LeasedAnswer, items: Sequence[Item]) -> None:
+        body = self._call.body
+        stored = not isinstance(body, Fields) or body.flag("store") is not False
+        for kind, id in kept_in(items, stored=stored):
+            self._keep(answer, kind, id)
+
+    def _keep(self, answer: LeasedAnswer, kind: str, id: str, model: str | None = None) -> None:
+        identity = home_of(kind, answer.lease.deployment)
+        self._objects.made(id, ObjectRecord(kind, identity, self._owners[0], model))
+
+
+def _search(call: Call, *, files: bool) -> Search | None:
+    """Return the search for the ids that a call names, in a chat or for a picture those of files only if ``files``."""
+    body = call.body
+    if not isinstance(body, Fields):
+        return None
+    if call.operation.dialect is Dialect.RESPONSES:
+        return search_response(body)
+    return search_chat(body) if files and call.operation.path in _NAMING_FILES else None
+
+
+async def _found(search: Search) -> list[Reference]:
+    """Return what a search finds. Other requests go on between its slices."""
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            found: list[Reference] = end.value
+            return found
+        await asyncio.sleep(0)

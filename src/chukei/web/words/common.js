@@ -1,0 +1,47 @@
+/**
+ * What every page says.
+ */
+
+/** @type {import("../i18n.js").Table} */
+export const WORDS = {
+  "page.title": ["chukei", "chukei 中継"],
+  "language": ["Language", "言語"],
+  "theme.auto": ["Theme: as the system", "配色：システムに合わせる"],
+  "theme.light": ["Theme: light", "配色：ライト"],
+  "theme.dark": ["Theme: dark", "配色：ダーク"],
+  "copy": ["Copy", "コピー"],
+  "copied": ["Copied", "コピーしました"],
+  "cancel": ["Cancel", "キャンセル"],
+  "retry": ["Try again", "再試行"],
+  "retry.wait": ["Try again ({time})", "再試行（{time}）"],
+  "filter.found": ["Found: {categories}", "検出：{categories}"],
+  "filter.hate": ["hate", "憎悪"],
+  "filter.self_harm": ["self-harm", "自傷行為"],
+  "filter.sexual": ["sexual content", "性的な内容"],
+  "filter.violence": ["violence", "暴力"],
+  "filter.profanity": ["profanity", "不適切な言葉"],
+  "filter.jailbreak": ["attempt to bypass the rules", "制限を回避する試み"],
+  "filter.indirect_attack": ["hidden instructions in a document", "文書に隠された指示"],
+  "filter.protected_material_text": ["protected text", "保護された文章"],
+  "filter.protected_material_code": ["protected code", "保護されたコード"],
+  "filter.custom_blocklists": ["blocklist", "禁止語リスト"],
+  "severity.low": ["low", "低"],
+  "severity.medium": ["medium", "中"],
+  "severity.high": ["high", "高"],
+  "error.network": ["The relay cannot be reached.", "中継サーバーに接続できません。"],
+  "error.access": ["An access key is needed.", "アクセスキーが必要です。"],
+  "error.http": ["The relay answered with an error.", "中継サーバーがエラーを返しました。"],
+  "error.upstream": ["The model’s service failed while answering.", "回答の途中で、モデルのサービスに障害が起きました。"],
+  "error.cut": [
+    "The answer was cut short: the connection ended before the stream was complete.",
+    "回答が途中で切れました。ストリームが完了する前に接続が終わっています。",
+  ],
+  "error.format": ["The answer could not be understood.", "応答を解釈できませんでした。"],
+  "failure.retry_after": ["The service asks to wait {time}.", "{time}待つよう求められています。"],
+  "failure.said": ["The service says: “{message}”", "サービスからのメッセージ：「{message}」"],
+  "failure.details": ["Details", "詳細"],
+  "failure.copy": ["Copy details", "詳細をコピー"],
+  "failure.status": ["HTTP status", "HTTP ステータス"],
+  "failure.code": ["Code", "コード"],
+  "failure.request": ["Request id", "リクエスト ID"],
+};

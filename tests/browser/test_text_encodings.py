@@ -1,0 +1,76 @@
+"""In which encoding a text file is, told by its bytes with the browser's own decoders."""
+
+import pytest
+from playwright.async_api import Page
+from tests.browser.modules import run_module
+from tests.rows import rows
+
+pytestmark = pytest.mark.anyio
+
+JAPANESE = [
+    "こんにちは、世界。\nこれはテストです。",
+    "第一章　吾輩は猫である。名前はまだ無い。",
+    "ID,名前\n1,山田さくら\n",
+    "これはtestです",
+    "Aさん、Bさん",
+    "カタカナ",
+    "ｱｲｳｴｵ ｶ)ﾔﾏﾀﾞ",
+]
+NO_KANA = ["東京,100\n大阪,200\n", "5月3日", "見積書", "株式会社ABC", "①②③", "→ 髙橋"]
+"""EUC-JP needs kana to be told from Chinese and Korean; Shift_JIS does not."""
+WESTERN = [
+    "don’t",
+    "“Hello,” she said — it’s “fine”…",
+    "café",
+    "élan",
+    "ça",
+    "år",
+    "créée",
+    "„Größe“ und Übergrößenträger, Mädchen, Straße",
+    "L’été à la plage, déjà vu ; Noël",
+    "Español: mañana, señor, ¿qué?",
+    "Ação, coração, não",
+    "Ångström, smörgåsbord, blåbær",
+    "10 €",
+    "© 2020",
+    "½ cup at 25 °C",
+]
+UNREAD = [
+    ("привет, мир", "cp1251"),
+    ("Это обычный русский текст.", "koi8-r"),
+    ("你好，世界。这是一个测试文件。", "gbk"),
+    ("你好，世界。這是測試。", "big5"),
+    ("안녕하세요 세계", "euc-kr"),
+    ("Καλημέρα κόσμε", "iso8859_7"),
+]
+BINARY = [
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff\xe0\x00\x10JFIF",
+    b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+    b"\x1f\x8b\x08\xff",
+    "これは途中で切れています".encode()[:-1],
+    "Le café déjà".encode() + b"\xff",
+]
+"""And texts in UTF-8 that are not whole: in another encoding they would be nonsense."""
+
+
+def cases() -> list[tuple[str, str, bytes]]:
+    found = [("Shift_JIS", text, text.encode("cp932")) for text in JAPANESE + NO_KANA]
+    found += [("EUC-JP", text, text.encode("euc_jp")) for text in JAPANESE]
+    found += [("UTF-8", text, text.encode()) for text in JAPANESE + NO_KANA + WESTERN]
+    found += [("UTF-16LE", text, b"\xff\xfe" + text.encode("utf-16-le")) for text in JAPANESE]
+    return found + [("Windows-1252", text, text.encode("cp1252")) for text in WESTERN]
+
+
+DECODE = "return m.decodeText(Uint8Array.from(arg))"
+
+
+@rows(("encoding", "text", "data"), cases())
+async def test_the_encoding_is_found(library: Page, encoding: str, text: str, data: bytes) -> None:
+    found = await run_module(library, "attachments/text.js", DECODE, list(data))
+    assert found == {"encoding": encoding, "text": text}
+
+
+@rows("data", [text.encode(encoding) for text, encoding in UNREAD] + BINARY)
+async def test_what_cannot_be_told_is_refused(library: Page, data: bytes) -> None:
+    assert await run_module(library, "attachments/text.js", DECODE, list(data)) is None

@@ -1,0 +1,78 @@
+"""What replicas keep of ephemeral keys: sealed with the key, and for nobody who was let go since."""
+
+import pytest
+
+from chukei.accounts.stores import StoreAway
+from chukei.errors import Unavailable
+from chukei.gateway.sockets.secrets import Held, Secrets, seal, unseal
+from chukei.model import Caller, CallerKind
+
+pytestmark = pytest.mark.anyio
+
+ANN = Caller("ann", CallerKind.KEY, ("team",), "k1")
+HELD = Held(ANN, "voice", "https://one/gpt-realtime", 600.0, b"ek_of_the_service")
+KEY = b"ek_" + b"x" * 43
+
+
+class Store:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[str, float]] = {}
+        self.away = False
+
+    def hold(self, name: str, text: str, seconds: float) -> None:
+        self.kept[name] = text, seconds
+
+    def release(self, name: str) -> None:
+        self.kept.pop(name, None)
+
+    async def held(self, name: str) -> str | None:
+        if self.away:
+            raise StoreAway("away")
+        return self.kept[name][0] if name in self.kept else None
+
+
+def test_only_the_key_opens_what_it_sealed() -> None:
+    sealed = seal(KEY, b"secret")
+    assert b"secret" not in sealed
+    assert unseal(KEY, sealed) == b"secret"
+    for key, text in (
+        (KEY + b"y", sealed),
+        *((KEY, sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]) for at in range(len(sealed))),
+        *((KEY, sealed[:size]) for size in range(len(sealed))),
+        (KEY, sealed + b"\0"),
+    ):
+        with pytest.raises(ValueError, match="not sealed"):
+            unseal(key, text)
+
+
+async def test_a_replica_finds_what_another_one_keeps() -> None:
+    store = Store()
+    one, other = (Secrets(None, store, "keys") for _ in range(2))
+    one.keep(KEY, HELD, 100.0)
+    assert [seconds for _, seconds in store.kept.values()] == [500.0]
+    assert await other.find(KEY, 10_000.0) == HELD  # the store's time counts, since each machine has a clock of its own
+    assert await Secrets(None, store, "calls").find(KEY, 0.0) is None
+    assert await other.find(KEY + b"y", 0.0) is None
+    one.forget(lambda who: who.name == "ann")
+    assert await other.find(KEY, 0.0) is None
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", "AAAA"])
+async def test_what_no_relay_has_written_is_nothing(text: str) -> None:
+    store = Store()
+    one = Secrets(None, store, "keys")
+    one.keep(KEY, HELD, 0.0)
+    store.kept = dict.fromkeys(store.kept, (text, 1.0))
+    assert await Secrets(None, store, "keys").find(KEY, 0.0) is None
+
+
+async def test_a_store_that_is_away_is_no_reason_to_refuse_a_key() -> None:
+    store = Store()
+    store.away = True
+    one = Secrets(None, store, "keys")
+    one.keep(KEY, HELD, 0.0)
+    assert await one.find(KEY, 0.0) == HELD
+    with pytest.raises(Unavailable):
+        await one.find(KEY + b"y", 0.0)
