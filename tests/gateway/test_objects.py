@@ -116,6 +116,7 @@ class Harness:
             failover=Failover(self.settings, pool, self.upstream, credentials, self.clock, self.registry),
             hooks=[self.hook],
             clock=self.clock,
+            wall=self.clock,
         )
         self.gateway = Gateway(self.settings, self.services)
 
