@@ -13,6 +13,8 @@ from tests.rows import rows
 
 from chukei.errors import CallerError
 from chukei.objects.references import (
+    LONGEST_ID,
+    LONGEST_VALUE,
     MOST_ESCAPED,
     MOST_REFERENCES,
     Reference,
@@ -155,6 +157,22 @@ def test_too_many_are_refused_and_as_many_as_may_be_are_not() -> None:
     with pytest.raises(CallerError) as caught:
         of({"input": [*items, {"id": "msg_more"}]})
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, "too_many_references", "input")
+
+
+@rows("name", ["id", "file_id", "container", "encrypted_content"])
+def test_what_is_too_long_for_a_reference_is_none_and_hides_nothing(name: str) -> None:
+    longest = LONGEST_VALUE - 2 if name == "encrypted_content" else LONGEST_ID
+    prefix = "msg_" if name == "id" else ""
+    fits, over = (prefix + "x" * (size - len(prefix)) for size in (longest, longest + 1))
+    assert len(of({"input": [{name: fits}, {"file_id": "file-1"}]})) == 2
+    assert [id for _, id, _ in of({"input": [{name: over}, {"file_id": "file-1"}]})] == ["file-1"]
+
+
+@rows("text", ['"' + "x" * LONGEST_VALUE + '"', " " * LONGEST_VALUE + '"x"'])
+def test_a_list_is_refused_that_is_too_long_to_be_read(text: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        whole(search_response(Fields(input_of(f'{{"file_ids":["file-1",{text},"file-2"]}}'))))
+    assert (caught.value.status, caught.value.code, caught.value.param) == (400, "too_many_references", "file_ids")
 
 
 def test_a_large_body_may_not_spell_letters_as_escapes() -> None:

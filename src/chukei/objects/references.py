@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from chukei.errors import CallerError
+from chukei.model import MEBIBYTE
 from chukei.objects.kinds import ITEM_PREFIXES, OF_RESOURCES, kind_of
 from chukei.request.fields import Fields
 from chukei.stream.events import Item
@@ -26,7 +27,10 @@ MOST_REFERENCES = 5000
 LONGEST_ID = 256
 """Bytes of the longest id; those that the services make have about sixty."""
 
-MOST_ESCAPED = 1024 * 1024
+LONGEST_VALUE = 2 * MEBIBYTE
+"""Bytes of the longest list of ids, and of the longest encrypted content that is recognised. Neither has a tenth."""
+
+MOST_ESCAPED = MEBIBYTE
 """Bytes of the longest body whose names may be spelt with escapes; replacing them takes time."""
 
 
@@ -67,6 +71,7 @@ _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _LIST = re.compile(rb'\[(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+"){0,%d}+' % (2 * MOST_REFERENCES + 2), re.DOTALL)
 _CLOSED = re.compile(_WHITE + rb"\}")
 _MADE_ID = re.compile(r"[a-z]{1,16}_[0-9a-f]{32,}")
+_LONGEST_SPELT = 6 * LONGEST_ID + 2  # an escape has six bytes
 _WIDEST = 64
 _LONGEST_NAME = 25  # with its quotation mark
 _SLICE = 64 * 1024
@@ -211,13 +216,29 @@ def _search(
                 if name in _SIGNS:
                     alone = True
                     continue
-                value = (_LIST if name.endswith(b"s") else _STRING).match(raw, place.end(), end)
+                value = _value(name.decode(), raw, place.end(), end)
                 if value is not None:
                     alone = alone or (name == b"id" and _is_alone(raw, place.start(), value.end()))
                     _add(found, _named(name.decode(), value))
             if len(raw) > _SLICE:
                 yield
     return [each._replace(needed=True) if alone else each for each in found.values()]
+
+
+def _value(name: str, raw: bytes, begin: int, end: int) -> re.Match[bytes] | None:
+    """Return the value of a field; None if it can be no reference. What is too long for one is not read to its end.
+
+    Raises:
+        CallerError: 400, a list is too long.
+    """
+    if not name.endswith("s"):
+        return _STRING.match(raw, begin, min(end, begin + (LONGEST_VALUE if name == ENCRYPTED else _LONGEST_SPELT)))
+    stop = min(end, begin + LONGEST_VALUE)
+    value = _LIST.match(raw, begin, stop)
+    if value is not None and stop < end and (value.end() == stop or raw.startswith(b'"', value.end())):
+        message = f"The list {name!r} is longer than {LONGEST_VALUE // MEBIBYTE} MiB; send fewer ids."
+        raise CallerError(400, "too_many_references", message, param=name)
+    return value
 
 
 def _slices(raw: bytes, begin: int, end: int, pattern: re.Pattern[bytes]) -> Iterator[Iterator[re.Match[bytes]]]:
