@@ -239,7 +239,7 @@ async def test_an_unknown_object_is_refused_if_the_configuration_says_so(tmp_pat
 
 async def test_a_callers_own_data_may_have_the_names_of_references(tmp_path: Path) -> None:
     harness = Harness(tmp_path, answer({"id": "conv_1"}), extra=FILES)
-    body = b'{"metadata":{"file_id":"invoice 7","container":"docker-1","vector_store_id":"chroma"}}'
+    body = b'{"metadata":{"file_id":"file-of-ours","container":"docker-1","vector_store_id":"vs_chroma"}}'
     assert (await harness.ask("POST", "/v1/conversations", body=body)).status == 200
     assert [asked[1] for asked in harness.upstream.requests] == ["/openai/v1/conversations"]
 

@@ -65,7 +65,11 @@ def of(body: object) -> list[tuple[str, str, str]]:
             {"input": [{"type": "reasoning", "encrypted_content": "gAAA"}]},
             [("item", encrypted_id("gAAA"), "encrypted_content")],
         ),
-        ({"metadata": {"id": "user-7"}, "prompt": {"id": "pmpt_1"}}, []),
+        ({"metadata": {"id": f"tenant_{HEX}", "file_id": "file-1"}, "prompt": {"id": f"pmpt_{HEX}"}}, []),
+        (
+            {"tools": [{"file_id": "file-1"}], "metadata": {"file_id": "file-2"}, "input": [{"file_id": "file-3"}]},
+            [("file", "file-1", "file_id"), ("file", "file-3", "file_id")],
+        ),
         ({"tools": [{"parameters": {"properties": {"file_id": {"type": "string"}, "id": {"type": "string"}}}}]}, []),
         ({"input": 'the text {"file_id": "file-1"}', "instructions": '"id":"msg_1"'}, []),
         ({"input": [{"content": 'a text: {"file_id": "file-1"}, "id": "msg_1", "encrypted_content":"x"'}]}, []),
@@ -138,11 +142,26 @@ def test_a_chat_refers_to_nothing_else() -> None:
         ({"files": [{"file_id": "file-1"}, {"file_id": "file-1"}]}, ["file-1"]),
         ({"data_source": {"source": {"type": "file_id", "id": "file-1"}}}, ["file-1"]),
         ({"items": [{"type": "item_reference", "id": "msg_1"}]}, ["msg_1"]),
+        ({"Training_File": "file-1", "FILE_IDS": ["file-2"]}, ["file-1", "file-2"]),
+        ({"data_source": {"Source": {"Type": "file_id", "Id": "file-1"}}}, ["file-1"]),
     ],
 )
 def test_what_objects_refer_to(body: object, ids: list[str]) -> None:
     raw = json.dumps(body).encode()
     assert [each.id for each in references_of(raw)] == ids == [each.id for each in references_of(Fields(raw))]
+
+
+@rows(
+    ("body", "ids"),
+    [
+        (rb'{"\u0046ile\u005FID":"file-1"}', ["file-1"]),
+        (rb'{"metadata":{"file_id":"file-1"}}', []),
+        (rb'{"met\u0061data":{"a":"\"file_id\":"},"file_id":"file-1"}', ["file-1"]),
+        (rb'{"file_id":"file-1","metadata":{"container":"cntr_1"},"file_ids":["file-2"]}', ["file-1", "file-2"]),
+    ],
+)
+def test_no_way_of_writing_hides_what_an_object_refers_to(body: bytes, ids: list[str]) -> None:
+    assert [each.id for each in references_of(Fields(body))] == ids
 
 
 def test_encrypted_content_is_the_same_however_it_is_spelt() -> None:
