@@ -607,6 +607,16 @@ async def test_a_body_that_two_readers_may_read_differently_is_not_sent(tmp_path
 # Limits, and the end.
 
 
+@rows("path", ["/v1/responses", "/v1/conversations", "/v1/vector_stores"])
+async def test_a_body_is_sent_as_it_was_read_whatever_character_set_the_client_names(tmp_path: Path, path: str) -> None:
+    harness = Harness(tmp_path, answer({"id": "resp_1"}), extra=FILES)
+    utf_7 = [(b"host", b"localhost"), (b"content-type", b"application/json; charset=utf-7")]
+    body = b'{"input":"a","+AGYAaQBsAGUAXwBpAGQ-":"file-1"}'
+    assert (await harness.ask("POST", path, body=body, headers=utf_7)).status == 200
+    sent = [value for name, value in harness.upstream.requests[0][2] if name == b"content-type"]
+    assert sent == [b"application/json"]
+
+
 async def test_a_request_counts_as_one_and_has_no_tokens(tmp_path: Path) -> None:
     limits = "[groups.everybody.limits]\nrequests_per_minute = 3\ntokens_per_day = 10\nconcurrent = 1\n"
     quota = FakeQuota()

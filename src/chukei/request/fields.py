@@ -8,6 +8,7 @@ that differs only in case from one that the relay acts on is refused as well, be
 import codecs
 import re
 from collections.abc import Collection, Iterator
+from typing import ClassVar
 
 import msgspec
 
@@ -77,6 +78,8 @@ class Fields:
     """
 
     __slots__ = ("_added", "_changed", "_moved", "_open", "_places", "_raw", "_renamed", "_values")
+
+    content_type: ClassVar[bytes] = b"application/json"
 
     def __init__(self, raw: bytes, *, param: str | None = None) -> None:
         self._raw = raw
