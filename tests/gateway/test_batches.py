@@ -268,7 +268,7 @@ async def test_a_file_is_read_again_if_the_caller_s_rules_were_set_anew(tmp_path
     ("fields", "param"),
     [
         ({"input_blob": "https://x.blob.core.windows.net/a"}, "input_blob"),
-        ({"Input_File_Id": "file-2"}, "Input_File_Id"),
+        ({"Input_File_Id": "file-1"}, "Input_File_Id"),
         ({"input_file_id": None}, "input_file_id"),
         ({"endpoint": "/v1/responses"}, "endpoint"),
         ({"endpoint": None}, "endpoint"),

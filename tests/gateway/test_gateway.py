@@ -115,6 +115,7 @@ class GatewayHarness:
             failover=Failover(self.settings, pool, self.upstream, credentials, self.clock),
             hooks=[*hooks, self.hook],
             clock=self.clock,
+            wall=self.clock,
         )
         self.gateway = Gateway(self.settings, services)
 

@@ -116,6 +116,7 @@ class Harness:
             failover=Failover(self.settings, pool, self.upstream, credentials, self.clock, self.registry),
             hooks=[self.hook],
             clock=self.clock,
+            wall=self.clock,
         )
         self.gateway = Gateway(self.settings, self.services)
 
@@ -238,7 +239,7 @@ async def test_an_unknown_object_is_refused_if_the_configuration_says_so(tmp_pat
 
 async def test_a_callers_own_data_may_have_the_names_of_references(tmp_path: Path) -> None:
     harness = Harness(tmp_path, answer({"id": "conv_1"}), extra=FILES)
-    body = b'{"metadata":{"file_id":"invoice 7","container":"docker-1","vector_store_id":"chroma"}}'
+    body = b'{"metadata":{"file_id":"file-of-ours","container":"docker-1","vector_store_id":"vs_chroma"}}'
     assert (await harness.ask("POST", "/v1/conversations", body=body)).status == 200
     assert [asked[1] for asked in harness.upstream.requests] == ["/openai/v1/conversations"]
 
@@ -604,6 +605,16 @@ async def test_a_body_that_two_readers_may_read_differently_is_not_sent(tmp_path
 
 
 # Limits, and the end.
+
+
+@rows("path", ["/v1/responses", "/v1/conversations", "/v1/vector_stores"])
+async def test_a_body_is_sent_as_it_was_read_whatever_character_set_the_client_names(tmp_path: Path, path: str) -> None:
+    harness = Harness(tmp_path, answer({"id": "resp_1"}), extra=FILES)
+    utf_7 = [(b"host", b"localhost"), (b"content-type", b"application/json; charset=utf-7")]
+    body = b'{"input":"a","+AGYAaQBsAGUAXwBpAGQ-":"file-1"}'
+    assert (await harness.ask("POST", path, body=body, headers=utf_7)).status == 200
+    sent = [value for name, value in harness.upstream.requests[0][2] if name == b"content-type"]
+    assert sent == [b"application/json"]
 
 
 async def test_a_request_counts_as_one_and_has_no_tokens(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,10 +16,14 @@ from urllib.parse import urlsplit
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Stall, Step, chunk, head
 from tests.live.fault_upstream import FaultUpstream
-from tests.live.plain_http import ask
+from tests.live.plain_http import JSON, ask, post
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
 from tests.live.relays import RelayProcess, clean_environment, eventually, in_process, until_refused
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from chukei.simulator import Simulator, SimulatorSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
@@ -28,7 +32,7 @@ SCRIPT: list[Step] = [Send(head() + chunk(delta("one"))), Hold(), Send(chunk(del
 
 @contextmanager
 def relay_to(
-    upstream: FaultUpstream, *arguments: str, stdin: int | None = subprocess.DEVNULL, **more: str
+    upstream: FaultUpstream | Simulator, *arguments: str, stdin: int | None = subprocess.DEVNULL, **more: str
 ) -> Iterator[RelayProcess]:
     environment = {
         "AZURE_OPENAI_ENDPOINT": upstream.url,
@@ -165,6 +169,31 @@ async def test_a_worker_that_starts_later_has_the_changed_levels(tmp_path: Path)
             taken = "the level of chukei.request is error for 3"  # and some 600 seconds
             await eventually(lambda: any(taken in line and "other workers" in line for line in events(relay)))
             assert relay.stop() == 0
+
+
+async def test_an_ephemeral_key_works_at_each_worker() -> None:
+    async with Simulator(SimulatorSettings(first_token_seconds=0, inter_token_seconds=0)) as simulator:
+        named = "gpt-realtime"
+        with relay_to(simulator, "--workers", "2", AZURE_OPENAI_DEPLOYMENT=named, CHUKEI_API_KEY="a key") as relay:
+            key = await ephemeral_key(relay, "a key")
+            assert [await opens(relay, key) for _ in range(20)] == [True] * 20
+            assert not await opens(relay, key[:-1] + ("0" if key[-1] != "0" else "1"))
+
+
+async def ephemeral_key(relay: RelayProcess, key: str) -> str:
+    body = b'{"session":{"type":"realtime","model":"gpt-realtime"}}'
+    answer = await post(relay.url, "/v1/realtime/client_secrets", body, [JSON, ("authorization", f"Bearer {key}")])
+    assert answer.status == 200, answer.body
+    return str(answer.json()["value"])
+
+
+async def opens(relay: RelayProcess, key: str) -> bool:
+    """Whether a key opens a session at the worker that takes the connection."""
+    address, field = relay.url.replace("http", "ws") + "/v1/realtime", {"authorization": f"Bearer {key}"}
+    with suppress(InvalidStatus):
+        async with connect(address, proxy=None, additional_headers=field) as socket:
+            return bool(json.loads(await socket.recv())["type"] == "session.created")
+    return False
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -13,6 +13,8 @@ from tests.rows import rows
 
 from chukei.errors import CallerError
 from chukei.objects.references import (
+    LONGEST_ID,
+    LONGEST_VALUE,
     MOST_ESCAPED,
     MOST_REFERENCES,
     Reference,
@@ -63,7 +65,11 @@ def of(body: object) -> list[tuple[str, str, str]]:
             {"input": [{"type": "reasoning", "encrypted_content": "gAAA"}]},
             [("item", encrypted_id("gAAA"), "encrypted_content")],
         ),
-        ({"metadata": {"id": "user-7"}, "prompt": {"id": "pmpt_1"}}, []),
+        ({"metadata": {"id": f"tenant_{HEX}", "file_id": "file-1"}, "prompt": {"id": f"pmpt_{HEX}"}}, []),
+        (
+            {"tools": [{"file_id": "file-1"}], "metadata": {"file_id": "file-2"}, "input": [{"file_id": "file-3"}]},
+            [("file", "file-1", "file_id"), ("file", "file-3", "file_id")],
+        ),
         ({"tools": [{"parameters": {"properties": {"file_id": {"type": "string"}, "id": {"type": "string"}}}}]}, []),
         ({"input": 'the text {"file_id": "file-1"}', "instructions": '"id":"msg_1"'}, []),
         ({"input": [{"content": 'a text: {"file_id": "file-1"}, "id": "msg_1", "encrypted_content":"x"'}]}, []),
@@ -136,11 +142,26 @@ def test_a_chat_refers_to_nothing_else() -> None:
         ({"files": [{"file_id": "file-1"}, {"file_id": "file-1"}]}, ["file-1"]),
         ({"data_source": {"source": {"type": "file_id", "id": "file-1"}}}, ["file-1"]),
         ({"items": [{"type": "item_reference", "id": "msg_1"}]}, ["msg_1"]),
+        ({"Training_File": "file-1", "FILE_IDS": ["file-2"]}, ["file-1", "file-2"]),
+        ({"data_source": {"Source": {"Type": "file_id", "Id": "file-1"}}}, ["file-1"]),
     ],
 )
 def test_what_objects_refer_to(body: object, ids: list[str]) -> None:
     raw = json.dumps(body).encode()
     assert [each.id for each in references_of(raw)] == ids == [each.id for each in references_of(Fields(raw))]
+
+
+@rows(
+    ("body", "ids"),
+    [
+        (rb'{"\u0046ile\u005FID":"file-1"}', ["file-1"]),
+        (rb'{"metadata":{"file_id":"file-1"}}', []),
+        (rb'{"met\u0061data":{"a":"\"file_id\":"},"file_id":"file-1"}', ["file-1"]),
+        (rb'{"file_id":"file-1","metadata":{"container":"cntr_1"},"file_ids":["file-2"]}', ["file-1", "file-2"]),
+    ],
+)
+def test_no_way_of_writing_hides_what_an_object_refers_to(body: bytes, ids: list[str]) -> None:
+    assert [each.id for each in references_of(Fields(body))] == ids
 
 
 def test_encrypted_content_is_the_same_however_it_is_spelt() -> None:
@@ -155,6 +176,22 @@ def test_too_many_are_refused_and_as_many_as_may_be_are_not() -> None:
     with pytest.raises(CallerError) as caught:
         of({"input": [*items, {"id": "msg_more"}]})
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, "too_many_references", "input")
+
+
+@rows("name", ["id", "file_id", "container", "encrypted_content"])
+def test_what_is_too_long_for_a_reference_is_none_and_hides_nothing(name: str) -> None:
+    longest = LONGEST_VALUE - 2 if name == "encrypted_content" else LONGEST_ID
+    prefix = "msg_" if name == "id" else ""
+    fits, over = (prefix + "x" * (size - len(prefix)) for size in (longest, longest + 1))
+    assert len(of({"input": [{name: fits}, {"file_id": "file-1"}]})) == 2
+    assert [id for _, id, _ in of({"input": [{name: over}, {"file_id": "file-1"}]})] == ["file-1"]
+
+
+@rows("text", ['"' + "x" * LONGEST_VALUE + '"', " " * LONGEST_VALUE + '"x"'])
+def test_a_list_is_refused_that_is_too_long_to_be_read(text: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        whole(search_response(Fields(input_of(f'{{"file_ids":["file-1",{text},"file-2"]}}'))))
+    assert (caught.value.status, caught.value.code, caught.value.param) == (400, "too_many_references", "file_ids")
 
 
 def test_a_large_body_may_not_spell_letters_as_escapes() -> None:

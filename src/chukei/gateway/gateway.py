@@ -302,7 +302,8 @@ class Gateway:
         if self._running.sessions is None:
             from chukei.gateway.sockets.sessions import Sessions
 
-            self._running.sessions = Sessions(self._services.peers, self._services.holds)
+            services, address = self._services, self._settings.stores.quota
+            self._running.sessions = Sessions(services.peers, services.holds, address)
         return self._running.sessions
 
     async def _socket(self, exchange: Exchange, incoming: Incoming, reply: Reply) -> bool:

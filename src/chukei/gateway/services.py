@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it is imported where it is configured
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the gateway works with; the application wires it."""
+    """What the gateway works with; the application wires it. ``wall`` returns Unix time."""
 
     gatekeeper: Gatekeeper
     policies: Policies
@@ -31,6 +31,7 @@ class Services:
     pages: Pages
     hooks: Sequence[Hook]
     clock: Clock
+    wall: Clock
     admin: "Admin | None" = None
     tracing: Tracing = field(default_factory=Tracing)
     scrape: Scrape | None = None

@@ -39,6 +39,9 @@ ITEM_PREFIXES = (
 )
 """Prefixes of the ids of items: messages, reasoning, calls of functions and tools, their outputs, compactions."""
 
+OPERATORS_PREFIXES = ("pmpt_",)
+"""Prefixes of what operators make outside the relay for all callers: prompts. They look like those of items."""
+
 
 def seconds_of(kind: str) -> int:
     """Return the seconds for which an id of this kind is remembered."""

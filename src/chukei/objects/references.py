@@ -2,8 +2,8 @@
 
 The bytes are searched, not decoded, and a slice at a time, so that other requests go on. An id counts wherever it
 stands, at any depth, and of two fields of one name both count, whichever of them the service reads. A name with its
-quotation marks cannot occur inside a JSON string, where they would be escaped. What looks like a reference and is none,
-in a caller's own metadata, does no harm: nobody owns it.
+quotation marks cannot occur inside a JSON string, where they would be escaped. A caller's own metadata is not searched:
+what is named there could become the property of the first who names it.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from chukei.errors import CallerError
-from chukei.objects.kinds import ITEM_PREFIXES, OF_RESOURCES, kind_of
+from chukei.model import MEBIBYTE
+from chukei.objects.kinds import ITEM_PREFIXES, OF_RESOURCES, OPERATORS_PREFIXES, kind_of
 from chukei.request.fields import Fields
 from chukei.stream.events import Item
 from chukei.usage import DECODE_ERRORS
@@ -26,7 +27,10 @@ MOST_REFERENCES = 5000
 LONGEST_ID = 256
 """Bytes of the longest id; those that the services make have about sixty."""
 
-MOST_ESCAPED = 1024 * 1024
+LONGEST_VALUE = 2 * MEBIBYTE
+"""Bytes of the longest list of ids, and of the longest encrypted content that is recognised. Neither has a tenth."""
+
+MOST_ESCAPED = MEBIBYTE
 """Bytes of the longest body whose names may be spelt with escapes; replacing them takes time."""
 
 
@@ -44,6 +48,8 @@ class Reference(NamedTuple):
 
 ENCRYPTED = "encrypted_content"
 """The field of an item that its resource has encrypted. The id of such content is a digest."""
+
+_METADATA = "metadata"
 
 _TOP = (("previous_response_id", "response"), ("conversation", "conversation"))
 
@@ -67,6 +73,7 @@ _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _LIST = re.compile(rb'\[(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+"){0,%d}+' % (2 * MOST_REFERENCES + 2), re.DOTALL)
 _CLOSED = re.compile(_WHITE + rb"\}")
 _MADE_ID = re.compile(r"[a-z]{1,16}_[0-9a-f]{32,}")
+_LONGEST_SPELT = 6 * LONGEST_ID + 2  # an escape has six bytes
 _WIDEST = 64
 _LONGEST_NAME = 25  # with its quotation mark
 _SLICE = 64 * 1024
@@ -76,25 +83,26 @@ _STORED_ONLY = ("rs_", "ig_")  # reasoning and images: without their content the
 
 
 _COLON = b'"' + _WHITE + b":" + _WHITE
-_ESCAPE = re.compile(rb"\\u00[5-7]")
-_NAME_BEGUN = re.compile(rb'"[a-z_]{0,24}+\Z')
+_ESCAPE = re.compile(rb"\\u00[4-7]")
+_NAME_BEGUN = re.compile(rb'"[a-z_]{0,24}+\Z', re.IGNORECASE)
 
 
-def _places_of(*names: str) -> re.Pattern[bytes]:
+def _places_of(*names: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[bytes]:
     """Return the pattern of what is looked for: names of fields, and signs of a bare reference.
 
     It is tried at every quotation mark of a body. Each alternative begins with a letter, so that most fail at once.
     """
     fields = [name.encode() + _COLON for name in sorted(names, reverse=True)]
-    return re.compile(rb'"(?:' + b"|".join([*fields, b'item_reference"', b"type" + _COLON + b"null"]) + rb")")
+    return re.compile(rb'"(?:' + b"|".join([*fields, b'item_reference"', b"type" + _COLON + b"null"]) + rb")", flags)
 
 
 _CALL = _places_of("id", ENCRYPTED, *_OF_CALLS)
-_OBJECT = _places_of("id", ENCRYPTED, *_OF_OBJECTS)
+# Some readers ignore case. To look for that takes three times as long, which the many items of a response would notice.
+_OBJECT = _places_of("id", ENCRYPTED, *_OF_OBJECTS, flags=re.IGNORECASE)
 _CHAT = _places_of("file_id")
 _SPELLINGS = tuple(
     (spelt, bytes([code]))
-    for code in (0x5F, *range(0x61, 0x7B))
+    for code in (*range(0x41, 0x5B), 0x5F, *range(0x61, 0x7B))
     for spelt in dict.fromkeys((b"\\u00%02x" % code, b"\\u00%02X" % code))
 )
 
@@ -119,14 +127,14 @@ def references_of(body: bytes | Fields) -> list[Reference]:
     Raises:
         CallerError: 400, there are too many, or names are spelt with escapes in a large body.
     """
-    raw = body.sent if isinstance(body, Fields) else body
-    top = [*_of_top(body)] if isinstance(body, Fields) else []
-    return _distinct(top + whole(_search(raw, [(0, len(raw))], _OBJECT)))
+    if not isinstance(body, Fields):
+        return _distinct(whole(_search(body, [(0, len(body))], _OBJECT)))
+    return _distinct([*_of_top(body), *whole(_search(body.sent, body.around(_METADATA), _OBJECT))])
 
 
 def search_response(body: Fields) -> Search:
     """Search a request to the Responses API, without the texts at its top. It raises as ``references_of`` does."""
-    return _distinct([*_of_top(body), *(yield from _search(body.sent, body.nested(), _CALL))])
+    return _distinct([*_of_top(body), *(yield from _search(body.sent, body.nested(but=_METADATA), _CALL))])
 
 
 def search_chat(body: Fields) -> Search:
@@ -134,7 +142,7 @@ def search_chat(body: Fields) -> Search:
     raw = body.sent
     if b'"file_id"' not in raw and b"\\u00" not in raw:
         return []
-    return _distinct((yield from _search(raw, body.nested(), _CHAT)))
+    return _distinct((yield from _search(raw, body.nested(but=_METADATA), _CHAT)))
 
 
 def encrypted_id(content: str | bytes) -> str:
@@ -160,7 +168,9 @@ def kept_in(items: Iterable[Item], *, stored: bool = True) -> Iterator[tuple[str
 
 def is_item(id: str) -> bool:
     """Whether an id looks like one that the services make for items."""
-    return id.startswith(ITEM_PREFIXES) or (kind_of(id) == "item" and _MADE_ID.fullmatch(id) is not None)
+    if id.startswith(ITEM_PREFIXES):
+        return True
+    return kind_of(id) == "item" and _MADE_ID.fullmatch(id) is not None and not id.startswith(OPERATORS_PREFIXES)
 
 
 class _Environment(msgspec.Struct):
@@ -207,17 +217,33 @@ def _search(
     for begin, end in places:
         for part in _slices(raw, begin, end, pattern):
             for place in part:
-                name = raw[place.start() + 1 : raw.index(b'"', place.start() + 1)]
+                name = raw[place.start() + 1 : raw.index(b'"', place.start() + 1)].lower()
                 if name in _SIGNS:
                     alone = True
                     continue
-                value = (_LIST if name.endswith(b"s") else _STRING).match(raw, place.end(), end)
+                value = _value(name.decode(), raw, place.end(), end)
                 if value is not None:
                     alone = alone or (name == b"id" and _is_alone(raw, place.start(), value.end()))
                     _add(found, _named(name.decode(), value))
             if len(raw) > _SLICE:
                 yield
     return [each._replace(needed=True) if alone else each for each in found.values()]
+
+
+def _value(name: str, raw: bytes, begin: int, end: int) -> re.Match[bytes] | None:
+    """Return the value of a field; None if it can be no reference. What is too long for one is not read to its end.
+
+    Raises:
+        CallerError: 400, a list is too long.
+    """
+    if not name.endswith("s"):
+        return _STRING.match(raw, begin, min(end, begin + (LONGEST_VALUE if name == ENCRYPTED else _LONGEST_SPELT)))
+    stop = min(end, begin + LONGEST_VALUE)
+    value = _LIST.match(raw, begin, stop)
+    if value is not None and stop < end and (value.end() == stop or raw.startswith(b'"', value.end())):
+        message = f"The list {name!r} is longer than {LONGEST_VALUE // MEBIBYTE} MiB; send fewer ids."
+        raise CallerError(400, "too_many_references", message, param=name)
+    return value
 
 
 def _slices(raw: bytes, begin: int, end: int, pattern: re.Pattern[bytes]) -> Iterator[Iterator[re.Match[bytes]]]:

@@ -8,6 +8,7 @@ that differs only in case from one that the relay acts on is refused as well, be
 import codecs
 import re
 from collections.abc import Collection, Iterator
+from typing import ClassVar
 
 import msgspec
 
@@ -78,6 +79,8 @@ class Fields:
 
     __slots__ = ("_added", "_changed", "_moved", "_open", "_places", "_raw", "_renamed", "_values")
 
+    content_type: ClassVar[bytes] = b"application/json"
+
     def __init__(self, raw: bytes, *, param: str | None = None) -> None:
         self._raw = raw
         self._values = _decode(raw, param)
@@ -130,11 +133,16 @@ class Fields:
         place = self._places.get(name)
         return place is not None and pattern.search(self._raw, place[1], place[2]) is not None
 
-    def nested(self) -> Iterator[tuple[int, int]]:
-        """Yield where the fields begin and end, in the object as received, whose values are objects or lists."""
-        for _, begin, end in self._places.values():
-            if self._raw[begin : begin + 1] in (b"{", b"["):
+    def nested(self, *, but: str) -> Iterator[tuple[int, int]]:
+        """Yield where the values begin and end that are objects or lists, in the object as received, but for one."""
+        for name, (_, begin, end) in self._places.items():
+            if name != but and self._raw[begin : begin + 1] in (b"{", b"["):
                 yield begin, end
+
+    def around(self, name: str) -> list[tuple[int, int]]:
+        """Return the parts of the object as received before and after the value of a field, or all of it."""
+        place = self._places.get(name)
+        return [(0, len(self._raw))] if place is None else [(0, place[1]), (place[2], len(self._raw))]
 
     def beginning(self, name: str, length: int) -> bytes | None:
         """Return the first ``length`` bytes of a field's JSON, as received; None if it is shorter or missing."""

@@ -15,6 +15,7 @@ from chukei.errors import RelayError, UpstreamError
 from chukei.model import Deployment, Dialect, Headers, Operation
 from chukei.ports import Clock, Credential, Upstream
 from chukei.record import Attempt
+from chukei.request.fields import Fields
 from chukei.request.object_routes import ObjectRoute
 from chukei.trace import TraceContext
 from chukei.upstream.attempt import CANCELLED, note_answer, passed_on
@@ -125,8 +126,10 @@ def _written(
     deployment = asked.deployment
     version = azure.version_for(deployment, asked.api_version, passing.previews)
     headers = azure.headers_up(asked.headers, also=passing.headers)
-    if not asked.body and parts is None:
+    if parts is None:
         headers = [field for field in headers if field[0] != b"content-type"]
+    if asked.body:
+        headers.append((b"content-type", Fields.content_type))
     headers += [azure.ANY, credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
     return UpstreamRequest(
         deployment.endpoint,

@@ -94,8 +94,9 @@ def write(
         raw = body.bytes()
     else:
         raw = call.body.write({"model": name} if azure.names_model_in_body(call.operation, version) else {})
-        headers = [(field, value) for field, value in headers if field != b"content-type"]
-        headers.append((b"content-type", call.body.content_type))
+    # Not the client's, which may name a character set in which the body reads differently.
+    headers = [(field, value) for field, value in headers if field != b"content-type"]
+    headers.append((b"content-type", call.body.content_type))
     headers += [azure.ANY, credential, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", request_id.encode())]
     headers += passed or ()
     if deployment.spillover is not None:

@@ -184,6 +184,7 @@ def build(
         failover=Failover(settings, pool, upstream, credentials, clock, registry),
         hooks=[*hooks, *([meter] if meter is not None else []), *watching, tally],  # the tally may change a record
         clock=clock,
+        wall=wall,
         tracing=Tracing(settings.telemetry, recording=telemetry is not None and telemetry.traces),
         scrape=administration.scrape(settings) if meter is not None else None,
         jobs=jobs,

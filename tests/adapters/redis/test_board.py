@@ -20,7 +20,7 @@ from tests.loops import on_both_loops
 from chukei.accounts.objects import ObjectRecord, owner_of
 from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.board import RedisBoard
-from chukei.adapters.redis.messages import KEPT, BoardKeys
+from chukei.adapters.redis.messages import KEPT, MAX_TEXT_BYTES, BoardKeys
 from chukei.metrics.definitions import STORE_AVAILABLE
 from chukei.model import Change, Condition
 from chukei.ports import Board
@@ -276,6 +276,27 @@ async def test_an_id_is_found_by_the_other_replicas(server: RedisServer) -> None
         one.drop("resp_1")
         await eventually(lambda: server.command("DBSIZE") == b":1\r\n")
         assert await other.find(["resp_1"]) == [None]
+
+
+async def test_long_texts_are_read_whole_and_longer_ones_are_not_written(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with two(server) as (one, _, other, _):
+        for size, found in ((MAX_TEXT_BYTES, True), (MAX_TEXT_BYTES + 1, False)):
+            text = "x" * (size - 2) + "é"  # two bytes in UTF-8
+            one.hold(f"key {size}", text, 30.0)
+            one.keep_job(f"job {size}", text)
+            one.hold("last", str(size), 30.0)
+            await eventually_held(other, "last", str(size))
+            read = [await other.held(f"key {size}"), await other.find_job(f"job {size}")]
+            assert read == [text if found else None] * 2
+            assert len([each for each in caplog.records if "65537 bytes" in each.message]) == (0 if found else 2)
+
+
+async def eventually_held(board: RedisBoard, name: str, text: str) -> None:
+    async with asyncio.timeout(60):
+        while await board.held(name) != text:
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

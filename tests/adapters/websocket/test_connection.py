@@ -24,7 +24,7 @@ from tests.rows import rows
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from chukei.adapters.websocket.connection import HIGH_WATER
+from chukei.adapters.websocket.connection import HIGH_WATER, MOST_JUDGED
 from chukei.ports import Frame, Socket
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +121,28 @@ async def test_a_large_frame_that_arrives_in_tiny_parts_is_not_looked_at_again_f
     assert cuts <= 3
     assert await one.socket.receive() == Frame(BINARY, b"x" * 90_000)
     one.lose()
+
+
+async def test_others_have_their_turn_amid_thousands_of_pings() -> None:
+    one, pong, turns = Piped(), len(wire(0x80 | PONG, masked=False)), 0
+    one.socket.data_received(wire(0x80 | PING) * 10_000 + wire(0x80 | TEXT, b"last"))
+    while len(one.pipe.written) < 10_000 * pong:
+        assert len(one.pipe.written) <= (turns + 1) * MOST_JUDGED * pong
+        assert not one.pipe.reading()
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 10_000 // MOST_JUDGED
+    assert await one.socket.receive() == Frame(TEXT, b"last")
+    assert one.pipe.reading()
+    one.lose()
+
+
+async def test_a_socket_is_lost_amid_thousands_of_pings() -> None:
+    one = Piped()
+    one.socket.data_received(wire(0x80 | PING) * 10_000)
+    one.lose()
+    await asyncio.sleep(0)
+    assert len(one.pipe.written) == MOST_JUDGED * len(wire(0x80 | PONG, masked=False))
 
 
 # What a peer may not send.

@@ -14,6 +14,7 @@ from chukei.accounts.admission import Admission
 from chukei.accounts.policy import Policies
 from chukei.adapters.memory_quota import MemoryQuota
 from chukei.callers.gatekeeper import Gatekeeper
+from chukei.callers.throttle import Throttle
 from chukei.config import load
 from chukei.errors import UpstreamError
 from chukei.gateway.assets import Asset
@@ -79,7 +80,7 @@ class Harness:
         )
         credentials: dict[str, Credential] = {name: FakeCredential() for name in "ab"}
         services = Services(
-            gatekeeper=Gatekeeper(settings.auth, settings.server),
+            gatekeeper=Gatekeeper(settings.auth, settings.server, throttle=Throttle(3, self.clock)),
             policies=Policies({}, settings.policies.groups),
             admission=Admission(MemoryQuota(clock=self.clock, wall=lambda: 1_700_000_000.0)),
             pool=pool,
@@ -87,6 +88,7 @@ class Harness:
             failover=Failover(settings, pool, self.upstream, credentials, self.clock),
             hooks=[self.hook],
             clock=self.clock,
+            wall=self.clock,
             peers=peers,
         )
         self.gateway = Gateway(settings, services)
@@ -190,11 +192,13 @@ class Workers:
 
     def __init__(self) -> None:
         self.handlers: list[tuple[str, Callable[[bytes], bytes]]] = []
+        self.asked = 0
 
     def answer(self, subject: str, handler: Callable[[bytes], bytes], *, last: bool = False) -> None:
         self.handlers.append((subject, handler))
 
     async def ask(self, subject: str, argument: bytes = b"") -> list[bytes]:
+        self.asked += 1
         return [handler(argument) for about, handler in self.handlers if about == subject]
 
 
@@ -221,6 +225,22 @@ async def test_workers_know_each_others_keys_and_calls(tmp_path: Path) -> None:
     assert reply.status == 401
     side.leave()
     await eventually(lambda: one.gateway.live == 0)
+
+
+async def test_a_guessed_key_is_refused_before_anybody_is_asked_and_counted(tmp_path: Path) -> None:
+    workers = Workers()
+    one = Harness(tmp_path, secret(), peers=workers)
+    two = Harness(tmp_path, sockets=(FakeSocket(),), peers=workers)
+    two.clock = one.clock
+    _, made = await one.secret({"type": "realtime", "model": "voice"})
+    key: str = made["value"]
+    guesses = [key[:-1] + ("0" if key[-1] != "0" else "1"), key.upper(), key + "0", "ek_" + "x" * 43, "ek_"]
+    statuses = [(await connected(two, each))[0].status for each in guesses]
+    assert (statuses, workers.asked) == ([401, 401, 401, 429, 429], 0)
+    refused, told = await two.post("/v1/realtime/calls", b"v=0", guesses[0], kind=b"application/sdp")
+    assert (refused.status, told["error"]["code"], workers.asked) == (429, "too_many_failures", 0)
+    reply, _ = await connected(two, key)
+    assert reply.status == 101, "a valid key from the same address is always accepted"
 
 
 async def test_a_key_opens_nothing_else(tmp_path: Path) -> None:

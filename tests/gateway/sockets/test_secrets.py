@@ -1,10 +1,17 @@
 """What replicas keep of ephemeral keys: sealed with the key, and for nobody who was let go since."""
 
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from hashlib import sha256
+from multiprocessing import get_context
+
 import pytest
 
 from chukei.accounts.stores import StoreAway
+from chukei.config import Secret
 from chukei.errors import Unavailable
-from chukei.gateway.sockets.secrets import Held, Secrets, seal, unseal
+from chukei.gateway.sockets.secrets import LEEWAY, Held, Mint, Secrets, seal, unseal
 from chukei.model import Caller, CallerKind
 
 pytestmark = pytest.mark.anyio
@@ -52,11 +59,50 @@ async def test_a_replica_finds_what_another_one_keeps() -> None:
     one, other = (Secrets(None, store, "keys") for _ in range(2))
     one.keep(KEY, HELD, 100.0)
     assert [seconds for _, seconds in store.kept.values()] == [500.0]
-    assert await other.find(KEY, 10_000.0) == HELD  # the store's time counts, since each machine has a clock of its own
+    assert await other.find(KEY, 599.0 + LEEWAY) == HELD, "each machine has a clock of its own"
     assert await Secrets(None, store, "calls").find(KEY, 0.0) is None
     assert await other.find(KEY + b"y", 0.0) is None
     one.forget(lambda who: who.name == "ann")
     assert await other.find(KEY, 0.0) is None
+
+
+async def test_what_a_store_gives_back_after_its_end_is_nothing() -> None:
+    store = Store()
+    one, other = (Secrets(None, store, "keys") for _ in range(2))
+    one.keep(KEY, HELD, 100.0)
+    (text, _), *_ = store.kept.values()
+    one.forget(lambda who: True)
+    store.hold("keys " + sha256(KEY).hexdigest(), text, 1_000_000.0)  # restored from a copy
+    assert await other.find(KEY, 599.0) == HELD
+    assert await other.find(KEY, 600.0 + LEEWAY) is None
+    assert await one.find(KEY, 600.0 + LEEWAY) is None
+
+
+def test_a_key_is_known_by_its_mark_until_it_ends() -> None:
+    here, there, stranger = Mint(Secret("redis://:a@one")), Mint(Secret("redis://:a@one")), Mint(Secret("redis://one"))
+    key = here.new(600.5)
+    assert there.made(key, 599.0 + LEEWAY)
+    assert not there.made(key, 600.0 + LEEWAY)
+    assert not stranger.made(key, 0.0)
+    assert here.new(600.5) != key
+    for at in range(len(key)):
+        assert not here.made(key[:at] + bytes([key[at] ^ 1]) + key[at + 1 :], 0.0)
+        assert not here.made(key[:at], 0.0)
+    for text in (b"", b"ek_", key + key, b"sk_" + key[3:], b"ek_\xff"):
+        assert not here.made(text, 0.0)
+
+
+def test_workers_know_each_others_marks_and_other_relays_do_not() -> None:
+    with ProcessPoolExecutor(2, get_context("spawn")) as workers:
+        made = [workers.submit(_new_key).result() for _ in range(2)]
+    assert all(Mint().made(each, 0.0) for each in made)
+    imports = "import sys; from chukei.gateway.sockets.secrets import Mint"
+    script = f"{imports}; sys.exit(Mint().made(sys.argv[1].encode(), 0))"
+    assert subprocess.run([sys.executable, "-c", script, made[0].decode()], check=False).returncode == 0
+
+
+def _new_key() -> bytes:
+    return Mint().new(600.0)
 
 
 @pytest.mark.parametrize("text", ["", "no base64!", "AAAA"])

@@ -21,7 +21,7 @@ from chukei.accounts.stores import StoreAway
 from chukei.adapters.redis.address import address_of
 from chukei.adapters.redis.commands import Argument, PendingCommand, command
 from chukei.adapters.redis.line import Line, RefusedError, connect
-from chukei.adapters.redis.messages import BATCH, MAX_BYTES, BoardKeys, Command, Outbox, record_of
+from chukei.adapters.redis.messages import BATCH, MAX_BYTES, MAX_TEXT_BYTES, BoardKeys, Command, Outbox, record_of
 from chukei.adapters.redis.session import Availability, Sessions, before_long, growing, reason, until_one_ends
 from chukei.metrics.definitions import STORE_AVAILABLE
 from chukei.metrics.snapshot import Reading
@@ -136,21 +136,23 @@ class RedisBoard:
 
     def keep_job(self, id: str, text: str) -> None:
         """See the JobBoard port."""
-        self._outbox.keep_job(id, text or _SETTLED)
-        self._news.set()
+        if self._fits(text):
+            self._outbox.keep_job(id, text or _SETTLED)
+            self._news.set()
 
     async def find_job(self, id: str) -> str | None:
         """See the JobBoard port."""
         try:
-            [text] = await self._ask(("GETRANGE", self._keys.job_key(id), 0, MAX_BYTES))
+            text = await self._text(self._keys.job_key(id))
         except StoreAway:
             return None
         return "" if text == _SETTLED else text or None
 
     def hold(self, name: str, text: str, seconds: float) -> None:
         """See the HoldStore port."""
-        self._outbox.hold(name, text, seconds)
-        self._news.set()
+        if self._fits(text):
+            self._outbox.hold(name, text, seconds)
+            self._news.set()
 
     def release(self, name: str) -> None:
         """See the HoldStore port."""
@@ -158,8 +160,18 @@ class RedisBoard:
 
     async def held(self, name: str) -> str | None:
         """See the HoldStore port. It raises as ``find`` does."""
-        [text] = await self._ask(("GETRANGE", self._keys.hold_key(name), 0, MAX_BYTES))
-        return text or None
+        return await self._text(self._keys.hold_key(name)) or None
+
+    async def _text(self, key: str) -> str:
+        [text] = await self._ask(("GETRANGE", key, 0, MAX_TEXT_BYTES - 1))
+        return text
+
+    def _fits(self, text: str) -> bool:
+        """Whether a text can be read again. One that is too long is not sent, and the log says so."""
+        size = len(text.encode("utf-8", "replace"))
+        if size > MAX_TEXT_BYTES:
+            logger.error("Redis is not given a record of %d bytes, so other replicas lack it", size)
+        return size <= MAX_TEXT_BYTES
 
     def start(self) -> None:
         """See the Board port."""

@@ -31,7 +31,10 @@ RECOVERY_SECONDS = 60.0
 """Seconds for which a recovery of a deployment is worth publishing."""
 
 MAX_BYTES = 4096
-"""Most bytes of a message or a value. A longer one is not from a relay."""
+"""Most bytes of a message, or of what is known about an object. A longer one is not from a relay."""
+
+MAX_TEXT_BYTES = 64 * 1024
+"""Most bytes of what is kept of a response in the making, an ephemeral key or a call: callers may be in many groups."""
 
 MAX_WHY = 100
 """Most characters of a reason that are passed on."""

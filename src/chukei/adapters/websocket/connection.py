@@ -36,6 +36,9 @@ HIGH_WATER = 64 * 1024
 FRAME_COST = 128
 """Bytes that a waiting frame counts in addition to its data: the size of its objects in memory."""
 
+MOST_JUDGED = 512
+"""Frames of one read that the library judges at once, which takes some milliseconds: a read has ten thousand pings."""
+
 LONGEST_REASON = 123
 """Bytes of a close's reason (RFC 6455 §5.5: a control frame has at most 125, of which the code takes two)."""
 
@@ -178,7 +181,7 @@ class SocketConnection(asyncio.Protocol):
 
     def _cut(self, data: bytes) -> int:
         """Process the frames of a read; return the offset of what is left over."""
-        at, size, masked = 0, len(data), self._masked
+        at, size, masked, judged = 0, len(data), self._masked, 0
         while at + 2 <= size and not (self._paused or self._over):
             head, second = data[at], data[at + 1]
             begin, end = extent(data, at)
@@ -190,6 +193,10 @@ class SocketConnection(asyncio.Protocol):
                 return at
             if not common:
                 self._judge(data[at:end])
+                judged += 1
+                if judged == MOST_JUDGED:
+                    self._let_read(False)
+                    self._loop.call_soon(self._go_on)
             elif masked:
                 self._take(head, apply_mask(data[begin:end], data[begin - 4 : begin]))
             else:
@@ -256,6 +263,11 @@ class SocketConnection(asyncio.Protocol):
             self._rest += data[self._cut(data) :]
         if not self._transport.is_closing():
             self._transport.pause_reading() if self._paused else self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        """Read on after others had their turn, unless frames wait for the receiver, which will then do so."""
+        if self._paused and not self._frames:
+            self._let_read(True)
 
     def divert(self, taker: Callable[[Frame], bool] | None) -> None:
         """See the Socket port."""

@@ -6,7 +6,6 @@ key of the relay's own, with the same lifetime and the same beginning, which onl
 
 import logging
 import re
-import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -19,7 +18,7 @@ from chukei.gateway.sockets import events
 from chukei.gateway.sockets.calls import watch_call
 from chukei.gateway.sockets.opening import first_to_open
 from chukei.gateway.sockets.preparation import MOST_BYTES, TRANSCRIPTION, Preparation
-from chukei.gateway.sockets.secrets import CALL_SECONDS, KEY_PREFIX, Held
+from chukei.gateway.sockets.secrets import CALL_SECONDS, Held
 from chukei.model import End, Headers, Model, header
 from chukei.pool import Lease
 from chukei.ports import Incoming, Reply
@@ -115,16 +114,16 @@ async def _secret(made: Preparation, route: Route, body: bytes) -> tuple[int, He
     place: Any = answer if nested else answer.get("client_secret")
     if not isinstance(place, dict) or not isinstance(value := place.get("value"), str):
         raise failure("unexpected_answer", "The upstream's answer contains no key.")
-    ours = KEY_PREFIX.decode() + secrets.token_urlsafe(32)
-    place["value"] = ours
     _shown(answer.get("session") if nested else answer, model)
     who = made.exchange.record.who
     assert who is not None
-    now = made.services.clock()
+    now = made.services.wall()
     until = now + _lifetime(sent, KEY_SECONDS if nested else SESSION_SECONDS)
+    ours = made.known.mint.new(until)
+    place["value"] = ours.decode()
     credential = made.services.gatekeeper.credential_of(who)
     held = Held(who, model.name, lease.deployment.identity, until, value.encode(), credential)
-    made.known.keys.keep(ours.encode(), held, now)
+    made.known.keys.keep(ours, held, now)
     return 200, [(b"content-type", b"application/json")], msgspec.json.encode(answer)
 
 
@@ -192,14 +191,14 @@ async def _call(made: Preparation, incoming: Incoming, body: bytes, place: ExitS
     await watch_call(made, lease, model, found[1].decode(), first, place)
     who = made.exchange.record.who
     assert who is not None
-    now = made.services.clock()
+    now = made.services.wall()
     made.known.owners.keep(found[1], Held(who, model.name, lease.deployment.identity, now + CALL_SECONDS), now)
     shown = [(b"content-type", header(fields, b"content-type") or b"application/sdp")]
     return status, [*shown, (b"location", b"/v1/realtime/calls/" + found[1])], answer
 
 
 async def _hang_up(made: Preparation, call_id: str) -> tuple[int, Headers, bytes]:
-    owned = await made.known.owners.find(call_id.encode(), made.services.clock())
+    owned = await made.known.owners.find(call_id.encode(), made.services.wall())
     who = made.exchange.record.who
     if owned is None or who is None or (owned.caller.kind, owned.caller.name) != (who.kind, who.name):
         raise CallerError(404, "call_not_found", f"There is no call {call_id[:80]!r}.")

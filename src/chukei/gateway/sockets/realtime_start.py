@@ -129,7 +129,7 @@ async def _call_of(known: Known, gateway: Gate, route: SocketRoute, exchange: Ex
     """
     if route.call_id is None:
         return None
-    owned = await known.owners.find(route.call_id.encode(), gateway.services.clock())
+    owned = await known.owners.find(route.call_id.encode(), gateway.services.wall())
     who = exchange.record.who
     if owned is None or who is None or (owned.caller.kind, owned.caller.name) != (who.kind, who.name):
         raise CallerError(404, "call_not_found", f"There is no call {route.call_id[:80]!r}.", param="call_id")

@@ -3,27 +3,29 @@
 A page in a browser connects with an ephemeral key, which the service made for a session's configuration. The relay
 keeps its digest, so that it accepts the key for this session until it expires, and for nothing else. The worker
 processes of one relay ask each other. Replicas find it on Redis, under a digest and sealed with the key itself: only
-who holds the key can read what belongs to it, above all the service's own key.
+who holds the key can read what belongs to it, above all the service's own key. They ask only for a key that bears the
+mark of one of them: a guess costs no more than any other wrong credential.
 """
 
 import asyncio
 import base64
 import hashlib
 import hmac
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from multiprocessing import current_process
 from typing import NamedTuple
 
 import msgspec
 
 from chukei.accounts.stores import StoreAway
+from chukei.config import Secret
 from chukei.model import Caller
 from chukei.objects.errors import objects_unavailable
 from chukei.ports import HoldStore, Peers
 
 KEY_PREFIX = b"ek_"
-KEY_BYTES = len(KEY_PREFIX) + 43
-"""Length of an ephemeral key of the relay's: 32 random bytes in base64 behind the prefix."""
 
 MOST = 10_000
 """Keys and calls remembered at most, the newest ones."""
@@ -32,15 +34,21 @@ CALL_SECONDS = 3600.0 + 60.0
 """How long a call is remembered. The service ends one after 60 minutes."""
 
 
+LEEWAY = 60.0
+"""Seconds by which the clocks of replicas may differ."""
+
 MAC_BYTES = 32
+_RANDOM_BYTES = 32
+_END_DIGITS = 9
+_MARK_LETTERS = 16
 
 
 class Held(NamedTuple):
     """An ephemeral key or a call: its caller, the relay's model, and the deployment's identity.
 
-    ``until`` is a time of the clock that all processes of the machine share. ``secret`` is the service's own key, for
-    which a key stands. ``credential`` is the digest of the caller's key in the configuration, if it has one there: a
-    replica that was started with another key does not accept what was made with the old one.
+    ``until`` is its end in Unix time. ``secret`` is the service's own key, for which a key stands. ``credential`` is
+    the digest of the caller's key in the configuration, if it has one there: a replica that was started with another
+    key does not accept what was made with the old one.
     """
 
     caller: Caller
@@ -49,6 +57,35 @@ class Held(NamedTuple):
     until: float
     secret: bytes = b""
     credential: str = ""
+
+
+class Mint:
+    """Makes ephemeral keys, and tells without asking anybody which texts are none.
+
+    A key consists of random bits, its end and a mark: a MAC of both, by what the processes that know each other's keys
+    have in common. These are the workers of one relay, or the replicas with one address of a ``store``. The mark opens
+    nothing: who can make it gains no more than that a guess is looked up.
+    """
+
+    def __init__(self, store: Secret | None = None) -> None:
+        # Workers inherit the key that Python has drawn for the messages between a process and its children.
+        common = store.reveal().encode() if store is not None else bytes(current_process().authkey)
+        self._secret = hashlib.sha256(b"chukei ephemeral " + common).digest()
+
+    def new(self, until: float) -> bytes:
+        """Return a key that ends at a Unix time."""
+        text = KEY_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES).encode() + b"%0*x" % (_END_DIGITS, int(until))
+        return text + self._mark(text)
+
+    def made(self, text: bytes, now: float) -> bool:
+        """Whether a text is a key that this relay or a replica has made, and that need not have ended."""
+        body, mark = text[:-_MARK_LETTERS], text[-_MARK_LETTERS:]
+        if not text.startswith(KEY_PREFIX) or not hmac.compare_digest(mark, self._mark(body)):
+            return False
+        return now < int(body[-_END_DIGITS:], 16) + LEEWAY
+
+    def _mark(self, body: bytes) -> bytes:
+        return hmac.digest(self._secret, body, "sha256").hex()[:_MARK_LETTERS].encode()
 
 
 class Secrets:
@@ -63,7 +100,7 @@ class Secrets:
             peers.answer(subject, self._answer)
 
     def keep(self, text: bytes, held: Held, now: float) -> None:
-        """Remember a key or the id of a call. It never waits."""
+        """Remember a key or the id of a call. ``now`` is in Unix time. It never waits."""
         name = _digest(text)
         self._held[name] = held
         if self._store is not None:
@@ -83,9 +120,11 @@ class Secrets:
         if held is None and self._peers is not None:
             told = [each for each in await self._peers.ask(self._subject, name) if each]
             held = msgspec.json.decode(told[0], type=Held) if told else None
+        leeway = 0.0
         if held is None and self._store is not None:
-            return await self._shared(self._store, text, name)  # which forgets it when it expires
-        return held if held is not None and now < held.until else None
+            # The store forgets it when it ends, but may have been restored from a copy, or written by a stranger.
+            held, leeway = await self._shared(self._store, text, name), LEEWAY
+        return held if held is not None and now < held.until + leeway else None
 
     async def _shared(self, store: HoldStore, text: bytes, name: bytes) -> Held | None:
         try:
@@ -119,7 +158,10 @@ class Known:
     A call's id is no credential, so it is kept apart from the keys.
     """
 
-    def __init__(self, peers: Peers | None = None, store: HoldStore | None = None) -> None:
+    def __init__(
+        self, peers: Peers | None = None, store: HoldStore | None = None, address: Secret | None = None
+    ) -> None:
+        self.mint = Mint(address)
         self.keys = Secrets(peers, store, "ephemeral-keys")
         self.owners = Secrets(peers, store, "calls")
         self.watching: set[asyncio.Task[None]] = set()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from chukei.accounts.policy import Policy
 from chukei.azure import REALTIME
 from chukei.callers.gatekeeper import credentials
+from chukei.config import Secret
 from chukei.errors import CallerError, Unavailable, come_back
 from chukei.gateway.exchange import Exchange, Turn
 from chukei.gateway.sockets import handshake
@@ -15,7 +16,7 @@ from chukei.gateway.sockets.preparation import Preparation
 from chukei.gateway.sockets.preparing import prepare
 from chukei.gateway.sockets.realtime_start import start_realtime
 from chukei.gateway.sockets.responses import ResponsesSession
-from chukei.gateway.sockets.secrets import KEY_BYTES, KEY_PREFIX, Held, Known
+from chukei.gateway.sockets.secrets import Held, Known
 from chukei.gateway.sockets.session import Session, limits_of
 from chukei.model import Caller, End
 from chukei.ports import HoldStore, Incoming, Peers, Reply
@@ -25,10 +26,12 @@ SHORTLY = come_back(5)
 
 
 class Sessions:
-    """The sessions of one process, and what it knows of ephemeral keys and calls."""
+    """The sessions of one process, and what it knows of ephemeral keys and calls. ``address`` is the store's."""
 
-    def __init__(self, peers: Peers | None = None, store: HoldStore | None = None) -> None:
-        self.known = Known(peers, store)
+    def __init__(
+        self, peers: Peers | None = None, store: HoldStore | None = None, address: Secret | None = None
+    ) -> None:
+        self.known = Known(peers, store, address)
         self._open: set[Session] = set()
         self._held: Counter[str] = Counter()
 
@@ -107,9 +110,9 @@ class Sessions:
         """
         services = gateway.services
         for each in credentials(headers)[0]:
-            if len(each) != KEY_BYTES or not each.startswith(KEY_PREFIX):
-                continue
-            held = await self.known.keys.find(each, services.clock())
+            if not self.known.mint.made(each, services.wall()):
+                continue  # nobody is asked, and it counts like any other wrong credential
+            held = await self.known.keys.find(each, services.wall())
             if held is not None and await services.gatekeeper.lets_in(held.caller, held.credential):
                 return each, held
         return None
