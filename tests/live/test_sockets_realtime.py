@@ -288,9 +288,11 @@ async def test_a_session_that_is_about_to_end_begins_no_response(tmp_path: Path)
         assert [event["type"] for event in upstream.visits[0].came] == ["response.create", "input_audio_buffer.clear"]
 
 
-async def test_caps_and_the_system_message_apply(tmp_path: Path) -> None:
+@pytest.mark.parametrize("intent", ["", "&intent=conversation", "&intent=translation"])
+async def test_caps_and_the_system_message_apply(intent: str, tmp_path: Path) -> None:
     model = 'system = "Speak politely."\ncaps = { max_output_tokens = 100 }'
-    async with relay_to(speaking, tmp_path, model=model) as (relay, upstream), client_of(relay, PATH) as client:
+    path = PATH + intent
+    async with relay_to(speaking, tmp_path, model=model) as (relay, upstream), client_of(relay, path) as client:
         await client.say({"type": "session.update", "session": {"type": "realtime", "max_output_tokens": "inf"}})
         await client.say({"type": "response.create", "response": {"max_output_tokens": 4000}})
         await until(client, "response.done")

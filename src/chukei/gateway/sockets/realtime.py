@@ -114,6 +114,7 @@ class RealtimeSession(Session):
     """One client's session, and the socket to its deployment, whose lease ``release`` ends.
 
     ``names`` finds a model that transcribes, and ``name_there`` returns its name at the deployment's resource.
+    ``transcribes`` says that the session's own model is one, and makes no responses.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class RealtimeSession(Session):
         names: Callable[[str], Model],
         name_there: Callable[[Model], str],
         release: Callable[[], None],
+        transcribes: bool = False,
     ) -> None:
         super().__init__(exchange, socket, settings)
         self._upstream = upstream
@@ -138,6 +140,7 @@ class RealtimeSession(Session):
         self._find = names
         self._name_there = name_there
         self._release = release
+        self._transcribes = transcribes
         self._counting = Counting(meter)
 
     @property
@@ -227,7 +230,7 @@ class RealtimeSession(Session):
         record = self.exchange.record
         record.request_bytes += len(data)
         try:
-            event = events.read(data, self._model, self._deployment, self._transcriber)
+            event = events.read(data, self._model, self._deployment, self._transcriber, transcribes=self._transcribes)
         except RelayError as error:
             await self.socket.send(Frame(TEXT, self.error(error)))
             return

@@ -40,7 +40,8 @@ class Held(NamedTuple):
 
     ``until`` is a time of the clock that all processes of the machine share. ``secret`` is the service's own key, for
     which a key stands. ``credential`` is the digest of the caller's key in the configuration, if it has one there: a
-    replica that was started with another key does not accept what was made with the old one.
+    replica that was started with another key does not accept what was made with the old one. ``intent`` is that of the
+    sessions that a key opens.
     """
 
     caller: Caller
@@ -49,6 +50,7 @@ class Held(NamedTuple):
     until: float
     secret: bytes = b""
     credential: str = ""
+    intent: str | None = None
 
 
 class Secrets:
