@@ -511,8 +511,8 @@ async def test_a_list_shows_a_caller_its_own(tmp_path: Path) -> None:
     assert (found["first_id"], found["last_id"], found["has_more"]) == ("file-1", "file-4", True)
     kept = "purpose=batch&order=asc"
     assert [asked[1] for asked in harness.upstream.requests] == [
-        f"/openai/v1/files?{kept}&after=file-0&limit=100",
-        f"/openai/v1/files?{kept}&after=file-3&limit=100",
+        f"/openai/v1/files?{kept}&after=file-0&limit=1000",
+        f"/openai/v1/files?{kept}&after=file-3&limit=1000",
     ]
 
 
@@ -541,10 +541,14 @@ async def test_stored_chats_are_listed_of_every_resource(tmp_path: Path) -> None
     assert [asked[0] for asked in harness.upstream.requests] == [EAST, WEST]
 
 
-@rows("limit", ["0", "-1", "x", "10001", ""])
+@rows("limit", ["0", "-1", "x", "101", "10001", ""])
 async def test_a_limit_is_a_number(tmp_path: Path, limit: str) -> None:
-    harness = Harness(tmp_path, extra=FILES)
-    assert error_of(await harness.ask("GET", "/v1/files", query=f"limit={limit}")) == (400, "invalid_query", "limit")
+    """BerriAI/litellm#37149: only lists of files may be longer than 100."""
+    harness = Harness(tmp_path, page([], more=False), extra=FILES)
+    for family in ("batches", *(() if limit == "101" else ("files",))):
+        reply = await harness.ask("GET", f"/v1/{family}", query=f"limit={limit}")
+        assert error_of(reply) == (400, "invalid_query", "limit")
+    assert (await harness.ask("GET", "/v1/files", query="limit=101")).status == 200
 
 
 async def test_ids_in_an_answer_are_learnt(tmp_path: Path) -> None:
