@@ -230,8 +230,8 @@ async def test_an_unknown_object_is_refused_if_the_configuration_says_so(tmp_pat
     assert error_of(await harness.ask("GET", "/v1/responses/resp_1"))[:2] == (404, "object_not_found")
     item = b'[{"type":"item_reference","id":"msg_1"}]'
     assert error_of(await harness.ask("POST", "/v1/conversations", body=b'{"items":%s}' % item))[0] == 404
-    for body in (b'{"input":"a","previous_response_id":"resp_1"}', b'{"input":"a","conversation":"conv_1"}'):
-        assert error_of(await harness.ask("POST", "/v1/responses", body=body))[0] == 404
+    for field, status in ((b'"previous_response_id":"resp_1"', 400), (b'"conversation":"conv_1"', 404)):
+        assert error_of(await harness.ask("POST", "/v1/responses", body=b'{"input":"a",%s}' % field))[0] == status
     assert error_of(await harness.ask("POST", "/v1/responses", body=b'{"input":%s}' % item))[0] == 404
     assert harness.upstream.requests == []
 
