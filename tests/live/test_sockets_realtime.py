@@ -341,6 +341,8 @@ async def test_a_limit_ends_the_session_with_an_event(tmp_path: Path) -> None:
 
 
 async def test_a_response_of_the_service_beyond_the_limit_is_cancelled_and_charged(tmp_path: Path) -> None:
+    """agentgateway/agentgateway#2213: it may be outside the conversation, so it is cancelled by its id, and once."""
+
     async def script(visit: SocketVisit) -> None:
         for number in range(1, 5):
             await visit.say(created(number), done(number))
@@ -351,7 +353,7 @@ async def test_a_response_of_the_service_beyond_the_limit_is_cancelled_and_charg
         assert last["error"]["code"] == "insufficient_quota"
         assert (await client.closed())[0] == 1008
         await eventually(lambda: bool(upstream.visits[0].came))
-        assert upstream.visits[0].came == [{"type": "response.cancel"}]
+        assert upstream.visits[0].came == [{"type": "response.cancel", "response_id": "resp_3"}]
         await eventually(lambda: len(relay.records) == 4)
     assert all(record.usage is not None and record.usage.input > 0 for record in relay.records[:3])
 

@@ -142,6 +142,7 @@ class RealtimeSession(Session):
         self._release = release
         self._transcribes = transcribes
         self._counting = Counting(meter)
+        self._cancelled: set[str] = set()
 
     @property
     def busy(self) -> bool:
@@ -189,17 +190,20 @@ class RealtimeSession(Session):
 
     async def _read_usage(self) -> None:
         """Cancel what is being made, and read what it has used: a client must not avoid that by leaving."""
-        cancelled: set[str] = set()
         with suppress(TimeoutError):
             async with asyncio.timeout(USAGE_SECONDS):
                 while self._meter.busy and self._upstream.code is None:
-                    for name in self._meter.running - cancelled:
-                        cancel = {"type": "response.cancel", "response_id": name}
-                        await self._upstream.send(Frame(TEXT, msgspec.json.encode(cancel)))
-                        cancelled.add(name)
+                    await self._cancel()
                     if (frame := await self._upstream.receive()) is not None:
                         with suppress(RelayError):  # it is over already
                             await self._counting.look(frame)
+
+    async def _cancel(self) -> None:
+        """Cancel the responses that are being made, by their ids: without one only the conversation's own is."""
+        for name in self._meter.running - self._cancelled:
+            self._cancelled.add(name)
+            cancel = {"type": "response.cancel", "response_id": name}
+            await self._upstream.send(Frame(TEXT, msgspec.json.encode(cancel)))
 
     def _mirror(self) -> None:
         """End the session as the upstream has ended it."""
@@ -270,7 +274,7 @@ class RealtimeSession(Session):
             try:
                 await self._counting.look(frame)
             except RelayError as error:
-                await self._upstream.send(Frame(TEXT, b'{"type":"response.cancel"}'))
+                await self._cancel()
                 self._limited(error)
                 return
             self.exchange.record.answer_bytes += len(frame.data)
