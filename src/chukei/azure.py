@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from chukei.model import MEBIBYTE, Api, BodyType, Deployment, Dialect, Headers, Operation, header
 
@@ -107,6 +107,9 @@ REALTIME = Operation("realtime", "realtime", Dialect.OPEN, generates=True, count
 TRANSCRIPTION_IN_SESSION = "realtime_transcription"
 """The operation of a transcription in a realtime session, in log and ledger."""
 
+TRANSCRIPTION = "transcription"
+"""The intent and the type of a realtime session that only transcribes."""
+
 
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 
@@ -191,11 +194,24 @@ def object_target(path: str, query: str, version: str) -> str:
 
 
 def realtime_target(deployment: Deployment, version: str, intent: str | None = None) -> str:
-    """Return the path and query of a realtime session (Microsoft: "Use the GPT Realtime API via WebSockets")."""
-    name, more = _quoted(deployment.deployment), f"&intent={_quoted(intent)}" if intent else ""
-    if version in ALL_V1:
-        return f"/openai/v1/realtime?model={name}{more}"
-    return f"/openai/realtime?api-version={version}&deployment={name}{more}"
+    """Return the path and query of a realtime session (Microsoft: "Use the GPT Realtime API via WebSockets").
+
+    One that only transcribes has no model of its own, and the service refuses one (OpenAI, "Realtime transcription").
+    """
+    recent = version in ALL_V1
+    asked = {} if recent else {"api-version": version}
+    if intent != TRANSCRIPTION:
+        asked["model" if recent else "deployment"] = deployment.deployment
+    if intent:
+        asked["intent"] = intent
+    return f"/openai/{'v1/' if recent else ''}realtime?{urlencode(asked, safe='', quote_via=quote)}"
+
+
+def ephemeral_target(kind: str, version: str) -> str:
+    """Return the path and query that makes an ephemeral key, by the last part of the client's path."""
+    if kind == "client_secrets" or version in ALL_V1:
+        return f"/openai/v1/realtime/{kind}"
+    return f"/openai/realtimeapi/{kind}?api-version={version}"
 
 
 @lru_cache(1024)

@@ -43,6 +43,7 @@ def delta(number: int) -> bytes:
     return sse.write(json.dumps(said).encode(), "response.output_text.delta")
 
 
+ALIVE = sse.write(b'{"type":"keepalive","sequence_number":0}', "keepalive")
 QUEUED = event(0, "response.queued", "queued")
 RUNNING = event(1, "response.in_progress")
 DONE = event(3, "response.completed", "completed", usage={"input_tokens": 9, "output_tokens": 3})
@@ -111,18 +112,20 @@ async def test_the_refusal_of_a_response_that_is_not_stored_passes() -> None:
     assert b'"store":false' in harness.upstream.requests[0][3]
 
 
-async def test_a_stream_begins_with_the_id_and_waits_in_the_queue() -> None:
-    answer = FakeAnswer([QUEUED])
+@rows("before", [b"", ALIVE, ALIVE + ALIVE])
+async def test_a_stream_begins_with_the_id_and_waits_in_the_queue(before: bytes) -> None:
+    """BerriAI/litellm#39617: while the service is busy, signs of life come before the id."""
+    answer = FakeAnswer([before + QUEUED] if before else [QUEUED])
     harness = BackgroundHarness(
         answer, environment={"CHUKEI_STREAM__IDLE_SECONDS": "0.2", "CHUKEI_STREAM__HEARTBEAT_SECONDS": "0.05"}
     )
     reply, task = harness.start(harness.asks(STREAMED))
-    await reply.until(lambda sent: sent.startswith(QUEUED) and sent.count(sse.HEARTBEAT) > 5)
+    await reply.until(lambda sent: sent.startswith(before + QUEUED) and sent.count(sse.HEARTBEAT) > 5)
     assert len(harness.jobs) == 1
     for read in (RUNNING, delta(2), DONE):
         answer.put(read)
     record = await harness.done(task)
-    assert reply.body.replace(sse.HEARTBEAT, b"") == QUEUED + RUNNING + delta(2) + DONE
+    assert reply.body.replace(sse.HEARTBEAT, b"") == before + QUEUED + RUNNING + delta(2) + DONE
     assert kept(record) == (End.BACKGROUND, None, 0)
     assert [(entry.input, entry.output, entry.end) for entry in harness.billed] == [(9, 3, "completed")]
     assert harness.database.jobs == {}

@@ -159,7 +159,7 @@ async def test_lines_name_objects_of_the_caller_only(tmp_path: Path) -> None:
     harness.knows("resp_of_bob", "response", owner=BOB)
     harness.knows("resp_east", "response", identity="https://east.openai.azure.com/gpt-east")
     for id, expected in (
-        ("resp_of_bob", (404, "previous_response_not_found")),
+        ("resp_of_bob", (400, "previous_response_not_found")),
         ("resp_east", (400, "object_elsewhere")),
     ):
         reply = await harness.upload(text(line(url="/responses", previous_response_id=id)))

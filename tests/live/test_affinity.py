@@ -499,7 +499,7 @@ async def test_nobody_continues_what_is_anothers(resources: Resources, count: in
         ]
         assert resources.asked_since(before) == {}, "Azure was asked"
         assert [(answer.status, answer.error["code"], answer.error["param"]) for answer in told] == [
-            (404, "previous_response_not_found", "previous_response_id"),
+            (400, "previous_response_not_found", "previous_response_id"),
             (404, "conversation_not_found", "conversation"),
             (404, "conversation_not_found", "conversation"),
         ]
@@ -514,6 +514,6 @@ async def test_what_another_replica_made_is_its_callers_there_too(resources: Res
         await eventually(lambda: ", 0 unsent" in repr(one.relay.board))
         before = resources.requests
         answer = await as_caller(other.url, "bob", turn(stream=False, previous_response_id=made))
-        assert (answer.status, answer.error["code"]) == (404, "previous_response_not_found")
+        assert (answer.status, answer.error["code"]) == (400, "previous_response_not_found")
         assert resources.asked_since(before) == {}
         id_of(await as_caller(other.url, "ann", turn(stream=False, previous_response_id=made)))

@@ -288,9 +288,11 @@ async def test_a_session_that_is_about_to_end_begins_no_response(tmp_path: Path)
         assert [event["type"] for event in upstream.visits[0].came] == ["response.create", "input_audio_buffer.clear"]
 
 
-async def test_caps_and_the_system_message_apply(tmp_path: Path) -> None:
+@pytest.mark.parametrize("intent", ["", "&intent=conversation", "&intent=translation"])
+async def test_caps_and_the_system_message_apply(intent: str, tmp_path: Path) -> None:
     model = 'system = "Speak politely."\ncaps = { max_output_tokens = 100 }'
-    async with relay_to(speaking, tmp_path, model=model) as (relay, upstream), client_of(relay, PATH) as client:
+    path = PATH + intent
+    async with relay_to(speaking, tmp_path, model=model) as (relay, upstream), client_of(relay, path) as client:
         await client.say({"type": "session.update", "session": {"type": "realtime", "max_output_tokens": "inf"}})
         await client.say({"type": "response.create", "response": {"max_output_tokens": 4000}})
         await until(client, "response.done")
@@ -339,6 +341,8 @@ async def test_a_limit_ends_the_session_with_an_event(tmp_path: Path) -> None:
 
 
 async def test_a_response_of_the_service_beyond_the_limit_is_cancelled_and_charged(tmp_path: Path) -> None:
+    """agentgateway/agentgateway#2213: it may be outside the conversation, so it is cancelled by its id, and once."""
+
     async def script(visit: SocketVisit) -> None:
         for number in range(1, 5):
             await visit.say(created(number), done(number))
@@ -349,7 +353,7 @@ async def test_a_response_of_the_service_beyond_the_limit_is_cancelled_and_charg
         assert last["error"]["code"] == "insufficient_quota"
         assert (await client.closed())[0] == 1008
         await eventually(lambda: bool(upstream.visits[0].came))
-        assert upstream.visits[0].came == [{"type": "response.cancel"}]
+        assert upstream.visits[0].came == [{"type": "response.cancel", "response_id": "resp_3"}]
         await eventually(lambda: len(relay.records) == 4)
     assert all(record.usage is not None and record.usage.input > 0 for record in relay.records[:3])
 

@@ -27,7 +27,7 @@ async def test_the_first_known_reference_decides_the_home() -> None:
 @rows(
     ("reference", "status", "code", "message"),
     [
-        (RESPONSE, 404, "previous_response_not_found", "Previous response with id 'resp_1' not found."),
+        (RESPONSE, 400, "previous_response_not_found", "Previous response with id 'resp_1' not found."),
         (
             Reference("conversation", "conv_1", "conversation"),
             404,

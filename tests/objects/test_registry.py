@@ -1,5 +1,6 @@
 """Which objects are known, to this process and to the stores behind it."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,7 @@ from tests.rows import rows
 from chukei.accounts.objects import ObjectRecord, owner_of, owner_of_group, owners_of_name
 from chukei.accounts.stores import StoreAway
 from chukei.model import Caller, CallerKind
-from chukei.objects.registry import AT_ONCE, MOST_KNOWN, RENEW_SECONDS, Objects
+from chukei.objects.registry import AT_ONCE, MOST_ENDED, MOST_KNOWN, RENEW_SECONDS, Objects
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +96,17 @@ async def test_an_object_keeps_its_first_owner() -> None:
     objects.made("conv_2", EAST._replace(owner=""))
     objects.made("conv_2", EAST._replace(owner=BOB))
     assert await objects.find(["conv_2"]) == [EAST._replace(owner=BOB)], "an earlier version knew no owners"
+
+
+def test_the_end_of_a_response_is_remembered_for_a_bounded_number() -> None:
+    clock = FakeClock()
+    objects = Objects(clock=clock)
+    for number in range(MOST_ENDED + 1):
+        objects.stored(f"resp_{number}")
+    clock.advance(7.0)
+    assert [objects.since_stored(f"resp_{number}") for number in (0, 1)] == [math.inf, 7.0]
+    objects.gone("resp_1")
+    assert objects.since_stored("resp_1") == math.inf
 
 
 async def test_what_is_gone_is_forgotten() -> None:

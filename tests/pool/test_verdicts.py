@@ -75,6 +75,8 @@ def test_the_time_that_was_asked_for_goes_along(status: int, fault: Fault) -> No
         ("Vector store with id 'vs_1' not found.", "vector_store_not_found"),
         ("Container with id 'cntr_1' not found.", "container_not_found"),
         ("No such File object: file-1", "file_not_found"),
+        # BerriAI/litellm#25759: Azure's words for files that code interpreter cannot find.
+        ("Files [assistant-1] were not found due to ownership verification failure. Ensure …", "file_not_found"),
     ],
 )
 def test_what_another_deployment_has_is_told_by_its_words(message: str, why: str) -> None:

@@ -331,6 +331,19 @@ async def test_a_transcription_session(sim: Simulator) -> None:
     assert [turn.operation for turn in turns(sim)] == ["realtime/transcription"]
 
 
+async def test_a_session_only_transcribes_or_answers_from_its_beginning(sim: Simulator) -> None:
+    for path, other in ((GA, "transcription"), ("/openai/v1/realtime?intent=transcription", "realtime")):
+        async with socket(sim, path) as client:
+            await hear(client)
+            await say(client, type="session.update", session={"type": other})
+            error = (await hear(client))["error"]
+        assert (error["code"], error["message"].split()[1:3]) == ("invalid_parameter", ["a", other])
+    with pytest.raises(InvalidStatus) as refused:
+        async with socket(sim, GA + "&intent=transcription"):
+            pass
+    assert refused.value.response.status_code == 400
+
+
 async def test_faults_of_a_session(simulate: Simulate) -> None:
     sim = await simulate(faults={"flaky": "503*1", "old": "socket-limit:2", "broken": "error-event:6"})
     url = sim.url.replace("http", "ws", 1) + "/openai/v1/realtime?model="
@@ -396,6 +409,20 @@ async def test_the_preview_makes_sessions_with_a_key(sim: Simulator) -> None:
     key = {"authorization": f"Bearer {made.json['client_secret']['value']}"}
     async with socket(sim, BETA, additional_headers=key) as client:
         assert (await hear(client))["session"]["voice"] == "echo"
+
+
+async def test_the_preview_makes_sessions_that_transcribe_with_a_key(sim: Simulator) -> None:
+    version = "api-version=2025-04-01-preview"
+    body = {"input_audio_transcription": {"model": "whisper-1"}}
+    made = await post(sim.url, f"/openai/realtimeapi/transcription_sessions?{version}", body)
+    assert (made.status, made.json["object"]) == (200, "realtime.transcription_session")
+    key = {"authorization": f"Bearer {made.json['client_secret']['value']}"}
+    async with socket(sim, f"/openai/realtime?{version}&intent=transcription", additional_headers=key) as client:
+        begun = await hear(client)
+    assert (begun["type"], begun["session"]["input_audio_transcription"]["model"]) == (
+        "transcription_session.created",
+        "whisper-1",
+    )
 
 
 async def test_a_call_is_answered_joined_and_hung_up(sim: Simulator) -> None:

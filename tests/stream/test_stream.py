@@ -513,6 +513,17 @@ def test_the_responses_preamble_is_held() -> None:
     assert passing.state is State.OUTPUT
 
 
+def test_a_sign_of_life_is_no_output() -> None:
+    """openai/openai-node#1964, openai/openai-java#767, BerriAI/litellm#39617: it comes also before ``created``."""
+    alive = event("keepalive", sequence_number=0)
+    passing = stream(Dialect.RESPONSES)
+    made = event("response.created", response={"id": "resp_1"})
+    assert passing.feed(alive + made + alive) == b""
+    assert (passing.state, passing.response_id) == (State.PREAMBLE, "resp_1")
+    assert passing.feed(event("response.failed", response={"error": {"code": "server_error"}})) != b""
+    assert passing.failed_first
+
+
 @rows(("reason", "end"), [("max_output_tokens", End.LENGTH), ("content_filter", End.CONTENT_FILTER)])
 def test_an_incomplete_response_says_why(reason: str, end: End) -> None:
     last = event("response.incomplete", response={"incomplete_details": {"reason": reason}, "usage": TOKENS})

@@ -22,7 +22,7 @@ from chukei.request import call as calls
 from chukei.request.routes import Route
 from chukei.stream import sse
 from chukei.upstream.attempt import LeasedAnswer
-from chukei.upstream.failover import RETRY_RESERVE, Failover
+from chukei.upstream.failover import LATE_PAUSES, RETRY_RESERVE, Failover
 from chukei.upstream.kept import LATE_SECONDS
 from chukei.usage import Usage
 
@@ -346,13 +346,17 @@ NOT_FOUND = b'{"error":{"message":"Item with id \'fc_1\' not found.","type":"inv
 DONE = b'{"id":"resp_2","object":"response","status":"completed"}'
 
 
-def not_found(status: int = 400) -> FakeAnswer:
-    return FakeAnswer([NOT_FOUND, b""], status=status, headers=JSON)
+CONTINUED = b'{"input":"a","previous_response_id":"resp_1"}'
+
+
+def not_found(status: int = 400, body: bytes = NOT_FOUND) -> FakeAnswer:
+    return FakeAnswer([body, b""], status=status, headers=JSON)
 
 
 def after_an_item(*answers: FakeAnswer, age: float, count: int) -> FailoverHarness:
     harness = FailoverHarness(*answers, count=count)
     harness.failover.objects = Objects(clock=harness.clock)
+    harness.failover.late_pauses = (0.0,) * len(LATE_PAUSES)
     home = f"https://{'ab'[count - 1]}.example/gpt-4o"
     harness.failover.objects.made("fc_1", ObjectRecord("item", home, owner_of(None), None))
     harness.clock.advance(age)
@@ -360,17 +364,57 @@ def after_an_item(*answers: FakeAnswer, age: float, count: int) -> FailoverHarne
 
 
 @rows("count", [1, 2])
-async def test_an_item_that_was_only_just_made_is_asked_for_once_more(count: int) -> None:
+async def test_an_item_that_was_only_just_made_is_asked_for_again(count: int) -> None:
     harness = after_an_item(not_found(), FakeAnswer([DONE, b""], headers=JSON), age=1.0, count=count)
     (await harness.open(REFERENCE, RESPONSES)).drop()
     assert harness.asked == "ab"[count - 1] * 2
     assert harness.outstanding == {}
 
 
-async def test_it_is_asked_for_no_more_than_once() -> None:
-    harness = after_an_item(not_found(), not_found(404), age=1.0, count=2)
+async def test_it_is_asked_for_no_more_than_a_few_times() -> None:
+    harness = after_an_item(*(not_found() for _ in LATE_PAUSES), not_found(404), age=1.0, count=2)
     assert (await harness.fails(REFERENCE, RESPONSES)).status == 404
-    assert harness.asked == "bb"
+    assert harness.asked == "b" * (1 + len(LATE_PAUSES))
+    assert LATE_SECONDS - sum(LATE_PAUSES) < 10, "the last question comes when Azure has found what it will find"
+
+
+async def test_what_cannot_be_decrypted_is_no_matter_of_time() -> None:
+    unreadable = b'{"error":{"message":"No.","code":"invalid_encrypted_content","param":null}}'
+    harness = after_an_item(not_found(body=unreadable), age=1.0, count=2)
+    assert (await harness.fails(REFERENCE, RESPONSES)).status == 400
+    assert harness.asked == "b"
+
+
+@rows(("stored", "complete", "asked"), [(True, True, "aaa"), (False, True, "a"), (True, False, "a")])
+async def test_a_response_that_has_only_just_ended_is_waited_for(stored: bool, complete: bool, asked: str) -> None:
+    """dotnet/extensions#7704, microsoft/agent-framework#6419: 400 ``previous_response_not_found`` for some seconds."""
+    made = b'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_1"}}\n\n'
+    ended = b'event: response.completed\ndata: {"type":"response.completed","response":{"id":"resp_1"}}\n\n'
+    missing = b'{"error":{"message":"No.","code":"previous_response_not_found","param":"previous_response_id"}}'
+    harness = FailoverHarness(
+        FakeAnswer([made, b'data: {"type":"response.output_text.delta","delta":"a"}\n\n']),
+        *(not_found(body=missing) for _ in "ab"),
+        FakeAnswer([DONE, b""], headers=JSON),
+        count=1,
+    )
+    harness.failover.objects = Objects(clock=harness.clock)
+    harness.failover.late_pauses = (0.0,) * len(LATE_PAUSES)
+    answer = await harness.open(b'{"input":"a","stream":true,"store":%s}' % json.dumps(stored).encode(), RESPONSES)
+    stream = answer.opened.stream
+    assert stream is not None
+    if complete:
+        stream.feed(ended)
+    assert answer.made is None or stored
+    if answer.made is not None:
+        answer.made(stream.items)
+    answer.drop()
+    harness.clock.advance(7.0)
+    harness.upstream.requests.clear()
+    if asked == "a":
+        assert (await harness.fails(CONTINUED, RESPONSES)).status == 400
+    else:
+        (await harness.open(CONTINUED, RESPONSES)).drop()
+    assert harness.asked == asked
 
 
 async def test_an_item_that_was_made_long_ago_is_gone() -> None:

@@ -5,16 +5,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from chukei.errors import CallerError
 from chukei.model import Deployment
 from chukei.objects.answers import Json, entries_of, listed
+from chukei.request.object_routes import USUAL_LIMITS, Limits
 from chukei.upstream.object_client import Query
 
-PAGE = 100
-"""Objects in a page that is asked for; most lists allow no more."""
-
-MOST_PAGES = 50
-"""Pages that are read for one request. So a caller's own object is found among the 5,000 next to the cursor."""
-
-USUAL_LIMIT = 20
-LARGEST_LIMIT = 10_000
+MOST_READ = 5000
+"""Objects that are read for one request: a caller's own one is found among so many next to the cursor."""
 
 Ask = Callable[[Deployment, Query], Awaitable[Json]]
 """Returns one page of a resource's list."""
@@ -23,15 +18,17 @@ Own = Callable[[Sequence[Json], Deployment], Awaitable[list[Json]]]
 """Returns those objects of a page that the caller may see."""
 
 
-async def own_list(deployments: Sequence[Deployment], query: Query, ask: Ask, own: Own) -> bytes:
+async def own_list(
+    deployments: Sequence[Deployment], query: Query, ask: Ask, own: Own, limits: Limits = USUAL_LIMITS
+) -> bytes:
     """Return a list with up to ``limit`` of the caller's own objects, in the resources' order, one after another.
 
     ``has_more`` says that there may be more: the cursor of the next request is the last object of this list.
 
     Raises:
-        CallerError: 400, the limit is no number.
+        CallerError: 400, the limit is no number, or out of bounds.
     """
-    want = _limit(query)
+    want, most_pages = _limit(query, limits), MOST_READ // limits.page
     kept = [(name, value) for name, value in query if name not in ("limit", "after")]
     cursor = dict(query).get("after")
     found: list[Json] = []
@@ -40,13 +37,13 @@ async def own_list(deployments: Sequence[Deployment], query: Query, ask: Ask, ow
     for deployment in deployments:
         while True:
             after = [("after", cursor)] if cursor else []
-            page = await ask(deployment, [*kept, *after, ("limit", str(PAGE))])
+            page = await ask(deployment, [*kept, *after, ("limit", str(limits.page))])
             form, pages = form or page, pages + 1
-            entries = entries_of(page)
+            entries = _behind(entries_of(page), cursor)
             found += await own(entries, deployment)
             further = bool(page.get("has_more")) and bool(entries) and entries[-1]["id"] != cursor
             remains = further or deployment is not last
-            if len(found) > want or (remains and (len(found) == want or pages >= MOST_PAGES)):
+            if len(found) > want or (remains and (len(found) == want or pages >= most_pages)):
                 return listed(form, found[:want], more=True)
             cursor = entries[-1]["id"] if further else None
             # With `before` the list goes the other way, and only the page next to the cursor is meant.
@@ -55,11 +52,17 @@ async def own_list(deployments: Sequence[Deployment], query: Query, ask: Ask, ow
     return listed(form, found[:want], more=False)
 
 
-def _limit(query: Query) -> int:
+def _behind(entries: list[Json], cursor: str | None) -> list[Json]:
+    """Return what stands behind the cursor, which a list without pages ignores, such as that of files was."""
+    place = next((place for place, entry in enumerate(entries) if entry["id"] == cursor), -1)
+    return entries[place + 1 :]
+
+
+def _limit(query: Query, limits: Limits) -> int:
     text = dict(query).get("limit")
     if text is None:
-        return USUAL_LIMIT
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 6 and 0 < int(text) <= LARGEST_LIMIT):
-        message = f"'limit' is a number from 1 to {LARGEST_LIMIT}."
+        return limits.usual
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 6 and 0 < int(text) <= limits.most):
+        message = f"'limit' is a number from 1 to {limits.most}."
         raise CallerError(400, "invalid_query", message, param="limit")
     return int(text)

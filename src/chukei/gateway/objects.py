@@ -328,7 +328,7 @@ class ObjectService:
 
         deployments = await self._homes.listing(request)
         self._show(request, deployments[0])
-        body = await own_list(deployments, request.query, ask, own)
+        body = await own_list(deployments, request.query, ask, own, route.limits)
         await self._send(request, 200, [(b"content-type", b"application/json")], body)
 
 

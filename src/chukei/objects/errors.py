@@ -23,7 +23,7 @@ def not_found(kind: str, id: str, param: str | None = None) -> CallerError:
     match kind if param is not None else "":
         case "response":
             message = f"Previous {message[0].lower()}{message[1:]}"
-            return CallerError(404, "previous_response_not_found", message, param=param)
+            return CallerError(400, "previous_response_not_found", message, param=param)
         case "conversation":
             return CallerError(404, "conversation_not_found", message, param=param)
         case "item":

@@ -24,6 +24,9 @@ MOST_KNOWN = 50_000
 AT_ONCE = 250
 """Ids that are looked for at once. Between them other requests go on, and the wait for a store is for so many."""
 
+MOST_ENDED = 10_000
+"""Responses at most whose end is remembered, the newest ones."""
+
 RENEW_SECONDS = 86_400.0
 """Seconds after which the use of an id is written to the stores again, so that they keep it after its last use."""
 
@@ -40,6 +43,7 @@ class Objects:
         self._stores = tuple(stores)
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._ended: OrderedDict[bytes, float] = OrderedDict()
 
     def made(self, id: str, record: ObjectRecord) -> None:
         """Record an object that was made, or has moved. It never waits. An object keeps its first owner."""
@@ -90,9 +94,20 @@ class Objects:
         known = self._known.get(_short(id))
         return self._clock() - known.written if known is not None else math.inf
 
+    def stored(self, id: str) -> None:
+        """Note that a response has ended just now, and is stored from now on. It never waits."""
+        self._ended[_short(id)] = self._clock()
+        if len(self._ended) > MOST_ENDED:
+            self._ended.popitem(last=False)
+
+    def since_stored(self, id: str) -> float:
+        """Return the seconds since this process saw a response end, infinite if it has not."""
+        return self._clock() - self._ended.get(_short(id), -math.inf)
+
     def gone(self, id: str) -> None:
         """Forget an object that was deleted. It never waits."""
         self._known.pop(_short(id), None)
+        self._ended.pop(_short(id), None)
         for store in self._stores:
             store.drop(id)
 

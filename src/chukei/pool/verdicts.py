@@ -158,6 +158,7 @@ _ELSEWHERE = frozenset({"previous_response_not_found", "conversation_not_found",
 # The ``code`` of an unknown object is null, or only says that the request is invalid.
 _UNKNOWN_STATE = re.compile(
     r"(?P<kind>Conversation|Item|Vector store|Container) with id '[^']*' not found|No such (?P<file>File) object: "
+    r"|(?P<files>File)s \[[^\]]*\] were not found due to ownership verification failure"
 )
 _CONTENT = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
 _TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length"})
@@ -227,7 +228,7 @@ def judge(error: UpstreamError) -> Verdict:
 
 def _unknown_state(error: UpstreamError) -> str:
     found = _UNKNOWN_STATE.match(str(error_details(error.body).message))
-    name = (found["kind"] or found["file"]) if found else "conversation"
+    name = (found["kind"] or found["file"] or found["files"]) if found else "conversation"
     return f"{name.lower().replace(' ', '_')}_not_found"
 
 

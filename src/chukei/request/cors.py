@@ -3,7 +3,8 @@
 from chukei.model import Headers, header
 
 _EXPOSED = (
-    b"x-request-id, retry-after, retry-after-ms, apim-request-id, x-ms-region, x-chukei-deployment, x-chukei-simulator"
+    b"x-request-id, retry-after, retry-after-ms, x-should-retry, location, apim-request-id, x-ms-region,"
+    b" x-chukei-deployment, x-chukei-simulator"
 )
 _METHODS = b"GET, POST, DELETE, OPTIONS"
 _MAX_AGE = b"600"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 MAX_ID = 256
@@ -81,6 +82,17 @@ class ObjectBody(StrEnum):
     FLOW = "flow"
 
 
+class Limits(NamedTuple):
+    """How many objects a list has: usually, at most, and in a page that the relay asks for."""
+
+    usual: int = 20
+    most: int = 100
+    page: int = 100
+
+
+USUAL_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectRoute:
     """One route.
@@ -88,9 +100,10 @@ class ObjectRoute:
     In ``path``, ``{response}`` stands for the id of an object of that kind, ``{}`` for the id of a part of the object
     before it, which shares its owner and its home. ``makes`` is the kind of the object in the answer, if it is new.
     ``mentions`` are members of the answer with ids of other objects that belong to the same owner, and their kinds.
-    ``lists`` is the kind of the objects in the answer's ``data``, of which a caller sees its own. ``ends`` says that
-    the object is gone afterwards. ``query`` are the parameters that pass; ``a[b]`` passes as ``a``. ``media`` are the
-    content types of whole answers, or their prefixes. ``only_file`` says that a form may have no field but ``file``.
+    ``lists`` is the kind of the objects in the answer's ``data``, of which a caller sees its own, and ``limits`` their
+    number. ``ends`` says that the object is gone afterwards. ``query`` are the parameters that pass; ``a[b]`` passes as
+    ``a``. ``media`` are the content types of whole answers, or their prefixes. ``only_file`` says that a form may have
+    no field but ``file``.
     """
 
     name: str
@@ -105,6 +118,7 @@ class ObjectRoute:
     media: tuple[bytes, ...] = (b"application/json",)
     mentions: tuple[tuple[str, str], ...] = ()
     only_file: bool = False
+    limits: Limits = USUAL_LIMITS
 
     @property
     def reads(self) -> bool:
@@ -120,6 +134,7 @@ class ObjectRoute:
 
 _JSON, _FLOW = ObjectBody.JSON, ObjectBody.FLOW
 _ANY = (b"",)
+_FILES_LISTED, _UNBOUNDED = Limits(10_000, 10_000, 1_000), Limits(most=10_000)
 _PAGE = frozenset({"after", "limit", "order"})
 _BOTH_WAYS = _PAGE | {"before"}
 _INCLUDE = frozenset({"include"})
@@ -145,13 +160,20 @@ ROUTES: tuple[ObjectRoute, ...] = (
     _R("conversation_items", "GET", "conversations/{conversation}/items", query=_PAGE | _INCLUDE),
     _R("conversation_item_get", "GET", "conversations/{conversation}/items/{}", query=_INCLUDE),
     _R("conversation_item_delete", "DELETE", "conversations/{conversation}/items/{}"),
-    _R("chat_list", "GET", "chat/completions", lists="chat_completion", query=_PAGE | {"metadata", "model"}),
+    _R(
+        "chat_list",
+        "GET",
+        "chat/completions",
+        lists="chat_completion",
+        query=_PAGE | {"metadata", "model"},
+        limits=_UNBOUNDED,
+    ),
     _R("chat_get", "GET", "chat/completions/{chat_completion}"),
     _R("chat_update", "POST", "chat/completions/{chat_completion}", body=_JSON),
     _R("chat_delete", "DELETE", "chat/completions/{chat_completion}", ends=True),
     _R("chat_messages", "GET", "chat/completions/{chat_completion}/messages", query=_PAGE),
     _R("file_create", "POST", "files", makes="file", body=_FLOW),
-    _R("file_list", "GET", "files", lists="file", query=_PAGE | {"purpose"}),
+    _R("file_list", "GET", "files", lists="file", query=_PAGE | {"purpose"}, limits=_FILES_LISTED),
     _R("file_get", "GET", "files/{file}"),
     _R("file_delete", "DELETE", "files/{file}", ends=True),
     _R("file_content", "GET", "files/{file}/content", media=_ANY),
@@ -196,6 +218,7 @@ ROUTES: tuple[ObjectRoute, ...] = (
         lists="fine_tuning_job",
         query=_PAGE | {"metadata"},
         mentions=_TUNED,
+        limits=_UNBOUNDED,
     ),
     _R("fine_tuning_get", "GET", _JOBS, mentions=_TUNED),
     _R("fine_tuning_cancel", "POST", f"{_JOBS}/cancel"),
@@ -204,7 +227,7 @@ ROUTES: tuple[ObjectRoute, ...] = (
     _R("fine_tuning_events", "GET", f"{_JOBS}/events", query=_PAGE),
     _R("fine_tuning_checkpoints", "GET", f"{_JOBS}/checkpoints", query=_PAGE),
     _R("eval_create", "POST", "evals", makes="eval", body=_JSON),
-    _R("eval_list", "GET", "evals", lists="eval", query=_PAGE | {"order_by"}),
+    _R("eval_list", "GET", "evals", lists="eval", query=_PAGE | {"order_by"}, limits=_UNBOUNDED),
     _R("eval_get", "GET", "evals/{eval}"),
     _R("eval_update", "POST", "evals/{eval}", body=_JSON),
     _R("eval_delete", "DELETE", "evals/{eval}", ends=True),

@@ -79,9 +79,10 @@ SOCKETS = {each.path: each for each in (RESPONSES, REALTIME)}
 REALTIME_ROUTES = {
     "realtime/client_secrets": "client_secrets",
     "realtime/sessions": "sessions",
-    "realtime/transcription_sessions": "sessions",
+    "realtime/transcription_sessions": "transcription_sessions",
     "realtime/calls": "calls",
     "realtimeapi/sessions": "sessions",
+    "realtimeapi/transcription_sessions": "transcription_sessions",
 }
 """The routes that prepare a realtime session by HTTP. ``realtime/calls/{id}/hangup`` ends one."""
 

@@ -131,7 +131,9 @@ OBJECTS: dict[str, Operation] = {
 IN_SESSION: dict[str, Operation] = {
     "realtime/client_secrets": client_secrets,
     "realtime/sessions": sessions,
+    "realtime/transcription_sessions": sessions,
     "realtimeapi/sessions": sessions,
+    "realtimeapi/transcription_sessions": sessions,
     "realtime/calls": calls,
 }
 ANTHROPIC: dict[str, Operation] = {"messages": messages, "messages/count_tokens": count_tokens}

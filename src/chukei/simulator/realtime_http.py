@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chukei.simulator.azure import invalid_value, missing_parameter, model_error, out_of_range
+from chukei.simulator.azure import ApiError, invalid_value, missing_parameter, model_error, out_of_range
 from chukei.simulator.calls import Call
 from chukei.simulator.exchanges import Head, Reply, whole
 from chukei.simulator.media import fields as form_fields
@@ -17,6 +17,8 @@ from chukei.simulator.realtime_session import SESSION_SECONDS, Session
 SECRET_SECONDS = (10, 7200)  # the least and the most that a client may ask for
 DEFAULT_SECRET_SECONDS = 600
 SESSIONS_SECRET_SECONDS = 60  # of the preview's keys
+
+TRANSCRIPTION = "transcription"  # what a session that only transcribes is called
 
 _MID = re.compile(r"^a=mid:(\S+)", re.M)
 _SDP = "application/sdp"
@@ -62,7 +64,7 @@ def client_secrets(call: Call) -> Reply:
         call.id("sess_", 21),
         call.deployment,
         call.created + SESSION_SECONDS,
-        transcribes=given["type"] == "transcription",
+        transcribes=given["type"] == TRANSCRIPTION,
     )
     session.update(given)
     key = call.id("ek_", 32)
@@ -73,7 +75,10 @@ def client_secrets(call: Call) -> Reply:
 def sessions(call: Call) -> Reply:
     """Answer with a session of the preview that has an ephemeral key."""
     given = call.object()
-    session = Session(call.id("sess_", 21), call.deployment, call.created + SESSION_SECONDS, beta=True)
+    transcribes = call.operation.endswith("transcription_sessions")
+    session = Session(
+        call.id("sess_", 21), call.deployment, call.created + SESSION_SECONDS, beta=True, transcribes=transcribes
+    )
     session.update(given)
     key = call.id("ek_", 32)
     expires_at = call.created + SESSIONS_SECRET_SECONDS
@@ -91,7 +96,10 @@ def calls(call: Call) -> Reply:
     if not offer.lstrip().startswith("v=0"):
         raise invalid_value("Invalid SDP offer: it must begin with 'v=0'.", "sdp", "invalid_offer")
     id_ = call.hex_id("rtc_u1_", 32)
-    call.ephemeral.begin(id_, {"model": call.deployment, **session})
+    transcribes = session.get("type") == TRANSCRIPTION
+    if transcribes and (call.query.get("model") or "model" in session):
+        raise _has_no_model()
+    call.ephemeral.begin(id_, session if transcribes else {"model": call.deployment, **session})
     reply = whole(_answer_to(offer, call).encode(), status=201, content_type=_SDP)
     reply.headers["location"] = f"/openai/v1/realtime/calls/{id_}"
     return reply
@@ -148,12 +156,20 @@ def no_call(id_: str) -> Exception:
     return model_error(404, f"No call with id '{id_}' was found.", param="call_id", code="call_id_not_found")
 
 
+def _has_no_model() -> ApiError:
+    """Return the 400 for a session that only transcribes and names a model of its own."""
+    what = "You must not provide a model parameter for transcription sessions."
+    return model_error(400, what, param="model", code="invalid_parameter")
+
+
 def session_of(given: dict[str, Any], head: Head, model: str, now: int, id_: str) -> Session:
     """Return the session of a new socket, as configured by its address and by its ephemeral key or call."""
     beta = head.path.rstrip("/") == "/openai/realtime" or "realtime=v1" in head.headers.get("openai-beta", "")
     beta = beta or "openai-beta.realtime-v1" in head.headers.get("sec-websocket-protocol", "")
-    transcribes = "transcription" in (head.query.get("intent"), given.get("type"))
+    transcribes = TRANSCRIPTION in (head.query.get("intent"), given.get("type"))
+    if transcribes and {"model", "deployment"} & set(head.query):
+        raise _has_no_model()
     session = Session(id_, model, now + SESSION_SECONDS, beta=beta, transcribes=transcribes)
     if given:
-        session.update(given if beta else {"type": "realtime", **given})
+        session.update(given if beta else {"type": TRANSCRIPTION if transcribes else "realtime", **given})
     return session

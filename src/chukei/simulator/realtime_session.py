@@ -43,9 +43,10 @@ class Session:
     def update(self, given: Any) -> None:
         """Change the configuration; ApiError 400 if a field is unknown, of the wrong type, or missing."""
         changes = check(given, BetaSessionUpdate if self.beta else SessionUpdate, "session")
-        if changes.get("type") == "transcription" and not (self.transcribes or self.beta):
-            self.transcribes = True
-            self.fields = shape(_SHAPES[False, True], id=self.fields["id"], expires_at=self.fields["expires_at"])
+        if not self.beta and (changes["type"] == "transcription") != self.transcribes:
+            own, other = ("transcription", "realtime") if self.transcribes else ("realtime", "transcription")
+            what = f"Passing a {other} session update event to a {own} session is not allowed."
+            raise model_error(400, what, code="invalid_parameter")
         for name in changes:
             if name not in self.fields and name not in _ALSO:
                 what = f"Unknown parameter: 'session.{name}'."

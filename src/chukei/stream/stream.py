@@ -76,7 +76,7 @@ _MESSAGES_MARKERS = (
 LESSONS = 8
 """How often the form of events is learnt anew. A stream that changes it more often is searched for markers instead."""
 
-_RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress"})
+_RESPONSES_PREAMBLE = frozenset({"response.created", "response.queued", "response.in_progress", "keepalive"})
 _MESSAGES_PREAMBLE = frozenset({"message_start", "ping"})
 _RESPONSES_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 # Generated text in an event, and the index of its choice or tool call. APIs other than chat repeat the deltas' text in

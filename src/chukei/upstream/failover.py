@@ -32,6 +32,9 @@ from chukei.upstream.refusals import error_of_event, is_refusal, without_repeat
 if TYPE_CHECKING:  # it is imported with the first request that refers to an object
     from chukei.objects.homes import Home
 
+UNREADABLE = b'"invalid_encrypted_content"'
+"""In the error for what another resource has encrypted, which no pause makes readable."""
+
 RETRY_RESERVE = 100
 """Retries that the budget accumulates at most: when a deployment dies, all its requests move at once."""
 
@@ -39,8 +42,8 @@ HEDGE_RESERVE = 10
 """Hedged requests that the budget accumulates at most."""
 
 
-LATE_PAUSE = 0.5
-"""Seconds after which a deployment is asked again for what it has only just made, and does not find yet."""
+LATE_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds of the pauses after which a deployment is asked again for what it has just made and does not find yet."""
 
 
 class Failover:
@@ -60,6 +63,7 @@ class Failover:
         before: "Failover | None" = None,
     ) -> None:
         self.settings, self.pool, self.clock = settings, pool, clock
+        self.late_pauses: Sequence[float] = LATE_PAUSES
         self.session_header = settings.pool.session_header.encode()
         # Whether callers may have made files, which chats then may not name of each other.
         self.owns_files = settings.objects.model is not None
@@ -128,6 +132,7 @@ class _Search:
         refuses = failover.settings.objects.unknown == "refuse"
         self._kept = Kept(failover.objects, call, owners, files=failover.owns_files, refuses=refuses)
         self._at_home = False
+        self._pauses = iter(failover.late_pauses)
         self._waited = False
         self._leases: list[Lease] = []
         self._asked: list[tuple[Lease, Attempt]] = []
@@ -265,13 +270,16 @@ class _Search:
             raise self._final(error, fault) from None
 
     async def _once_more(self, error: UpstreamError) -> Lease | None:
-        """Choose the same deployment again, after a moment and once, if what it does not find was only just made."""
+        """Choose the same deployment again, after a pause, if what it does not find was only just made."""
         failover, last = self._failover, self._leases[-1].deployment
-        late = judge(error).fault is Fault.MISPLACED and not self._waited and self._kept.may_be_late()
-        if not late or not failover.retries.spend(failover.clock()):
+        missing = judge(error).fault is Fault.MISPLACED and UNREADABLE not in error.body
+        if not missing or not self._kept.may_be_late():
+            return None
+        pause, now = next(self._pauses, None), failover.clock()
+        if pause is None or now + pause >= self._deadline or not (self._waited or failover.retries.spend(now)):
             return None
         self._waited = True
-        await asyncio.sleep(LATE_PAUSE)
+        await asyncio.sleep(pause)
         try:
             lease = failover.pool.choose_home(
                 self._model.name, last.identity, failover.clock(), cost=self._cost, source=self._source

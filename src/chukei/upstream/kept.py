@@ -1,6 +1,7 @@
 """What a request refers to at the service, and what its answer leaves there."""
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,9 +27,9 @@ NAMED = frozenset({CallerKind.KEY, CallerKind.USER, CallerKind.APPLICATION})
 _NAMING_FILES = frozenset({CHAT.path, "images/generations", "images/edits"})
 """Operations outside the Responses API whose JSON may name files (OpenAI's API reference, ``images`` of an edit)."""
 
-LATE_SECONDS = 10.0
-"""Age up to which a resource may not find what it has made. Azure needs some hundred milliseconds now and then
-(maximhq/bifrost#6382: 400 "Item with id … not found" for the item of the response before)."""
+LATE_SECONDS = 40.0
+"""Age up to which a resource may not find what it has made. After a stream Azure often needs seconds, 33 at most of 79
+that were measured (dotnet/extensions#7704; maximhq/bifrost#6382: "Item with id … not found" of the response before)."""
 
 
 class Kept:
@@ -80,16 +81,14 @@ class Kept:
                 yield each
 
     def may_be_late(self) -> bool:
-        """Whether the request needs an item so new that its resource may not find it yet.
+        """Whether the request needs something so new that its resource may not find it yet."""
+        return any(each.needed and self._age(each) < LATE_SECONDS for each in self._references)
 
-        That was seen of items only. A response that was not stored is never found.
-        """
-        new = (
-            each.needed and self._objects.age(each.id) < LATE_SECONDS
-            for each in self._references
-            if each.kind == "item"
-        )
-        return any(new)
+    def _age(self, reference: Reference) -> float:
+        """Return the age of an item, or of a response since its end. One that was not stored is never found."""
+        if reference.kind == "item" and reference.param != ENCRYPTED:
+            return self._objects.age(reference.id)
+        return self._objects.since_stored(reference.id) if reference.kind == "response" else math.inf
 
     async def learn(self, answer: LeasedAnswer, model: Model, who: Caller | None) -> None:
         """Record what the deployment keeps: the response, and what the request referred to and nobody owned.
@@ -110,13 +109,18 @@ class Kept:
         made = opened.stream.response_id if opened.stream is not None else response_id_of(opened.first)
         if made:
             self._keep(answer, "response", made, model.name)
-        if len(model.deployments) > 1 or (who is not None and who.kind in NAMED):
-            answer.made = partial(self._keep_items, answer)
-
-    def _keep_items(self, answer: LeasedAnswer, items: Sequence[Item]) -> None:
         body = self._call.body
         stored = not isinstance(body, Fields) or body.flag("store") is not False
-        for kind, id in kept_in(items, stored=stored):
+        shared = len(model.deployments) > 1 or (who is not None and who.kind in NAMED)
+        if shared or (made and stored):
+            answer.made = partial(self._end, answer, made, stored, shared)
+
+    def _end(self, answer: LeasedAnswer, made: str | None, stored: bool, shared: bool, items: Sequence[Item]) -> None:
+        """Record what an answer leaves at its end: the response ``made``, and its items if they are ``shared``."""
+        stream = answer.opened.stream
+        if made and stored and (stream is None or stream.complete):
+            self._objects.stored(made)
+        for kind, id in kept_in(items, stored=stored) if shared else ():
             self._keep(answer, kind, id)
 
     def _keep(self, answer: LeasedAnswer, kind: str, id: str, model: str | None = None) -> None:

@@ -51,6 +51,22 @@ caps = { max_output_tokens = 300 }
 tokens_per_day = 700
 [sockets]
 """
+DICTATING = """
+[defaults]
+model = "voice"
+[models.voice]
+deployments = ["a"]
+[models.dictation]
+deployments = ["b"]
+[deployments.a]
+endpoint = "https://one.openai.azure.com"
+deployment = "gpt-realtime"
+api_key = { env = "UP" }
+[deployments.b]
+endpoint = "https://one.openai.azure.com"
+deployment = "gpt-live"
+api_key = { env = "UP" }
+"""
 SDP: Headers = [(b"content-type", b"application/sdp"), (b"location", b"/openai/v1/realtime/calls/rtc_123")]
 DONE = {
     "type": "response.done",
@@ -70,9 +86,10 @@ class Harness:
         sockets: tuple[FakeSocket | UpstreamError, ...] = (),
         more: str = "",
         peers: Peers | None = None,
+        configuration: str = CONFIGURATION,
     ) -> None:
         path = directory / "chukei.toml"
-        path.write_text(CONFIGURATION + more)
+        path.write_text(configuration + more)
         settings = load(path, {"UP": "upstream-secret", "CHUKEI_API_KEY": KEY})
         self.clock, self.hook, self.upstream = FakeClock(), FakeHook(), FakeSocketUpstream(*answers, sockets=sockets)
         pool = Pool(
@@ -185,6 +202,89 @@ async def test_a_key_opens_a_session_at_its_deployment_until_it_expires(tmp_path
     harness.clock.advance(31)
     reply, _ = await connected(harness, made["value"])
     assert reply.status == 401
+
+
+KEYLESS = UpstreamError("upstream_unauthorized", "Refused.", end=End.UPSTREAM_STATUS)
+TRANSCRIBING = "intent=transcription&model=dictation"
+
+
+async def opened(harness: Harness, path: str, query: str) -> FakeSocketReply:
+    """Open a session with the caller's own key; return the reply."""
+    reply = FakeSocketReply(FakeSocket())
+    headers = [(b"host", b"localhost:7221"), (b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
+    headers.append((b"authorization", b"Bearer " + KEY.encode()))
+    incoming = FakeIncoming(method="GET", path=path, query=query, headers=headers)
+    incoming.upgrades = True
+    reply.socket.leave()
+    await harness.gateway.handle(incoming, reply)
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "asked", "body"),
+    [
+        (
+            "/v1/realtime",
+            TRANSCRIBING,
+            "/openai/v1/realtime/client_secrets",
+            {"session": {"type": "transcription", "audio": {"input": {"transcription": {"model": "gpt-live"}}}}},
+        ),
+        (
+            "/openai/realtime",
+            f"api-version=2025-04-01-preview&{TRANSCRIBING}",
+            "/openai/realtimeapi/transcription_sessions?api-version=2025-04-01-preview",
+            {"input_audio_transcription": {"model": "gpt-live"}},
+        ),
+    ],
+)
+async def test_a_model_that_takes_ephemeral_keys_only_gets_one(
+    tmp_path: Path, path: str, query: str, asked: str, body: dict[str, Any]
+) -> None:
+    """BerriAI/litellm#38635, #38645: ``This operation requires ephemeral authentication.``"""
+    made = json.dumps({"value": "ek_upstream", "client_secret": {"value": "ek_upstream"}}).encode()
+    harness = Harness(
+        tmp_path, FakeAnswer([made, b""], headers=JSON), sockets=(KEYLESS, FakeSocket()), configuration=DICTATING
+    )
+    reply = await opened(harness, path, query)
+    assert reply.status == 101
+    assert (harness.upstream.requests[0][1], harness.asked(0)) == (asked, body)
+    refused, accepted = harness.upstream.opened
+    assert refused[1] == accepted[1]
+    assert (b"authorization", b"Bearer ek_upstream") in accepted[2]
+    assert harness.hook.records[-1].tries[0].code is None
+
+
+async def test_a_wrong_key_of_the_relays_gets_no_ephemeral_one(tmp_path: Path) -> None:
+    harness = Harness(
+        tmp_path, FakeAnswer([b"{}", b""], status=401, headers=JSON), sockets=(KEYLESS,), configuration=DICTATING
+    )
+    assert (await opened(harness, "/v1/realtime", TRANSCRIBING)).status == 502
+    other = Harness(tmp_path, sockets=(KEYLESS,))
+    assert (await opened(other, "/v1/realtime", "model=voice")).status == 502
+    assert not other.upstream.requests
+
+
+async def test_a_call_that_only_transcribes_has_no_model(tmp_path: Path) -> None:
+    side = FakeSocket()
+    harness = Harness(
+        tmp_path, FakeAnswer([b"v=0", b""], status=201, headers=SDP), sockets=(side,), configuration=DICTATING
+    )
+    session = {"type": "transcription", "audio": {"input": {"transcription": {"model": "dictation"}}}}
+    form = (
+        '--x\r\nContent-Disposition: form-data; name="sdp"\r\n\r\nv=0 offer\r\n'
+        f'--x\r\nContent-Disposition: form-data; name="session"\r\n\r\n{json.dumps(session)}\r\n--x--\r\n'
+    )
+    reply, _ = await harness.post("/v1/realtime/calls", form.encode(), kind=b"multipart/form-data; boundary=x")
+    _, target, _, body = harness.upstream.requests[0][:4]
+    assert (reply.status, target) == (201, "/openai/v1/realtime/calls")
+    assert b'{"type":"transcription","audio":{"input":{"transcription":{"model":"gpt-live"}}}}' in body
+    transcript = "conversation.item.input_audio_transcription.completed"
+    side.put({"type": transcript, "item_id": "item_1", "usage": {"type": "duration", "seconds": 2}})
+    side.leave()
+    await eventually(lambda: len(harness.hook.records) == 3)
+    counted = harness.hook.records[1]
+    assert counted.usage is not None
+    assert (counted.operation, counted.model, counted.usage.heard_ms) == ("realtime_transcription", "dictation", 2000)
 
 
 class Workers:

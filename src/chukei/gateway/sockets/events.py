@@ -110,8 +110,10 @@ class Said:
             self._audit.release(len(taken) - 1)  # each event was reserved with what stands before it
 
 
-def read(message: bytes, model: Model, deployment: str, names: Names) -> ClientEvent:
+def read(message: bytes, model: Model, deployment: str, names: Names, *, transcribes: bool = False) -> ClientEvent:
     """Read an event of a client, with the policy applied. ``deployment`` is what the session's model is called there.
+
+    In a session that only ``transcribes``, the model does so if an event names no other.
 
     Raises:
         CallerError: it is not an event, or one that the client may not send.
@@ -128,7 +130,7 @@ def read(message: bytes, model: Model, deployment: str, names: Names) -> ClientE
         part = "session" if kind in CONFIGURES else "response"
         if event.get(part, _NULL) != _NULL:
             inner = event[part] = _object(bytes(event[part]), part)
-            limit = configure(inner, model, deployment, names, part)
+            limit = configure(inner, model, deployment, names, part, transcribes=transcribes)
         if kind == CREATES:
             name = event["event_id"] = name or f"event_{new_id()}"  # an error for it names this
     elif kind not in PASSED:
@@ -156,7 +158,13 @@ def _object(raw: bytes, part: str | None = None) -> dict[str, Any]:
 
 
 def configure(
-    session: dict[str, Any], model: Model, deployment: str, names: Names, part: str = "session"
+    session: dict[str, Any],
+    model: Model,
+    deployment: str,
+    names: Names,
+    part: str = "session",
+    *,
+    transcribes: bool = False,
 ) -> int | None:
     """Apply the policy to a session's or a response's configuration; return its output limit, if it sets one.
 
@@ -173,7 +181,7 @@ def configure(
             raise CallerError(400, "model_not_changeable", message, param=f"{part}.model")
         session["model"] = deployment
     for holder in transcriptions(session):
-        if isinstance(name := holder.get("model"), str):
+        if isinstance(name := holder.get("model", model.name if transcribes else None), str):
             holder["model"] = names(name)
     most = cap_of(model)
     limit = None

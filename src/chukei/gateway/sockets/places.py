@@ -14,7 +14,8 @@ def name_at(model: Model, at: Deployment) -> str:
     for each in model.deployments:
         if each.endpoint == at.endpoint:
             return each.deployment
-    message = f"The resource of this session has no deployment of {model.name[:80]!r}."
+    message = f"The resource of this session has no deployment of {model.name[:80]!r}. "
+    message += "A session that only transcribes may name it in its address."
     raise CallerError(400, "model_elsewhere", message, param="model")
 
 

@@ -22,13 +22,15 @@ from chukei.ports import Answer
 from chukei.stream.redaction import Redactor
 from chukei.upstream.connect import read_refusal
 from chukei.upstream.refusals import failure
+from chukei.usage import DECODE_ERRORS
 
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = MEBIBYTE
 """Bytes of a body in either direction; an SDP offer has a few kilobytes."""
 
-TRANSCRIPTION = "transcription"
+SECRETS = "client_secrets"
+"""The kind of request for an ephemeral key that has the session's configuration in ``session``."""
 
 
 class Preparation:
@@ -64,8 +66,13 @@ class Preparation:
         policy.check_model(model.name)
         return policy.applied_to(model)
 
-    def written(self, session: Mapping[str, Any], model: Model, deployment: Deployment) -> dict[str, Any]:
-        """Return a session's configuration for a deployment, with the policy applied."""
+    def written(
+        self, session: Mapping[str, Any], model: Model, deployment: Deployment, *, transcribes: bool
+    ) -> dict[str, Any]:
+        """Return a session's configuration for a deployment, with the policy applied.
+
+        One that only ``transcribes`` has no model of its own, and no limit of the output.
+        """
 
         def name(other: str) -> str:
             found = self.services.pool.model(other, self.policy.allows)
@@ -73,13 +80,35 @@ class Preparation:
             return name_at(found, deployment)
 
         made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(session))
-        beta = "type" not in made
-        first = events.first_update(model, preview=beta)
-        if first is not None and made.get("type") != TRANSCRIPTION:
+        first = events.first_update(model, preview="type" not in made) if not transcribes else None
+        if first is not None:
             for key, value in msgspec.json.decode(first)["session"].items():
                 made.setdefault(key, value)
         events.configure(made, model, deployment.deployment, name)
+        if not transcribes:
+            made["model"] = deployment.deployment
         return made
+
+    async def make_key(
+        self, lease: Lease, kind: str, api_version: str | None, body: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Have the service make an ephemeral key; return its answer, and the object in there that holds the ``value``.
+
+        ``kind`` is the last part of the path of a client's request.
+
+        Raises:
+            UpstreamError: it failed, or refused.
+        """
+        target = azure.ephemeral_target(kind, azure.version_for(lease.deployment, api_version))
+        _, _, raw = await self.ask(lease, target, msgspec.json.encode(body), b"application/json")
+        try:
+            answer = msgspec.json.decode(raw, type=dict[str, Any])
+        except DECODE_ERRORS:
+            raise failure("unexpected_answer", "The upstream's answer is no JSON object.") from None
+        place = answer if kind == SECRETS else answer.get("client_secret")
+        if not isinstance(place, dict) or not isinstance(place.get("value"), str):
+            raise failure("unexpected_answer", "The upstream's answer contains no key.")
+        return answer, place
 
     async def ask(
         self, lease: Lease, target: str, body: bytes, content_type: bytes, *, own: bool = False

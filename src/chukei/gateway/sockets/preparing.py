@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 
-from chukei import azure
+from chukei.azure import TRANSCRIPTION
 from chukei.errors import CallerError, shutting_down
 from chukei.gateway.sockets import events
 from chukei.gateway.sockets.calls import watch_call
 from chukei.gateway.sockets.opening import first_to_open
-from chukei.gateway.sockets.preparation import MOST_BYTES, TRANSCRIPTION, Preparation
+from chukei.gateway.sockets.places import model_at
+from chukei.gateway.sockets.preparation import MOST_BYTES, SECRETS, Preparation
 from chukei.gateway.sockets.secrets import CALL_SECONDS, Held
-from chukei.model import End, Headers, Model, header
+from chukei.model import Deployment, End, Headers, Model, header
 from chukei.pool import Lease
 from chukei.ports import Incoming, Reply
 from chukei.record import Attempt
@@ -87,34 +88,22 @@ async def _secret(made: Preparation, route: Route, body: bytes) -> tuple[int, He
     if made.held is not None:
         raise CallerError(401, "invalid_api_key", "An ephemeral key cannot make another one.")
     sent = _object(body)
-    nested = route.realtime == "client_secrets"
+    nested = route.realtime == SECRETS
     session = sent.get("session", {}) if nested else sent
     if not isinstance(session, dict):
         raise CallerError(400, "invalid_type", "'session' must be an object.", param="session")
-    model = made.model(_asked(session))
+    transcribes = route.realtime == "transcription_sessions" or session.get("type") == TRANSCRIPTION
+    model = made.model(_asked(session, transcribes=transcribes))
 
-    async def ask(lease: Lease, attempt: Attempt) -> dict[str, Any]:
-        deployment = lease.deployment
-        written = made.written(session, model, deployment)
-        if session.get("type") != TRANSCRIPTION:
-            written["model"] = deployment.deployment
-        version = azure.version_for(deployment, route.api_version)
-        target = "/openai/v1/realtime/client_secrets" if nested else "/openai/v1/realtime/sessions"
-        if not nested and version not in azure.ALL_V1:
-            target = f"/openai/realtimeapi/sessions?api-version={version}"
+    async def ask(lease: Lease, attempt: Attempt) -> tuple[dict[str, Any], dict[str, Any]]:
+        written = made.written(session, model, lease.deployment, transcribes=transcribes)
         whole = {**sent, "session": written} if nested else written
-        _, _, answer = await made.ask(lease, target, msgspec.json.encode(whole), b"application/json")
-        try:
-            return _object(answer)
-        except CallerError:
-            raise failure("unexpected_answer", "The upstream's answer is no JSON object.") from None
+        return await made.make_key(lease, route.realtime, route.api_version, whole)
 
-    lease, answer = await first_to_open(made.services.failover, made.exchange, model, ask)
+    lease, (answer, place) = await first_to_open(made.services.failover, made.exchange, model, ask)
     lease.release(made.services.clock())
-    place: Any = answer if nested else answer.get("client_secret")
-    if not isinstance(place, dict) or not isinstance(value := place.get("value"), str):
-        raise failure("unexpected_answer", "The upstream's answer contains no key.")
-    _shown(answer.get("session") if nested else answer, model)
+    theirs = place["value"]
+    _show_names(made, answer.get("session") if nested else answer, model, lease.deployment)
     who = made.exchange.record.who
     assert who is not None
     now = made.services.wall()
@@ -122,24 +111,32 @@ async def _secret(made: Preparation, route: Route, body: bytes) -> tuple[int, He
     ours = made.known.mint.new(until)
     place["value"] = ours.decode()
     credential = made.services.gatekeeper.credential_of(who)
-    held = Held(who, model.name, lease.deployment.identity, until, value.encode(), credential)
+    intent = TRANSCRIPTION if transcribes else None
+    held = Held(who, model.name, lease.deployment.identity, until, theirs.encode(), credential, intent)
     made.known.keys.keep(ours, held, now)
     return 200, [(b"content-type", b"application/json")], msgspec.json.encode(answer)
 
 
-def _asked(session: Mapping[str, Any]) -> str | None:
+def _asked(session: Mapping[str, Any], *, transcribes: bool) -> str | None:
     """Return the name of the model: for a session that only transcribes, that of its transcription."""
     name = session.get("model")
-    if name is None and session.get("type") == TRANSCRIPTION:
+    if name is None and transcribes:
         for holder in events.transcriptions(session):
             name = holder.get("model", name)
     return name if isinstance(name, str) else None
 
 
-def _shown(session: object, model: Model) -> None:
-    """Name the model in an answer as the client does."""
-    if isinstance(session, dict) and "model" in session:
+def _show_names(made: Preparation, session: object, model: Model, at: Deployment) -> None:
+    """Name the models in an answer as the client does."""
+    if not isinstance(session, dict):
+        return
+    if "model" in session:
         session["model"] = model.name
+    for holder in events.transcriptions(session):
+        named = holder.get("model")
+        known = model_at(made.services.pool, named, at) if isinstance(named, str) else None
+        if known is not None:
+            holder["model"] = known.name
 
 
 def _lifetime(sent: Mapping[str, Any], usual: float) -> float:
@@ -164,7 +161,8 @@ async def _call(made: Preparation, incoming: Incoming, body: bytes, place: ExitS
     elif kind != b"application/sdp":
         message = "Send the offer as 'Content-Type: application/sdp' or 'multipart/form-data'."
         raise CallerError(415, "unsupported_media_type", message)
-    model = made.model(_asked(session or {}) or query.get("model"))
+    transcribes = session is not None and session.get("type") == TRANSCRIPTION
+    model = made.model(_asked(session or {}, transcribes=transcribes) or query.get("model"))
     held = made.held[1] if made.held is not None else None
     filtered = "&webrtcfilter=on" if query.get("webrtcfilter") == "on" else ""
 
@@ -174,10 +172,10 @@ async def _call(made: Preparation, incoming: Incoming, body: bytes, place: ExitS
         if form is not None:
             replaced = {}
             if session is not None:
-                written = {**made.written(session, model, deployment), "model": deployment.deployment}
+                written = made.written(session, model, deployment, transcribes=transcribes)
                 replaced["session"] = msgspec.json.encode(written).decode()
             sent, sent_type = form.write(replaced), form.content_type
-        named = "" if held is not None else f"&model={deployment.deployment}"
+        named = "" if held is not None or transcribes else f"&model={deployment.deployment}"
         target = f"/openai/v1/realtime/calls?{(named + filtered).removeprefix('&')}".removesuffix("?")
         return await made.ask(lease, target, sent, sent_type, own=True)
 

@@ -114,6 +114,7 @@ class RealtimeSession(Session):
     """One client's session, and the socket to its deployment, whose lease ``release`` ends.
 
     ``names`` finds a model that transcribes, and ``name_there`` returns its name at the deployment's resource.
+    ``transcribes`` says that the session's own model is one, and makes no responses.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class RealtimeSession(Session):
         names: Callable[[str], Model],
         name_there: Callable[[Model], str],
         release: Callable[[], None],
+        transcribes: bool = False,
     ) -> None:
         super().__init__(exchange, socket, settings)
         self._upstream = upstream
@@ -138,7 +140,9 @@ class RealtimeSession(Session):
         self._find = names
         self._name_there = name_there
         self._release = release
+        self._transcribes = transcribes
         self._counting = Counting(meter)
+        self._cancelled: set[str] = set()
 
     @property
     def busy(self) -> bool:
@@ -186,17 +190,20 @@ class RealtimeSession(Session):
 
     async def _read_usage(self) -> None:
         """Cancel what is being made, and read what it has used: a client must not avoid that by leaving."""
-        cancelled: set[str] = set()
         with suppress(TimeoutError):
             async with asyncio.timeout(USAGE_SECONDS):
                 while self._meter.busy and self._upstream.code is None:
-                    for name in self._meter.running - cancelled:
-                        cancel = {"type": "response.cancel", "response_id": name}
-                        await self._upstream.send(Frame(TEXT, msgspec.json.encode(cancel)))
-                        cancelled.add(name)
+                    await self._cancel()
                     if (frame := await self._upstream.receive()) is not None:
                         with suppress(RelayError):  # it is over already
                             await self._counting.look(frame)
+
+    async def _cancel(self) -> None:
+        """Cancel the responses that are being made, by their ids: without one only the conversation's own is."""
+        for name in self._meter.running - self._cancelled:
+            self._cancelled.add(name)
+            cancel = {"type": "response.cancel", "response_id": name}
+            await self._upstream.send(Frame(TEXT, msgspec.json.encode(cancel)))
 
     def _mirror(self) -> None:
         """End the session as the upstream has ended it."""
@@ -227,7 +234,7 @@ class RealtimeSession(Session):
         record = self.exchange.record
         record.request_bytes += len(data)
         try:
-            event = events.read(data, self._model, self._deployment, self._transcriber)
+            event = events.read(data, self._model, self._deployment, self._transcriber, transcribes=self._transcribes)
         except RelayError as error:
             await self.socket.send(Frame(TEXT, self.error(error)))
             return
@@ -267,7 +274,7 @@ class RealtimeSession(Session):
             try:
                 await self._counting.look(frame)
             except RelayError as error:
-                await self._upstream.send(Frame(TEXT, b'{"type":"response.cancel"}'))
+                await self._cancel()
                 self._limited(error)
                 return
             self.exchange.record.answer_bytes += len(frame.data)

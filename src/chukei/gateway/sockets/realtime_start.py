@@ -1,8 +1,13 @@
 """The beginning of a realtime session: the deployment that opens it, and the client's socket."""
 
+import re
+from contextlib import nullcontext
+from typing import Any
+
 from chukei import azure
 from chukei.accounts.policy import Policy
-from chukei.errors import CallerError
+from chukei.azure import TRANSCRIPTION
+from chukei.errors import CallerError, UpstreamError
 from chukei.gateway.exchange import Exchange
 from chukei.gateway.sockets import events
 from chukei.gateway.sockets.gate import Gate
@@ -10,16 +15,19 @@ from chukei.gateway.sockets.handshake import Handshake
 from chukei.gateway.sockets.meter import Meter
 from chukei.gateway.sockets.opening import first_to_open
 from chukei.gateway.sockets.places import model_at, name_at
+from chukei.gateway.sockets.preparation import SECRETS, Preparation
 from chukei.gateway.sockets.realtime import RealtimeSession
 from chukei.gateway.sockets.secrets import Held, Known
 from chukei.gateway.sockets.session import TEXT, limits_of
-from chukei.model import Headers, Model
-from chukei.pool import Lease
+from chukei.model import Deployment, Headers, Model
+from chukei.pool import Lease, Pool
 from chukei.ports import Frame, Reply, Socket
 from chukei.record import Attempt
 from chukei.request.routes import SocketRoute
 
-INTENTS = frozenset({"transcription", "translation", "conversation"})
+INTENTS = frozenset({TRANSCRIPTION, "translation", "conversation"})
+
+_TRANSCRIBERS = re.compile("transcribe|whisper", re.IGNORECASE)
 
 
 async def start_realtime(
@@ -44,36 +52,17 @@ async def start_realtime(
     if route.intent is not None and route.intent not in INTENTS:
         raise CallerError(400, "invalid_value", f"'intent' is one of {', '.join(sorted(INTENTS))}.", param="intent")
     owned = await _call_of(known, gateway, route, exchange)
-    asked = route.model
     belongs = held[1] if held is not None else owned
-    if belongs is not None:
-        if asked not in (None, belongs.model):
-            raise CallerError(400, "model_not_changeable", f"This key is for {belongs.model!r}.", param="model")
-        asked = belongs.model
+    asked, intent = _asked(route, belongs, services.pool, policy)
     model = services.pool.model(policy.model_for(asked), policy.allows)
     record.model = model.name
     policy.check_model(model.name)
     model = policy.applied_to(model)
-    limits = limits_of(gateway.settings)
-
-    async def ask(lease: Lease, attempt: Attempt) -> Socket:
-        deployment = lease.deployment
-        credential = await services.failover.client.credential(deployment)
-        if held is not None:
-            credential = (b"authorization", b"Bearer " + held[1].secret)
-        headers: Headers = [
-            *(field for field in azure.headers_up(shake.headers) if field[0] != b"content-type"),
-            credential,
-            (b"user-agent", b"chukei"),
-            (b"x-ms-client-request-id", record.request_id.encode()),
-        ]
-        target = azure.realtime_target(deployment, azure.version_for(deployment, route.api_version), route.intent)
-        if route.call_id is not None:
-            target = f"/openai/v1/realtime?call_id={route.call_id}"
-        return await services.failover.client.upstream.open_socket(deployment.endpoint, target, headers, (), limits)
-
+    transcribes = intent == TRANSCRIPTION and asked is not None
+    made = Preparation(known, gateway, exchange, policy, held, nullcontext)
+    dial = _Dial(made, route, intent, shake, may_need_key=transcribes)
     home = belongs.identity if belongs is not None else None
-    lease, upstream = await first_to_open(services.failover, exchange, model, ask, home)
+    lease, upstream = await first_to_open(services.failover, exchange, model, dial.ask, home)
     try:
         meter = Meter(
             services.admission,
@@ -87,11 +76,11 @@ async def start_realtime(
         meter.counts = owned is None  # else the call is counted already
         meter.said = events.Said(gateway.settings.audit.max_content_bytes, services.audit)
         preview = azure.version_for(lease.deployment, route.api_version) not in azure.ALL_V1
-        first = events.first_update(model, preview=preview) if _is_configured(route, held) else None
+        first = events.first_update(model, preview=preview) if belongs is None and intent != TRANSCRIPTION else None
         if first is not None:
             await upstream.send(Frame(TEXT, first))
         told = [(b"x-request-id", record.request_id.encode())]
-        socket = await reply.upgrade(shake.subprotocol, told, limits)
+        socket = await reply.upgrade(shake.subprotocol, told, limits_of(gateway.settings))
     except BaseException:
         upstream.abort()
         lease.release(services.clock())
@@ -113,12 +102,87 @@ async def start_realtime(
         names=find,
         name_there=lambda model: name_at(model, lease.deployment),
         release=lambda: lease.release(services.clock()),
+        transcribes=transcribes,
     )
 
 
-def _is_configured(route: SocketRoute, held: tuple[bytes, Held] | None) -> bool:
-    """Whether the relay configures a session at its beginning. Those of a key or a call are configured already."""
-    return route.call_id is None and held is None and route.intent is None
+def _asked(route: SocketRoute, belongs: Held | None, pool: Pool, policy: Policy) -> tuple[str | None, str | None]:
+    """Return the name of the model and the intent: those of a key or a call, else of the handshake.
+
+    A session that only transcribes need not name a model there. Then it is the caller's first one that does so, as far
+    as is known.
+
+    Raises:
+        CallerError: 400, the key is for another model.
+    """
+    asked = route.model
+    if belongs is not None:
+        if asked not in (None, belongs.model):
+            raise CallerError(400, "model_not_changeable", f"This key is for {belongs.model!r}.", param="model")
+        return belongs.model, belongs.intent
+    if asked is None and route.intent == TRANSCRIPTION:
+        asked = next(filter(lambda name: policy.allows(name) and _is_transcriber(pool.model(name)), pool.names), None)
+    return asked, route.intent
+
+
+def _is_transcriber(model: Model) -> bool:
+    return TRANSCRIPTION in model.apis or any(_TRANSCRIBERS.search(each.deployment) for each in model.deployments)
+
+
+class _Dial:
+    """Opens the session at a deployment. ``may_need_key`` says that its model may take ephemeral keys only."""
+
+    def __init__(
+        self, made: Preparation, route: SocketRoute, intent: str | None, shake: Handshake, *, may_need_key: bool
+    ) -> None:
+        self._made = made
+        self._route = route
+        self._intent = intent
+        self._may_need_key = may_need_key
+        passed = [field for field in azure.headers_up(shake.headers) if field[0] != b"content-type"]
+        name = made.exchange.record.request_id.encode()
+        self._headers: Headers = [*passed, (b"user-agent", b"chukei"), (b"x-ms-client-request-id", name)]
+
+    async def ask(self, lease: Lease, attempt: Attempt) -> Socket:
+        """Open the session.
+
+        Raises:
+            UpstreamError: it failed, or the deployment refused.
+        """
+        made, deployment = self._made, lease.deployment
+        if made.held is not None:
+            return await self._open(deployment, _bearer(made.held[1].secret))
+        try:
+            return await self._open(deployment, await made.services.failover.client.credential(deployment))
+        except UpstreamError as error:
+            if not (self._may_need_key and error.kind == "upstream_unauthorized"):
+                raise
+        # If it is the relay's own credential that is wrong, the service makes no key either.
+        kind, body = _key_for(deployment, self._version(deployment))
+        _, place = await made.make_key(lease, kind, self._route.api_version, body)
+        return await self._open(deployment, _bearer(place["value"].encode()))
+
+    def _version(self, deployment: Deployment) -> str:
+        return azure.version_for(deployment, self._route.api_version)
+
+    async def _open(self, deployment: Deployment, credential: tuple[bytes, bytes]) -> Socket:
+        target = azure.realtime_target(deployment, self._version(deployment), self._intent)
+        if self._route.call_id is not None:
+            target = f"/openai/v1/realtime?call_id={self._route.call_id}"
+        upstream, limits = self._made.services.failover.client.upstream, limits_of(self._made.gateway.settings)
+        return await upstream.open_socket(deployment.endpoint, target, [*self._headers, credential], (), limits)
+
+
+def _key_for(deployment: Deployment, version: str) -> tuple[str, dict[str, Any]]:
+    """Return the kind and the body of a request for an ephemeral key of a session in which a deployment transcribes."""
+    transcription = {"model": deployment.deployment}
+    if version in azure.ALL_V1:
+        return SECRETS, {"session": {"type": TRANSCRIPTION, "audio": {"input": {"transcription": transcription}}}}
+    return "transcription_sessions", {"input_audio_transcription": transcription}
+
+
+def _bearer(secret: bytes) -> tuple[bytes, bytes]:
+    return b"authorization", b"Bearer " + secret
 
 
 async def _call_of(known: Known, gateway: Gate, route: SocketRoute, exchange: Exchange) -> Held | None:

@@ -33,7 +33,6 @@ MOST = 10_000
 CALL_SECONDS = 3600.0 + 60.0
 """How long a call is remembered. The service ends one after 60 minutes."""
 
-
 LEEWAY = 60.0
 """Seconds by which the clocks of replicas may differ."""
 
@@ -48,7 +47,7 @@ class Held(NamedTuple):
 
     ``until`` is its end in Unix time. ``secret`` is the service's own key, for which a key stands. ``credential`` is
     the digest of the caller's key in the configuration, if it has one there: a replica that was started with another
-    key does not accept what was made with the old one.
+    key does not accept what was made with the old one. ``intent`` is that of the sessions that a key opens.
     """
 
     caller: Caller
@@ -57,6 +56,7 @@ class Held(NamedTuple):
     until: float
     secret: bytes = b""
     credential: str = ""
+    intent: str | None = None
 
 
 class Mint:

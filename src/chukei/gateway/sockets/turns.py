@@ -30,9 +30,6 @@ _LIMITS = b"x-ratelimit-"
 _DATA = b"data: "
 _END = b"\n\n"
 
-_STATUS = {"previous_response_not_found": 400}
-"""The service's statuses in WebSocket mode, by code, where they differ from HTTP's (OpenAI, "WebSocket mode")."""
-
 
 class TurnIncoming:
     """Implements the Incoming port for a message that creates a response. ``left`` is the session's end."""
@@ -133,9 +130,7 @@ class TurnReply:
         more: dict[str, object] = {"headers": told} if told else {}
         if self._lane is not None:
             more["stream_id"] = self._lane
-        named = msgspec.json.decode(error)
-        code = named.get("code") if isinstance(named, dict) else None
-        return error_event(_STATUS.get(str(code), self._status), named, **more)
+        return error_event(self._status, msgspec.json.decode(error), **more)
 
     def _marked(self, event: bytes) -> bytes:
         """Return an event of the relay's own, which the request's lane is added to."""
