@@ -53,6 +53,7 @@ ENCRYPTED = "encrypted_content"
 _INPUT, _METADATA = "input", "metadata"
 
 _TOP = (("previous_response_id", "response"), ("conversation", "conversation"))
+_TOP_OF_MESSAGES = (("container", "container"),)
 
 # OpenAI's API reference: the bodies of responses and chat completions; then those of batches, fine-tuning and others.
 _OF_CALLS = {
@@ -140,6 +141,11 @@ def search_response(body: Fields) -> Search:
     return _distinct([*found, *(yield from _search(raw, others, _CALL, items=False))])
 
 
+def of_message(body: Fields) -> list[Reference]:
+    """Return what a request to the Messages API refers to: the container in which the tools of another one ran."""
+    return [*_of_top(body, _TOP_OF_MESSAGES)]
+
+
 def search_chat(body: Fields) -> Search:
     """Search a chat or a request for a picture, which refer to files only. It raises as ``references_of`` does."""
     raw = body.sent
@@ -190,9 +196,9 @@ class _Named(msgspec.Struct):
     id: str = ""
 
 
-def _of_top(body: Fields) -> Iterator[Reference]:
-    """Yield the ids of the response and the conversation that a request continues."""
-    for name, kind in _TOP:
+def _of_top(body: Fields, names: Iterable[tuple[str, str]] = _TOP) -> Iterator[Reference]:
+    """Yield the ids of what a request continues: by default of the response and the conversation."""
+    for name, kind in names:
         raw = body.raw(name)
         if raw is None:
             continue
