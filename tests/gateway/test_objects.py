@@ -105,6 +105,8 @@ class Harness:
         credentials: dict[str, Credential] = {
             "east": FakeCredential(b"secret-of-east"),
             "west": FakeCredential(b"secret-of-west"),
+            "claude-east": FakeCredential(b"secret-of-east"),
+            "claude-west": FakeCredential(b"secret-of-west"),
         }
         policies = self.settings.policies
         self.services = Services(
@@ -347,6 +349,53 @@ async def test_a_container_that_the_service_made_is_the_callers(tmp_path: Path) 
     assert error_of(await harness.ask("POST", "/v1/responses", who="bob", body=asked))[0] == 404
     assert error_of(await harness.ask("GET", "/v1/containers/cntr_1/files", who="bob"))[0] == 404
     assert len(harness.upstream.requests) == 1
+
+
+CLAUDE = """
+[deployments.claude-east]
+endpoint = "https://east.services.ai.azure.com"
+deployment = "claude"
+api = "anthropic"
+api_key = { env = "EAST" }
+
+[deployments.claude-west]
+endpoint = "https://west.services.ai.azure.com"
+deployment = "claude"
+api = "anthropic"
+api_key = { env = "WEST" }
+
+[models.claude]
+deployments = ["claude-east", "claude-west"]
+"""
+RAN = {"id": "container_1", "expires_at": "2026-12-01T00:00:00Z"}
+WHOLE = {"type": "message", "container": RAN, "stop_reason": "end_turn", "usage": {"output_tokens": 1}}
+EVENTS = (
+    {"type": "message_start", "message": {"usage": {"input_tokens": 1}}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn", "container": RAN}, "usage": {"output_tokens": 1}},
+    {"type": "message_stop"},
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_container_of_claude_is_used_again_where_it_is_and_only_by_its_caller(
+    tmp_path: Path, stream: bool
+) -> None:
+    events = [b"event: %b\ndata: %b\n\n" % (str(each["type"]).encode(), json.dumps(each).encode()) for each in EVENTS]
+    ran = FakeAnswer([*events, b""]) if stream else answer(WHOLE)
+    again = [answer({"type": "message", "usage": {"output_tokens": 1}}) for _ in range(5)]
+    harness = Harness(tmp_path, ran, *again, extra=CLAUDE)
+    asked = {"model": "claude", "max_tokens": 9, "messages": [{"role": "user", "content": "a"}]}
+    first = json.dumps({**asked, "stream": stream}).encode()
+    assert (await harness.ask("POST", "/v1/messages", body=first)).status == 200
+    for container in ("container_1", {"id": "container_1", "skills": []}):
+        body = json.dumps({**asked, "container": container}).encode()
+        for _ in range(2):
+            assert (await harness.ask("POST", "/v1/messages", body=body)).status == 200
+        refused = await harness.ask("POST", "/v1/messages", who="bob", body=body)
+        assert (refused.status, json.loads(refused.body)["error"]["type"]) == (404, "not_found_error")
+    assert len({asked[0] for asked in harness.upstream.requests}) == 1
+    skills = json.dumps({**asked, "container": {"skills": []}}).encode()
+    assert (await harness.ask("POST", "/v1/messages", who="bob", body=skills)).status == 200
 
 
 @rows(

@@ -68,8 +68,9 @@ def of(body: object) -> list[tuple[str, str, str]]:
         ({"metadata": {"id": f"tenant_{HEX}", "file_id": "file-1"}, "prompt": {"id": f"pmpt_{HEX}"}}, []),
         (
             {"tools": [{"file_id": "file-1"}], "metadata": {"file_id": "file-2"}, "input": [{"file_id": "file-3"}]},
-            [("file", "file-1", "file_id"), ("file", "file-3", "file_id")],
+            [("file", "file-3", "file_id"), ("file", "file-1", "file_id")],
         ),
+        ({"tools": [{"parameters": {"examples": [{"id": f"tenant_{HEX}"}]}}], "text": {"id": f"msg_{HEX}"}}, []),
         ({"tools": [{"parameters": {"properties": {"file_id": {"type": "string"}, "id": {"type": "string"}}}}]}, []),
         ({"input": 'the text {"file_id": "file-1"}', "instructions": '"id":"msg_1"'}, []),
         ({"input": [{"content": 'a text: {"file_id": "file-1"}, "id": "msg_1", "encrypted_content":"x"'}]}, []),

@@ -251,6 +251,23 @@ def test_a_message_says_how_it_ended_and_its_tier_beside_its_counts(filler: str)
 
 @rows("filler", ["", LARGE])
 @rows(
+    ("container", "found"),
+    [
+        ({"id": "container_1", "expires_at": "2026-12-01"}, ["container_1"]),
+        ({"id": 7}, []),
+        ({}, []),
+        ("container_1", []),
+        (None, []),
+    ],
+)
+def test_a_message_names_the_container_of_its_tools(container: object, found: list[str], filler: str) -> None:
+    body = json.dumps({"content": [{"text": filler}], "stop_reason": "end_turn", "container": container}).encode()
+    report = read(body, len(body))
+    assert ([item.container_id for item in report.items], report.finish_reasons) == (found, {0: "stop"})
+
+
+@rows("filler", ["", LARGE])
+@rows(
     ("tools", "usage"),
     [
         ({"image_gen": {"input_tokens": 5, "output_tokens": 70}}, Usage(16, 82, 4, image_output=70)),

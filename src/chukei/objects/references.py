@@ -2,8 +2,9 @@
 
 The bytes are searched, not decoded, and a slice at a time, so that other requests go on. An id counts wherever it
 stands, at any depth, and of two fields of one name both count, whichever of them the service reads. A name with its
-quotation marks cannot occur inside a JSON string, where they would be escaped. A caller's own metadata is not searched:
-what is named there could become the property of the first who names it.
+quotation marks cannot occur inside a JSON string, where they would be escaped. A caller's own metadata is not searched,
+and a response's items are only in its input: what is an example in a tool's schema must not become the property of the
+first who sends it.
 """
 
 import hashlib
@@ -49,9 +50,10 @@ class Reference(NamedTuple):
 ENCRYPTED = "encrypted_content"
 """The field of an item that its resource has encrypted. The id of such content is a digest."""
 
-_METADATA = "metadata"
+_INPUT, _METADATA = "input", "metadata"
 
 _TOP = (("previous_response_id", "response"), ("conversation", "conversation"))
+_TOP_OF_MESSAGES = (("container", "container"),)
 
 # OpenAI's API reference: the bodies of responses and chat completions; then those of batches, fine-tuning and others.
 _OF_CALLS = {
@@ -134,7 +136,14 @@ def references_of(body: bytes | Fields) -> list[Reference]:
 
 def search_response(body: Fields) -> Search:
     """Search a request to the Responses API, without the texts at its top. It raises as ``references_of`` does."""
-    return _distinct([*_of_top(body), *(yield from _search(body.sent, body.nested(but=_METADATA), _CALL))])
+    raw, others = body.sent, body.nested(but=(_INPUT, _METADATA))
+    found = [*_of_top(body), *(yield from _search(raw, body.nested((_INPUT,)), _CALL))]
+    return _distinct([*found, *(yield from _search(raw, others, _CALL, items=False))])
+
+
+def of_message(body: Fields) -> list[Reference]:
+    """Return what a request to the Messages API refers to: the container in which the tools of another one ran."""
+    return [*_of_top(body, _TOP_OF_MESSAGES)]
 
 
 def search_chat(body: Fields) -> Search:
@@ -142,7 +151,7 @@ def search_chat(body: Fields) -> Search:
     raw = body.sent
     if b'"file_id"' not in raw and b"\\u00" not in raw:
         return []
-    return _distinct((yield from _search(raw, body.nested(but=_METADATA), _CHAT)))
+    return _distinct((yield from _search(raw, body.nested(but=(_METADATA,)), _CHAT)))
 
 
 def encrypted_id(content: str | bytes) -> str:
@@ -187,9 +196,9 @@ class _Named(msgspec.Struct):
     id: str = ""
 
 
-def _of_top(body: Fields) -> Iterator[Reference]:
-    """Yield the ids of the response and the conversation that a request continues."""
-    for name, kind in _TOP:
+def _of_top(body: Fields, names: Iterable[tuple[str, str]] = _TOP) -> Iterator[Reference]:
+    """Yield the ids of what a request continues: by default of the response and the conversation."""
+    for name, kind in names:
         raw = body.raw(name)
         if raw is None:
             continue
@@ -203,15 +212,20 @@ def _of_top(body: Fields) -> Iterator[Reference]:
 
 
 def _search(
-    raw: bytes, places: Iterable[tuple[int, int]], pattern: re.Pattern[bytes], *, plain: bool = False
+    raw: bytes,
+    places: Iterable[tuple[int, int]],
+    pattern: re.Pattern[bytes],
+    *,
+    items: bool = True,
+    plain: bool = False,
 ) -> Search:
-    """Search parts of a body. Ids of items are needed if any item may be sent by its id alone."""
+    """Search parts of a body, also for ``items``. Their ids are needed if any item may be sent by its id alone."""
     places = [*places]
     if not plain:
         for begin, end in places:
             if (yield from _escaped(raw, begin, end)):
                 raw = yield from _plain(raw)
-                return (yield from _search(raw, [(0, len(raw))], pattern, plain=True))
+                return (yield from _search(raw, [(0, len(raw))], pattern, items=items, plain=True))
     found: dict[str, Reference] = {}
     alone = False
     for begin, end in places:
@@ -224,7 +238,7 @@ def _search(
                 value = _value(name.decode(), raw, place.end(), end)
                 if value is not None:
                     alone = alone or (name == b"id" and _is_alone(raw, place.start(), value.end()))
-                    _add(found, _named(name.decode(), value))
+                    _add(found, _named(name.decode(), value, items=items))
             if len(raw) > _SLICE:
                 yield
     return [each._replace(needed=True) if alone else each for each in found.values()]
@@ -285,7 +299,7 @@ def _escaped(raw: bytes, begin: int, end: int) -> Generator[None, None, bool]:
     return False
 
 
-def _named(name: str, value: re.Match[bytes]) -> Iterator[Reference]:
+def _named(name: str, value: re.Match[bytes], *, items: bool) -> Iterator[Reference]:
     """Yield the ids in the value of a field."""
     if name == ENCRYPTED:
         content = value[1] if b"\\" not in value[1] else _text(value[1], len(value[1])).encode("utf-8", "replace")
@@ -294,7 +308,8 @@ def _named(name: str, value: re.Match[bytes]) -> Iterator[Reference]:
     elif name == "id":
         id = _text(value[1])
         if is_item(id):
-            yield Reference("item", id, "input", id.startswith(_STORED_ONLY))
+            if items:
+                yield Reference("item", id, "input", id.startswith(_STORED_ONLY))
         elif (kind := kind_of(id)) in OF_RESOURCES:  # the file of an eval's source
             yield Reference(kind, id, "id")
     else:

@@ -133,10 +133,10 @@ class Fields:
         place = self._places.get(name)
         return place is not None and pattern.search(self._raw, place[1], place[2]) is not None
 
-    def nested(self, *, but: str) -> Iterator[tuple[int, int]]:
-        """Yield where the values begin and end that are objects or lists, in the object as received, but for one."""
+    def nested(self, names: Collection[str] | None = None, *, but: Collection[str] = ()) -> Iterator[tuple[int, int]]:
+        """Yield where the values of some fields begin and end, in the object as received: those objects and lists."""
         for name, (_, begin, end) in self._places.items():
-            if name != but and self._raw[begin : begin + 1] in (b"{", b"["):
+            if (names is None or name in names) and name not in but and self._raw[begin : begin + 1] in (b"{", b"["):
                 yield begin, end
 
     def around(self, name: str) -> list[tuple[int, int]]:

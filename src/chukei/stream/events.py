@@ -68,6 +68,7 @@ class Message(msgspec.Struct):
 
 class _MessageDelta(msgspec.Struct):
     stop_reason: str | None = None
+    container: msgspec.Raw = msgspec.Raw()
 
 
 class MessageEvent(msgspec.Struct):
@@ -78,6 +79,18 @@ class MessageEvent(msgspec.Struct):
     delta: _MessageDelta | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
+
+
+class _Container(msgspec.Struct):
+    id: str | None = None
+
+
+def container_in(field: msgspec.Raw) -> tuple[Item, ...]:
+    """Return the container of a message in which its tools ran, as an item; none if there was none."""
+    with contextlib.suppress(*DECODE_ERRORS):
+        id = msgspec.json.decode(field, type=_Container).id if not is_empty(field) else None
+        return (Item(container_id=id),) if id else ()
+    return ()
 
 
 STOP_REASONS = {

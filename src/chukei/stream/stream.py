@@ -24,6 +24,7 @@ from chukei.stream.events import (
     Response,
     ResponseEvent,
     cause_of,
+    container_in,
     end_of,
     is_chat_preamble,
     is_empty,
@@ -503,6 +504,8 @@ class Stream:
         self._note_source(message)
         self._usage = usage.add(message.usage if message is not None else event.usage) or self._usage
         self.service_tier = usage.service_tier or self.service_tier
+        if event.delta is not None:
+            self.items += container_in(event.delta.container)
         if event.delta is not None and event.delta.stop_reason is not None:
             reason = event.delta.stop_reason
             self.finish_reasons[0] = STOP_REASONS.get(reason, reason)

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from chukei.model import End
-from chukei.stream.events import STOP_REASONS, Item, end_of
+from chukei.stream.events import STOP_REASONS, Item, container_in, end_of
 from chukei.usage import DECODE_ERRORS, Usage, reported, tier_in, with_tools
 
 SMALL_BYTES = 256 * 1024
@@ -41,6 +41,7 @@ _DEPTHS = {
     b'"stop_reason"': 1,
     b'"choices"': 3,
     b'"output"': 3,
+    b'"container"': 2,
 }
 """The relevant top-level members, and their depth to keep: 1 is a string, 3 includes the objects of a list."""
 
@@ -77,6 +78,7 @@ class _Answer(msgspec.Struct):
     stop_reason: str | None = None
     choices: list[_Choice] | None = None
     output: list[Item] | None = None
+    container: msgspec.Raw = msgspec.Raw()
 
 
 class _Members(msgspec.Struct):
@@ -89,6 +91,7 @@ class _Members(msgspec.Struct):
     stop_reason: msgspec.Raw = msgspec.Raw()
     choices: msgspec.Raw = msgspec.Raw()
     output: msgspec.Raw = msgspec.Raw()
+    container: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class AnswerReport:
                 reasons[0] = STOP_REASONS.get(reason, reason)
         tier = answer.service_tier if answer.stop_reason is None else tier_in(answer.usage)
         usage, items = with_tools(reported(answer.usage), answer.tool_usage), tuple(answer.output or ())
-        return cls(usage, answer.model, tier, reasons, items)
+        return cls(usage, answer.model, tier, reasons, items + container_in(answer.container))
 
 
 def _one_by_one(body: bytes) -> _Answer:
@@ -144,6 +147,7 @@ def _one_by_one(body: bytes) -> _Answer:
         stop_reason=_read(_TEXT, members.stop_reason),
         choices=_read(_CHOICES, members.choices),
         output=_read(_ITEMS, members.output),
+        container=members.container,
     )
 
 

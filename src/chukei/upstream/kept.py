@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chukei.azure import CHAT, COMPACT, RESPONSES
+from chukei.azure import CHAT, COMPACT, MESSAGES, RESPONSES
 from chukei.model import Caller, CallerKind, Dialect, Model
 from chukei.objects.kinds import OF_DEPLOYMENTS, home_of
-from chukei.objects.references import ENCRYPTED, Reference, Search, kept_in, search_chat, search_response
+from chukei.objects.references import ENCRYPTED, Reference, Search, kept_in, of_message, search_chat, search_response
 from chukei.objects.registry import AT_ONCE, ObjectRecord, Objects
 from chukei.request.call import Call
 from chukei.request.fields import Fields
@@ -49,7 +49,7 @@ class Kept:
         self._refuses = refuses
         self._unowned: list[Reference] = []
         self._search = _search(call, files=files)
-        self._references: Sequence[Reference] = ()
+        self._references: Sequence[Reference] = _named(call)
         self.needed = False
 
     async def home(self) -> "Home | None":
@@ -104,11 +104,13 @@ class Kept:
             made = chat_id_of(opened.first)
             if made:
                 self._keep(answer, "chat_completion", made, model.name)
-        if operation not in (RESPONSES, COMPACT):
+        made = None
+        if operation in (RESPONSES, COMPACT):
+            made = opened.stream.response_id if opened.stream is not None else response_id_of(opened.first)
+            if made:
+                self._keep(answer, "response", made, model.name)
+        elif operation is not MESSAGES:
             return
-        made = opened.stream.response_id if opened.stream is not None else response_id_of(opened.first)
-        if made:
-            self._keep(answer, "response", made, model.name)
         body = self._call.body
         stored = not isinstance(body, Fields) or body.flag("store") is not False
         shared = len(model.deployments) > 1 or (who is not None and who.kind in NAMED)
@@ -126,6 +128,11 @@ class Kept:
     def _keep(self, answer: LeasedAnswer, kind: str, id: str, model: str | None = None) -> None:
         identity = home_of(kind, answer.lease.deployment)
         self._objects.made(id, ObjectRecord(kind, identity, self._owners[0], model))
+
+
+def _named(call: Call) -> Sequence[Reference]:
+    """Return what a message names, which needs no search."""
+    return of_message(call.body) if call.operation.dialect is Dialect.MESSAGES and isinstance(call.body, Fields) else ()
 
 
 def _search(call: Call, *, files: bool) -> Search | None:
