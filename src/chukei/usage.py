@@ -38,7 +38,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
     ``cached``, ``cache_written``, ``audio_input`` and ``image_input`` are part of ``input``; ``reasoning``,
     ``audio_output`` and ``image_output`` are part of ``output``. ``cached_audio`` and ``cached_image`` are part of
-    ``cached``, and of ``audio_input`` and ``image_input`` as well.
+    ``cached``, and of ``audio_input`` and ``image_input`` as well; ``written_for_hour`` is part of ``cache_written``.
     """
 
     input: int = 0
@@ -54,6 +54,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     image_output: int = 0
     cached_audio: int = 0
     cached_image: int = 0
+    written_for_hour: int = 0
 
 
 AUTO = "auto"
@@ -101,6 +102,15 @@ class _Details(msgspec.Struct, gc=False):
 _NO_DETAILS = _Details()
 
 
+class _Written(msgspec.Struct, gc=False):
+    """The parts of what the Messages API stored in its cache, by how long they stay there."""
+
+    ephemeral_1h_input_tokens: _Count = None
+
+
+_NO_WRITTEN = _Written()
+
+
 class _WireUsage(msgspec.Struct, gc=False):
     """The ``usage`` object in either API's spelling."""
 
@@ -119,6 +129,7 @@ class _WireUsage(msgspec.Struct, gc=False):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None = None
     cache_read_input_tokens: _Count = None  # of the Messages API
     cache_creation_input_tokens: _Count = None
+    cache_creation: _Written | None = None
 
     def counted(self, *, odd: bool = False) -> Usage:
         """Return the counts as ``Usage``. A part is never larger than the whole.
@@ -147,6 +158,7 @@ class _WireUsage(msgspec.Struct, gc=False):
                 made += beside
             reasoning = min(reasoning, made)
         kinds = into.cached_tokens_details or _NO_CACHED
+        stored = self.cache_creation or _NO_WRITTEN
         return Usage(
             given,
             made,
@@ -161,6 +173,7 @@ class _WireUsage(msgspec.Struct, gc=False):
             min(out.image_tokens or 0, made),
             min(kinds.audio_tokens or 0, into.audio_tokens or 0, given),
             min(kinds.image_tokens or 0, into.image_tokens or 0, given),
+            min(stored.ephemeral_1h_input_tokens or 0, written, given),
         )
 
 
@@ -168,7 +181,7 @@ _decode = msgspec.json.Decoder(_WireUsage).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _OUTPUTS = ("completion_tokens", "output_tokens")
 _ZERO = re.compile(rb"null|-?0+(?:\.0+)?")
-_DETAILS = frozenset(name for name in _WireUsage.__struct_fields__ if name.endswith("_details"))
+_OBJECTS = ("_details", "cache_creation")  # the ends of their names
 
 
 def is_usage(raw: msgspec.Raw) -> bool:
@@ -244,8 +257,9 @@ class MessageUsage:
         """Take the ``usage`` of an event, if it has one; return all counts, None if there are none."""
         if is_usage(raw):
             with contextlib.suppress(*DECODE_ERRORS):
-                told = _decode_members(raw)
-                self._members |= {name: value for name, value in told.items() if bytes(value)[:1].isdigit()}
+                for name, value in _decode_members(raw).items():
+                    if bytes(value)[:1].isdigit() or (name.endswith(_OBJECTS) and is_usage(value)):
+                        self._members[name] = value
             self.service_tier = tier_in(raw) or self.service_tier
         usage = reported(msgspec.json.encode(self._members)) if self._members else None
         self.so_far = replace(usage, estimated=True) if usage is not None else None
@@ -258,19 +272,23 @@ def _plausible(raw: bytes | msgspec.Raw) -> Usage:
         members = _decode_members(raw)
     except DECODE_ERRORS:
         return Usage()
-    plausible: dict[str, object] = {}
-    for name in members.keys() & set(_WireUsage.__struct_fields__):
-        if name in _DETAILS:
-            with contextlib.suppress(*DECODE_ERRORS):
-                plausible[name] = {part: _count(value) for part, value in _decode_members(members[name]).items()}
-        elif name == "seconds":
-            plausible[name] = _number(bytes(members[name]))
-        else:
-            plausible[name] = _count(members[name])
+    counts = _counts(members)
     odd = any(
-        name in members and not plausible[name] and _ZERO.fullmatch(bytes(members[name])) is None for name in _OUTPUTS
+        name in members and not counts[name] and _ZERO.fullmatch(bytes(members[name])) is None for name in _OUTPUTS
     )
-    return msgspec.convert(plausible, _WireUsage).counted(odd=odd)
+    return msgspec.convert(counts, _WireUsage).counted(odd=odd)
+
+
+def _counts(members: dict[str, msgspec.Raw]) -> dict[str, object]:
+    """Return the counts in a ``usage`` object or in a part of one."""
+    counts: dict[str, object] = {}
+    for name, value in members.items():
+        if name.endswith(_OBJECTS):
+            with contextlib.suppress(*DECODE_ERRORS):
+                counts[name] = _counts(_decode_members(value))
+        else:
+            counts[name] = _number(bytes(value)) if name == "seconds" else _count(value)
+    return counts
 
 
 def _count(raw: msgspec.Raw) -> int:

@@ -48,6 +48,13 @@ class TestTokens:
             300 * Fraction("0.6") + 300 * 5 + 300 * Fraction("0.5") + 100 * Fraction("0.06")
         )
 
+    def test_what_is_stored_for_an_hour_has_a_price_of_its_own(self) -> None:
+        """earendil-works/pi#5737, mozilla-ai/otari#357, Portkey-AI/models#627: it is twice the price of input."""
+        prices = Prices(per_million("3"), output=per_million("15"), cache_write=per_million("3.75"))
+        usage = Usage(input=1100, cache_written=1000, written_for_hour=400)
+        assert cost_of(usage, replace(prices, cache_write_hour=per_million("6"))) == 100 * 3 + 600 * 3.75 + 400 * 6
+        assert cost_of(usage, prices) == 100 * 3 + 1000 * 3.75
+
     def test_part_of_a_micro_unit_counts_whole(self) -> None:
         assert cost_of(Usage(input=1), Prices(input=per_million("0.15"))) == 1
         assert cost_of(Usage(), GPT) == 0

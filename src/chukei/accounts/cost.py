@@ -63,10 +63,12 @@ def _tokens(usage: Usage, prices: Prices) -> int:
         image -= usage.cached_image
     cached -= usage.cached_audio if prices.cached_audio is not None else 0
     cached -= usage.cached_image if prices.cached_image is not None else 0
+    hour = usage.written_for_hour if prices.cache_write_hour is not None else 0
     for tokens, price in (
         (audio, prices.audio_input),
         (image, prices.image_input),
-        (usage.cache_written, prices.cache_write),
+        (hour, prices.cache_write_hour),
+        (usage.cache_written - hour, prices.cache_write),
         (usage.cached_audio, prices.cached_audio),
         (usage.cached_image, prices.cached_image),
         (max(cached, 0), prices.cached),

@@ -21,7 +21,7 @@ ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 """The states in which a batch stays."""
 
 _PENDING = AnswerReport(finish_reasons={0: "in_progress"})
-_SUMS = ("input", "output", "cached", "reasoning", "cache_written", "audio_input", "audio_output", "image_input")
+_SUMS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
 
 
 class BatchState(NamedTuple):
