@@ -57,6 +57,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     written_for_hour: int = 0
 
 
+COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
+"""What can be summed."""
+
 AUTO = "auto"
 """A size or quality that Azure chooses."""
 
@@ -224,46 +227,6 @@ def with_tools(usage: Usage | None, raw: bytes | msgspec.Raw) -> Usage | None:
         image_input=usage.image_input + made.image_input,
         image_output=usage.image_output + (made.image_output or made.output),
     )
-
-
-class _Tier(msgspec.Struct, gc=False):
-    service_tier: object = None
-
-
-def tier_in(raw: bytes | msgspec.Raw) -> str | None:
-    """Return the ``service_tier`` in a ``usage`` object, where the Messages API has it."""
-    try:
-        tier = msgspec.json.decode(raw, type=_Tier).service_tier
-    except DECODE_ERRORS:
-        return None
-    return tier if isinstance(tier, str) else None
-
-
-class MessageUsage:
-    """The usage of one stream of the Messages API.
-
-    Its first event reports the input, its last but one the output. Each may report all counts again; a later one holds.
-    ``so_far`` has the latest counts, marked as an estimate, and ``service_tier`` is that of the report.
-    """
-
-    __slots__ = ("_members", "service_tier", "so_far")
-
-    def __init__(self) -> None:
-        self._members: dict[str, msgspec.Raw] = {}
-        self.service_tier: str | None = None
-        self.so_far: Usage | None = None
-
-    def add(self, raw: msgspec.Raw) -> Usage | None:
-        """Take the ``usage`` of an event, if it has one; return all counts, None if there are none."""
-        if is_usage(raw):
-            with contextlib.suppress(*DECODE_ERRORS):
-                for name, value in _decode_members(raw).items():
-                    if bytes(value)[:1].isdigit() or (name.endswith(_OBJECTS) and is_usage(value)):
-                        self._members[name] = value
-            self.service_tier = tier_in(raw) or self.service_tier
-        usage = reported(msgspec.json.encode(self._members)) if self._members else None
-        self.so_far = replace(usage, estimated=True) if usage is not None else None
-        return usage
 
 
 def _plausible(raw: bytes | msgspec.Raw) -> Usage:

@@ -69,7 +69,7 @@ FINISH = event(
 )
 STOP = event("message_stop")
 ANSWER = [START, PING, BLOCK, delta("Sunny, "), delta("as far as I know."), END_OF_BLOCK, FINISH, STOP]
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
