@@ -57,8 +57,14 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     written_for_hour: int = 0
 
 
-COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
-"""What can be summed."""
+_COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
+
+
+def plus(one: Usage, other: Usage) -> Usage:
+    """Return the sum, which is an estimate if a part is."""
+    sums = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
+    return Usage(estimated=one.estimated or other.estimated, **sums)
+
 
 AUTO = "auto"
 """A size or quality that Azure chooses."""
@@ -111,9 +117,6 @@ class _Written(msgspec.Struct, gc=False):
     ephemeral_1h_input_tokens: _Count = None
 
 
-_NO_WRITTEN = _Written()
-
-
 class _WireUsage(msgspec.Struct, gc=False):
     """The ``usage`` object in either API's spelling."""
 
@@ -161,7 +164,7 @@ class _WireUsage(msgspec.Struct, gc=False):
                 made += beside
             reasoning = min(reasoning, made)
         kinds = into.cached_tokens_details or _NO_CACHED
-        stored = self.cache_creation or _NO_WRITTEN
+        for_hour = self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation is not None else 0
         return Usage(
             given,
             made,
@@ -176,7 +179,7 @@ class _WireUsage(msgspec.Struct, gc=False):
             min(out.image_tokens or 0, made),
             min(kinds.audio_tokens or 0, into.audio_tokens or 0, given),
             min(kinds.image_tokens or 0, into.image_tokens or 0, given),
-            min(stored.ephemeral_1h_input_tokens or 0, written, given),
+            min(for_hour or 0, written, given),
         )
 
 
@@ -187,20 +190,41 @@ _ZERO = re.compile(rb"null|-?0+(?:\.0+)?")
 _OBJECTS = ("_details", "cache_creation")  # the ends of their names
 
 
+class _Part(msgspec.Struct, gc=False):
+    type: object = None
+    iterations: list[msgspec.Raw] | None = None
+
+
+_BESIDE = frozenset({"compaction", "advisor_message"})
+"""Iterations of the Messages API whose tokens are billed beside those of the message."""
+
+
 def is_usage(raw: msgspec.Raw) -> bool:
     """Whether the value of ``usage`` is an object. Anything else, including null, is not a report."""
     return bytes(raw)[:1] == b"{"
 
 
 def reported(raw: bytes | msgspec.Raw) -> Usage | None:
-    """Decode a ``usage`` object; None if it is missing or contains no count."""
+    """Decode a ``usage`` object; None if it is missing or contains no count.
+
+    What a summary of the conversation or an advisor has used, which the counts of a message leave out, is added.
+    """
     if not raw:
         return None
-    try:
-        usage = _decode(raw).counted()
-    except DECODE_ERRORS:
-        usage = _plausible(raw)
+    usage = _counted(raw)
+    if b'"iterations"' in bytes(raw):
+        with contextlib.suppress(*DECODE_ERRORS):
+            for each in msgspec.json.decode(raw, type=_Part).iterations or ():
+                if msgspec.json.decode(each, type=_Part).type in _BESIDE:
+                    usage = plus(usage, _counted(each))
     return usage if usage.input or usage.output or usage.heard_ms else None
+
+
+def _counted(raw: bytes | msgspec.Raw) -> Usage:
+    try:
+        return _decode(raw).counted()
+    except DECODE_ERRORS:
+        return _plausible(raw)
 
 
 class _ToolUsage(msgspec.Struct, gc=False):
@@ -227,6 +251,19 @@ def with_tools(usage: Usage | None, raw: bytes | msgspec.Raw) -> Usage | None:
         image_input=usage.image_input + made.image_input,
         image_output=usage.image_output + (made.image_output or made.output),
     )
+
+
+class _Tier(msgspec.Struct, gc=False):
+    service_tier: object = None
+
+
+def tier_in(raw: bytes | msgspec.Raw) -> str | None:
+    """Return the ``service_tier`` in a ``usage`` object, where the Messages API has it."""
+    try:
+        tier = msgspec.json.decode(raw, type=_Tier).service_tier
+    except DECODE_ERRORS:
+        return None
+    return tier if isinstance(tier, str) else None
 
 
 def _plausible(raw: bytes | msgspec.Raw) -> Usage:

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from tests.rows import rows
 
-from chukei.stream.message_usage import MessageUsage, message_usage
-from chukei.usage import Usage
+from chukei.stream.message_usage import MessageUsage
+from chukei.usage import Usage, reported
 
 LEFT: dict[str, Any] = {"input_tokens": 23_000, "output_tokens": 1000}
 COMPACTION = {
@@ -42,13 +42,13 @@ def raw(usage: object) -> msgspec.Raw:
 )
 def test_what_is_left_out_of_the_counts_of_a_message_is_added(iterations: object, usage: Usage) -> None:
     """pydantic/pydantic-ai#5065, BerriAI/litellm#27060, maximhq/bifrost#6500: a compaction reads the conversation."""
-    assert message_usage(raw({**LEFT, "iterations": iterations})) == usage
+    assert reported(raw({**LEFT, "iterations": iterations})) == usage
 
 
 def test_a_message_that_pauses_after_a_compaction_has_used_it() -> None:
     report = {"input_tokens": 0, "output_tokens": 0, "iterations": [ADVISOR]}
-    assert message_usage(raw(report)) == Usage(823, 531)
-    assert message_usage(raw({"input_tokens": 0})) is None
+    assert reported(raw(report)) == Usage(823, 531)
+    assert reported(raw({"input_tokens": 0})) is None
 
 
 def test_a_stream_tells_its_iterations_at_its_end() -> None:

@@ -14,8 +14,7 @@ import msgspec
 
 from chukei.model import End
 from chukei.stream.events import STOP_REASONS, Item, end_of
-from chukei.stream.message_usage import message_usage, tier_in
-from chukei.usage import DECODE_ERRORS, Usage, reported, with_tools
+from chukei.usage import DECODE_ERRORS, Usage, reported, tier_in, with_tools
 
 SMALL_BYTES = 256 * 1024
 """Bytes up to which an answer is kept and decoded; nearly all have a few kilobytes."""
@@ -127,10 +126,9 @@ class AnswerReport:
             reason = (details.reason if details is not None else None) or answer.status or answer.stop_reason
             if reason:
                 reasons[0] = STOP_REASONS.get(reason, reason)
-        if answer.stop_reason is not None:
-            return cls(message_usage(answer.usage), answer.model, tier_in(answer.usage), reasons)
+        tier = answer.service_tier if answer.stop_reason is None else tier_in(answer.usage)
         usage, items = with_tools(reported(answer.usage), answer.tool_usage), tuple(answer.output or ())
-        return cls(usage, answer.model, answer.service_tier, reasons, items)
+        return cls(usage, answer.model, tier, reasons, items)
 
 
 def _one_by_one(body: bytes) -> _Answer:
