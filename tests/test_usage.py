@@ -40,10 +40,10 @@ SHAPES = [
             "cache_read_input_tokens": 4000,
             "cache_creation_input_tokens": 100,
             "output_tokens": 5,
-            "cache_creation": {"ephemeral_5m_input_tokens": 100},
+            "cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 70},
             "service_tier": "standard",
         },
-        Usage(4124, 5, 4000, cache_written=100),
+        Usage(4124, 5, 4000, cache_written=100, written_for_hour=70),
         id="messages, whose cache is beside the input",
     ),
     pytest.param(
@@ -206,6 +206,15 @@ def test_a_whole_number_may_be_written_as_json_allows(written: str, count: int) 
 )
 def test_a_count_that_is_none_is_never_taken_for_nothing(wire: str, usage: Usage) -> None:
     assert usage_in(f'{{"usage":{wire}}}'.encode()) == usage
+
+
+def test_an_implausible_count_leaves_those_in_parts_of_parts() -> None:
+    details = {"audio_tokens": 9, "cached_tokens": 8, "cached_tokens_details": {"audio_tokens": 7, "image_tokens": -1}}
+    wire = {"input_tokens": 12, "output_tokens": 3.5, "total_tokens": 15, "input_token_details": details}
+    assert reported(json.dumps(wire).encode()) == Usage(12, 3, 8, audio_input=9, cached_audio=7)
+    stored = {"ephemeral_5m_input_tokens": None, "ephemeral_1h_input_tokens": 2}
+    wire = {"input_tokens": 1, "cache_creation_input_tokens": 4, "output_tokens": "x", "cache_creation": stored}
+    assert reported(json.dumps(wire).encode()) == Usage(5, 0, estimated=True, cache_written=4, written_for_hour=2)
 
 
 def test_cached_sound_is_told_apart() -> None:

@@ -208,7 +208,8 @@ class Prices:
     """The prices of a model.
 
     Token prices are whole numbers of 1/NANO currency units for a million tokens. ``cached`` is for input that Azure
-    read from its cache, ``cache_write`` for input that it stored there. None means the price of input, or of output.
+    read from its cache, ``cache_write`` for input that it stored there. None means the price of input, or of output;
+    for ``cached_audio`` and ``cached_image`` that of ``cached``, for ``cache_write_hour`` that of ``cache_write``.
 
     Unit prices are in currency units: ``image`` for one image, or ``images`` by "1024x1024 hd", "1024x1024" or "hd";
     ``minute`` of transcribed sound; ``characters`` for a million characters of speech.
@@ -225,6 +226,9 @@ class Prices:
     audio_output: int | None = None
     image_input: int | None = None
     image_output: int | None = None
+    cached_audio: int | None = None
+    cached_image: int | None = None
+    cache_write_hour: int | None = None
     image: Fraction | None = None
     images: Mapping[str, Fraction] = field(default_factory=dict)
     minute: Fraction | None = None

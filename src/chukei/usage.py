@@ -38,7 +38,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
     ``cached``, ``cache_written``, ``audio_input`` and ``image_input`` are part of ``input``; ``reasoning``,
     ``audio_output`` and ``image_output`` are part of ``output``. ``cached_audio`` and ``cached_image`` are part of
-    ``cached``, and of ``audio_input`` and ``image_input`` as well.
+    ``cached``, and of ``audio_input`` and ``image_input`` as well; ``written_for_hour`` is part of ``cache_written``.
     """
 
     input: int = 0
@@ -54,6 +54,16 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     image_output: int = 0
     cached_audio: int = 0
     cached_image: int = 0
+    written_for_hour: int = 0
+
+
+_COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
+
+
+def plus(one: Usage, other: Usage) -> Usage:
+    """Return the sum, which is an estimate if a part is."""
+    sums = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
+    return Usage(estimated=one.estimated or other.estimated, **sums)
 
 
 AUTO = "auto"
@@ -101,6 +111,12 @@ class _Details(msgspec.Struct, gc=False):
 _NO_DETAILS = _Details()
 
 
+class _Written(msgspec.Struct, gc=False):
+    """The parts of what the Messages API stored in its cache, by how long they stay there."""
+
+    ephemeral_1h_input_tokens: _Count = None
+
+
 class _WireUsage(msgspec.Struct, gc=False):
     """The ``usage`` object in either API's spelling."""
 
@@ -119,6 +135,7 @@ class _WireUsage(msgspec.Struct, gc=False):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_COUNTED)] | None = None
     cache_read_input_tokens: _Count = None  # of the Messages API
     cache_creation_input_tokens: _Count = None
+    cache_creation: _Written | None = None
 
     def counted(self, *, odd: bool = False) -> Usage:
         """Return the counts as ``Usage``. A part is never larger than the whole.
@@ -147,6 +164,7 @@ class _WireUsage(msgspec.Struct, gc=False):
                 made += beside
             reasoning = min(reasoning, made)
         kinds = into.cached_tokens_details or _NO_CACHED
+        for_hour = self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation is not None else 0
         return Usage(
             given,
             made,
@@ -161,6 +179,7 @@ class _WireUsage(msgspec.Struct, gc=False):
             min(out.image_tokens or 0, made),
             min(kinds.audio_tokens or 0, into.audio_tokens or 0, given),
             min(kinds.image_tokens or 0, into.image_tokens or 0, given),
+            min(for_hour or 0, written, given),
         )
 
 
@@ -168,7 +187,16 @@ _decode = msgspec.json.Decoder(_WireUsage).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _OUTPUTS = ("completion_tokens", "output_tokens")
 _ZERO = re.compile(rb"null|-?0+(?:\.0+)?")
-_DETAILS = frozenset(name for name in _WireUsage.__struct_fields__ if name.endswith("_details"))
+_OBJECTS = ("_details", "cache_creation")  # the ends of their names
+
+
+class _Part(msgspec.Struct, gc=False):
+    type: object = None
+    iterations: list[msgspec.Raw] | None = None
+
+
+_BESIDE = frozenset({"compaction", "advisor_message"})
+"""Iterations of the Messages API whose tokens are billed beside those of the message."""
 
 
 def is_usage(raw: msgspec.Raw) -> bool:
@@ -177,14 +205,26 @@ def is_usage(raw: msgspec.Raw) -> bool:
 
 
 def reported(raw: bytes | msgspec.Raw) -> Usage | None:
-    """Decode a ``usage`` object; None if it is missing or contains no count."""
+    """Decode a ``usage`` object; None if it is missing or contains no count.
+
+    What a summary of the conversation or an advisor has used, which the counts of a message leave out, is added.
+    """
     if not raw:
         return None
-    try:
-        usage = _decode(raw).counted()
-    except DECODE_ERRORS:
-        usage = _plausible(raw)
+    usage = _counted(raw)
+    if b'"iterations"' in bytes(raw):
+        with contextlib.suppress(*DECODE_ERRORS):
+            for each in msgspec.json.decode(raw, type=_Part).iterations or ():
+                if msgspec.json.decode(each, type=_Part).type in _BESIDE:
+                    usage = plus(usage, _counted(each))
     return usage if usage.input or usage.output or usage.heard_ms else None
+
+
+def _counted(raw: bytes | msgspec.Raw) -> Usage:
+    try:
+        return _decode(raw).counted()
+    except DECODE_ERRORS:
+        return _plausible(raw)
 
 
 class _ToolUsage(msgspec.Struct, gc=False):
@@ -226,51 +266,29 @@ def tier_in(raw: bytes | msgspec.Raw) -> str | None:
     return tier if isinstance(tier, str) else None
 
 
-class MessageUsage:
-    """The usage of one stream of the Messages API.
-
-    Its first event reports the input, its last but one the output. Each may report all counts again; a later one holds.
-    ``so_far`` has the latest counts, marked as an estimate, and ``service_tier`` is that of the report.
-    """
-
-    __slots__ = ("_members", "service_tier", "so_far")
-
-    def __init__(self) -> None:
-        self._members: dict[str, msgspec.Raw] = {}
-        self.service_tier: str | None = None
-        self.so_far: Usage | None = None
-
-    def add(self, raw: msgspec.Raw) -> Usage | None:
-        """Take the ``usage`` of an event, if it has one; return all counts, None if there are none."""
-        if is_usage(raw):
-            with contextlib.suppress(*DECODE_ERRORS):
-                told = _decode_members(raw)
-                self._members |= {name: value for name, value in told.items() if bytes(value)[:1].isdigit()}
-            self.service_tier = tier_in(raw) or self.service_tier
-        usage = reported(msgspec.json.encode(self._members)) if self._members else None
-        self.so_far = replace(usage, estimated=True) if usage is not None else None
-        return usage
-
-
 def _plausible(raw: bytes | msgspec.Raw) -> Usage:
     """Decode a ``usage`` object without its implausible values."""
     try:
         members = _decode_members(raw)
     except DECODE_ERRORS:
         return Usage()
-    plausible: dict[str, object] = {}
-    for name in members.keys() & set(_WireUsage.__struct_fields__):
-        if name in _DETAILS:
-            with contextlib.suppress(*DECODE_ERRORS):
-                plausible[name] = {part: _count(value) for part, value in _decode_members(members[name]).items()}
-        elif name == "seconds":
-            plausible[name] = _number(bytes(members[name]))
-        else:
-            plausible[name] = _count(members[name])
+    counts = _counts(members)
     odd = any(
-        name in members and not plausible[name] and _ZERO.fullmatch(bytes(members[name])) is None for name in _OUTPUTS
+        name in members and not counts[name] and _ZERO.fullmatch(bytes(members[name])) is None for name in _OUTPUTS
     )
-    return msgspec.convert(plausible, _WireUsage).counted(odd=odd)
+    return msgspec.convert(counts, _WireUsage).counted(odd=odd)
+
+
+def _counts(members: dict[str, msgspec.Raw]) -> dict[str, object]:
+    """Return the counts in a ``usage`` object or in a part of one."""
+    counts: dict[str, object] = {}
+    for name, value in members.items():
+        if name.endswith(_OBJECTS):
+            with contextlib.suppress(*DECODE_ERRORS):
+                counts[name] = _counts(_decode_members(value))
+        else:
+            counts[name] = _number(bytes(value)) if name == "seconds" else _count(value)
+    return counts
 
 
 def _count(raw: msgspec.Raw) -> int:

@@ -32,6 +32,29 @@ class TestTokens:
         assert cost_of(usage, prices) == math.ceil(229 * 4 + 896 * 32 + 1088 * Fraction("0.4"))
         assert cost_of(usage, Prices(per_million("4"), audio_input=per_million("32"))) == 421 * 4 + 1792 * 32
 
+    def test_cached_sound_and_pictures_have_prices_of_their_own(self) -> None:
+        """langwatch/langwatch#7048, pydantic/genai-prices#517: cached sound may cost five times cached text."""
+        prices = Prices(per_million("0.6"), per_million("0.06"), audio_input=per_million("10"))
+        heard = replace(prices, cached_audio=per_million("0.3"))
+        usage = Usage(input=2213, cached=1088, audio_input=1792, cached_audio=896)
+        text = 229 * Fraction("0.6") + 192 * Fraction("0.06")
+        assert cost_of(usage, heard) == math.ceil(text + 896 * 10 + 896 * Fraction("0.3"))
+        assert cost_of(usage, replace(heard, cached=None)) == math.ceil(
+            421 * Fraction("0.6") + 896 * 10 + 896 * Fraction("0.3")
+        )
+        seen = replace(prices, image_input=per_million("5"), cached_image=per_million("0.5"))
+        usage = Usage(input=1000, cached=400, image_input=600, cached_image=300)
+        assert cost_of(usage, seen) == math.ceil(
+            300 * Fraction("0.6") + 300 * 5 + 300 * Fraction("0.5") + 100 * Fraction("0.06")
+        )
+
+    def test_what_is_stored_for_an_hour_has_a_price_of_its_own(self) -> None:
+        """earendil-works/pi#5737, mozilla-ai/otari#357, Portkey-AI/models#627: it is twice the price of input."""
+        prices = Prices(per_million("3"), output=per_million("15"), cache_write=per_million("3.75"))
+        usage = Usage(input=1100, cache_written=1000, written_for_hour=400)
+        assert cost_of(usage, replace(prices, cache_write_hour=per_million("6"))) == 100 * 3 + 600 * 3.75 + 400 * 6
+        assert cost_of(usage, prices) == 100 * 3 + 1000 * 3.75
+
     def test_part_of_a_micro_unit_counts_whole(self) -> None:
         assert cost_of(Usage(input=1), Prices(input=per_million("0.15"))) == 1
         assert cost_of(Usage(), GPT) == 0

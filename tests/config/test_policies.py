@@ -288,6 +288,9 @@ output = 4.4
 audio_input = 40
 audio_output = 80
 image_input = 10
+cached_audio = 0.3
+cached_image = 0.5
+cache_write_hour = 2.2
 image = 0.04
 images = { "1024x1536 high" = 0.25 }
 minute = 0.006
@@ -312,6 +315,9 @@ def test_a_price_list_can_be_written_down_and_every_number_is_exact(tmp_path: Pa
         audio_input=40_000_000_000,
         audio_output=80_000_000_000,
         image_input=10_000_000_000,
+        cached_audio=300_000_000,
+        cached_image=500_000_000,
+        cache_write_hour=2_200_000_000,
         image=Fraction(1, 25),
         images={"1024x1536 high": Fraction(1, 4)},
         minute=Fraction(6, 1000),

@@ -29,6 +29,11 @@ def prices(*infos: str) -> tuple[dict[str, Any] | None, Imported]:
         ("input_cost_per_token: 0, output_cost_per_token: 0", {"input": 0, "output": 0}),
         ("input_cost_per_token: 1.23456789012345e-9, output_cost_per_token: 0", {"input": 0.001234568, "output": 0}),
         ("output_cost_per_token: 0.000001", {"input": 0, "output": 1}),
+        (
+            "output_cost_per_token: 1e-5, cache_creation_input_token_cost: 3e-6, "
+            "cache_creation_input_token_cost_above_1hr: 5e-6, cache_read_input_audio_token_cost: 2e-7",
+            {"input": 0, "output": 10, "cache_write": 3, "cache_write_hour": 5, "cached_audio": 0.2},
+        ),
         ("output_cost_per_image: 0.04", {"image": 0.04}),
         ("input_cost_per_second: 0.0001", {"minute": 0.006}),
         ("input_cost_per_character: 0.000015", {"characters": 15}),

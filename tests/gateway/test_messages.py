@@ -23,16 +23,22 @@ CLAUDE = {
     "CHUKEI_MODELS__CLAUDE__DEPLOYMENTS": "azure",
     "CHUKEI_MODELS__CLAUDE__SYSTEM": "Be brief.",
     "CHUKEI_MODELS__CLAUDE__CAPS": "{ max_completion_tokens = 1000 }",
-    "CHUKEI_MODELS__CLAUDE__PRICES": "{ input = 3, cached = 0.3, cache_write = 3.75, output = 15 }",
+    "CHUKEI_MODELS__CLAUDE__PRICES": "{input = 3, cached = 0.3, cache_write = 3.75, cache_write_hour = 6, output = 15}",
 }
 ASKED: dict[str, Any] = {
     "model": "claude",
     "max_tokens": 4096,
     "messages": [{"role": "user", "content": "What is the weather in Florence?"}],
 }
-INPUT = {"input_tokens": 24, "cache_read_input_tokens": 4000, "cache_creation_input_tokens": 100, "output_tokens": 5}
-COUNTED = Usage(4124, 119, cached=4000, cache_written=100)
-COST = 24 * 3 + 4000 * 0.3 + 100 * 3.75 + 119 * 15
+INPUT = {
+    "input_tokens": 24,
+    "cache_read_input_tokens": 4000,
+    "cache_creation_input_tokens": 100,
+    "cache_creation": {"ephemeral_5m_input_tokens": 60, "ephemeral_1h_input_tokens": 40},
+    "output_tokens": 5,
+}
+COUNTED = Usage(4124, 119, cached=4000, cache_written=100, written_for_hour=40)
+COST = 24 * 3 + 4000 * 0.3 + 60 * 3.75 + 40 * 6 + 119 * 15
 
 
 def event(kind: str, **members: object) -> bytes:
@@ -63,7 +69,7 @@ FINISH = event(
 )
 STOP = event("message_stop")
 ANSWER = [START, PING, BLOCK, delta("Sunny, "), delta("as far as I know."), END_OF_BLOCK, FINISH, STOP]
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",

@@ -87,7 +87,7 @@ async def charged(relay: InProcessRelay) -> None:
     transcribed, session = relay.records[-2:]
     assert (transcribed.operation, transcribed.model) == ("realtime_transcription", "dictation")
     assert transcribed.usage is not None
-    assert (transcribed.usage.heard_ms, transcribed.usage.estimated) == (600, False)
+    assert (transcribed.usage.heard_ms, transcribed.usage.estimated, transcribed.cost) == (600, False, 60)
     assert (session.end, session.usage) == (End.COMPLETED, None)
 
 

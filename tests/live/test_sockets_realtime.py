@@ -235,6 +235,33 @@ async def test_transcriptions_keep_to_the_limits(tmp_path: Path) -> None:
     assert {record.model for record in relay.records[:4]} == {"whisper"}
 
 
+async def test_a_transcription_may_be_priced_by_the_minute(tmp_path: Path) -> None:
+    """ENTERPILOT/GoModel#750, maximhq/bifrost#7089: duration is all that some models report, and may cost nothing."""
+
+    async def script(visit: SocketVisit) -> None:
+        await visit.say(TRANSCRIBING)
+        for number in range(1, 4):
+            while (await visit.next())["type"] != COMMIT["type"]:
+                pass
+            await visit.say(committed(number))
+            if number < 3:
+                end = "completed" if number == 1 else "failed"
+                await visit.say(transcription(number, end, {"type": "duration", "seconds": 2.5}))
+
+    rest = "[models.whisper.prices]\nminute = 0.6\n"
+    async with relay_to(script, tmp_path, rest=rest) as (relay, _), client_of(relay, PATH) as client:
+        for _ in range(3):
+            await client.say({"type": "input_audio_buffer.append", "audio": "A" * 64_000})
+            await client.say(COMMIT)
+            await until(client, "input_audio_buffer.committed")
+        await client.closed()
+        await eventually(lambda: len(relay.records) == 4)
+    told, failed, unseen = (record.cost for record in relay.records[:3])
+    assert (told, failed) == (25_000, 0)
+    assert unseen is not None
+    assert 10_000 <= unseen < 10_100  # a second of sound
+
+
 async def test_a_transcription_needs_no_slot_and_a_failed_one_costs_nothing(tmp_path: Path) -> None:
     async def script(visit: SocketVisit) -> None:
         await visit.say(TRANSCRIBING, created(1), committed(1), transcription(1, "failed"), done(1))

@@ -59,7 +59,7 @@ CHAT = row(
     prompt_tokens_details={"cached_tokens": 4},
     completion_tokens_details={"reasoning_tokens": 2},
 )
-RESPONSE = row(input_tokens=1, output_tokens=2, total_tokens=3)
+RESPONSE = row(input_tokens=1, output_tokens=2, total_tokens=3, output_tokens_details={"image_tokens": 2})
 FAILED = b'{"custom_id":"2","response":{"status_code":400,"body":{"error":{"message":"no"}}},"error":null}'
 EMPTY = b'{"custom_id":"3","response":null,"error":{"code":"batch_expired"}}'
 
@@ -71,7 +71,7 @@ def test_the_usage_of_all_lines_is_summed_however_they_arrive(size: int, ending:
     for begin in range(0, len(data), size):
         reader.feed(data[begin : begin + size])
     report = reader.report()
-    assert report.usage == Usage(11, 7, cached=4, reasoning=2)
+    assert report.usage == Usage(11, 7, cached=4, reasoning=2, image_output=2)
     assert (report.model, report.requests, report.finish_reasons) == ("gpt-x", 2, {0: "completed"})
 
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_makes_it_an_estimate(data: bytes) -> None:
     reader = OutputReader(BEFORE)
     reader.feed(CHAT + b"\n" + data + b"\n" + RESPONSE)
     report = reader.report()
-    assert report.usage == Usage(11, 7, cached=4, reasoning=2, estimated=True)
+    assert report.usage == Usage(11, 7, cached=4, reasoning=2, estimated=True, image_output=2)
 
 
 def test_a_line_without_end_is_not_kept() -> None:

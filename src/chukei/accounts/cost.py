@@ -55,14 +55,23 @@ def _tokens(usage: Usage, prices: Prices) -> int:
         cached = min(usage.cached, usage.input) if prices.cached is not None else 0
         return (usage.input - cached) * prices.input + cached * (prices.cached or 0) + usage.output * prices.output
     left, total = usage.input, 0
-    audio, image = usage.audio_input, usage.image_input
-    if prices.cached is not None:  # what is cached has that price, whatever it is
-        audio, image = audio - usage.cached_audio, image - usage.cached_image
+    audio, image, cached = usage.audio_input, usage.image_input, usage.cached
+    # What is cached has the price of cached input, whatever it is, unless there is one for its kind.
+    if (prices.cached if prices.cached_audio is None else prices.cached_audio) is not None:
+        audio -= usage.cached_audio
+    if (prices.cached if prices.cached_image is None else prices.cached_image) is not None:
+        image -= usage.cached_image
+    cached -= usage.cached_audio if prices.cached_audio is not None else 0
+    cached -= usage.cached_image if prices.cached_image is not None else 0
+    hour = usage.written_for_hour if prices.cache_write_hour is not None else 0
     for tokens, price in (
         (audio, prices.audio_input),
         (image, prices.image_input),
-        (usage.cache_written, prices.cache_write),
-        (usage.cached, prices.cached),
+        (hour, prices.cache_write_hour),
+        (usage.cache_written - hour, prices.cache_write),
+        (usage.cached_audio, prices.cached_audio),
+        (usage.cached_image, prices.cached_image),
+        (max(cached, 0), prices.cached),
     ):
         if tokens and price is not None:
             part = min(tokens, left)

@@ -442,16 +442,18 @@ def units_of(call: Call, model: Model, usage: Usage | None = None) -> Units:
     The duration of sound is that of ``usage``, else the longest that the body's size allows.
     """
     prices, name = model.prices, call.operation.name
-    if prices is None or call.operation.generates:
+    if prices is None:
         return NO_UNITS
     lists = (prices, *prices.by_model.values())
+    heard = usage.heard_ms if usage is not None and not usage.estimated else call.heard_ms
+    if (heard or name in ("transcription", "translation")) and any(each.minute is not None for each in lists):
+        return Units(heard_ms=heard or call.size * 1000 // SOUND_BYTES)
+    if call.operation.generates:
+        return NO_UNITS
     if name in ("image_generation", "image_edit") and any(each.image is not None or each.images for each in lists):
         return Units(images=_images(call), size=_text(call, "size") or AUTO, quality=_text(call, "quality") or AUTO)
     if name == "speech" and any(each.characters is not None for each in lists):
         return Units(characters=len(_text(call, "input") or ""))
-    if name in ("transcription", "translation") and any(each.minute is not None for each in lists):
-        heard = usage.heard_ms if usage is not None else 0
-        return Units(heard_ms=heard or call.size * 1000 // SOUND_BYTES)
     return NO_UNITS
 
 

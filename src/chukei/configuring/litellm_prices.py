@@ -18,6 +18,8 @@ PRICES: dict[str, tuple[str, Decimal]] = {
     "output_cost_per_token": ("output", MILLION),
     "cache_read_input_token_cost": ("cached", MILLION),
     "cache_creation_input_token_cost": ("cache_write", MILLION),
+    "cache_creation_input_token_cost_above_1hr": ("cache_write_hour", MILLION),
+    "cache_read_input_audio_token_cost": ("cached_audio", MILLION),
     "input_cost_per_audio_token": ("audio_input", MILLION),
     "output_cost_per_audio_token": ("audio_output", MILLION),
     "input_cost_per_image_token": ("image_input", MILLION),
@@ -25,7 +27,7 @@ PRICES: dict[str, tuple[str, Decimal]] = {
     "input_cost_per_second": ("minute", Decimal(60)),
     "input_cost_per_character": ("characters", MILLION),
 }
-_TOKENS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output", "image_input")
+_TOKENS = {key for key, unit in PRICES.values() if unit == MILLION} - {"characters"}
 _TIER = re.compile(r"(.+)_(priority|flex)")
 _LONG = re.compile(r"(.+)_above_(\d+)k_tokens")
 _PRICE = re.compile(

@@ -12,7 +12,7 @@ from chukei.accounts.cost import BATCH_TIER
 from chukei.model import MEBIBYTE
 from chukei.request.lines import Lines, TooLong
 from chukei.stream.whole_answer import AnswerReport
-from chukei.usage import DECODE_ERRORS, Usage, reported
+from chukei.usage import DECODE_ERRORS, Usage, plus, reported
 
 LONGEST_ANSWER = 32 * MEBIBYTE
 """Bytes of a line of an output file that is read; a list of 2,048 embeddings has about this."""
@@ -21,7 +21,6 @@ ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 """The states in which a batch stays."""
 
 _PENDING = AnswerReport(finish_reasons={0: "in_progress"})
-_SUMS = ("input", "output", "cached", "reasoning", "cache_written", "audio_input", "audio_output", "image_input")
 
 
 class BatchState(NamedTuple):
@@ -114,5 +113,4 @@ class OutputReader:
             return
         self._answers += 1
         self._model = self._model or said.model
-        total = self._usage
-        self._usage = replace(total, **{name: getattr(total, name) + getattr(used, name) for name in _SUMS})
+        self._usage = plus(self._usage, used)

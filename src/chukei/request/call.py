@@ -19,7 +19,8 @@ class Call:
     """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` marks the simple form.
 
     ``raw`` is the body as received, of ``size`` bytes. ``prompt`` caches the estimate of the prompt. ``background``
-    says that the response is to be made after the answer to this request.
+    says that the response is to be made after the answer to this request. ``heard_ms`` is the length of the sound that
+    is to be transcribed in a session, at most.
     """
 
     operation: Operation
@@ -33,6 +34,7 @@ class Call:
     raw: bytes
     prompt: list[tuple[int, int]] = field(default_factory=list, compare=False)
     background: bool = False
+    heard_ms: int = 0
 
 
 def read(route: Route, operation: Operation, headers: Headers, raw: bytes) -> Call:

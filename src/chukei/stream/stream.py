@@ -30,9 +30,10 @@ from chukei.stream.events import (
     is_empty,
     read,
 )
+from chukei.stream.message_usage import MessageUsage
 from chukei.stream.redaction import Redactor
 from chukei.stream.shape import EventShape
-from chukei.usage import DECODE_ERRORS, MessageUsage, Usage, is_usage, reported, with_tools
+from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported, with_tools
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # have no false negatives. False positives ([DONE] and event names may occur in a text) cost only a needless decoding.

@@ -42,7 +42,10 @@ MOST_OUTPUT = 4096
 """Output tokens of a response at most, for a limit of ``"inf"`` (OpenAI, "Realtime" reference)."""
 
 AUDIO_BYTES = 6400
-"""Base64 bytes of sound for one token: a token is 100 ms of input, at 48,000 bytes a second."""
+"""Base64 bytes of sound for one token: a token is ``TOKEN_MS`` of input, at 48,000 bytes a second."""
+
+TOKEN_MS = 100
+"""Milliseconds of the client's sound for one token."""
 
 TEXT_BYTES = 4
 """Bytes of any other event for one token."""

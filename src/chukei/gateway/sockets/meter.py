@@ -18,7 +18,7 @@ from chukei.accounts.limits import Subject
 from chukei.accounts.policy import Policy
 from chukei.azure import REALTIME, TRANSCRIPTION_IN_SESSION
 from chukei.errors import RelayError
-from chukei.gateway.sockets.events import Said
+from chukei.gateway.sockets.events import AUDIO_BYTES, TOKEN_MS, Said
 from chukei.model import End, Model
 from chukei.ports import Clock
 from chukei.record import Attempt, RequestRecord
@@ -105,8 +105,9 @@ class Meter:
     """Counts for one session. ``session`` is its record, and ``account`` gets the record of each response.
 
     It also gets what the client has ``said`` before, and the service's last event about it. ``fed`` is an estimate of
-    the input tokens since the last response, and ``limit`` the output limit of one. ``counts`` is false for a session
-    that is counted elsewhere. ``model_there`` returns the model of a deployment by its name at the session's resource.
+    the input tokens since the last response, ``sound`` the Base64 bytes of sound since the last commit, ``limit`` the
+    output limit of a response. ``counts`` is false for a session that is counted elsewhere. ``model_there`` returns the
+    model of a deployment by its name at the session's resource.
     """
 
     def __init__(
@@ -132,9 +133,8 @@ class Meter:
         self._model_there = model_there
         self._transcribed_policy = replace(policy, subjects=tuple(_beside(policy.subjects)))
         self._transcribing = False
-        self._context = 0
+        self._context = self.fed = self.sound = 0
         self._fed_before = 0  # of ``fed``, what has gone to transcriptions
-        self.fed = 0
         self.limit: int | None = None
         self.transcribes: Model | None = None
         self.counts = True
@@ -166,12 +166,12 @@ class Meter:
         Raises:
             RelayError: a limit of the caller is reached. The transcription is charged nevertheless.
         """
-        name = _read(message).item_id
+        name, heard, self.sound = _read(message).item_id, self.sound * TOKEN_MS // AUDIO_BYTES, 0
         if not (self.counts and self._transcribing) or name is None:
             return
         model = self.transcribes or self._model
         given = max(self.fed - self._fed_before, 0)
-        call = self._call(given // 2 + SHORT_TRANSCRIPT, model, given)
+        call = replace(self._call(given // 2 + SHORT_TRANSCRIPT, model, given), heard_ms=heard)
         self._fed_before = self.fed
         reservation, refused = None, None
         try:

@@ -239,6 +239,7 @@ class RealtimeSession(Session):
             await self.socket.send(Frame(TEXT, self.error(error)))
             return
         self._meter.fed += event.tokens
+        self._meter.sound += len(data) if event.type == events.APPENDS else 0
         self._meter.said.add(event, data)
         if event.type == events.CREATES and self._ending is not None:
             refusal = CallerError(400, "session_ending", "This session is about to end; open a new one.")
