@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -72,6 +73,8 @@ _LONGEST_NAME = 25  # with its quotation mark
 _SLICE = 64 * 1024
 _ESCAPES = 1000  # that are looked at in one slice
 _SIGNS = (b"item_reference", b"type")
+_LISTS = (b"file_ids", b"vector_store_ids")
+_QUOTE = ord('"')
 _STORED_ONLY = ("rs_", "ig_")  # reasoning and images: without their content they are sent by id
 
 
@@ -120,21 +123,19 @@ def references_of(body: bytes | Fields) -> list[Reference]:
         CallerError: 400, there are too many, or names are spelt with escapes in a large body.
     """
     raw = body.sent if isinstance(body, Fields) else body
-    top = [*_of_top(body)] if isinstance(body, Fields) else []
-    return _distinct(top + whole(_search(raw, [(0, len(raw))], _OBJECT)))
+    top = _of_top(body) if isinstance(body, Fields) else ()
+    return whole(_search(raw, [(0, len(raw))], _OBJECT, top))
 
 
 def search_response(body: Fields) -> Search:
     """Search a request to the Responses API, without the texts at its top. It raises as ``references_of`` does."""
-    return _distinct([*_of_top(body), *(yield from _search(body.sent, body.nested(), _CALL))])
+    return _search(body.sent, body.nested(), _CALL, _of_top(body))
 
 
 def search_chat(body: Fields) -> Search:
     """Search a chat or a request for a picture, which refer to files only. It raises as ``references_of`` does."""
     raw = body.sent
-    if b'"file_id"' not in raw and b"\\u00" not in raw:
-        return []
-    return _distinct((yield from _search(raw, body.nested(), _CHAT)))
+    return _search(raw, body.nested() if b'"file_id"' in raw or b"\\u00" in raw else (), _CHAT)
 
 
 def encrypted_id(content: str | bytes) -> str:
@@ -193,16 +194,25 @@ def _of_top(body: Fields) -> Iterator[Reference]:
 
 
 def _search(
-    raw: bytes, places: Iterable[tuple[int, int]], pattern: re.Pattern[bytes], *, plain: bool = False
+    raw: bytes,
+    places: Iterable[tuple[int, int]],
+    pattern: re.Pattern[bytes],
+    top: Iterable[Reference] = (),
+    *,
+    plain: bool = False,
 ) -> Search:
-    """Search parts of a body. Ids of items are needed if any item may be sent by its id alone."""
+    """Search parts of a body; the references at its ``top`` are known.
+
+    Ids of items are needed if any item may be sent by its id alone.
+    """
     places = [*places]
     if not plain:
         for begin, end in places:
             if (yield from _escaped(raw, begin, end)):
                 raw = yield from _plain(raw)
-                return (yield from _search(raw, [(0, len(raw))], pattern, plain=True))
+                return (yield from _search(raw, [(0, len(raw))], pattern, top, plain=True))
     found: dict[str, Reference] = {}
+    _add(found, top)
     alone = False
     for begin, end in places:
         for part in _slices(raw, begin, end, pattern):
@@ -211,13 +221,17 @@ def _search(
                 if name in _SIGNS:
                     alone = True
                     continue
-                value = (_LIST if name.endswith(b"s") else _STRING).match(raw, place.end(), end)
-                if value is not None:
-                    alone = alone or (name == b"id" and _is_alone(raw, place.start(), value.end()))
-                    _add(found, _named(name.decode(), value))
+                if name in _LISTS:
+                    if (value := _LIST.match(raw, place.end(), end)) is not None:
+                        _add(found, _listed(name.decode(), value[0]))
+                elif (close := _closing(raw, place.end(), end)) is not None:
+                    alone = alone or (name == b"id" and _is_alone(raw, place.start(), close + 1))
+                    _add(found, _named(name.decode(), raw[place.end() + 1 : close]))
             if len(raw) > _SLICE:
                 yield
-    return [each._replace(needed=True) if alone else each for each in found.values()]
+    if alone:
+        return [each if each.needed else each._replace(needed=True) for each in found.values()]
+    return sorted(found.values(), key=attrgetter("needed"), reverse=True)
 
 
 def _slices(raw: bytes, begin: int, end: int, pattern: re.Pattern[bytes]) -> Iterator[Iterator[re.Match[bytes]]]:
@@ -259,25 +273,39 @@ def _escaped(raw: bytes, begin: int, end: int) -> Generator[None, None, bool]:
     return False
 
 
-def _named(name: str, value: re.Match[bytes]) -> Iterator[Reference]:
-    """Yield the ids in the value of a field."""
+def _closing(raw: bytes, begin: int, end: int) -> int | None:
+    """Return where the string that begins at an offset has its closing quotation mark; None if no string does."""
+    close = raw.find(b'"', begin + 1, end)
+    if close < 0 or raw[begin] != _QUOTE:
+        return None
+    if raw.find(b"\\", begin + 1, close) < 0:  # as nearly all; the pattern takes ten times as long
+        return close
+    string = _STRING.match(raw, begin, end)
+    return None if string is None else string.end() - 1
+
+
+def _named(name: str, spelt: bytes) -> tuple[Reference, ...]:
+    """Return the reference that is the value of a field, if it is one."""
     if name == ENCRYPTED:
-        content = value[1] if b"\\" not in value[1] else _text(value[1], len(value[1])).encode("utf-8", "replace")
-        if content:
-            yield Reference("item", encrypted_id(content), ENCRYPTED)
-    elif name == "id":
-        id = _text(value[1])
-        if is_item(id):
-            yield Reference("item", id, "input", id.startswith(_STORED_ONLY))
-        elif (kind := kind_of(id)) in OF_RESOURCES:  # the file of an eval's source
-            yield Reference(kind, id, "id")
-    else:
-        texts = _STRING.findall(value[0]) if name.endswith("s") else [value[1]]
-        if len(texts) > MOST_REFERENCES:
-            raise _too_many(name)
-        for text in texts:
-            if id := _text(text):
-                yield Reference(_OF_OBJECTS[name], id, name)
+        content = spelt if b"\\" not in spelt else _text(spelt, len(spelt)).encode("utf-8", "replace")
+        return (Reference("item", encrypted_id(content), ENCRYPTED),) if content else ()
+    id = _text(spelt)
+    if name != "id":
+        return (Reference(_OF_OBJECTS[name], id, name),) if id else ()
+    if is_item(id):
+        return (Reference("item", id, "input", id.startswith(_STORED_ONLY)),)
+    kind = kind_of(id)  # of the file of an eval's source
+    return (Reference(kind, id, "id"),) if kind in OF_RESOURCES else ()
+
+
+def _listed(name: str, spelt: bytes) -> Iterator[Reference]:
+    """Yield the references in the list that is the value of a field."""
+    texts = _STRING.findall(spelt)
+    if len(texts) > MOST_REFERENCES:
+        raise _too_many(name)
+    for text in texts:
+        if id := _text(text):
+            yield Reference(_OF_OBJECTS[name], id, name)
 
 
 def _is_alone(raw: bytes, begin: int, end: int) -> bool:
@@ -311,12 +339,6 @@ def _add(known: dict[str, Reference], found: Iterable[Reference]) -> None:
             known[each.id] = each
         if len(known) > MOST_REFERENCES:
             raise _too_many(each.param)
-
-
-def _distinct(found: Iterable[Reference]) -> list[Reference]:
-    known: dict[str, Reference] = {}
-    _add(known, found)
-    return sorted(known.values(), key=lambda each: not each.needed)
 
 
 def _too_many(param: str) -> CallerError:
