@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -72,8 +73,7 @@ _WIDEST = 64
 _LONGEST_NAME = 25  # with its quotation mark
 _SLICE = 64 * 1024
 _ESCAPES = 1000  # that are looked at in one slice
-_SIGNS = (b"item_reference", b"type")
-_LISTS = (b"file_ids", b"vector_store_ids")
+_LISTS = ("file_ids", "vector_store_ids")
 _QUOTE = ord('"')
 _STORED_ONLY = ("rs_", "ig_")  # reasoning and images: without their content they are sent by id
 
@@ -83,18 +83,18 @@ _ESCAPE = re.compile(rb"\\u00[5-7]")
 _NAME_BEGUN = re.compile(rb'"[a-z_]{0,24}+\Z')
 
 
+@cache
 def _places_of(*names: str) -> re.Pattern[bytes]:
-    """Return the pattern of what is looked for: names of fields, and signs of a bare reference.
+    """Return the pattern of what is looked for: names of fields, each with an empty group of that name behind it, and
+    signs of a bare reference.
 
     It is tried at every quotation mark of a body. Each alternative begins with a letter, so that most fail at once.
     """
-    fields = [name.encode() + _COLON for name in sorted(names, reverse=True)]
+    fields = [b"%b%b(?P<%b>)" % (name, _COLON, name) for name in sorted(map(str.encode, names), reverse=True)]
     return re.compile(rb'"(?:' + b"|".join([*fields, b'item_reference"', b"type" + _COLON + b"null"]) + rb")")
 
 
 _CALL = _places_of("id", ENCRYPTED, *_OF_CALLS)
-_OBJECT = _places_of("id", ENCRYPTED, *_OF_OBJECTS)
-_CHAT = _places_of("file_id")
 _SPELLINGS = tuple(
     (spelt, bytes([code]))
     for code in (0x5F, *range(0x61, 0x7B))
@@ -124,7 +124,7 @@ def references_of(body: bytes | Fields) -> list[Reference]:
     """
     raw = body.sent if isinstance(body, Fields) else body
     top = _of_top(body) if isinstance(body, Fields) else ()
-    return whole(_search(raw, [(0, len(raw))], _OBJECT, top))
+    return whole(_search(raw, [(0, len(raw))], _places_of("id", ENCRYPTED, *_OF_OBJECTS), top))
 
 
 def search_response(body: Fields) -> Search:
@@ -135,7 +135,8 @@ def search_response(body: Fields) -> Search:
 def search_chat(body: Fields) -> Search:
     """Search a chat or a request for a picture, which refer to files only. It raises as ``references_of`` does."""
     raw = body.sent
-    return _search(raw, body.nested() if b'"file_id"' in raw or b"\\u00" in raw else (), _CHAT)
+    places = body.nested() if b'"file_id"' in raw or b"\\u00" in raw else ()
+    return _search(raw, places, _places_of("file_id"))
 
 
 def encrypted_id(content: str | bytes) -> str:
@@ -217,21 +218,29 @@ def _search(
     for begin, end in places:
         for part in _slices(raw, begin, end, pattern):
             for place in part:
-                name = raw[place.start() + 1 : raw.index(b'"', place.start() + 1)]
-                if name in _SIGNS:
+                if _note(found, raw, place, end):
                     alone = True
-                    continue
-                if name in _LISTS:
-                    if (value := _LIST.match(raw, place.end(), end)) is not None:
-                        _add(found, _listed(name.decode(), value[0]))
-                elif (close := _closing(raw, place.end(), end)) is not None:
-                    alone = alone or (name == b"id" and _is_alone(raw, place.start(), close + 1))
-                    _add(found, _named(name.decode(), raw[place.end() + 1 : close]))
             if len(raw) > _SLICE:
                 yield
     if alone:
         return [each if each.needed else each._replace(needed=True) for each in found.values()]
     return sorted(found.values(), key=attrgetter("needed"), reverse=True)
+
+
+def _note(found: dict[str, Reference], raw: bytes, place: re.Match[bytes], end: int) -> bool:
+    """Add what a place refers to; return whether it shows that any item may be sent by its id alone."""
+    name, start = place.lastgroup, place.end()
+    if name is None:
+        return True
+    if name in _LISTS:
+        if (value := _LIST.match(raw, start, end)) is not None:
+            _add(found, _listed(name, value[0]))
+        return False
+    close = _closing(raw, start, end)
+    if close is None:
+        return False
+    _add(found, _named(name, raw[start + 1 : close]))
+    return name == "id" and _is_alone(raw, place.start(), close + 1)
 
 
 def _slices(raw: bytes, begin: int, end: int, pattern: re.Pattern[bytes]) -> Iterator[Iterator[re.Match[bytes]]]:

@@ -105,7 +105,7 @@ class Kept:
             made = chat_id_of(opened.first)
             if made:
                 self._keep(answer, "chat_completion", made, model.name)
-        if operation not in (RESPONSES, COMPACT):
+        if operation is not RESPONSES and operation is not COMPACT:
             return
         made = opened.stream.response_id if opened.stream is not None else response_id_of(opened.first)
         if made:
