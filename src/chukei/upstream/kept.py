@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from chukei.azure import CHAT, COMPACT, RESPONSES
@@ -111,7 +110,7 @@ class Kept:
         if made:
             self._keep(answer, "response", made, model.name)
         if len(model.deployments) > 1 or (who is not None and who.kind in NAMED):
-            answer.made = partial(self._keep_items, answer)
+            answer.made = self._keep_items
 
     def _keep_items(self, answer: LeasedAnswer, items: Sequence[Item]) -> None:
         body = self._call.body
