@@ -12,7 +12,6 @@ removed from the spool.
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -59,8 +58,6 @@ from chukei.adapters.ledger.sqlite_worker import (
     BUSY_SECONDS,
     Gone,
     SqliteWorker,
-    insert,
-    insertions,
     transaction,
     use_write_ahead_log,
     version_of,
@@ -115,9 +112,15 @@ class SqliteDatabase:
         """See the Database port."""
 
         def add(connection: sqlite3.Connection) -> None:
-            rows = [row_of(entry, _micros) for entry in entries]
-            with nullcontext() if len(rows) in _ADD else transaction(connection):  # one statement is one by itself
-                insert(connection, _ADD, rows)
+            if len(entries) in _ADD:  # one statement is a transaction by itself
+                connection.execute(_ADD[len(entries)], _values_of(entries))
+                return
+            start = 0
+            with transaction(connection):
+                for count, sql in _ADD.items():
+                    while len(entries) - start >= count:
+                        connection.execute(sql, _values_of(entries[start : start + count]))
+                        start += count
 
         if entries:
             await self._writer.run(add)
@@ -304,7 +307,7 @@ class SqliteDatabase:
         def settle(connection: sqlite3.Connection) -> bool:
             with transaction(connection):
                 connection.execute(END_JOB.format("?"), (id,))
-                return connection.execute(_ADD[1], row_of(entry, _micros)).rowcount > 0
+                return connection.execute(_ADD[1], _values_of([entry])).rowcount > 0
 
         return await self._writer.run(settle)
 
@@ -371,7 +374,25 @@ class SqliteDatabase:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
-_ADD = insertions("chukei_entries", COLUMNS, "ON CONFLICT (time, id) DO NOTHING")
+_ROWS = (512, 128, 32, 8, 1)
+"""Entries in one statement, the largest number first. Before and after each statement the thread waits for the GIL, and
+while the event loop is busy that costs both threads more than the writing itself."""
+
+
+def _add(count: int) -> str:
+    row = f"({', '.join('?' * len(COLUMNS))})"
+    return (
+        f"INSERT INTO chukei_entries ({', '.join(COLUMNS)}) VALUES {', '.join([row] * count)}"  # noqa: S608
+        " ON CONFLICT (time, id) DO NOTHING"
+    )
+
+
+_ADD = {count: _add(count) for count in _ROWS}
+
+
+def _values_of(entries: Sequence[Entry]) -> list[object]:
+    return [value for entry in entries for value in row_of(entry, _micros)]
+
 
 _TEXTS = frozenset({"id", "caller", "caller_group", "note"})
 _KEY_VALUES = [f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in KEY_COLUMNS]  # texts may not be UTF-8

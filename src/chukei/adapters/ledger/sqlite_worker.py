@@ -7,10 +7,9 @@ import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -155,26 +154,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-_ROWS = (512, 128, 32, 8, 1)
-"""Rows in one statement, the largest number first. Before and after each statement the thread waits for the GIL, and
-while the event loop is busy that costs both threads more than the writing itself."""
-
-
-def insertions(table: str, columns: Sequence[str], on_conflict: str) -> dict[int, str]:
-    """Return statements that insert rows into a table, by their number of rows, the largest first."""
-    begin, row = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ", f"({', '.join('?' * len(columns))})"  # noqa: S608 - names of our own
-    return {count: f"{begin}{', '.join([row] * count)} {on_conflict}" for count in _ROWS}
-
-
-def insert(connection: sqlite3.Connection, statements: Mapping[int, str], rows: Sequence[Sequence[object]]) -> None:
-    """Insert rows with as few of the ``insertions`` as possible."""
-    start = 0
-    for count, sql in statements.items():
-        while len(rows) - start >= count:
-            connection.execute(sql, [*chain.from_iterable(rows[start : start + count])])
-            start += count
 
 
 def use_write_ahead_log(connection: sqlite3.Connection) -> None:
