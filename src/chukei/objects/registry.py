@@ -19,14 +19,14 @@ from chukei.ports import Clock
 __all__ = ["MOST_KNOWN", "ObjectRecord", "Objects"]
 
 MOST_KNOWN = 50_000
-"""Ids in memory at most, the most recently used; at about 300 bytes each that is 15 MB."""
+"""Ids in memory at most, the most recently used; at about 300 bytes each that is 15 MB. As many that no store knew take
+half of that."""
 
 AT_ONCE = 250
 """Ids that are looked for at once. Between them other requests go on, and the wait for a store is for so many."""
 
 RENEW_SECONDS = 86_400.0
 """Seconds after which the use of an id is written to the stores again, so that they keep it after its last use."""
-
 
 MISSED_SECONDS = 60.0
 """Seconds for which the stores are not asked again for an id that a request does not need and they did not know."""
