@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.bursts import Asked, Upstream
+from benchmarks.bursts import Asked, Burst, Upstream
 from benchmarks.guard import BURSTS, ROUNDS, SITTINGS, WARM_UP, Relay, configuration, plain_environment
 from benchmarks.process import free_port, new_loop
 from benchmarks.report import table
@@ -30,7 +30,7 @@ Spent = dict[tuple[str, str], float]
 """Medians of CPU time in microseconds, by burst and variant."""
 
 
-async def sitting(variants: Mapping[str, Mapping[str, str]], rounds: int) -> Spent:
+async def sitting(variants: Mapping[str, Mapping[str, str]], rounds: int, bursts: Mapping[str, Burst]) -> Spent:
     """Start all anew, and return what each kind of burst costs each of them."""
     asked: Asked = asyncio.Queue()
     server = await asyncio.get_running_loop().create_server(lambda: Upstream(asked), "127.0.0.1", 0)
@@ -47,7 +47,7 @@ async def sitting(variants: Mapping[str, Mapping[str, str]], rounds: int) -> Spe
         for relay in relays:
             await relay.connect()
         for number in range(WARM_UP + rounds):
-            for kind, burst in BURSTS.items():
+            for kind, burst in bursts.items():
                 turn = number % len(relays)
                 for relay in (*relays[turn:], *relays[:turn]):
                     cost = await relay.undergo(burst, asked)
@@ -57,9 +57,11 @@ async def sitting(variants: Mapping[str, Mapping[str, str]], rounds: int) -> Spe
     return {key: statistics.median(costs) for key, costs in spent.items()}
 
 
-async def measure(variants: Mapping[str, Mapping[str, str]], sittings: int, rounds: int) -> list[Spent]:
+async def measure(
+    variants: Mapping[str, Mapping[str, str]], sittings: int, rounds: int, bursts: Mapping[str, Burst] = BURSTS
+) -> list[Spent]:
     """Return the costs of several sittings: how a process lies in memory makes it dearer for all its life."""
-    return [await sitting(variants, rounds) for _ in range(sittings)]
+    return [await sitting(variants, rounds, bursts) for _ in range(sittings)]
 
 
 def main() -> None:

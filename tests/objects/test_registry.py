@@ -10,7 +10,7 @@ from tests.rows import rows
 from chukei.accounts.objects import ObjectRecord, owner_of, owner_of_group, owners_of_name
 from chukei.accounts.stores import StoreAway
 from chukei.model import Caller, CallerKind
-from chukei.objects.registry import AT_ONCE, MOST_ENDED, MOST_KNOWN, RENEW_SECONDS, Objects
+from chukei.objects.registry import AT_ONCE, MISSED_SECONDS, MOST_ENDED, MOST_KNOWN, RENEW_SECONDS, Objects
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +73,32 @@ async def test_many_ids_are_asked_for_in_parts() -> None:
     store = FakeStore(**dict.fromkeys(ids[::2], EAST))
     assert await Objects([store]).find(ids) == [None if number % 2 else EAST for number in range(len(ids))]
     assert [len(asked) for asked in store.asked] == [AT_ONCE, AT_ONCE, 1]
+
+
+async def test_stores_are_asked_seldom_for_what_they_do_not_know_and_nobody_needs() -> None:
+    clock, store = FakeClock(), FakeStore(msg_2=WEST)
+    objects = Objects([store], clock)
+    for _ in range(3):
+        assert await objects.find(["msg_1", "msg_2"], needed=False) == [None, WEST]
+    assert store.asked == [["msg_1", "msg_2"]]
+    assert await objects.find(["msg_1"]) == [None]
+    assert len(store.asked) == 2, "what is needed may have been made elsewhere in the meantime"
+    clock.advance(MISSED_SECONDS + 1)
+    store.known["msg_1"] = EAST
+    assert await objects.find(["msg_1"], needed=False) == [EAST]
+
+
+async def test_what_was_missed_is_found_once_it_is_made_here_and_asked_for_while_a_store_was_away() -> None:
+    store = FakeStore()
+    objects = Objects([store])
+    assert await objects.find(["msg_1"], needed=False) == [None]
+    objects.made("msg_1", EAST)
+    assert await objects.find(["msg_1"], needed=False) == [EAST]
+    store.away = True
+    with pytest.raises(StoreAway):
+        await objects.find(["msg_2"], needed=False)
+    store.away, store.known["msg_2"] = False, WEST
+    assert await objects.find(["msg_2"], needed=False) == [WEST]
 
 
 async def test_an_id_is_unknown_only_if_every_store_says_so() -> None:

@@ -1,6 +1,7 @@
 """From deployment to deployment, with a clock that stands still: the order, the bounds, what is on the record."""
 
 import asyncio
+import gc
 import json
 from dataclasses import replace
 from typing import Any
@@ -421,3 +422,25 @@ async def test_an_item_that_was_made_long_ago_is_gone() -> None:
     harness = after_an_item(not_found(), age=LATE_SECONDS, count=2)
     assert (await harness.fails(REFERENCE, RESPONSES)).status == 400
     assert harness.asked == "b"
+
+
+def leased() -> int:
+    return sum(type(each) is LeasedAnswer for each in gc.get_objects())
+
+
+async def test_an_answer_leaves_nothing_to_collect() -> None:
+    """A request's body is gone with its answer, and does not wait for the garbage collector."""
+    harness = FailoverHarness(FakeAnswer([DONE, b""], headers=JSON))
+    gc.collect()
+    gc.disable()
+    try:
+        before = leased()
+        answer = await harness.open(b'{"input":"a"}', RESPONSES)
+        assert answer.made is not None
+        answer.made(answer, ())
+        answer.close()
+        assert leased() == before + 1
+        del answer
+        assert leased() == before
+    finally:
+        gc.enable()

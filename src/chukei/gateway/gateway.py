@@ -453,7 +453,7 @@ class Gateway:
         finally:
             if answer.made is not None:
                 stream = answer.opened.stream
-                answer.made(stream.items if stream is not None else exchange.items)
+                answer.made(answer, stream.items if stream is not None else exchange.items)
         answer.close()
 
     async def _deliver(

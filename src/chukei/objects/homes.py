@@ -41,7 +41,7 @@ async def homes_of(objects: Objects, references: Sequence[Reference], owners: Se
     if others:
         told: list[ObjectRecord | None] = [None] * len(others)
         with suppress(StoreAway):
-            told = await objects.find([each.id for each in others])
+            told = await objects.find([each.id for each in others], needed=False)
         found = [*found, *told]
     home, unowned = None, []
     for each, record in zip([*needed, *others], found, strict=True):

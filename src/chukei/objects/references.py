@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -80,7 +82,8 @@ _WIDEST = 64
 _LONGEST_NAME = 25  # with its quotation mark
 _SLICE = 64 * 1024
 _ESCAPES = 1000  # that are looked at in one slice
-_SIGNS = (b"item_reference", b"type")
+_LISTS = ("file_ids", "vector_store_ids")
+_QUOTE = ord('"')
 _STORED_ONLY = ("rs_", "ig_")  # reasoning and images: without their content they are sent by id
 
 
@@ -89,19 +92,18 @@ _ESCAPE = re.compile(rb"\\u00[4-7]")
 _NAME_BEGUN = re.compile(rb'"[a-z_]{0,24}+\Z', re.IGNORECASE)
 
 
+@cache
 def _places_of(*names: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[bytes]:
-    """Return the pattern of what is looked for: names of fields, and signs of a bare reference.
+    """Return the pattern of what is looked for: names of fields, each with an empty group of that name behind it, and
+    signs of a bare reference.
 
     It is tried at every quotation mark of a body. Each alternative begins with a letter, so that most fail at once.
     """
-    fields = [name.encode() + _COLON for name in sorted(names, reverse=True)]
+    fields = [b"%b%b(?P<%b>)" % (name, _COLON, name) for name in sorted(map(str.encode, names), reverse=True)]
     return re.compile(rb'"(?:' + b"|".join([*fields, b'item_reference"', b"type" + _COLON + b"null"]) + rb")", flags)
 
 
 _CALL = _places_of("id", ENCRYPTED, *_OF_CALLS)
-# Some readers ignore case. To look for that takes three times as long, which the many items of a response would notice.
-_OBJECT = _places_of("id", ENCRYPTED, *_OF_OBJECTS, flags=re.IGNORECASE)
-_CHAT = _places_of("file_id")
 _SPELLINGS = tuple(
     (spelt, bytes([code]))
     for code in (*range(0x41, 0x5B), 0x5F, *range(0x61, 0x7B))
@@ -129,16 +131,18 @@ def references_of(body: bytes | Fields) -> list[Reference]:
     Raises:
         CallerError: 400, there are too many, or names are spelt with escapes in a large body.
     """
+    # Some readers ignore case. To look for that takes three times as long, too long for the many items of a response.
+    pattern = _places_of("id", ENCRYPTED, *_OF_OBJECTS, flags=re.IGNORECASE)
     if not isinstance(body, Fields):
-        return _distinct(whole(_search(body, [(0, len(body))], _OBJECT)))
-    return _distinct([*_of_top(body), *whole(_search(body.sent, body.around(_METADATA), _OBJECT))])
+        return whole(_search(body, [(0, len(body))], pattern))
+    return whole(_search(body.sent, body.around(_METADATA), pattern, _of_top(body)))
 
 
 def search_response(body: Fields) -> Search:
     """Search a request to the Responses API, without the texts at its top. It raises as ``references_of`` does."""
     raw, others = body.sent, body.nested(but=(_INPUT, _METADATA))
-    found = [*_of_top(body), *(yield from _search(raw, body.nested((_INPUT,)), _CALL))]
-    return _distinct([*found, *(yield from _search(raw, others, _CALL, items=False))])
+    found = yield from _search(raw, body.nested((_INPUT,)), _CALL, _of_top(body))
+    return (yield from _search(raw, others, _CALL, found, items=False))
 
 
 def of_message(body: Fields) -> list[Reference]:
@@ -149,9 +153,8 @@ def of_message(body: Fields) -> list[Reference]:
 def search_chat(body: Fields) -> Search:
     """Search a chat or a request for a picture, which refer to files only. It raises as ``references_of`` does."""
     raw = body.sent
-    if b'"file_id"' not in raw and b"\\u00" not in raw:
-        return []
-    return _distinct((yield from _search(raw, body.nested(but=(_METADATA,)), _CHAT)))
+    places = body.nested(but=(_METADATA,)) if b'"file_id"' in raw or b"\\u00" in raw else ()
+    return _search(raw, places, _places_of("file_id"))
 
 
 def encrypted_id(content: str | bytes) -> str:
@@ -215,49 +218,65 @@ def _search(
     raw: bytes,
     places: Iterable[tuple[int, int]],
     pattern: re.Pattern[bytes],
+    known: Iterable[Reference] = (),
     *,
     items: bool = True,
     plain: bool = False,
 ) -> Search:
-    """Search parts of a body, also for ``items``. Their ids are needed if any item may be sent by its id alone."""
+    """Search parts of a body, also for ``items``, and return what is found with the ``known`` references.
+
+    Ids of items are needed if any item may be sent by its id alone.
+    """
     places = [*places]
     if not plain:
         for begin, end in places:
             if (yield from _escaped(raw, begin, end)):
                 raw = yield from _plain(raw)
-                return (yield from _search(raw, [(0, len(raw))], pattern, items=items, plain=True))
+                return (yield from _search(raw, [(0, len(raw))], pattern, known, items=items, plain=True))
     found: dict[str, Reference] = {}
+    _add(found, known)
     alone = False
     for begin, end in places:
         for part in _slices(raw, begin, end, pattern):
             for place in part:
-                name = raw[place.start() + 1 : raw.index(b'"', place.start() + 1)].lower()
-                if name in _SIGNS:
+                if _note(found, raw, place, end, items=items):
                     alone = True
-                    continue
-                value = _value(name.decode(), raw, place.end(), end)
-                if value is not None:
-                    alone = alone or (name == b"id" and _is_alone(raw, place.start(), value.end()))
-                    _add(found, _named(name.decode(), value, items=items))
             if len(raw) > _SLICE:
                 yield
-    return [each._replace(needed=True) if alone else each for each in found.values()]
+    if alone and items:
+        return [each if each.needed else each._replace(needed=True) for each in found.values()]
+    return sorted(found.values(), key=attrgetter("needed"), reverse=True)
 
 
-def _value(name: str, raw: bytes, begin: int, end: int) -> re.Match[bytes] | None:
-    """Return the value of a field; None if it can be no reference. What is too long for one is not read to its end.
+def _note(found: dict[str, Reference], raw: bytes, place: re.Match[bytes], end: int, *, items: bool) -> bool:
+    """Add what a place refers to; return whether it shows that any item may be sent by its id alone."""
+    name, start = place.lastgroup, place.end()
+    if name is None:
+        return True
+    if name in _LISTS:
+        _add(found, _listed(name, _list(name, raw, start, end)))
+        return False
+    close = _closing(raw, start, min(end, start + (LONGEST_VALUE if name == ENCRYPTED else _LONGEST_SPELT)))
+    if close is None:
+        return False
+    _add(found, _named(name, raw[start + 1 : close], items=items))
+    return name == "id" and _is_alone(raw, place.start(), close + 1)
+
+
+def _list(name: str, raw: bytes, begin: int, end: int) -> bytes:
+    """Return the list of ids at an offset, which may be cut behind the first too many; empty if no list begins there.
 
     Raises:
-        CallerError: 400, a list is too long.
+        CallerError: 400, the list is too long.
     """
-    if not name.endswith("s"):
-        return _STRING.match(raw, begin, min(end, begin + (LONGEST_VALUE if name == ENCRYPTED else _LONGEST_SPELT)))
     stop = min(end, begin + LONGEST_VALUE)
     value = _LIST.match(raw, begin, stop)
-    if value is not None and stop < end and (value.end() == stop or raw.startswith(b'"', value.end())):
+    if value is None:
+        return b""
+    if stop < end and (value.end() == stop or raw.startswith(b'"', value.end())):
         message = f"The list {name!r} is longer than {LONGEST_VALUE // MEBIBYTE} MiB; send fewer ids."
         raise CallerError(400, "too_many_references", message, param=name)
-    return value
+    return value[0]
 
 
 def _slices(raw: bytes, begin: int, end: int, pattern: re.Pattern[bytes]) -> Iterator[Iterator[re.Match[bytes]]]:
@@ -299,26 +318,42 @@ def _escaped(raw: bytes, begin: int, end: int) -> Generator[None, None, bool]:
     return False
 
 
-def _named(name: str, value: re.Match[bytes], *, items: bool) -> Iterator[Reference]:
-    """Yield the ids in the value of a field."""
+def _closing(raw: bytes, begin: int, end: int) -> int | None:
+    """Return where the string that begins at an offset has its closing quotation mark; None if no string does.
+
+    What is too long for a reference is not read to its end.
+    """
+    close = raw.find(b'"', begin + 1, end)
+    if close < 0 or raw[begin] != _QUOTE:
+        return None
+    if raw.find(b"\\", begin + 1, close) < 0:  # as nearly all; the pattern takes ten times as long
+        return close
+    string = _STRING.match(raw, begin, end)
+    return None if string is None else string.end() - 1
+
+
+def _named(name: str, spelt: bytes, *, items: bool) -> tuple[Reference, ...]:
+    """Return the reference that is the value of a field, if it is one."""
     if name == ENCRYPTED:
-        content = value[1] if b"\\" not in value[1] else _text(value[1], len(value[1])).encode("utf-8", "replace")
-        if content:
-            yield Reference("item", encrypted_id(content), ENCRYPTED)
-    elif name == "id":
-        id = _text(value[1])
-        if is_item(id):
-            if items:
-                yield Reference("item", id, "input", id.startswith(_STORED_ONLY))
-        elif (kind := kind_of(id)) in OF_RESOURCES:  # the file of an eval's source
-            yield Reference(kind, id, "id")
-    else:
-        texts = _STRING.findall(value[0]) if name.endswith("s") else [value[1]]
-        if len(texts) > MOST_REFERENCES:
-            raise _too_many(name)
-        for text in texts:
-            if id := _text(text):
-                yield Reference(_OF_OBJECTS[name], id, name)
+        content = spelt if b"\\" not in spelt else _text(spelt, len(spelt)).encode("utf-8", "replace")
+        return (Reference("item", encrypted_id(content), ENCRYPTED),) if content else ()
+    id = _text(spelt)
+    if name != "id":
+        return (Reference(_OF_OBJECTS[name], id, name),) if id else ()
+    if is_item(id):
+        return (Reference("item", id, "input", id.startswith(_STORED_ONLY)),) if items else ()
+    kind = kind_of(id)  # of the file of an eval's source
+    return (Reference(kind, id, "id"),) if kind in OF_RESOURCES else ()
+
+
+def _listed(name: str, spelt: bytes) -> Iterator[Reference]:
+    """Yield the references in the list that is the value of a field."""
+    texts = _STRING.findall(spelt)
+    if len(texts) > MOST_REFERENCES:
+        raise _too_many(name)
+    for text in texts:
+        if id := _text(text):
+            yield Reference(_OF_OBJECTS[name], id, name)
 
 
 def _is_alone(raw: bytes, begin: int, end: int) -> bool:
@@ -352,12 +387,6 @@ def _add(known: dict[str, Reference], found: Iterable[Reference]) -> None:
             known[each.id] = each
         if len(known) > MOST_REFERENCES:
             raise _too_many(each.param)
-
-
-def _distinct(found: Iterable[Reference]) -> list[Reference]:
-    known: dict[str, Reference] = {}
-    _add(known, found)
-    return sorted(known.values(), key=lambda each: not each.needed)
 
 
 def _too_many(param: str) -> CallerError:

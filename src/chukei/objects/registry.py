@@ -19,7 +19,8 @@ from chukei.ports import Clock
 __all__ = ["MOST_KNOWN", "ObjectRecord", "Objects"]
 
 MOST_KNOWN = 50_000
-"""Ids in memory at most, the most recently used; at about 300 bytes each that is 15 MB."""
+"""Ids in memory at most, the most recently used; at about 300 bytes each that is 15 MB. As many that no store knew take
+half of that."""
 
 AT_ONCE = 250
 """Ids that are looked for at once. Between them other requests go on, and the wait for a store is for so many."""
@@ -29,6 +30,9 @@ MOST_ENDED = 10_000
 
 RENEW_SECONDS = 86_400.0
 """Seconds after which the use of an id is written to the stores again, so that they keep it after its last use."""
+
+MISSED_SECONDS = 60.0
+"""Seconds for which the stores are not asked again for an id that a request does not need and they did not know."""
 
 
 class _Known(NamedTuple):
@@ -44,6 +48,7 @@ class Objects:
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._ended: OrderedDict[bytes, float] = OrderedDict()
+        self._missed: OrderedDict[bytes, float] = OrderedDict()  # when the stores were asked in vain, by the clock
 
     def made(self, id: str, record: ObjectRecord) -> None:
         """Record an object that was made, or has moved. It never waits. An object keeps its first owner."""
@@ -56,8 +61,11 @@ class Objects:
         else:
             self._use(name, id, known)
 
-    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+    async def find(self, ids: Sequence[str], *, needed: bool = True) -> list[ObjectRecord | None]:
         """Return what is known about each id; None if no store knows it.
+
+        An agent sends the ids of all items so far with each turn. If they are not ``needed``, the stores are asked for
+        those that they do not know only now and then.
 
         Raises:
             StoreAway: an id is unknown, and a store that may know it cannot be asked.
@@ -66,14 +74,14 @@ class Objects:
         for begin in range(0, len(ids), AT_ONCE):
             if begin:
                 await asyncio.sleep(0)
-            found += await self._find(ids[begin : begin + AT_ONCE])
+            found += await self._find(ids[begin : begin + AT_ONCE], needed=needed)
         return found
 
-    async def _find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+    async def _find(self, ids: Sequence[str], *, needed: bool) -> list[ObjectRecord | None]:
         found = [self._recall(id) for id in ids]
+        missing = [place for place, id in enumerate(ids) if found[place] is None and (needed or self._is_due(id))]
         away: StoreAway | None = None
         for store in self._stores:
-            missing = [place for place, record in enumerate(found) if record is None]
             if not missing:
                 break
             try:
@@ -85,9 +93,22 @@ class Objects:
                 if record is not None:
                     found[place] = record
                     self._write(_short(ids[place]), ids[place], record)
-        if away is not None and None in found:
+            missing = [place for place in missing if found[place] is None]
+        if away is not None and missing:
             raise away
+        if not needed:
+            self._miss([ids[place] for place in missing])
         return found
+
+    def _is_due(self, id: str) -> bool:
+        missed = self._missed.get(_short(id))
+        return missed is None or self._clock() - missed > MISSED_SECONDS
+
+    def _miss(self, ids: Sequence[str]) -> None:
+        for id in ids:
+            self._missed[_short(id)] = self._clock()
+        while len(self._missed) > MOST_KNOWN:
+            self._missed.popitem(last=False)
 
     def age(self, id: str) -> float:
         """Return the seconds since an object was learnt by this process, infinite for one that it does not know."""

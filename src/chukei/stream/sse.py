@@ -126,7 +126,8 @@ def data_of(event: bytes) -> bytes:
     ):
         return event[6:-2]
     lines = []
-    for line in LINE_END.split(event.removeprefix(_BOM)):
+    text = event.removeprefix(_BOM)
+    for line in LINE_END.split(text) if b"\r" in text else text.split(b"\n"):
         if line.startswith(b"data:"):
             lines.append(line[5:].removeprefix(b" "))
         elif line == b"data":

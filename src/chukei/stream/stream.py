@@ -369,14 +369,16 @@ class Stream:
 
     def _note_source(self, source: Chunk | Response | Message | None) -> None:
         """Record the model that served the answer, and the choices that have begun."""
-        if source is not None:
-            self.model = source.model if isinstance(source.model, str) else self.model
-        if isinstance(source, Chunk | Response):
-            self.service_tier = source.service_tier if isinstance(source.service_tier, str) else self.service_tier
-            if isinstance(source, Chunk):
-                for choice in source.choices or ():
-                    self._begun.add(choice.index)
-                    self._indices.add(b"%d" % choice.index)
+        if source is None:
+            return
+        self.model = source.model if isinstance(source.model, str) else self.model
+        if isinstance(source, Message):
+            return
+        self.service_tier = source.service_tier if isinstance(source.service_tier, str) else self.service_tier
+        if isinstance(source, Chunk):
+            for choice in source.choices or ():
+                self._begun.add(choice.index)
+                self._indices.add(b"%d" % choice.index)
 
     def _is_marked(self, block: bytes) -> bool:
         return any(map(block.__contains__, self._markers))

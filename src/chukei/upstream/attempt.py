@@ -31,14 +31,14 @@ CANCELLED = "cancelled"
 class LeasedAnswer:
     """An answer that has begun, and its lease of the deployment, which ``close`` or ``drop`` releases.
 
-    ``made`` is called at its end with the items of a response, if they are to be recorded.
+    ``made`` is called at its end with the answer itself and the items of a response, if they are to be recorded.
     """
 
     opened: Opened
     lease: Lease
     attempt: Attempt
     clock: Clock
-    made: Callable[[Sequence[Item]], None] | None = None
+    made: "Callable[[LeasedAnswer, Sequence[Item]], None] | None" = None
 
     def broke(self, error: UpstreamError) -> None:
         """Report that the answer failed after it had begun. Only the first report counts."""

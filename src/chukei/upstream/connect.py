@@ -112,10 +112,13 @@ async def connect(
         UpstreamError: the upstream failed; the connection is closed or back in its pool.
     """
     begun = asyncio.get_running_loop().time()
+    body = request.body if request.parts is None else request.parts
     alive = False
     try:
         async with asyncio.timeout_at(begun + waits.life) as limit:
-            answer = await _ask(upstream, request, sent)
+            answer = await upstream.request(
+                request.method, request.endpoint, request.target, request.headers, body, sent, request.length
+            )
             answered(answer)
             alive = True
             if waits.output > waits.life:
@@ -130,13 +133,6 @@ async def connect(
             message = f"The upstream began to answer, but sent no output within {waits.output:g} s."
             raise failure("thinking_timeout", message, code="upstream_timeout") from None
         raise failure("upstream_timeout", f"The upstream sent no output within {waits.stated:g} s.") from None
-
-
-async def _ask(upstream: Upstream, request: UpstreamRequest, sent: Callable[[], None]) -> Answer:
-    body = request.body if request.parts is None else request.parts
-    return await upstream.request(
-        request.method, request.endpoint, request.target, request.headers, body, sent, request.length
-    )
 
 
 class _Opening:

@@ -105,7 +105,7 @@ class Kept:
             if made:
                 self._keep(answer, "chat_completion", made, model.name)
         made = None
-        if operation in (RESPONSES, COMPACT):
+        if operation is RESPONSES or operation is COMPACT:
             made = opened.stream.response_id if opened.stream is not None else response_id_of(opened.first)
             if made:
                 self._keep(answer, "response", made, model.name)
@@ -115,9 +115,11 @@ class Kept:
         stored = not isinstance(body, Fields) or body.flag("store") is not False
         shared = len(model.deployments) > 1 or (who is not None and who.kind in NAMED)
         if shared or (made and stored):
-            answer.made = partial(self._end, answer, made, stored, shared)
+            answer.made = partial(self._end, made=made, stored=stored, shared=shared)
 
-    def _end(self, answer: LeasedAnswer, made: str | None, stored: bool, shared: bool, items: Sequence[Item]) -> None:
+    def _end(
+        self, answer: LeasedAnswer, items: Sequence[Item], *, made: str | None, stored: bool, shared: bool
+    ) -> None:
         """Record what an answer leaves at its end: the response ``made``, and its items if they are ``shared``."""
         stream = answer.opened.stream
         if made and stored and (stream is None or stream.complete):
