@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.rows import rows
 
 from chukei.accounts.estimate import MOST_TOKENS, USUAL_OUTPUT
 from chukei.accounts.objects import ObjectRecord, owner_of
+from chukei.accounts.stores import StoreAway
 from chukei.azure import CHAT, RESPONSES
 from chukei.config import PoolSettings, load
 from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
@@ -379,6 +381,27 @@ async def test_it_is_asked_for_no_more_than_a_few_times() -> None:
     assert LATE_SECONDS - sum(LATE_PAUSES) < 10, "the last question comes when Azure has found what it will find"
 
 
+class _AwayStore:
+    def keep(self, id: str, record: ObjectRecord) -> None: ...
+
+    def drop(self, id: str) -> None: ...
+
+    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+        raise StoreAway("away")
+
+
+@rows(("count", "asked"), [(1, "a"), (2, "")])
+async def test_encrypted_content_is_looked_for_where_it_could_be_another_s(count: int, asked: str) -> None:
+    harness = FailoverHarness(FakeAnswer([DONE, b""], headers=JSON), count=count)
+    harness.failover.objects = Objects([_AwayStore()], clock=harness.clock)
+    body = b'{"input":[{"type":"reasoning","encrypted_content":"gAAAA"}],"store":false}'
+    if asked:
+        (await harness.open(body, RESPONSES)).drop()
+    else:
+        assert (await harness.fails(body, RESPONSES)).status == 503
+    assert harness.asked == asked
+
+
 async def test_what_cannot_be_decrypted_is_no_matter_of_time() -> None:
     unreadable = b'{"error":{"message":"No.","code":"invalid_encrypted_content","param":null}}'
     harness = after_an_item(not_found(body=unreadable), age=1.0, count=2)
@@ -407,7 +430,7 @@ async def test_a_response_that_has_only_just_ended_is_waited_for(stored: bool, c
         stream.feed(ended)
     assert answer.made is None or stored
     if answer.made is not None:
-        answer.made(stream.items)
+        answer.made(answer, stream.items)
     answer.drop()
     harness.clock.advance(7.0)
     harness.upstream.requests.clear()

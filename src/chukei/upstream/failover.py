@@ -126,11 +126,12 @@ class _Search:
         self._model = model
         self._several = len(model.deployments) > 1
         self._cost = load_of(call, model)
-        who = record.who
-        self._source = Source(who.name if who is not None and who.kind in NAMED else None, call.raw)
+        named = record.who.name if record.who is not None and record.who.kind in NAMED else None
+        self._source = Source(named, call.raw)
         self._key: int | None = None
         refuses = failover.settings.objects.unknown == "refuse"
-        self._kept = Kept(failover.objects, call, owners, files=failover.owns_files, refuses=refuses)
+        shared = self._several or named is not None
+        self._kept = Kept(failover.objects, call, owners, shared=shared, files=failover.owns_files, refuses=refuses)
         self._at_home = False
         self._pauses = iter(failover.late_pauses)
         self._waited = False
@@ -170,7 +171,7 @@ class _Search:
     async def _learn(self, won: LeasedAnswer) -> None:
         """Record what the answer leaves at its deployment. If the request is stopped meanwhile, nobody gets it."""
         try:
-            await self._kept.learn(won, self._model, self._record.who)
+            await self._kept.learn(won, self._model.name)
         except BaseException:
             won.drop()
             raise

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chukei.azure import CHAT, COMPACT, MESSAGES, RESPONSES
-from chukei.model import Caller, CallerKind, Dialect, Model
+from chukei.model import CallerKind, Dialect
 from chukei.objects.kinds import OF_DEPLOYMENTS, home_of
 from chukei.objects.references import ENCRYPTED, Reference, Search, kept_in, of_message, search_chat, search_response
 from chukei.objects.registry import AT_ONCE, ObjectRecord, Objects
@@ -35,17 +35,19 @@ that were measured (dotnet/extensions#7704; maximhq/bifrost#6382: "Item with id 
 class Kept:
     """The stored objects of one request. ``owners`` are those of the objects that its caller may use.
 
+    ``shared`` says that the items of a response matter: several deployments, or callers with names, could ask for them.
     ``needed`` says that the request continues something that only one resource has. It is known after ``home``.
     """
 
-    __slots__ = ("_call", "_objects", "_owners", "_references", "_refuses", "_search", "_unowned", "needed")
+    __slots__ = ("_call", "_objects", "_owners", "_references", "_refuses", "_search", "_shared", "_unowned", "needed")
 
     def __init__(
-        self, objects: Objects, call: Call, owners: Sequence[str], *, files: bool, refuses: bool = False
+        self, objects: Objects, call: Call, owners: Sequence[str], *, shared: bool, files: bool, refuses: bool = False
     ) -> None:
         self._objects = objects
         self._call = call
         self._owners = owners
+        self._shared = shared
         self._refuses = refuses
         self._unowned: list[Reference] = []
         self._search = _search(call, files=files)
@@ -61,7 +63,9 @@ class Kept:
             Unavailable: it cannot be told whose an object is.
         """
         if self._search is not None:
-            self._references = await _found(self._search)
+            found = await _found(self._search)
+            # Encrypted content comes along whole. Where it does not matter it was not recorded, so no store is asked.
+            self._references = found if self._shared else [each for each in found if each.param != ENCRYPTED]
         if not self._references:
             return None
         self.needed = any(each.needed for each in self._references)
@@ -90,10 +94,10 @@ class Kept:
             return self._objects.age(reference.id)
         return self._objects.since_stored(reference.id) if reference.kind == "response" else math.inf
 
-    async def learn(self, answer: LeasedAnswer, model: Model, who: Caller | None) -> None:
+    async def learn(self, answer: LeasedAnswer, model: str) -> None:
         """Record what the deployment keeps: the response, and what the request referred to and nobody owned.
 
-        Where several deployments, or callers with names, could ask for them, the response's items follow at its end.
+        If they are shared, the response's items follow at its end.
         """
         for number, each in enumerate(self._adopted(), 1):
             self._keep(answer, each.kind, each.id)
@@ -103,28 +107,25 @@ class Kept:
         if operation is CHAT and isinstance(self._call.body, Fields) and self._call.body.flag("store"):
             made = chat_id_of(opened.first)
             if made:
-                self._keep(answer, "chat_completion", made, model.name)
+                self._keep(answer, "chat_completion", made, model)
         made = None
         if operation is RESPONSES or operation is COMPACT:
             made = opened.stream.response_id if opened.stream is not None else response_id_of(opened.first)
             if made:
-                self._keep(answer, "response", made, model.name)
+                self._keep(answer, "response", made, model)
         elif operation is not MESSAGES:
             return
         body = self._call.body
         stored = not isinstance(body, Fields) or body.flag("store") is not False
-        shared = len(model.deployments) > 1 or (who is not None and who.kind in NAMED)
-        if shared or (made and stored):
-            answer.made = partial(self._end, made=made, stored=stored, shared=shared)
+        if self._shared or (made and stored):
+            answer.made = partial(self._end, made=made, stored=stored)
 
-    def _end(
-        self, answer: LeasedAnswer, items: Sequence[Item], *, made: str | None, stored: bool, shared: bool
-    ) -> None:
-        """Record what an answer leaves at its end: the response ``made``, and its items if they are ``shared``."""
+    def _end(self, answer: LeasedAnswer, items: Sequence[Item], *, made: str | None, stored: bool) -> None:
+        """Record what an answer leaves at its end: the response ``made``, and its items if they are shared."""
         stream = answer.opened.stream
         if made and stored and (stream is None or stream.complete):
             self._objects.stored(made)
-        for kind, id in kept_in(items, stored=stored) if shared else ():
+        for kind, id in kept_in(items, stored=stored) if self._shared else ():
             self._keep(answer, kind, id)
 
     def _keep(self, answer: LeasedAnswer, kind: str, id: str, model: str | None = None) -> None:
