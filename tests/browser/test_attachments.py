@@ -487,7 +487,8 @@ async def kept(page: Page, count: int) -> None:
           indexedDB.open("chukei", 1).onsuccess = ({ target: { result } }) => {
             result.transaction("messages").objectStore("messages").getAllKeys().onsuccess = ({ target }) => {
               result.close();
-              resolve(target.result.filter(([name]) => name.startsWith("draft ")).length === count);
+              const names = target.result.map(([name]) => name).filter((name) => name.startsWith("draft "));
+              resolve(new Set(names).size === count);
             };
           };
         })""",
@@ -573,6 +574,21 @@ async def test_drafts_go_with_the_history_and_come_back_with_it(page: Page, serv
     await page.reload()
     await expect(page.get_by_text("Not kept: gone when this page closes.")).to_be_visible()
     await expect(field).to_have_value("")
+
+
+async def test_a_tab_that_is_duplicated_has_a_draft_of_its_own(page: Page, server: ScriptedServer) -> None:
+    await page.locator("#prompt").fill("begun")
+    await kept(page, 1)
+    async with page.expect_popup() as opening:
+        await page.evaluate("window.open(location.href)")  # with a copy of the session, as a tab that is duplicated
+    copy = await opening.value
+    await expect(copy.locator("#prompt")).to_have_value("begun")
+    await kept(page, 2)
+    await copy.locator("#prompt").fill("changed in the copy")
+    await copy.reload()
+    await page.reload()
+    await expect(copy.locator("#prompt")).to_have_value("changed in the copy")
+    await expect(page.locator("#prompt")).to_have_value("begun")
 
 
 async def test_attachments_go_along_when_the_question_is_asked_again(page: Page, server: ScriptedServer) -> None:

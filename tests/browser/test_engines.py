@@ -323,11 +323,12 @@ STORE = """
   const row = (conversation, id) => ({ conversation, message: { id, role: "user", content: id } });
   const ids = (rows) => rows.map(({ message }) => message.id);
   const headings = ["x", "y"].map((id) => ({ id, title: "", updatedAt: 1 }));
-  const rows = [row("x", "1"), row("x", "2"), row("y", "3"), row("draft x", "d")];
+  const rows = [row("x", "1"), row("x", "2"), row("y", "3"), row("draft x", "d"), row("draft x", "e")];
   await database.write({ headings, rows });
+  await database.write({ headings: [], rows: [], gone: [["draft x", "e"]] });
   await database.amend("x", (one, own) => ({ ...one, opening: ids(own).join() }));
   const { opening } = (await database.headings()).find(({ id }) => id === "x");
-  const read = [ids(await database.rows(["x", "none"])), await database.names("draft "), opening];
+  const read = [ids(await database.rows(["x", "none"])), await database.keys("draft "), opening];
   const taken = ids(await database.take(["x", "draft x"]));
   return [...read, taken, ids(await database.rows(["x"])), ids(await database.clear()), await database.headings()];
 """
@@ -335,4 +336,4 @@ STORE = """
 
 async def test_the_database(page: Engine) -> None:
     """What is taken comes back though the transaction was committed before."""
-    assert await page.run(STORE) == [["1", "2"], ["draft x"], "1,2", ["1", "2", "d"], [], ["3"], []]
+    assert await page.run(STORE) == [["1", "2"], [["draft x", "d"]], "1,2", ["1", "2", "d"], [], ["3"], []]
