@@ -264,6 +264,64 @@ async def test_a_long_text_stays_text_where_that_is_wanted(page: Page, server: S
     assert await give(page, "paste", text_plain="x" * 5001)
 
 
+async def test_what_the_page_puts_into_the_field_is_undone_by_the_keyboard(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "asked before")
+    await finished(page)
+    field = page.locator("#prompt")
+    await field.press("ArrowUp")
+    await expect(field).to_have_value("asked before")
+    await page.keyboard.press("Control+Z")
+    await expect(field).to_have_value("")
+    text = "long " * 1001
+    await page.evaluate("(text) => navigator.clipboard.writeText(text)", text)
+    await page.keyboard.type("Sum up this:")
+    for _ in "this:":
+        await page.keyboard.press("Shift+ArrowLeft")
+    await page.keyboard.press("Control+V")
+    await expect(field).to_have_value("Sum up ")  # the file is in place of what was selected
+    await expect(chips(page)).to_contain_text("Pasted text.txt")
+    await page.keyboard.press("Control+Z")
+    await expect(field).to_have_value("Sum up this:")
+    await page.keyboard.press("End")
+    await page.get_by_role("button", name="Put “Pasted text.txt” into the message").press("Enter")
+    await expect(field).to_have_value(f"Sum up this:{text}")
+    for key, value, count in (("Control+Z", "Sum up this:", 1), ("Control+Shift+Z", f"Sum up this:{text}", 0)) * 2:
+        await page.keyboard.press(key)
+        await expect(field).to_have_value(value)
+        await expect(chips(page)).to_have_count(count)
+
+
+async def test_a_long_text_that_is_refused_leaves_what_is_selected(page: Page, server: ScriptedServer) -> None:
+    field = page.locator("#prompt")
+    await field.fill("selected")
+    await field.press("Control+A")
+    assert await give(page, "paste", text_plain="x" * 5_000_001)
+    await expect(refusals(page)).to_have_count(1)
+    await expect(field).to_have_value("selected")
+    assert await give(page, "paste", text_plain="x" * 5001)
+    await expect(field).to_have_value("")
+
+
+async def test_undo_brings_nothing_from_another_conversation(page: Page, server: ScriptedServer) -> None:
+    field = page.locator("#prompt")
+    await field.focus()
+    await page.keyboard.type("asked")
+    await page.keyboard.press("Enter")
+    await finished(page)
+    await page.keyboard.press("Control+Z")
+    await settle(page)
+    assert await field.input_value() in ("", "asked")
+    await field.press("Control+A")
+    await page.keyboard.type("of the first")
+    await page.locator("#new-chat").click()
+    await expect(field).to_have_value("")
+    await page.keyboard.press("Control+Z")
+    await settle(page)
+    await expect(field).to_have_value("")
+    await entry(page, "asked").click()
+    await expect(field).to_have_value("of the first")
+
+
 async def test_half_an_emoji_is_sent_as_text(page: Page, server: ScriptedServer) -> None:
     await give(page, "paste", text_plain="x" * 5000 + "\ud83d")
     await page.locator("#prompt").evaluate("(field) => { field.value = 'cut \\ud83d, whole \\ud83d\\ude00'; }")
@@ -574,6 +632,28 @@ async def test_drafts_go_with_the_history_and_come_back_with_it(page: Page, serv
     await page.reload()
     await expect(page.get_by_text("Not kept: gone when this page closes.")).to_be_visible()
     await expect(field).to_have_value("")
+
+
+async def test_clearing_the_history_empties_the_field_until_it_is_undone(page: Page, server: ScriptedServer) -> None:
+    field = page.locator("#prompt")
+    await ask(page, "First")
+    await finished(page)
+    await page.locator("#new-chat").click()
+    await field.fill("quite new")
+    await attach(page, file("a.txt", b"a"))
+    await kept(page, 1)
+    for text in ("", "written meanwhile"):
+        await page.locator("#clear-history").click()
+        await expect(field).to_have_value("")
+        await expect(chips(page)).to_have_count(0)
+        await kept(page, 0)
+        await field.fill(text)
+        await page.get_by_role("button", name="Undo").press("Enter")
+        await expect(field).to_have_value(text or "quite new")
+        await expect(chips(page)).to_have_count(0 if text else 1)
+        await kept(page, 1)
+    await page.reload()
+    await expect(field).to_have_value("written meanwhile")
 
 
 async def test_a_tab_that_is_duplicated_has_a_draft_of_its_own(page: Page, server: ScriptedServer) -> None:

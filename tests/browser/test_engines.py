@@ -32,6 +32,8 @@ ENTRIES = "[...document.querySelectorAll('.history-title')].map((found) => found
 CHIPS = "document.querySelectorAll('.tray .chip:not([hidden])').length"
 FOCUSED = "document.activeElement.id"
 PROMPT = "document.querySelector('#prompt').value"
+UNDO = "document.execCommand('undo')"
+"""As in the menu: the keys of WebKit's driver have no such meaning."""
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -156,6 +158,27 @@ async def test_a_picture_is_pasted_and_one_is_dropped(page: Engine, server: Scri
     await page.click("#send:not([aria-disabled=true])")
     await finished(page)
     assert len(server.exchanges[0].body["messages"][-1]["content"]) == 2
+
+
+async def test_what_the_page_puts_into_the_field_is_undone(page: Engine, server: ScriptedServer) -> None:
+    await ask(page, "before")
+    await finished(page)
+    await page.press("ArrowUp")
+    await page.sees(PROMPT, "before")
+    await page.run(UNDO)
+    await page.sees(PROMPT, "")
+    text = "long " * 1001
+    await page.write("this")
+    await page.press("Control+a")
+    assert await page.run(f"return ({GIVE})(given)", "paste", [], {"text/plain": text}) is True
+    await page.sees(PROMPT, "")
+    await page.run(UNDO)
+    await page.sees(PROMPT, "this")
+    await page.click(".chip button", "Put “Pasted text.txt” into the message")
+    await page.sees(PROMPT, text)
+    await page.run(UNDO)
+    await page.sees(PROMPT, "this")
+    await page.sees(CHIPS, 1)
 
 
 async def test_settings_by_keyboard(page: Engine, server: ScriptedServer) -> None:

@@ -25,6 +25,9 @@ import { Tray } from "./tray.js";
 /** A longer text that is pasted would bury the question in the field, in characters: about two printed pages. */
 const LONG_PASTE = 5000;
 
+/** With more, a browser takes seconds to insert a text so that it can be undone: the time grows with their square. */
+const MOST_UNDOABLE_LINES = 300;
+
 export class Composer {
   #context;
   #field = element("textarea", { id: "prompt", rows: 1, dir: "auto", autofocus: !isTouch(), "aria-describedby": "prompt-hint", "data-say-placeholder": "prompt.placeholder" });
@@ -38,6 +41,8 @@ export class Composer {
   #tray;
   /** Whether the keys are pressed that paste as plain text, which takes a long text into the field. */
   #pastesPlain = false;
+  /** Files whose text was put into the field, with the field's text before and after. @type {{file: Attachment, before: string, after: string}[]} */
+  #written = [];
   /** Whose draft is shown: the id of a conversation, null for the new chat; undefined at first. @type {string | null | undefined} */
   #place;
 
@@ -45,7 +50,7 @@ export class Composer {
   constructor(context) {
     this.#context = context;
     const { words, announcer } = context;
-    this.#tray = new Tray({ words, announcer, onChange: () => this.#refresh(), onEmptied: () => this.focus(), onText: (text) => this.#insert(text) });
+    this.#tray = new Tray({ words, announcer, onChange: () => this.#refresh(), onEmptied: () => this.focus(), onText: (file) => this.#write(file) });
     const [refusals, chips] = this.#tray.parts;
     const label = element("label", { class: "visually-hidden", for: "prompt", "data-say": "prompt" });
     const row = element("div", { class: "composer-row" }, this.#attach, label, this.#field, this.#send, this.#stop);
@@ -54,7 +59,7 @@ export class Composer {
     byId("composer-slot", HTMLElement).append(refusals, form, hint);
     this.#listen(form);
     new DropZone((files) => this.#take(files));
-    new Recall(this.#field, context.past, (text) => this.fill(text));
+    new Recall(this.#field, context.past, (text) => this.#replace(text));
     this.#refresh();
   }
 
@@ -75,7 +80,7 @@ export class Composer {
       event.preventDefault();
       this.#submit();
     });
-    this.#field.addEventListener("input", () => this.#refresh());
+    this.#field.addEventListener("input", (event) => this.#onInput(/** @type {InputEvent} */ (event)));
     this.#field.addEventListener("paste", (event) => this.#paste(event));
     this.#files.addEventListener("change", () => {
       this.#take([...(this.#files.files ?? [])]);
@@ -86,13 +91,6 @@ export class Composer {
   /** On a touch screen the keyboard would cover what the reader wants to see. */
   focus() {
     if (!isTouch()) this.#field.focus();
-  }
-
-  /** @param {string} text */
-  fill(text) {
-    this.#field.value = text;
-    this.#field.setSelectionRange(text.length, text.length);
-    this.#refresh();
   }
 
   /**
@@ -109,11 +107,20 @@ export class Composer {
     if (place === this.#place && this.#field.value === "" && this.#tray.isEmpty) this.#show(kept);
   }
 
+  /** Shows what the draft is now, after it was deleted or brought back. */
+  reopen() {
+    const place = this.#place;
+    if (place === undefined) return; // it is being opened
+    this.#place = undefined;
+    void this.open(place);
+  }
+
   /** @param {import("../storage/drafts.js").Draft} [draft] */
   #show({ text, attachments } = { text: "", attachments: [] }) {
     this.#field.value = text;
+    this.#field.setSelectionRange(text.length, text.length);
+    this.#written = [];
     this.#tray.attachments = attachments;
-    this.fill(text);
   }
 
   /** @param {boolean} busy */
@@ -157,13 +164,43 @@ export class Composer {
     if (files.length === 0 && (text.length <= LONG_PASTE || this.#pastesPlain)) return;
     event.preventDefault();
     if (files.length > 0) this.#take(files);
-    else this.#tray.addPasted(text);
+    else if (this.#tray.addPasted(text)) this.#insert("");
+  }
+
+  /**
+   * Puts a text in place of what is selected, so that "undo" brings that back.
+   * @param {string} text
+   */
+  #insert(text) {
+    const { selectionStart, selectionEnd } = this.#field;
+    this.#field.focus();
+    if (text === "" && selectionStart === selectionEnd) return;
+    const isShort = text.split("\n", MOST_UNDOABLE_LINES + 1).length <= MOST_UNDOABLE_LINES;
+    const isDone = isShort && document.execCommand(text === "" ? "delete" : "insertText", false, text);
+    if (!isDone) this.#field.setRangeText(text, selectionStart, selectionEnd, "end");
+    this.#refresh();
   }
 
   /** @param {string} text */
-  #insert(text) {
-    this.#field.focus();
-    this.#field.setRangeText(text, this.#field.selectionStart, this.#field.selectionEnd, "end");
+  #replace(text) {
+    this.#field.select();
+    this.#insert(text);
+  }
+
+  /** @param {Attachment} file whose text is wanted in the message instead */
+  #write(file) {
+    const before = this.#field.value;
+    this.#insert(file.data);
+    this.#written.push({ file, before, after: this.#field.value });
+  }
+
+  /** What was a file before its text was in the field is one again after "undo". @param {InputEvent} event */
+  #onInput({ inputType }) {
+    const { value } = this.#field;
+    for (const { file, before, after } of this.#written) {
+      if (inputType === "historyUndo" && value === before) this.#tray.put(file);
+      if (inputType === "historyRedo" && value === after) this.#tray.remove(file);
+    }
     this.#refresh();
   }
 
