@@ -166,6 +166,21 @@ async def test_a_gif(page: Page, server: ScriptedServer) -> None:
     assert parts(server)[0]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
+async def test_an_animation_is_its_first_frame_and_says_so(page: Page, server: ScriptedServer) -> None:
+    frame = base64.b64decode("IfkEAAoAAAAsAAAAAAEAAQAAAgJMAQA=")
+    head = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///w==")
+    await attach(page, file("still.gif", head + frame + b";"), file("moving.gif", head + frame * 2 + b";"))
+    sizes = chips(page).locator(".file-size")
+    await expect(sizes).to_have_text(["0.1 kB", "0.1 kB · first frame only"])
+    await page.locator("#prompt").press("Enter")
+    await finished(page)
+    assert all(part["image_url"]["url"].startswith("data:image/png;base64,") for part in parts(server))
+    await page.reload()
+    pictures = page.locator(".question .picture")
+    await expect(pictures.first).to_have_attribute("title", "still.gif")
+    await expect(pictures.last).to_have_attribute("title", "moving.gif · first frame only")
+
+
 async def test_text_files_are_written_into_the_question(page: Page, server: ScriptedServer) -> None:
     await attach(
         page,

@@ -17,6 +17,7 @@ export const WORDS = {
   "attach.remove": ["Remove “{name}”", "「{name}」を外す"],
   "attach.reading": ["Reading “{name}”", "「{name}」を読み込んでいます"],
   "attach.drop": ["Drop pictures or text files", "画像やテキストファイルをここにドロップ"],
+  "attach.still": ["first frame only", "最初のコマのみ"],
   "attach.dismiss": ["Dismiss", "閉じる"],
   "attach.enlarge": ["Enlarge “{name}”", "「{name}」を拡大"],
   "attach.close": ["Close", "閉じる"],
