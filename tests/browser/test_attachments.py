@@ -58,6 +58,15 @@ GIVE = """([kind, files, texts]) => {
 """Pastes, drags or drops; returns whether the page took it over from the browser."""
 
 
+HOLD = """() => {
+  const read = Blob.prototype.arrayBuffer;
+  Blob.prototype.arrayBuffer = function () {
+    return new Promise((done) => { window.goOn = () => done(read.call(this)); });
+  };
+}"""
+"""Each file is read when ``goOn`` is called."""
+
+
 async def drawn(page: Page, width: int, height: int, kind: str = "image/png") -> bytes:
     return base64.b64decode(await page.evaluate(DRAW, [width, height, kind]))
 
@@ -445,14 +454,7 @@ async def test_no_more_bytes_than_the_relay_takes(page: Page, server: ScriptedSe
 
 
 async def test_a_file_that_is_being_read_holds_the_question_back(page: Page, server: ScriptedServer) -> None:
-    await page.evaluate(
-        """() => {
-          const read = Blob.prototype.arrayBuffer;
-          Blob.prototype.arrayBuffer = function () {
-            return new Promise((done) => { window.goOn = () => done(read.call(this)); });
-          };
-        }"""
-    )
+    await page.evaluate(HOLD)
     await give(page, "paste", file("a.txt", b"a"))
     await expect(chips(page)).to_have_text(["Reading “a.txt”"])
     await ask(page, "Now?")
@@ -463,6 +465,22 @@ async def test_a_file_that_is_being_read_holds_the_question_back(page: Page, ser
     await page.locator("#prompt").press("Enter")
     await finished(page)
     assert parts(server)[0]["text"] == 'File "a.txt":\n```\na\n```\n\nNow?'
+
+
+async def test_files_that_are_still_to_be_read_wait_in_their_conversation(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "First")
+    await finished(page)
+    await page.evaluate(HOLD)
+    await give(page, "paste", file("a.txt", b"a"), file("b.txt", b"b"))
+    await page.evaluate("window.goOn()")
+    await expect(chips(page).last).to_have_text("Reading “b.txt”")
+    await page.locator("#new-chat").click()
+    await expect(chips(page)).to_have_count(0)
+    await page.evaluate("window.goOn()")
+    await entry(page, "First").click()
+    await expect(chips(page).last).to_have_text("Reading “b.txt”")
+    await page.evaluate("window.goOn()")
+    await expect(chips(page).locator(".file-name")).to_have_text(["a.txt", "b.txt"])
 
 
 # Removed, shown, kept

@@ -394,6 +394,25 @@ async def test_the_way_back_goes_by_itself_but_not_under_the_readers_hand(page: 
     await expect(page.locator("#prompt")).to_be_focused()
 
 
+async def test_an_edit_waits_while_another_conversation_or_language_is_shown(
+    page: Page, server: ScriptedServer
+) -> None:
+    await talk(page, "first", "second")
+    await page.get_by_role("button", name="Edit").press("Enter")
+    await page.get_by_label("Edit message").fill("second, better")
+    await entry(page, "first").click()
+    await expect(page.locator(".question-text")).to_have_text("first")
+    await entry(page, "second").click()
+    await expect(page.get_by_label("Edit message")).to_have_value("second, better")
+    await page.locator("#language").select_option("ja")
+    await expect(page.locator(".edit-form textarea")).to_have_value("second, better")
+    await page.locator(".edit-form textarea").press("Escape")
+    await expect(page.locator(".question-text")).to_have_text("second")
+    await entry(page, "first").click()
+    await entry(page, "second").click()
+    await expect(page.locator(".question-text")).to_have_text("second")
+
+
 async def test_clearing_everything_can_be_undone(page: Page, server: ScriptedServer) -> None:
     await talk(page, "first", "second")
     await page.get_by_role("button", name="Clear history").press("Enter")

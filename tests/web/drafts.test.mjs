@@ -137,7 +137,7 @@ test("a draft is written once in a while, and not when nothing has changed", asy
   assert.equal(database.writes, 2);
 });
 
-test("what is written while a draft is being read stays", async () => {
+test("what is written while a draft is being read goes after it", async () => {
   const database = new FakeDatabase();
   const before = draftsOf(database);
   await before.read("a");
@@ -145,8 +145,10 @@ test("what is written while a draft is being read stays", async () => {
   await before.flush();
   const after = draftsOf(database);
   const reading = after.read("a");
-  after.set("a", { text: "newer", attachments: [] });
-  assert.equal((await reading).text, "newer");
+  after.set("a", { text: " newer", attachments: [] });
+  assert.equal((await reading).text, "old newer");
+  await after.flush();
+  assert.equal((await draftsOf(database).read("a")).text, "old newer");
 });
 
 test("drafts are not kept without a wish to, and erased with the history", async () => {

@@ -34,6 +34,8 @@ export class DraftStore {
   #session;
   /** Of two tabs with one place, the younger is a copy of the other. Ids sort by time. */
   #born = newId();
+  /** Whether this tab has nothing of before but what it takes from one that is closed. */
+  #isNew;
   /** The place of this tab's new chat. */
   #own;
   /** The place of the tab that this one is a copy of. @type {string | null} */
@@ -62,6 +64,7 @@ export class DraftStore {
     this.#channel = channel;
     this.#session = session;
     const tab = session?.getItem(TAB);
+    this.#isNew = !tab;
     this.#own = NEW + (tab || newId());
     write(session, TAB, this.#own.slice(NEW.length));
     channel?.addEventListener("message", (event) => this.#onMessage(/** @type {MessageEvent} */ (event).data));
@@ -70,21 +73,23 @@ export class DraftStore {
   }
 
   /**
-   * Reads a draft, unless there is one in memory.
+   * Reads a draft, unless there is one in memory. What is written while it is being read goes after it.
    * @param {string | null} place id of a conversation; null is the new chat
    * @returns {Promise<Draft | undefined>}
    */
   async read(place) {
+    const isRead = this.#drafts.has(place ?? this.#own) || (place === null && this.#isNew);
     await (place === null ? this.#found : this.#opening);
     const id = place ?? this.#own;
-    if (!this.#keeps() || this.#drafts.has(id)) return this.#drafts.get(id);
+    if (!this.#keeps() || isRead) return this.#drafts.get(id);
     const isCopy = place === null && this.#original !== null;
     const draft = await this.#rows?.read(isCopy ? /** @type {string} */ (this.#original) : id);
     if (place === null && id !== this.#own) return this.read(place); // this tab turned out to be a copy
-    if (!draft || this.#drafts.has(id)) return this.#drafts.get(id);
-    this.#drafts.set(id, draft);
-    if (isCopy) this.#writeSoon(id);
-    return draft;
+    if (!draft) return this.#drafts.get(id);
+    const written = this.#drafts.get(id);
+    this.#drafts.set(id, written === undefined ? draft : joined(draft, written));
+    if (isCopy || written !== undefined) this.#writeSoon(id);
+    return this.#drafts.get(id);
   }
 
   /** What is in memory. @param {string | null} place */
@@ -191,6 +196,15 @@ export class DraftStore {
     this.#dirty.delete(id);
     return draft === undefined || isEmpty(draft) ? [] : [[id, draft]];
   }
+}
+
+/**
+ * @param {Draft} first
+ * @param {Draft} second
+ * @returns {Draft}
+ */
+function joined(first, second) {
+  return { text: first.text + second.text, attachments: [...first.attachments, ...second.attachments] };
 }
 
 /**

@@ -43,6 +43,8 @@ export class Composer {
   #pastesPlain = false;
   /** Files whose text was put into the field, with the field's text before and after. @type {{file: Attachment, before: string, after: string}[]} */
   #written = [];
+  /** Files that were still to be read when the reader went elsewhere, by place. @type {Map<string | null, File[]>} */
+  #unread = new Map();
   /** Whose draft is shown: the id of a conversation, null for the new chat; undefined at first. @type {string | null | undefined} */
   #place;
 
@@ -100,17 +102,29 @@ export class Composer {
   async open(place) {
     if (place === this.#place) return;
     const { drafts } = this.#context;
+    if (this.#place !== undefined && this.#tray.isReading) this.#unread.set(this.#place, this.#tray.unread);
     this.#place = undefined;
     this.#show(drafts.get(place));
     this.#place = place;
     const kept = await drafts.read(place);
-    if (place === this.#place && this.#field.value === "" && this.#tray.isEmpty) this.#show(kept);
+    if (place !== this.#place) return;
+    const unread = [...(this.#unread.get(place) ?? []), ...this.#tray.unread];
+    this.#unread.delete(place);
+    if (kept !== undefined && !this.#shows(kept)) this.#show(kept); // there is nothing else, or it was written meanwhile
+    if (unread.length > this.#tray.unread.length) void this.#tray.add(unread);
+  }
+
+  /** @param {import("../storage/drafts.js").Draft} draft */
+  #shows({ text, attachments }) {
+    const shown = this.#tray.attachments;
+    return text === this.#field.value && attachments.length === shown.length && attachments.every((one, at) => one === shown[at]);
   }
 
   /** Shows what the draft is now, after it was deleted or brought back. */
   reopen() {
     const place = this.#place;
     if (place === undefined) return; // it is being opened
+    this.#unread.clear();
     this.#place = undefined;
     void this.open(place);
   }

@@ -55,8 +55,9 @@ export class Tray {
     this.#draw();
   }
 
-  get isEmpty() {
-    return this.#attachments.length === 0 && !this.isReading;
+  /** The files that are still to be read. */
+  get unread() {
+    return this.#reading;
   }
 
   get isReading() {
