@@ -311,6 +311,30 @@ async def test_the_welcome_is_read_from_its_beginning(page: Page, server: Script
     await expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
 
 
+async def test_the_view_follows_though_the_page_became_shorter(page: Page, server: ScriptedServer) -> None:
+    """The welcome, in which the reader has scrolled, goes; the browser says so after the answer has grown."""
+    await page.set_viewport_size({"width": 640, "height": 360})
+    await page.evaluate("scrollTo(0, 90)")
+    assert await place_at_rest(page) == 90
+    held = Held("line\n\n" * 60, "line\n\n" * 60)
+    server.scripts.append(held)
+    await page.evaluate(
+        """() => {
+          const field = document.querySelector("#prompt");
+          field.value = "Hello?";
+          field.dispatchEvent(new Event("input"));
+          document.querySelector("#send").click();
+          document.querySelector("#transcript").lastElementChild.style.minHeight = "2000px";
+          document.documentElement.getBoundingClientRect();
+        }"""
+    )
+    await expect(answers(page).locator("p")).to_have_count(60)
+    await page.wait_for_function("() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
+    held.go_on.set()
+    await finished(page)
+    await page.wait_for_function("() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
+
+
 async def test_the_view_follows_until_the_reader_scrolls_up(page: Page, server: ScriptedServer) -> None:
     held = Held("line\n\n" * 60, "line\n\n" * 60)
     server.scripts.append(held)
