@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import FilePayload, Locator, Page, expect
 from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import Exchange, ScriptedServer
-from tests.browser.steps import ask, choose_model, entry, finished, settle
+from tests.browser.steps import ask, choose_model, entry, finished, holds, settle
 from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
@@ -573,7 +573,8 @@ async def test_a_draft_waits_in_its_conversation(page: Page, server: ScriptedSer
 
 async def kept(page: Page, count: int) -> None:
     """Wait until so many drafts are in the browser's database."""
-    await page.wait_for_function(
+    await holds(
+        page,
         """(count) => new Promise((resolve) => {
           indexedDB.open("chukei", 1).onsuccess = ({ target: { result } }) => {
             result.transaction("messages").objectStore("messages").getAllKeys().onsuccess = ({ target }) => {
@@ -583,7 +584,7 @@ async def kept(page: Page, count: int) -> None:
             };
           };
         })""",
-        arg=count,
+        count,
     )
 
 

@@ -6,7 +6,18 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event, saying
-from tests.browser.steps import act, answers, ask, assert_stored, choose_model, entry, finished, offered, place_at_rest
+from tests.browser.steps import (
+    act,
+    answers,
+    ask,
+    assert_stored,
+    choose_model,
+    entry,
+    finished,
+    holds,
+    offered,
+    place_at_rest,
+)
 from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
@@ -254,7 +265,7 @@ async def test_copying_a_message_and_a_code_block(page: Page, server: ScriptedSe
     assert await page.evaluate("navigator.clipboard.readText()") == "x = 1"
     await page.locator(".answer .message-foot").get_by_role("button", name="Copy").click()
     await expect(page.locator(".answer .message-foot")).to_contain_text("Copied")
-    await page.wait_for_function("(text) => navigator.clipboard.readText().then((copied) => copied === text)", arg=text)
+    await holds(page, "(text) => navigator.clipboard.readText().then((copied) => copied === text)", text)
 
 
 async def test_reasoning_refusal_and_tool_calls(page: Page, server: ScriptedServer) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import ScriptedServer, refusing, saying
-from tests.browser.steps import act, answers, ask, assert_stored, entry, finished, settle
+from tests.browser.steps import act, answers, ask, assert_stored, entry, finished, holds, settle
 from tests.browser.test_chat import Held
 
 pytestmark = pytest.mark.anyio
@@ -541,7 +541,8 @@ async def test_what_was_written_when_the_browser_was_killed_is_kept(
     server.scripts.append(Held("Half an answer", " never"))
     await ask(page, "first")
     await expect(answers(page)).to_have_text("Half an answer")
-    await page.wait_for_function(
+    await holds(
+        page,
         """() => new Promise((resolve) => {
           indexedDB.open("chukei", 1).onsuccess = ({ target: { result } }) => {
             result.transaction("messages").objectStore("messages").getAll().onsuccess = ({ target }) => {
@@ -549,7 +550,7 @@ async def test_what_was_written_when_the_browser_was_killed_is_kept(
               resolve(target.result.some(({ message }) => message.content === "Half an answer"));
             };
           };
-        })"""
+        })""",
     )
     address = page.url
     await page.evaluate("window.addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true)")

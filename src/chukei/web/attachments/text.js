@@ -18,15 +18,15 @@ const UNWRITTEN = /[\x7f-\x9f\ue000-\uf8ff\ufffd]/;
 const SAMPLE = 100_000;
 
 /** What no text in UTF-16 has: other controls than those, and characters that are private or not assigned. */
-const UNASSIGNED = /[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f]|\p{Co}|\p{Cn}/u;
+const UNASSIGNED = /[^\P{C}\p{Cf}\t\n\f\r\x1b]/u;
 
 const KANA = /[\u3041-\u30ff\uff61-\uff9f]/;
 
 /**
- * Half-width kana that are no Windows-1252: the kana from \uff80 on are its capitals with accents, those before are signs,
- * and few of them stand beside such a letter.
+ * Half-width kana that are no Windows-1252: those from ﾀ on are its capitals with accents; those before are signs, few of
+ * which stand beside such a letter.
  */
-const HALF_WIDTH = /[\uff66-\uff6a\uff6c-\uff6f\uff71-\uff79\uff7c-\uff7e]|[\uff7a\uff7b][\uff80-\uff9d]|[\uff80-\uff9d]\uff70[\uff80-\uff9d]|[\uff76-\uff84\uff8a-\uff8e][\uff9e\uff9f]/;
+const HALF_WIDTH = /[ｦ-ｪｬ-ｯｱ-ｹｼ-ｾ]|[ｺｻ][ﾀ-ﾝ]|[ﾀ-ﾝ]ｰ[ﾀ-ﾝ]|[ｶ-ﾄﾊ-ﾎ][ﾞﾟ]/;
 
 /** Letters that stand in a row where an alphabet is listed. */
 const LISTED = /^[ÄÖÜäöüßÅåÆØæø]+$/;
@@ -103,8 +103,7 @@ function decodeUnmarked(bytes) {
 }
 
 /**
- * Whether these are ASCII with zeros between the lines, such as a list of file names, and not between all characters. A few
- * kana and kanji in UTF-16 have such bytes as well.
+ * Whether these are ASCII with zeros here and there, such as a list of file names. Some kana and kanji have such bytes, too.
  * @param {Uint8Array} bytes
  */
 function isAsciiWithZeros(bytes) {

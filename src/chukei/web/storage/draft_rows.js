@@ -1,6 +1,6 @@
 /**
  * Drafts as rows of the browser's database. The text of one is a row, and each of its files: a file is written once, and
- * not with every key that is pressed. They are rows of a conversation that no heading names, so that no list shows it.
+ * not with every key that is pressed.
  */
 
 import { newId, readMessage } from "../conversations/shape.js";
@@ -12,7 +12,7 @@ import { newId, readMessage } from "../conversations/shape.js";
 /** @typedef {{id: string, role: "draft", content: string, files: string[]}} TextRow `files` are the ids of their rows */
 /** @typedef {{id: string, role: "draft", file: Attachment}} FileRow */
 
-/** What the names of those conversations begin with; the rest is the draft's place. */
+/** Rows of a draft are those of a conversation of this name and its place; no heading names it, so that no list shows it. */
 const PREFIX = "draft ";
 
 /** The id of the text. Older pages read the first row alone, so those of files sort after it. */
@@ -62,15 +62,16 @@ export class DraftRows {
   /**
    * Makes the rows of some places those of these drafts; begins before it returns.
    * @param {Map<string, Draft>} drafts by place; an empty one goes
-   * @returns {Promise<string[]>} the places that another tab has changed as well, and that have to be written again
+   * @returns {Promise<string[]>} places to write again: what is there is not what was written
    */
   async write(drafts) {
     const batch = this.#batch(drafts);
     try {
       await this.#database.write(batch);
     } catch {
-      this.#takeBack(batch);
-      await this.#database.write(this.#batch(drafts)); // the text has room where files have none
+      // The text has room where files have none. Those that were to go do so with the next writing.
+      for (const { message } of batch.rows) if ("file" in message) this.#unkept.add(message.file);
+      await this.#database.write(this.#batch(drafts));
     }
     const keys = await this.#database.keys(PREFIX);
     await this.#bound(placesOf(keys), drafts);
@@ -91,7 +92,7 @@ export class DraftRows {
     });
   }
 
-  /** What is written next is written whole: the database was emptied. */
+  /** The database was emptied. */
   forget() {
     this.#kept.clear();
   }
@@ -116,19 +117,9 @@ export class DraftRows {
     return batch;
   }
 
-  /** Nothing of a batch was written. @param {Required<Batch>} batch */
-  #takeBack({ rows, gone }) {
-    for (const { conversation, message } of rows) {
-      if (!("file" in message)) continue;
-      this.#unkept.add(message.file);
-      this.#kept.get(placeOf(conversation))?.delete(message.id);
-    }
-    for (const [conversation, id] of gone) if (isFile(id)) this.#kept.get(placeOf(conversation))?.add(id);
-  }
-
   /**
-   * Whether the files of a place are others than this tab has written: a tab with the same conversation may have removed
-   * some, or added others. What was written last holds.
+   * Whether the files of a place are others than this tab has written. Another tab may have removed or added some; what was
+   * written last holds.
    * @param {string} place
    * @param {import("./database.js").Key[]} keys
    */
@@ -154,6 +145,11 @@ export class DraftRows {
 /** @param {Draft} draft */
 export function isEmpty({ text, attachments }) {
   return text === "" && attachments.length === 0;
+}
+
+/** @param {Draft} draft @param {Draft} other */
+export function isSame({ text, attachments }, other) {
+  return text === other.text && attachments.length === other.attachments.length && attachments.every((file, at) => file === other.attachments[at]);
 }
 
 /** @param {string} conversation */

@@ -5,10 +5,9 @@
  */
 
 import { newId } from "../conversations/shape.js";
-import { DraftRows, isEmpty } from "./draft_rows.js";
+import { DraftRows, isEmpty, isSame } from "./draft_rows.js";
 import { write } from "./local.js";
 
-/** @typedef {import("../attachments/attachment.js").Attachment} Attachment */
 /** @typedef {import("./draft_rows.js").Draft} Draft */
 
 /** What the places of new chats begin with; the rest is the tab's own. */
@@ -82,13 +81,13 @@ export class DraftStore {
     await (place === null ? this.#found : this.#opening);
     const id = place ?? this.#own;
     if (!this.#keeps() || isRead) return this.#drafts.get(id);
-    const isCopy = place === null && this.#original !== null;
-    const draft = await this.#rows?.read(isCopy ? /** @type {string} */ (this.#original) : id);
+    const from = (place === null && this.#original) || id;
+    const draft = await this.#rows?.read(from);
     if (place === null && id !== this.#own) return this.read(place); // this tab turned out to be a copy
+    const { text, attachments } = this.#drafts.get(id) ?? EMPTY;
     if (!draft) return this.#drafts.get(id);
-    const written = this.#drafts.get(id);
-    this.#drafts.set(id, written === undefined ? draft : joined(draft, written));
-    if (isCopy || written !== undefined) this.#writeSoon(id);
+    this.#drafts.set(id, { text: draft.text + text, attachments: [...draft.attachments, ...attachments] });
+    if (from !== id || text !== "" || attachments.length > 0) this.#writeSoon(id);
     return this.#drafts.get(id);
   }
 
@@ -105,7 +104,7 @@ export class DraftStore {
   set(place, draft) {
     const id = place ?? this.#own;
     const known = this.#drafts.get(id) ?? EMPTY;
-    if (known.text === draft.text && isSame(known.attachments, draft.attachments)) return;
+    if (isSame(known, draft)) return;
     this.#drafts.set(id, draft);
     this.#writeSoon(id);
   }
@@ -196,21 +195,4 @@ export class DraftStore {
     this.#dirty.delete(id);
     return draft === undefined || isEmpty(draft) ? [] : [[id, draft]];
   }
-}
-
-/**
- * @param {Draft} first
- * @param {Draft} second
- * @returns {Draft}
- */
-function joined(first, second) {
-  return { text: first.text + second.text, attachments: [...first.attachments, ...second.attachments] };
-}
-
-/**
- * @param {Attachment[]} some
- * @param {Attachment[]} others
- */
-function isSame(some, others) {
-  return some.length === others.length && some.every((one, index) => one === others[index]);
 }

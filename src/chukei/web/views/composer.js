@@ -4,6 +4,7 @@
 
 import { obstacle } from "../attachments/limits.js";
 import { byId, element, icon } from "../dom.js";
+import { isSame } from "../storage/draft_rows.js";
 import { DropZone } from "./drop.js";
 import { isSendKey, isTouch } from "./keys.js";
 import { Recall } from "./recall.js";
@@ -61,7 +62,10 @@ export class Composer {
     byId("composer-slot", HTMLElement).append(refusals, form, hint);
     this.#listen(form);
     new DropZone((files) => this.#take(files));
-    new Recall(this.#field, context.past, (text) => this.#replace(text));
+    new Recall(this.#field, context.past, (text) => {
+      this.#field.select();
+      this.#insert(text);
+    });
     this.#refresh();
   }
 
@@ -108,16 +112,17 @@ export class Composer {
     this.#place = place;
     const kept = await drafts.read(place);
     if (place !== this.#place) return;
-    const unread = [...(this.#unread.get(place) ?? []), ...this.#tray.unread];
+    const unread = this.#unread.get(place) ?? [];
     this.#unread.delete(place);
-    if (kept !== undefined && !this.#shows(kept)) this.#show(kept); // there is nothing else, or it was written meanwhile
-    if (unread.length > this.#tray.unread.length) void this.#tray.add(unread);
+    if (kept !== undefined && !isSame(kept, this.#draft)) {
+      unread.push(...this.#tray.unread);
+      this.#show(kept);
+    }
+    if (unread.length > 0) void this.#tray.add(unread);
   }
 
-  /** @param {import("../storage/drafts.js").Draft} draft */
-  #shows({ text, attachments }) {
-    const shown = this.#tray.attachments;
-    return text === this.#field.value && attachments.length === shown.length && attachments.every((one, at) => one === shown[at]);
+  get #draft() {
+    return { text: this.#field.value, attachments: this.#tray.attachments };
   }
 
   /** Shows what the draft is now, after it was deleted or brought back. */
@@ -129,7 +134,7 @@ export class Composer {
     void this.open(place);
   }
 
-  /** @param {import("../storage/drafts.js").Draft} [draft] */
+  /** @param {import("../storage/draft_rows.js").Draft} [draft] */
   #show({ text, attachments } = { text: "", attachments: [] }) {
     this.#field.value = text;
     this.#field.setSelectionRange(text.length, text.length);
@@ -195,12 +200,6 @@ export class Composer {
     this.#refresh();
   }
 
-  /** @param {string} text */
-  #replace(text) {
-    this.#field.select();
-    this.#insert(text);
-  }
-
   /** @param {Attachment} file whose text is wanted in the message instead */
   #write(file) {
     const before = this.#field.value;
@@ -219,13 +218,12 @@ export class Composer {
   }
 
   #submit() {
-    const draft = { text: this.#field.value, attachments: this.#tray.attachments };
     if (this.#isBlocked()) this.#context.announcer.say(this.#blocked.textContent ?? "");
-    else if (!this.#tray.isReading) this.#sendDraft(draft);
+    else if (!this.#tray.isReading) this.#sendDraft();
   }
 
-  /** @param {import("../storage/drafts.js").Draft} draft */
-  #sendDraft({ text, attachments }) {
+  #sendDraft() {
+    const { text, attachments } = this.#draft;
     const place = this.#place ?? null; // the first question gives the new chat an id
     if (!this.#context.onSend(text, attachments)) return;
     this.#context.drafts.set(place, { text: "", attachments: [] });
@@ -244,11 +242,11 @@ export class Composer {
   }
 
   #refresh() {
-    const { attachments, isReading } = this.#tray;
-    if (this.#place !== undefined) this.#context.drafts.set(this.#place, { text: this.#field.value, attachments });
-    const isEmpty = this.#field.value.trim() === "" && attachments.length === 0;
+    const { text, attachments } = this.#draft;
+    if (this.#place !== undefined) this.#context.drafts.set(this.#place, { text, attachments });
+    const isEmpty = text.trim() === "" && attachments.length === 0;
     // Not `disabled`: a button that loses the focus while it is pressed leaves the keyboard nowhere.
-    this.#send.setAttribute("aria-disabled", String(this.#isBlocked() || isReading || isEmpty));
+    this.#send.setAttribute("aria-disabled", String(this.#isBlocked() || this.#tray.isReading || isEmpty));
     this.#resize();
   }
 

@@ -4,7 +4,7 @@
 
 import { fileName, fromJson, toJson, toMarkdown } from "../conversations/export.js";
 import { titleOf } from "../conversations/shape.js";
-import { download } from "./download.js";
+import { element } from "../dom.js";
 
 /** @typedef {import("../conversations/shape.js").Conversation} Conversation */
 /** @typedef {import("../i18n.js").Words} Words */
@@ -99,4 +99,17 @@ export class HistoryActions {
     };
     toast.show(notice, { label: words.say("history.undo"), act: () => void undo(), leave: () => focusList() });
   }
+}
+
+/**
+ * Hands a text to the browser as a file to save.
+ * @param {string} name
+ * @param {string} type a MIME type
+ * @param {string} text
+ */
+function download(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
+  element("a", { href: address, download: name }).click();
+  // The browser reads the file after this task.
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
