@@ -60,7 +60,7 @@ async def assert_stored(page: Page, *contents: str) -> None:
 
 
 async def holds(page: Page, script: str, arg: object = None) -> None:
-    """Wait until an asynchronous function of the page returns true; `Page.wait_for_function` takes its promise for that."""
+    """Wait until an asynchronous function returns true. For `Page.wait_for_function`, its promise is true."""
     for attempt in range(200):
         if await page.evaluate(script, arg):
             return

@@ -74,7 +74,8 @@ def cases() -> list[tuple[str, str, bytes]]:
     found += [("UTF-16LE", text, b"\xff\xfe" + text.encode("utf-16-le")) for text in JAPANESE]
     for encoding in ("UTF-16LE", "UTF-16BE"):
         # A byte-order mark is not needed where a line ends.
-        found += [(encoding, text, text.encode(encoding)) for text in map("{}\r\n".format, JAPANESE + NO_KANA + WESTERN)]
+        lines = [f"{text}\r\n" for text in JAPANESE + NO_KANA + WESTERN]
+        found += [(encoding, text, text.encode(encoding)) for text in lines]
     return found + [("Windows-1252", text, text.encode("cp1252")) for text in WESTERN]
 
 
