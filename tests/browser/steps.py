@@ -59,6 +59,15 @@ async def assert_stored(page: Page, *contents: str) -> None:
     assert (held, found["conversations"]) == (sorted(contents), [])
 
 
+async def holds(page: Page, script: str, arg: object = None) -> None:
+    """Wait until an asynchronous function returns true. For `Page.wait_for_function`, its promise is true."""
+    for attempt in range(200):
+        if await page.evaluate(script, arg):
+            return
+        await anyio.sleep(attempt / 1000)
+    raise AssertionError(f"never true: {script} with {arg}")
+
+
 async def finished(page: Page, count: int = 1) -> None:
     """Wait until so many answers are there, none is being written and the view has followed the last."""
     await expect(page.locator(".answer")).to_have_count(count)

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import FilePayload, Locator, Page, expect
 from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import Exchange, ScriptedServer
-from tests.browser.steps import ask, choose_model, entry, finished, settle
+from tests.browser.steps import ask, choose_model, entry, finished, holds, settle
 from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +56,15 @@ GIVE = """([kind, files, texts]) => {
   return !document.body.dispatchEvent(new DragEvent(kind, { ...settings, dataTransfer: transfer }));
 }"""
 """Pastes, drags or drops; returns whether the page took it over from the browser."""
+
+
+HOLD = """() => {
+  const read = Blob.prototype.arrayBuffer;
+  Blob.prototype.arrayBuffer = function () {
+    return new Promise((done) => { window.goOn = () => done(read.call(this)); });
+  };
+}"""
+"""Each file is read when ``goOn`` is called."""
 
 
 async def drawn(page: Page, width: int, height: int, kind: str = "image/png") -> bytes:
@@ -166,6 +175,21 @@ async def test_a_gif(page: Page, server: ScriptedServer) -> None:
     assert parts(server)[0]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
+async def test_an_animation_is_its_first_frame_and_says_so(page: Page, server: ScriptedServer) -> None:
+    frame = base64.b64decode("IfkEAAoAAAAsAAAAAAEAAQAAAgJMAQA=")
+    head = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///w==")
+    await attach(page, file("still.gif", head + frame + b";"), file("moving.gif", head + frame * 2 + b";"))
+    sizes = chips(page).locator(".file-size")
+    await expect(sizes).to_have_text(["0.1 kB", "0.1 kB · first frame only"])
+    await page.locator("#prompt").press("Enter")
+    await finished(page)
+    assert all(part["image_url"]["url"].startswith("data:image/png;base64,") for part in parts(server))
+    await page.reload()
+    pictures = page.locator(".question .picture")
+    await expect(pictures.first).to_have_attribute("title", "still.gif")
+    await expect(pictures.last).to_have_attribute("title", "moving.gif · first frame only")
+
+
 async def test_text_files_are_written_into_the_question(page: Page, server: ScriptedServer) -> None:
     await attach(
         page,
@@ -262,6 +286,64 @@ async def test_a_long_text_stays_text_where_that_is_wanted(page: Page, server: S
     await page.keyboard.up("Control")
     assert not await give(page, "paste", text_plain="x" * 5000), "about two pages are pasted as ever"
     assert await give(page, "paste", text_plain="x" * 5001)
+
+
+async def test_what_the_page_puts_into_the_field_is_undone_by_the_keyboard(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "asked before")
+    await finished(page)
+    field = page.locator("#prompt")
+    await field.press("ArrowUp")
+    await expect(field).to_have_value("asked before")
+    await page.keyboard.press("Control+Z")
+    await expect(field).to_have_value("")
+    text = "long " * 1001
+    await page.evaluate("(text) => navigator.clipboard.writeText(text)", text)
+    await page.keyboard.type("Sum up this:")
+    for _ in "this:":
+        await page.keyboard.press("Shift+ArrowLeft")
+    await page.keyboard.press("Control+V")
+    await expect(field).to_have_value("Sum up ")  # the file is in place of what was selected
+    await expect(chips(page)).to_contain_text("Pasted text.txt")
+    await page.keyboard.press("Control+Z")
+    await expect(field).to_have_value("Sum up this:")
+    await page.keyboard.press("End")
+    await page.get_by_role("button", name="Put “Pasted text.txt” into the message").press("Enter")
+    await expect(field).to_have_value(f"Sum up this:{text}")
+    for key, value, count in (("Control+Z", "Sum up this:", 1), ("Control+Shift+Z", f"Sum up this:{text}", 0)) * 2:
+        await page.keyboard.press(key)
+        await expect(field).to_have_value(value)
+        await expect(chips(page)).to_have_count(count)
+
+
+async def test_a_long_text_that_is_refused_leaves_what_is_selected(page: Page, server: ScriptedServer) -> None:
+    field = page.locator("#prompt")
+    await field.fill("selected")
+    await field.press("Control+A")
+    assert await give(page, "paste", text_plain="x" * 5_000_001)
+    await expect(refusals(page)).to_have_count(1)
+    await expect(field).to_have_value("selected")
+    assert await give(page, "paste", text_plain="x" * 5001)
+    await expect(field).to_have_value("")
+
+
+async def test_undo_brings_nothing_from_another_conversation(page: Page, server: ScriptedServer) -> None:
+    field = page.locator("#prompt")
+    await field.focus()
+    await page.keyboard.type("asked")
+    await page.keyboard.press("Enter")
+    await finished(page)
+    await page.keyboard.press("Control+Z")
+    await settle(page)
+    assert await field.input_value() in ("", "asked")
+    await field.press("Control+A")
+    await page.keyboard.type("of the first")
+    await page.locator("#new-chat").click()
+    await expect(field).to_have_value("")
+    await page.keyboard.press("Control+Z")
+    await settle(page)
+    await expect(field).to_have_value("")
+    await entry(page, "asked").click()
+    await expect(field).to_have_value("of the first")
 
 
 async def test_half_an_emoji_is_sent_as_text(page: Page, server: ScriptedServer) -> None:
@@ -372,14 +454,7 @@ async def test_no_more_bytes_than_the_relay_takes(page: Page, server: ScriptedSe
 
 
 async def test_a_file_that_is_being_read_holds_the_question_back(page: Page, server: ScriptedServer) -> None:
-    await page.evaluate(
-        """() => {
-          const read = Blob.prototype.arrayBuffer;
-          Blob.prototype.arrayBuffer = function () {
-            return new Promise((done) => { window.goOn = () => done(read.call(this)); });
-          };
-        }"""
-    )
+    await page.evaluate(HOLD)
     await give(page, "paste", file("a.txt", b"a"))
     await expect(chips(page)).to_have_text(["Reading “a.txt”"])
     await ask(page, "Now?")
@@ -390,6 +465,22 @@ async def test_a_file_that_is_being_read_holds_the_question_back(page: Page, ser
     await page.locator("#prompt").press("Enter")
     await finished(page)
     assert parts(server)[0]["text"] == 'File "a.txt":\n```\na\n```\n\nNow?'
+
+
+async def test_files_that_are_still_to_be_read_wait_in_their_conversation(page: Page, server: ScriptedServer) -> None:
+    await ask(page, "First")
+    await finished(page)
+    await page.evaluate(HOLD)
+    await give(page, "paste", file("a.txt", b"a"), file("b.txt", b"b"))
+    await page.evaluate("window.goOn()")
+    await expect(chips(page).last).to_have_text("Reading “b.txt”")
+    await page.locator("#new-chat").click()
+    await expect(chips(page)).to_have_count(0)
+    await page.evaluate("window.goOn()")
+    await entry(page, "First").click()
+    await expect(chips(page).last).to_have_text("Reading “b.txt”")
+    await page.evaluate("window.goOn()")
+    await expect(chips(page).locator(".file-name")).to_have_text(["a.txt", "b.txt"])
 
 
 # Removed, shown, kept
@@ -482,16 +573,18 @@ async def test_a_draft_waits_in_its_conversation(page: Page, server: ScriptedSer
 
 async def kept(page: Page, count: int) -> None:
     """Wait until so many drafts are in the browser's database."""
-    await page.wait_for_function(
+    await holds(
+        page,
         """(count) => new Promise((resolve) => {
           indexedDB.open("chukei", 1).onsuccess = ({ target: { result } }) => {
             result.transaction("messages").objectStore("messages").getAllKeys().onsuccess = ({ target }) => {
               result.close();
-              resolve(target.result.filter(([name]) => name.startsWith("draft ")).length === count);
+              const names = target.result.map(([name]) => name).filter((name) => name.startsWith("draft "));
+              resolve(new Set(names).size === count);
             };
           };
         })""",
-        arg=count,
+        count,
     )
 
 
@@ -573,6 +666,43 @@ async def test_drafts_go_with_the_history_and_come_back_with_it(page: Page, serv
     await page.reload()
     await expect(page.get_by_text("Not kept: gone when this page closes.")).to_be_visible()
     await expect(field).to_have_value("")
+
+
+async def test_clearing_the_history_empties_the_field_until_it_is_undone(page: Page, server: ScriptedServer) -> None:
+    field = page.locator("#prompt")
+    await ask(page, "First")
+    await finished(page)
+    await page.locator("#new-chat").click()
+    await field.fill("quite new")
+    await attach(page, file("a.txt", b"a"))
+    await kept(page, 1)
+    for text in ("", "written meanwhile"):
+        await page.locator("#clear-history").click()
+        await expect(field).to_have_value("")
+        await expect(chips(page)).to_have_count(0)
+        await kept(page, 0)
+        await field.fill(text)
+        await page.get_by_role("button", name="Undo").press("Enter")
+        await expect(field).to_have_value(text or "quite new")
+        await expect(chips(page)).to_have_count(0 if text else 1)
+        await kept(page, 1)
+    await page.reload()
+    await expect(field).to_have_value("written meanwhile")
+
+
+async def test_a_tab_that_is_duplicated_has_a_draft_of_its_own(page: Page, server: ScriptedServer) -> None:
+    await page.locator("#prompt").fill("begun")
+    await kept(page, 1)
+    async with page.expect_popup() as opening:
+        await page.evaluate("window.open(location.href)")  # with a copy of the session, as a tab that is duplicated
+    copy = await opening.value
+    await expect(copy.locator("#prompt")).to_have_value("begun")
+    await kept(page, 2)
+    await copy.locator("#prompt").fill("changed in the copy")
+    await copy.reload()
+    await page.reload()
+    await expect(copy.locator("#prompt")).to_have_value("changed in the copy")
+    await expect(page.locator("#prompt")).to_have_value("begun")
 
 
 async def test_attachments_go_along_when_the_question_is_asked_again(page: Page, server: ScriptedServer) -> None:

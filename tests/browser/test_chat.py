@@ -6,7 +6,18 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event, saying
-from tests.browser.steps import act, answers, ask, assert_stored, choose_model, entry, finished, offered, place_at_rest
+from tests.browser.steps import (
+    act,
+    answers,
+    ask,
+    assert_stored,
+    choose_model,
+    entry,
+    finished,
+    holds,
+    offered,
+    place_at_rest,
+)
 from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
@@ -254,7 +265,7 @@ async def test_copying_a_message_and_a_code_block(page: Page, server: ScriptedSe
     assert await page.evaluate("navigator.clipboard.readText()") == "x = 1"
     await page.locator(".answer .message-foot").get_by_role("button", name="Copy").click()
     await expect(page.locator(".answer .message-foot")).to_contain_text("Copied")
-    await page.wait_for_function("(text) => navigator.clipboard.readText().then((copied) => copied === text)", arg=text)
+    await holds(page, "(text) => navigator.clipboard.readText().then((copied) => copied === text)", text)
 
 
 async def test_reasoning_refusal_and_tool_calls(page: Page, server: ScriptedServer) -> None:
@@ -309,6 +320,30 @@ async def test_the_welcome_is_read_from_its_beginning(page: Page, server: Script
     await expect(answers(page)).to_have_count(0)
     assert await place_at_rest(page) == 0
     await expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
+
+
+async def test_the_view_follows_though_the_page_became_shorter(page: Page, server: ScriptedServer) -> None:
+    """The welcome, in which the reader has scrolled, goes; the browser says so after the answer has grown."""
+    await page.set_viewport_size({"width": 640, "height": 360})
+    await page.evaluate("scrollTo(0, 90)")
+    assert await place_at_rest(page) == 90
+    held = Held("line\n\n" * 60, "line\n\n" * 60)
+    server.scripts.append(held)
+    await page.evaluate(
+        """() => {
+          const field = document.querySelector("#prompt");
+          field.value = "Hello?";
+          field.dispatchEvent(new Event("input"));
+          document.querySelector("#send").click();
+          document.querySelector("#transcript").lastElementChild.style.minHeight = "2000px";
+          document.documentElement.getBoundingClientRect();
+        }"""
+    )
+    await expect(answers(page).locator("p")).to_have_count(60)
+    await page.wait_for_function("() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
+    held.go_on.set()
+    await finished(page)
+    await page.wait_for_function("() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
 
 
 async def test_the_view_follows_until_the_reader_scrolls_up(page: Page, server: ScriptedServer) -> None:

@@ -32,6 +32,8 @@ ENTRIES = "[...document.querySelectorAll('.history-title')].map((found) => found
 CHIPS = "document.querySelectorAll('.tray .chip:not([hidden])').length"
 FOCUSED = "document.activeElement.id"
 PROMPT = "document.querySelector('#prompt').value"
+UNDO = "document.execCommand('undo')"
+"""As in the menu: the keys of WebKit's driver have no such meaning."""
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -156,6 +158,27 @@ async def test_a_picture_is_pasted_and_one_is_dropped(page: Engine, server: Scri
     await page.click("#send:not([aria-disabled=true])")
     await finished(page)
     assert len(server.exchanges[0].body["messages"][-1]["content"]) == 2
+
+
+async def test_what_the_page_puts_into_the_field_is_undone(page: Engine, server: ScriptedServer) -> None:
+    await ask(page, "before")
+    await finished(page)
+    await page.press("ArrowUp")
+    await page.sees(PROMPT, "before")
+    await page.run(UNDO)
+    await page.sees(PROMPT, "")
+    text = "long " * 1001
+    await page.write("this")
+    await page.press("Control+a")
+    assert await page.run(f"return ({GIVE})(given)", "paste", [], {"text/plain": text}) is True
+    await page.sees(PROMPT, "")
+    await page.run(UNDO)
+    await page.sees(PROMPT, "this")
+    await page.click(".chip button", "Put “Pasted text.txt” into the message")
+    await page.sees(PROMPT, text)
+    await page.run(UNDO)
+    await page.sees(PROMPT, "this")
+    await page.sees(CHIPS, 1)
 
 
 async def test_settings_by_keyboard(page: Engine, server: ScriptedServer) -> None:
@@ -323,11 +346,12 @@ STORE = """
   const row = (conversation, id) => ({ conversation, message: { id, role: "user", content: id } });
   const ids = (rows) => rows.map(({ message }) => message.id);
   const headings = ["x", "y"].map((id) => ({ id, title: "", updatedAt: 1 }));
-  const rows = [row("x", "1"), row("x", "2"), row("y", "3"), row("draft x", "d")];
+  const rows = [row("x", "1"), row("x", "2"), row("y", "3"), row("draft x", "d"), row("draft x", "e")];
   await database.write({ headings, rows });
+  await database.write({ headings: [], rows: [], gone: [["draft x", "e"]] });
   await database.amend("x", (one, own) => ({ ...one, opening: ids(own).join() }));
   const { opening } = (await database.headings()).find(({ id }) => id === "x");
-  const read = [ids(await database.rows(["x", "none"])), await database.names("draft "), opening];
+  const read = [ids(await database.rows(["x", "none"])), await database.keys("draft "), opening];
   const taken = ids(await database.take(["x", "draft x"]));
   return [...read, taken, ids(await database.rows(["x"])), ids(await database.clear()), await database.headings()];
 """
@@ -335,4 +359,4 @@ STORE = """
 
 async def test_the_database(page: Engine) -> None:
     """What is taken comes back though the transaction was committed before."""
-    assert await page.run(STORE) == [["1", "2"], ["draft x"], "1,2", ["1", "2", "d"], [], ["3"], []]
+    assert await page.run(STORE) == [["1", "2"], [["draft x", "d"]], "1,2", ["1", "2", "d"], [], ["3"], []]

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import ScriptedServer, refusing, saying
-from tests.browser.steps import act, answers, ask, assert_stored, entry, finished, settle
+from tests.browser.steps import act, answers, ask, assert_stored, entry, finished, holds, settle
 from tests.browser.test_chat import Held
 
 pytestmark = pytest.mark.anyio
@@ -394,6 +394,25 @@ async def test_the_way_back_goes_by_itself_but_not_under_the_readers_hand(page: 
     await expect(page.locator("#prompt")).to_be_focused()
 
 
+async def test_an_edit_waits_while_another_conversation_or_language_is_shown(
+    page: Page, server: ScriptedServer
+) -> None:
+    await talk(page, "first", "second")
+    await page.get_by_role("button", name="Edit").press("Enter")
+    await page.get_by_label("Edit message").fill("second, better")
+    await entry(page, "first").click()
+    await expect(page.locator(".question-text")).to_have_text("first")
+    await entry(page, "second").click()
+    await expect(page.get_by_label("Edit message")).to_have_value("second, better")
+    await page.locator("#language").select_option("ja")
+    await expect(page.locator(".edit-form textarea")).to_have_value("second, better")
+    await page.locator(".edit-form textarea").press("Escape")
+    await expect(page.locator(".question-text")).to_have_text("second")
+    await entry(page, "first").click()
+    await entry(page, "second").click()
+    await expect(page.locator(".question-text")).to_have_text("second")
+
+
 async def test_clearing_everything_can_be_undone(page: Page, server: ScriptedServer) -> None:
     await talk(page, "first", "second")
     await page.get_by_role("button", name="Clear history").press("Enter")
@@ -522,7 +541,8 @@ async def test_what_was_written_when_the_browser_was_killed_is_kept(
     server.scripts.append(Held("Half an answer", " never"))
     await ask(page, "first")
     await expect(answers(page)).to_have_text("Half an answer")
-    await page.wait_for_function(
+    await holds(
+        page,
         """() => new Promise((resolve) => {
           indexedDB.open("chukei", 1).onsuccess = ({ target: { result } }) => {
             result.transaction("messages").objectStore("messages").getAll().onsuccess = ({ target }) => {
@@ -530,7 +550,7 @@ async def test_what_was_written_when_the_browser_was_killed_is_kept(
               resolve(target.result.some(({ message }) => message.content === "Half an answer"));
             };
           };
-        })"""
+        })""",
     )
     address = page.url
     await page.evaluate("window.addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true)")

@@ -15,6 +15,8 @@ JAPANESE = [
     "Aさん、Bさん",
     "カタカナ",
     "ｱｲｳｴｵ ｶ)ﾔﾏﾀﾞ",
+    "ﾄｳｷｮｳ",
+    "ﾃﾚﾋﾞ放送",
 ]
 NO_KANA = ["東京,100\n大阪,200\n", "5月3日", "見積書", "株式会社ABC", "①②③", "→ 髙橋"]
 """EUC-JP needs kana to be told from Chinese and Korean; Shift_JIS does not."""
@@ -34,6 +36,12 @@ WESTERN = [
     "10 €",
     "© 2020",
     "½ cup at 25 °C",
+    "ÄÖÜ ÉÈ",
+    "ÄÖÜäöüß",
+    "ÉÈ",
+    "«ÉÈ»",
+    "“ÀÉ” – ÇÈ",
+    "NAÏVE ÉÀ",
 ]
 UNREAD = [
     ("привет, мир", "cp1251"),
@@ -50,6 +58,11 @@ BINARY = [
     b"\x1f\x8b\x08\xff",
     "これは途中で切れています".encode()[:-1],
     "Le café déjà".encode() + b"\xff",
+    b"a\x00b",
+    b"names\x00between\x00zeros\x00",
+    bytes.fromhex("0100020003000400"),
+    bytes.fromhex("ffffffff0a00"),
+    b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00",
 ]
 """And texts in UTF-8 that are not whole: in another encoding they would be nonsense."""
 
@@ -59,6 +72,10 @@ def cases() -> list[tuple[str, str, bytes]]:
     found += [("EUC-JP", text, text.encode("euc_jp")) for text in JAPANESE]
     found += [("UTF-8", text, text.encode()) for text in JAPANESE + NO_KANA + WESTERN]
     found += [("UTF-16LE", text, b"\xff\xfe" + text.encode("utf-16-le")) for text in JAPANESE]
+    for encoding in ("UTF-16LE", "UTF-16BE"):
+        # A byte-order mark is not needed where a line ends.
+        lines = [f"{text}\r\n" for text in JAPANESE + NO_KANA + WESTERN]
+        found += [(encoding, text, text.encode(encoding)) for text in lines]
     return found + [("Windows-1252", text, text.encode("cp1252")) for text in WESTERN]
 
 

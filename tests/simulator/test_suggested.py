@@ -22,7 +22,7 @@ from chukei.simulator import Simulator
 from chukei.simulator.attachments import pixels_of
 from chukei.simulator.prose import is_japanese, phrases
 
-PAGE = Path(__file__).parents[2] / "src/chukei/web/words/page.js"
+PAGE = Path(__file__).parents[2] / "src/chukei/web/words/chat.js"
 LANGUAGES = [False, True]  # whether it is Japanese
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { obstacle, roomFor } from "../../src/chukei/web/attachments/limits.js";
+import { isAnimated } from "../../src/chukei/web/attachments/picture.js";
 import { decodeText } from "../../src/chukei/web/attachments/text.js";
 import { MODEL } from "./streams.mjs";
 
@@ -33,9 +34,44 @@ test("what cannot is not", () => {
     [0xff, 0xfe, 0x61], // half a unit
     [0xff, 0xfe, 0x00, 0xd8, 0x61, 0x00], // half of a pair
     [0xff, 0xfe, 0x00, 0x00],
-    [0x61, 0, 0x62, 0], // UTF-16 that does not say so
+    [0x61, 0, 0x62, 0, 0x63], // half a unit, without a mark
   ]) {
     assert.equal(decodeText(Uint8Array.from(bytes)), null, bytes.join(" "));
+  }
+});
+
+const latin = (text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+const chunk = (type, data) => `\0\0\0${String.fromCharCode(data.length)}${type}${data}crc.`;
+
+test("an animation is told by its frames, in each format", () => {
+  const colours = "\0\0\0\xff\xff\xff";
+  const control = "\x21\xf9\x04\0\x0a\0\0\0";
+  const image = `,\0\0\0\0\x01\0\x01\0\x80${colours}\x02\x02\x4c\x01\x02,,\0`;
+  const comment = "\x21\xfe\x02,,\0";
+  const head = `GIF89a\x01\0\x01\0\x80\0\0${colours}`;
+  const png = "\x89PNG\r\n\x1a\n";
+  const still = [
+    `${head}${control}${image};`,
+    `${head}${comment}${image};,`,
+    `${head}${image}`,
+    `${head}`,
+    "GIF89a",
+    `${png}${chunk("IHDR", "x".repeat(13))}${chunk("IDAT", "acTL")}${chunk("acTL", "")}`,
+    png,
+    "RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0",
+    "RIFF\0\0\0\0WEBPVP8 \x0a\0\0\0\x02\0\0\0",
+    "\0\0\0\x1cftypavif",
+    "",
+  ];
+  const moving = [
+    `${head}${control}${image}${control}${image};`,
+    `${head}${image}${comment}${image}`,
+    `${png}${chunk("IHDR", "x".repeat(13))}${chunk("acTL", "x".repeat(8))}${chunk("IDAT", "")}`,
+    "RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x12\0\0\0",
+    "\0\0\0\x1cftypavis",
+  ];
+  for (const [texts, expected] of [[still, false], [moving, true]]) {
+    for (const text of texts) assert.equal(isAnimated(latin(text)), expected, JSON.stringify(text));
   }
 });
 

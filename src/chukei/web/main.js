@@ -67,7 +67,7 @@ const settings = new Settings({
   onKeep: keepHistory,
 });
 const toast = new Toast(words, announcer);
-const actions = new HistoryActions({ words, chat, drafts, toast, focusList: (id) => sidebar.focus(id), onImported });
+const actions = new HistoryActions({ words, chat, drafts, onDrafts: () => composer.reopen(), toast, focusList: (id) => sidebar.focus(id), onImported });
 const sidebar = new Sidebar(words, {
   onNew: startNew,
   onOpen: () => composer.focus(),

@@ -10,6 +10,7 @@
  * @property {number} size bytes: of a picture as it is sent, of a text as it was read
  * @property {string} data a picture's data URL, or the text
  * @property {string} [encoding] that a text file was in, unless UTF-8
+ * @property {boolean} [still] whether a picture is the first frame of an animation
  * @property {boolean} [pasted] whether it is a long text that was pasted
  */
 

@@ -1,6 +1,6 @@
 /**
  * Pictures, drawn anew before they are sent: no larger than a model looks at, and without what a camera writes beside
- * them (place, time, device).
+ * them (place, time, device). Of an animation that is the first frame; the service refuses animated GIFs.
  */
 
 /** Models scale larger pictures down themselves. */
@@ -75,6 +75,43 @@ function fillBehind(context) {
   context.globalCompositeOperation = "destination-over";
   context.fillStyle = "white";
   context.fillRect(0, 0, context.canvas.width, context.canvas.height);
+}
+
+/** What tells that a PNG is animated stands before its pixels, behind little else: so many bytes. */
+const HEAD = 100_000;
+
+/**
+ * Whether a picture has more than one frame, in the formats that browsers show.
+ * @param {Uint8Array} bytes
+ */
+export function isAnimated(bytes) {
+  const head = new TextDecoder("latin1").decode(bytes.subarray(0, HEAD));
+  if (head.startsWith("GIF8")) return hasFrames(bytes);
+  if (head.startsWith("PNG", 1)) return head.split("IDAT", 1)[0].includes("acTL");
+  if (head.startsWith("WEBPVP8X", 8)) return (bytes[20] & 2) !== 0;
+  return head.startsWith("ftypavis", 4);
+}
+
+/**
+ * Whether a GIF has more than one image. Each is a descriptor, colours, and data in blocks that say their length.
+ * @param {Uint8Array} bytes
+ */
+function hasFrames(bytes) {
+  let images = 0;
+  for (let at = 13 + coloursAfter(bytes[10]); at < bytes.length; at += 1) {
+    if (bytes[at] === 0x2c) {
+      images += 1;
+      at += 11 + coloursAfter(bytes[at + 9]);
+    } else if (bytes[at] === 0x21) at += 2;
+    else break;
+    while (bytes[at] > 0) at += 1 + bytes[at];
+  }
+  return images > 1;
+}
+
+/** The bytes of the table of colours that follows this flag. @param {number} packed */
+function coloursAfter(packed) {
+  return (packed & 0x80) === 0 ? 0 : 3 * 2 ** ((packed & 7) + 1);
 }
 
 /** @param {string} data a data URL in Base64 */

@@ -3,7 +3,7 @@
  */
 
 import { obstacle, roomFor } from "./limits.js";
-import { readPicture } from "./picture.js";
+import { isAnimated, readPicture } from "./picture.js";
 import { UTF8, decodeText } from "./text.js";
 
 /** @typedef {import("./attachment.js").Attachment} Attachment */
@@ -24,11 +24,12 @@ export const MOST_TEXT_BYTES = 5_000_000;
  */
 export async function readAttachment(file, others, limits) {
   if (file.size > MOST_FILE_BYTES) return "large";
-  const bytes = await file.arrayBuffer().catch(() => null); // a folder, or a file that has gone
-  if (bytes === null) return "unreadable";
-  if (bytes.byteLength === 0) return "empty";
-  const decoded = decodeText(new Uint8Array(bytes));
-  const read = decoded === null ? await pictureOf(file, others, limits) : textOf(file, decoded);
+  const buffer = await file.arrayBuffer().catch(() => null); // a folder, or a file that has gone
+  if (buffer === null) return "unreadable";
+  if (buffer.byteLength === 0) return "empty";
+  const bytes = new Uint8Array(buffer);
+  const decoded = decodeText(bytes);
+  const read = decoded === null ? await pictureOf(file, bytes, roomFor(others, "", limits)) : textOf(file, decoded);
   return typeof read === "string" ? read : (obstacle([...others, read], "", limits) ?? read);
 }
 
@@ -60,12 +61,12 @@ function textOf({ name, type, size }, { text, encoding }) {
 
 /**
  * @param {File} file
- * @param {Attachment[]} others
- * @param {Limits} limits
+ * @param {Uint8Array} bytes its own
+ * @param {number} room the most characters of the data URL
  * @returns {Promise<Attachment | Refusal>}
  */
-async function pictureOf(file, others, limits) {
-  const picture = await readPicture(file, roomFor(others, "", limits));
+async function pictureOf(file, bytes, room) {
+  const picture = await readPicture(file, room);
   if (picture === "unreadable") return "kind";
-  return picture === "too-large" ? "size" : { kind: "image", name: file.name, ...picture };
+  return picture === "too-large" ? "size" : { kind: "image", name: file.name, ...picture, ...(isAnimated(bytes) ? { still: true } : {}) };
 }

@@ -1,7 +1,7 @@
 /**
- * Text files, told by what is in them: names and types of files say little. UTF-8 and UTF-16 prove themselves. Any
- * bytes are some text in Windows-1252, and many are in Shift_JIS and EUC-JP; so a text in one of these must also look like
- * one. The names of encodings are those of the WHATWG's Encoding Standard.
+ * Text files, told by what is in them: names and types of files say little. UTF-8 proves itself, and so does UTF-16, by
+ * its byte-order mark or by its zeros. Any bytes are some text in Windows-1252, and many are in Shift_JIS and EUC-JP; so
+ * a text in one of these must also look like one. The names of encodings are those of the WHATWG's Encoding Standard.
  */
 
 /** @typedef {{text: string, encoding: string}} Decoded */
@@ -17,19 +17,32 @@ const UNWRITTEN = /[\x7f-\x9f\ue000-\uf8ff\ufffd]/;
 /** So much of a file shows what it is, in bytes or characters. */
 const SAMPLE = 100_000;
 
+/** What no text in UTF-16 has: other controls than those, and characters that are private or not assigned. */
+const UNASSIGNED = /[^\P{C}\p{Cf}\t\n\f\r\x1b]/u;
+
 const KANA = /[\u3041-\u30ff\uff61-\uff9f]/;
+
+/**
+ * Half-width kana that are no Windows-1252: those from ﾀ on are its capitals with accents; those before are signs, few of
+ * which stand beside such a letter.
+ */
+const HALF_WIDTH = /[ｦ-ｪｬ-ｯｱ-ｹｼ-ｾ]|[ｺｻ][ﾀ-ﾝ]|[ﾀ-ﾝ]ｰ[ﾀ-ﾝ]|[ｶ-ﾄﾊ-ﾎ][ﾞﾟ]/;
+
+/** Letters that stand in a row where an alphabet is listed. */
+const LISTED = /^[ÄÖÜäöüßÅåÆØæø]+$/;
 
 /**
  * In this order: bytes of Shift_JIS are seldom valid in EUC-JP, but those of EUC-JP often are in Shift_JIS. Kana tell
  * EUC-JP from Chinese and Korean, which have the same bytes. Whatever is usual in Shift_JIS has a byte from 0x81 to 0x9F,
- * but for texts of half-width kana, as banks exchange them.
+ * but for texts of half-width kana, as banks exchange them; what can be Windows-1252 is that then.
  * @type {{encoding: string, isLikely: (text: string, bytes: Uint8Array) => boolean}[]}
  */
 const OTHERS = [
   { encoding: "EUC-JP", isLikely: (text) => KANA.test(text) && looksJapanese(text) },
   {
     encoding: "Shift_JIS",
-    isLikely: (text, bytes) => (bytes.some((byte) => byte >= 0x81 && byte <= 0x9f) || /^[\0-\x7f\uff61-\uff9f]*$/.test(text)) && looksJapanese(text),
+    isLikely: (text, bytes) =>
+      (bytes.some((byte) => byte >= 0x81 && byte <= 0x9f) || /^[\0-\x7f\uff61-\uff9f]*$/.test(text)) && looksJapanese(text) && (!isHalfWidth(text) || HALF_WIDTH.test(text)),
   },
   { encoding: "Windows-1252", isLikely: looksWestern },
 ];
@@ -42,8 +55,10 @@ const OTHERS = [
 export function decodeText(bytes) {
   const unicode = encodingOf(bytes);
   const text = decode(bytes, unicode);
-  if (text !== null) return text.includes("\0") ? null : { text, encoding: unicode };
-  if (unicode !== UTF8 || bytes.some((byte) => byte < 0x20 && !WRITTEN.includes(byte)) || isBrokenUtf8(bytes)) return null;
+  if (text !== null && !text.includes("\0")) return { text, encoding: unicode };
+  if (unicode !== UTF8) return null;
+  if (bytes.includes(0)) return decodeUnmarked(bytes);
+  if (bytes.some((byte) => byte < 0x20 && !WRITTEN.includes(byte)) || isBrokenUtf8(bytes)) return null;
   for (const { encoding, isLikely } of OTHERS) {
     const other = decode(bytes, encoding);
     if (other !== null && !UNWRITTEN.test(other) && isLikely(other.slice(0, SAMPLE), bytes)) return { text: other, encoding };
@@ -68,6 +83,37 @@ function decode(bytes, encoding) {
 function encodingOf([first, second]) {
   if (first === 0xff && second === 0xfe) return "UTF-16LE";
   return first === 0xfe && second === 0xff ? "UTF-16BE" : UTF8;
+}
+
+/**
+ * UTF-16 without a byte-order mark. Zeros are the upper halves of ASCII, which every text has, if only at the ends of its
+ * lines. In the wrong order a line end is no character. A few zeros are lower halves, as that of 一.
+ * @param {Uint8Array} bytes
+ * @returns {Decoded | null}
+ */
+function decodeUnmarked(bytes) {
+  let odd = 0; // and not even
+  for (const [at, byte] of bytes.subarray(0, SAMPLE).entries()) if (byte === 0) odd += at % 2 === 0 ? -1 : 1;
+  for (const encoding of [...(odd >= 0 ? ["UTF-16LE"] : []), ...(odd <= 0 ? ["UTF-16BE"] : [])]) {
+    const text = decode(bytes, encoding);
+    if (text === null || UNASSIGNED.test(text.slice(0, SAMPLE))) continue;
+    return isAsciiWithZeros(bytes) && !/\s/.test(text) && !KANA.test(text) ? null : { text, encoding };
+  }
+  return null;
+}
+
+/**
+ * Whether these are ASCII with zeros here and there, such as a list of file names. Some kana and kanji have such bytes, too.
+ * @param {Uint8Array} bytes
+ */
+function isAsciiWithZeros(bytes) {
+  const zeros = bytes.reduce((count, byte) => count + Number(byte === 0), 0);
+  return zeros * 2 !== bytes.length && bytes.every((byte) => byte === 0 || WRITTEN.includes(byte) || (byte >= 0x20 && byte < 0x7f));
+}
+
+/** Whether most of what is no ASCII are half-width kana. @param {string} text */
+function isHalfWidth(text) {
+  return (text.match(/[\uff61-\uff9f]/g)?.length ?? 0) * 2 > (text.match(/[^\0-\x7f]/g)?.length ?? 0);
 }
 
 /**
@@ -104,6 +150,6 @@ function looksJapanese(text) {
  */
 function looksWestern(text) {
   const runs = text.match(/[^\0-\x7f]+[@-z]?/g) ?? [];
-  const odd = runs.filter((run) => /^[^\0-\x7f]{3}|[¤¥¦§¨¬¯±²³´¶¸¹][@-z]$/.test(run));
+  const odd = runs.filter((run) => /^[«“„¿¡]?[^\0-\x7f«»“”]{3}|[¤¥¦§¨¬¯±²³´¶¸¹][@-z]$/.test(run) && !LISTED.test(run));
   return odd.length * 2 < runs.length;
 }

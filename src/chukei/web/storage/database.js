@@ -6,8 +6,9 @@
 
 /** @typedef {import("../conversations/shape.js").Heading} Heading */
 /** @typedef {import("../conversations/shape.js").Message} Message */
-/** @typedef {{conversation: string, message: Message | import("./drafts.js").DraftRow}} Row */
-/** @typedef {{headings: Heading[], rows: Row[]}} Batch */
+/** @typedef {{conversation: string, message: Message | import("./draft_rows.js").TextRow | import("./draft_rows.js").FileRow}} Row */
+/** @typedef {[conversation: string, id: string]} Key of a row */
+/** @typedef {{headings: Heading[], rows: Row[], gone?: Key[]}} Batch what is written, and which rows are removed */
 
 /**
  * Writes begin before these return: a page that goes away has no later.
@@ -19,7 +20,7 @@
  * @property {(batch: Batch) => Promise<void>} write fails with QuotaExceededError when there is no room
  * @property {(ids: string[]) => Promise<any[]>} take removes conversations; returns the messages they had
  * @property {() => Promise<any[]>} clear removes everything; returns the messages that there were
- * @property {(prefix: string) => Promise<string[]>} names the ids that begin so of conversations with messages, in order
+ * @property {(prefix: string) => Promise<Key[]>} keys those of the messages of conversations whose ids begin so, in order
  */
 
 const NAME = "chukei";
@@ -69,10 +70,10 @@ class IndexedDatabase {
   }
 
   /** @param {string} prefix */
-  async names(prefix) {
+  async keys(prefix) {
     const [, messages] = this.#begin("readonly", MESSAGES);
-    const keys = /** @type {[string, string][]} */ (await resultOf(messages.getAllKeys(IDBKeyRange.bound([prefix], [`${prefix}\uffff`]))));
-    return [...new Set(keys.map(([conversation]) => conversation))];
+    const found = await resultOf(messages.getAllKeys(IDBKeyRange.bound([prefix], [`${prefix}\uffff`])));
+    return /** @type {Key[]} */ (found);
   }
 
   /**
@@ -87,10 +88,11 @@ class IndexedDatabase {
   }
 
   /** @param {Batch} batch */
-  async write({ headings, rows }) {
+  async write({ headings, rows, gone = [] }) {
     const [transaction, headingStore, messageStore] = this.#begin("readwrite", HEADINGS, MESSAGES);
     for (const heading of headings) headingStore.put(heading);
     for (const row of rows) messageStore.put(row);
+    for (const key of gone) messageStore.delete(key);
     await completed(transaction);
   }
 

@@ -1,19 +1,14 @@
 /**
- * Drafts: messages that were begun and not sent. They are in memory, and rows of the browser's database while
+ * Drafts: messages that were begun and not sent. They are in memory, and in the browser's database while
  * "keep history" is on. A conversation has one. The new chat has one in each tab, so that a new tab begins empty; it
  * finds the draft of a tab that is closed.
  */
 
-import { newId, readMessage } from "../conversations/shape.js";
+import { newId } from "../conversations/shape.js";
+import { DraftRows, isEmpty, isSame } from "./draft_rows.js";
 import { write } from "./local.js";
 
-/** @typedef {import("../attachments/attachment.js").Attachment} Attachment */
-/** @typedef {import("./database.js").Database} Database */
-/** @typedef {{text: string, attachments: Attachment[]}} Draft */
-/** @typedef {{id: string, role: "draft", content: string, attachments: Attachment[]}} DraftRow */
-
-/** Rows of a draft are those of a conversation of this name and the id; no heading names it, so that no list shows it. */
-const PREFIX = "draft ";
+/** @typedef {import("./draft_rows.js").Draft} Draft */
 
 /** What the places of new chats begin with; the rest is the tab's own. */
 const NEW = "new ";
@@ -26,20 +21,24 @@ const CLAIM_MS = 300;
 /** A draft is written no more often than this, in milliseconds. */
 const WRITE_MS = 500;
 
-/** As many are kept; then those of the oldest conversations go, what was just written last. */
-const MOST_DRAFTS = 50;
-
-/** Attachments beyond so many characters are not kept: some photographs, or four of the longest texts. */
-const MOST_CHARACTERS = 20_000_000;
+/** @type {Draft} */
+const EMPTY = { text: "", attachments: [] };
 
 export class DraftStore {
   #opening;
-  /** @type {Database | null} */
-  #database = null;
+  /** @type {DraftRows | null} */
+  #rows = null;
   #keeps;
   #channel;
+  #session;
+  /** Of two tabs with one place, the younger is a copy of the other. Ids sort by time. */
+  #born = newId();
+  /** Whether this tab has nothing of before but what it takes from one that is closed. */
+  #isNew;
   /** The place of this tab's new chat. */
   #own;
+  /** The place of the tab that this one is a copy of. @type {string | null} */
+  #original = null;
   /** Places of the new chats of other tabs. @type {Set<string>} */
   #claimed = new Set();
   /** Resolves when it is known what this tab finds. @type {Promise<void>} */
@@ -53,34 +52,42 @@ export class DraftStore {
 
   /**
    * @param {object} parts
-   * @param {Promise<Database | null>} parts.database
-   * @param {Storage | null} parts.session remembers the tab over a reload
+   * @param {Promise<import("./database.js").Database | null>} parts.database
+   * @param {Storage | null} parts.session remembers the tab over a reload; a tab that is duplicated has a copy of it
    * @param {import("./conversations.js").Channel | null} parts.channel to the other tabs
    * @param {() => boolean} parts.keeps whether drafts outlive the page
    */
   constructor({ database, session, channel, keeps }) {
-    this.#opening = database.then((opened) => void (this.#database = opened));
+    this.#opening = database.then((opened) => void (this.#rows = opened && new DraftRows(opened)));
     this.#keeps = keeps;
     this.#channel = channel;
+    this.#session = session;
     const tab = session?.getItem(TAB);
+    this.#isNew = !tab;
     this.#own = NEW + (tab || newId());
     write(session, TAB, this.#own.slice(NEW.length));
     channel?.addEventListener("message", (event) => this.#onMessage(/** @type {MessageEvent} */ (event).data));
     this.#found = tab ? this.#opening : this.#adopt();
+    if (tab) channel?.postMessage({ type: "tabs" });
   }
 
   /**
-   * Reads a draft, unless there is one in memory.
+   * Reads a draft, unless there is one in memory. What is written while it is being read goes after it.
    * @param {string | null} place id of a conversation; null is the new chat
    * @returns {Promise<Draft | undefined>}
    */
   async read(place) {
-    const id = place ?? this.#own;
+    const isRead = this.#drafts.has(place ?? this.#own) || (place === null && this.#isNew);
     await (place === null ? this.#found : this.#opening);
-    if (!this.#keeps() || this.#drafts.has(id)) return this.#drafts.get(id);
-    const rows = (await this.#database?.rows([PREFIX + id]).catch(() => [])) ?? [];
-    const draft = draftOf(rows[0]);
-    if (draft !== null && !this.#drafts.has(id)) this.#drafts.set(id, draft);
+    const id = place ?? this.#own;
+    if (!this.#keeps() || isRead) return this.#drafts.get(id);
+    const from = (place === null && this.#original) || id;
+    const draft = await this.#rows?.read(from);
+    if (place === null && id !== this.#own) return this.read(place); // this tab turned out to be a copy
+    const { text, attachments } = this.#drafts.get(id) ?? EMPTY;
+    if (!draft) return this.#drafts.get(id);
+    this.#drafts.set(id, { text: draft.text + text, attachments: [...draft.attachments, ...attachments] });
+    if (from !== id || text !== "" || attachments.length > 0) this.#writeSoon(id);
     return this.#drafts.get(id);
   }
 
@@ -96,36 +103,29 @@ export class DraftStore {
    */
   set(place, draft) {
     const id = place ?? this.#own;
-    const known = this.#drafts.get(id) ?? { text: "", attachments: [] };
-    if (known.text === draft.text && isSame(known.attachments, draft.attachments)) return;
+    const known = this.#drafts.get(id) ?? EMPTY;
+    if (isSame(known, draft)) return;
     this.#drafts.set(id, draft);
-    this.#dirty.add(id);
-    this.#timer ??= setTimeout(() => void this.flush(), WRITE_MS);
+    this.#writeSoon(id);
   }
 
   /** Writes now what has to be written; begins before it returns. */
   async flush() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const database = this.#database;
-    if (database === null || !this.#keeps()) return; // they are written with the next change
-    const changed = [...this.#dirty].map((id) => /** @type {[string, Draft]} */ ([id, this.#drafts.get(id)]));
+    if (this.#rows === null || !this.#keeps() || this.#dirty.size === 0) return; // written with the next change
+    const changed = new Map([...this.#dirty].map((id) => [id, this.#drafts.get(id) ?? EMPTY]));
     this.#dirty.clear();
-    const rows = changed.filter(([, draft]) => !isEmpty(draft)).map(([id, draft]) => rowOf(id, draft));
-    const gone = changed.filter(([, draft]) => isEmpty(draft)).map(([id]) => PREFIX + id);
     try {
-      await Promise.all([rows.length > 0 && database.write({ headings: [], rows }), gone.length > 0 && database.take(gone)]);
-      const written = new Set(rows.map(({ conversation }) => conversation));
-      const names = written.size === 0 ? [] : await database.names(PREFIX);
-      const others = names.filter((name) => !written.has(name));
-      if (names.length > MOST_DRAFTS) await database.take([...others, ...written].slice(0, names.length - MOST_DRAFTS));
+      for (const id of await this.#rows.write(changed)) this.#writeSoon(id);
     } catch {
       // There is no room, or no database any more: they last as long as the page.
     }
   }
 
-  /** Writes what is in memory. */
+  /** Writes what is in memory into a database that was emptied. */
   rewrite() {
+    this.#rows?.forget();
     for (const id of this.#drafts.keys()) this.#dirty.add(id);
     return this.flush();
   }
@@ -137,18 +137,13 @@ export class DraftStore {
    */
   async delete(places) {
     const inMemory = (places ?? [...this.#drafts.keys()]).flatMap((id) => this.#forget(id));
-    const names = places?.map((id) => PREFIX + id) ?? (await this.#database?.names(PREFIX).catch(() => [])) ?? [];
-    const rows = (names.length > 0 && (await this.#database?.take(names).catch(() => []))) || [];
-    const kept = rows.flatMap((row) => {
-      const draft = draftOf(row);
-      return draft === null ? [] : [/** @type {[string, Draft]} */ ([row.conversation.slice(PREFIX.length), draft])];
-    });
-    return [...new Map([...kept, ...inMemory])];
+    const kept = await this.#rows?.take(places ?? (await this.#rows.places()));
+    return [...new Map([...(kept ?? []), ...inMemory])];
   }
 
   /** @param {[string, Draft][]} drafts those that `delete` has removed */
   restore(drafts) {
-    for (const [id, draft] of drafts) if (!this.#drafts.has(id)) this.set(id, draft);
+    for (const [id, draft] of drafts) if (isEmpty(this.#drafts.get(id) ?? EMPTY)) this.set(id, draft);
   }
 
   /**
@@ -160,18 +155,37 @@ export class DraftStore {
     this.#channel?.postMessage({ type: "tabs" });
     await new Promise((resolve) => setTimeout(resolve, CLAIM_MS));
     if (!this.#keeps() || this.#drafts.has(this.#own)) return;
-    const names = (await this.#database?.names(PREFIX + NEW).catch(() => [])) ?? [];
-    const left = names.findLast((name) => !this.#claimed.has(name.slice(PREFIX.length)));
-    if (left === undefined) return;
-    const rows = await this.#database?.take([left]).catch(() => []);
-    const draft = draftOf(rows?.[0]);
-    if (draft !== null) this.set(this.#drafts.has(this.#own) ? left.slice(PREFIX.length) : null, draft);
+    const left = (await this.#rows?.places(NEW))?.findLast((place) => !this.#claimed.has(place));
+    const taken = left === undefined ? [] : await this.#rows?.take([left]);
+    for (const [place, draft] of taken ?? []) this.set(this.#drafts.has(this.#own) ? place : null, draft);
   }
 
-  /** @param {any} message from another tab */
+  /** @param {any} message from another tab, which may run another version of the page */
   #onMessage(message) {
-    if (message?.type === "tabs") this.#channel?.postMessage({ type: "tab", place: this.#own });
-    else if (message?.type === "tab") this.#claimed.add(message.place);
+    if (message?.type === "tabs") this.#channel?.postMessage({ type: "tab", place: this.#own, born: this.#born });
+    else if (message?.type === "tab") this.#onClaim(message);
+  }
+
+  /** @param {{place: string, born?: string}} claim an older page does not say when it was loaded */
+  #onClaim({ place, born = "" }) {
+    this.#claimed.add(place);
+    if (place === this.#own && born < this.#born) this.#part();
+  }
+
+  /** This tab is a copy of another one. It has that one's draft, and from now on its own. */
+  #part() {
+    const draft = this.#drafts.get(this.#own);
+    this.#original = this.#own;
+    this.#forget(this.#own);
+    this.#own = NEW + newId();
+    write(this.#session, TAB, this.#own.slice(NEW.length));
+    if (draft !== undefined) this.set(null, draft);
+  }
+
+  /** @param {string} id */
+  #writeSoon(id) {
+    this.#dirty.add(id);
+    this.#timer ??= setTimeout(() => void this.flush(), WRITE_MS);
   }
 
   /** @param {string} id @returns {[string, Draft][]} */
@@ -181,38 +195,4 @@ export class DraftStore {
     this.#dirty.delete(id);
     return draft === undefined || isEmpty(draft) ? [] : [[id, draft]];
   }
-}
-
-/** @param {Draft} draft */
-function isEmpty({ text, attachments }) {
-  return text === "" && attachments.length === 0;
-}
-
-/**
- * @param {Attachment[]} some
- * @param {Attachment[]} others
- */
-function isSame(some, others) {
-  return some.length === others.length && some.every((one, index) => one === others[index]);
-}
-
-/**
- * @param {string} id
- * @param {Draft} draft
- * @returns {import("./database.js").Row}
- */
-function rowOf(id, { text, attachments }) {
-  let room = MOST_CHARACTERS;
-  const kept = attachments.filter(({ data }) => {
-    const fits = data.length <= room;
-    if (fits) room -= data.length;
-    return fits;
-  });
-  return { conversation: PREFIX + id, message: { id: "draft", role: "draft", content: text, attachments: kept } };
-}
-
-/** A draft is checked as the question that it may become. @param {any} row @returns {Draft | null} */
-function draftOf(row) {
-  const question = readMessage({ ...row?.message, role: "user" });
-  return question?.role === "user" ? { text: question.content, attachments: question.attachments ?? [] } : null;
 }

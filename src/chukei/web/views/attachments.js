@@ -35,12 +35,13 @@ export function sayBytes(bytes, words) {
 }
 
 /**
- * The size of an attachment, and the encoding of a text where that may be wrong.
+ * The size of an attachment, and what may not be as the reader expects: the encoding of a text, one frame of an animation.
  * @param {Attachment} attachment
  * @param {Words} words
  */
-export function sayDetails({ size, encoding }, words) {
-  return encoding === undefined ? sayBytes(size, words) : `${sayBytes(size, words)} · ${encoding}`;
+export function sayDetails({ size, encoding, still }, words) {
+  const parts = [sayBytes(size, words), encoding, still === true && words.say("attach.still")];
+  return parts.filter(Boolean).join(" · ");
 }
 
 /**
@@ -49,9 +50,10 @@ export function sayDetails({ size, encoding }, words) {
  */
 function renderPicture(picture, words) {
   const label = words.say("attach.enlarge", { name: picture.name });
+  const title = picture.still === true ? `${picture.name} · ${words.say("attach.still")}` : picture.name;
   return element(
     "button",
-    { type: "button", class: "picture", "aria-label": label, title: picture.name, onclick: () => enlarge(picture, words) },
+    { type: "button", class: "picture", "aria-label": label, title, onclick: () => enlarge(picture, words) },
     element("img", { src: picture.data, alt: "" }),
   );
 }

@@ -4,6 +4,7 @@
 
 import { obstacle } from "../attachments/limits.js";
 import { byId, element, icon } from "../dom.js";
+import { isSame } from "../storage/draft_rows.js";
 import { DropZone } from "./drop.js";
 import { isSendKey, isTouch } from "./keys.js";
 import { Recall } from "./recall.js";
@@ -25,6 +26,9 @@ import { Tray } from "./tray.js";
 /** A longer text that is pasted would bury the question in the field, in characters: about two printed pages. */
 const LONG_PASTE = 5000;
 
+/** With more, a browser takes seconds to insert a text so that it can be undone: the time grows with their square. */
+const MOST_UNDOABLE_LINES = 300;
+
 export class Composer {
   #context;
   #field = element("textarea", { id: "prompt", rows: 1, dir: "auto", autofocus: !isTouch(), "aria-describedby": "prompt-hint", "data-say-placeholder": "prompt.placeholder" });
@@ -38,6 +42,10 @@ export class Composer {
   #tray;
   /** Whether the keys are pressed that paste as plain text, which takes a long text into the field. */
   #pastesPlain = false;
+  /** Files whose text was put into the field, with the field's text before and after. @type {{file: Attachment, before: string, after: string}[]} */
+  #written = [];
+  /** Files that were still to be read when the reader went elsewhere, by place. @type {Map<string | null, File[]>} */
+  #unread = new Map();
   /** Whose draft is shown: the id of a conversation, null for the new chat; undefined at first. @type {string | null | undefined} */
   #place;
 
@@ -45,7 +53,7 @@ export class Composer {
   constructor(context) {
     this.#context = context;
     const { words, announcer } = context;
-    this.#tray = new Tray({ words, announcer, onChange: () => this.#refresh(), onEmptied: () => this.focus(), onText: (text) => this.#insert(text) });
+    this.#tray = new Tray({ words, announcer, onChange: () => this.#refresh(), onEmptied: () => this.focus(), onText: (file) => this.#write(file) });
     const [refusals, chips] = this.#tray.parts;
     const label = element("label", { class: "visually-hidden", for: "prompt", "data-say": "prompt" });
     const row = element("div", { class: "composer-row" }, this.#attach, label, this.#field, this.#send, this.#stop);
@@ -54,7 +62,10 @@ export class Composer {
     byId("composer-slot", HTMLElement).append(refusals, form, hint);
     this.#listen(form);
     new DropZone((files) => this.#take(files));
-    new Recall(this.#field, context.past, (text) => this.fill(text));
+    new Recall(this.#field, context.past, (text) => {
+      this.#field.select();
+      this.#insert(text);
+    });
     this.#refresh();
   }
 
@@ -75,7 +86,7 @@ export class Composer {
       event.preventDefault();
       this.#submit();
     });
-    this.#field.addEventListener("input", () => this.#refresh());
+    this.#field.addEventListener("input", (event) => this.#onInput(/** @type {InputEvent} */ (event)));
     this.#field.addEventListener("paste", (event) => this.#paste(event));
     this.#files.addEventListener("change", () => {
       this.#take([...(this.#files.files ?? [])]);
@@ -88,13 +99,6 @@ export class Composer {
     if (!isTouch()) this.#field.focus();
   }
 
-  /** @param {string} text */
-  fill(text) {
-    this.#field.value = text;
-    this.#field.setSelectionRange(text.length, text.length);
-    this.#refresh();
-  }
-
   /**
    * Another conversation is shown: what was begun for the one before waits there.
    * @param {string | null} place id of the conversation; null for the new chat
@@ -102,18 +106,40 @@ export class Composer {
   async open(place) {
     if (place === this.#place) return;
     const { drafts } = this.#context;
+    if (this.#place !== undefined && this.#tray.isReading) this.#unread.set(this.#place, this.#tray.unread);
     this.#place = undefined;
     this.#show(drafts.get(place));
     this.#place = place;
     const kept = await drafts.read(place);
-    if (place === this.#place && this.#field.value === "" && this.#tray.isEmpty) this.#show(kept);
+    if (place !== this.#place) return;
+    const unread = this.#unread.get(place) ?? [];
+    this.#unread.delete(place);
+    if (kept !== undefined && !isSame(kept, this.#draft)) {
+      unread.push(...this.#tray.unread);
+      this.#show(kept);
+    }
+    if (unread.length > 0) void this.#tray.add(unread);
   }
 
-  /** @param {import("../storage/drafts.js").Draft} [draft] */
+  get #draft() {
+    return { text: this.#field.value, attachments: this.#tray.attachments };
+  }
+
+  /** Shows what the draft is now, after it was deleted or brought back. */
+  reopen() {
+    const place = this.#place;
+    if (place === undefined) return; // it is being opened
+    this.#unread.clear();
+    this.#place = undefined;
+    void this.open(place);
+  }
+
+  /** @param {import("../storage/draft_rows.js").Draft} [draft] */
   #show({ text, attachments } = { text: "", attachments: [] }) {
     this.#field.value = text;
+    this.#field.setSelectionRange(text.length, text.length);
+    this.#written = [];
     this.#tray.attachments = attachments;
-    this.fill(text);
   }
 
   /** @param {boolean} busy */
@@ -157,24 +183,47 @@ export class Composer {
     if (files.length === 0 && (text.length <= LONG_PASTE || this.#pastesPlain)) return;
     event.preventDefault();
     if (files.length > 0) this.#take(files);
-    else this.#tray.addPasted(text);
+    else if (this.#tray.addPasted(text)) this.#insert("");
   }
 
-  /** @param {string} text */
+  /**
+   * Puts a text in place of what is selected, so that "undo" brings that back.
+   * @param {string} text
+   */
   #insert(text) {
+    const { selectionStart, selectionEnd } = this.#field;
     this.#field.focus();
-    this.#field.setRangeText(text, this.#field.selectionStart, this.#field.selectionEnd, "end");
+    if (text === "" && selectionStart === selectionEnd) return;
+    const isShort = text.split("\n", MOST_UNDOABLE_LINES + 1).length <= MOST_UNDOABLE_LINES;
+    const isDone = isShort && document.execCommand(text === "" ? "delete" : "insertText", false, text);
+    if (!isDone) this.#field.setRangeText(text, selectionStart, selectionEnd, "end");
+    this.#refresh();
+  }
+
+  /** @param {Attachment} file whose text is wanted in the message instead */
+  #write(file) {
+    const before = this.#field.value;
+    this.#insert(file.data);
+    this.#written.push({ file, before, after: this.#field.value });
+  }
+
+  /** What was a file before its text was in the field is one again after "undo". @param {InputEvent} event */
+  #onInput({ inputType }) {
+    const { value } = this.#field;
+    for (const { file, before, after } of this.#written) {
+      if (inputType === "historyUndo" && value === before) this.#tray.put(file);
+      if (inputType === "historyRedo" && value === after) this.#tray.remove(file);
+    }
     this.#refresh();
   }
 
   #submit() {
-    const draft = { text: this.#field.value, attachments: this.#tray.attachments };
     if (this.#isBlocked()) this.#context.announcer.say(this.#blocked.textContent ?? "");
-    else if (!this.#tray.isReading) this.#sendDraft(draft);
+    else if (!this.#tray.isReading) this.#sendDraft();
   }
 
-  /** @param {import("../storage/drafts.js").Draft} draft */
-  #sendDraft({ text, attachments }) {
+  #sendDraft() {
+    const { text, attachments } = this.#draft;
     const place = this.#place ?? null; // the first question gives the new chat an id
     if (!this.#context.onSend(text, attachments)) return;
     this.#context.drafts.set(place, { text: "", attachments: [] });
@@ -193,11 +242,11 @@ export class Composer {
   }
 
   #refresh() {
-    const { attachments, isReading } = this.#tray;
-    if (this.#place !== undefined) this.#context.drafts.set(this.#place, { text: this.#field.value, attachments });
-    const isEmpty = this.#field.value.trim() === "" && attachments.length === 0;
+    const { text, attachments } = this.#draft;
+    if (this.#place !== undefined) this.#context.drafts.set(this.#place, { text, attachments });
+    const isEmpty = text.trim() === "" && attachments.length === 0;
     // Not `disabled`: a button that loses the focus while it is pressed leaves the keyboard nowhere.
-    this.#send.setAttribute("aria-disabled", String(this.#isBlocked() || isReading || isEmpty));
+    this.#send.setAttribute("aria-disabled", String(this.#isBlocked() || this.#tray.isReading || isEmpty));
     this.#resize();
   }
 

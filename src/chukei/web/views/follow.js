@@ -47,6 +47,7 @@ export class Follower {
     // Without messages the page is a welcome, which is read from its beginning.
     const top = this.#isEmpty() ? 0 : document.documentElement.scrollHeight;
     if (this.#following) window.scrollTo({ top, behavior: "instant" });
+    this.#last = window.scrollY; // where a page that has become shorter ends is not where the reader has scrolled to
     this.#showButton();
   }
 

@@ -4,7 +4,7 @@
 
 import { fileName, fromJson, toJson, toMarkdown } from "../conversations/export.js";
 import { titleOf } from "../conversations/shape.js";
-import { download } from "./download.js";
+import { element } from "../dom.js";
 
 /** @typedef {import("../conversations/shape.js").Conversation} Conversation */
 /** @typedef {import("../i18n.js").Words} Words */
@@ -14,6 +14,7 @@ import { download } from "./download.js";
  * @property {Words} words
  * @property {import("../chat.js").Chat} chat
  * @property {import("../storage/drafts.js").DraftStore} drafts
+ * @property {() => void} onDrafts all drafts were deleted, or brought back
  * @property {import("./toast.js").Toast} toast
  * @property {(id?: string) => void} focusList gives the focus to a conversation in the list, or to what is near
  * @property {(id: string) => void} onImported
@@ -83,17 +84,32 @@ export class HistoryActions {
    * @param {string} notice
    */
   #delete(conversations, drafts, notice) {
-    const { chat, toast, words, focusList } = this.#context;
+    const { chat, toast, words, focusList, onDrafts } = this.#context;
     const shown = chat.current.id;
     const deleted = chat.delete(conversations.map(({ id }) => id));
     const unsent = this.#context.drafts.delete(drafts);
+    if (drafts === undefined) void unsent.then(onDrafts);
     const undo = async () => {
       chat.restore(await deleted);
       this.#context.drafts.restore(await unsent);
+      if (drafts === undefined) onDrafts();
       const wasShown = conversations.some(({ id }) => id === shown);
       if (wasShown && chat.current.messages.length === 0) void chat.open(shown);
       focusList(conversations.at(-1)?.id);
     };
     toast.show(notice, { label: words.say("history.undo"), act: () => void undo(), leave: () => focusList() });
   }
+}
+
+/**
+ * Hands a text to the browser as a file to save.
+ * @param {string} name
+ * @param {string} type a MIME type
+ * @param {string} text
+ */
+function download(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
+  element("a", { href: address, download: name }).click();
+  // The browser reads the file after this task.
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

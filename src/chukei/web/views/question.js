@@ -6,11 +6,14 @@ import { element, iconButton } from "../dom.js";
 import { renderAlternatives } from "./alternatives.js";
 import { renderAttachments } from "./attachments.js";
 import { copyFrom } from "./copying.js";
-import { isSendKey } from "./keys.js";
+import { isComposing, isSendKey } from "./keys.js";
 
 /** @typedef {import("../conversations/shape.js").UserMessage} UserMessage */
 /** @typedef {import("../i18n.js").Words} Words */
 /** @typedef {{words: Words, onEdit: (message: UserMessage, text: string) => void, onCopied: () => void} & import("./alternatives.js").AlternativesContext} QuestionContext */
+
+/** What was written and not sent, for when the question is shown again. @type {WeakMap<UserMessage, string>} */
+const unsent = new WeakMap();
 
 export class QuestionView {
   #message;
@@ -24,12 +27,13 @@ export class QuestionView {
     this.#message = message;
     this.#context = context;
     this.root = element("article", { class: "message question", "aria-label": context.words.say("you") });
-    this.#read();
+    if (unsent.has(message)) this.#write();
+    else this.#read();
   }
 
   #read() {
     const { words } = this.#context;
-    const edit = iconButton("edit", words.say("edit"), () => this.#write());
+    const edit = iconButton("edit", words.say("edit"), () => this.#write().focus());
     edit.classList.add("when-idle");
     const copy = iconButton("copy", words.say("copy"), () => void copyFrom(copy, this.#message.content, this.#context));
     this.root.classList.remove("editing");
@@ -50,7 +54,8 @@ export class QuestionView {
   #write() {
     const { words } = this.#context;
     const field = element("textarea", { "aria-label": words.say("edit.label"), rows: 2, dir: "auto" });
-    field.value = this.#message.content;
+    field.value = unsent.get(this.#message) ?? this.#message.content;
+    field.addEventListener("input", () => unsent.set(this.#message, field.value));
     const cancel = element("button", { type: "button", class: "outline-button", onclick: () => this.#cancel() }, words.say("cancel"));
     const send = element("button", { type: "submit", class: "primary-button" }, words.say("edit.send"));
     const form = element("form", { class: "edit-form" }, field, element("div", { class: "edit-foot" }, cancel, send));
@@ -61,8 +66,8 @@ export class QuestionView {
     form.addEventListener("keydown", (event) => this.#onKey(event, field));
     this.root.classList.add("editing");
     this.root.replaceChildren(form);
-    field.focus();
     field.setSelectionRange(field.value.length, field.value.length);
+    return field;
   }
 
   /**
@@ -73,18 +78,21 @@ export class QuestionView {
     if (event.target === field && isSendKey(event)) {
       event.preventDefault();
       this.#send(field.value);
-    } else if (event.key === "Escape" && !event.isComposing) {
+    } else if (event.key === "Escape" && !isComposing(event)) {
       event.stopPropagation();
       this.#cancel();
     }
   }
 
   #cancel() {
+    unsent.delete(this.#message);
     this.#read().focus();
   }
 
   /** What has attachments needs no text, as in the composer. @param {string} text */
   #send(text) {
-    if (text.trim() !== "" || this.#message.attachments !== undefined) this.#context.onEdit(this.#message, text);
+    if (text.trim() === "" && this.#message.attachments === undefined) return;
+    unsent.delete(this.#message);
+    this.#context.onEdit(this.#message, text);
   }
 }

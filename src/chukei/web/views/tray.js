@@ -10,7 +10,7 @@ import { sayBytes, sayDetails } from "./attachments.js";
 /** @typedef {import("../attachments/attachment.js").Attachment} Attachment */
 /** @typedef {import("../attachments/limits.js").Limits} Limits */
 /** @typedef {{name: string, refusal: import("../attachments/reading.js").Refusal}} Refused */
-/** @typedef {{words: import("../i18n.js").Words, announcer: import("./announcer.js").Announcer, onChange: () => void, onEmptied: () => void, onText: (text: string) => void}} TrayContext */
+/** @typedef {{words: import("../i18n.js").Words, announcer: import("./announcer.js").Announcer, onChange: () => void, onEmptied: () => void, onText: (file: Attachment) => void}} TrayContext */
 
 /** A field's time grows with the square of its lines. */
 const LONGEST_INSERTED = 100_000;
@@ -55,8 +55,9 @@ export class Tray {
     this.#draw();
   }
 
-  get isEmpty() {
-    return this.#attachments.length === 0 && !this.isReading;
+  /** The files that are still to be read. */
+  get unread() {
+    return this.#reading;
   }
 
   get isReading() {
@@ -82,19 +83,37 @@ export class Tray {
     }
   }
 
-  /** A text that was pasted and is too long to be read in the field. @param {string} text */
+  /** @param {Attachment} attachment */
+  put(attachment) {
+    this.remove(attachment);
+    this.#attachments = [...this.#attachments, attachment];
+    this.#draw();
+  }
+
+  /** @param {Attachment} attachment */
+  remove(attachment) {
+    this.#attachments = this.#attachments.filter((other) => other !== attachment);
+    this.#draw();
+  }
+
+  /**
+   * A text that was pasted and is too long to be read in the field.
+   * @param {string} text
+   * @returns {boolean} whether it was taken
+   */
   addPasted(text) {
     const { words } = this.#context;
     const name = words.say("attach.pasted");
     let file = `${name}.txt`;
     for (let count = 2; this.#attachments.some((other) => other.name === file); count += 1) file = `${name} ${count}.txt`;
     this.#refused = [];
-    this.#take(file, attachPasted(file, text, this.#attachments, this.limits));
+    return this.#take(file, attachPasted(file, text, this.#attachments, this.limits));
   }
 
   /**
    * @param {string} name
    * @param {Attachment | Refused["refusal"]} read
+   * @returns {boolean} whether it is attached
    */
   #take(name, read) {
     const { words, announcer } = this.#context;
@@ -102,6 +121,7 @@ export class Tray {
     else this.#attachments = [...this.#attachments, read];
     this.#draw();
     if (typeof read !== "string") announcer.say(words.say(read.pasted ? "say.pasted" : "say.attached", { name }));
+    return typeof read !== "string";
   }
 
   /**
@@ -151,22 +171,20 @@ export class Tray {
       kind === "image" ? element("img", { src: data, alt: "" }) : icon("file"),
       element("span", { class: "chip-text", title: name }, element("bdi", { class: "file-name" }, name), element("span", { class: "file-size" }, sayDetails(attachment, words))),
       pasted === true && data.length <= LONGEST_INSERTED && iconButton("edit", words.say("attach.insert", { name }), () => this.#insert(attachment)),
-      iconButton("close", words.say("attach.remove", { name }), () => this.#remove(attachment)),
+      iconButton("close", words.say("attach.remove", { name }), () => this.#close(attachment)),
     );
   }
 
   /** @param {Attachment} attachment */
   #insert(attachment) {
-    this.#attachments = this.#attachments.filter((other) => other !== attachment);
-    this.#draw();
-    this.#context.onText(attachment.data);
+    this.remove(attachment);
+    this.#context.onText(attachment);
   }
 
   /** @param {Attachment} attachment */
-  #remove(attachment) {
+  #close(attachment) {
     const at = this.#attachments.indexOf(attachment);
-    this.#attachments = this.#attachments.filter((other) => other !== attachment);
-    this.#draw();
+    this.remove(attachment);
     const { words, announcer, onEmptied } = this.#context;
     announcer.say(words.say("say.removed", { name: attachment.name }));
     const buttons = this.#list.querySelectorAll("button:last-child");
