@@ -12,6 +12,7 @@ from playwright.async_api import (
     ConsoleMessage,
     Dialog,
     Page,
+    Playwright,
     Request,
     async_playwright,
     expect,
@@ -92,19 +93,76 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
+@pytest.fixture(scope="package")
+async def playwright() -> AsyncIterator[Playwright]:
+    """Playwright's own process, which takes as long to start as the browser.
+
+    It belongs to a loop, and while it runs, all tests run on that loop: so it lasts no longer than this package's tests.
+    """
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        await browser.close()
+        yield playwright
+
+
+class Chromium:
+    """One browser for all files that a test process runs, started when it is first asked for and after a crash."""
+
+    def __init__(self, playwright: Playwright, path: str) -> None:
+        self._playwright = playwright
+        self._path = path
+        self._running: Browser | None = None
+        self._window: BrowserContext | None = None
+
+    async def running(self) -> Browser:
+        """Return the browser; start a new one where none runs."""
+        if self._running is None or not self._running.is_connected():
+            self._running = await self._playwright.chromium.launch(executable_path=self._path, args=FLAGS)
+            self._window = None
+        return self._running
+
+    async def window(self) -> BrowserContext:
+        """Return a context for all tests of a file: to make one for each would take half of their time."""
+        browser = await self.running()
+        if self._window is None:
+            permissions = ["clipboard-read", "clipboard-write"]
+            self._window = await browser.new_context(locale="en-GB", permissions=permissions)
+        return self._window
+
+    async def clear(self) -> None:
+        """Close every context, so that the next file finds nothing of this one."""
+        self._window = None
+        for context in (await self.running()).contexts:
+            await context.close()
+
+    async def close(self) -> None:
+        """Close it, if one runs."""
+        if self._running is not None:
+            await self._running.close()
+
+
+@pytest.fixture(scope="package")
+async def shared_chromium(playwright: Playwright, chromium: str) -> AsyncIterator[Chromium]:
+    shared = Chromium(playwright, chromium)
+    yield shared
+    await shared.close()
 
 
 @pytest.fixture(scope="module")
-async def library(browser: Browser) -> AsyncIterator[Page]:
+async def cleared_chromium(shared_chromium: Chromium) -> AsyncIterator[Chromium]:
+    """That browser, with nothing in it that another file opened."""
+    yield shared_chromium
+    await shared_chromium.clear()
+
+
+@pytest.fixture
+async def browser(cleared_chromium: Chromium) -> Browser:
+    return await cleared_chromium.running()
+
+
+@pytest.fixture(scope="module")
+async def library(cleared_chromium: Chromium) -> AsyncIterator[Page]:
     """A page for tests of single modules: loaded once, without the chat's own state."""
     async with ScriptedServer().serving() as server:
-        page = await browser.new_page()
+        page = await (await cleared_chromium.running()).new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         await open_chat(page, server.url)
@@ -119,17 +177,10 @@ async def server() -> AsyncIterator[ScriptedServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-async def window(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A context of the browser for all tests of a file: to make one for each would take half of their time."""
-    window = await browser.new_context(locale="en-GB", permissions=["clipboard-read", "clipboard-write"])
-    yield window
-    await window.close()
-
-
 @pytest.fixture
-async def context(window: BrowserContext) -> AsyncIterator[BrowserContext]:
-    """That context without pages; each test has a server on another port, and so an origin of its own."""
+async def context(cleared_chromium: Chromium) -> AsyncIterator[BrowserContext]:
+    """The file's context without pages; each test has a server on another port, and so an origin of its own."""
+    window = await cleared_chromium.window()
     yield window
     await window.set_offline(False)
     for page in window.pages:
