@@ -1,5 +1,6 @@
 """A relay with administrators and its ledger, and what they do in the console, in words."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -57,8 +58,8 @@ class Office:
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, folder: Path) -> AsyncIterator["Office"]:
-        """Run it with an empty ledger in a folder until the block ends."""
+    async def serving(cls, folder: Path, place: socket.socket | None = None) -> AsyncIterator["Office"]:
+        """Run it with an empty ledger in a folder until the block ends; on a free port, or where ``place`` listens."""
         file = folder / "ledger.db"
         settings = settings_for(
             "http://127.0.0.1:9",
@@ -70,7 +71,7 @@ class Office:
                 "CHUKEI_GROUPS__RESEARCH__TOTAL__CONCURRENT": "100",
             },
         )
-        async with InProcessRelay(settings) as relay:
+        async with InProcessRelay(settings, place=place) as relay:
             database = relay.relay.accounting.database
             assert database is not None
             await database.keys()  # it is open now
