@@ -26,11 +26,10 @@ RUN_TITLE = "window.ran = []; window.alert = (what) => window.ran.push(what); wi
 LOOKS: dict[str, dict[str, Any]] = {
     "wide-light": {"viewport": WIDE, "color_scheme": "light", "locale": "en-GB"},
     "wide-dark": {"viewport": WIDE, "color_scheme": "dark", "locale": "en-GB"},
-    "phone-light": {"viewport": PHONE, "color_scheme": "light", "locale": "en-GB", "has_touch": True},
     "phone-dark-ja": {"viewport": PHONE, "color_scheme": "dark", "locale": "ja-JP", "has_touch": True},
-    "wide-ja": {"viewport": WIDE, "color_scheme": "light", "locale": "ja-JP"},
-    "small": {"viewport": {"width": 320, "height": 640}, "color_scheme": "light", "locale": "en-GB"},
+    "small": {"viewport": {"width": 320, "height": 640}, "color_scheme": "light", "locale": "en-GB", "has_touch": True},
 }
+"""Each width, scheme and language: what fits the narrower screen, fits the wider one in the same layout as well."""
 
 LOADED = {
     "now": "[data-place=azure]",
