@@ -255,12 +255,18 @@ async def new_page(context: BrowserContext, url: str) -> Page:
 
 
 @pytest.fixture
-async def page(context: BrowserContext, watch: Watch, server: ScriptedServer) -> Page:
-    """The chat page, loaded, with its models."""
+async def blank(context: BrowserContext, watch: Watch, server: ScriptedServer) -> Page:
+    """A page that has not loaded anything: for what must be set before."""
     page = await new_page(context, server.url)
     await page.add_init_script(RECORD_ANNOUNCEMENTS)
-    await open_chat(page, server.url)
     return page
+
+
+@pytest.fixture
+async def page(blank: Page, server: ScriptedServer) -> Page:
+    """The chat page, loaded, with its models."""
+    await open_chat(blank, server.url)
+    return blank
 
 
 async def open_chat(page: Page, url: str) -> None:
