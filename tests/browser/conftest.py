@@ -265,11 +265,11 @@ async def blank(context: BrowserContext, watch: Watch, server: ScriptedServer) -
 @pytest.fixture
 async def page(blank: Page, server: ScriptedServer) -> Page:
     """The chat page, loaded, with its models."""
-    await open_chat(blank, server.url)
-    return blank
+    return await open_chat(blank, server.url)
 
 
-async def open_chat(page: Page, url: str) -> None:
-    """Load the page and wait until it knows the models."""
+async def open_chat(page: Page, url: str) -> Page:
+    """Load the page, wait until it knows the models, and return it."""
     async with page.expect_response("**/v1/models"):
         await page.goto(url)
+    return page
