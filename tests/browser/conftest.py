@@ -98,7 +98,7 @@ def chromium() -> str:
 async def playwright() -> AsyncIterator[Playwright]:
     """Playwright's own process, which takes as long to start as the browser.
 
-    It belongs to a loop, and while it runs, all tests run on that loop: so it lasts no longer than this package's tests.
+    It belongs to a loop, on which all tests run as long as it does: so it ends after the tests of this package.
     """
     async with async_playwright() as playwright:
         yield playwright
