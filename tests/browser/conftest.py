@@ -1,7 +1,8 @@
 """A real Chromium for the chat page's tests, and a page that must stay free of errors."""
 
 import shutil
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from playwright.async_api import (
     ConsoleMessage,
     Dialog,
     Page,
+    Playwright,
     Request,
     async_playwright,
     expect,
@@ -92,19 +94,76 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
+@pytest.fixture(scope="package")
+async def playwright() -> AsyncIterator[Playwright]:
+    """Playwright's own process, which takes as long to start as the browser.
+
+    It belongs to a loop, on which all tests run as long as it does: so it ends after the tests of this package.
+    """
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        await browser.close()
+        yield playwright
+
+
+class Chromium:
+    """One browser for all files that a test process runs, started when it is first asked for and after a crash."""
+
+    def __init__(self, playwright: Playwright, path: str) -> None:
+        self._playwright = playwright
+        self._path = path
+        self._running: Browser | None = None
+        self._window: BrowserContext | None = None
+
+    async def running(self) -> Browser:
+        """Return the browser; start a new one where none runs."""
+        if self._running is None or not self._running.is_connected():
+            self._running = await self._playwright.chromium.launch(executable_path=self._path, args=FLAGS)
+            self._window = None
+        return self._running
+
+    async def window(self) -> BrowserContext:
+        """Return a context for all tests of a file: to make one for each would take half of their time."""
+        browser = await self.running()
+        if self._window is None:
+            permissions = ["clipboard-read", "clipboard-write"]
+            self._window = await browser.new_context(locale="en-GB", permissions=permissions)
+        return self._window
+
+    async def clear(self) -> None:
+        """Close every context, so that the next file finds nothing of this one."""
+        self._window = None
+        for context in (await self.running()).contexts:
+            await context.close()
+
+    async def close(self) -> None:
+        """Close it, if one runs."""
+        if self._running is not None:
+            await self._running.close()
+
+
+@pytest.fixture(scope="package")
+async def shared_chromium(playwright: Playwright, chromium: str) -> AsyncIterator[Chromium]:
+    shared = Chromium(playwright, chromium)
+    yield shared
+    await shared.close()
 
 
 @pytest.fixture(scope="module")
-async def library(browser: Browser) -> AsyncIterator[Page]:
+async def cleared_chromium(shared_chromium: Chromium) -> AsyncIterator[Chromium]:
+    """That browser, with nothing in it that another file opened."""
+    yield shared_chromium
+    await shared_chromium.clear()
+
+
+@pytest.fixture
+async def browser(cleared_chromium: Chromium) -> Browser:
+    return await cleared_chromium.running()
+
+
+@pytest.fixture(scope="module")
+async def library(cleared_chromium: Chromium) -> AsyncIterator[Page]:
     """A page for tests of single modules: loaded once, without the chat's own state."""
     async with ScriptedServer().serving() as server:
-        page = await browser.new_page()
+        page = await (await cleared_chromium.running()).new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         await open_chat(page, server.url)
@@ -113,23 +172,27 @@ async def library(browser: Browser) -> AsyncIterator[Page]:
     assert errors == []
 
 
+@pytest.fixture(scope="module")
+def place() -> Iterator[socket.socket]:
+    """Where the servers of a file's tests listen, one after the other.
+
+    Their pages have one origin, so that the browser has the hundred files of the page, by their digest, from the test
+    before: they were a third of the time for a page. ``new_page`` clears all else that a page can keep.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        yield place
+
+
 @pytest.fixture
-async def server() -> AsyncIterator[ScriptedServer]:
-    async with ScriptedServer().serving() as server:
+async def server(place: socket.socket) -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer().serving(place) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
-async def window(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A context of the browser for all tests of a file: to make one for each would take half of their time."""
-    window = await browser.new_context(locale="en-GB", permissions=["clipboard-read", "clipboard-write"])
-    yield window
-    await window.close()
-
-
 @pytest.fixture
-async def context(window: BrowserContext) -> AsyncIterator[BrowserContext]:
-    """That context without pages; each test has a server on another port, and so an origin of its own."""
+async def context(cleared_chromium: Chromium) -> AsyncIterator[BrowserContext]:
+    """The file's context without pages."""
+    window = await cleared_chromium.window()
     yield window
     await window.set_offline(False)
     for page in window.pages:
@@ -182,7 +245,7 @@ def watch_context(context: BrowserContext, watch: Watch, url: str) -> Callable[[
 
 
 async def new_page(context: BrowserContext, url: str) -> Page:
-    """A page without what an earlier server on the same port may have left with the browser."""
+    """A page without what that of an earlier test has left with the browser."""
     page = await context.new_page()
     devtools = await context.new_cdp_session(page)
     origin = url.removesuffix("/")
@@ -192,15 +255,21 @@ async def new_page(context: BrowserContext, url: str) -> Page:
 
 
 @pytest.fixture
-async def page(context: BrowserContext, watch: Watch, server: ScriptedServer) -> Page:
-    """The chat page, loaded, with its models."""
+async def blank(context: BrowserContext, watch: Watch, server: ScriptedServer) -> Page:
+    """A page that has not loaded anything: for what must be set before."""
     page = await new_page(context, server.url)
     await page.add_init_script(RECORD_ANNOUNCEMENTS)
-    await open_chat(page, server.url)
     return page
 
 
-async def open_chat(page: Page, url: str) -> None:
-    """Load the page and wait until it knows the models."""
+@pytest.fixture
+async def page(blank: Page, server: ScriptedServer) -> Page:
+    """The chat page, loaded, with its models."""
+    return await open_chat(blank, server.url)
+
+
+async def open_chat(page: Page, url: str) -> Page:
+    """Load the page, wait until it knows the models, and return it."""
     async with page.expect_response("**/v1/models"):
         await page.goto(url)
+    return page

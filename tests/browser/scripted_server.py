@@ -7,6 +7,7 @@ sees when the browser goes away. One connection carries one request, so a cut is
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -151,9 +152,12 @@ class ScriptedServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator["ScriptedServer"]:
-        """Listen until the block ends; a script that failed fails the test."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+    async def serving(self, place: socket.socket | None = None) -> AsyncIterator["ScriptedServer"]:
+        """Listen until the block ends, on a free port or where ``place`` does; a script that failed fails the test."""
+        if place is None:
+            server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        else:
+            server = await asyncio.start_server(self._accept, sock=place.dup())
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         try:
             yield self
@@ -236,7 +240,8 @@ async def _send_file(exchange: Exchange, path: str) -> None:
         await exchange.refuse(404, {"message": f"no such file: {path}"})
         return
     headers = {"content-type": file.content_type, "content-security-policy": POLICY}
-    await exchange.start(headers={**headers, "x-content-type-options": "nosniff", "cache-control": "no-store"})
+    cached = "public, max-age=31536000, immutable" if file.lasting else "no-store"
+    await exchange.start(headers={**headers, "x-content-type-options": "nosniff", "cache-control": cached})
     await exchange.write(file.content)
 
 

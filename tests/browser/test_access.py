@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 from tests.browser.axe import violations
-from tests.browser.conftest import Watch
+from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import ScriptedServer
 from tests.browser.steps import answers, ask, finished, offered
 from tests.rows import rows
@@ -25,9 +25,9 @@ async def give_key(page: Page, key: str) -> None:
     await field.press("Enter")
 
 
-async def test_the_key_is_asked_for_at_once(page: Page, server: ScriptedServer) -> None:
+async def test_the_key_is_asked_for_at_once(blank: Page, server: ScriptedServer) -> None:
     server.required_key = KEY
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await expect(page.get_by_role("heading", name="This relay asks for an access key")).to_be_visible()
     await give_key(page, "wrong")
     await expect(page.get_by_role("alert").filter(has_text="did not accept")).to_be_visible()
@@ -52,9 +52,9 @@ async def test_a_key_that_is_revoked_in_mid_conversation(page: Page, server: Scr
     assert [exchange.headers["authorization"] for exchange in server.exchanges] == [f"Bearer {KEY}"]
 
 
-async def test_the_key_is_in_the_tab_only(page: Page, context: BrowserContext, server: ScriptedServer) -> None:
+async def test_the_key_is_in_the_tab_only(blank: Page, context: BrowserContext, server: ScriptedServer) -> None:
     server.required_key = KEY
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await give_key(page, KEY)
     await expect(page.locator("#access")).to_be_hidden()
     await ask(page, "Hello?")
@@ -77,9 +77,9 @@ async def test_nothing_is_said_of_keys_where_none_is_needed(page: Page) -> None:
     await expect(page.get_by_role("dialog").get_by_text("key", exact=False)).to_have_count(0)
 
 
-async def test_a_wrong_key_stays_to_be_corrected_and_is_not_kept(page: Page, server: ScriptedServer) -> None:
+async def test_a_wrong_key_stays_to_be_corrected_and_is_not_kept(blank: Page, server: ScriptedServer) -> None:
     server.required_key = KEY
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await expect(page.locator("#access")).to_contain_text("Whoever gave you this address")
     await give_key(page, KEY[:-1])
     await expect(page.get_by_role("alert").filter(has_text="did not accept")).to_be_visible()
@@ -109,9 +109,9 @@ async def test_why_a_key_is_refused(page: Page, server: ScriptedServer, code: st
     await expect(page.locator("#access-refused")).to_contain_text(said)
 
 
-async def test_the_form_can_be_closed(page: Page, server: ScriptedServer) -> None:
+async def test_the_form_can_be_closed(blank: Page, server: ScriptedServer) -> None:
     server.required_key = KEY
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await page.locator("#access").get_by_role("button", name="Close").click()
     await expect(page.locator("#access")).to_be_hidden()
     await expect(page.locator("#prompt")).to_be_focused()
@@ -121,9 +121,9 @@ async def test_the_form_can_be_closed(page: Page, server: ScriptedServer) -> Non
     await expect(answers(page)).to_have_text("Hello from the server.")
 
 
-async def test_the_key_can_be_changed_and_forgotten(page: Page, server: ScriptedServer) -> None:
+async def test_the_key_can_be_changed_and_forgotten(blank: Page, server: ScriptedServer) -> None:
     server.required_key = KEY
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await give_key(page, KEY)
     await page.get_by_role("button", name="Settings").click()
     await page.get_by_role("button", name="Change key").click()
@@ -139,10 +139,10 @@ async def test_the_key_can_be_changed_and_forgotten(page: Page, server: Scripted
     await expect(page.locator("#access")).to_be_visible()
 
 
-async def test_the_form_is_accessible(page: Page, server: ScriptedServer) -> None:
+async def test_the_form_is_accessible(blank: Page, server: ScriptedServer) -> None:
     server.required_key = KEY
     server.simulator = True
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await give_key(page, "wrong")
     await expect(page.locator("#access-refused")).not_to_be_empty()
     assert await violations(page) == []

@@ -308,9 +308,9 @@ async def test_annotations_and_heartbeats_add_nothing(page: Page, server: Script
     await expect(page.locator("[data-figure=finish] dd")).to_have_text("complete")
 
 
-async def test_the_welcome_is_read_from_its_beginning(page: Page, server: ScriptedServer) -> None:
-    await page.set_viewport_size({"width": 640, "height": 360})
-    await open_chat(page, server.url)
+async def test_the_welcome_is_read_from_its_beginning(blank: Page, server: ScriptedServer) -> None:
+    await blank.set_viewport_size({"width": 640, "height": 360})
+    page = await open_chat(blank, server.url)
     assert await place_at_rest(page) == 0
     server.scripts.append(saying("line\n\n" * 60))
     await ask(page, "Hello?")
@@ -368,9 +368,9 @@ async def test_the_view_follows_until_the_reader_scrolls_up(page: Page, server: 
 
 
 @rows("simulator", [True, False])
-async def test_a_simulator_is_named(page: Page, server: ScriptedServer, simulator: bool) -> None:
+async def test_a_simulator_is_named(blank: Page, server: ScriptedServer, simulator: bool) -> None:
     server.simulator = simulator
-    await open_chat(page, server.url)
+    page = await open_chat(blank, server.url)
     await expect(offered(page)).to_have_count(2)
     await expect(page.locator("#simulator")).to_be_visible(visible=simulator)
     await expect(page.locator("#simulator-note")).to_be_visible(visible=simulator)
@@ -400,9 +400,9 @@ BROKEN_STORAGE = {
 
 
 @pytest.mark.parametrize("script", BROKEN_STORAGE.values(), ids=BROKEN_STORAGE.keys())
-async def test_the_page_works_without_storage(page: Page, server: ScriptedServer, script: str) -> None:
-    await page.add_init_script(script)
-    await open_chat(page, server.url)
+async def test_the_page_works_without_storage(blank: Page, server: ScriptedServer, script: str) -> None:
+    await blank.add_init_script(script)
+    page = await open_chat(blank, server.url)
     for count, text in enumerate(("first", "second"), 1):
         await ask(page, text)
         await finished(page, count)

@@ -52,6 +52,13 @@ async def engine(shared: Engine) -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    """At an origin of the test's own: nothing clears what these browsers keep."""
+    async with ScriptedServer().serving() as server:
+        yield server
+
+
+@pytest.fixture
 async def page(engine: Engine, server: ScriptedServer) -> Engine:
     """The browser with the chat page."""
     await engine.open(server.url)

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 from tests.browser.axe import violations
-from tests.browser.conftest import Watch
+from tests.browser.conftest import Watch, open_chat
 from tests.browser.scripted_server import (
     EVENT_STREAM,
     Exchange,
@@ -190,11 +190,11 @@ async def test_an_answer_without_text_says_so(page: Page, server: ScriptedServer
     await expect(page.locator(".notice")).to_have_text("The model sent no text.")
 
 
-async def test_the_models_cannot_be_loaded(page: Page, server: ScriptedServer) -> None:
+async def test_the_models_cannot_be_loaded(blank: Page, server: ScriptedServer) -> None:
     """The page still works: the relay fills in its default model."""
     error = {"message": "Starting.", "code": "not_yet"}
-    await page.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": error}))
-    await page.reload()
+    await blank.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": error}))
+    page = await open_chat(blank, server.url)
     await expect(page.get_by_role("alert").filter(has_text="Starting.")).to_be_visible()
     await ask(page, "Hello?")
     await finished(page)
@@ -275,10 +275,10 @@ async def test_another_model_can_be_tried_after_a_failure(page: Page, server: Sc
     assert [exchange.body["model"] for exchange in server.exchanges] == ["chat", "reasoner"]
 
 
-async def test_a_failure_speaks_the_language_that_is_chosen_later(page: Page, server: ScriptedServer) -> None:
+async def test_a_failure_speaks_the_language_that_is_chosen_later(blank: Page, server: ScriptedServer) -> None:
     error = {"message": "x", "code": "ledger_full"}
-    await page.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": error}))
-    await page.reload()
+    await blank.route("**/v1/models", lambda route: route.fulfill(status=503, json={"error": error}))
+    page = await open_chat(blank, server.url)
     await expect(page.locator("#page-failure")).to_contain_text("A part of the relay is not available")
     await page.locator("#language").select_option("ja")
     await expect(page.locator("#page-failure")).to_contain_text("一部の機能が使えません")

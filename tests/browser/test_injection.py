@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from playwright.async_api import Page, expect
-from tests.browser.conftest import Watch
+from tests.browser.conftest import Watch, open_chat
 from tests.browser.modules import LABELS, run_module
 from tests.browser.payloads import ADDRESSES, BREAKOUTS, FORMULAS, HANDLERS, NAMES, TABLES, all_payloads
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta
@@ -145,13 +145,13 @@ async def tools_and_more(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("script", [refused, broken, tools_and_more])
 async def test_what_is_not_markdown_is_only_text(
-    page: Page, server: ScriptedServer, watch: Watch, script: Callable[[Exchange], Awaitable[None]]
+    blank: Page, server: ScriptedServer, watch: Watch, script: Callable[[Exchange], Awaitable[None]]
 ) -> None:
     """Error messages, request ids, codes, reasoning, refusals, tools, models, titles, questions."""
     watch.expected.append("Failed to load resource")
     server.models = [HANDLERS[0], "second"]
     server.scripts.append(script)
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await expect(offered(page).first).to_have_text(HANDLERS[0])
     await ask(page, HANDLERS[0])
     await expect(page.locator(".question-text")).to_have_text(HANDLERS[0])

@@ -59,11 +59,11 @@ async def assert_all_fits(page: Page, what: str) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_the_chat_page(page: Page, server: ScriptedServer, watch: Watch, state: str) -> None:
+async def test_the_chat_page(blank: Page, server: ScriptedServer, watch: Watch, state: str) -> None:
     watch.expected.append("Failed to load resource")
-    await page.emulate_media(reduced_motion="reduce")
-    await lengthen(page)
-    await open_chat(page, server.url)
-    await STATES[state](page, server)
-    await page.evaluate(SPEAK)
-    await assert_all_fits(page, state)
+    await blank.emulate_media(reduced_motion="reduce")
+    await lengthen(blank)
+    await open_chat(blank, server.url)
+    await STATES[state](blank, server)
+    await blank.evaluate(SPEAK)
+    await assert_all_fits(blank, state)

@@ -30,12 +30,12 @@ DETAILS = {
 
 
 @pytest.fixture
-async def menu(page: Page, server: ScriptedServer) -> Page:
+async def menu(blank: Page, server: ScriptedServer) -> Page:
     server.models = list(DETAILS)
     server.details = DETAILS
-    await page.reload()
-    await expect(offered(page)).to_have_count(len(DETAILS))
-    return page
+    await open_chat(blank, server.url)
+    await expect(offered(blank)).to_have_count(len(DETAILS))
+    return blank
 
 
 def active(page: Page) -> Any:

@@ -79,9 +79,9 @@ async def test_escape_in_the_dialog_stops_no_answer(page: Page, server: Scripted
     await page.get_by_role("button", name="Stop").click()
 
 
-async def test_numbers_are_applied_when_they_are_finished(page: Page, server: ScriptedServer) -> None:
+async def test_numbers_are_applied_when_they_are_finished(blank: Page, server: ScriptedServer) -> None:
     server.details = {"chat": {"output_tokens": 4096}}
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await expect(offered(page)).to_have_count(2)
     await open_settings(page)
     await expect(page.locator("#temperature-hint")).to_have_text("A number from 0 to 2. Empty: the model’s own.")
@@ -142,10 +142,10 @@ async def test_an_invalid_value_is_seen_before_the_dialog_closes(page: Page) -> 
     await expect(page.get_by_label("Temperature")).to_have_value("")
 
 
-async def test_a_limit_above_what_another_model_writes(page: Page, server: ScriptedServer) -> None:
+async def test_a_limit_above_what_another_model_writes(blank: Page, server: ScriptedServer) -> None:
     """It is lowered for that model, and comes back with the first one."""
     server.details = {"chat": {"output_tokens": 16_384}, "reasoner": {"output_tokens": 1000}}
-    await page.reload()
+    page = await open_chat(blank, server.url)
     await expect(offered(page)).to_have_count(2)
     await open_settings(page)
     await page.get_by_label("Output limit").fill("8000")

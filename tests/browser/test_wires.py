@@ -30,12 +30,12 @@ async def responding(exchange: Exchange, *pieces: bytes) -> None:
 
 
 @pytest.fixture
-async def both(page: Page, server: ScriptedServer) -> Page:
+async def both(blank: Page, server: ScriptedServer) -> Page:
     """The page, with a model that serves both APIs."""
     server.models, server.details = ["chat"], {"chat": BOTH}
-    await open_chat(page, server.url)
-    await settle(page)
-    return page
+    await open_chat(blank, server.url)
+    await settle(blank)
+    return blank
 
 
 async def attach(page: Page, name: str, data: bytes) -> None:

@@ -108,10 +108,16 @@ class _Server(Server):
 class InProcessRelay:
     """A relay on a real socket, served by uvicorn in the running loop. ``records`` collects what hooks hear.
 
-    ``source`` reads the settings again for a reload.
+    ``source`` reads the settings again for a reload. The relay listens on a free port, or where ``place`` does.
     """
 
-    def __init__(self, settings: Settings, source: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        source: Callable[[], Settings] | None = None,
+        place: socket.socket | None = None,
+    ) -> None:
+        self._place = place
         stores = replace(settings.stores, ledger_by_default=False)
         self._settings = replace(settings, server=replace(settings.server, port=0), stores=stores)
         self.records: list[RequestRecord] = []
@@ -133,8 +139,11 @@ class InProcessRelay:
         return self.relay.upstream
 
     async def __aenter__(self) -> Self:
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
+        if self._place is None:
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
+        else:
+            listener = self._place.dup()
         config = Config(
             self.application,
             http="chukei.hosts.http.protocol:StrictProtocol",

@@ -1,5 +1,6 @@
 """The administrators' console, on a real relay with a real ledger, in place of the chat page."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from tests.browser.console.office import RUN_TITLE, WIDE, Office
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    async with Office.serving(tmp_path) as office:
+async def office(tmp_path: Path, place: socket.socket) -> AsyncIterator[Office]:
+    async with Office.serving(tmp_path, place) as office:
         yield office
 
 

@@ -1,5 +1,6 @@
 """A relay with administrators and its ledger, and what they do in the console, in words."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,11 +26,10 @@ RUN_TITLE = "window.ran = []; window.alert = (what) => window.ran.push(what); wi
 LOOKS: dict[str, dict[str, Any]] = {
     "wide-light": {"viewport": WIDE, "color_scheme": "light", "locale": "en-GB"},
     "wide-dark": {"viewport": WIDE, "color_scheme": "dark", "locale": "en-GB"},
-    "phone-light": {"viewport": PHONE, "color_scheme": "light", "locale": "en-GB", "has_touch": True},
     "phone-dark-ja": {"viewport": PHONE, "color_scheme": "dark", "locale": "ja-JP", "has_touch": True},
-    "wide-ja": {"viewport": WIDE, "color_scheme": "light", "locale": "ja-JP"},
-    "small": {"viewport": {"width": 320, "height": 640}, "color_scheme": "light", "locale": "en-GB"},
+    "small": {"viewport": {"width": 320, "height": 640}, "color_scheme": "light", "locale": "en-GB", "has_touch": True},
 }
+"""Each width, scheme and language: what fits the narrower screen, fits the wider one in the same layout as well."""
 
 LOADED = {
     "now": "[data-place=azure]",
@@ -57,8 +57,8 @@ class Office:
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, folder: Path) -> AsyncIterator["Office"]:
-        """Run it with an empty ledger in a folder until the block ends."""
+    async def serving(cls, folder: Path, place: socket.socket | None = None) -> AsyncIterator["Office"]:
+        """Run it with an empty ledger in a folder until the block ends; on a free port, or where ``place`` listens."""
         file = folder / "ledger.db"
         settings = settings_for(
             "http://127.0.0.1:9",
@@ -70,7 +70,7 @@ class Office:
                 "CHUKEI_GROUPS__RESEARCH__TOTAL__CONCURRENT": "100",
             },
         )
-        async with InProcessRelay(settings) as relay:
+        async with InProcessRelay(settings, place=place) as relay:
             database = relay.relay.accounting.database
             assert database is not None
             await database.keys()  # it is open now
