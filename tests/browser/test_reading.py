@@ -266,7 +266,7 @@ async def test_reasoning_and_tool_calls_grow_while_they_are_open(page: Page, ser
     reasoning = page.locator(".reasoning")
     await expect(reasoning.locator("summary")).to_have_text("Reasoning…")
     await expect(reasoning.locator(".reasoning-text")).to_be_hidden()
-    await reasoning.locator("summary").press("Enter")
+    await reasoning.locator("summary").click()
     await expect(reasoning.locator("strong")).to_be_visible()
     await page.evaluate("window.scrollTo(0, 0)")
     await settle(page)
