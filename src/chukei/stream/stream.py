@@ -10,6 +10,7 @@ reason and the HTTP body has ended as its framing says.
 import contextlib
 import re
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,10 +31,12 @@ from chukei.stream.events import (
     is_empty,
     read,
 )
-from chukei.stream.message_usage import MessageUsage
 from chukei.stream.redaction import Redactor
 from chukei.stream.shape import EventShape
 from chukei.usage import DECODE_ERRORS, Usage, is_usage, reported, with_tools
+
+if TYPE_CHECKING:  # it is imported with the first message
+    from chukei.stream.message_usage import MessageUsage
 
 # A key and its colon cannot occur inside a JSON string, where the quotation mark would be escaped. So these markers
 # have no false negatives. False positives ([DONE] and event names may occur in a text) cost only a needless decoding.
@@ -218,7 +221,7 @@ class Stream:
         self.generated_bytes = 0
         self.finish_reasons: dict[int, str] = {}
         self._usage: Usage | None = None
-        self._message_usage = MessageUsage() if dialect is Dialect.MESSAGES else None
+        self._message_usage = _message_usage() if dialect is Dialect.MESSAGES else None
         self._counted = False
         self.failure: bytes | None = None
         self.failed_first = False
@@ -499,7 +502,7 @@ class Stream:
             reason = response.incomplete_details.reason or reason
         self.finish_reasons[0] = reason
 
-    def _note_message(self, event: MessageEvent, usage: MessageUsage) -> None:
+    def _note_message(self, event: MessageEvent, usage: "MessageUsage") -> None:
         message = event.message
         if event.type == "error" or not is_empty(event.error):
             self._fail(b"null" if is_empty(event.error) else bytes(event.error))
@@ -524,3 +527,9 @@ def _is_without_choices(preamble: bytes) -> bool:
         return msgspec.json.decode(sse.data_of(preamble), type=Chunk).choices == []
     except DECODE_ERRORS:
         return False  # a comment
+
+
+def _message_usage() -> "MessageUsage":
+    from chukei.stream.message_usage import MessageUsage
+
+    return MessageUsage()

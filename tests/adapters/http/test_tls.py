@@ -149,9 +149,10 @@ async def test_what_is_no_record_is_a_break(ends: Ends, way: str) -> None:
         session.feed(session.far.record(b"whole"))
         if half:
             session.feed(session.far.record(half)[:50])
+        record = session.far.record(b"z" * 100)
         sent = {
             "garbage": b"HTTP/1.1 500 no TLS at all\r\n\r\n" * 10,
-            "altered": session.far.record(b"z" * 100)[:-1] + b"!" * 60,
+            "altered": record[:-1] + bytes([record[-1] ^ 1]) + b"!" * 59,
             "alert": b"\x15\x03\x03\x00\x02\x02\x50" + b"\x00" * 100,  # not encrypted, as anybody can
         }
         session.feed(sent[way])
