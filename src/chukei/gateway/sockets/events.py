@@ -184,7 +184,10 @@ def configure(
             raise CallerError(400, "model_not_changeable", message, param=f"{part}.model")
         session["model"] = deployment
     for holder in transcriptions(session):
-        if isinstance(name := holder.get("model", model.name if transcribes else None), str):
+        name = holder.get("model")
+        if name is None and transcribes:
+            name = model.name
+        if isinstance(name, str):
             holder["model"] = names(name)
     most = cap_of(model)
     limit = None
