@@ -391,6 +391,7 @@ def test_each_mistake_of_prices_is_named(tmp_path: Path, subtests: pytest.Subtes
         ("input = 1\noutput = 1\nlong = { above = 9 }", "long.input: is missing; give both prices"),
         ("input = 1\noutput = 1\ntiers = { flex = -1 }", "tiers.flex: must be between"),
         ("input = 1\noutput = 1\ntiers = { flex = { input = 1 } }", "tiers.flex.output: is missing"),
+        ("input = 1\noutput = 1\ntiers = { flex = { cached_audio = 1 } }", "tiers.flex.input: is missing"),
         ('images = { "1024x1024" = "much" }', "images.1024x1024: must be a number"),
         ("input = 1\noutput = 1\nby_model = { a = 5 }", "by_model.a: must be a table"),
         ("input = 1\noutput = 1\nby_model = { a = { input = 5 } }", "by_model.a.output: is missing"),

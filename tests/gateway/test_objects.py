@@ -396,6 +396,11 @@ async def test_a_container_of_claude_is_used_again_where_it_is_and_only_by_its_c
         refused = await harness.ask("POST", "/v1/messages", who="bob", body=body)
         assert (refused.status, json.loads(refused.body)["error"]["type"]) == (404, "not_found_error")
     assert len({asked[0] for asked in harness.upstream.requests}) == 1
+    two = json.dumps({**asked, "container": 1}).encode().replace(b": 1}", b': {"id": "container_1", "id": "mine"}}')
+    large = json.dumps({**asked, "Container": "container_1"}).encode()
+    for body, param in ((two, "id"), (large, "container")):
+        refused = await harness.ask("POST", "/v1/messages", who="bob", body=body)
+        assert (refused.status, json.loads(refused.body)["error"]["param"]) == (400, param)
     skills = json.dumps({**asked, "container": {"skills": []}}).encode()
     assert (await harness.ask("POST", "/v1/messages", who="bob", body=skills)).status == 200
 

@@ -41,6 +41,7 @@ def of(body: object) -> list[tuple[str, str, str]]:
         ({"previous_response_id": "resp_1"}, [("response", "resp_1", "previous_response_id")]),
         ({"conversation": "conv_1"}, [("conversation", "conv_1", "conversation")]),
         ({"conversation": {"id": "conv_1"}}, [("conversation", "conv_1", "conversation")]),
+        ({"conversation": {"ID": "conv_1", "metadata": {"id": "x"}}}, [("conversation", "conv_1", "conversation")]),
         (
             {"previous_response_id": "any text", "conversation": "conv_1"},
             [("response", "any text", "previous_response_id"), ("conversation", "conv_1", "conversation")],

@@ -44,7 +44,7 @@ def read_prices(table: Reader) -> Prices | None:
 def _table(table: Reader) -> Prices:
     """Read a nested table of token prices, which replace those of the outer table."""
     prices = Prices(**_plain(table, units=False))
-    if not (table.has("input") or table.has("output")):
+    if not any(table.has(key) for key in ("input", "output", *_TOKENS)):  # else that is said already
         table.problem("input", "is missing; give both prices, of input and output")
     table.done()
     return prices

@@ -195,23 +195,27 @@ def _container_of(environment: bytes) -> str | None:
     return None
 
 
-class _Named(msgspec.Struct):
-    id: str = ""
-
-
 def _of_top(body: Fields, names: Iterable[tuple[str, str]] = _TOP) -> Iterator[Reference]:
     """Yield the ids of what a request continues: by default of the response and the conversation."""
     for name, kind in names:
         raw = body.raw(name)
-        if raw is None:
-            continue
-        try:
-            value = msgspec.json.decode(raw, type=str | _Named)
-        except DECODE_ERRORS:
-            continue  # the service will report the error
-        id = value if isinstance(value, str) else value.id
-        if id:
-            yield Reference(kind, id, name)
+        for value in () if raw is None else _ids_in(raw, name):
+            with suppress(*DECODE_ERRORS):  # the service will report the error
+                if id := msgspec.json.decode(value, type=str):
+                    yield Reference(kind, id, name)
+
+
+def _ids_in(raw: bytes, param: str) -> Iterator[bytes]:
+    """Yield the id that a field is, or those of the object that it is, in any case: which one counts, readers decide.
+
+    Raises:
+        CallerError: 400, the object has one name twice.
+    """
+    if not raw.startswith(b"{"):
+        yield raw
+        return
+    holder = Fields(raw, param=param)
+    yield from filter(None, (holder.raw(name) for name in holder.names if name.casefold() == "id"))
 
 
 def _search(

@@ -50,6 +50,7 @@ EXACT = frozenset(
         "store",
         "previous_response_id",
         "conversation",
+        "container",
         "service_tier",
         "data_sources",
         "size",

@@ -77,6 +77,12 @@ def test_the_policy_in_a_configuration(session: dict[str, Any], written: dict[st
         {"type": "response.steer"},
         {"no": "type"},
         [],
+        {"type": "session.update", "Type": "response.create"},
+        {"type": "session.update", "Session": {"max_output_tokens": 9000}},
+        {"type": "session.update", "session": {"Max_Output_Tokens": 9000}},
+        {"type": "session.update", "session": {"AUDIO": {"input": {"transcription": {"model": "other"}}}}},
+        {"type": "session.update", "session": {"audio": {"Input": {"transcription": {"model": "other"}}}}},
+        {"type": "session.update", "session": {"audio": {"input": {"transcription": {"Model": "other"}}}}},
     ],
 )
 def test_what_may_not_pass(event: object) -> None:

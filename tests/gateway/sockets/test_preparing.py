@@ -287,6 +287,54 @@ async def test_a_call_that_only_transcribes_has_no_model(tmp_path: Path) -> None
     assert (counted.operation, counted.model, counted.usage.heard_ms) == ("realtime_transcription", "dictation", 2000)
 
 
+@pytest.mark.parametrize(
+    ("path", "sent", "written"),
+    [
+        pytest.param(
+            "client_secrets",
+            {"session": {"type": "transcription", "audio": {"input": {"transcription": {"language": "ja"}}}}},
+            {"language": "ja", "model": "whisper-1"},
+            id="as OpenAI has it",
+        ),
+        pytest.param(
+            "client_secrets",
+            {"session": {"type": "transcription", "audio": {"input": {"transcription": {"model": None}}}}},
+            {"model": "whisper-1"},
+            id="with null",
+        ),
+        pytest.param("client_secrets", {"session": {"type": "transcription"}}, None, id="still to be configured"),
+        pytest.param(
+            "transcription_sessions",
+            {"input_audio_transcription": {"language": "ja"}},
+            {"language": "ja", "model": "whisper-1"},
+            id="of the preview",
+        ),
+    ],
+)
+async def test_a_key_for_transcriptions_that_names_no_model_is_for_the_first_that_transcribes(
+    tmp_path: Path, path: str, sent: dict[str, Any], written: dict[str, Any] | None
+) -> None:
+    made = json.dumps({"value": "ek_upstream", "client_secret": {"value": "ek_upstream"}}).encode()
+    harness = Harness(
+        tmp_path,
+        FakeAnswer([made, b""], headers=JSON),
+        configuration=DICTATING.replace("gpt-live", "whisper-1"),
+    )
+    reply, _ = await harness.post(f"/v1/realtime/{path}", json.dumps(sent).encode())
+    assert (reply.status, harness.hook.records[-1].model) == (200, "dictation")
+    asked = harness.asked(0)
+    session = asked.get("session", asked)
+    holder = session.get("audio", {}).get("input", {}).get("transcription", session.get("input_audio_transcription"))
+    assert holder == written
+
+
+async def test_no_model_is_made_up_for_transcriptions_if_none_is_known_for_them(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, FakeAnswer([b'{"value": "ek_upstream"}', b""], headers=JSON), configuration=DICTATING)
+    session = {"type": "transcription", "audio": {"input": {"transcription": {"language": "ja"}}}}
+    reply, _ = await harness.post("/v1/realtime/client_secrets", json.dumps({"session": session}).encode())
+    assert (reply.status, harness.asked(0)) == (200, {"session": session})
+
+
 class Workers:
     """The link between two workers: each answers every question."""
 

@@ -59,6 +59,7 @@ _TYPE = b'"type"'
 _NULL = msgspec.Raw(b"null")
 _LIMITS = ("max_output_tokens", "max_response_output_tokens")
 _READ = frozenset({"type", "event_id", "model", *_LIMITS, "audio", "input_audio_transcription"})
+_EXACT = _READ | {"session", "response", "input", "transcription"}
 
 Names = Callable[[str], str]
 """Returns the deployment of a model for transcriptions. It raises a CallerError for one that may not be used."""
@@ -124,6 +125,7 @@ def read(message: bytes, model: Model, deployment: str, names: Names, *, transcr
     if (found := _APPENDS.match(message)) and message.find(_TYPE, found.end()) < 0 and b"\\" not in message:
         return ClientEvent(APPENDS, message, len(message) // AUDIO_BYTES + 1)
     event = _object(message)
+    _check_names(event)
     kind, name = event.get("type"), event.get("event_id")
     if not isinstance(kind, str):
         raise CallerError(400, "invalid_event", "An event is a JSON object with a 'type'.", param="type")
@@ -175,8 +177,9 @@ def configure(
     are lowered to the cap.
 
     Raises:
-        CallerError: another model, or one that the caller may not use.
+        CallerError: another model, or one that the caller may not use; or a name that some readers take for another.
     """
+    _check_levels(session)
     asked = session.get("model")
     if asked is not None:
         if asked not in (model.name, deployment):
@@ -184,7 +187,10 @@ def configure(
             raise CallerError(400, "model_not_changeable", message, param=f"{part}.model")
         session["model"] = deployment
     for holder in transcriptions(session):
-        if isinstance(name := holder.get("model", model.name if transcribes else None), str):
+        name = holder.get("model")
+        if name is None and transcribes:
+            name = model.name
+        if isinstance(name, str):
             holder["model"] = names(name)
     most = cap_of(model)
     limit = None
@@ -199,6 +205,22 @@ def configure(
             session[name] = number = most
         limit = min(math.ceil(number), MOST_OUTPUT)
     return limit
+
+
+def _check_names(part: object) -> None:
+    """Refuse names that differ only in case from those that are read, as in bodies (see ``chukei.request.fields``)."""
+    for name in part if isinstance(part, dict) else ():
+        if name not in _EXACT and name.casefold() in _EXACT:
+            meant = name.casefold()
+            message = f"The field {name!r} must be spelt {meant!r}: some readers of JSON would take one for the other."
+            raise CallerError(400, "ambiguous_field", message, param=meant)
+
+
+def _check_levels(session: Mapping[str, Any]) -> None:
+    audio = session.get("audio")
+    incoming = audio.get("input") if isinstance(audio, dict) else None
+    for each in (session, audio, incoming, *transcriptions(session)):
+        _check_names(each)
 
 
 def transcriptions(session: Mapping[str, Any]) -> list[dict[str, Any]]:

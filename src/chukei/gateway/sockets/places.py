@@ -1,8 +1,14 @@
-"""Where a model is at a resource. Pure."""
+"""Which model a session has, and where it is at a resource. Pure."""
 
+import re
+
+from chukei.accounts.policy import Policy
+from chukei.azure import TRANSCRIPTION
 from chukei.errors import CallerError
 from chukei.model import Deployment, Model
 from chukei.pool import Pool
+
+_TRANSCRIBERS = re.compile("transcribe|whisper", re.IGNORECASE)
 
 
 def name_at(model: Model, at: Deployment) -> str:
@@ -25,3 +31,12 @@ def model_at(pool: Pool, name: str, at: Deployment) -> Model | None:
         if any((each.endpoint, each.deployment) == (at.endpoint, name) for each in model.deployments):
             return model
     return None
+
+
+def transcriber_of(pool: Pool, policy: Policy) -> str | None:
+    """Return the caller's first model that transcribes, as far as is known: for a session that names none."""
+    return next(filter(lambda name: policy.allows(name) and _transcribes(pool.model(name)), pool.names), None)
+
+
+def _transcribes(model: Model) -> bool:
+    return TRANSCRIPTION in model.apis or any(_TRANSCRIBERS.search(each.deployment) for each in model.deployments)

@@ -14,7 +14,7 @@ from chukei.errors import CallerError, UpstreamError
 from chukei.gateway.exchange import Exchange
 from chukei.gateway.sockets import events
 from chukei.gateway.sockets.gate import Gate
-from chukei.gateway.sockets.places import name_at
+from chukei.gateway.sockets.places import name_at, transcriber_of
 from chukei.gateway.sockets.secrets import Held, Known
 from chukei.model import MEBIBYTE, Deployment, Headers, Model
 from chukei.pool import Lease
@@ -49,6 +49,21 @@ class Preparation:
         self.known, self.gateway, self.exchange, self.policy, self.held = known, gateway, exchange, policy, held
         self.services = gateway.services
 
+    def asked(self, session: Mapping[str, Any], address: str | None = None, *, transcribes: bool) -> str | None:
+        """Return the name of the model: for a session that only transcribes, that of its transcription.
+
+        The session's own comes first, then that of the ``address``. A key or a call for transcriptions that names none
+        is for the caller's first model that transcribes, as over a WebSocket.
+        """
+        name = session.get("model")
+        if name is None and transcribes:
+            for holder in events.transcriptions(session):
+                name = holder.get("model") or name
+        name = name if isinstance(name, str) else address
+        if name is None and transcribes and self.held is None:
+            name = transcriber_of(self.services.pool, self.policy)
+        return name
+
     def model(self, asked: str | None) -> Model:
         """Return the model, with the policy applied.
 
@@ -67,11 +82,12 @@ class Preparation:
         return policy.applied_to(model)
 
     def written(
-        self, session: Mapping[str, Any], model: Model, deployment: Deployment, *, transcribes: bool
+        self, session: Mapping[str, Any], model: Model, deployment: Deployment, *, transcribes: bool, named: bool
     ) -> dict[str, Any]:
         """Return a session's configuration for a deployment, with the policy applied.
 
-        One that only ``transcribes`` has no model of its own, and no limit of the output.
+        One that only ``transcribes`` has no model of its own, and no limit of the output. Its ``model`` transcribes if
+        it was ``named`` or found, and the configuration names no other.
         """
 
         def name(other: str) -> str:
@@ -84,7 +100,7 @@ class Preparation:
         if first is not None:
             for key, value in msgspec.json.decode(first)["session"].items():
                 made.setdefault(key, value)
-        events.configure(made, model, deployment.deployment, name)
+        events.configure(made, model, deployment.deployment, name, transcribes=transcribes and named)
         if not transcribes:
             made["model"] = deployment.deployment
         return made

@@ -93,10 +93,12 @@ async def _secret(made: Preparation, route: Route, body: bytes) -> tuple[int, He
     if not isinstance(session, dict):
         raise CallerError(400, "invalid_type", "'session' must be an object.", param="session")
     transcribes = route.realtime == "transcription_sessions" or session.get("type") == TRANSCRIPTION
-    model = made.model(_asked(session, transcribes=transcribes))
+    asked = made.asked(session, transcribes=transcribes)
+    model = made.model(asked)
+    named = asked is not None
 
     async def ask(lease: Lease, attempt: Attempt) -> tuple[dict[str, Any], dict[str, Any]]:
-        written = made.written(session, model, lease.deployment, transcribes=transcribes)
+        written = made.written(session, model, lease.deployment, transcribes=transcribes, named=named)
         whole = {**sent, "session": written} if nested else written
         return await made.make_key(lease, route.realtime, route.api_version, whole)
 
@@ -115,15 +117,6 @@ async def _secret(made: Preparation, route: Route, body: bytes) -> tuple[int, He
     held = Held(who, model.name, lease.deployment.identity, until, theirs.encode(), credential, intent)
     made.known.keys.keep(ours, held, now)
     return 200, [(b"content-type", b"application/json")], msgspec.json.encode(answer)
-
-
-def _asked(session: Mapping[str, Any], *, transcribes: bool) -> str | None:
-    """Return the name of the model: for a session that only transcribes, that of its transcription."""
-    name = session.get("model")
-    if name is None and transcribes:
-        for holder in events.transcriptions(session):
-            name = holder.get("model", name)
-    return name if isinstance(name, str) else None
 
 
 def _show_names(made: Preparation, session: object, model: Model, at: Deployment) -> None:
@@ -162,7 +155,8 @@ async def _call(made: Preparation, incoming: Incoming, body: bytes, place: ExitS
         message = "Send the offer as 'Content-Type: application/sdp' or 'multipart/form-data'."
         raise CallerError(415, "unsupported_media_type", message)
     transcribes = session is not None and session.get("type") == TRANSCRIPTION
-    model = made.model(_asked(session or {}, transcribes=transcribes) or query.get("model"))
+    asked = made.asked(session or {}, query.get("model"), transcribes=transcribes)
+    model = made.model(asked)
     held = made.held[1] if made.held is not None else None
     filtered = "&webrtcfilter=on" if query.get("webrtcfilter") == "on" else ""
 
@@ -172,7 +166,7 @@ async def _call(made: Preparation, incoming: Incoming, body: bytes, place: ExitS
         if form is not None:
             replaced = {}
             if session is not None:
-                written = made.written(session, model, deployment, transcribes=transcribes)
+                written = made.written(session, model, deployment, transcribes=transcribes, named=asked is not None)
                 replaced["session"] = msgspec.json.encode(written).decode()
             sent, sent_type = form.write(replaced), form.content_type
         named = "" if held is not None or transcribes else f"&model={deployment.deployment}"

@@ -1,6 +1,5 @@
 """The beginning of a realtime session: the deployment that opens it, and the client's socket."""
 
-import re
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,7 +13,7 @@ from chukei.gateway.sockets.gate import Gate
 from chukei.gateway.sockets.handshake import Handshake
 from chukei.gateway.sockets.meter import Meter
 from chukei.gateway.sockets.opening import first_to_open
-from chukei.gateway.sockets.places import model_at, name_at
+from chukei.gateway.sockets.places import model_at, name_at, transcriber_of
 from chukei.gateway.sockets.preparation import SECRETS, Preparation
 from chukei.gateway.sockets.realtime import RealtimeSession
 from chukei.gateway.sockets.secrets import Held, Known
@@ -26,8 +25,6 @@ from chukei.record import Attempt
 from chukei.request.routes import SocketRoute
 
 INTENTS = frozenset({TRANSCRIPTION, "translation", "conversation"})
-
-_TRANSCRIBERS = re.compile("transcribe|whisper", re.IGNORECASE)
 
 
 async def start_realtime(
@@ -109,8 +106,7 @@ async def start_realtime(
 def _asked(route: SocketRoute, belongs: Held | None, pool: Pool, policy: Policy) -> tuple[str | None, str | None]:
     """Return the name of the model and the intent: those of a key or a call, else of the handshake.
 
-    A session that only transcribes need not name a model there. Then it is the caller's first one that does so, as far
-    as is known.
+    A session that only transcribes need not name a model there.
 
     Raises:
         CallerError: 400, the key is for another model.
@@ -121,12 +117,8 @@ def _asked(route: SocketRoute, belongs: Held | None, pool: Pool, policy: Policy)
             raise CallerError(400, "model_not_changeable", f"This key is for {belongs.model!r}.", param="model")
         return belongs.model, belongs.intent
     if asked is None and route.intent == TRANSCRIPTION:
-        asked = next(filter(lambda name: policy.allows(name) and _is_transcriber(pool.model(name)), pool.names), None)
+        asked = transcriber_of(pool, policy)
     return asked, route.intent
-
-
-def _is_transcriber(model: Model) -> bool:
-    return TRANSCRIPTION in model.apis or any(_TRANSCRIBERS.search(each.deployment) for each in model.deployments)
 
 
 class _Dial:
