@@ -354,6 +354,31 @@ async def test_japanese(views: Views, phone: bool) -> None:
     await shoot(page, f"{shape}japanese-answer")
 
 
+NARROW = """() => {
+  const paragraph = document.querySelector("#simulator-note");
+  paragraph.hidden = false;
+  paragraph.textContent = "内蔵のシミュレーターがチャットを、ちょっとキャッシュします。".repeat(3);
+  const [{ firstChild: text }, range, first] = [paragraph, document.createRange(), new Set()];
+  for (let width = 10; width < 20; width += 1) {
+    paragraph.style.width = `${width}em`;
+    for (let at = 0, top = Infinity; at < text.length; at += 1, top = range.getBoundingClientRect().top) {
+      range.setStart(text, at);
+      range.setEnd(text, at + 1);
+      if (range.getBoundingClientRect().top > top) first.add(text.data[at]);
+    }
+  }
+  return [...first].join("");
+}"""
+"""What lines begin with, at several widths."""
+
+
+async def test_no_line_begins_with_a_small_kana(views: Views) -> None:
+    page = await views.open(phone=True, locale="ja-JP")
+    first = await page.evaluate(NARROW)
+    assert len(first) > 2
+    assert not set(first) & set("ゃゅょっャュョッー、。")
+
+
 async def test_reduced_motion(browser: Browser, server: ScriptedServer) -> None:
     context = await browser.new_context(reduced_motion="reduce")
     page = await context.new_page()

@@ -20,6 +20,8 @@ JAPANESE = [
 ]
 NO_KANA = ["東京,100\n大阪,200\n", "5月3日", "見積書", "株式会社ABC", "①②③", "→ 髙橋"]
 """EUC-JP needs kana to be told from Chinese and Korean; Shift_JIS does not."""
+MAILED = ["今日は会議があります。\n", "Subject: 議事録\r\n\r\nPython 3 の件です。", "東京"]
+"""ASCII with escapes, as in mail; without one it is UTF-8."""
 WESTERN = [
     "don’t",
     "“Hello,” she said — it’s “fine”…",
@@ -49,6 +51,7 @@ UNREAD = [
     ("你好，世界。这是一个测试文件。", "gbk"),
     ("你好，世界。這是測試。", "big5"),
     ("안녕하세요 세계", "euc-kr"),
+    ("氏名,年齢\n山田太郎,30\n", "euc_jp"),
     ("Καλημέρα κόσμε", "iso8859_7"),
 ]
 BINARY = [
@@ -70,6 +73,7 @@ BINARY = [
 def cases() -> list[tuple[str, str, bytes]]:
     found = [("Shift_JIS", text, text.encode("cp932")) for text in JAPANESE + NO_KANA]
     found += [("EUC-JP", text, text.encode("euc_jp")) for text in JAPANESE]
+    found += [("ISO-2022-JP", text, text.encode("iso2022_jp")) for text in MAILED]
     found += [("UTF-8", text, text.encode()) for text in JAPANESE + NO_KANA + WESTERN]
     found += [("UTF-16LE", text, b"\xff\xfe" + text.encode("utf-16-le")) for text in JAPANESE]
     for encoding in ("UTF-16LE", "UTF-16BE"):

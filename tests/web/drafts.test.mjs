@@ -288,6 +288,20 @@ test("where files have no room the text has, and they are not tried again", asyn
   assert.deepEqual(drafts.get("a").attachments, attachments);
 });
 
+test("files that had no room are tried again when something was deleted", async () => {
+  const database = new FakeDatabase(10_000);
+  const drafts = draftsOf(database);
+  for (const place of ["a", "b"]) {
+    drafts.set(place, { text: place, attachments: [file(place.repeat(6_000))] });
+    await drafts.flush();
+  }
+  assert.deepEqual((await draftsOf(database).read("b")).attachments, []);
+  await drafts.delete(["a"]);
+  drafts.set("b", { ...drafts.get("b"), text: "later" });
+  await drafts.flush();
+  assert.equal((await draftsOf(database).read("b")).attachments.length, 1);
+});
+
 for (const moment of ["before the draft is read", "while it is read", "when it was read"]) {
   test(`a tab that is duplicated shares what was begun, and goes on alone: ${moment}`, async () => {
     const database = new FakeDatabase();

@@ -1,6 +1,6 @@
 /**
  * Pictures, drawn anew before they are sent: no larger than a model looks at, and without what a camera writes beside
- * them (place, time, device). Of an animation that is the first frame; the service refuses animated GIFs.
+ * them. Of an animation that is the first frame; the service refuses animated GIFs.
  */
 
 /** Models scale larger pictures down themselves. */
@@ -10,8 +10,8 @@ const LONG_SIDE = 2048;
 const SHORTEST_LONG_SIDE = 256;
 
 /**
- * How a picture may be written, the best first. The service takes 20 MB; PNG is worth it only for drawings and screens,
- * where it is small.
+ * How a picture may be written, the best first. The service takes 20 MB; PNG is for drawings and screens, where it is
+ * small.
  */
 const ENCODINGS = [
   { type: "image/png", quality: undefined, mostCharacters: 1_500_000 },

@@ -1,7 +1,7 @@
 /**
  * Text files, told by what is in them: names and types of files say little. UTF-8 proves itself, and so does UTF-16, by
- * its byte-order mark or by its zeros. Any bytes are some text in Windows-1252, and many are in Shift_JIS and EUC-JP; so
- * a text in one of these must also look like one. The names of encodings are those of the WHATWG's Encoding Standard.
+ * its byte-order mark or zeros, and ISO-2022-JP by its escapes. Any bytes are some text in Windows-1252, and many in
+ * Shift_JIS and EUC-JP; so these must also look like text. The names are those of the WHATWG's Encoding Standard.
  */
 
 /** @typedef {{text: string, encoding: string}} Decoded */
@@ -38,6 +38,7 @@ const LISTED = /^[ÄÖÜäöüßÅåÆØæø]+$/;
  * @type {{encoding: string, isLikely: (text: string, bytes: Uint8Array) => boolean}[]}
  */
 const OTHERS = [
+  { encoding: "ISO-2022-JP", isLikely: () => true },
   { encoding: "EUC-JP", isLikely: (text) => KANA.test(text) && looksJapanese(text) },
   {
     encoding: "Shift_JIS",
@@ -55,7 +56,7 @@ const OTHERS = [
 export function decodeText(bytes) {
   const unicode = encodingOf(bytes);
   const text = decode(bytes, unicode);
-  if (text !== null && !text.includes("\0")) return { text, encoding: unicode };
+  if (text !== null && !/\0|\x1b\$[@B]/.test(text)) return { text, encoding: unicode };
   if (unicode !== UTF8) return null;
   if (bytes.includes(0)) return decodeUnmarked(bytes);
   if (bytes.some((byte) => byte < 0x20 && !WRITTEN.includes(byte)) || isBrokenUtf8(bytes)) return null;
@@ -144,12 +145,11 @@ function looksJapanese(text) {
 }
 
 /**
- * Letters with accents are few in a row, and signs do not stand before letters. Otherwise it is Cyrillic, Greek, Chinese
- * or Korean, which are not read.
+ * Letters with accents are few in a row, and signs do not stand before letters.
  * @param {string} text
  */
 function looksWestern(text) {
   const runs = text.match(/[^\0-\x7f]+[@-z]?/g) ?? [];
-  const odd = runs.filter((run) => /^[«“„¿¡]?[^\0-\x7f«»“”]{3}|[¤¥¦§¨¬¯±²³´¶¸¹][@-z]$/.test(run) && !LISTED.test(run));
+  const odd = runs.filter((run) => /^[«»“„¿¡]?[^\0-\x7f«»“”]{3}|[¤¥¦§¨¬¯±²³´¶¸¹][@-z]$/.test(run) && !LISTED.test(run));
   return odd.length * 2 < runs.length;
 }

@@ -32,9 +32,9 @@ const fileIds = new WeakMap();
 
 export class DraftRows {
   #database;
-  /** Ids of the files of each place that are in the database, as far as this tab knows. @type {Map<string, Set<string>>} */
+  /** Ids of the files in the database by place, as far as this tab knows. @type {Map<string, Set<string>>} */
   #kept = new Map();
-  /** Files that there was no room for: to try again with every key that is pressed would be slow. @type {WeakSet<Attachment>} */
+  /** Files that there was no room for, until something is deleted. @type {WeakSet<Attachment>} */
   #unkept = new WeakSet();
 
   /** @param {Database} database */
@@ -44,8 +44,7 @@ export class DraftRows {
 
   /** The places of drafts that begin so, in order. */
   async places(beginning = "") {
-    const keys = await this.#database.keys(PREFIX + beginning).catch(() => []);
-    return placesOf(keys);
+    return placesOf(await this.#database.keys(PREFIX + beginning).catch(() => []));
   }
 
   /**
@@ -84,6 +83,7 @@ export class DraftRows {
    * @returns {Promise<[string, Draft][]>} what there was
    */
   async take(places) {
+    this.#unkept = new WeakSet();
     for (const place of places) this.#kept.delete(place);
     const rows = places.length === 0 ? [] : await this.#database.take(places.map((place) => PREFIX + place)).catch(() => []);
     return places.flatMap((place) => {

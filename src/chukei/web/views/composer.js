@@ -23,10 +23,10 @@ import { Tray } from "./tray.js";
  * @property {import("../storage/drafts.js").DraftStore} drafts
  */
 
-/** A longer text that is pasted would bury the question in the field, in characters: about two printed pages. */
+/** A longer text that is pasted would bury the question, in characters: about two printed pages. */
 const LONG_PASTE = 5000;
 
-/** With more, a browser takes seconds to insert a text so that it can be undone: the time grows with their square. */
+/** With more, a browser takes seconds to insert a text that can be undone. */
 const MOST_UNDOABLE_LINES = 300;
 
 export class Composer {
@@ -108,6 +108,9 @@ export class Composer {
     const { drafts } = this.#context;
     if (this.#place !== undefined && this.#tray.isReading) this.#unread.set(this.#place, this.#tray.unread);
     this.#place = undefined;
+    const hadFocus = this.#field === document.activeElement;
+    this.#send.before(this.#field); // one that is moved forgets what "redo" would bring from elsewhere
+    if (hadFocus) this.#field.focus();
     this.#show(drafts.get(place));
     this.#place = place;
     const kept = await drafts.read(place);
@@ -243,7 +246,7 @@ export class Composer {
 
   #refresh() {
     const { text, attachments } = this.#draft;
-    if (this.#place !== undefined) this.#context.drafts.set(this.#place, { text, attachments });
+    if (this.#place !== undefined) this.#context.drafts.set(this.#place, this.#draft);
     const isEmpty = text.trim() === "" && attachments.length === 0;
     // Not `disabled`: a button that loses the focus while it is pressed leaves the keyboard nowhere.
     this.#send.setAttribute("aria-disabled", String(this.#isBlocked() || this.#tray.isReading || isEmpty));

@@ -32,8 +32,8 @@ export const WORDS = {
   "refused.empty": ["The file is empty.", "ファイルが空です。"],
   "refused.unreadable": ["It could not be read.", "読み込めませんでした。"],
   "refused.kind": [
-    "It is neither a picture nor text in UTF-8, UTF-16, Shift_JIS, EUC-JP or Windows-1252.",
-    "画像でも、UTF-8・UTF-16・Shift_JIS・EUC-JP・Windows-1252 のテキストでもありません。",
+    "It is neither a picture nor text in UTF-8, UTF-16, Shift_JIS, EUC-JP, ISO-2022-JP or Windows-1252.",
+    "画像でも、UTF-8・UTF-16・Shift_JIS・EUC-JP・ISO-2022-JP・Windows-1252 のテキストでもありません。",
   ],
   "refused.large": ["It is larger than {most}.", "{most} を超えています。"],
   "refused.long": ["It is longer than the {most} of text that a model can read.", "テキストが長すぎます（{most} まで）。"],
