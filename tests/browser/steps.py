@@ -60,8 +60,11 @@ async def assert_stored(page: Page, *contents: str) -> None:
 
 
 async def holds(page: Page, script: str, arg: object = None) -> None:
-    """Wait until an asynchronous function returns true. For `Page.wait_for_function`, its promise is true."""
-    for attempt in range(200):
+    """Wait until an expression or a function is true, for a minute.
+
+    ``Page.wait_for_function`` takes a promise for true, and asks again by ``eval``, which the pages' policy forbids.
+    """
+    for attempt in range(350):
         if await page.evaluate(script, arg):
             return
         await anyio.sleep(attempt / 1000)

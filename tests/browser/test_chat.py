@@ -340,10 +340,10 @@ async def test_the_view_follows_though_the_page_became_shorter(page: Page, serve
         }"""
     )
     await expect(answers(page).locator("p")).to_have_count(60)
-    await page.wait_for_function("() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
+    await holds(page, "() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
     held.go_on.set()
     await finished(page)
-    await page.wait_for_function("() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
+    await holds(page, "() => document.documentElement.scrollHeight - innerHeight - scrollY < 48")
 
 
 async def test_the_view_follows_until_the_reader_scrolls_up(page: Page, server: ScriptedServer) -> None:

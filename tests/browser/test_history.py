@@ -125,7 +125,7 @@ async def test_conversations_of_before_are_taken_over_once(page: Page, server: S
         await load(page, f"{server.url}#/c/old")
         await expect(entries(page)).to_have_text(["Hello?"])
         await expect(answers(page)).to_have_text("Answer to Hello?")
-        await page.wait_for_function("Object.keys(localStorage).every((key) => !key.includes('conversation'))")
+        await holds(page, "Object.keys(localStorage).every((key) => !key.includes('conversation'))")
 
 
 async def test_a_stored_conversation_of_unknown_shape_breaks_nothing(page: Page, server: ScriptedServer) -> None:

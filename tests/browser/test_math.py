@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page, expect
 from tests.browser.modules import LABELS, run_module
 from tests.browser.scripted_server import ScriptedServer, saying
-from tests.browser.steps import answers, ask, finished
+from tests.browser.steps import answers, ask, finished, holds
 from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
@@ -116,7 +116,7 @@ async def test_a_long_formula_scrolls_by_itself_and_its_source_is_copied(page: P
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await scroll.focus()
     await page.keyboard.press("ArrowRight")
-    await page.wait_for_function("(found) => found.scrollLeft > 0", arg=await scroll.element_handle())
+    await holds(page, "(found) => found.scrollLeft > 0", await scroll.element_handle())
     await answers(page).get_by_role("button", name="Copy").focus()
     await page.keyboard.press("Enter")
     await expect(answers(page).get_by_role("button")).to_contain_text("Copied")

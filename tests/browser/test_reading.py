@@ -9,7 +9,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from tests.browser.conftest import Watch, open_chat, watch_context
 from tests.browser.modules import run_module
 from tests.browser.scripted_server import Exchange, ScriptedServer, azure_stream, delta, event, refusing, saying
-from tests.browser.steps import act, answers, ask, entry, finished, settle
+from tests.browser.steps import act, answers, ask, entry, finished, holds, settle
 from tests.rows import rows
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ async def test_a_screen_reader_hears_the_whole_answer_once(page: Page, server: S
     server.scripts.append(saying(*words))
     await ask(page, "Hello?")
     await finished(page)
-    await page.wait_for_function("window.announced.length > 1")
+    await holds(page, "window.announced.length > 1")
     await settle(page)
     assert await announced(page) == [
         ["status", "Generating"],
@@ -379,5 +379,5 @@ async def test_what_is_wide_scrolls_by_the_keyboard_and_has_a_name(
     assert await wide.get_attribute("aria-label") in ("js", "Table")
     await wide.focus()
     await page.keyboard.press("ArrowRight")
-    await page.wait_for_function("(found) => found.scrollLeft > 0", arg=await wide.element_handle())
+    await holds(page, "(found) => found.scrollLeft > 0", await wide.element_handle())
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -26,7 +26,7 @@ from tests.browser.console.office import (
 )
 from tests.browser.payloads import all_payloads
 from tests.browser.scripted_server import WEB
-from tests.browser.steps import settle
+from tests.browser.steps import holds, settle
 
 from chukei.accounts.ledger import Key
 
@@ -380,7 +380,7 @@ async def test_how_it_looks(browser: Browser, office: Office, look: str) -> None
     watch_context(context, watch, office.url)
     page = await context.new_page()
     await page.goto(office.url)
-    await page.wait_for_function("document.querySelector('#unlock-text').textContent !== ''")
+    await holds(page, "document.querySelector('#unlock-text').textContent !== ''")
     SCREENSHOTS.mkdir(exist_ok=True)
     await page.screenshot(path=SCREENSHOTS / f"console-{look}-locked.png")
     for view in NAMES:

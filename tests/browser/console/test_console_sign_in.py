@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Page, Request, expect
 from tests.browser.conftest import Watch
 from tests.browser.console.office import KEY, LOADED, Office, opened, unlock
-from tests.browser.steps import settle
+from tests.browser.steps import holds, settle
 from tests.live.identity_provider import PERSON, TENANT
 from tests.live.relays import InProcessRelay, settings_for
 from tests.live.sign_in_provider import APP, SignInProvider
@@ -106,7 +106,7 @@ async def test_somebody_signs_in_and_comes_back_to_the_view(
 async def test_what_is_remembered_meanwhile_is_of_this_tab_and_no_token(page: Page, provider: SignInProvider) -> None:
     await page.route(f"{provider.authority}/**", lambda route: route.fulfill(status=204))  # the page stays
     await sign_in(page)
-    await page.wait_for_function("sessionStorage.getItem('chukei:sign-in') !== null")
+    await holds(page, "sessionStorage.getItem('chukei:sign-in') !== null")
     asked = json.loads(await page.evaluate("sessionStorage.getItem('chukei:sign-in')"))
     assert set(asked) == {"state", "nonce", "verifier", "address"}
     assert len({asked["state"], asked["nonce"], asked["verifier"]}) == 3
