@@ -202,7 +202,6 @@ async def test_nobody_touches_what_is_anothers_on_two_relays(tmp_path: Path, sim
             lambda: bob.responses.delete(response.id),
             lambda: bob.responses.cancel(response.id),
             lambda: bob.responses.input_items.list(response.id),
-            lambda: bob.responses.create(model="chat", input="?", previous_response_id=response.id),
             lambda: bob.responses.create(model="chat", input="?", conversation=conversation.id),
             lambda: bob.conversations.items.list(conversation.id),
             lambda: bob.conversations.delete(conversation.id),
@@ -213,6 +212,8 @@ async def test_nobody_touches_what_is_anothers_on_two_relays(tmp_path: Path, sim
         for attempt in attempts:
             with pytest.raises(openai.NotFoundError):
                 await attempt()
+        with pytest.raises(openai.BadRequestError, match="not found"):  # what the service says of an unknown one
+            await bob.responses.create(model="chat", input="?", previous_response_id=response.id)
         async with client(relays[1], "ann") as elsewhere:  # the owner may, through the other relay as well
             assert (await elsewhere.responses.retrieve(response.id)).id == response.id
             assert (await elsewhere.files.content(file.id)).read() == b"secret"
