@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
-from tests.simulator.conftest import Simulate
+from tests.simulator.conftest import Simulate, client_of
 from tests.simulator.wire import Connection
 
-from chukei.simulator import Exchange, Simulator
+from chukei.simulator import Exchange
 from chukei.simulator.batches import LINES_PER_TURN
 from chukei.simulator.exchanges import KEPT_BODIES, Exchanges
 
 pytestmark = pytest.mark.anyio
 
 Client = AsyncOpenAI | AsyncAzureOpenAI
-
-
-def client_of(sim: Simulator) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=f"{sim.url}/openai/v1", api_key="key", max_retries=0)
-
-
-@pytest.fixture
-async def clients(sim: Simulator) -> AsyncIterator[list[Client]]:
-    azure = AsyncAzureOpenAI(azure_endpoint=sim.url, api_key="key", api_version="2025-04-01-preview", max_retries=0)
-    async with azure, client_of(sim) as v1:
-        yield [azure, v1]
-
-
-@pytest.fixture
-async def client(sim: Simulator) -> AsyncIterator[AsyncOpenAI]:
-    async with client_of(sim) as made:
-        yield made
 
 
 async def until_over(get: Callable[[], Awaitable[Any]], *running: str) -> list[Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
-from tests.simulator.conftest import Simulate
+from tests.simulator.conftest import Simulate, client_of
 from tests.simulator.wire import Connection, get, post
 
 from chukei.simulator import Simulator
@@ -17,23 +17,6 @@ pytestmark = pytest.mark.anyio
 
 Client = AsyncOpenAI | AsyncAzureOpenAI
 SEALED: Any = ["reasoning.encrypted_content"]
-
-
-def client_of(sim: Simulator) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=f"{sim.url}/openai/v1", api_key="key", max_retries=0)
-
-
-@pytest.fixture
-async def clients(sim: Simulator) -> AsyncIterator[list[Client]]:
-    azure = AsyncAzureOpenAI(azure_endpoint=sim.url, api_key="key", api_version="2025-04-01-preview", max_retries=0)
-    async with azure, client_of(sim) as v1:
-        yield [azure, v1]
-
-
-@pytest.fixture
-async def client(sim: Simulator) -> AsyncIterator[AsyncOpenAI]:
-    async with client_of(sim) as made:
-        yield made
 
 
 def texts(items: Iterable[Any]) -> list[str]:

@@ -11,6 +11,7 @@ from chukei.gateway.batch_lines import LONGEST_LINE, LineReader, begins_batch
 from chukei.model import MEBIBYTE
 from chukei.objects.references import Reference
 from chukei.request.flowing_form import Begin, Data, Event, FormReader, FormWriter
+from chukei.request.form import note_name
 from chukei.request.lines import Lines, TooLong
 
 LONGEST_PURPOSE = 64
@@ -126,14 +127,7 @@ class Parts:
         Raises:
             CallerError: 400, the resource could take another part for the one that is checked.
         """
-        meant = name.lower().partition("[")[0].strip("_.-")
-        if meant in _READ:
-            if name != meant:
-                message = f"The field {name!r} must be spelt {meant!r}: some readers would take one for the other."
-                raise CallerError(400, "ambiguous_field", message, param=meant)
-            if meant in self._seen:
-                raise CallerError(400, "duplicate_field", f"The field '{meant}' appears more than once.", param=meant)
-            self._seen.add(meant)
+        note_name(name, _READ, self._seen)
         self.name = name
 
     def take(self, data: bytes) -> None:

@@ -7,7 +7,7 @@ that differs only in case from one that the relay acts on is refused as well, be
 
 import codecs
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import ClassVar
 
 import msgspec
@@ -342,9 +342,18 @@ def _check_names(values: dict[str, msgspec.Raw]) -> None:
         raise CallerError(400, "invalid_json", f"A field's name is longer than {MAX_NAME} characters.")
     if names.isascii() and names == names.lower():
         return
-    for name in values:
+    check_case(values, EXACT)
+
+
+def check_case(names: Iterable[str], exact: Collection[str]) -> None:
+    """Check that no name differs in case alone from those that are read, which must be ``exact``.
+
+    Raises:
+        CallerError: 400, some readers could take one for the other.
+    """
+    for name in names:
         meant = name.casefold()
-        if name != meant and meant in EXACT:
+        if name != meant and meant in exact:
             message = f"The field {name!r} must be spelt {meant!r}: some readers of JSON would take one for the other."
             raise CallerError(400, "ambiguous_field", message, param=meant)
 

@@ -7,7 +7,7 @@ has only a name, a file name and a content type; each value is copied byte for b
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -313,22 +313,38 @@ def _filename(given: dict[bytes, bytes]) -> bytes | None:
 
 def _check_names(parts: list[Part]) -> None:
     """Check that every parser finds the same values under the names that the relay reads, however it compares names."""
-    seen = set()
+    seen: set[str] = set()
     for part in parts:
-        meant = part.name.lower().partition("[")[0].strip("_.-")
-        if meant == "charset" and part.name.startswith("_"):
+        name = part.name
+        if name.startswith("_") and _meant(name) == "charset":
             raise invalid("it names a character set for other parts; send UTF-8")
-        if meant not in _OURS:
+        if not note_name(name, _OURS, seen):
             continue
-        if part.name != meant:
-            message = f"The field {part.name!r} must be spelt {meant!r}: some readers would take one for the other."
-            raise CallerError(400, "ambiguous_field", message, param=meant)
-        if meant in seen:
-            raise CallerError(400, "duplicate_field", f"The field '{meant}' appears more than once.", param=meant)
-        seen.add(meant)
         charset = _parameters((part.type or b"").partition(b";"), "a part's content type").get(b"charset", b"utf-8")
         if part.filename is not None or charset.lower() not in _PLAIN_CHARSETS:
-            raise CallerError(400, "invalid_type", f"'{meant}' must be a field of UTF-8 text.", param=meant)
+            raise CallerError(400, "invalid_type", f"'{name}' must be a field of UTF-8 text.", param=name)
+
+
+def note_name(name: str, read: Collection[str], seen: set[str]) -> bool:
+    """Return whether a part has one of the names that are ``read``, and add that to those ``seen`` before.
+
+    Raises:
+        CallerError: 400, some parsers could take the part for another.
+    """
+    meant = _meant(name)
+    if meant not in read:
+        return False
+    if name != meant:
+        message = f"The field {name!r} must be spelt {meant!r}: some readers would take one for the other."
+        raise CallerError(400, "ambiguous_field", message, param=meant)
+    if name in seen:
+        raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
+    seen.add(name)
+    return True
+
+
+def _meant(name: str) -> str:
+    return name.lower().partition("[")[0].strip("_.-")
 
 
 def invalid(why: str) -> CallerError:

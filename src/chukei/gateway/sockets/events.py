@@ -17,6 +17,7 @@ from chukei.errors import CallerError
 from chukei.ids import new_id
 from chukei.model import Model
 from chukei.ports import Audit
+from chukei.request.fields import check_case
 from chukei.usage import DECODE_ERRORS
 
 PASSED = frozenset(
@@ -125,7 +126,7 @@ def read(message: bytes, model: Model, deployment: str, names: Names, *, transcr
     if (found := _APPENDS.match(message)) and message.find(_TYPE, found.end()) < 0 and b"\\" not in message:
         return ClientEvent(APPENDS, message, len(message) // AUDIO_BYTES + 1)
     event = _object(message)
-    _check_names(event)
+    check_case(event, _EXACT)
     kind, name = event.get("type"), event.get("event_id")
     if not isinstance(kind, str):
         raise CallerError(400, "invalid_event", "An event is a JSON object with a 'type'.", param="type")
@@ -207,20 +208,12 @@ def configure(
     return limit
 
 
-def _check_names(part: object) -> None:
-    """Refuse names that differ only in case from those that are read, as in bodies (see ``chukei.request.fields``)."""
-    for name in part if isinstance(part, dict) else ():
-        if name not in _EXACT and name.casefold() in _EXACT:
-            meant = name.casefold()
-            message = f"The field {name!r} must be spelt {meant!r}: some readers of JSON would take one for the other."
-            raise CallerError(400, "ambiguous_field", message, param=meant)
-
-
 def _check_levels(session: Mapping[str, Any]) -> None:
     audio = session.get("audio")
     incoming = audio.get("input") if isinstance(audio, dict) else None
     for each in (session, audio, incoming, *transcriptions(session)):
-        _check_names(each)
+        if isinstance(each, dict):
+            check_case(each, _EXACT)
 
 
 def transcriptions(session: Mapping[str, Any]) -> list[dict[str, Any]]:

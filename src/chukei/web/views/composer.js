@@ -246,7 +246,7 @@ export class Composer {
 
   #refresh() {
     const { text, attachments } = this.#draft;
-    if (this.#place !== undefined) this.#context.drafts.set(this.#place, this.#draft);
+    if (this.#place !== undefined) this.#context.drafts.set(this.#place, { text, attachments });
     const isEmpty = text.trim() === "" && attachments.length === 0;
     // Not `disabled`: a button that loses the focus while it is pressed leaves the keyboard nowhere.
     this.#send.setAttribute("aria-disabled", String(this.#isBlocked() || this.#tray.isReading || isEmpty));
