@@ -1,8 +1,7 @@
 """A real Chromium for the chat page's tests, and a page that must stay free of errors."""
 
 import shutil
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -172,20 +171,10 @@ async def library(cleared_chromium: Chromium) -> AsyncIterator[Page]:
     assert errors == []
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[socket.socket]:
-    """Where the servers of a file's tests listen, one after the other.
-
-    Their pages have one origin, so that the browser has the hundred files of the page, by their digest, from the test
-    before: they were a third of the time for a page. ``new_page`` clears all else that a page can keep.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        yield place
-
-
 @pytest.fixture
-async def server(place: socket.socket) -> AsyncIterator[ScriptedServer]:
-    async with ScriptedServer().serving(place) as server:
+async def server() -> AsyncIterator[ScriptedServer]:
+    """At an origin of the test's own: to clear an origin's databases ends the connections of the page that follows."""
+    async with ScriptedServer().serving() as server:
         yield server
 
 

@@ -7,7 +7,6 @@ sees when the browser goes away. One connection carries one request, so a cut is
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -152,12 +151,9 @@ class ScriptedServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def serving(self, place: socket.socket | None = None) -> AsyncIterator["ScriptedServer"]:
-        """Listen until the block ends, on a free port or where ``place`` does; a script that failed fails the test."""
-        if place is None:
-            server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        else:
-            server = await asyncio.start_server(self._accept, sock=place.dup())
+    async def serving(self) -> AsyncIterator["ScriptedServer"]:
+        """Listen on a free port until the block ends; a script that failed fails the test."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         try:
             yield self

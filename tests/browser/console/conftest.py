@@ -1,13 +1,24 @@
 """The administrators' console, on a real relay with a real ledger, in place of the chat page."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext, Page
 from tests.browser.conftest import RECORD_ANNOUNCEMENTS, Watch, new_page, watch_context
 from tests.browser.console.office import RUN_TITLE, WIDE, Office
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[socket.socket]:
+    """Where the relays of a file's tests listen, one after the other.
+
+    Their pages have one origin, so that the browser has the hundred files of the page, by their digest, from the test
+    before: they were a third of the time for a page. ``new_page`` clears what the console keeps.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        yield place
 
 
 @pytest.fixture
