@@ -1,10 +1,13 @@
 """What every test shares."""
 
+import asyncio
+import functools
 import gc
+import inspect
 import itertools
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.live.postgres_server import PostgresServer
 from tests.loops import STEADY
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 TESTS = Path(__file__).parent
 
@@ -33,10 +37,51 @@ UNMEASURED = ("live/", "browser/", "test_benchmarks", "test_parser_cost", "test_
 """Where coverage is not measured: it would double their time, for two lines in a hundred that nothing else runs."""
 
 
+HANGS_SECONDS = 300
+"""Seconds after which an asynchronous test fails where it waits; ``faulthandler_timeout`` is for what else hangs."""
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Measure coverage by the unit tests alone."""
+    """Let no test wait for ever, and measure coverage by the unit tests alone."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _bounded(item.obj)
     if item.path.relative_to(TESTS).as_posix().startswith(UNMEASURED):
         item.add_marker(pytest.mark.no_cover)
+
+
+def _bounded(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    @functools.wraps(test)
+    async def bounded(**fixtures: Any) -> None:
+        async with asyncio.timeout(HANGS_SECONDS):
+            await test(**fixtures)
+
+    return bounded
+
+
+class _UnfinishedFiles(LoadFileScheduling):  # type: ignore[misc]
+    """``--dist loadfile`` that hands on none of a dead process's finished files: another would wait for their tests."""
+
+    def remove_node(self, node: Any) -> Any:
+        files = self.assigned_work[node]
+        for file in [name for name, tests in files.items() if all(tests.values())]:
+            del files[file]
+        return super().remove_node(node)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Replace one of xdist's schedulers."""
+    return _UnfinishedFiles(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_terminal_summary(exitstatus: int, config: pytest.Config, terminalreporter: Any) -> None:
+    """Write down which tests failed, those included that ended their process and passed in another, for ``.ci/run``.
+
+    A run that was interrupted, or lost too many processes, writes nothing: it says nothing of the other tests.
+    """
+    processes = config.pluginmanager.get_plugin("dsession")
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and not getattr(processes, "_summary_report", None):
+        failed = [each.nodeid for kind in ("failed", "error") for each in terminalreporter.stats.get(kind, ())]
+        config.cache.set("chukei/failed", sorted(set(failed)))
 
 
 def pytest_collection_finish() -> None:
