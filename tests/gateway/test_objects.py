@@ -37,7 +37,8 @@ from chukei.objects.registry import Objects
 from chukei.pool import Pool
 from chukei.ports import Credential
 from chukei.record import RequestRecord
-from chukei.upstream.failover import Failover
+from chukei.upstream.failover import LATE_PAUSES, Failover
+from chukei.upstream.kept import LATE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -247,7 +248,7 @@ async def test_a_callers_own_data_may_have_the_names_of_references(tmp_path: Pat
 
 
 async def test_looks_are_bounded(tmp_path: Path) -> None:
-    missing = [answer({"error": {"message": "no"}}, 404) for _ in range(2 * EACH_PER_MINUTE + 2)]
+    missing = [answer({"error": {"message": "no"}}, 404) for _ in range(2 * EACH_PER_MINUTE + 4)]
     harness = Harness(tmp_path, *missing)
     for number in range(EACH_PER_MINUTE):
         assert (await harness.ask("GET", f"/v1/responses/resp_{number}")).status == 404
@@ -260,7 +261,8 @@ async def test_looks_are_bounded(tmp_path: Path) -> None:
     assert len(harness.upstream.requests) == asked
     assert (await harness.ask("GET", "/v1/responses/resp_1", who="bob")).status == 404  # who has looks of its own
     harness.clock.advance(60)
-    assert (await harness.ask("GET", "/v1/responses/resp_y")).status is not None
+    assert (await harness.ask("GET", "/v1/responses/resp_y")).status == 404
+    assert len(harness.upstream.requests) == asked + 4
 
 
 async def test_nobody_is_given_an_object_while_a_store_is_away(tmp_path: Path) -> None:
@@ -281,6 +283,23 @@ async def test_a_deployment_that_is_gone_is_replaced_by_another_of_its_resource(
     harness.knows("resp_1", "response", identity=f"{EAST}/retired")
     assert (await harness.ask("GET", "/v1/responses/resp_1")).status == 200
     assert harness.upstream.requests[0][0] == EAST
+
+
+@rows(("age", "asked"), [(1.0, 3), (LATE_SECONDS, 1)])
+@rows(("method", "path"), [("GET", ""), ("GET", "/input_items"), ("DELETE", "")])
+async def test_a_response_that_has_only_just_ended_is_waited_for(
+    tmp_path: Path, method: str, path: str, age: float, asked: int
+) -> None:
+    """dotnet/extensions#7704: Azure does not find a stored response for some seconds after its stream."""
+    missing = [answer({"error": {"message": "Response with id 'resp_1' not found."}}, 404) for _ in "ab"]
+    harness = Harness(tmp_path, *missing, answer({"id": "resp_1"}))
+    harness.services.failover.late_pauses = [0.0] * len(LATE_PAUSES)
+    harness.knows("resp_1", "response")
+    harness.registry.stored("resp_1")
+    harness.clock.advance(age)
+    assert (await harness.ask(method, f"/v1/responses/resp_1{path}")).status == (200 if asked == 3 else 404)
+    assert len(harness.upstream.requests) == asked
+    assert len(harness.record.tries) == 1
 
 
 @rows("body", [b"", b"{}"])

@@ -6,11 +6,13 @@ A request without a model has no lease, no tokens and no entry in the ledger. It
 ``requests_per_minute``.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from chukei import azure
 from chukei.accounts.policy import Policy
 from chukei.config import Settings
+from chukei.errors import UpstreamError
 from chukei.gateway.batches import Batches
 from chukei.gateway.delivery import Delivery, gather, pass_whole, patient
 from chukei.gateway.exchange import Exchange
@@ -36,6 +38,7 @@ from chukei.request.routes import Route
 from chukei.stream.stream import Stream
 from chukei.stream.whole_answer import Reader
 from chukei.upstream.connect import ANYTHING, Opened, Waits
+from chukei.upstream.kept import LATE_SECONDS
 from chukei.upstream.object_client import Asked, ObjectClient, Query
 from chukei.upstream.refusals import failure
 
@@ -73,6 +76,7 @@ class ObjectService:
         self._witness = witness
         self._deleting = deleting
         self._looks = looks
+        self._failover = services.failover
         asks, clock = services.failover.client, services.failover.clock
         cap, passing = settings.stream.max_event_bytes, settings.upstream.passing
         self._client = ObjectClient(asks.upstream, asks.credentials, clock, cap, passing)
@@ -167,6 +171,18 @@ class ObjectService:
         finally:
             record.upstream_request_id, record.region = attempt.upstream_request_id, attempt.region
 
+    async def _ask_patiently(self, request: ObjectRequest, asked: Asked) -> Opened:
+        """Ask again, after a pause each time, while the resource does not find a response that ended just now."""
+        ids = [id for kind, id in request.route.ids if kind == "response"]
+        for pause in self._failover.late_pauses:
+            try:
+                return await self._ask(request, asked)
+            except UpstreamError as error:
+                if error.status != 404 or not any(self._registry.since_stored(id) < LATE_SECONDS for id in ids):
+                    raise
+            await asyncio.sleep(pause)
+        return await self._ask(request, asked)
+
     async def _exchange(self, request: ObjectRequest, deployment: Deployment) -> None:
         """Ask the deployment's resource, and pass its answer on."""
         exchange, route, record = request.exchange, request.object, request.exchange.record
@@ -187,9 +203,9 @@ class ObjectService:
         )
         if wants_stream:
             with Heartbeat(request.reply, record, request.headers, self._settings.stream.heartbeat_seconds):
-                opened = await self._ask(request, asked)
+                opened = await self._ask_patiently(request, asked)
         else:
-            opened = await self._ask(request, asked)
+            opened = await self._ask_patiently(request, asked)
         if request.parts is not None:
             request.incoming.watch(exchange.client_left)
         self._show(request, deployment)
