@@ -68,7 +68,7 @@ def credentials(headers: Headers) -> tuple[list[bytes], bool]:
         if text and text not in found:
             found.append(text)
     if len(found) > MOST_CREDENTIALS:
-        raise _ambiguous()
+        raise ambiguous()
     return found, foreign
 
 
@@ -227,7 +227,7 @@ class Gatekeeper:
         """
         ours = [each for each in sent if self._is_ours(each)]
         if len(ours) > 1:
-            raise _ambiguous()
+            raise ambiguous()
         if not ours:
             # Each counts as a failed guess.
             raise [self._refused(source, "no key or token") for _ in sent][-1]
@@ -257,7 +257,7 @@ class Gatekeeper:
         if not found:
             return None
         if len(found) > 1:
-            raise _ambiguous()
+            raise ambiguous()
         try:
             return principal.read(found[0], self._entra)
         except TokenRefused as refusal:
@@ -272,7 +272,7 @@ class Gatekeeper:
             if not self._is_ours(each):
                 continue
             if not is_token(each) or (await self._recognise(each, source)).name != platform_caller.name:
-                raise _ambiguous()
+                raise ambiguous()
         return platform_caller
 
     def _configured(self, sent: bytes) -> Caller | None:
@@ -340,7 +340,8 @@ def _unauthorized(message: str) -> CallerError:
     return CallerError(401, "invalid_api_key", message, type="authentication_error", headers=_CHALLENGE)
 
 
-def _ambiguous() -> CallerError:
+def ambiguous() -> CallerError:
+    """Return the error for two credentials of this relay, which might be two callers'."""
     return CallerError(
         400, "ambiguous_credentials", "The request carries two different credentials of this relay; send one."
     )

@@ -172,7 +172,9 @@ async def test_a_model_that_is_not_allowed_gets_no_key(tmp_path: Path) -> None:
     assert not harness.upstream.requests
 
 
-async def connected(harness: Harness, key: str, path: str = "/v1/realtime") -> tuple[FakeSocketReply, FakeSocket]:
+async def connected(
+    harness: Harness, key: str, *more: tuple[bytes, bytes], path: str = "/v1/realtime"
+) -> tuple[FakeSocketReply, FakeSocket]:
     """Open a session with a browser's handshake; return the reply, and the client's socket."""
     protocols = f"realtime, openai-insecure-api-key.{key}".encode()
     headers = [
@@ -181,6 +183,7 @@ async def connected(harness: Harness, key: str, path: str = "/v1/realtime") -> t
         (b"connection", b"Upgrade"),
         (b"origin", b"https://app.example"),
         (b"sec-websocket-protocol", protocols),
+        *more,
     ]
     socket = FakeSocket()
     reply = FakeSocketReply(socket)
@@ -202,6 +205,14 @@ async def test_a_key_opens_a_session_at_its_deployment_until_it_expires(tmp_path
     harness.clock.advance(31)
     reply, _ = await connected(harness, made["value"])
     assert reply.status == 401
+
+
+async def test_a_key_beside_another_credential_of_the_relay_is_ambiguous(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, secret(), secret("ek_other"), sockets=(FakeSocket(),))
+    one, other = [(await harness.secret({"type": "realtime", "model": "voice"}))[1]["value"] for _ in "ab"]
+    for beside, status in ((KEY, 400), (other, 400), ("a placeholder", 101)):
+        reply, _ = await connected(harness, one, (b"api-key", beside.encode()))
+        assert reply.status == status
 
 
 KEYLESS = UpstreamError("upstream_unauthorized", "Refused.", end=End.UPSTREAM_STATUS)
@@ -394,7 +405,7 @@ async def test_a_guessed_key_is_refused_before_anybody_is_asked_and_counted(tmp_
 async def test_a_key_opens_nothing_else(tmp_path: Path) -> None:
     harness = Harness(tmp_path, secret())
     _, made = await harness.secret({"type": "realtime", "model": "voice"})
-    reply, _ = await connected(harness, made["value"], "/v1/responses")
+    reply, _ = await connected(harness, made["value"], path="/v1/responses")
     assert reply.status == 401
     reply_to_chat, _ = await harness.post("/v1/chat/completions", b"{}", made["value"])
     assert reply_to_chat.status == 401

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from chukei.accounts.policy import Policy
 from chukei.azure import REALTIME
-from chukei.callers.gatekeeper import credentials
+from chukei.callers.gatekeeper import ambiguous, credentials
 from chukei.config import Secret
 from chukei.errors import CallerError, Unavailable, come_back
 from chukei.gateway.exchange import Exchange, Turn
@@ -106,16 +106,19 @@ class Sessions:
         """Return the ephemeral key among a request's credentials, and to whom it belongs.
 
         Raises:
+            CallerError: 400 for another credential of this relay beside it.
             Unavailable: it cannot be told now, since another replica may know the key.
         """
-        services = gateway.services
+        services, found = gateway.services, []
         for each in credentials(headers)[0]:
             if not self.known.mint.made(each, services.wall()):
                 continue  # nobody is asked, and it counts like any other wrong credential
             held = await self.known.keys.find(each, services.wall())
             if held is not None and await services.gatekeeper.lets_in(held.caller, held.credential):
-                return each, held
-        return None
+                found.append((each, held))
+        if len(found) + services.gatekeeper.knows(headers) > 1:
+            raise ambiguous()
+        return found[0] if found else None
 
     async def _authenticate(self, gateway: Gate, headers: list[tuple[bytes, bytes]], incoming: Incoming) -> Caller:
         """Return the caller.
