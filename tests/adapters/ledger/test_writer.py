@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
@@ -497,29 +496,35 @@ async def test_workers_share_a_file_and_a_spool(tmp_path: Path, spool: Path) -> 
 
 
 RELAY = """
-import asyncio, sys, time
+import asyncio, sys
 from pathlib import Path
 from chukei.adapters.ledger.databases import database_for
 from chukei.adapters.ledger.writer import LedgerWriter
 from tests.adapters.ledger_entries import entry
+from tests.loops import SteadyLoop
 
 async def main():
+    clock = asyncio.get_running_loop().time
     writer = LedgerWriter(database_for(sys.argv[1]), spool=Path(sys.argv[2]))
     writer.start()
     number = 0
     while True:
-        print(number, time.monotonic(), flush=True)
+        print(number, clock(), flush=True)
         writer.write(entry(id=str(number)))
         number += 1
         await asyncio.sleep(0.002)
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory=SteadyLoop) as runner:
+    runner.run(main())
 """
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["there", "away"])
 async def test_a_killed_process_loses_a_second_at_most(tmp_path: Path, spool: Path, away: bool) -> None:
-    """What is there is whole, in one piece up to the last batch, and that was less than a second ago."""
+    """What is there is whole, in one piece up to the last batch, and that was less than a second ago.
+
+    The seconds are those of the process's steady loop, which does not count that a busy machine stopped it.
+    """
     path = tmp_path / "ledger.db"
     url = f"sqlite:///{path}"
     database = SqliteDatabase(path)
@@ -535,7 +540,6 @@ async def test_a_killed_process_loses_a_second_at_most(tmp_path: Path, spool: Pa
                 number, at = (await asyncio.to_thread(process.stdout.readline)).split()
                 written[int(number)] = float(at)
             process.kill()
-            killed = time.monotonic()
             for line in process.stdout:
                 if len(parts := line.split()) == 2:
                     written[int(parts[0])] = float(parts[1])
@@ -545,6 +549,6 @@ async def test_a_killed_process_loses_a_second_at_most(tmp_path: Path, spool: Pa
             kept = sorted(int(id) for (id,) in other.execute("SELECT id FROM chukei_entries"))
     await database.close()
     assert kept == list(range(len(kept)))
-    lost = killed - written.get(len(kept), killed)
-    assert lost < 1.0
+    killed = max(written.values())
+    assert killed - written.get(len(kept), killed) < 1.0
     assert len(kept) > 100
