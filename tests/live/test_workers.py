@@ -292,6 +292,17 @@ def relay_under_nohup() -> Iterator[tuple["subprocess.Popen[Any]", str]]:
         yield process, url
 
 
+def test_a_parent_that_fails_ends_with_its_workers() -> None:
+    """As where the command's output goes to ``head``, which closes it."""
+    command = [sys.executable, "-m", "chukei", "serve", "--port", "0", "--workers", "2"]
+    environment = clean_environment({"CHUKEI_LOG__FORMAT": "text"})
+    with running(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "simulator" in process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(60) == 1
+
+
 SHARED = 'stores.quota = "redis://…"'
 
 
