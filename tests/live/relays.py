@@ -210,6 +210,9 @@ class RelayProcess:
         """Send a signal, wait for the end and return the exit status; fail where it had to be killed."""
         try:
             return end(self.process, how)
+        except AssertionError as error:
+            error.add_note("\n".join(self.log))
+            raise
         finally:
             self._reader.join(60)
             # What another process has inherited is read on: to close it would wait for the one that reads.
