@@ -7,7 +7,7 @@ import inspect
 import itertools
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,10 @@ UNMEASURED = ("live/", "browser/", "test_benchmarks", "test_parser_cost", "test_
 
 
 HANGS_SECONDS = 300
-"""Seconds after which an asynchronous test fails where it waits; ``faulthandler_timeout`` is for what else hangs."""
+"""Seconds after which an asynchronous test, or either half of its fixtures, fails where it waits.
+
+``faulthandler_timeout`` is for what else hangs.
+"""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -49,11 +52,39 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.no_cover)
 
 
-def _bounded(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+def _bounded(test: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
     @functools.wraps(test)
-    async def bounded(**fixtures: Any) -> None:
+    async def bounded(**fixtures: Any) -> Any:
         async with asyncio.timeout(HANGS_SECONDS):
-            await test(**fixtures)
+            return await test(**fixtures)
+
+    return bounded
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    """Let no fixture wait for ever either: what a test waits for in vain, its fixtures may wait for at its end."""
+    made = fixturedef.func
+    if inspect.isasyncgenfunction(made):
+        fixturedef.func = _bounded_halves(made)  # type: ignore[misc]
+    elif inspect.iscoroutinefunction(made):
+        fixturedef.func = _bounded(made)  # type: ignore[misc]
+    try:
+        return (yield)
+    finally:
+        fixturedef.func = made  # type: ignore[misc]
+
+
+def _bounded_halves(fixture: Callable[..., AsyncGenerator[Any, None]]) -> Callable[..., AsyncGenerator[Any, None]]:
+    @functools.wraps(fixture)
+    async def bounded(**fixtures: Any) -> AsyncGenerator[Any, None]:
+        halves = fixture(**fixtures)
+        async with asyncio.timeout(HANGS_SECONDS):
+            value = await anext(halves)
+        yield value
+        async with asyncio.timeout(HANGS_SECONDS):
+            async for _ in halves:
+                raise AssertionError("a fixture yields once")
 
     return bounded
 
@@ -79,9 +110,11 @@ def pytest_terminal_summary(exitstatus: int, config: pytest.Config, terminalrepo
     A run that was interrupted, or lost too many processes, writes nothing: it says nothing of the other tests.
     """
     processes = config.pluginmanager.get_plugin("dsession")
-    if exitstatus == pytest.ExitCode.TESTS_FAILED and not getattr(processes, "_summary_report", None):
+    cache = getattr(config, "cache", None)  # there is none with -p no:cacheprovider
+    tested = exitstatus == pytest.ExitCode.TESTS_FAILED and not getattr(processes, "_summary_report", None)
+    if tested and cache is not None:
         failed = [each.nodeid for kind in ("failed", "error") for each in terminalreporter.stats.get(kind, ())]
-        config.cache.set("chukei/failed", sorted(set(failed)))
+        cache.set("chukei/failed", sorted(set(failed)))
 
 
 def pytest_collection_finish() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.live.processes import running
 from tests.live.relays import clean_environment
 from tests.rows import rows
 
@@ -178,15 +179,12 @@ def test_a_port_in_use_exits_with_1_and_says_so(command: str) -> None:
 def first_lines(last: str, **environment: str) -> list[str]:
     """Return what a relay on the simulator says at its start, up to the line that has ``last``."""
     command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=clean_environment(environment), stderr=subprocess.PIPE, text=True) as process:
+    with running(command, env=clean_environment(environment), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines: list[str] = []
-        try:
-            while not lines or last not in lines[-1]:
-                lines.append(process.stderr.readline().removesuffix("\n"))
-                assert lines[-1], lines
-        finally:
-            process.terminate()
+        while not lines or last not in lines[-1]:
+            lines.append(process.stderr.readline().removesuffix("\n"))
+            assert lines[-1], lines
         return lines
 
 

@@ -16,6 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from tests.live.processes import running
 from tests.live.relays import clean_environment
 from tests.live.simulated import SimulatorThread
 
@@ -140,20 +141,15 @@ class Serving:
 @contextmanager
 def serving(environment: dict[str, str]) -> Iterator[Serving]:
     command = [sys.executable, "-c", SERVE]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipe = subprocess.PIPE
+    with running(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
-                    yield Serving(process, int(found[1]))
-                    break
-            else:
-                raise RuntimeError("the relay did not start")
-        finally:
-            process.terminate()
-            process.communicate()
+        for line in process.stderr:
+            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
+                yield Serving(process, int(found[1]))
+                break
+        else:
+            raise RuntimeError("the relay did not start")
 
 
 def ask(port: int) -> None:

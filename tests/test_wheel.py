@@ -18,6 +18,7 @@ from types import ModuleType
 import pytest
 from packaging.metadata import Metadata
 from tests import markdown
+from tests.live.processes import running
 from tests.live.relays import clean_environment
 from tests.rows import rows
 
@@ -275,20 +276,16 @@ def served(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     state = tmp_path_factory.mktemp("state")
     environment = environment_with(unpacked, {"CHUKEI_STORES__LEDGER": f"sqlite:///{state}/ledger.db"})
     command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
-    with subprocess.Popen(command, cwd=unwritable, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, cwd=unwritable, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        try:
-            seen = ""
-            for line in process.stderr:
-                seen += line
-                if found := re.search(r"listening on (http://127\.0\.0\.1:\d+)", line):
-                    yield found[1]
-                    break
-            else:
-                raise RuntimeError(seen)
-        finally:
-            process.terminate()
-            process.communicate()
+        seen = ""
+        for line in process.stderr:
+            seen += line
+            if found := re.search(r"listening on (http://127\.0\.0\.1:\d+)", line):
+                yield found[1]
+                break
+        else:
+            raise RuntimeError(seen)
 
 
 @rows(

@@ -1,5 +1,6 @@
 """A real Chromium for the chat page's tests, and a page that must stay free of errors."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -76,6 +77,9 @@ class Watch:
         assert self.dialogs == []
 
 
+CLOSING_SECONDS = 60
+"""What closing pages may take on a busy machine. Playwright waits for ever for a Chromium that does not answer."""
+
 CHROMIUMS = ("chromium-headless-shell", "chromium", "google-chrome", "chromium-browser")
 """Names of the system's browser. The first draws no window, which takes two fifths of a whole one's time for a page."""
 
@@ -97,18 +101,20 @@ def chromium() -> str:
 async def playwright() -> AsyncIterator[Playwright]:
     """Playwright's own process, which takes as long to start as the browser.
 
-    It belongs to a loop, on which all tests run as long as it does: so it ends after the tests of this package.
+    It belongs to a loop, on which all tests run as long as it does: so it ends after the tests of this package. All
+    browsers end with it, also those that do not answer.
     """
     async with async_playwright() as playwright:
         yield playwright
 
 
 class Chromium:
-    """One browser for all files that a test process runs, started when it is first asked for and after a crash."""
+    """One browser for all files that a test process runs, started when it is first asked for and after a failure."""
 
-    def __init__(self, playwright: Playwright, path: str) -> None:
+    def __init__(self, playwright: Playwright, path: str, closing_seconds: float = CLOSING_SECONDS) -> None:
         self._playwright = playwright
         self._path = path
+        self._closing_seconds = closing_seconds
         self._running: Browser | None = None
         self._window: BrowserContext | None = None
 
@@ -130,20 +136,23 @@ class Chromium:
     async def clear(self) -> None:
         """Close every context, so that the next file finds nothing of this one."""
         self._window = None
-        for context in (await self.running()).contexts:
-            await context.close()
+        contexts = self._running.contexts if self._running is not None else []
+        await self.close(*contexts)
 
-    async def close(self) -> None:
-        """Close it, if one runs."""
-        if self._running is not None:
-            await self._running.close()
+    async def close(self, *what: BrowserContext | Page) -> None:
+        """Close contexts or pages; where the browser does not, fail, and use another one from now on."""
+        try:
+            async with asyncio.timeout(self._closing_seconds):
+                for each in what:
+                    await each.close()
+        except TimeoutError:
+            self._running = None
+            raise
 
 
 @pytest.fixture(scope="package")
-async def shared_chromium(playwright: Playwright, chromium: str) -> AsyncIterator[Chromium]:
-    shared = Chromium(playwright, chromium)
-    yield shared
-    await shared.close()
+async def shared_chromium(playwright: Playwright, chromium: str) -> Chromium:
+    return Chromium(playwright, chromium)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +176,7 @@ async def library(cleared_chromium: Chromium) -> AsyncIterator[Page]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         await open_chat(page, server.url)
         yield page
-        await page.close()
+        await cleared_chromium.close(page)
     assert errors == []
 
 
@@ -183,9 +192,8 @@ async def context(cleared_chromium: Chromium) -> AsyncIterator[BrowserContext]:
     """The file's context without pages."""
     window = await cleared_chromium.window()
     yield window
+    await cleared_chromium.close(*window.pages)
     await window.set_offline(False)
-    for page in window.pages:
-        await page.close()
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from tests.live.plain_http import ask
 from tests.live.ports import free_port
+from tests.live.processes import running
 from websockets.asyncio.client import ClientConnection, connect
 
 SECONDS = 60
@@ -360,7 +361,7 @@ async def firefox(*, storage: bool = True) -> AsyncIterator[Engine]:
         lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items())
         (home / "user.js").write_text("".join(lines))
         options = ["--headless", "--no-remote", "--remote-debugging-port=0", "--profile", str(home)]
-        async with _process(home / "output", command, *options):
+        with _process(home / "output", command, *options):
             address = await _written(home / "output", "WebDriver BiDi listening on ")
             async with connect(f"{address}/session", max_size=None) as socket:
                 engine = Firefox(socket, home)
@@ -379,7 +380,7 @@ async def webkit(*, storage: bool = True) -> AsyncIterator[Engine]:
     async with AsyncExitStack() as stack:
         home = await stack.enter_async_context(_home())
         screen = ["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp"]
-        await stack.enter_async_context(_process(home / "screen", display, *screen))
+        stack.enter_context(_process(home / "screen", display, *screen))
         number = await _written(home / "screen", "")
         environment = os.environ | {
             "DISPLAY": f":{number}",
@@ -387,8 +388,7 @@ async def webkit(*, storage: bool = True) -> AsyncIterator[Engine]:
             "LANG": "en_GB.UTF-8",
             "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",  # it needs namespaces that containers do not give
         }
-        start = _process(home / "driver", driver, f"--port={port}", environment=environment)
-        await stack.enter_async_context(start)
+        stack.enter_context(_process(home / "driver", driver, f"--port={port}", environment=environment))
         await _listening(port)
         engine = WebKit(f"http://127.0.0.1:{port}", home)
         await engine.start(str(browsers[-1]), *([] if storage else ["--features=-IndexedDBAPI,-LocalStorage"]))
@@ -402,15 +402,10 @@ async def _home() -> AsyncIterator[Path]:
         yield Path(folder)
 
 
-@asynccontextmanager
-async def _process(output: Path, *command: str, environment: dict[str, str] | None = None) -> AsyncIterator[None]:
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(*command, stdout=file, stderr=file, env=environment)
-    try:
+@contextmanager
+def _process(output: Path, *command: str, environment: dict[str, str] | None = None) -> Iterator[None]:
+    with output.open("wb") as file, running(command, stdout=file, stderr=file, env=environment):
         yield
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def _written(output: Path, beginning: str) -> str:

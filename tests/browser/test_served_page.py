@@ -1,17 +1,14 @@
 """The page as `chukei serve` serves it, talking to the built-in simulator."""
 
-import asyncio
 import json
-import re
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import Watch, open_chat, watch_context
 from tests.browser.steps import answers, ask, choose_model, finished
-from tests.live.relays import RelayProcess, clean_environment
+from tests.live.relays import RelayProcess, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -19,43 +16,26 @@ pytestmark = pytest.mark.anyio
 class Served:
     """A relay in a process of its own, and what it logs."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.url = ""
-
-    async def line(self) -> str:
-        assert self.process.stderr is not None
-        async with asyncio.timeout(60):
-            line = await self.process.stderr.readline()
-        assert line, "the server ended"
-        return line.decode()
-
-    async def listening(self) -> None:
-        while not self.url:
-            found = re.search(r"listening on (http://[^\s\"]+)", await self.line())
-            self.url = f"{found[1]}/" if found else ""
+    def __init__(self, relay: RelayProcess) -> None:
+        self.url = f"{relay.url}/"
+        self._log = relay.log
+        self._read = 0
 
     async def logged(self, operation: str) -> dict[str, Any]:
         """The next request of this kind, as the relay has logged it."""
         while True:
-            line = await self.line()
+            await eventually(lambda: len(self._log) > self._read)
+            line = self._log[self._read]
+            self._read += 1
             entry: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
             if entry.get("operation") == operation:
                 return entry
 
 
 @pytest.fixture(scope="module")
-async def served() -> AsyncIterator[Served]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "chukei", "serve", "--port", "0", env=clean_environment(), stderr=asyncio.subprocess.PIPE
-    )
-    served = Served(process)
-    try:
-        await served.listening()
-        yield served
-    finally:
-        process.terminate()
-        await process.wait()
+def served() -> Iterator[Served]:
+    with RelayProcess() as relay:
+        yield Served(relay)
 
 
 @pytest.fixture

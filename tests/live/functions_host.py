@@ -21,6 +21,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.live.processes import end
+
 DEFAULT_KEY = "function-key-for-tests"
 ROOT = Path(__file__).parents[2]
 
@@ -77,17 +79,13 @@ class FunctionsHost:
 
     def stop(self) -> int:
         """Ends the process as the platform would, with SIGTERM, and returns its exit status."""
-        self._process.terminate()
         try:
-            status = self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-        self._reader.join(60)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-        return status
+            return end(self._process)
+        finally:
+            self._reader.join(60)
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None and not self._reader.is_alive():
+                    stream.close()
 
     @property
     def pid(self) -> int:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.live.processes import running
 
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/opt/homebrew/bin")
 
@@ -24,12 +25,9 @@ def nginx(folder: Path, http: str, port: int) -> Iterator[None]:
     head = f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ worker_connections 4096; }}"
     file = folder / "nginx.conf"
     file.write_text(f"{head} http {{ access_log off; {temporary}\n{http}\n}}\n", "utf-8")
-    with subprocess.Popen([NGINX, "-p", str(folder), "-c", str(file)], stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait_for(port)
-            yield
-        finally:
-            process.terminate()
+    with running([NGINX, "-p", folder, "-c", file], stderr=subprocess.DEVNULL):
+        _wait_for(port)
+        yield
 
 
 def _wait_for(port: int) -> None:

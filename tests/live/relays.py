@@ -16,6 +16,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from click.testing import CliRunner
+from tests.live.processes import end
 from uvicorn import Config, Server
 
 from chukei.adapters.http.client import HttpClient
@@ -206,18 +207,17 @@ class RelayProcess:
         self._listening.set()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal, wait for the end and return the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(how)
+        """Send a signal, wait for the end and return the exit status; fail where it had to be killed."""
         try:
-            status = self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
-        self._reader.join(60)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
-        return status
+            return end(self.process, how)
+        except AssertionError as error:
+            error.add_note("\n".join(self.log))
+            raise
+        finally:
+            self._reader.join(60)
+            # What another process has inherited is read on: to close it would wait for the one that reads.
+            if self.process.stderr is not None and not self._reader.is_alive():
+                self.process.stderr.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -86,11 +86,12 @@ class TerminalProcess:
         CPython may begin to wait for input without a look at a signal that came just before. A person presses Ctrl-C
         again.
         """
-        while self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+        for _ in range(12):
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(TimeoutError):
                 return await self.ends(5)
-        return await self.ends()
+        raise AssertionError("not ended by a minute of SIGINT")
 
     async def ends(self, within: float = 60) -> int:
         """Wait so many seconds for the end of the command and of its output; return its exit status."""

@@ -142,7 +142,7 @@ def on_a_terminal(
     ) as process:
         os.close(theirs)
         try:
-            while b"listening on " not in screen or not screen.endswith(b"/v1\r\n"):
+            while b"listening on " not in screen or b"/v1\r\n" not in screen:
                 screen.extend(_read_waiting(ours))
             url = screen.partition(b"listening on ")[2].split()[0].decode()
             loop.add_reader(ours, read)

@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.live.processes import end, running
 from tests.live.relays import RelayProcess, clean_environment
 
 AUTO = {"CHUKEI_LOG__FORMAT": "auto"}
@@ -123,10 +123,10 @@ def test_so_is_a_worker_that_fails_to_import(tmp_path: Path) -> None:
 
 def test_so_is_the_simulator() -> None:
     command = [sys.executable, "-m", "chukei", "simulate", "--port", "0"]
-    with subprocess.Popen(command, env=clean_environment(AUTO), stderr=subprocess.PIPE, text=True) as process:
+    with running(command, env=clean_environment(AUTO), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = json.loads(process.stderr.readline())
-        process.terminate()
+        end(process)
         assert [json.loads(each) for each in process.stderr.read().splitlines()] == []
     assert "simulator of Azure OpenAI on http://127.0.0.1:" in line["event"]
 
@@ -137,7 +137,7 @@ def test_a_terminal_gets_text_and_colour_unless_it_is_unwanted(plain: dict[str, 
     without = {name: value for name, value in clean_environment(AUTO).items() if name != "NO_COLOR"}
     environment = without | {"TERM": "xterm-256color"} | plain
     command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=environment, stderr=theirs) as process:
+    with running(command, env=environment, stderr=theirs) as process:
         os.close(theirs)
         with os.fdopen(ours, "rb", buffering=0) as terminal:
             shown = b""
@@ -147,8 +147,7 @@ def test_a_terminal_gets_text_and_colour_unless_it_is_unwanted(plain: dict[str, 
                 assert answer.status == 200
             while b"GET /v1/models" not in shown:
                 shown += terminal.read(1000)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert end(process) == 0
     assert b"chukei: listening on http" in shown
     assert b'{"time"' not in shown
     assert (b"\x1b[32m200\x1b[0m" in shown) is coloured

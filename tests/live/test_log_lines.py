@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tests.live.processes import end, running
 from tests.live.relays import RelayProcess, clean_environment
 
 REQUESTS = 50
@@ -56,7 +57,7 @@ def test_a_log_that_nobody_reads_stops_neither_the_relay_nor_its_end() -> None:
     """As where a service manager or a log shipper hangs. The pipe takes 64 KiB, and each line has some 300 bytes."""
     environment = clean_environment({"CHUKEI_LOG__FORMAT": "json", "CHUKEI_LOG__LEVEL": "debug"})
     command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         url = ""
         while not url:
@@ -67,8 +68,7 @@ def test_a_log_that_nobody_reads_stops_neither_the_relay_nor_its_end() -> None:
             answer = connection.getresponse()
             assert (answer.status, answer.read()) == (200, b'{"status":"live"}')
         connection.close()
-        process.terminate()
-        assert process.wait(60) == 0
+        assert end(process) == 0
         lines = process.stderr.read().splitlines()
     assert 0 < len(lines) < 1500
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.live.asking_workers import LARGE
+from tests.live.processes import end, running
 from tests.live.relays import clean_environment, eventually
 from tests.live.test_workers import children
 
@@ -73,20 +74,12 @@ class Workers:
 async def workers(count: int, wait: Path = Path("nowhere")) -> AsyncIterator[Workers]:
     """Run that many workers; while there is a file ``wait``, those that start do not serve."""
     command = [sys.executable, "-m", "tests.live.asking_workers", str(count)]
-    with subprocess.Popen(
-        command,
-        env=clean_environment({"WAIT": str(wait)}),
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    environment, folder = clean_environment({"WAIT": str(wait)}), Path(__file__).parents[2]
+    with running(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        try:
-            async with AsyncExitStack() as stack:
-                yield Workers(process.pid, int(process.stdout.readline()), stack)
-        finally:
-            process.terminate()
-            assert process.wait(60) == 0
+        async with AsyncExitStack() as stack:
+            yield Workers(process.pid, int(process.stdout.readline()), stack)
+        assert end(process) == 0
 
 
 async def test_every_worker_answers_however_many_ask_and_however_much() -> None:

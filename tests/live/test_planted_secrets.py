@@ -20,6 +20,7 @@ import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Close, Reset, Script, Send, chunk, head
 from tests.live.fault_upstream import FaultUpstream, Visit
 from tests.live.loopback import refusing_port
+from tests.live.processes import end
 from tests.live.raw_client import Cut, RawClient
 from tests.live.recordings import CHAT, DONE, FINISH, delta
 from tests.live.relays import STEADY, clean_environment
@@ -119,8 +120,7 @@ class PlantedRelay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        self._process.wait(60)
+        end(self._process)
         for reader in self._readers:
             reader.join(60)
 

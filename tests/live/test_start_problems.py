@@ -89,3 +89,28 @@ def test_a_signal_before_it_serves_ends_it_in_order(tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     found = chukei("serve", "--port", "0", PYTHONPATH=path, **audit)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+DROPPING = """
+import os, signal, sys
+
+class Dropping:
+    def find_spec(self, name, path=None, target=None):
+        if name == "chukei.hosts.server":
+            sys.meta_path.remove(self)
+            Signalled()
+
+class Signalled:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Dropping())
+"""
+
+
+def test_a_signal_ends_it_even_where_python_drops_exceptions(tmp_path: Path) -> None:
+    """As where a weak reference ends, or where the compiler folds constants: no exception comes out of either."""
+    (tmp_path / "sitecustomize.py").write_text(DROPPING)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), *sys.path[1:]])
+    found = chukei("serve", "--port", "0", PYTHONPATH=path)
+    assert (found.returncode, found.stderr.count("listening")) == (0, 0)

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from tests.live.fault_scripts import LAST_CHUNK, Hold, Send, Stall, Step, chunk, head
 from tests.live.fault_upstream import FaultUpstream
 from tests.live.plain_http import JSON, ask, post
+from tests.live.processes import end, running
 from tests.live.raw_client import RawClient
 from tests.live.recordings import CHAT, DONE, HARD, delta
 from tests.live.relays import RelayProcess, clean_environment, eventually, in_process, until_refused
@@ -267,14 +269,13 @@ def test_nohup_is_heeded(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         with urllib.request.urlopen(f"{url}/health/live", timeout=10) as answer:
             assert answer.status == 200
-        process.terminate()
-        assert process.wait(60) == 0
+        assert end(process) == 0
 
 
 @contextmanager
-def relay_under_nohup() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def relay_under_nohup() -> Iterator[tuple["subprocess.Popen[Any]", str]]:
     command = [sys.executable, "-m", "chukei", "serve", "--port", "0"]
-    with subprocess.Popen(
+    with running(
         ["nohup", *command],
         env=clean_environment({"CHUKEI_LOG__FORMAT": "json"}),
         stdin=subprocess.DEVNULL,
@@ -286,11 +287,20 @@ def relay_under_nohup() -> Iterator[tuple["subprocess.Popen[str]", str]]:
         url = ""
         while not url:
             line = process.stderr.readline()
+            assert line, "the relay has ended"
             url = json.loads(line).get("url", "") if line.startswith("{") else ""
-        try:
-            yield process, url
-        finally:
-            process.kill()
+        yield process, url
+
+
+def test_a_parent_that_fails_ends_with_its_workers() -> None:
+    """As where the command's output goes to ``head``, which closes it."""
+    command = [sys.executable, "-m", "chukei", "serve", "--port", "0", "--workers", "2"]
+    environment = clean_environment({"CHUKEI_LOG__FORMAT": "text"})
+    with running(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "simulator" in process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(60) == 1
 
 
 SHARED = 'stores.quota = "redis://…"'

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.adapters.ledger_entries import entries, naive
 from tests.live.postgres_server import PASSWORD, USER, PostgresServer
+from tests.live.processes import running
 
 from chukei.accounts.ledger import By, Question
 from chukei.accounts.stores import StoreAway
@@ -139,8 +140,7 @@ def pgbouncer(server: PostgresServer, mode: str) -> Iterator[int]:
         )
         free.close()
         user = ["-u", "nobody"] if Path("/proc/self").stat().st_uid == 0 else []
-        running = subprocess.Popen([program, *user, str(folder / "ini")], stderr=subprocess.DEVNULL)
-        try:
+        with running([program, *user, folder / "ini"], stderr=subprocess.DEVNULL):
             end = time.monotonic() + 60
             while time.monotonic() < end:
                 try:
@@ -149,9 +149,6 @@ def pgbouncer(server: PostgresServer, mode: str) -> Iterator[int]:
                 except OSError:
                     time.sleep(0.02)
             yield port
-        finally:
-            running.terminate()
-            running.wait()
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])

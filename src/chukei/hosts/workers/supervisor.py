@@ -95,10 +95,14 @@ class Supervisor:
         handle(self._signalled)
         handle(lambda *_: self.restart(), RESTARTING)
         self._due = [0.0] * self._count
-        status = self._start(ready)
-        while status is None and self._stopping.leave is None:
-            for failed in self._step():
-                logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
+        try:
+            status = self._start(ready)
+            while status is None and self._stopping.leave is None:
+                for failed in self._step():
+                    logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
+        except BaseException:  # such as a standard error that is closed; at its exit, a process waits for its workers
+            self._shut_down()
+            raise
         self._end()
         return status or self._stopping.status
 
@@ -242,21 +246,28 @@ class Supervisor:
     # The end.
 
     def _end(self) -> None:
-        """Shut all workers down in order; kill those that take too long."""
+        """Shut down, and tell of it."""
         notify("STOPPING=1")
+        self._shut_down(self._progress)
+        self._awaited.progress(0, self._stopped)
+        self._awaited.over()
+
+    def _progress(self) -> None:
+        known = [worker.running for worker in self._workers if worker.running is not None]
+        if len(known) == len(self._workers):
+            self._awaited.progress(sum(known), self._stopped)
+
+    def _shut_down(self, tell: Callable[[], None] = lambda: None) -> None:
+        """Shut all workers down in order; kill those that take too long."""
         self._listener.close()  # else new connections would wait for an answer
         leave = self._stopping.leave or Leave()
         for worker in self._workers:
             self._tell(worker, leave)
         forced = False
         while self._workers:
-            known = [worker.running for worker in self._workers if worker.running is not None]
-            if len(known) == len(self._workers):
-                self._awaited.progress(sum(known), self._stopped)
+            tell()
             self._wait([time.monotonic() + 1.0])
             if self._stopping.at_once and not forced:
                 forced = True
                 for worker in self._workers:
                     worker.tell(Now())
-        self._awaited.progress(0, self._stopped)
-        self._awaited.over()
