@@ -16,6 +16,7 @@ from chukei.errors import CallerError
 
 # All quantifiers are possessive: the matcher never backtracks and keeps no state for each character.
 _ENDS = (b",", b"}")
+_WHITE = (b" ", b"\t", b"\n", b"\r")
 _RUN = 4096
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
@@ -392,6 +393,9 @@ def _name_end(raw: bytes, start: int) -> int:
 
 
 def _skip(raw: bytes, position: int) -> int:
+    """Return the offset of what follows the white space at ``position``, if there is any."""
+    if raw[position : position + 1] not in _WHITE:
+        return position
     while raw[position : position + _RUN].isspace() and position + _RUN < len(raw):
         position += _RUN  # isspace skips a long run ten times as fast as the pattern
     space = _SPACE.match(raw, position)

@@ -6,7 +6,6 @@ are skipped by a few calls in C, and only the others are examined token by token
 """
 
 import re
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Self, TypeVar
 
@@ -94,8 +93,7 @@ class _Members(msgspec.Struct):
     container: msgspec.Raw = msgspec.Raw()
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerReport:
+class AnswerReport(msgspec.Struct, frozen=True):
     """What a whole answer reports: ``usage``, ``model``, ``service_tier``, and the finish reason of each choice.
 
     ``items`` are the items of a response. ``requests`` are those that a batch has answered.
@@ -104,7 +102,7 @@ class AnswerReport:
     usage: Usage | None = None
     model: str | None = None
     service_tier: str | None = None
-    finish_reasons: dict[int, str] = field(default_factory=dict)
+    finish_reasons: dict[int, str] = msgspec.field(default_factory=dict)
     items: tuple[Item, ...] = ()
     requests: int = 0
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from chukei.azure import EVENT_STREAM
 from chukei.errors import UpstreamError, event_too_large
 from chukei.model import Dialect, Operation, header
@@ -56,8 +58,7 @@ _BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # possible begi
 _MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
+class Waits(msgspec.Struct, frozen=True, gc=False):
     """Time limits of an answer, in seconds from the sending of its request.
 
     The answer's head must arrive within ``life`` seconds, the first output within ``output``. ``stated`` is the limit

@@ -78,6 +78,13 @@ class Kept:
             raise not_found(unknown.kind, unknown.id, unknown.param)
         return home
 
+    async def _adopt(self, answer: LeasedAnswer) -> None:
+        """Record what belongs to the caller from now on. Other requests go on meanwhile."""
+        for number, each in enumerate(self._adopted(), 1):
+            self._keep(answer, each.kind, each.id)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
     def _adopted(self) -> Iterator[Reference]:
         """Yield what belongs to the caller from now on. A file or a vector store may be the operator's, for all."""
         for each in self._unowned:
@@ -99,10 +106,8 @@ class Kept:
 
         If they are shared, the response's items follow at its end.
         """
-        for number, each in enumerate(self._adopted(), 1):
-            self._keep(answer, each.kind, each.id)
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+        if self._unowned:
+            await self._adopt(answer)
         opened, operation = answer.opened, self._call.operation
         if operation is CHAT and isinstance(self._call.body, Fields) and self._call.body.flag("store"):
             made = chat_id_of(opened.first)

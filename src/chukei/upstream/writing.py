@@ -5,7 +5,6 @@ Additions are spliced into the client's own bytes. The client's values stay unch
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -41,8 +40,7 @@ class _Role(msgspec.Struct):
 _seen = [0]
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """A request to a deployment, in a ``version`` of its API.
 
     A request other than a call of a model may have another ``method``, and a body in ``parts``, of this ``length`` if
