@@ -153,7 +153,7 @@ class DeploymentClient:
             try:
                 return await connect(
                     upstream,
-                    write(call, lease.model, deployment, known, credential, request_id, passed, self._passing),
+                    write(call, lease.model, deployment, known, version, credential, request_id, passed, self._passing),
                     call.operation,
                     wants_stream=call.stream,
                     waits=waits.after(self._clock() - started),

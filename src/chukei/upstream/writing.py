@@ -67,6 +67,7 @@ def write(
     model: Model,
     deployment: Deployment,
     capabilities: Capabilities,
+    version: str,
     credential: tuple[bytes, bytes],
     request_id: str,
     passed: Headers | None = None,
@@ -74,11 +75,11 @@ def write(
 ) -> UpstreamRequest:
     """Write the request for a deployment: the client's bytes, with missing parameters filled in.
 
-    The call is not changed, so that it can be written for several deployments. ``passed`` are further
-    fields to send, ``passing`` says which of the client's fields are sent, besides the usual ones.
+    The call is not changed, so that it can be written for several deployments. ``capabilities`` are those of the
+    ``version`` of its API. ``passed`` are further fields to send, ``passing`` says which of the client's fields are
+    sent, besides the usual ones.
     """
     name = deployment.deployment
-    version = azure.version_for(deployment, call.api_version, passing.previews)
     strip_usage = False
     headers = azure.headers_up(call.headers, model.image_deployments, api=call.operation.api, also=passing.headers)
     if isinstance(call.body, Fields):
