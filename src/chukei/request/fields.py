@@ -21,7 +21,7 @@ _RUN = 4096
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
 _BEHIND = re.compile(rb"[ \t\n\r]*+(?:,[ \t\n\r]*+" + _KEY.pattern + rb"|\})", re.DOTALL)
-_OBJECT = dict[str, msgspec.Raw]
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _Place = tuple[int, int, int]
 """Offsets of a field's name, of its value, and of the end of its value."""
 
@@ -286,7 +286,7 @@ def _decode(raw: bytes, param: str | None) -> dict[str, msgspec.Raw]:
     try:
         if not raw.isascii():
             _check_text(raw)  # the parser does not validate strings that it does not decode (RFC 8259 §8.1)
-        values = msgspec.json.decode(raw, type=_OBJECT) if len(raw) < _COUNTED_FROM else _decode_counting(raw)
+        values = _decode_object(raw) if len(raw) < _COUNTED_FROM else _decode_counting(raw)
     except _TooMany:
         raise _too_many() from None
     except msgspec.ValidationError:

@@ -1,6 +1,6 @@
 """One request to one deployment: written for its API, sent with its credential, up to the first output."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -78,13 +78,13 @@ class DeploymentClient:
         self.known = known or LearntCapabilities()
         self._passing = passing
 
-    async def credential(self, deployment: Deployment) -> tuple[bytes, bytes]:
+    def credential(self, deployment: Deployment) -> Coroutine[None, None, tuple[bytes, bytes]]:
         """Return the header field with the relay's credential for a deployment.
 
         Raises:
             UpstreamError: no token is available.
         """
-        return await self.credentials[deployment.name].header()
+        return self.credentials[deployment.name].header()
 
     async def ask(
         self,

@@ -171,7 +171,9 @@ class _Search:
     async def _learn(self, won: LeasedAnswer) -> None:
         """Record what the answer leaves at its deployment. If the request is stopped meanwhile, nobody gets it."""
         try:
-            await self._kept.learn(won, self._model.name)
+            if self._kept.adopts:
+                await self._kept.adopt(won)
+            self._kept.learn(won, self._model.name)
         except BaseException:
             won.drop()
             raise

@@ -90,7 +90,7 @@ class StrictProtocol(asyncio.Protocol):
         begins = not parser.amid_head
         self._feed(data)
         # The first head's time began with the connection, that of one behind an answer begins with the answer's end.
-        if begins and parser.amid_head and self.state is State.IDLE:
+        if begins and self.state is State.IDLE and parser.amid_head:
             self._deadline.set(self._settings.header_seconds)
 
     def _feed(self, data: bytes) -> None:
