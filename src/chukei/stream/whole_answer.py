@@ -128,8 +128,12 @@ class AnswerReport(msgspec.Struct, frozen=True):
             if reason:
                 reasons[0] = STOP_REASONS.get(reason, reason)
         tier = answer.service_tier if answer.stop_reason is None else tier_in(answer.usage)
-        usage, items = with_tools(reported(answer.usage), answer.tool_usage), tuple(answer.output or ())
-        return cls(usage, answer.model, tier, reasons, items + container_in(answer.container))
+        usage, items = reported(answer.usage), tuple(answer.output or ())
+        if answer.tool_usage:
+            usage = with_tools(usage, answer.tool_usage)
+        if answer.container:
+            items += container_in(answer.container)
+        return cls(usage, answer.model, tier, reasons, items)
 
 
 def _one_by_one(body: bytes) -> _Answer:
