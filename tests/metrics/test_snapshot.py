@@ -110,10 +110,10 @@ def test_the_closed_labels_of_others_stay_until_the_last_row() -> None:
 
 def test_a_row_once_made_stays() -> None:
     kept = Rows(REQUESTS, 20, list[int])
-    first = kept.row(request("first"))
+    first = kept[request("first")]
     for number in range(1000):
-        kept.row(request(f"model-{number}"))
-    assert kept.row(request("first")) is first
+        kept[request(f"model-{number}")].append(number)
+    assert kept[request("first")] is first
     assert len(kept) <= 20
 
 
@@ -136,6 +136,6 @@ def test_the_bound_holds_for_all_processes_together() -> None:
 )
 def test_labels_are_printable_and_short(label: str, expected: str) -> None:
     kept = Rows(ATTEMPTS, 20, list[int])
-    kept.row((*PLACE, label))
+    counted = kept[*PLACE, label]
     assert list(kept) == [(*PLACE, expected)]
-    assert kept.row((*PLACE, label)) is kept.row((*PLACE, expected))
+    assert kept[*PLACE, label] is kept[*PLACE, expected] is counted

@@ -36,8 +36,9 @@ def written(
     caps: Mapping[str, int | float] | None = None,
 ) -> writing.UpstreamRequest:
     deployment = Deployment("east", "https://east.openai.azure.com", name, api_version=version)
-    known = known or documented(call.operation, version_for(deployment, call.api_version))
-    return writing.write(call, Model("chat", (deployment,), caps=caps), deployment, known, CREDENTIAL, "req_1")
+    used = version_for(deployment, call.api_version)
+    known = known or documented(call.operation, used)
+    return writing.write(call, Model("chat", (deployment,), caps=caps), deployment, known, used, CREDENTIAL, "req_1")
 
 
 def test_a_plain_call() -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from tests.fakes import EVENT_STREAM, JSON, FakeAnswer, FakeUpstream, bytewise
 from tests.rows import rows
 

@@ -197,7 +197,7 @@ class Examiner:
             try:
                 return await connect(
                     witness,
-                    write(call, model, deployment, known, credential, "doctor"),
+                    write(call, model, deployment, known, version, credential, "doctor"),
                     operation,
                     wants_stream=call.stream,
                     waits=Waits(seconds, seconds, seconds),

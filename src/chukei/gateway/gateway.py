@@ -567,8 +567,8 @@ class Gateway:
 
     def _account(self, exchange: Exchange, incoming: Incoming) -> None:
         record = exchange.record
-        if record.trace is None:
-            record.trace = self._services.tracing.context(incoming.headers, record.who)
+        if record.who is None:  # else its trace is known since then
+            record.trace = self._services.tracing.context(incoming.headers, None)
         record.duration = exchange.elapsed
         if exchange.goes_on:
             record.end = End.BACKGROUND

@@ -98,17 +98,17 @@ class Meter:
         """Count a record; see the Hook port. A record that stands for several requests counts as that many."""
         count, who, end = record.count, record.who, record.end or ""
         operation, model, deployment = record.operation or "", record.model or "", record.deployment or ""
-        self._requests.row((operation, model, deployment, _STATUS.get(record.status, ""), end)).value += count
+        self._requests[operation, model, deployment, _STATUS.get(record.status, ""), end].value += count
         group, caller = self._names_of(who)
         if who is not None:
-            self._caller_requests.row((operation, group, caller, end)).value += count
+            self._caller_requests[operation, group, caller, end].value += count
         if record.tries:
             self._count_answer(record, (operation, model, deployment))
             self._count_attempts(record, model)
             self._count_usage(record, (model, deployment, group, caller))
         if end in _REFUSED:
             rule = self._shown(record.rule or "", who)
-            self._refusals.row((record.code or "", rule, group, caller)).value += count
+            self._refusals[record.code or "", rule, group, caller].value += count
 
     def _names_of(self, who: Caller | None) -> tuple[str, str]:
         if who is None:
@@ -121,30 +121,30 @@ class Meter:
         return f"callers.*.{rule.removeprefix(own)}" if own and not self._callers and rule.startswith(own) else rule
 
     def _count_answer(self, record: RequestRecord, call: Labels) -> None:
-        self._duration.row(call).observe(record.duration, record.count)
+        self._duration[call].observe(record.duration, record.count)
         if record.first_token is None:
             return
-        self._first_token.row(call).observe(record.first_token)
+        self._first_token[call].observe(record.first_token)
         gaps = record.gaps
         if gaps is not None:
-            self._gaps.row(call).add(gaps, record.gap_seconds)
+            self._gaps[call].add(gaps, record.gap_seconds)
             stalls = sum(gaps[_STALL:])
             if stalls:
-                self._stalls.row(call).value += stalls
+                self._stalls[call].value += stalls
 
     def _count_attempts(self, record: RequestRecord, model: str) -> None:
         tries, hedges = record.tries, 0
         for attempt in tries:
-            self._attempts.row((model, attempt.deployment, attempt.code or ANSWERED)).value += 1
+            self._attempts[model, attempt.deployment, attempt.code or ANSWERED].value += 1
             if record.stream and attempt.code is None:
-                self._first_output.row((model, attempt.deployment)).observe(attempt.seconds)
+                self._first_output[model, attempt.deployment].observe(attempt.seconds)
             if attempt.hedge:
                 hedges += 1
                 won = attempt is record.answering and record.first_token is not None
-                self._hedges.row((model, "won" if won else "lost")).value += 1
+                self._hedges[model, "won" if won else "lost"].value += 1
         retries = len(tries) - hedges - 1
         if retries > 0:
-            self._failovers.row((model,)).value += retries
+            self._failovers[(model,)].value += retries
 
     def _count_usage(self, record: RequestRecord, use: Labels) -> None:
         if record.usage is not None:
@@ -155,24 +155,24 @@ class Meter:
 
     def _add_usage(self, usage: Usage, use: Labels) -> None:
         estimated = "true" if usage.estimated else "false"
-        self._tokens.row((*use, "input", estimated)).value += usage.input
-        self._tokens.row((*use, "output", estimated)).value += usage.output
+        self._tokens[*use, "input", estimated].value += usage.input
+        self._tokens[*use, "output", estimated].value += usage.output
         if usage.cached:
-            self._cached.row(use).value += usage.cached
+            self._cached[use].value += usage.cached
         if usage.reasoning:
-            self._reasoning.row(use).value += usage.reasoning
+            self._reasoning[use].value += usage.reasoning
 
     def _add_cost(self, cost: int | None, use: Labels) -> None:
         if cost is None:
-            self._unpriced.row(use).value += 1
+            self._unpriced[use].value += 1
         elif cost:
-            self._cost.row(use).value += cost
+            self._cost[use].value += cost
 
     def _count_lost(self, lost: Attempt, use: Labels) -> None:
         usage: Usage | None = lost.usage
         if usage is not None:
             model, _, group, caller = use
-            self._wasted.row((model, lost.deployment, group, caller)).value += usage.input + usage.output
+            self._wasted[model, lost.deployment, group, caller].value += usage.input + usage.output
 
     def count_bill(self, use: Labels, usage: Usage, cost: int | None) -> None:
         """Count the usage of a response that was made in the background. Its request was counted without usage.
@@ -186,7 +186,7 @@ class Meter:
 
     def observe_lag(self, seconds: float) -> None:
         """Count how late the event loop was."""
-        self._lag.row(()).observe(seconds)
+        self._lag[()].observe(seconds)
 
     # When somebody asks.
 

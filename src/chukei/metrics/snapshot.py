@@ -79,11 +79,8 @@ class Rows(dict[Labels, Row]):
         self._most = most
         self._make = make
 
-    def row(self, labels: Labels) -> Row:
-        """Return the row of these labels, or the one under which they are counted; make it if necessary."""
-        found = self.get(labels)
-        if found is not None:
-            return found
+    def __missing__(self, labels: Labels) -> Row:
+        """Return the row under which labels without a row of their own are counted; make it if necessary."""
         labels = tuple([_clean(label) for label in labels])
         if labels not in self and len(self) >= self._most * 9 // 10:
             labels = self._family.other(labels)
@@ -135,7 +132,7 @@ def bounded(family: Family, samples: Iterable[Sample], most: int) -> list[Sample
     rows = Rows(family, most, _Total)
     for sample in samples:
         if len(sample.labels) == len(family.labels):
-            rows.row(sample.labels).add(sample, family.combine)
+            rows[sample.labels].add(sample, family.combine)
     return [Sample(labels, each.value, each.counts, each.weight) for labels, each in rows.items()]
 
 

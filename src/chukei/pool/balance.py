@@ -69,10 +69,6 @@ class Slot(Generic[M]):
         self.had = 0.0
         self.turn = -1
 
-    def place(self, *, available: bool, pressed: bool) -> None:
-        """Apply a change of the member: its availability, its outstanding tokens, and whether it is at its limit."""
-        self.tier.place(self, available, pressed)
-
 
 class Group(Generic[M]):
     """The deployments of one weight in a tier. ``turn`` is the number of its valid entry in the tier's queue.
@@ -153,13 +149,13 @@ class Tier(Generic[M]):
         self._queue: list[tuple[float, int, Group[M]]] = []
         self._ring: Ring | None = None
         for slot in self._slots:
-            slot.place(available=True, pressed=False)
+            self.place(slot, available=True, pressed=False)
         for group in self._groups:
             group.passed = draw() / (group.weight * group.available)
             self._enqueue(group)
 
-    def place(self, slot: Slot[M], available: bool, pressed: bool) -> None:
-        """See Slot.place."""
+    def place(self, slot: Slot[M], *, available: bool, pressed: bool) -> None:
+        """Apply a change of a member: its availability, its outstanding tokens, and whether it is at its limit."""
         group = slot.group
         if slot.available:
             self._tokens -= slot.tokens

@@ -83,7 +83,7 @@ class Health:
     def _place(self, member: Member, now: float) -> None:
         available, pressed = member.available(now), now < member.pressed_until
         for slot in member.slots:
-            slot.place(available=available, pressed=pressed)
+            slot.tier.place(slot, available=available, pressed=pressed)
 
     # Deployments that are unavailable to some requests only.
 

@@ -1,7 +1,9 @@
 """The call that a client makes, read from its body. Pure."""
 
 import re
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from chukei.azure import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES
 from chukei.errors import CallerError
@@ -14,8 +16,7 @@ _WITH_MESSAGES = frozenset({CHAT.name, MESSAGES.name, COUNT_TOKENS.name})
 _NULL, _LIST, _EMPTY = (re.compile(pattern) for pattern in (rb"null", rb"\[", rb"\[[ \t\n\r]*\]"))
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request to a model. ``model`` is the name that the client gave, if any; ``simple`` marks the simple form.
 
     ``raw`` is the body as received, of ``size`` bytes. ``prompt`` caches the estimate of the prompt. ``background``
@@ -32,7 +33,7 @@ class Call:
     body: Fields | Form
     size: int
     raw: bytes
-    prompt: list[tuple[int, int]] = field(default_factory=list, compare=False)
+    prompt: list[tuple[int, int]] = msgspec.field(default_factory=list)
     background: bool = False
     heard_ms: int = 0
 

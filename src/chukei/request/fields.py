@@ -16,11 +16,12 @@ from chukei.errors import CallerError
 
 # All quantifiers are possessive: the matcher never backtracks and keeps no state for each character.
 _ENDS = (b",", b"}")
+_WHITE = (b" ", b"\t", b"\n", b"\r")
 _RUN = 4096
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
-_BEHIND = re.compile(rb"[ \t\n\r]*+(?:(,)[ \t\n\r]*+|\})")
-_OBJECT = dict[str, msgspec.Raw]
+_BEHIND = re.compile(rb"[ \t\n\r]*+(?:,[ \t\n\r]*+" + _KEY.pattern + rb"|\})", re.DOTALL)
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _Place = tuple[int, int, int]
 """Offsets of a field's name, of its value, and of the end of its value."""
 
@@ -285,7 +286,7 @@ def _decode(raw: bytes, param: str | None) -> dict[str, msgspec.Raw]:
     try:
         if not raw.isascii():
             _check_text(raw)  # the parser does not validate strings that it does not decode (RFC 8259 §8.1)
-        values = msgspec.json.decode(raw, type=_OBJECT) if len(raw) < _COUNTED_FROM else _decode_counting(raw)
+        values = _decode_object(raw) if len(raw) < _COUNTED_FROM else _decode_counting(raw)
     except _TooMany:
         raise _too_many() from None
     except msgspec.ValidationError:
@@ -365,11 +366,12 @@ def _too_many() -> CallerError:
 def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _Place]]:
     """Return the offset after the opening brace, and each field's place. The object is known to be valid JSON."""
     start = _skip(raw, 0) + 1
-    position = _skip(raw, start)
     places: dict[str, _Place] = {}
-    while (key := _KEY.match(raw, position)) is not None:
-        spelt = key[1]
-        name = spelt.decode() if b"\\" not in spelt else msgspec.json.decode(b'"' + spelt + b'"', type=str)
+    key = _KEY.match(raw, _skip(raw, start))
+    while key is not None and (spelt := key[1]) is not None:
+        name = spelt.decode()
+        if "\\" in name:
+            name = msgspec.json.decode(b'"' + spelt + b'"', type=str)
         value = memoryview(values[name])  # a view, since it may be a megabyte of prompt
         begin = key.end()
         end = begin + len(value)
@@ -377,10 +379,8 @@ def _index(raw: bytes, values: dict[str, msgspec.Raw]) -> tuple[int, dict[str, _
         # Of two fields of one name the parser keeps the last: then the first one's bytes differ, or the name recurs.
         if name in places or not raw.startswith(value, begin) or behind is None:
             raise CallerError(400, "duplicate_field", f"The field '{name}' appears more than once.", param=name)
-        places[name] = (position, begin, end)
-        if behind[1] is None:
-            break
-        position = behind.end()
+        places[name] = (key.start(1) - 1, begin, end)
+        key = behind
     return start, places
 
 
@@ -392,6 +392,9 @@ def _name_end(raw: bytes, start: int) -> int:
 
 
 def _skip(raw: bytes, position: int) -> int:
+    """Return the offset of what follows the white space at ``position``, if there is any."""
+    if raw[position : position + 1] not in _WHITE:
+        return position
     while raw[position : position + _RUN].isspace() and position + _RUN < len(raw):
         position += _RUN  # isspace skips a long run ten times as fast as the pattern
     space = _SPACE.match(raw, position)

@@ -87,8 +87,10 @@ class _Container(msgspec.Struct):
 
 def container_in(field: msgspec.Raw) -> tuple[Item, ...]:
     """Return the container of a message in which its tools ran, as an item; none if there was none."""
+    if is_empty(field):
+        return ()
     with contextlib.suppress(*DECODE_ERRORS):
-        id = msgspec.json.decode(field, type=_Container).id if not is_empty(field) else None
+        id = msgspec.json.decode(field, type=_Container).id
         return (Item(container_id=id),) if id else ()
     return ()
 

@@ -6,7 +6,6 @@ are skipped by a few calls in C, and only the others are examined token by token
 """
 
 import re
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Self, TypeVar
 
@@ -94,8 +93,7 @@ class _Members(msgspec.Struct):
     container: msgspec.Raw = msgspec.Raw()
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerReport:
+class AnswerReport(msgspec.Struct, frozen=True):
     """What a whole answer reports: ``usage``, ``model``, ``service_tier``, and the finish reason of each choice.
 
     ``items`` are the items of a response. ``requests`` are those that a batch has answered.
@@ -104,7 +102,7 @@ class AnswerReport:
     usage: Usage | None = None
     model: str | None = None
     service_tier: str | None = None
-    finish_reasons: dict[int, str] = field(default_factory=dict)
+    finish_reasons: dict[int, str] = msgspec.field(default_factory=dict)
     items: tuple[Item, ...] = ()
     requests: int = 0
 
@@ -130,8 +128,12 @@ class AnswerReport:
             if reason:
                 reasons[0] = STOP_REASONS.get(reason, reason)
         tier = answer.service_tier if answer.stop_reason is None else tier_in(answer.usage)
-        usage, items = with_tools(reported(answer.usage), answer.tool_usage), tuple(answer.output or ())
-        return cls(usage, answer.model, tier, reasons, items + container_in(answer.container))
+        usage, items = reported(answer.usage), tuple(answer.output or ())
+        if answer.tool_usage:
+            usage = with_tools(usage, answer.tool_usage)
+        if answer.container:
+            items += container_in(answer.container)
+        return cls(usage, answer.model, tier, reasons, items)
 
 
 def _one_by_one(body: bytes) -> _Answer:

@@ -1,6 +1,6 @@
 """One request to one deployment: written for its API, sent with its credential, up to the first output."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +8,7 @@ from chukei.accounts.estimate import output_of
 from chukei.azure import NOTHING_MORE, Passing, version_for
 from chukei.config import StreamSettings
 from chukei.errors import CallerError, UpstreamError
-from chukei.model import Deployment, Headers, header
+from chukei.model import Deployment, Headers
 from chukei.pool import Lease, judge
 from chukei.pool.verdicts import Cost
 from chukei.ports import Answer, Clock, Credential, Upstream
@@ -78,13 +78,13 @@ class DeploymentClient:
         self.known = known or LearntCapabilities()
         self._passing = passing
 
-    async def credential(self, deployment: Deployment) -> tuple[bytes, bytes]:
+    def credential(self, deployment: Deployment) -> Coroutine[None, None, tuple[bytes, bytes]]:
         """Return the header field with the relay's credential for a deployment.
 
         Raises:
             UpstreamError: no token is available.
         """
-        return await self.credentials[deployment.name].header()
+        return self.credentials[deployment.name].header()
 
     async def ask(
         self,
@@ -153,7 +153,7 @@ class DeploymentClient:
             try:
                 return await connect(
                     upstream,
-                    write(call, lease.model, deployment, known, credential, request_id, passed, self._passing),
+                    write(call, lease.model, deployment, known, version, credential, request_id, passed, self._passing),
                     call.operation,
                     wants_stream=call.stream,
                     waits=waits.after(self._clock() - started),
@@ -172,10 +172,10 @@ class DeploymentClient:
 
 def note_answer(attempt: Attempt, answer: Answer) -> None:
     """Record what the head of an answer tells about an attempt."""
-    headers = answer.headers
+    headers = dict(reversed(answer.headers))  # the first of several fields of one name counts
     attempt.status = answer.status
-    attempt.upstream_request_id = _text(header(headers, b"apim-request-id"))
-    attempt.region = _text(header(headers, b"x-ms-region"))
+    attempt.upstream_request_id = _text(headers.get(b"apim-request-id"))
+    attempt.region = _text(headers.get(b"x-ms-region"))
     attempt.spilled = _has_spilled(headers)
 
 
@@ -184,13 +184,13 @@ def passed_on(trace: TraceContext | None, attempt: Attempt) -> Headers:
     return [] if trace is None else write_context(trace, attempt.span_id)
 
 
-def _has_spilled(headers: Headers) -> bool:
+def _has_spilled(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a provisioned deployment let another one answer (Microsoft: "Manage traffic with spillover").
 
     The documented header names the deployment that the request came from. An undocumented one says true or false.
     """
-    said = header(headers, b"x-ms-is-spilled-over") or b""
-    return said.lower() == b"true" or header(headers, b"x-ms-spillover-from-deployment") is not None
+    said = headers.get(b"x-ms-is-spilled-over", b"")
+    return said.lower() == b"true" or b"x-ms-spillover-from-deployment" in headers
 
 
 def _text(value: bytes | None) -> str | None:

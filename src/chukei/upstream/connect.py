@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from chukei.azure import EVENT_STREAM
 from chukei.errors import UpstreamError, event_too_large
 from chukei.model import Dialect, Operation, header
@@ -56,8 +58,7 @@ _BEGINS = (b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")  # possible begi
 _MARKUP = re.compile(rb"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
+class Waits(msgspec.Struct, frozen=True, gc=False):
     """Time limits of an answer, in seconds from the sending of its request.
 
     The answer's head must arrive within ``life`` seconds, the first output within ``output``. ``stated`` is the limit
@@ -173,7 +174,7 @@ class _Opening:
             return Opened(answer, None, b"", whole=True)
         if content_type == _EVENTS and seen[:1] != b"{":
             return await self._opened_stream(body)
-        if _EVENT.match(seen) and (self._wants_stream or not content_type):
+        if (self._wants_stream or not content_type) and _EVENT.match(seen):
             self._rename(EVENT_STREAM)
             return await self._opened_stream(body)
         return await self._opened_whole(body, seen, content_type)
@@ -228,9 +229,9 @@ class _Opening:
     # Whole answers.
 
     async def _opened_whole(self, body: bytes, seen: bytes, content_type: bytes) -> Opened:
-        if b"html" in content_type or _MARKUP.match(seen):
-            raise unexpected_type(content_type)
         media = self._operation.media
+        if b"html" in content_type or (seen[:1] == b"<" and _MARKUP.match(seen)):
+            raise unexpected_type(content_type)
         known = content_type.startswith(media)
         if is_json(content_type) or (seen[:1] == b"{" and not known and b"application/json" in media):
             return await self._opened_json(body, content_type)

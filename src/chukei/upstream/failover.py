@@ -171,7 +171,9 @@ class _Search:
     async def _learn(self, won: LeasedAnswer) -> None:
         """Record what the answer leaves at its deployment. If the request is stopped meanwhile, nobody gets it."""
         try:
-            await self._kept.learn(won, self._model.name)
+            if self._kept.adopts:
+                await self._kept.adopt(won)
+            self._kept.learn(won, self._model.name)
         except BaseException:
             won.drop()
             raise
@@ -315,10 +317,12 @@ class _Search:
 
     # Asking.
 
-    async def _ask(self, lease: Lease) -> LeasedAnswer:
+    def _ask(self, lease: Lease) -> Coroutine[None, None, LeasedAnswer]:
         after = self._hedge_after(lease)
-        if after is None:
-            return await self._try(lease)
+        return self._try(lease) if after is None else self._race(lease, after)
+
+    async def _race(self, lease: Lease, after: float) -> LeasedAnswer:
+        """Ask a deployment, and after some seconds of silence a second one."""
         answer = await first_to_answer(self._try(lease), after, self._second)
         for other, attempt in self._asked:
             if attempt is not answer.attempt and attempt.code in (None, CANCELLED):

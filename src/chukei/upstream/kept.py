@@ -78,6 +78,13 @@ class Kept:
             raise not_found(unknown.kind, unknown.id, unknown.param)
         return home
 
+    async def adopt(self, answer: LeasedAnswer) -> None:
+        """Record what belongs to the caller from now on. Other requests go on meanwhile."""
+        for number, each in enumerate(self._adopted(), 1):
+            self._keep(answer, each.kind, each.id)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
     def _adopted(self) -> Iterator[Reference]:
         """Yield what belongs to the caller from now on. A file or a vector store may be the operator's, for all."""
         for each in self._unowned:
@@ -94,15 +101,13 @@ class Kept:
             return self._objects.age(reference.id)
         return self._objects.since_stored(reference.id) if reference.kind == "response" else math.inf
 
-    async def learn(self, answer: LeasedAnswer, model: str) -> None:
-        """Record what the deployment keeps: the response, and what the request referred to and nobody owned.
+    @property
+    def adopts(self) -> bool:
+        """Whether the request refers to something that nobody owned."""
+        return bool(self._unowned)
 
-        If they are shared, the response's items follow at its end.
-        """
-        for number, each in enumerate(self._adopted(), 1):
-            self._keep(answer, each.kind, each.id)
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+    def learn(self, answer: LeasedAnswer, model: str) -> None:
+        """Record what the deployment keeps of the answer: the response. If they are shared, its items follow later."""
         opened, operation = answer.opened, self._call.operation
         if operation is CHAT and isinstance(self._call.body, Fields) and self._call.body.flag("store"):
             made = chat_id_of(opened.first)

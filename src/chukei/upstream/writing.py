@@ -5,7 +5,6 @@ Additions are spliced into the client's own bytes. The client's values stay unch
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -41,8 +40,7 @@ class _Role(msgspec.Struct):
 _seen = [0]
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """A request to a deployment, in a ``version`` of its API.
 
     A request other than a call of a model may have another ``method``, and a body in ``parts``, of this ``length`` if
@@ -69,6 +67,7 @@ def write(
     model: Model,
     deployment: Deployment,
     capabilities: Capabilities,
+    version: str,
     credential: tuple[bytes, bytes],
     request_id: str,
     passed: Headers | None = None,
@@ -76,11 +75,11 @@ def write(
 ) -> UpstreamRequest:
     """Write the request for a deployment: the client's bytes, with missing parameters filled in.
 
-    The call is not changed, so that it can be written for several deployments. ``passed`` are further
-    fields to send, ``passing`` says which of the client's fields are sent, besides the usual ones.
+    The call is not changed, so that it can be written for several deployments. ``capabilities`` are those of the
+    ``version`` of its API. ``passed`` are further fields to send, ``passing`` says which of the client's fields are
+    sent, besides the usual ones.
     """
     name = deployment.deployment
-    version = azure.version_for(deployment, call.api_version, passing.previews)
     strip_usage = False
     headers = azure.headers_up(call.headers, model.image_deployments, api=call.operation.api, also=passing.headers)
     if isinstance(call.body, Fields):

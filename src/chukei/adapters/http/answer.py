@@ -8,7 +8,7 @@ import asyncio
 from typing import Protocol
 
 from chukei.errors import UpstreamError
-from chukei.model import End, Headers
+from chukei.model import End, Headers, header
 from chukei.ports import Taker
 
 HIGH_WATER = 64 * 1024
@@ -185,8 +185,11 @@ class HttpAnswer:
         if (status < 200 and not (self.upgrades and status == SWITCHING_PROTOCOLS)) or self._error is not None:
             self.headers.clear()
             return
-        names = {name for name, _ in self.headers}
-        self.until_close = names.isdisjoint({b"content-length", b"transfer-encoding"}) and status not in (204, 304)
+        self.until_close = (
+            header(self.headers, b"content-length") is None
+            and header(self.headers, b"transfer-encoding") is None
+            and status not in (204, 304)
+        )
         self.status = status
 
     def add_body(self, data: bytes) -> None:

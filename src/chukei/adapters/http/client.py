@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from functools import cache, partial
 
 from chukei.adapters.http.answer import SWITCHING_PROTOCOLS, HttpAnswer
@@ -21,11 +21,15 @@ connecting."""
 
 
 class _Endpoint:
-    """The idle connections to one endpoint, and the dialer for new ones."""
+    """The idle connections to one endpoint, and the dialer for new ones.
+
+    ``idle`` has the time at which each is to be closed, the earliest first. One timer serves them all.
+    """
 
     def __init__(self, dialer: Dialer) -> None:
         self.dialer = dialer
-        self.idle: dict[Connection, None] = {}
+        self.idle: dict[Connection, float] = {}
+        self.expiry: asyncio.TimerHandle | None = None
         self.open = 0
 
 
@@ -66,7 +70,7 @@ class HttpClient:
                 yield UPSTREAM_CONNECTIONS, (endpoint, "busy"), place.open - len(place.idle)
                 yield UPSTREAM_CONNECTIONS, (endpoint, "idle"), len(place.idle)
 
-    async def request(
+    def request(
         self,
         method: str,
         endpoint: str,
@@ -75,7 +79,7 @@ class HttpClient:
         body: bytes | AsyncIterator[bytes],
         sent: Callable[[], None],
         length: int | None = None,
-    ) -> HttpAnswer:
+    ) -> Coroutine[None, None, HttpAnswer]:
         """See the Upstream port.
 
         If a reused connection breaks before the whole request was sent and before the first byte of an answer, the
@@ -86,10 +90,19 @@ class HttpClient:
         place = self._endpoints.get(endpoint) or self._add(endpoint)
         if isinstance(body, bytes):
             size = len(body) if body or method != "GET" else None
-            return await self._exchange(place, _head(method, place.dialer, target, headers, size), body, sent)
+            return self._exchange(place, _head(method, place.dialer, target, headers, size), body, sent)
         if length is None:
             headers = [*headers, (b"transfer-encoding", b"chunked")]
-        head = _head(method, place.dialer, target, headers, length)
+        return self._upload(place, _head(method, place.dialer, target, headers, length), body, sent, length)
+
+    async def _upload(
+        self,
+        place: _Endpoint,
+        head: bytes,
+        body: AsyncIterator[bytes],
+        sent: Callable[[], None],
+        length: int | None,
+    ) -> HttpAnswer:
         connection = await self._dial(place)
         answer = connection.send(head, b"")
         sent()
@@ -160,8 +173,6 @@ class HttpClient:
     def _take(self, place: _Endpoint) -> Connection | None:
         while place.idle:
             connection, _ = place.idle.popitem()
-            if connection.expiry is not None:
-                connection.expiry.cancel()
             if connection.state is not State.CLOSED and connection.is_quiet():
                 return connection
             connection.abort()
@@ -184,16 +195,24 @@ class HttpClient:
         if self._closed:
             connection.abort()
             return
-        place.idle[connection] = None
         loop = asyncio.get_running_loop()
-        connection.expiry = loop.call_later(self._settings.keepalive_seconds, connection.abort)
+        place.idle[connection] = until = loop.time() + self._settings.keepalive_seconds
+        if place.expiry is None:
+            place.expiry = loop.call_at(until, self._expire, place)
+
+    def _expire(self, place: _Endpoint) -> None:
+        """Close the connections that were idle for too long, and wait for the next one's time."""
+        place.expiry, loop = None, asyncio.get_running_loop()
+        for connection, until in list(place.idle.items()):
+            if until > loop.time():
+                place.expiry = loop.call_at(until, self._expire, place)
+                return
+            connection.abort()
 
     def _on_lost(self, place: _Endpoint, connection: Connection) -> None:
         if connection in self._open:
             self._open.discard(connection)
             place.open -= 1
-        if connection.expiry is not None:
-            connection.expiry.cancel()
         place.idle.pop(connection, None)
 
     async def close(self) -> None:
@@ -203,6 +222,9 @@ class HttpClient:
             self._together.remove(self)
         for connection in list(self._open):
             connection.abort()
+        for place in self._endpoints.values():
+            if place.expiry is not None:
+                place.expiry.cancel()
         await asyncio.sleep(0)
 
     def __repr__(self) -> str:

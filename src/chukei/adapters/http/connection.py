@@ -92,7 +92,6 @@ class Connection(asyncio.Protocol):
         self._spoiled = False
         self._keep_alive = False
         self._head_bytes = 0
-        self.expiry: asyncio.TimerHandle | None = None
 
     def send(self, head: bytes, body: bytes, *, upgrades: bool = False) -> HttpAnswer:
         """Write a request; return its answer, which arrives later. ``upgrades``: it asks for another protocol."""

@@ -73,7 +73,7 @@ class TokenUsage:
             return
         call = (record.operation or "", record.model or "", record.deployment or "")
         for kind, tokens in (("input", usage.input), ("output", usage.output)):
-            row = self._rows.row((*call, kind))
+            row = self._rows[*call, kind]
             row.counts[bisect_left(genai.TOKENS, tokens)] += 1
             row.total += tokens
 

@@ -171,7 +171,7 @@ class Meter:
             return
         model = self.transcribes or self._model
         given = max(self.fed - self._fed_before, 0)
-        call = replace(self._call(given // 2 + SHORT_TRANSCRIPT, model, given), heard_ms=heard)
+        call = msgspec.structs.replace(self._call(given // 2 + SHORT_TRANSCRIPT, model, given), heard_ms=heard)
         self._fed_before = self.fed
         reservation, refused = None, None
         try:

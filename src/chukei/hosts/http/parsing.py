@@ -164,7 +164,12 @@ class RequestParser:
             self._refuse_size()
             return
         version = self._parser.get_http_version()
-        codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
+        codings, expects = [], False
+        for name, value in self._headers:
+            if name == b"transfer-encoding":
+                codings.append(value.lower())
+            elif name == b"expect":
+                expects = expects or b"100-continue" in value.lower()
         if codings not in ([], [b"chunked"]):  # RFC 9112 §6.1; behind an upgrade it would go unnoticed
             message = "The relay knows no transfer coding but 'chunked', once."
             self._refuse(CallerError(400, "invalid_http", message))
@@ -175,14 +180,12 @@ class RequestParser:
             return
         path, query = self._target()
         method = self._parser.get_method().decode("ascii")
-        keep_alive = version != "1.0" and self._parser.should_keep_alive()
-        expects = version != "1.0" and any(
-            name == b"expect" and b"100-continue" in value.lower() for name, value in self._headers
-        )
+        recent = version != "1.0"
+        keep_alive = recent and self._parser.should_keep_alive()
         self._handshake = (
             method == "GET" and version == "1.1" and self._parser.should_upgrade() and self._asks_for_socket()
         )
-        head = Head(method, path, query, version, self._headers, keep_alive, expects, self._handshake)
+        head = Head(method, path, query, version, self._headers, keep_alive, expects and recent, self._handshake)
         self._receiver.begin(head)
 
     def on_body(self, body: bytes) -> None:

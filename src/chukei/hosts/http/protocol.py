@@ -62,6 +62,8 @@ class StrictProtocol(asyncio.Protocol):
         self._pipeline: deque[Cycle] = deque()
         self._handshake: Cycle | None = None  # a request for a WebSocket that has no answer yet
         self._held = b""  # bytes after the parsed requests
+        self._date_fields: list[tuple[bytes, bytes]] | None = None  # those of `_date`
+        self._date = b""
         self._unread = 0  # bytes that waited for the client when its time began
         self._deadline = Deadline(self._loop, self._overdue)
 
@@ -88,7 +90,7 @@ class StrictProtocol(asyncio.Protocol):
         begins = not parser.amid_head
         self._feed(data)
         # The first head's time began with the connection, that of one behind an answer begins with the answer's end.
-        if begins and parser.amid_head and self.state is State.IDLE:
+        if begins and self.state is State.IDLE and parser.amid_head:
             self._deadline.set(self._settings.header_seconds)
 
     def _feed(self, data: bytes) -> None:
@@ -216,7 +218,11 @@ class StrictProtocol(asyncio.Protocol):
     @property
     def date(self) -> bytes:
         """The header fields of every answer, as lines."""
-        return b"".join([name + b": " + value + b"\r\n" for name, value in self._server.default_headers])
+        fields = self._server.default_headers  # uvicorn makes a new list each second
+        if fields is not self._date_fields:
+            self._date_fields = fields
+            self._date = b"".join([name + b": " + value + b"\r\n" for name, value in fields])
+        return self._date
 
     async def drained(self) -> None:
         """See Client. What may take less time is limited elsewhere; this is for errors and pages."""
