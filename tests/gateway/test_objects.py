@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,19 @@ class AwayStore:
 
     async def find(self, ids: object) -> list[ObjectRecord | None]:
         raise StoreAway
+
+
+class EmptyStore:
+    """A store that knows nothing, since another process has deleted all."""
+
+    def keep(self, id: str, record: ObjectRecord) -> None:
+        return None
+
+    def drop(self, id: str) -> None:
+        return None
+
+    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+        return [None for _ in ids]
 
 
 class Harness:
@@ -300,6 +314,29 @@ async def test_a_response_that_has_only_just_ended_is_waited_for(
     assert (await harness.ask(method, f"/v1/responses/resp_1{path}")).status == (200 if asked == 3 else 404)
     assert len(harness.upstream.requests) == asked
     assert len(harness.record.tries) == 1
+
+
+@rows(
+    ("message", "store", "asked"),
+    [
+        ("Response with id 'resp_1' not found.", AwayStore(), 3),
+        ("Response with id 'resp_1' not found.", EmptyStore(), 2),
+        ("Resource not found", AwayStore(), 1),
+    ],
+)
+async def test_only_what_may_still_come_is_waited_for(
+    tmp_path: Path, message: str, store: AwayStore | EmptyStore, asked: int
+) -> None:
+    """Not what another process has deleted meanwhile, nor a deployment that does not exist."""
+    missing = [answer({"error": {"code": "404", "message": message}}, 404) for _ in "ab"]
+    harness = Harness(tmp_path, *missing, answer({"id": "resp_1"}))
+    harness.services.failover.late_pauses = [0.0] * len(LATE_PAUSES)
+    harness.knows("resp_1", "response")
+    harness.registry._stores = (store,)
+    harness.registry.stored("resp_1")
+    harness.clock.advance(1.0)
+    assert (await harness.ask("GET", "/v1/responses/resp_1")).status == (200 if asked == 3 else 404)
+    assert len(harness.upstream.requests) == asked
 
 
 @rows("body", [b"", b"{}"])

@@ -177,3 +177,23 @@ def test_an_owner_is_its_name_and_kind_and_no_group() -> None:
     assert owner_of(Caller("ann", CallerKind.KEY, ("staff",), "k1")) == ANN, "its keys and groups may change"
     assert owner_of_group("ann") not in owners_of_name("ann")
     assert {ANN, owner_of(Caller("ann", CallerKind.USER))} <= set(owners_of_name("ann"))
+
+
+@rows(
+    ("first", "second", "away", "gone"),
+    [
+        ({"resp_1": EAST}, {}, False, False),
+        ({}, {"resp_1": EAST}, False, False),
+        ({}, {}, False, True),
+        ({}, {}, True, False),
+    ],
+)
+async def test_what_no_store_knows_was_deleted_by_another_process(
+    first: dict[str, ObjectRecord], second: dict[str, ObjectRecord], away: bool, gone: bool
+) -> None:
+    stores = [FakeStore(**first), FakeStore(**second)]
+    stores[1].away = away
+    objects = Objects(stores)
+    objects.made("resp_1", EAST)
+    assert await objects.any_gone(["resp_1"]) is gone
+    assert not await Objects().any_gone(["resp_1"]), "without stores there is no other process"

@@ -68,7 +68,7 @@ def credentials(headers: Headers) -> tuple[list[bytes], bool]:
         if text and text not in found:
             found.append(text)
     if len(found) > MOST_CREDENTIALS:
-        raise ambiguous()
+        raise _ambiguous()
     return found, foreign
 
 
@@ -178,6 +178,18 @@ class Gatekeeper:
         self.check_site(headers)
         return LOCAL
 
+    def check_alone(self, caller: Caller, headers: Headers, source: str) -> None:
+        """Refuse an ephemeral key of ``caller`` beside whatever else says who asks.
+
+        Nothing tells whether another credential is valid: whoever has such a key could guess without end.
+
+        Raises:
+            CallerError: 400, the request has another credential, or the platform in front says another name.
+        """
+        platform_caller = self._platform_caller(headers, source)
+        if len(credentials(headers)[0]) > 1 or (platform_caller is not None and platform_caller.name != caller.name):
+            raise _ambiguous()
+
     async def lets_in(self, caller: Caller, credential: str = "") -> bool:
         """Whether a caller that was authenticated before, perhaps by another replica, still has its key.
 
@@ -227,7 +239,7 @@ class Gatekeeper:
         """
         ours = [each for each in sent if self._is_ours(each)]
         if len(ours) > 1:
-            raise ambiguous()
+            raise _ambiguous()
         if not ours:
             # Each counts as a failed guess.
             raise [self._refused(source, "no key or token") for _ in sent][-1]
@@ -257,7 +269,7 @@ class Gatekeeper:
         if not found:
             return None
         if len(found) > 1:
-            raise ambiguous()
+            raise _ambiguous()
         try:
             return principal.read(found[0], self._entra)
         except TokenRefused as refusal:
@@ -272,7 +284,7 @@ class Gatekeeper:
             if not self._is_ours(each):
                 continue
             if not is_token(each) or (await self._recognise(each, source)).name != platform_caller.name:
-                raise ambiguous()
+                raise _ambiguous()
         return platform_caller
 
     def _configured(self, sent: bytes) -> Caller | None:
@@ -340,8 +352,7 @@ def _unauthorized(message: str) -> CallerError:
     return CallerError(401, "invalid_api_key", message, type="authentication_error", headers=_CHALLENGE)
 
 
-def ambiguous() -> CallerError:
-    """Return the error for two credentials of this relay, which might be two callers'."""
+def _ambiguous() -> CallerError:
     return CallerError(
         400, "ambiguous_credentials", "The request carries two different credentials of this relay; send one."
     )

@@ -38,7 +38,7 @@ from chukei.request.routes import Route
 from chukei.stream.stream import Stream
 from chukei.stream.whole_answer import Reader
 from chukei.upstream.connect import ANYTHING, Opened, Waits
-from chukei.upstream.kept import LATE_SECONDS
+from chukei.upstream.kept import LATE_SECONDS, is_missing
 from chukei.upstream.object_client import Asked, ObjectClient, Query
 from chukei.upstream.refusals import failure
 
@@ -172,13 +172,20 @@ class ObjectService:
             record.upstream_request_id, record.region = attempt.upstream_request_id, attempt.region
 
     async def _ask_patiently(self, request: ObjectRequest, asked: Asked) -> Opened:
-        """Ask again, after a pause each time, while the resource does not find a response that ended just now."""
+        """Ask again, after a pause each time, while the resource does not find a response that ended just now.
+
+        All that together is one retry of the budget.
+        """
+        failover, registry = self._failover, self._registry
         ids = [id for kind, id in request.route.ids if kind == "response"]
-        for pause in self._failover.late_pauses:
+        young = [id for id in ids if registry.since_stored(id) < LATE_SECONDS]
+        for number, pause in enumerate(failover.late_pauses if young else ()):
             try:
                 return await self._ask(request, asked)
             except UpstreamError as error:
-                if error.status != 404 or not any(self._registry.since_stored(id) < LATE_SECONDS for id in ids):
+                if not is_missing(error) or await registry.any_gone(young if number else ()):
+                    raise
+                if not number and not failover.retries.spend(failover.clock()):
                     raise
             await asyncio.sleep(pause)
         return await self._ask(request, asked)

@@ -125,6 +125,20 @@ class Objects:
         """Return the seconds since this process saw a response end, infinite if it has not."""
         return self._clock() - self._ended.get(_short(id), -math.inf)
 
+    async def any_gone(self, ids: Sequence[str]) -> bool:
+        """Whether no store knows one of these objects of this process, since another process has deleted it.
+
+        A store that is away says nothing. What was learnt here is in a store after a tenth of a second.
+        """
+        left = list(ids)
+        for store in self._stores:
+            try:
+                found = await store.find(left) if left else []
+            except StoreAway:
+                return False
+            left = [id for id, record in zip(left, found, strict=True) if record is None]
+        return bool(left and self._stores)
+
     def gone(self, id: str) -> None:
         """Forget an object that was deleted. It never waits."""
         self._known.pop(_short(id), None)

@@ -157,7 +157,8 @@ _NO_SUCH_CLAUDE = re.compile(r"model\b", re.IGNORECASE)  # the message of a `not
 _ELSEWHERE = frozenset({"previous_response_not_found", "conversation_not_found", "invalid_encrypted_content"})
 # The ``code`` of an unknown object is null, or only says that the request is invalid.
 _UNKNOWN_STATE = re.compile(
-    r"(?P<kind>Conversation|Item|Vector store|Container) with id '[^']*' not found|No such (?P<file>File) object: "
+    r"(?P<kind>Conversation|Item|Response|Vector store|Container) with id '[^']*' not found"
+    r"|No such (?P<file>File) object: "
     r"|(?P<files>File)s \[[^\]]*\] were not found due to ownership verification failure"
 )
 _CONTENT = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})

@@ -26,14 +26,11 @@ from chukei.upstream.attempt import CANCELLED, DeploymentClient, LeasedAnswer
 from chukei.upstream.budget import Budget
 from chukei.upstream.connect import Waits
 from chukei.upstream.hedge import first_to_answer
-from chukei.upstream.kept import NAMED, Kept
+from chukei.upstream.kept import NAMED, Kept, is_missing
 from chukei.upstream.refusals import error_of_event, is_refusal, without_repeat
 
 if TYPE_CHECKING:  # it is imported with the first request that refers to an object
     from chukei.objects.homes import Home
-
-UNREADABLE = b'"invalid_encrypted_content"'
-"""In the error for what another resource has encrypted, which no pause makes readable."""
 
 RETRY_RESERVE = 100
 """Retries that the budget accumulates at most: when a deployment dies, all its requests move at once."""
@@ -275,8 +272,7 @@ class _Search:
     async def _once_more(self, error: UpstreamError) -> Lease | None:
         """Choose the same deployment again, after a pause, if what it does not find was only just made."""
         failover, last = self._failover, self._leases[-1].deployment
-        missing = judge(error).fault is Fault.MISPLACED and UNREADABLE not in error.body
-        if not missing or not self._kept.may_be_late():
+        if not is_missing(error) or not await self._kept.may_be_late(waited=self._waited):
             return None
         pause, now = next(self._pauses, None), failover.clock()
         if pause is None or now + pause >= self._deadline or not (self._waited or failover.retries.spend(now)):

@@ -7,10 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chukei.azure import CHAT, COMPACT, MESSAGES, RESPONSES
+from chukei.errors import UpstreamError
 from chukei.model import CallerKind, Dialect
 from chukei.objects.kinds import OF_DEPLOYMENTS, home_of
 from chukei.objects.references import ENCRYPTED, Reference, Search, kept_in, of_message, search_chat, search_response
 from chukei.objects.registry import AT_ONCE, ObjectRecord, Objects
+from chukei.pool import Fault, judge
 from chukei.request.call import Call
 from chukei.request.fields import Fields
 from chukei.stream.events import Item
@@ -30,6 +32,15 @@ _NAMING_FILES = frozenset({CHAT.path, "images/generations", "images/edits"})
 LATE_SECONDS = 40.0
 """Age up to which a resource may not find what it has made. After a stream Azure often needs seconds, 33 at most of 79
 that were measured (dotnet/extensions#7704; maximhq/bifrost#6382: "Item with id … not found" of the response before)."""
+
+
+UNREADABLE = b'"invalid_encrypted_content"'
+"""In the error for what another resource has encrypted, which no pause makes readable."""
+
+
+def is_missing(error: UpstreamError) -> bool:
+    """Whether a deployment does not find what a request refers to."""
+    return judge(error).fault is Fault.MISPLACED and UNREADABLE not in error.body
 
 
 class Kept:
@@ -91,9 +102,13 @@ class Kept:
             if each.needed and each.kind in OF_DEPLOYMENTS and each.param != ENCRYPTED:
                 yield each
 
-    def may_be_late(self) -> bool:
-        """Whether the request needs something so new that its resource may not find it yet."""
-        return any(each.needed and self._age(each) < LATE_SECONDS for each in self._references)
+    async def may_be_late(self, *, waited: bool) -> bool:
+        """Whether the request needs something so new that its resource may not find it yet.
+
+        If it has ``waited`` for that before, also whether another process has deleted it meanwhile.
+        """
+        young = [each.id for each in self._references if each.needed and self._age(each) < LATE_SECONDS]
+        return bool(young) and not (waited and await self._objects.any_gone(young))
 
     def _age(self, reference: Reference) -> float:
         """Return the age of an item, or of a response since its end. One that was not stored is never found."""

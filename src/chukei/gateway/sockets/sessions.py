@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from chukei.accounts.policy import Policy
 from chukei.azure import REALTIME
-from chukei.callers.gatekeeper import ambiguous, credentials
+from chukei.callers.gatekeeper import credentials
 from chukei.config import Secret
 from chukei.errors import CallerError, Unavailable, come_back
 from chukei.gateway.exchange import Exchange, Turn
@@ -56,7 +56,7 @@ class Sessions:
         services, record = gateway.services, exchange.record
         record.operation = f"{route.operation.name}_socket"
         shake = handshake.read(incoming.headers, route.key)
-        held = await self._holder(gateway, shake.headers) if route.operation is REALTIME else None
+        held = await self._holder(gateway, shake.headers, incoming.source) if route.operation is REALTIME else None
         if held is None:
             caller = await self._authenticate(gateway, shake.headers, incoming)
         else:
@@ -87,7 +87,7 @@ class Sessions:
             RelayError: it is refused, or no deployment could serve it.
         """
         services, record = gateway.services, exchange.record
-        held = await self._holder(gateway, incoming.headers)
+        held = await self._holder(gateway, incoming.headers, incoming.source)
         if held is not None:
             caller = held[1].caller
         else:
@@ -102,23 +102,24 @@ class Sessions:
         )
         await prepare(made, route, incoming, reply)
 
-    async def _holder(self, gateway: Gate, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, Held] | None:
+    async def _holder(
+        self, gateway: Gate, headers: list[tuple[bytes, bytes]], source: str
+    ) -> tuple[bytes, Held] | None:
         """Return the ephemeral key among a request's credentials, and to whom it belongs.
 
         Raises:
-            CallerError: 400 for another credential of this relay beside it.
+            CallerError: 400 for another credential beside it.
             Unavailable: it cannot be told now, since another replica may know the key.
         """
-        services, found = gateway.services, []
+        services = gateway.services
         for each in credentials(headers)[0]:
             if not self.known.mint.made(each, services.wall()):
                 continue  # nobody is asked, and it counts like any other wrong credential
             held = await self.known.keys.find(each, services.wall())
             if held is not None and await services.gatekeeper.lets_in(held.caller, held.credential):
-                found.append((each, held))
-        if len(found) + services.gatekeeper.knows(headers) > 1:
-            raise ambiguous()
-        return found[0] if found else None
+                services.gatekeeper.check_alone(held.caller, headers, source)
+                return each, held
+        return None
 
     async def _authenticate(self, gateway: Gate, headers: list[tuple[bytes, bytes]], incoming: Incoming) -> Caller:
         """Return the caller.

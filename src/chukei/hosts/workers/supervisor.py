@@ -100,10 +100,10 @@ class Supervisor:
             while status is None and self._stopping.leave is None:
                 for failed in self._step():
                     logger.error("worker %d ended before it served (%s)", failed.pid, failed.end)
+            self._end()
         except BaseException:  # such as a standard error that is closed; at its exit, a process waits for its workers
             self._shut_down()
             raise
-        self._end()
         return status or self._stopping.status
 
     def _signalled(self, number: int, _: object) -> None:
