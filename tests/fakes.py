@@ -1,7 +1,7 @@
 """Typed stand-ins for the world at the ports, for tests of the stages; and ways to cut bytes into reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,6 +30,28 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+class FakeObjectStore:
+    """A store of objects in memory that knows what it is given, whatever it is told to keep. ``away`` makes it fail."""
+
+    def __init__(self, known: Mapping[str, ObjectRecord] | None = None, *, away: bool = False) -> None:
+        self.known = dict(known or {})
+        self.away = away
+        self.kept: list[tuple[str, ObjectRecord]] = []
+        self.asked: list[list[str]] = []
+
+    def keep(self, id: str, record: ObjectRecord) -> None:
+        self.kept.append((id, record))
+
+    def drop(self, id: str) -> None:
+        self.known.pop(id, None)
+
+    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
+        self.asked.append([*ids])
+        if self.away:
+            raise StoreAway("away")
+        return [self.known.get(id) for id in ids]
 
 
 class FakeAnswer:

@@ -572,6 +572,14 @@ def test_a_principal_and_what_is_none_of_ours() -> None:
     assert let_in(gate, [SENT, (b"x-api-key", b"whatever")]) == SIGNED_IN
 
 
+def test_an_ephemeral_key_beside_the_principal_of_its_own_caller_and_of_another() -> None:
+    gate = gate_of(**PLATFORM)
+    gate.check_alone(SIGNED_IN, [SENT], "192.0.2.1")
+    with pytest.raises(CallerError) as raised:
+        gate.check_alone(Caller("team-a", CallerKind.KEY), [SENT], "192.0.2.1")
+    assert raised.value.code == "ambiguous_credentials"
+
+
 def test_who_was_let_in_without_a_credential() -> None:
     """A page of another site can send any text as a key, but not know one."""
     junk, own = (b"api-key", b"whatever"), (b"api-key", text_of(OWN))

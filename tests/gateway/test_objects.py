@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tests.fakes import (
     FakeCredential,
     FakeHook,
     FakeIncoming,
+    FakeObjectStore,
     FakeQuota,
     FakeReply,
     FakeUpstream,
@@ -24,7 +24,6 @@ from chukei.accounts.admission import Admission
 from chukei.accounts.limits import Amounts, Limit, Refusal
 from chukei.accounts.objects import ObjectRecord, owner_of
 from chukei.accounts.policy import Policies
-from chukei.accounts.stores import StoreAway
 from chukei.adapters.identity.access import fixed
 from chukei.callers.gatekeeper import Gatekeeper
 from chukei.config import Settings, load
@@ -75,32 +74,6 @@ key_sha256 = "%s"
 """
 ANN, BOB = (owner_of(Caller(name, CallerKind.KEY)) for name in ("ann", "bob"))
 FORM: Headers = [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=b")]
-
-
-class AwayStore:
-    """A store of objects that cannot be asked."""
-
-    def keep(self, id: str, record: ObjectRecord) -> None:
-        return None
-
-    def drop(self, id: str) -> None:
-        return None
-
-    async def find(self, ids: object) -> list[ObjectRecord | None]:
-        raise StoreAway
-
-
-class EmptyStore:
-    """A store that knows nothing, since another process has deleted all."""
-
-    def keep(self, id: str, record: ObjectRecord) -> None:
-        return None
-
-    def drop(self, id: str) -> None:
-        return None
-
-    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
-        return [None for _ in ids]
 
 
 class Harness:
@@ -281,7 +254,7 @@ async def test_looks_are_bounded(tmp_path: Path) -> None:
 
 async def test_nobody_is_given_an_object_while_a_store_is_away(tmp_path: Path) -> None:
     harness = Harness(tmp_path)
-    harness.registry._stores = (AwayStore(),)
+    harness.registry._stores = (FakeObjectStore(away=True),)
     assert error_of(await harness.ask("GET", "/v1/responses/resp_1"))[:2] == (503, "objects_unavailable")
     assert harness.upstream.requests == []
 
@@ -319,13 +292,13 @@ async def test_a_response_that_has_only_just_ended_is_waited_for(
 @rows(
     ("message", "store", "asked"),
     [
-        ("Response with id 'resp_1' not found.", AwayStore(), 3),
-        ("Response with id 'resp_1' not found.", EmptyStore(), 2),
-        ("Resource not found", AwayStore(), 1),
+        ("Response with id 'resp_1' not found.", FakeObjectStore(away=True), 3),
+        ("Response with id 'resp_1' not found.", FakeObjectStore(), 2),
+        ("Resource not found", FakeObjectStore(away=True), 1),
     ],
 )
 async def test_only_what_may_still_come_is_waited_for(
-    tmp_path: Path, message: str, store: AwayStore | EmptyStore, asked: int
+    tmp_path: Path, message: str, store: FakeObjectStore, asked: int
 ) -> None:
     """Not what another process has deleted meanwhile, nor a deployment that does not exist."""
     missing = [answer({"error": {"code": "404", "message": message}}, 404) for _ in "ab"]

@@ -1,7 +1,8 @@
 """Where a request has to go, and what it may not name."""
 
 import pytest
-from tests.objects.test_registry import ANN, BOB, EAST, WEST, FakeStore
+from tests.fakes import FakeObjectStore
+from tests.objects.test_registry import ANN, BOB, EAST, WEST
 from tests.rows import rows
 
 from chukei.accounts.objects import owner_of_group
@@ -17,7 +18,7 @@ ITEM = Reference("item", "msg_1", "input", needed=False)
 
 
 async def test_the_first_known_reference_decides_the_home() -> None:
-    objects = Objects([FakeStore(resp_1=EAST, msg_1=WEST)])
+    objects = Objects([FakeObjectStore({"resp_1": EAST, "msg_1": WEST})])
     unknown = Reference("file", "file-1", "file_id")
     assert await homes_of(objects, [unknown, RESPONSE, ITEM], [ANN]) == (Home(EAST.identity, RESPONSE), [unknown])
     assert await homes_of(objects, [unknown, ITEM], [ANN]) == (Home(WEST.identity, ITEM), [unknown])
@@ -54,7 +55,7 @@ async def test_the_first_known_reference_decides_the_home() -> None:
 async def test_what_is_anothers_is_not_found(
     reference: Reference, status: int, code: str, message: str, owners: list[str]
 ) -> None:
-    objects = Objects([FakeStore(**{reference.id: EAST})])
+    objects = Objects([FakeObjectStore({reference.id: EAST})])
     for references in ([reference], [Reference("file", "file-0", "file_id"), reference]):
         with pytest.raises(CallerError) as caught:
             await homes_of(objects, references, owners)
@@ -63,7 +64,7 @@ async def test_what_is_anothers_is_not_found(
 
 
 async def test_nobody_gets_what_may_be_anothers_while_a_store_is_away() -> None:
-    store = FakeStore(resp_1=EAST)
+    store = FakeObjectStore({"resp_1": EAST})
     objects = Objects([store])
     store.away = True
     with pytest.raises(Unavailable) as caught:
@@ -74,5 +75,5 @@ async def test_nobody_gets_what_may_be_anothers_while_a_store_is_away() -> None:
 
 
 async def test_what_an_earlier_version_recorded_without_an_owner_is_for_whoever_asks_first() -> None:
-    objects = Objects([FakeStore(resp_1=EAST._replace(owner=""))])
+    objects = Objects([FakeObjectStore({"resp_1": EAST._replace(owner="")})])
     assert await homes_of(objects, [RESPONSE], [BOB]) == (Home(EAST.identity, RESPONSE), [RESPONSE])

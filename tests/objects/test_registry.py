@@ -1,10 +1,9 @@
 """Which objects are known, to this process and to the stores behind it."""
 
 import math
-from collections.abc import Sequence
 
 import pytest
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeObjectStore
 from tests.rows import rows
 
 from chukei.accounts.objects import ObjectRecord, owner_of, owner_of_group, owners_of_name
@@ -18,30 +17,8 @@ ANN, BOB = (owner_of(Caller(name, CallerKind.KEY)) for name in ("ann", "bob"))
 EAST, WEST = (ObjectRecord("response", f"https://{name}/gpt", ANN, "gpt") for name in ("east", "west"))
 
 
-class FakeStore:
-    """A store in memory. ``away`` makes it fail."""
-
-    def __init__(self, **known: ObjectRecord) -> None:
-        self.known = known
-        self.away = False
-        self.kept: list[tuple[str, ObjectRecord]] = []
-        self.asked: list[list[str]] = []
-
-    def keep(self, id: str, record: ObjectRecord) -> None:
-        self.kept.append((id, record))
-
-    def drop(self, id: str) -> None:
-        self.known.pop(id, None)
-
-    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
-        self.asked.append([*ids])
-        if self.away:
-            raise StoreAway("away")
-        return [self.known.get(id) for id in ids]
-
-
 async def test_what_was_made_here_is_found_without_asking() -> None:
-    store = FakeStore()
+    store = FakeObjectStore()
     objects = Objects([store])
     objects.made("resp_1", EAST)
     assert await objects.find(["resp_1"]) == [EAST]
@@ -49,7 +26,7 @@ async def test_what_was_made_here_is_found_without_asking() -> None:
 
 
 async def test_what_is_known_is_written_once_and_a_move_again() -> None:
-    store = FakeStore()
+    store = FakeObjectStore()
     objects = Objects([store])
     for record in (EAST, EAST, WEST, WEST):
         objects.made("resp_1", record)
@@ -58,7 +35,7 @@ async def test_what_is_known_is_written_once_and_a_move_again() -> None:
 
 
 async def test_stores_are_asked_in_turn_for_what_is_missing() -> None:
-    first, second = FakeStore(resp_2=EAST), FakeStore(resp_2=WEST, resp_3=WEST)
+    first, second = FakeObjectStore({"resp_2": EAST}), FakeObjectStore({"resp_2": WEST, "resp_3": WEST})
     objects = Objects([first, second])
     objects.made("resp_1", EAST)
     assert await objects.find(["resp_1", "resp_2", "resp_3", "resp_4"]) == [EAST, EAST, WEST, None]
@@ -70,13 +47,13 @@ async def test_stores_are_asked_in_turn_for_what_is_missing() -> None:
 
 async def test_many_ids_are_asked_for_in_parts() -> None:
     ids = [f"msg_{number}" for number in range(2 * AT_ONCE + 1)]
-    store = FakeStore(**dict.fromkeys(ids[::2], EAST))
+    store = FakeObjectStore(dict.fromkeys(ids[::2], EAST))
     assert await Objects([store]).find(ids) == [None if number % 2 else EAST for number in range(len(ids))]
     assert [len(asked) for asked in store.asked] == [AT_ONCE, AT_ONCE, 1]
 
 
 async def test_stores_are_asked_seldom_for_what_they_do_not_know_and_nobody_needs() -> None:
-    clock, store = FakeClock(), FakeStore(msg_2=WEST)
+    clock, store = FakeClock(), FakeObjectStore({"msg_2": WEST})
     objects = Objects([store], clock)
     for _ in range(3):
         assert await objects.find(["msg_1", "msg_2"], needed=False) == [None, WEST]
@@ -89,7 +66,7 @@ async def test_stores_are_asked_seldom_for_what_they_do_not_know_and_nobody_need
 
 
 async def test_what_was_missed_is_found_once_it_is_made_here_and_asked_for_while_a_store_was_away() -> None:
-    store = FakeStore()
+    store = FakeObjectStore()
     objects = Objects([store])
     assert await objects.find(["msg_1"], needed=False) == [None]
     objects.made("msg_1", EAST)
@@ -102,7 +79,7 @@ async def test_what_was_missed_is_found_once_it_is_made_here_and_asked_for_while
 
 
 async def test_an_id_is_unknown_only_if_every_store_says_so() -> None:
-    first, second = FakeStore(), FakeStore(resp_2=WEST)
+    first, second = FakeObjectStore(), FakeObjectStore({"resp_2": WEST})
     objects = Objects([first, second])
     objects.made("resp_1", EAST)
     first.away = True
@@ -136,7 +113,7 @@ def test_the_end_of_a_response_is_remembered_for_a_bounded_number() -> None:
 
 
 async def test_what_is_gone_is_forgotten() -> None:
-    store = FakeStore(resp_1=EAST)
+    store = FakeObjectStore({"resp_1": EAST})
     objects = Objects([store])
     assert await objects.find(["resp_1"]) == [EAST]
     objects.gone("resp_1")
@@ -144,7 +121,7 @@ async def test_what_is_gone_is_forgotten() -> None:
 
 
 async def test_its_use_is_written_again_once_a_day() -> None:
-    clock, store = FakeClock(), FakeStore()
+    clock, store = FakeClock(), FakeObjectStore()
     objects = Objects([store], clock)
     objects.made("resp_1", EAST)
     for _ in range(3):
@@ -191,9 +168,7 @@ def test_an_owner_is_its_name_and_kind_and_no_group() -> None:
 async def test_what_no_store_knows_was_deleted_by_another_process(
     first: dict[str, ObjectRecord], second: dict[str, ObjectRecord], away: bool, gone: bool
 ) -> None:
-    stores = [FakeStore(**first), FakeStore(**second)]
-    stores[1].away = away
-    objects = Objects(stores)
+    objects = Objects([FakeObjectStore(first), FakeObjectStore(second, away=away)])
     objects.made("resp_1", EAST)
     assert await objects.any_gone(["resp_1"]) is gone
     assert not await Objects().any_gone(["resp_1"]), "without stores there is no other process"

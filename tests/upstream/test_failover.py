@@ -3,17 +3,15 @@
 import asyncio
 import gc
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeUpstream
+from tests.fakes import JSON, FakeAnswer, FakeClock, FakeCredential, FakeObjectStore, FakeUpstream
 from tests.rows import rows
 
 from chukei.accounts.estimate import MOST_TOKENS, USUAL_OUTPUT
 from chukei.accounts.objects import ObjectRecord, owner_of
-from chukei.accounts.stores import StoreAway
 from chukei.azure import CHAT, RESPONSES
 from chukei.config import PoolSettings, load
 from chukei.errors import CallerError, RelayError, Unavailable, UpstreamError
@@ -381,19 +379,10 @@ async def test_it_is_asked_for_no_more_than_a_few_times() -> None:
     assert LATE_SECONDS - sum(LATE_PAUSES) < 10, "the last question comes when Azure has found what it will find"
 
 
-class _AwayStore:
-    def keep(self, id: str, record: ObjectRecord) -> None: ...
-
-    def drop(self, id: str) -> None: ...
-
-    async def find(self, ids: Sequence[str]) -> list[ObjectRecord | None]:
-        raise StoreAway("away")
-
-
 @rows(("count", "asked"), [(1, "a"), (2, "")])
 async def test_encrypted_content_is_looked_for_where_it_could_be_another_s(count: int, asked: str) -> None:
     harness = FailoverHarness(FakeAnswer([DONE, b""], headers=JSON), count=count)
-    harness.failover.objects = Objects([_AwayStore()], clock=harness.clock)
+    harness.failover.objects = Objects([FakeObjectStore(away=True)], clock=harness.clock)
     body = b'{"input":[{"type":"reasoning","encrypted_content":"gAAAA"}],"store":false}'
     if asked:
         (await harness.open(body, RESPONSES)).drop()
@@ -407,6 +396,17 @@ async def test_what_cannot_be_decrypted_is_no_matter_of_time() -> None:
     harness = after_an_item(not_found(body=unreadable), age=1.0, count=2)
     assert (await harness.fails(REFERENCE, RESPONSES)).status == 400
     assert harness.asked == "b"
+
+
+async def test_what_another_process_has_deleted_meanwhile_is_not_waited_for() -> None:
+    missing = b'{"error":{"message":"No.","code":"previous_response_not_found","param":"previous_response_id"}}'
+    harness = FailoverHarness(*(not_found(body=missing) for _ in "ab"), count=1)
+    objects = harness.failover.objects = Objects([FakeObjectStore()], clock=harness.clock)
+    harness.failover.late_pauses = (0.0,) * len(LATE_PAUSES)
+    objects.made("resp_1", ObjectRecord("response", "https://a.example/gpt-4o", owner_of(None), None))
+    objects.stored("resp_1")
+    assert (await harness.fails(CONTINUED, RESPONSES)).status == 400
+    assert harness.asked == "aa"
 
 
 @rows(("stored", "complete", "asked"), [(True, True, "aaa"), (False, True, "a"), (True, False, "a")])

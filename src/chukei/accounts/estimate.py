@@ -86,7 +86,6 @@ _IMAGE_TOOL = re.compile(rb'"image_generation"')
 _DISABLED = re.compile(rb'"disabled"')
 _LIMITS = ("n", "best_of")
 _SAYS_HOW_MANY = frozenset({*_LIMITS, "prompt"})
-_SAYS_HOW_MUCH = ANY_OUTPUT_LIMIT | _SAYS_HOW_MANY
 _CONTINUES = frozenset({"previous_response_id", "conversation", "data_sources", "prompt"})
 _TOOLS = re.compile(rb'"(?:web_search|file_search|code_interpreter|computer|mcp"|image_generation)')
 # A key with its quotation marks cannot occur inside a text, where quotation marks are escaped. The pattern bounds white
@@ -357,8 +356,6 @@ def _texts_of(call: Call, model: Model) -> int:
         return _made_by_media(call)
     if not isinstance(body, Fields):
         return 0
-    if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MUCH)):
-        return USUAL_OUTPUT
     if not (model.parameters or model.caps or body.has_any(_SAYS_HOW_MANY)):
         most = 0
         for each in OUTPUT_LIMITS.get(name, ()):

@@ -183,9 +183,10 @@ class ObjectService:
             try:
                 return await self._ask(request, asked)
             except UpstreamError as error:
-                if not is_missing(error) or await registry.any_gone(young if number else ()):
+                if not is_missing(error):
                     raise
-                if not number and not failover.retries.spend(failover.clock()):
+                again = not await registry.any_gone(young) if number else failover.retries.spend(failover.clock())
+                if not again:
                     raise
             await asyncio.sleep(pause)
         return await self._ask(request, asked)
